@@ -1,0 +1,176 @@
+//! The names of things: rows, hosts, slots, workers, epochs and runs. Newtypes, so that two of them cannot be exchanged.
+
+use std::fmt;
+
+/// One CSV record: its position among the data records, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(u32);
+
+impl RowId {
+    pub const fn new(position: u32) -> Self {
+        Self(position)
+    }
+
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The position as an index into per-row arrays.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An agent's place in the run, from 0; shown as `slot-3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(u16);
+
+impl SlotId {
+    pub const fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "slot-{}", self.0)
+    }
+}
+
+/// One database connection of one agent; shown as `slot-3/0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId {
+    pub slot: SlotId,
+    /// From 0, below the agent's `--workers`.
+    pub index: u16,
+}
+
+impl WorkerId {
+    pub const fn new(slot: SlotId, index: u16) -> Self {
+        Self { slot, index }
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.slot, self.index)
+    }
+}
+
+/// The fencing token: a number that the coordinator gives each granted session, only ever growing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A run's name: 1 to 24 characters of `a-z`, `0-9` and `-`, so that it fits into an `application_name` and a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RunId(String);
+
+impl RunId {
+    pub const LEN_MAX: usize = 24;
+
+    pub fn try_new(text: &str) -> Result<Self, InvalidRunId> {
+        let fits = !text.is_empty() && text.len() <= Self::LEN_MAX;
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if fits && text.chars().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidRunId(text.to_owned()))
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("run id '{0}' is not 1 to 24 characters of a-z, 0-9 and '-'")]
+pub struct InvalidRunId(String);
+
+/// What a granted session is known by everywhere: in messages, in the database's `application_name`, in events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SessionId {
+    pub run: RunId,
+    pub slot: SlotId,
+    pub epoch: Epoch,
+}
+
+impl SessionId {
+    /// `muster:<run>:<slot>:<epoch>`, at most 63 bytes, which is PostgreSQL's limit.
+    pub fn application_name(&self) -> String {
+        format!("muster:{}:{}:{}", self.run, self.slot, self.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_as_people_type_them() {
+        let worker = WorkerId::new(SlotId::new(3), 1);
+        assert_eq!(worker.to_string(), "slot-3/1");
+        assert_eq!(SlotId::new(12).to_string(), "slot-12");
+    }
+
+    #[test]
+    fn an_application_name_always_fits_postgresql() {
+        let session = SessionId {
+            run: RunId::try_new(&"r".repeat(RunId::LEN_MAX)).unwrap(),
+            slot: SlotId::new(u16::MAX),
+            epoch: Epoch::new(u64::from(u32::MAX)),
+        };
+        assert!(
+            session.application_name().len() <= 63,
+            "{}",
+            session.application_name()
+        );
+    }
+
+    #[test]
+    fn a_run_id_takes_only_what_a_path_and_a_database_take() {
+        for bad in ["", "A", "a b", "a/b", "a:b", &"x".repeat(25)] {
+            assert!(RunId::try_new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            RunId::try_new("20261123-7f3a").unwrap().as_str(),
+            "20261123-7f3a"
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! Every limit and every time constant of the system, each with its reason. Defaults of options live here too.
+
+use std::time::Duration;
+
+/// Version of the gRPC protocol; an agent of another version is refused with a sentence that names both.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+// -- size of a run ---------------------------------------------------------------------------------------------------
+
+/// Agents of one run. Each costs two streams and a few tasks; far above what one PostgreSQL server can use.
+pub const AGENTS_MAX: u16 = 1_000;
+/// Workers (connections) of one agent. PostgreSQL's own `max_connections` is 100 by default.
+pub const WORKERS_PER_AGENT_MAX: u16 = 512;
+/// Rows of one workload: row ids are 32 bits wide to keep the index at 12 bytes a row.
+pub const ROWS_MAX: u32 = u32::MAX - 1;
+/// One CSV record; also bounds one row's parameters on the wire.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
+/// Placeholders of one statement: PostgreSQL's protocol counts parameters in 16 bits.
+pub const PARAMETERS_MAX: usize = 65_535;
+/// Bad records that are shown; all are counted.
+pub const BAD_ROWS_SHOWN: usize = 10;
+/// Hosts in the result, slowest first; the text report shows ten.
+pub const HOSTS_REPORTED: usize = 1_000;
+/// Different errors (SQLSTATE and message) in the result; the rest is counted under its SQLSTATE.
+pub const ERRORS_REPORTED: usize = 100;
+/// Characters of a server message that travel and are shown.
+pub const MESSAGE_CHARS_MAX: usize = 1_000;
+
+// -- wire --------------------------------------------------------------------------------------------------------------
+
+/// One gRPC message: a batch of the largest records stays below.
+pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// Rows in one batch: 256 reached the plateau of throughput (2 M rows/s); more only adds delay.
+pub const BATCH_ROWS_MAX: usize = 256;
+/// Bytes of parameters in one batch; one record of the largest size always fits beside it into a message.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// A result waits at most this long for others to share its message.
+pub const RESULT_LINGER: Duration = Duration::from_millis(20);
+/// HTTP/2 windows: the default of 64 KiB stalls a stream of batches at 100 ms of latency.
+pub const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
+/// Messages between a session's tasks; small, because each may be a whole batch.
+pub const SESSION_QUEUE_MAX: usize = 16;
+
+// -- flow of rows ------------------------------------------------------------------------------------------------------
+
+/// Rows that a worker may hold before its speed is known.
+pub const CREDIT_ROWS_FIRST: u32 = 16;
+/// The least window: one row running, one waiting.
+pub const CREDIT_ROWS_MIN: u32 = 2;
+/// The largest window, and with it the bound of a worker's queue and of its results not yet acknowledged.
+pub const CREDIT_ROWS_MAX: u32 = 8_192;
+/// Work that is kept ahead of each worker.
+pub const CREDIT_WINDOW: Duration = Duration::from_millis(500);
+
+// -- time --------------------------------------------------------------------------------------------------------------
+
+/// An agent sends a beat this often.
+pub const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// An agent stops by itself when no beat sent within this time was acknowledged. Counted from the *sending* of the beat.
+pub const LEASE: Duration = Duration::from_secs(3);
+/// The coordinator fences a session this long after the *receipt* of its last beat: later than the agent stops, with no clock in common.
+pub const FENCE: Duration = Duration::from_millis(3_300);
+/// Between Arm and the first query: longer than any round trip that makes sense, so that all agents start together.
+pub const ARM_COUNTDOWN: Duration = Duration::from_millis(200);
+/// `--join-timeout`.
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// While agents are missing, the coordinator says so this often.
+pub const JOIN_NOTICE_EVERY: Duration = Duration::from_secs(5);
+/// From the first message of a connection to its Hello or Open; a silent stranger holds nothing longer.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// From Welcome to Ready: connecting, preparing, warming up.
+pub const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Opening one database connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A worker whose connection broke tries this long to get a new one before it fails its row.
+pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a cancel the server gets this long to end the query before the connection is dropped.
+pub const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// On an early end, queries in flight get this long before they are cancelled on the server.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// From Drain answered to the agent's Report, and from Bye to the closed streams.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+/// An agent without a coordinator waits between these bounds, doubled and jittered, and for ever.
+pub const RETRY_FIRST: Duration = Duration::from_millis(100);
+pub const RETRY_MAX: Duration = Duration::from_secs(5);

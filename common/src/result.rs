@@ -1,0 +1,264 @@
+//! The result of a run as plain values: schema `muster.result/v1`. Fields are only ever added.
+//! All times are milliseconds as numbers; `null` where the sample does not support a figure. No statistics here, no rendering.
+
+use serde::{Deserialize, Serialize};
+
+pub const SCHEMA: &str = "muster.result/v1";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RunResult {
+    /// Always `muster.result/v1`.
+    pub schema: String,
+    pub run_id: String,
+    /// When the first query was allowed to start: RFC 3339, UTC. `null` when the run never started.
+    pub started_at: Option<String>,
+    pub ending: Ending,
+    pub verdict: Verdict,
+    pub workload: Workload,
+    pub queries: Queries,
+    /// What the completed queries returned.
+    pub result: Answers,
+    /// Sum of the service times of completed queries.
+    pub total_processing_time_ms: f64,
+    /// From the start of the first query to the last result.
+    pub wall_time_ms: f64,
+    /// Completed queries per second of wall time.
+    pub throughput_qps: f64,
+    /// `null` when no query completed.
+    pub service_time_ms: Option<Latency>,
+    /// Service time plus lag.
+    pub response_time_ms: Option<Latency>,
+    /// Start minus due time; 0 in a closed loop.
+    pub lag_ms: Option<Latency>,
+    /// Opening the workers' database connections, before the clock started.
+    pub connect_ms: Option<Latency>,
+    /// Preparing the statement on each connection, before the clock started.
+    pub prepare_ms: Option<Latency>,
+    /// Latest minus earliest start over the agents, each corrected by half its round trip.
+    pub start_skew_ms: Option<f64>,
+    pub agents: Vec<Agent>,
+    pub workers: Vec<Worker>,
+    /// By mean service time, slowest first; at most 1,000.
+    pub hosts: Vec<Host>,
+    pub errors: Vec<Error>,
+    pub placement: Placement,
+    pub events: Vec<Event>,
+    pub thresholds: Vec<Threshold>,
+    pub query: Query,
+    /// `null` when no agent reached the database.
+    pub database: Option<Database>,
+    pub tool: Tool,
+}
+
+/// How the run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Every row was run.
+    Completed,
+    /// Stopped by Ctrl-C or SIGTERM; the result is partial.
+    Interrupted,
+    /// An agent was lost; the result is partial.
+    AgentsLost,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Verdict {
+    pub status: VerdictStatus,
+    /// Each a cause with its remedy; empty when VALID.
+    pub reasons: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "UPPERCASE")]
+pub enum VerdictStatus {
+    Valid,
+    Degraded,
+    Void,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Workload {
+    /// As typed; `-` for standard input.
+    pub file: String,
+    /// Of the whole file, hexadecimal.
+    pub sha256: String,
+    /// Rows to run: good records.
+    pub rows: u64,
+    pub hosts: u64,
+    /// Bad records left out (`--on-bad-row skip`).
+    pub skipped: u64,
+}
+
+/// The books: `completed + failed + unaccounted = total`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Queries {
+    pub total: u64,
+    pub completed: u64,
+    /// Ended with an SQL error, a timeout or a lost database connection.
+    pub failed: u64,
+    /// Rows with no result.
+    pub unaccounted: u64,
+    /// Rows that ran more than once; each is counted once.
+    pub retried: u64,
+    /// The unaccounted rows as inclusive ranges `[first, last]` of row ids.
+    pub unaccounted_rows: Vec<[u64; 2]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Answers {
+    /// Result rows.
+    pub rows: u64,
+    /// Bytes of column values.
+    pub bytes: u64,
+    /// 16 hexadecimal digits; equal when two runs of the same workload read the same data.
+    pub digest: String,
+}
+
+/// A distribution of times in milliseconds. Percentiles are nearest rank over every sample, exact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Latency {
+    pub count: u64,
+    pub min: f64,
+    pub median: f64,
+    pub mean: f64,
+    pub max: f64,
+    /// Of the sample (n − 1); `null` below two samples.
+    pub stddev: Option<f64>,
+    /// `null` below 44 samples.
+    pub p90: Option<f64>,
+    /// `null` below 90 samples.
+    pub p95: Option<f64>,
+    /// `null` below 459 samples.
+    pub p99: Option<f64>,
+    /// `null` below 4,603 samples.
+    pub p99_9: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Agent {
+    /// `slot-3`.
+    pub slot: String,
+    /// The machine's host name and the agent's process id.
+    pub name: String,
+    pub version: String,
+    pub workers: u64,
+    /// Hosts placed on it.
+    pub hosts: u64,
+    /// Rows placed on it.
+    pub queries: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub service_time_ms: Option<Latency>,
+    /// `null` while the agent lived to the end; otherwise why it was lost.
+    pub lost: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Worker {
+    /// `slot-3/0`.
+    pub worker: String,
+    pub hosts: u64,
+    pub queries: u64,
+    pub completed: u64,
+    pub failed: u64,
+    /// Sum of service times.
+    pub busy_ms: f64,
+    pub service_time_ms: Option<Latency>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Host {
+    pub host: String,
+    pub worker: String,
+    pub completed: u64,
+    pub failed: u64,
+    /// `null` when none of its queries completed.
+    pub mean_ms: Option<f64>,
+    pub max_ms: Option<f64>,
+}
+
+/// Failures that share SQLSTATE and message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Error {
+    pub sqlstate: String,
+    pub count: u64,
+    pub message: String,
+    /// The first row id (from 0) that failed so.
+    pub row: u64,
+    pub host: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Placement {
+    /// `rendezvous` or `balanced`.
+    pub method: String,
+    pub workers: u64,
+    /// Workers without a host.
+    pub idle: u64,
+    /// Rows of the busiest worker ÷ rows ÷ workers; 1 is even. 0 without rows.
+    pub skew: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Event {
+    /// Since the coordinator began to listen.
+    pub at_ms: f64,
+    /// A plain sentence: `slot-3 joined: db1/4711, 1 worker`.
+    pub what: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Threshold {
+    pub expression: String,
+    pub value: Option<f64>,
+    pub passed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Query {
+    /// `default` or the file it came from.
+    pub name: String,
+    /// As sent to the server, `$1` for the first placeholder.
+    pub sql: String,
+    /// `prepared`.
+    pub protocol: String,
+    /// The bucketing function of the default query: `time_bucket`, `date_bin` or `date_trunc`.
+    pub bucket_function: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Database {
+    pub server_version: String,
+    /// `null` where the extension is absent.
+    pub timescaledb: Option<String>,
+    /// Where the embedded server's programs came from; `null` for a server of the user's own.
+    pub embedded: Option<String>,
+    /// Settings that change timings: `shared_buffers`, `work_mem`, `jit`, ….
+    pub settings: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Tool {
+    pub version: String,
+    /// The command line, without secrets.
+    pub command: String,
+}

@@ -1,0 +1,6 @@
+//! Muster's coordinator as a library: what `coordinator` runs, for its own binary and for tests.
+
+pub mod demo;
+pub mod embedded;
+pub mod output;
+pub mod workload;
