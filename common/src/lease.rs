@@ -1,1 +1,138 @@
-//! To come.
+//! Who may run queries, and until when. The agent stops before the coordinator gives its place away, with no clock in common:
+//! the agent counts from the *sending* of a beat that was acknowledged, the coordinator from the later *receipt* of that beat, and longer.
+//! `now` is an argument; each side passes its own monotonic clock.
+
+use std::time::Instant;
+
+use crate::limits;
+
+/// The agent's side: the right to run queries.
+#[derive(Debug)]
+pub struct Lease {
+    /// Beats sent and not yet acknowledged, oldest first: number and when it was sent.
+    unacknowledged: Vec<(u64, Instant)>,
+    next_number: u64,
+    valid_from: Instant,
+}
+
+impl Lease {
+    /// A lease that begins when the coordinator's Welcome could first have been sent: at the sending of Hello.
+    pub fn new(hello_sent: Instant) -> Self {
+        Self {
+            unacknowledged: Vec::new(),
+            next_number: 1,
+            valid_from: hello_sent,
+        }
+    }
+
+    /// The number of the beat to send now.
+    pub fn beat(&mut self, now: Instant) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.unacknowledged.push((number, now));
+        number
+    }
+
+    /// Takes an acknowledgement; an unknown or repeated number changes nothing.
+    /// Returns when the acknowledged beat was sent, which gives the round trip.
+    pub fn acknowledged(&mut self, number: u64) -> Option<Instant> {
+        let position = self
+            .unacknowledged
+            .iter()
+            .position(|(sent, _)| *sent == number)?;
+        let (_, sent_at) = self.unacknowledged[position];
+        self.unacknowledged.drain(..=position);
+        self.valid_from = self.valid_from.max(sent_at);
+        Some(sent_at)
+    }
+
+    /// From this moment on no query may run.
+    pub fn lapses_at(&self) -> Instant {
+        self.valid_from + limits::LEASE
+    }
+
+    pub fn has_lapsed(&self, now: Instant) -> bool {
+        now >= self.lapses_at()
+    }
+}
+
+/// The coordinator's side: when a silent session is given up.
+#[derive(Debug, Clone, Copy)]
+pub struct Fence {
+    last_beat: Instant,
+}
+
+impl Fence {
+    pub fn new(welcomed: Instant) -> Self {
+        Self {
+            last_beat: welcomed,
+        }
+    }
+
+    pub fn beat(&mut self, now: Instant) {
+        self.last_beat = self.last_beat.max(now);
+    }
+
+    /// From this moment on the session is lost.
+    pub fn falls_at(&self) -> Instant {
+        self.last_beat + limits::FENCE
+    }
+
+    pub fn has_fallen(&self, now: Instant) -> bool {
+        now >= self.falls_at()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    #[test]
+    fn only_an_acknowledged_beat_prolongs_the_lease() {
+        let start = Instant::now();
+        let mut lease = Lease::new(start);
+        let number = lease.beat(start + Duration::from_secs(1));
+        assert!(lease.has_lapsed(start + limits::LEASE));
+        assert_eq!(
+            lease.acknowledged(number),
+            Some(start + Duration::from_secs(1))
+        );
+        assert!(!lease.has_lapsed(start + limits::LEASE));
+        assert!(lease.has_lapsed(start + limits::LEASE + Duration::from_secs(1)));
+        assert_eq!(
+            lease.acknowledged(number),
+            None,
+            "a repeated acknowledgement changes nothing"
+        );
+    }
+
+    proptest! {
+        /// Beats travel with any delay and may be lost; acknowledgements, too.
+        #[test]
+        fn the_agent_stops_before_the_coordinator_fences(
+            beats in proptest::collection::vec((1u64..1_500, 0u64..4_000, 0u64..4_000, any::<bool>(), any::<bool>()), 1..30),
+        ) {
+            let ms = Duration::from_millis;
+            let hello_sent = Instant::now();
+            let mut lease = Lease::new(hello_sent);
+            let mut fence = Fence::new(hello_sent + ms(beats[0].1));
+            let mut sent_at = hello_sent;
+            for (gap, there, back, arrives, is_acknowledged) in beats {
+                sent_at += ms(gap);
+                if lease.has_lapsed(sent_at) {
+                    break;
+                }
+                let number = lease.beat(sent_at);
+                if arrives && !fence.has_fallen(sent_at + ms(there)) {
+                    fence.beat(sent_at + ms(there));
+                    if is_acknowledged && !lease.has_lapsed(sent_at + ms(there + back)) {
+                        lease.acknowledged(number);
+                    }
+                }
+                prop_assert!(lease.lapses_at() < fence.falls_at());
+            }
+        }
+    }
+}

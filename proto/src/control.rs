@@ -1,0 +1,414 @@
+//! The Control stream in domain types: joining, phases, beats, the end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use muster_common::ids::{SessionId, SlotId};
+use muster_common::limits;
+use muster_common::measurement::SqlState;
+
+use crate::v1;
+use crate::v1::agent_control::Kind as AgentKind;
+use crate::v1::coordinator_control::Kind as CoordinatorKind;
+use crate::wire::{self, WireError, nanoseconds, narrow};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromAgent {
+    Hello(Hello),
+    /// Its number, from 1.
+    Beat(u64),
+    Ready(Ready),
+    PrepareFailed(PrepareFailed),
+    Started {
+        round_trip: Duration,
+    },
+    /// Drained; one entry a worker.
+    Report(Vec<WorkerReport>),
+    Leave {
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromCoordinator {
+    Welcome(Welcome),
+    Reject { reason: String, retry: bool },
+    BeatAck(u64),
+    Arm { countdown: Duration },
+    Drain,
+    Cancel { reason: String },
+    Bye { reason: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    pub protocol_version: u32,
+    pub version: String,
+    /// The machine's host name.
+    pub machine: String,
+    pub process_id: u32,
+    /// 1 to [`limits::WORKERS_PER_AGENT_MAX`].
+    pub workers: u16,
+    /// The slot it asks for; any when `None`.
+    pub slot: Option<SlotId>,
+    /// Whether it knows a database of its own.
+    pub has_database: bool,
+}
+
+#[derive(Clone, PartialEq)]
+pub struct Welcome {
+    pub session: SessionId,
+    pub config: RunConfig,
+}
+
+/// What an agent must know of the run.
+#[derive(Clone, PartialEq)]
+pub struct RunConfig {
+    /// The statement with `$1`, `$2`, …; `None` for the default query, whose bucketing function depends on the server.
+    pub sql: Option<String>,
+    /// Values per row.
+    pub parameters: usize,
+    pub timezone: String,
+    pub timeout: Option<Duration>,
+    /// A secret: the coordinator's database, for an agent that has none.
+    pub database_url: Option<String>,
+}
+
+/// Every connection is open and every statement prepared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ready {
+    /// One entry a worker.
+    pub connect: Vec<Duration>,
+    pub prepare: Vec<Duration>,
+    pub database: Database,
+    /// As sent to the server.
+    pub sql: String,
+    /// Of the default query: `time_bucket`, `date_bin` or `date_trunc`.
+    pub bucket_function: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Database {
+    pub server_version: String,
+    pub timescaledb: Option<String>,
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Why an agent cannot run this run's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrepareFailed {
+    pub kind: PrepareFailure,
+    pub message: String,
+    pub sqlstate: Option<SqlState>,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+    /// In characters from 1, within `sql`.
+    pub position: Option<u32>,
+    pub sql: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrepareFailure {
+    /// The server refused the statement.
+    Statement,
+    /// No usable connection to the database.
+    Database,
+}
+
+/// Cumulative counters of one worker's session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WorkerReport {
+    pub executed: u64,
+    pub reconnects: u64,
+}
+
+// -- from the wire -----------------------------------------------------------------------------------------------------
+
+impl TryFrom<v1::AgentControl> for FromAgent {
+    type Error = WireError;
+
+    fn try_from(wire: v1::AgentControl) -> Result<Self, WireError> {
+        Ok(match wire.kind.ok_or(WireError::Empty("AgentControl"))? {
+            AgentKind::Hello(hello) => Self::Hello(hello.try_into()?),
+            AgentKind::Beat(beat) => Self::Beat(beat.number),
+            AgentKind::Ready(ready) => Self::Ready(ready.into()),
+            AgentKind::PrepareFailed(failed) => Self::PrepareFailed(failed.try_into()?),
+            AgentKind::Started(started) => Self::Started {
+                round_trip: Duration::from_nanos(started.round_trip_ns),
+            },
+            AgentKind::Report(report) => {
+                Self::Report(report.workers.into_iter().map(Into::into).collect())
+            }
+            AgentKind::Leave(leave) => Self::Leave {
+                reason: leave.reason,
+            },
+        })
+    }
+}
+
+impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
+    type Error = WireError;
+
+    fn try_from(wire: v1::CoordinatorControl) -> Result<Self, WireError> {
+        Ok(
+            match wire.kind.ok_or(WireError::Empty("CoordinatorControl"))? {
+                CoordinatorKind::Welcome(welcome) => Self::Welcome(welcome.try_into()?),
+                CoordinatorKind::Reject(reject) => Self::Reject {
+                    reason: reject.reason,
+                    retry: reject.retry,
+                },
+                CoordinatorKind::BeatAck(ack) => Self::BeatAck(ack.number),
+                CoordinatorKind::Arm(arm) => Self::Arm {
+                    countdown: Duration::from_nanos(arm.countdown_ns),
+                },
+                CoordinatorKind::Drain(v1::Drain {}) => Self::Drain,
+                CoordinatorKind::Cancel(cancel) => Self::Cancel {
+                    reason: cancel.reason,
+                },
+                CoordinatorKind::Bye(bye) => Self::Bye { reason: bye.reason },
+            },
+        )
+    }
+}
+
+impl TryFrom<v1::Hello> for Hello {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Hello) -> Result<Self, WireError> {
+        let workers: u16 = narrow("hello.workers", wire.workers)?;
+        if !(1..=limits::WORKERS_PER_AGENT_MAX).contains(&workers) {
+            return Err(WireError::OutOfRange {
+                field: "hello.workers",
+                value: workers.to_string(),
+            });
+        }
+        Ok(Self {
+            protocol_version: wire.protocol_version,
+            version: wire.version,
+            machine: wire.machine,
+            process_id: wire.process_id,
+            workers,
+            slot: wire
+                .slot
+                .map(|slot| narrow("hello.slot", slot).map(SlotId::new))
+                .transpose()?,
+            has_database: wire.has_database,
+        })
+    }
+}
+
+impl TryFrom<v1::Welcome> for Welcome {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Welcome) -> Result<Self, WireError> {
+        let config = wire.config.ok_or(WireError::Missing {
+            field: "welcome.config",
+        })?;
+        Ok(Self {
+            session: wire::session(wire.session)?,
+            config: RunConfig {
+                sql: config.sql,
+                parameters: narrow("config.parameters", config.parameters)?,
+                timezone: config.timezone,
+                timeout: config.timeout_ns.map(Duration::from_nanos),
+                database_url: config.database_url,
+            },
+        })
+    }
+}
+
+impl From<v1::Ready> for Ready {
+    fn from(wire: v1::Ready) -> Self {
+        let durations = |list: Vec<u64>| list.into_iter().map(Duration::from_nanos).collect();
+        let database = wire.database.unwrap_or_default();
+        Self {
+            connect: durations(wire.connect_ns),
+            prepare: durations(wire.prepare_ns),
+            database: Database {
+                server_version: database.server_version,
+                timescaledb: non_empty(database.timescaledb),
+                settings: database.settings.into_iter().collect(),
+            },
+            sql: wire.sql,
+            bucket_function: non_empty(wire.bucket_function),
+        }
+    }
+}
+
+impl TryFrom<v1::PrepareFailed> for PrepareFailed {
+    type Error = WireError;
+
+    fn try_from(wire: v1::PrepareFailed) -> Result<Self, WireError> {
+        let kind = match wire.kind() {
+            v1::prepare_failed::Kind::Statement => PrepareFailure::Statement,
+            v1::prepare_failed::Kind::Database => PrepareFailure::Database,
+            v1::prepare_failed::Kind::Unspecified => {
+                return Err(WireError::OutOfRange {
+                    field: "prepare_failed.kind",
+                    value: wire.kind.to_string(),
+                });
+            }
+        };
+        let sqlstate = non_empty(wire.sqlstate)
+            .map(|code| {
+                SqlState::try_new(&code).map_err(|_| WireError::OutOfRange {
+                    field: "prepare_failed.sqlstate",
+                    value: code,
+                })
+            })
+            .transpose()?;
+        Ok(Self {
+            kind,
+            message: wire.message,
+            sqlstate,
+            detail: non_empty(wire.detail),
+            hint: non_empty(wire.hint),
+            position: Some(wire.position).filter(|position| *position > 0),
+            sql: wire.sql,
+        })
+    }
+}
+
+impl From<v1::WorkerReport> for WorkerReport {
+    fn from(wire: v1::WorkerReport) -> Self {
+        Self {
+            executed: wire.executed,
+            reconnects: wire.reconnects,
+        }
+    }
+}
+
+fn non_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+// -- to the wire -------------------------------------------------------------------------------------------------------
+
+impl From<FromAgent> for v1::AgentControl {
+    fn from(message: FromAgent) -> Self {
+        let kind = match message {
+            FromAgent::Hello(hello) => AgentKind::Hello(v1::Hello {
+                protocol_version: hello.protocol_version,
+                version: hello.version,
+                machine: hello.machine,
+                process_id: hello.process_id,
+                workers: hello.workers.into(),
+                slot: hello.slot.map(|slot| slot.get().into()),
+                has_database: hello.has_database,
+            }),
+            FromAgent::Beat(number) => AgentKind::Beat(v1::Beat { number }),
+            FromAgent::Ready(ready) => AgentKind::Ready(ready.into()),
+            FromAgent::PrepareFailed(failed) => AgentKind::PrepareFailed(failed.into()),
+            FromAgent::Started { round_trip } => AgentKind::Started(v1::Started {
+                round_trip_ns: nanoseconds(round_trip),
+            }),
+            FromAgent::Report(workers) => AgentKind::Report(v1::Report {
+                workers: workers
+                    .into_iter()
+                    .map(
+                        |WorkerReport {
+                             executed,
+                             reconnects,
+                         }| v1::WorkerReport {
+                            executed,
+                            reconnects,
+                        },
+                    )
+                    .collect(),
+            }),
+            FromAgent::Leave { reason } => AgentKind::Leave(v1::Leave { reason }),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl From<FromCoordinator> for v1::CoordinatorControl {
+    fn from(message: FromCoordinator) -> Self {
+        let kind = match message {
+            FromCoordinator::Welcome(Welcome { session, config }) => {
+                CoordinatorKind::Welcome(v1::Welcome {
+                    session: Some(session.into()),
+                    config: Some(v1::RunConfig {
+                        sql: config.sql,
+                        parameters: u32::try_from(config.parameters).unwrap_or(u32::MAX),
+                        timezone: config.timezone,
+                        timeout_ns: config.timeout.map(nanoseconds),
+                        database_url: config.database_url,
+                    }),
+                })
+            }
+            FromCoordinator::Reject { reason, retry } => {
+                CoordinatorKind::Reject(v1::Reject { reason, retry })
+            }
+            FromCoordinator::BeatAck(number) => CoordinatorKind::BeatAck(v1::BeatAck { number }),
+            FromCoordinator::Arm { countdown } => CoordinatorKind::Arm(v1::Arm {
+                countdown_ns: nanoseconds(countdown),
+            }),
+            FromCoordinator::Drain => CoordinatorKind::Drain(v1::Drain {}),
+            FromCoordinator::Cancel { reason } => CoordinatorKind::Cancel(v1::Cancel { reason }),
+            FromCoordinator::Bye { reason } => CoordinatorKind::Bye(v1::Bye { reason }),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl From<Ready> for v1::Ready {
+    fn from(ready: Ready) -> Self {
+        let nanos = |list: Vec<Duration>| list.into_iter().map(nanoseconds).collect();
+        Self {
+            connect_ns: nanos(ready.connect),
+            prepare_ns: nanos(ready.prepare),
+            database: Some(v1::Database {
+                server_version: ready.database.server_version,
+                timescaledb: ready.database.timescaledb.unwrap_or_default(),
+                settings: ready.database.settings.into_iter().collect(),
+            }),
+            sql: ready.sql,
+            bucket_function: ready.bucket_function.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<PrepareFailed> for v1::PrepareFailed {
+    fn from(failed: PrepareFailed) -> Self {
+        let kind = match failed.kind {
+            PrepareFailure::Statement => v1::prepare_failed::Kind::Statement,
+            PrepareFailure::Database => v1::prepare_failed::Kind::Database,
+        };
+        Self {
+            kind: kind.into(),
+            message: failed.message,
+            sqlstate: failed
+                .sqlstate
+                .map(|code| code.to_string())
+                .unwrap_or_default(),
+            detail: failed.detail.unwrap_or_default(),
+            hint: failed.hint.unwrap_or_default(),
+            position: failed.position.unwrap_or_default(),
+            sql: failed.sql,
+        }
+    }
+}
+
+/// Hand-written: the database URL is a secret, and a `{:?}` must not print it.
+impl fmt::Debug for RunConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunConfig")
+            .field("sql", &self.sql)
+            .field("parameters", &self.parameters)
+            .field("timezone", &self.timezone)
+            .field("timeout", &self.timeout)
+            .field("database_url", &self.database_url.as_ref().map(|_| "…"))
+            .finish()
+    }
+}
+
+impl fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Welcome")
+            .field("session", &self.session)
+            .field("config", &self.config)
+            .finish()
+    }
+}

@@ -1,0 +1,64 @@
+//! Checks that every conversion from the wire shares.
+
+use std::time::Duration;
+
+use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
+
+use crate::v1;
+
+/// A message that this program cannot make sense of; it ends the session that sent it and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    #[error("message '{0}' has no content that this version knows")]
+    Empty(&'static str),
+    #[error("field '{field}' is missing")]
+    Missing { field: &'static str },
+    #[error("field '{field}' has the value '{value}', which is out of range")]
+    OutOfRange { field: &'static str, value: String },
+    #[error("field '{field}' has {found} entries, but {expected} were expected")]
+    Length {
+        field: &'static str,
+        expected: usize,
+        found: usize,
+    },
+}
+
+/// A number that must fit a narrower type.
+pub(crate) fn narrow<T, U>(field: &'static str, value: T) -> Result<U, WireError>
+where
+    T: Copy + std::fmt::Display,
+    U: TryFrom<T>,
+{
+    U::try_from(value).map_err(|_| WireError::OutOfRange {
+        field,
+        value: value.to_string(),
+    })
+}
+
+/// A duration as nanoseconds; 584 years are enough.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn session(wire: Option<v1::Session>) -> Result<SessionId, WireError> {
+    let wire = wire.ok_or(WireError::Missing { field: "session" })?;
+    let run = RunId::try_new(&wire.run).map_err(|_| WireError::OutOfRange {
+        field: "session.run",
+        value: wire.run,
+    })?;
+    Ok(SessionId {
+        run,
+        slot: SlotId::new(narrow("session.slot", wire.slot)?),
+        epoch: Epoch::new(wire.epoch),
+    })
+}
+
+impl From<SessionId> for v1::Session {
+    fn from(id: SessionId) -> Self {
+        Self {
+            run: id.run.to_string(),
+            slot: id.slot.get().into(),
+            epoch: id.epoch.get(),
+        }
+    }
+}
