@@ -1,3 +1,14 @@
 //! Muster's agent as a library: what `agent` runs, and what `coordinator run --local` starts inside its own process.
+//! An agent dials a coordinator, runs the rows that it is given, one at a time on each of its connections, and returns the timings.
 
+mod config;
+mod crew;
+mod dial;
 pub mod postgres;
+mod results;
+mod serve;
+mod session;
+mod worker;
+
+pub use config::{AgentConfig, Coordinator, InvalidCoordinator};
+pub use serve::{AgentError, serve};

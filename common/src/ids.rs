@@ -156,11 +156,7 @@ mod tests {
             slot: SlotId::new(u16::MAX),
             epoch: Epoch::new(u64::from(u32::MAX)),
         };
-        assert!(
-            session.application_name().len() <= 63,
-            "{}",
-            session.application_name()
-        );
+        assert!(session.application_name().len() <= 63, "{}", session.application_name());
     }
 
     #[test]
@@ -168,9 +164,6 @@ mod tests {
         for bad in ["", "A", "a b", "a/b", "a:b", &"x".repeat(25)] {
             assert!(RunId::try_new(bad).is_err(), "{bad}");
         }
-        assert_eq!(
-            RunId::try_new("20261123-7f3a").unwrap().as_str(),
-            "20261123-7f3a"
-        );
+        assert_eq!(RunId::try_new("20261123-7f3a").unwrap().as_str(), "20261123-7f3a");
     }
 }

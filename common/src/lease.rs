@@ -18,11 +18,7 @@ pub struct Lease {
 impl Lease {
     /// A lease that begins when the coordinator's Welcome could first have been sent: at the sending of Hello.
     pub fn new(hello_sent: Instant) -> Self {
-        Self {
-            unacknowledged: Vec::new(),
-            next_number: 1,
-            valid_from: hello_sent,
-        }
+        Self { unacknowledged: Vec::new(), next_number: 1, valid_from: hello_sent }
     }
 
     /// The number of the beat to send now.
@@ -36,10 +32,7 @@ impl Lease {
     /// Takes an acknowledgement; an unknown or repeated number changes nothing.
     /// Returns when the acknowledged beat was sent, which gives the round trip.
     pub fn acknowledged(&mut self, number: u64) -> Option<Instant> {
-        let position = self
-            .unacknowledged
-            .iter()
-            .position(|(sent, _)| *sent == number)?;
+        let position = self.unacknowledged.iter().position(|(sent, _)| *sent == number)?;
         let (_, sent_at) = self.unacknowledged[position];
         self.unacknowledged.drain(..=position);
         self.valid_from = self.valid_from.max(sent_at);
@@ -64,9 +57,7 @@ pub struct Fence {
 
 impl Fence {
     pub fn new(welcomed: Instant) -> Self {
-        Self {
-            last_beat: welcomed,
-        }
+        Self { last_beat: welcomed }
     }
 
     pub fn beat(&mut self, now: Instant) {
@@ -95,17 +86,10 @@ mod tests {
         let mut lease = Lease::new(start);
         let number = lease.beat(start + Duration::from_secs(1));
         assert!(lease.has_lapsed(start + limits::LEASE));
-        assert_eq!(
-            lease.acknowledged(number),
-            Some(start + Duration::from_secs(1))
-        );
+        assert_eq!(lease.acknowledged(number), Some(start + Duration::from_secs(1)));
         assert!(!lease.has_lapsed(start + limits::LEASE));
         assert!(lease.has_lapsed(start + limits::LEASE + Duration::from_secs(1)));
-        assert_eq!(
-            lease.acknowledged(number),
-            None,
-            "a repeated acknowledgement changes nothing"
-        );
+        assert_eq!(lease.acknowledged(number), None, "a repeated acknowledgement changes nothing");
     }
 
     proptest! {

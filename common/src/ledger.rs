@@ -38,12 +38,7 @@ const FAILED: u64 = 2;
 impl Ledger {
     pub fn new(rows: u32) -> Self {
         let words = (rows as usize).div_ceil(ROWS_PER_WORD);
-        Self {
-            rows,
-            states: vec![OPEN; words],
-            completed: 0,
-            failed: 0,
-        }
+        Self { rows, states: vec![OPEN; words], completed: 0, failed: 0 }
     }
 
     /// Settles one row; only the first call for a row counts.
@@ -87,10 +82,7 @@ impl Ledger {
     /// The rows without a result as inclusive ranges, ascending.
     pub fn unaccounted_ranges(&self) -> Vec<[RowId; 2]> {
         let mut ranges: Vec<[RowId; 2]> = Vec::new();
-        for row in (0..self.rows)
-            .map(RowId::new)
-            .filter(|row| self.state(*row) == OPEN)
-        {
+        for row in (0..self.rows).map(RowId::new).filter(|row| self.state(*row) == OPEN) {
             match ranges.last_mut() {
                 Some([_, last]) if last.get() + 1 == row.get() => *last = row,
                 _ => ranges.push([row, row]),

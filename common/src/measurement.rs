@@ -47,14 +47,8 @@ impl SqlState {
     pub const QUERY_CANCELED: Self = Self(*b"57014");
 
     pub fn try_new(code: &str) -> Result<Self, InvalidSqlState> {
-        let bytes: [u8; 5] = code
-            .as_bytes()
-            .try_into()
-            .map_err(|_| InvalidSqlState(code.to_owned()))?;
-        if bytes
-            .iter()
-            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
-        {
+        let bytes: [u8; 5] = code.as_bytes().try_into().map_err(|_| InvalidSqlState(code.to_owned()))?;
+        if bytes.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) {
             Ok(Self(bytes))
         } else {
             Err(InvalidSqlState(code.to_owned()))

@@ -39,10 +39,7 @@ pub struct Slots {
 impl Slots {
     /// `first_epoch` must be above every epoch ever given in this run.
     pub fn new(count: u16, first_epoch: Epoch) -> Self {
-        Self {
-            places: vec![Place::Vacant; count.into()],
-            next_epoch: first_epoch.get(),
-        }
+        Self { places: vec![Place::Vacant; count.into()], next_epoch: first_epoch.get() }
     }
 
     /// Gives the wanted slot, or the first vacant one.
@@ -97,25 +94,17 @@ impl Slots {
     }
 
     pub fn joined(&self) -> usize {
-        self.places
-            .iter()
-            .filter(|place| **place != Place::Vacant)
-            .count()
+        self.places.iter().filter(|place| **place != Place::Vacant).count()
     }
 
     pub fn all_ready(&self) -> bool {
-        self.places
-            .iter()
-            .all(|place| matches!(place, Place::Ready(_)))
+        self.places.iter().all(|place| matches!(place, Place::Ready(_)))
     }
 
     /// The slots that nobody holds, ascending.
     pub fn vacant(&self) -> Vec<SlotId> {
         let slots = (0u16..).zip(&self.places);
-        slots
-            .filter(|(_, place)| **place == Place::Vacant)
-            .map(|(number, _)| SlotId::new(number))
-            .collect()
+        slots.filter(|(_, place)| **place == Place::Vacant).map(|(number, _)| SlotId::new(number)).collect()
     }
 
     /// The slots whose agents joined but are still preparing, ascending.
@@ -141,19 +130,13 @@ mod tests {
         let mut slots = slots(2);
         assert_eq!(slots.join(None).unwrap().slot, SlotId::new(0));
         assert_eq!(slots.join(None).unwrap().slot, SlotId::new(1));
-        assert_eq!(
-            slots.join(None).unwrap_err().to_string(),
-            "all 2 slots of this run are taken"
-        );
+        assert_eq!(slots.join(None).unwrap_err().to_string(), "all 2 slots of this run are taken");
     }
 
     #[test]
     fn a_wanted_slot_is_given_or_refused_by_name() {
         let mut slots = slots(2);
-        assert_eq!(
-            slots.join(Some(SlotId::new(1))).unwrap().slot,
-            SlotId::new(1)
-        );
+        assert_eq!(slots.join(Some(SlotId::new(1))).unwrap().slot, SlotId::new(1));
         assert_eq!(
             slots.join(Some(SlotId::new(1))).unwrap_err().to_string(),
             "slot-1 is taken by another agent"

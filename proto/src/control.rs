@@ -121,6 +121,8 @@ pub enum PrepareFailure {
 pub struct WorkerReport {
     pub executed: u64,
     pub reconnects: u64,
+    /// From the end of the countdown to the end of its last query.
+    pub ran_for: Duration,
 }
 
 // -- from the wire -----------------------------------------------------------------------------------------------------
@@ -134,15 +136,11 @@ impl TryFrom<v1::AgentControl> for FromAgent {
             AgentKind::Beat(beat) => Self::Beat(beat.number),
             AgentKind::Ready(ready) => Self::Ready(ready.into()),
             AgentKind::PrepareFailed(failed) => Self::PrepareFailed(failed.try_into()?),
-            AgentKind::Started(started) => Self::Started {
-                round_trip: Duration::from_nanos(started.round_trip_ns),
-            },
-            AgentKind::Report(report) => {
-                Self::Report(report.workers.into_iter().map(Into::into).collect())
+            AgentKind::Started(started) => {
+                Self::Started { round_trip: Duration::from_nanos(started.round_trip_ns) }
             }
-            AgentKind::Leave(leave) => Self::Leave {
-                reason: leave.reason,
-            },
+            AgentKind::Report(report) => Self::Report(report.workers.into_iter().map(Into::into).collect()),
+            AgentKind::Leave(leave) => Self::Leave { reason: leave.reason },
         })
     }
 }
@@ -151,24 +149,15 @@ impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
     type Error = WireError;
 
     fn try_from(wire: v1::CoordinatorControl) -> Result<Self, WireError> {
-        Ok(
-            match wire.kind.ok_or(WireError::Empty("CoordinatorControl"))? {
-                CoordinatorKind::Welcome(welcome) => Self::Welcome(welcome.try_into()?),
-                CoordinatorKind::Reject(reject) => Self::Reject {
-                    reason: reject.reason,
-                    retry: reject.retry,
-                },
-                CoordinatorKind::BeatAck(ack) => Self::BeatAck(ack.number),
-                CoordinatorKind::Arm(arm) => Self::Arm {
-                    countdown: Duration::from_nanos(arm.countdown_ns),
-                },
-                CoordinatorKind::Drain(v1::Drain {}) => Self::Drain,
-                CoordinatorKind::Cancel(cancel) => Self::Cancel {
-                    reason: cancel.reason,
-                },
-                CoordinatorKind::Bye(bye) => Self::Bye { reason: bye.reason },
-            },
-        )
+        Ok(match wire.kind.ok_or(WireError::Empty("CoordinatorControl"))? {
+            CoordinatorKind::Welcome(welcome) => Self::Welcome(welcome.try_into()?),
+            CoordinatorKind::Reject(reject) => Self::Reject { reason: reject.reason, retry: reject.retry },
+            CoordinatorKind::BeatAck(ack) => Self::BeatAck(ack.number),
+            CoordinatorKind::Arm(arm) => Self::Arm { countdown: Duration::from_nanos(arm.countdown_ns) },
+            CoordinatorKind::Drain(v1::Drain {}) => Self::Drain,
+            CoordinatorKind::Cancel(cancel) => Self::Cancel { reason: cancel.reason },
+            CoordinatorKind::Bye(bye) => Self::Bye { reason: bye.reason },
+        })
     }
 }
 
@@ -178,10 +167,7 @@ impl TryFrom<v1::Hello> for Hello {
     fn try_from(wire: v1::Hello) -> Result<Self, WireError> {
         let workers: u16 = narrow("hello.workers", wire.workers)?;
         if !(1..=limits::WORKERS_PER_AGENT_MAX).contains(&workers) {
-            return Err(WireError::OutOfRange {
-                field: "hello.workers",
-                value: workers.to_string(),
-            });
+            return Err(WireError::OutOfRange { field: "hello.workers", value: workers.to_string() });
         }
         Ok(Self {
             protocol_version: wire.protocol_version,
@@ -189,10 +175,7 @@ impl TryFrom<v1::Hello> for Hello {
             machine: wire.machine,
             process_id: wire.process_id,
             workers,
-            slot: wire
-                .slot
-                .map(|slot| narrow("hello.slot", slot).map(SlotId::new))
-                .transpose()?,
+            slot: wire.slot.map(|slot| narrow("hello.slot", slot).map(SlotId::new)).transpose()?,
             has_database: wire.has_database,
         })
     }
@@ -202,9 +185,7 @@ impl TryFrom<v1::Welcome> for Welcome {
     type Error = WireError;
 
     fn try_from(wire: v1::Welcome) -> Result<Self, WireError> {
-        let config = wire.config.ok_or(WireError::Missing {
-            field: "welcome.config",
-        })?;
+        let config = wire.config.ok_or(WireError::Missing { field: "welcome.config" })?;
         Ok(Self {
             session: wire::session(wire.session)?,
             config: RunConfig {
@@ -252,10 +233,8 @@ impl TryFrom<v1::PrepareFailed> for PrepareFailed {
         };
         let sqlstate = non_empty(wire.sqlstate)
             .map(|code| {
-                SqlState::try_new(&code).map_err(|_| WireError::OutOfRange {
-                    field: "prepare_failed.sqlstate",
-                    value: code,
-                })
+                SqlState::try_new(&code)
+                    .map_err(|_| WireError::OutOfRange { field: "prepare_failed.sqlstate", value: code })
             })
             .transpose()?;
         Ok(Self {
@@ -275,6 +254,7 @@ impl From<v1::WorkerReport> for WorkerReport {
         Self {
             executed: wire.executed,
             reconnects: wire.reconnects,
+            ran_for: Duration::from_nanos(wire.ran_for_ns),
         }
     }
 }
@@ -300,21 +280,17 @@ impl From<FromAgent> for v1::AgentControl {
             FromAgent::Beat(number) => AgentKind::Beat(v1::Beat { number }),
             FromAgent::Ready(ready) => AgentKind::Ready(ready.into()),
             FromAgent::PrepareFailed(failed) => AgentKind::PrepareFailed(failed.into()),
-            FromAgent::Started { round_trip } => AgentKind::Started(v1::Started {
-                round_trip_ns: nanoseconds(round_trip),
-            }),
+            FromAgent::Started { round_trip } => {
+                AgentKind::Started(v1::Started { round_trip_ns: nanoseconds(round_trip) })
+            }
             FromAgent::Report(workers) => AgentKind::Report(v1::Report {
                 workers: workers
                     .into_iter()
-                    .map(
-                        |WorkerReport {
-                             executed,
-                             reconnects,
-                         }| v1::WorkerReport {
-                            executed,
-                            reconnects,
-                        },
-                    )
+                    .map(|WorkerReport { executed, reconnects, ran_for }| v1::WorkerReport {
+                        executed,
+                        reconnects,
+                        ran_for_ns: nanoseconds(ran_for),
+                    })
                     .collect(),
             }),
             FromAgent::Leave { reason } => AgentKind::Leave(v1::Leave { reason }),
@@ -326,25 +302,23 @@ impl From<FromAgent> for v1::AgentControl {
 impl From<FromCoordinator> for v1::CoordinatorControl {
     fn from(message: FromCoordinator) -> Self {
         let kind = match message {
-            FromCoordinator::Welcome(Welcome { session, config }) => {
-                CoordinatorKind::Welcome(v1::Welcome {
-                    session: Some(session.into()),
-                    config: Some(v1::RunConfig {
-                        sql: config.sql,
-                        parameters: u32::try_from(config.parameters).unwrap_or(u32::MAX),
-                        timezone: config.timezone,
-                        timeout_ns: config.timeout.map(nanoseconds),
-                        database_url: config.database_url,
-                    }),
-                })
-            }
+            FromCoordinator::Welcome(Welcome { session, config }) => CoordinatorKind::Welcome(v1::Welcome {
+                session: Some(session.into()),
+                config: Some(v1::RunConfig {
+                    sql: config.sql,
+                    parameters: u32::try_from(config.parameters).unwrap_or(u32::MAX),
+                    timezone: config.timezone,
+                    timeout_ns: config.timeout.map(nanoseconds),
+                    database_url: config.database_url,
+                }),
+            }),
             FromCoordinator::Reject { reason, retry } => {
                 CoordinatorKind::Reject(v1::Reject { reason, retry })
             }
             FromCoordinator::BeatAck(number) => CoordinatorKind::BeatAck(v1::BeatAck { number }),
-            FromCoordinator::Arm { countdown } => CoordinatorKind::Arm(v1::Arm {
-                countdown_ns: nanoseconds(countdown),
-            }),
+            FromCoordinator::Arm { countdown } => {
+                CoordinatorKind::Arm(v1::Arm { countdown_ns: nanoseconds(countdown) })
+            }
             FromCoordinator::Drain => CoordinatorKind::Drain(v1::Drain {}),
             FromCoordinator::Cancel { reason } => CoordinatorKind::Cancel(v1::Cancel { reason }),
             FromCoordinator::Bye { reason } => CoordinatorKind::Bye(v1::Bye { reason }),
@@ -379,10 +353,7 @@ impl From<PrepareFailed> for v1::PrepareFailed {
         Self {
             kind: kind.into(),
             message: failed.message,
-            sqlstate: failed
-                .sqlstate
-                .map(|code| code.to_string())
-                .unwrap_or_default(),
+            sqlstate: failed.sqlstate.map(|code| code.to_string()).unwrap_or_default(),
             detail: failed.detail.unwrap_or_default(),
             hint: failed.hint.unwrap_or_default(),
             position: failed.position.unwrap_or_default(),
@@ -406,9 +377,6 @@ impl fmt::Debug for RunConfig {
 
 impl fmt::Debug for Welcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Welcome")
-            .field("session", &self.session)
-            .field("config", &self.config)
-            .finish()
+        f.debug_struct("Welcome").field("session", &self.session).field("config", &self.config).finish()
     }
 }

@@ -16,11 +16,7 @@ pub enum WireError {
     #[error("field '{field}' has the value '{value}', which is out of range")]
     OutOfRange { field: &'static str, value: String },
     #[error("field '{field}' has {found} entries, but {expected} were expected")]
-    Length {
-        field: &'static str,
-        expected: usize,
-        found: usize,
-    },
+    Length { field: &'static str, expected: usize, found: usize },
 }
 
 /// A number that must fit a narrower type.
@@ -29,10 +25,7 @@ where
     T: Copy + std::fmt::Display,
     U: TryFrom<T>,
 {
-    U::try_from(value).map_err(|_| WireError::OutOfRange {
-        field,
-        value: value.to_string(),
-    })
+    U::try_from(value).map_err(|_| WireError::OutOfRange { field, value: value.to_string() })
 }
 
 /// A duration as nanoseconds; 584 years are enough.
@@ -42,10 +35,8 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
 
 pub(crate) fn session(wire: Option<v1::Session>) -> Result<SessionId, WireError> {
     let wire = wire.ok_or(WireError::Missing { field: "session" })?;
-    let run = RunId::try_new(&wire.run).map_err(|_| WireError::OutOfRange {
-        field: "session.run",
-        value: wire.run,
-    })?;
+    let run = RunId::try_new(&wire.run)
+        .map_err(|_| WireError::OutOfRange { field: "session.run", value: wire.run })?;
     Ok(SessionId {
         run,
         slot: SlotId::new(narrow("session.slot", wire.slot)?),
@@ -55,10 +46,6 @@ pub(crate) fn session(wire: Option<v1::Session>) -> Result<SessionId, WireError>
 
 impl From<SessionId> for v1::Session {
     fn from(id: SessionId) -> Self {
-        Self {
-            run: id.run.to_string(),
-            slot: id.slot.get().into(),
-            epoch: id.epoch.get(),
-        }
+        Self { run: id.run.to_string(), slot: id.slot.get().into(), epoch: id.epoch.get() }
     }
 }

@@ -55,10 +55,9 @@ impl TryFrom<v1::AgentWork> for FromAgent {
     fn try_from(wire: v1::AgentWork) -> Result<Self, WireError> {
         Ok(match wire.kind.ok_or(WireError::Empty("AgentWork"))? {
             AgentKind::Open(open) => Self::Open(wire::session(open.session)?),
-            AgentKind::Credit(credit) => Self::Credit(Credit {
-                worker: narrow("credit.worker", credit.worker)?,
-                rows: credit.rows,
-            }),
+            AgentKind::Credit(credit) => {
+                Self::Credit(Credit { worker: narrow("credit.worker", credit.worker)?, rows: credit.rows })
+            }
             AgentKind::Results(results) => Self::Results(results.try_into()?),
         })
     }
@@ -68,16 +67,14 @@ impl TryFrom<v1::CoordinatorWork> for FromCoordinator {
     type Error = WireError;
 
     fn try_from(wire: v1::CoordinatorWork) -> Result<Self, WireError> {
-        Ok(
-            match wire.kind.ok_or(WireError::Empty("CoordinatorWork"))? {
-                CoordinatorKind::Assign(assign) => Self::Assign(Assign {
-                    worker: narrow("assign.worker", assign.worker)?,
-                    rows: assign.row.into_iter().map(RowId::new).collect(),
-                    parameters: assign.parameters,
-                }),
-                CoordinatorKind::Ack(ack) => Self::Ack(ack.number),
-            },
-        )
+        Ok(match wire.kind.ok_or(WireError::Empty("CoordinatorWork"))? {
+            CoordinatorKind::Assign(assign) => Self::Assign(Assign {
+                worker: narrow("assign.worker", assign.worker)?,
+                rows: assign.row.into_iter().map(RowId::new).collect(),
+                parameters: assign.parameters,
+            }),
+            CoordinatorKind::Ack(ack) => Self::Ack(ack.number),
+        })
     }
 }
 
@@ -87,15 +84,7 @@ impl TryFrom<v1::Results> for Results {
     fn try_from(wire: v1::Results) -> Result<Self, WireError> {
         let count = wire.row.len();
         let expect = |field, found: usize| {
-            if found == count {
-                Ok(())
-            } else {
-                Err(WireError::Length {
-                    field,
-                    expected: count,
-                    found,
-                })
-            }
+            if found == count { Ok(()) } else { Err(WireError::Length { field, expected: count, found }) }
         };
         expect("results.worker", wire.worker.len())?;
         expect("results.service_time_ns", wire.service_time_ns.len())?;
@@ -126,14 +115,10 @@ impl TryFrom<v1::Results> for Results {
             measurements.push((narrow("results.worker", wire.worker[index])?, measurement));
         }
         match failures.next() {
-            None => Ok(Self {
-                number: wire.number,
-                measurements,
-            }),
-            Some(failure) => Err(WireError::OutOfRange {
-                field: "failure.index",
-                value: failure.index.to_string(),
-            }),
+            None => Ok(Self { number: wire.number, measurements }),
+            Some(failure) => {
+                Err(WireError::OutOfRange { field: "failure.index", value: failure.index.to_string() })
+            }
         }
     }
 }
@@ -142,10 +127,8 @@ impl TryFrom<v1::Failure> for QueryError {
     type Error = WireError;
 
     fn try_from(wire: v1::Failure) -> Result<Self, WireError> {
-        let sqlstate = SqlState::try_new(&wire.sqlstate).map_err(|_| WireError::OutOfRange {
-            field: "failure.sqlstate",
-            value: wire.sqlstate,
-        })?;
+        let sqlstate = SqlState::try_new(&wire.sqlstate)
+            .map_err(|_| WireError::OutOfRange { field: "failure.sqlstate", value: wire.sqlstate })?;
         let message = match wire.message.char_indices().nth(limits::MESSAGE_CHARS_MAX) {
             Some((end, _)) => wire.message[..end].to_owned(),
             None => wire.message,
@@ -159,13 +142,10 @@ impl TryFrom<v1::Failure> for QueryError {
 impl From<FromAgent> for v1::AgentWork {
     fn from(message: FromAgent) -> Self {
         let kind = match message {
-            FromAgent::Open(session) => AgentKind::Open(v1::Open {
-                session: Some(session.into()),
-            }),
-            FromAgent::Credit(Credit { worker, rows }) => AgentKind::Credit(v1::Credit {
-                worker: worker.into(),
-                rows,
-            }),
+            FromAgent::Open(session) => AgentKind::Open(v1::Open { session: Some(session.into()) }),
+            FromAgent::Credit(Credit { worker, rows }) => {
+                AgentKind::Credit(v1::Credit { worker: worker.into(), rows })
+            }
             FromAgent::Results(results) => AgentKind::Results(results.into()),
         };
         Self { kind: Some(kind) }
@@ -188,19 +168,12 @@ impl From<FromCoordinator> for v1::CoordinatorWork {
 
 impl From<Results> for v1::Results {
     fn from(results: Results) -> Self {
-        let mut wire = Self {
-            number: results.number,
-            ..Self::default()
-        };
+        let mut wire = Self { number: results.number, ..Self::default() };
         for (index, (worker, measurement)) in (0u32..).zip(results.measurements) {
             let answer = match measurement.outcome {
                 Outcome::Completed(answer) => answer,
                 Outcome::Failed(QueryError { sqlstate, message }) => {
-                    wire.failure.push(v1::Failure {
-                        index,
-                        sqlstate: sqlstate.to_string(),
-                        message,
-                    });
+                    wire.failure.push(v1::Failure { index, sqlstate: sqlstate.to_string(), message });
                     Answer::default()
                 }
             };
@@ -226,41 +199,20 @@ mod tests {
 
     fn outcome() -> impl Strategy<Value = Outcome> {
         prop_oneof![
-            (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(rows, bytes, digest)| {
-                Outcome::Completed(Answer {
-                    rows,
-                    bytes,
-                    digest,
-                })
-            }),
+            (any::<u64>(), any::<u64>(), any::<u64>())
+                .prop_map(|(rows, bytes, digest)| { Outcome::Completed(Answer { rows, bytes, digest }) }),
             ("[0-9A-Z]{5}", ".{0,40}").prop_map(|(sqlstate, message)| {
-                Outcome::Failed(QueryError {
-                    sqlstate: SqlState::try_new(&sqlstate).unwrap(),
-                    message,
-                })
+                Outcome::Failed(QueryError { sqlstate: SqlState::try_new(&sqlstate).unwrap(), message })
             }),
         ]
     }
 
     fn measurement() -> impl Strategy<Value = (u16, Measurement)> {
-        (
-            any::<u16>(),
-            any::<u32>(),
-            any::<u64>(),
-            any::<u64>(),
-            outcome(),
+        (any::<u16>(), any::<u32>(), any::<u64>(), any::<u64>(), outcome()).prop_map(
+            |(worker, row, lag_ns, service_time_ns, outcome)| {
+                (worker, Measurement { row: RowId::new(row), lag_ns, service_time_ns, outcome })
+            },
         )
-            .prop_map(|(worker, row, lag_ns, service_time_ns, outcome)| {
-                (
-                    worker,
-                    Measurement {
-                        row: RowId::new(row),
-                        lag_ns,
-                        service_time_ns,
-                        outcome,
-                    },
-                )
-            })
     }
 
     proptest! {
@@ -287,64 +239,28 @@ mod tests {
 
     #[test]
     fn a_column_of_another_length_is_refused_by_name() {
-        let error = Results::try_from(v1::Results {
-            service_time_ns: vec![],
-            ..one_result()
-        })
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "field 'results.service_time_ns' has 0 entries, but 1 were expected"
-        );
+        let error = Results::try_from(v1::Results { service_time_ns: vec![], ..one_result() }).unwrap_err();
+        assert_eq!(error.to_string(), "field 'results.service_time_ns' has 0 entries, but 1 were expected");
     }
 
     #[test]
     fn a_failure_that_points_nowhere_is_refused() {
-        let failure = vec![v1::Failure {
-            index: 1,
-            sqlstate: "22007".into(),
-            message: String::new(),
-        }];
-        let error = Results::try_from(v1::Results {
-            failure,
-            ..one_result()
-        })
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "field 'failure.index' has the value '1', which is out of range"
-        );
+        let failure = vec![v1::Failure { index: 1, sqlstate: "22007".into(), message: String::new() }];
+        let error = Results::try_from(v1::Results { failure, ..one_result() }).unwrap_err();
+        assert_eq!(error.to_string(), "field 'failure.index' has the value '1', which is out of range");
     }
 
     #[test]
     fn a_failure_twice_at_one_index_is_refused() {
-        let failure = v1::Failure {
-            index: 0,
-            sqlstate: "22007".into(),
-            message: String::new(),
-        };
-        let wire = v1::Results {
-            failure: vec![failure.clone(), failure],
-            ..one_result()
-        };
+        let failure = v1::Failure { index: 0, sqlstate: "22007".into(), message: String::new() };
+        let wire = v1::Results { failure: vec![failure.clone(), failure], ..one_result() };
         assert!(Results::try_from(wire).is_err());
     }
 
     #[test]
     fn a_sqlstate_that_is_none_is_refused() {
-        let failure = vec![v1::Failure {
-            index: 0,
-            sqlstate: "22".into(),
-            message: String::new(),
-        }];
-        let error = Results::try_from(v1::Results {
-            failure,
-            ..one_result()
-        })
-        .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "field 'failure.sqlstate' has the value '22', which is out of range"
-        );
+        let failure = vec![v1::Failure { index: 0, sqlstate: "22".into(), message: String::new() }];
+        let error = Results::try_from(v1::Results { failure, ..one_result() }).unwrap_err();
+        assert_eq!(error.to_string(), "field 'failure.sqlstate' has the value '22', which is out of range");
     }
 }

@@ -172,6 +172,9 @@ pub struct WorkerReport {
     pub executed: u64,
     #[prost(uint64, tag = "2")]
     pub reconnects: u64,
+    /// From the end of the countdown to the end of its last query.
+    #[prost(uint64, tag = "3")]
+    pub ran_for_ns: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leave {

@@ -1,0 +1,180 @@
+//! The workers of one session and the threads they run on. Each thread has a current_thread runtime of its own,
+//! so that gRPC and queries do not distort each other. Several workers share a thread when there are more of them than processors.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use muster_common::limits;
+use muster_common::measurement::Measurement;
+use muster_proto::control::{PrepareFailed, Ready, Welcome, WorkerReport};
+use muster_proto::work::Assign;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::config::AgentConfig;
+use crate::postgres::{Prepared, Runner};
+use crate::worker::{Phase, Worker, WorkerEvent};
+
+/// What the session must know of its workers.
+pub(crate) enum CrewEvent {
+    /// Every worker is prepared.
+    Ready(Ready),
+    PrepareFailed(PrepareFailed),
+    /// One more worker has ended.
+    Done,
+}
+
+pub(crate) struct Crew {
+    events: mpsc::Receiver<WorkerEvent>,
+    phase: watch::Sender<Phase>,
+    cancel: CancellationToken,
+    threads: Vec<thread::JoinHandle<()>>,
+    prepared: Vec<Option<Prepared>>,
+    reports: Vec<Option<WorkerReport>>,
+}
+
+type Queues = Vec<mpsc::Sender<Assign>>;
+type Measurements = mpsc::Receiver<(u16, Measurement)>;
+
+impl Crew {
+    /// Starts the threads; the workers begin to connect at once.
+    pub(crate) fn start(config: &AgentConfig, welcome: &Welcome) -> (Self, Queues, Measurements) {
+        let count = usize::from(config.workers);
+        let (event_sender, events) = mpsc::channel(2 * count);
+        let (measurement_sender, measurements) = mpsc::channel(4 * limits::BATCH_ROWS_MAX);
+        let (phase, phase_receiver) = watch::channel(Phase::Preparing);
+        let cancel = CancellationToken::new();
+        let mut queues = Vec::with_capacity(count);
+        let workers = (0..config.workers).map(|index| {
+            // A queue holds batches, and each has at least one row: credit bounds both.
+            let (queue, rows) = mpsc::channel(limits::CREDIT_ROWS_MAX as usize);
+            queues.push(queue);
+            Worker {
+                index,
+                rows,
+                measurements: measurement_sender.clone(),
+                phase: phase_receiver.clone(),
+                events: event_sender.clone(),
+                cancel: cancel.clone(),
+            }
+        });
+        let workers: Vec<Worker> = workers.collect();
+        let threads = match Runner::new(config, welcome) {
+            Ok(runner) => spawn_threads(workers, &runner),
+            Err(failed) => {
+                event_sender.try_send(WorkerEvent::PrepareFailed(failed)).expect("a new channel has room");
+                Vec::new()
+            }
+        };
+        let crew = Self {
+            events,
+            phase,
+            cancel,
+            threads,
+            prepared: (0..count).map(|_| None).collect(),
+            reports: vec![None; count],
+        };
+        (crew, queues, measurements)
+    }
+
+    pub(crate) fn start_at(&self, starts_at: Instant) {
+        self.phase.send_if_modified(|phase| {
+            let is_first = *phase == Phase::Preparing;
+            if is_first {
+                *phase = Phase::Running { starts_at };
+            }
+            is_first
+        });
+    }
+
+    /// Finish the query in flight and run no further row.
+    pub(crate) fn drain(&self) {
+        self.phase.send_replace(Phase::Draining);
+    }
+
+    /// End the queries in flight on the server, too.
+    pub(crate) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// The next event; `None` when a worker's thread broke. Pending for ever once all workers are done.
+    pub(crate) async fn next(&mut self) -> Option<CrewEvent> {
+        loop {
+            match self.events.recv().await {
+                Some(WorkerEvent::Prepared(worker, prepared)) => {
+                    self.prepared[usize::from(worker)] = Some(prepared);
+                    if self.prepared.iter().all(Option::is_some) {
+                        return Some(CrewEvent::Ready(self.ready()));
+                    }
+                }
+                Some(WorkerEvent::PrepareFailed(failed)) => return Some(CrewEvent::PrepareFailed(failed)),
+                Some(WorkerEvent::Done(worker, report)) => {
+                    self.reports[usize::from(worker)] = Some(report);
+                    return Some(CrewEvent::Done);
+                }
+                None if self.threads.is_empty() || self.reports().is_some() => std::future::pending().await,
+                None => return None,
+            }
+        }
+    }
+
+    /// Every worker's counters once all have ended.
+    pub(crate) fn reports(&self) -> Option<Vec<WorkerReport>> {
+        self.reports.iter().copied().collect()
+    }
+
+    /// Cancels what runs and waits for the threads: bounded by [`limits::CANCEL_GRACE`] on the workers' side.
+    pub(crate) async fn stop(self) {
+        self.cancel.cancel();
+        drop(self.events);
+        let joined = tokio::task::spawn_blocking(|| self.threads.into_iter().all(|thread| thread.join().is_ok()));
+        if !joined.await.unwrap_or(false) {
+            warn!("a worker thread panicked");
+        }
+    }
+
+    fn ready(&self) -> Ready {
+        let prepared = || self.prepared.iter().flatten();
+        let first = prepared().next().expect("an agent has at least one worker");
+        Ready {
+            connect: prepared().map(|one| one.connect).collect(),
+            prepare: prepared().map(|one| one.prepare).collect(),
+            database: first.database.clone(),
+            sql: first.sql.clone(),
+            bucket_function: first.bucket_function.clone(),
+        }
+    }
+}
+
+fn spawn_threads(workers: Vec<Worker>, runner: &Arc<Runner>) -> Vec<thread::JoinHandle<()>> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let count = processors.min(workers.len());
+    let mut shares: Vec<Vec<Worker>> = (0..count).map(|_| Vec::new()).collect();
+    for (position, worker) in workers.into_iter().enumerate() {
+        shares[position % count].push(worker);
+    }
+    let spawn = |share: Vec<Worker>| {
+        let runner = Arc::clone(runner);
+        thread::Builder::new()
+            .name(format!("workers-{}", share[0].index))
+            .spawn(move || run_thread(share, &runner))
+            .expect("the system can start a thread")
+    };
+    shares.into_iter().map(spawn).collect()
+}
+
+fn run_thread(share: Vec<Worker>, runner: &Arc<Runner>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system can start a runtime");
+    runtime.block_on(async {
+        let mut workers = tokio::task::JoinSet::new();
+        for worker in share {
+            workers.spawn(worker.run(Arc::clone(runner)));
+        }
+        workers.join_all().await;
+    });
+}

@@ -1,0 +1,115 @@
+//! An agent's life: join a run, serve it, join the next. Without a coordinator it waits for one, for ever.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use muster_common::limits;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::config::AgentConfig;
+use crate::session::{self, Ended, SessionError};
+
+/// Why an agent gave up. Everything else it survives by joining anew.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("coordinator {coordinator} refused this agent: {reason}")]
+    Refused { coordinator: String, reason: String },
+}
+
+/// Serves runs until `shutdown`, or one run when `config.once`.
+pub async fn serve(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
+    let mut retry = Retry::new();
+    while !shutdown.is_cancelled() {
+        match session::serve(&config, &shutdown).await {
+            Ok(Ended::Shutdown) => break,
+            Ok(Ended::Bye { reason }) => {
+                info!("run ended: {reason}");
+                if config.once {
+                    break;
+                }
+                retry = Retry::new();
+            }
+            Err(SessionError::Refused { reason }) => {
+                return Err(AgentError::Refused { coordinator: config.coordinator.to_string(), reason });
+            }
+            Err(error) => retry.say(&config, &error),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(retry.next_delay()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Waits that double up to a bound, jittered, so that a thousand agents do not knock in step.
+struct Retry {
+    delay: Duration,
+    last_said: Option<String>,
+}
+
+impl Retry {
+    fn new() -> Self {
+        Self { delay: limits::RETRY_FIRST, last_said: None }
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        let delay = self.delay;
+        self.delay = (delay * 2).min(limits::RETRY_MAX);
+        delay.mul_f64(0.5 + 0.5 * jitter())
+    }
+
+    /// Says each new cause once; the repeats go to the debug log.
+    fn say(&mut self, config: &AgentConfig, error: &SessionError) {
+        let text = with_causes(error);
+        if self.last_said.as_deref() == Some(&text) {
+            debug!("{text}; trying again");
+            return;
+        }
+        match error {
+            SessionError::Unreachable(_) => {
+                info!("waiting for a coordinator at {} ({text})", config.coordinator);
+            }
+            _ => warn!("{text}; joining again"),
+        }
+        self.last_said = Some(text);
+    }
+}
+
+/// 0 to 1, different in each process and at each call; nothing here needs more than that.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let bits = RandomState::new().hash_one(0u8) >> 11;
+    bits as f64 / (1u64 << 53) as f64
+}
+
+fn with_causes(error: &SessionError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_wait_longer_each_time_up_to_the_bound() {
+        let mut retry = Retry::new();
+        let mut bound = limits::RETRY_FIRST;
+        for _ in 0..12 {
+            let delay = retry.next_delay();
+            assert!(delay <= bound && delay >= bound / 2, "{delay:?} is outside of {bound:?}");
+            bound = (bound * 2).min(limits::RETRY_MAX);
+        }
+        assert_eq!(bound, limits::RETRY_MAX);
+    }
+}

@@ -1,0 +1,127 @@
+//! One worker: one connection, its rows one after the other. Runs on a current_thread runtime, apart from gRPC.
+
+use std::time::Instant;
+
+use muster_common::measurement::Measurement;
+use muster_common::parameters::Values;
+use muster_proto::control::{PrepareFailed, WorkerReport};
+use muster_proto::work::Assign;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::postgres::{Connection, Prepared, Runner};
+
+/// What all workers of a session wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Preparing,
+    Running { starts_at: Instant },
+    Draining,
+}
+
+pub(crate) enum WorkerEvent {
+    Prepared(u16, Prepared),
+    PrepareFailed(PrepareFailed),
+    Done(u16, WorkerReport),
+}
+
+/// A worker's ends of the channels.
+pub(crate) struct Worker {
+    pub(crate) index: u16,
+    pub(crate) rows: mpsc::Receiver<Assign>,
+    pub(crate) measurements: mpsc::Sender<(u16, Measurement)>,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) events: mpsc::Sender<WorkerEvent>,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Worker {
+    /// Prepares, waits for the start, runs rows until the session drains.
+    pub(crate) async fn run(mut self, runner: Runner) {
+        let report = self.serve(runner).await;
+        // The session may be gone already; then nobody asks.
+        let _ = self.events.send(WorkerEvent::Done(self.index, report)).await;
+    }
+
+    async fn serve(&mut self, runner: Runner) -> WorkerReport {
+        let opened = tokio::select! {
+            () = self.cancel.cancelled() => return WorkerReport::default(),
+            opened = Connection::open(runner, self.cancel.clone()) => opened,
+        };
+        let mut connection = match opened {
+            Ok((connection, prepared)) => {
+                let _ = self.events.send(WorkerEvent::Prepared(self.index, prepared)).await;
+                connection
+            }
+            Err(failed) => {
+                let _ = self.events.send(WorkerEvent::PrepareFailed(failed)).await;
+                return WorkerReport::default();
+            }
+        };
+        let mut report = WorkerReport::default();
+        if let Some(started_at) = self.wait_for_start().await {
+            self.run_rows(&mut connection, started_at, &mut report).await;
+        }
+        report.reconnects = connection.reconnects();
+        report
+    }
+
+    /// When the countdown ended; `None` when the session did so first.
+    async fn wait_for_start(&mut self) -> Option<Instant> {
+        loop {
+            let phase = *self.phase.borrow_and_update();
+            match phase {
+                Phase::Preparing => {}
+                Phase::Running { starts_at } => {
+                    tokio::select! {
+                        () = self.cancel.cancelled() => return None,
+                        () = tokio::time::sleep_until(starts_at.into()) => return Some(starts_at),
+                    }
+                }
+                Phase::Draining => return None,
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return None,
+                changed = self.phase.changed() => if changed.is_err() { return None },
+            }
+        }
+    }
+
+    async fn run_rows(&mut self, connection: &mut Connection, started_at: Instant, report: &mut WorkerReport) {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return,
+                () = drained(&mut self.phase) => return,
+                batch = self.rows.recv() => match batch {
+                    Some(batch) => batch,
+                    None => return,
+                },
+            };
+            let mut packed = Values::new(&batch.parameters);
+            let mut values = Vec::with_capacity(connection.parameters());
+            for row in batch.rows {
+                if self.cancel.is_cancelled() || *self.phase.borrow() == Phase::Draining {
+                    return;
+                }
+                if let Err(problem) = packed.next_row(connection.parameters(), &mut values) {
+                    error!("row {row} cannot be decoded: {problem}");
+                    return;
+                }
+                let measurement = connection.execute(row, &values).await;
+                report.executed += 1;
+                report.ran_for = started_at.elapsed();
+                if self.measurements.send((self.index, measurement)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Returns when the session drains; for ever pending before.
+async fn drained(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the session is gone: then its rows are nobody's.
+    let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
+}

@@ -1,0 +1,179 @@
+//! What the counted rows add up to: latencies per worker, sums per host, answers, errors. Pure; sees each row once.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use muster_common::ids::RowId;
+use muster_common::latency::Samples;
+use muster_common::limits;
+use muster_common::measurement::{Measurement, Outcome, QueryError, SqlState};
+
+use crate::workload::HostIndex;
+
+/// Aggregates of one run. 8 bytes a completed row, and 24 a host.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// By position in the placement's list of workers.
+    pub(crate) workers: Vec<WorkerTally>,
+    pub(crate) hosts: Vec<HostTally>,
+    pub(crate) answers: Answers,
+    pub(crate) lag_max_ns: u64,
+    errors: HashMap<QueryError, ErrorTally>,
+    /// Failures beyond [`limits::ERRORS_REPORTED`] different texts, by SQLSTATE.
+    other_errors: HashMap<SqlState, ErrorTally>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct WorkerTally {
+    /// Of completed rows, in nanoseconds.
+    pub(crate) service_times: Samples,
+    pub(crate) failed: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HostTally {
+    pub(crate) completed: u32,
+    pub(crate) failed: u32,
+    pub(crate) service_time_sum_ns: u64,
+    pub(crate) service_time_max_ns: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Answers {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// Sum of the rows' digests, modulo 2^64: the order in which they come does not matter.
+    pub(crate) digest: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ErrorTally {
+    pub(crate) count: u64,
+    /// The lowest row id that failed so, and its host.
+    pub(crate) row: RowId,
+    pub(crate) host: HostIndex,
+}
+
+impl Tally {
+    pub(crate) fn new(workers: usize, hosts: usize) -> Self {
+        Self {
+            workers: std::iter::repeat_with(WorkerTally::default).take(workers).collect(),
+            hosts: vec![HostTally::default(); hosts],
+            answers: Answers::default(),
+            lag_max_ns: 0,
+            errors: HashMap::new(),
+            other_errors: HashMap::new(),
+        }
+    }
+
+    /// Adds one counted row. Failures never enter latencies.
+    pub(crate) fn add(&mut self, worker: usize, host: HostIndex, measurement: Measurement) {
+        let service_time_ns = measurement.service_time_ns;
+        let host_tally = &mut self.hosts[host.index()];
+        match measurement.outcome {
+            Outcome::Completed(answer) => {
+                self.workers[worker].service_times.push(service_time_ns);
+                self.lag_max_ns = self.lag_max_ns.max(measurement.lag_ns);
+                host_tally.completed += 1;
+                host_tally.service_time_sum_ns = host_tally.service_time_sum_ns.saturating_add(service_time_ns);
+                host_tally.service_time_max_ns = host_tally.service_time_max_ns.max(service_time_ns);
+                self.answers.rows = self.answers.rows.saturating_add(answer.rows);
+                self.answers.bytes = self.answers.bytes.saturating_add(answer.bytes);
+                self.answers.digest = self.answers.digest.wrapping_add(answer.digest);
+            }
+            Outcome::Failed(error) => {
+                self.workers[worker].failed += 1;
+                host_tally.failed += 1;
+                self.add_error(error, measurement.row, host);
+            }
+        }
+    }
+
+    /// Errors by SQLSTATE and message, the most frequent first; ties in the order of their rows.
+    pub(crate) fn errors(&self) -> Vec<(QueryError, ErrorTally)> {
+        let named = self.errors.iter().map(|(error, tally)| (error.clone(), *tally));
+        let others = self.other_errors.iter().map(|(sqlstate, tally)| {
+            let message = "(further messages)".to_owned();
+            (QueryError { sqlstate: *sqlstate, message }, *tally)
+        });
+        let mut errors: Vec<_> = named.chain(others).collect();
+        errors.sort_by_key(|(_, tally)| (std::cmp::Reverse(tally.count), tally.row));
+        errors
+    }
+
+    fn add_error(&mut self, error: QueryError, row: RowId, host: HostIndex) {
+        let is_full = self.errors.len() >= limits::ERRORS_REPORTED;
+        let first = ErrorTally { count: 1, row, host };
+        let more = |tally: &mut ErrorTally| {
+            tally.count += 1;
+            if row < tally.row {
+                (tally.row, tally.host) = (row, host);
+            }
+        };
+        let sqlstate = error.sqlstate;
+        match self.errors.entry(error) {
+            Entry::Occupied(mut known) => more(known.get_mut()),
+            Entry::Vacant(new) if !is_full => {
+                new.insert(first);
+            }
+            Entry::Vacant(_) => {
+                self.other_errors.entry(sqlstate).and_modify(more).or_insert(first);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_common::measurement::Answer;
+
+    fn measurement(row: u32, service_time_ns: u64, outcome: Outcome) -> Measurement {
+        Measurement { row: RowId::new(row), lag_ns: 0, service_time_ns, outcome }
+    }
+
+    fn failure(sqlstate: &str, message: &str) -> Outcome {
+        let sqlstate = SqlState::try_new(sqlstate).unwrap();
+        Outcome::Failed(QueryError { sqlstate, message: message.to_owned() })
+    }
+
+    #[test]
+    fn failures_do_not_enter_latencies() {
+        let mut tally = Tally::new(1, 1);
+        let host = HostIndex::new(0);
+        let answer = Answer { rows: 60, bytes: 480, digest: u64::MAX };
+        tally.add(0, host, measurement(0, 1_000, Outcome::Completed(answer)));
+        tally.add(0, host, measurement(1, 9_000_000, failure("57014", "timed out")));
+        tally.add(0, host, measurement(2, 3_000, Outcome::Completed(answer)));
+        assert_eq!(tally.workers[0].service_times.len(), 2);
+        assert_eq!(tally.workers[0].failed, 1);
+        let HostTally { completed, failed, service_time_sum_ns, service_time_max_ns } = tally.hosts[0];
+        assert_eq!((completed, failed, service_time_sum_ns, service_time_max_ns), (2, 1, 4_000, 3_000));
+        assert_eq!(tally.answers, Answers { rows: 120, bytes: 960, digest: u64::MAX - 1 });
+    }
+
+    #[test]
+    fn errors_are_grouped_with_the_lowest_row_as_example() {
+        let mut tally = Tally::new(1, 2);
+        tally.add(0, HostIndex::new(1), measurement(9, 1, failure("22007", "bad time")));
+        tally.add(0, HostIndex::new(0), measurement(4, 1, failure("22007", "bad time")));
+        tally.add(0, HostIndex::new(0), measurement(1, 1, failure("57014", "timed out")));
+        let errors = tally.errors();
+        assert_eq!(errors[0].0.message, "bad time");
+        assert_eq!(errors[0].1, ErrorTally { count: 2, row: RowId::new(4), host: HostIndex::new(0) });
+        assert_eq!(errors[1].1.count, 1);
+    }
+
+    #[test]
+    fn a_flood_of_different_messages_is_counted_by_sqlstate() {
+        let mut tally = Tally::new(1, 1);
+        for row in 0..250 {
+            let outcome = failure("22P02", &format!("invalid input: {row}"));
+            tally.add(0, HostIndex::new(0), measurement(row, 1, outcome));
+        }
+        let errors = tally.errors();
+        assert_eq!(errors.len(), limits::ERRORS_REPORTED + 1);
+        assert_eq!(errors.iter().map(|(_, tally)| tally.count).sum::<u64>(), 250);
+        assert_eq!(errors[0].0.message, "(further messages)");
+    }
+}

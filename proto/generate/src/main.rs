@@ -1,0 +1,41 @@
+//! Writes `proto/src/generated` from the .proto files: `cargo run -p muster-proto-generate`. Needs no protoc.
+//! Its test fails when the committed code is stale. A package of its own, so that it builds while that code does not.
+
+use std::path::{Path, PathBuf};
+
+fn main() -> anyhow::Result<()> {
+    std::fs::write(committed_path(), generate()?)?;
+    Ok(())
+}
+
+fn generate() -> anyhow::Result<String> {
+    let files = protox::compile(["muster/v1/muster.proto"], [proto_dir()])?;
+    let out = tempfile::tempdir()?;
+    tonic_prost_build::configure()
+        .bytes(".muster.v1.Assign.parameters")
+        .out_dir(out.path())
+        .compile_fds(files)?;
+    Ok(std::fs::read_to_string(out.path().join("muster.v1.rs"))?)
+}
+
+fn proto_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn committed_path() -> PathBuf {
+    proto_dir().join("src/generated/muster.v1.rs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_code_is_what_the_proto_files_generate() {
+        let committed = std::fs::read_to_string(committed_path()).unwrap();
+        assert!(
+            committed == generate().unwrap(),
+            "proto/src/generated is stale: run `cargo run -p muster-proto-generate`"
+        );
+    }
+}
