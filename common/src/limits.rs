@@ -26,6 +26,9 @@ pub const ERRORS_REPORTED: usize = 100;
 /// Characters of a server message that travel and are shown.
 pub const MESSAGE_CHARS_MAX: usize = 1_000;
 
+/// Result rows of one query that are kept for the digest until the clock has stopped; a larger answer is hashed while it runs.
+pub const ANSWER_BYTES_KEPT: usize = 16 << 20;
+
 // -- wire --------------------------------------------------------------------------------------------------------------
 
 /// One gRPC message: a batch of the largest records stays below.
@@ -62,6 +65,8 @@ pub const LEASE: Duration = Duration::from_secs(3);
 pub const FENCE: Duration = Duration::from_millis(3_300);
 /// Between Arm and the first query: longer than any round trip that makes sense, so that all agents start together.
 pub const ARM_COUNTDOWN: Duration = Duration::from_millis(200);
+/// Rows are sent ahead of the start; a link that needs longer starts with what it has.
+pub const PREFETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// `--join-timeout`.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(120);
 /// While agents are missing, the coordinator says so this often.

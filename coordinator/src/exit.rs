@@ -1,0 +1,41 @@
+//! Exit codes, the same in every command.
+
+use std::process::ExitCode;
+
+/// How a command ended, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Success,
+    Internal,
+    /// Wrong usage, a bad workload, a statement or a database that cannot be used.
+    Usage,
+    /// Some rows have no result although no agent was lost.
+    Unaccounted,
+    AgentsLost,
+    QueriesFailed,
+    NotJoined,
+    CannotWrite,
+    Interrupted,
+}
+
+impl Exit {
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Internal => 1,
+            Self::Usage => 2,
+            Self::Unaccounted => 12,
+            Self::AgentsLost => 13,
+            Self::QueriesFailed => 14,
+            Self::NotJoined => 15,
+            Self::CannotWrite => 74,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

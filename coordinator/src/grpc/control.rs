@@ -1,0 +1,116 @@
+//! One agent's Control stream: Hello and its answer, beats and the fence. Everything else goes to the conductor.
+
+use std::time::Instant;
+
+use muster_common::lease::Fence;
+use muster_common::limits;
+use muster_common::slots::Grant;
+use muster_proto::control::{FromAgent, FromCoordinator, Hello};
+use muster_proto::v1;
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use crate::run::{Desk, Joining, Line, Refusal};
+
+/// A session that holds a slot.
+pub(super) struct ControlSession {
+    grant: Grant,
+    fence: Fence,
+    inbound: Streaming<v1::AgentControl>,
+    line: Line,
+    ended: CancellationToken,
+}
+
+/// Reads Hello and answers it with Welcome or Reject. `None` when it was a Reject.
+pub(super) async fn admit(
+    mut inbound: Streaming<v1::AgentControl>,
+    is_loopback: bool,
+    sender: mpsc::Sender<Result<v1::CoordinatorControl, Status>>,
+    desk: &Desk,
+) -> Result<Option<ControlSession>, Status> {
+    let line = Line::new(sender);
+    let hello = read_hello(&mut inbound).await?;
+    let admission = match check_version(&hello) {
+        Ok(()) => desk.join(Joining { hello, is_loopback, line: line.clone() }).await,
+        Err(refusal) => Err(refusal),
+    };
+    match admission {
+        Ok(admission) => {
+            line.say(FromCoordinator::Welcome(admission.welcome));
+            let fence = Fence::new(Instant::now());
+            Ok(Some(ControlSession { grant: admission.grant, fence, inbound, line, ended: admission.ended }))
+        }
+        Err(Refusal { reason, retry }) => {
+            line.say(FromCoordinator::Reject { reason, retry });
+            Ok(None)
+        }
+    }
+}
+
+async fn read_hello(inbound: &mut Streaming<v1::AgentControl>) -> Result<Hello, Status> {
+    let first = timeout(limits::HELLO_TIMEOUT, inbound.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no Hello"))??
+        .ok_or_else(|| Status::invalid_argument("the stream ended before Hello"))?;
+    match FromAgent::try_from(first) {
+        Ok(FromAgent::Hello(hello)) => Ok(hello),
+        Ok(_) => Err(Status::invalid_argument("the first message must be Hello")),
+        Err(malformed) => Err(Status::invalid_argument(malformed.to_string())),
+    }
+}
+
+fn check_version(hello: &Hello) -> Result<(), Refusal> {
+    if hello.protocol_version == limits::PROTOCOL_VERSION {
+        return Ok(());
+    }
+    let reason = format!(
+        "this coordinator ({}) speaks protocol {}, the agent ({}) speaks {}; run the same version of both",
+        env!("CARGO_PKG_VERSION"),
+        limits::PROTOCOL_VERSION,
+        hello.version,
+        hello.protocol_version
+    );
+    Err(Refusal { reason, retry: false })
+}
+
+impl ControlSession {
+    /// Serves the stream until the session ends. Every end is reported as a loss; the conductor knows which are none.
+    pub(super) async fn attend(mut self, desk: Desk) {
+        let ended = self.ended.clone();
+        let reason = tokio::select! {
+            () = ended.cancelled() => "ended".to_owned(),
+            reason = self.listen(&desk) => reason,
+        };
+        desk.lost(self.grant, reason).await;
+    }
+
+    /// Returns why nothing more can be heard.
+    async fn listen(&mut self, desk: &Desk) -> String {
+        loop {
+            let message = tokio::select! {
+                message = self.inbound.message() => message,
+                () = sleep_until(self.fence.falls_at().into()) => {
+                    return format!("no beat for {:?}", limits::FENCE);
+                }
+            };
+            let message = match message {
+                Ok(Some(message)) => message,
+                Ok(None) => return "closed its connection".to_owned(),
+                Err(status) => return format!("connection broke: {}", status.message()),
+            };
+            match FromAgent::try_from(message) {
+                Ok(FromAgent::Beat(number)) => {
+                    self.fence.beat(Instant::now());
+                    if !self.line.say(FromCoordinator::BeatAck(number)) {
+                        return "does not read its control stream".to_owned();
+                    }
+                }
+                Ok(FromAgent::Leave { reason }) => return format!("left: {reason}"),
+                Ok(message) => desk.said(self.grant, message).await,
+                Err(malformed) => return format!("sent a malformed message: {malformed}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The listening side: binds, accepts, and starts the tasks of each stream.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use muster_common::limits;
+use muster_proto::v1;
+use muster_proto::v1::muster_server::{Muster, MusterServer};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{control, work};
+use crate::run::Desk;
+
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// A bound port on which nobody is served yet.
+pub(crate) struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The running server.
+pub(crate) struct Server {
+    stop: CancellationToken,
+    sessions: TaskTracker,
+    task: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Server {
+    pub(crate) fn start(listener: Listener, desk: Desk) -> Self {
+        let stop = CancellationToken::new();
+        let sessions = TaskTracker::new();
+        let edge = Edge { desk, sessions: sessions.clone() };
+        let service = MusterServer::new(edge)
+            .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
+        let incoming = TcpIncoming::from(listener.listener).with_nodelay(Some(true));
+        let serving = tonic::transport::Server::builder()
+            .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
+            .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES)
+            .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+            .http2_keepalive_timeout(Some(limits::FENCE))
+            .add_service(service)
+            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        Self { stop, sessions, task: tokio::spawn(serving) }
+    }
+
+    /// Takes no more connections and waits for the sessions, whose tokens are cancelled by now, at most [`limits::FAREWELL_TIMEOUT`].
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.sessions.close();
+        let _ = timeout(limits::FAREWELL_TIMEOUT, self.sessions.wait()).await;
+        // An agent that keeps its connection open must not keep the coordinator.
+        self.task.abort();
+    }
+}
+
+struct Edge {
+    desk: Desk,
+    sessions: TaskTracker,
+}
+
+#[tonic::async_trait]
+impl Muster for Edge {
+    type ControlStream = ReceiverStream<Result<v1::CoordinatorControl, Status>>;
+    type WorkStream = ReceiverStream<Result<v1::CoordinatorWork, Status>>;
+
+    async fn control(
+        &self,
+        request: Request<Streaming<v1::AgentControl>>,
+    ) -> Result<Response<Self::ControlStream>, Status> {
+        let is_loopback = request.remote_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
+        let admitted = control::admit(request.into_inner(), is_loopback, sender, &self.desk).await?;
+        if let Some(session) = admitted {
+            self.sessions.spawn(session.attend(self.desk.clone()));
+        }
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn work(
+        &self,
+        request: Request<Streaming<v1::AgentWork>>,
+    ) -> Result<Response<Self::WorkStream>, Status> {
+        let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
+        let opened = work::open(request.into_inner(), &self.desk).await?;
+        opened.spawn(&self.sessions, sender, &self.desk);
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}

@@ -1,0 +1,417 @@
+//! The conductor: one task that owns the roster and takes the run through its phases.
+//! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muster_common::ids::{SessionId, WorkerId};
+use muster_common::limits;
+use muster_common::placement::{self, Assignment};
+use muster_common::result::{self, Ending};
+use muster_common::slots::{Grant, JoinError};
+use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, Welcome};
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::events::EventLog;
+use super::keeper::{Keeper, KeeperHandle, Progress};
+use super::link::{Admission, Call, Joining, Refusal, Share};
+use super::plan::RunPlan;
+use super::roster::{Member, Roster};
+
+/// How often the display is renewed while rows run.
+const DISPLAY_EVERY: Duration = Duration::from_millis(100);
+
+/// Where a person sees how far the run is.
+pub(crate) trait Display: Send {
+    fn joining(&mut self, joined: usize, wanted: usize);
+    fn running(&mut self, progress: &Progress, rows: u64, elapsed: Duration);
+    fn say(&mut self, line: &str);
+}
+
+/// Why there is no result at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("{joined} of {wanted} agents joined within {waited:?}; {cure}")]
+    NotJoined { joined: usize, wanted: usize, waited: Duration, cure: String },
+    #[error("{slots} joined but did not get ready within {:?}", limits::PREPARE_TIMEOUT)]
+    NotReady { slots: String },
+    #[error("{slot} cannot run this query: {}", .failed.message)]
+    Prepare { slot: String, failed: Box<PrepareFailed> },
+    #[error("interrupted before the first query")]
+    Interrupted,
+}
+
+/// What a run left behind, the books apart.
+pub(crate) struct Record {
+    pub(crate) ending: Ending,
+    pub(crate) started: Instant,
+    /// Wall clock, for people only.
+    pub(crate) started_at: std::time::SystemTime,
+    pub(crate) members: Vec<Member>,
+    pub(crate) workers: Vec<WorkerId>,
+    pub(crate) assignment: Assignment,
+    pub(crate) start_skew: Option<Duration>,
+    pub(crate) events: Vec<result::Event>,
+}
+
+pub(crate) struct Conclusion {
+    pub(crate) record: Record,
+    pub(crate) keeper: Keeper,
+}
+
+pub(crate) struct Conductor<'a> {
+    plan: Arc<RunPlan>,
+    address: SocketAddr,
+    calls: mpsc::Receiver<Call>,
+    display: &'a mut dyn Display,
+    interrupt: CancellationToken,
+    roster: Roster,
+    events: EventLog,
+    is_gathering: bool,
+}
+
+/// What a call meant for the run.
+enum Turn {
+    Nothing,
+    Lost,
+    PrepareFailed(RunError),
+}
+
+impl<'a> Conductor<'a> {
+    pub(crate) fn new(
+        plan: Arc<RunPlan>,
+        address: SocketAddr,
+        calls: mpsc::Receiver<Call>,
+        display: &'a mut dyn Display,
+        interrupt: CancellationToken,
+    ) -> Self {
+        let roster = Roster::new(plan.agents);
+        let events = EventLog::new(Instant::now());
+        Self { plan, address, calls, display, interrupt, roster, events, is_gathering: true }
+    }
+
+    pub(crate) async fn conduct(mut self) -> Result<Conclusion, RunError> {
+        if let Err(error) = self.gather().await {
+            self.say_goodbye("the run did not start").await;
+            return Err(error);
+        }
+        self.is_gathering = false;
+        let workers = self.roster.workers();
+        let assignment = self.place(&workers);
+        let (keeper, handle) =
+            Keeper::start(self.plan.workload.rows(), workers.len(), self.plan.workload.hosts().len());
+        self.hand_out(&workers, &assignment, &handle);
+        drop(handle);
+
+        let (ending, started, started_at) = match self.prefetch().await {
+            Ok(()) => {
+                let (started, started_at) = self.arm();
+                (self.watch(&keeper, started).await, started, started_at)
+            }
+            Err(ending) => (ending, Instant::now(), std::time::SystemTime::now()),
+        };
+        self.drain(ending).await;
+        let start_skew = self.roster.start_skew();
+        self.say_goodbye(farewell(ending)).await;
+        let record = Record {
+            ending,
+            started,
+            started_at,
+            members: self.roster.into_members(),
+            workers,
+            assignment,
+            start_skew,
+            events: self.events.into_events(),
+        };
+        Ok(Conclusion { record, keeper })
+    }
+
+    // -- phases --------------------------------------------------------------------------------------------------------
+
+    /// Until every slot's agent is connected and prepared.
+    async fn gather(&mut self) -> Result<(), RunError> {
+        let interrupt = self.interrupt.clone();
+        let join_deadline = Instant::now() + self.plan.join_timeout;
+        let mut full_since = None;
+        let mut notices = tokio::time::interval(limits::JOIN_NOTICE_EVERY);
+        notices.tick().await;
+        while !self.roster.slots().all_ready() {
+            let is_full = self.roster.slots().vacant().is_empty();
+            full_since = is_full.then(|| full_since.unwrap_or_else(Instant::now));
+            let deadline = full_since.map_or(join_deadline, |since| since + limits::PREPARE_TIMEOUT);
+            tokio::select! {
+                () = interrupt.cancelled() => return Err(RunError::Interrupted),
+                () = sleep_until(deadline.into()) => return Err(self.who_is_late(is_full)),
+                _ = notices.tick() => {
+                    let notice = self.who_is_missing();
+                    self.display.say(&notice);
+                }
+                Some(call) = self.calls.recv() => {
+                    if let Turn::PrepareFailed(error) = self.take(call) {
+                        return Err(error);
+                    }
+                }
+            }
+            self.display.joining(self.roster.slots().joined(), self.roster.slots().count());
+        }
+        Ok(())
+    }
+
+    fn place(&self, workers: &[WorkerId]) -> Assignment {
+        let hosts = self.plan.workload.hosts();
+        placement::place(self.plan.placement, hosts.iter().map(|(_, name, rows)| (name, rows.into())), workers)
+    }
+
+    /// Gives each agent its share; its Work stream begins to send.
+    fn hand_out(&mut self, workers: &[WorkerId], assignment: &Assignment, keeper: &KeeperHandle) {
+        let workload = &self.plan.workload;
+        let mut queues = workload.by_worker(assignment.workers(), workers.len()).into_iter();
+        let mut position = 0;
+        for member in self.roster.live() {
+            let count = usize::from(member.hello.workers);
+            let positions = (position..position + count).collect();
+            position += count;
+            let own_queues = queues.by_ref().take(count).collect();
+            let share = Share::new(Arc::clone(workload), keeper.clone(), positions, own_queues);
+            member.share.send_replace(Some(Arc::new(share)));
+        }
+    }
+
+    /// Until every agent was sent the first rows that it has room for.
+    async fn prefetch(&mut self) -> Result<(), Ending> {
+        let interrupt = self.interrupt.clone();
+        let deadline = Instant::now() + limits::PREFETCH_TIMEOUT;
+        while !self.roster.live().all(|member| member.has_prefetched) {
+            tokio::select! {
+                () = interrupt.cancelled() => return Err(Ending::Interrupted),
+                // Slow links start with what they have.
+                () = sleep_until(deadline.into()) => return Ok(()),
+                Some(call) = self.calls.recv() => {
+                    if let Turn::Lost = self.take(call) {
+                        return Err(Ending::AgentsLost);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All agents start together after a countdown. Returns when that will be.
+    fn arm(&mut self) -> (Instant, std::time::SystemTime) {
+        let countdown = limits::ARM_COUNTDOWN;
+        self.roster.say_to_all(&FromCoordinator::Arm { countdown });
+        self.events.record(format!("all {} agents armed", self.roster.slots().count()));
+        (Instant::now() + countdown, std::time::SystemTime::now() + countdown)
+    }
+
+    /// Until every row is settled, or something ends the run earlier.
+    async fn watch(&mut self, keeper: &Keeper, started: Instant) -> Ending {
+        let interrupt = self.interrupt.clone();
+        let rows = u64::from(self.plan.workload.rows());
+        let mut progress = keeper.progress();
+        let mut ticks = tokio::time::interval(DISPLAY_EVERY);
+        loop {
+            tokio::select! {
+                () = interrupt.cancelled() => {
+                    self.events.record("the run was interrupted".to_owned());
+                    return Ending::Interrupted;
+                }
+                closed = progress.wait_for(|progress| progress.is_closed) => {
+                    // The keeper lives as long as this function's caller holds it.
+                    if let Ok(last) = closed {
+                        self.display.running(&last, rows, started.elapsed());
+                    }
+                    return Ending::Completed;
+                }
+                _ = ticks.tick() => {
+                    let so_far = *keeper.progress().borrow();
+                    self.display.running(&so_far, rows, started.elapsed());
+                }
+                Some(call) = self.calls.recv() => {
+                    if let Turn::Lost = self.take(call) {
+                        return Ending::AgentsLost;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Until every live agent has said its last word. Queries in flight may end by themselves, for a while.
+    async fn drain(&mut self, ending: Ending) {
+        self.roster.say_to_all(&FromCoordinator::Drain);
+        let patience = match ending {
+            Ending::Completed => limits::FAREWELL_TIMEOUT,
+            Ending::Interrupted | Ending::AgentsLost => limits::DRAIN_TIMEOUT,
+        };
+        if timeout(patience, self.take_reports()).await.is_ok() {
+            return;
+        }
+        self.events.record(format!("queries in flight are cancelled after {patience:?}"));
+        self.roster.say_to_all(&FromCoordinator::Cancel { reason: "the run has ended".to_owned() });
+        let patience = limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT;
+        if timeout(patience, self.take_reports()).await.is_err() {
+            self.events.record("not every agent reported".to_owned());
+        }
+    }
+
+    async fn take_reports(&mut self) {
+        while !self.roster.live().all(|member| member.report.is_some()) {
+            match self.calls.recv().await {
+                Some(call) => drop(self.take(call)),
+                None => return,
+            }
+        }
+    }
+
+    /// Bye to all, until they have hung up.
+    async fn say_goodbye(&mut self, reason: &str) {
+        self.roster.say_to_all(&FromCoordinator::Bye { reason: reason.to_owned() });
+        let hung_up = async {
+            while self.roster.live().next().is_some() {
+                match self.calls.recv().await {
+                    Some(Call::Lost { grant, .. }) => self.roster.hung_up(grant),
+                    Some(Call::Join { answer, .. }) => {
+                        let _ = answer.send(Err(Refusal { reason: "the run is over".to_owned(), retry: true }));
+                    }
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = timeout(limits::FAREWELL_TIMEOUT, hung_up).await;
+        self.roster.end_all();
+    }
+
+    // -- calls ---------------------------------------------------------------------------------------------------------
+
+    fn take(&mut self, call: Call) -> Turn {
+        match call {
+            Call::Join { joining, answer } => {
+                // The agent may have hung up meanwhile; its stream then reports the loss.
+                let _ = answer.send(self.admit(joining));
+            }
+            Call::OpenWork { session, answer } => {
+                let ports = (session.run == self.plan.id).then(|| self.roster.work_ports(&session)).flatten();
+                let _ = answer.send(ports);
+            }
+            Call::Prefetched { grant } => {
+                if let Some(member) = self.roster.member_mut(grant) {
+                    member.has_prefetched = true;
+                }
+            }
+            Call::Said { grant, message } => return self.hear(grant, message),
+            Call::Lost { grant, reason } => {
+                if let Some(member) = self.roster.lost(grant, &reason) {
+                    let what = format!("{} lost ({}): {reason}", grant.slot, member.name());
+                    self.events.record(what);
+                    return Turn::Lost;
+                }
+            }
+        }
+        Turn::Nothing
+    }
+
+    fn admit(&mut self, joining: Joining) -> Result<Admission, Refusal> {
+        let Joining { hello, is_loopback, line } = joining;
+        if !self.is_gathering {
+            return Err(Refusal { reason: "the run has started".to_owned(), retry: true });
+        }
+        let has_database = hello.has_database;
+        let member = self.roster.join(hello, line).map_err(|error| Refusal {
+            retry: !matches!(error, JoinError::NoSuchSlot { .. }),
+            reason: error.to_string(),
+        })?;
+        let grant = member.grant;
+        let workers = member.hello.workers;
+        let what = format!("{} joined: {}, {workers} worker{}", grant.slot, member.name(), plural(workers));
+        let ended = member.ended.clone();
+        self.events.record(what);
+        let session = SessionId { run: self.plan.id.clone(), slot: grant.slot, epoch: grant.epoch };
+        let config = self.plan.config_for(has_database, is_loopback);
+        Ok(Admission { grant, welcome: Welcome { session, config }, ended })
+    }
+
+    fn hear(&mut self, grant: Grant, message: FromAgent) -> Turn {
+        match message {
+            FromAgent::Ready(ready) => self.roster.ready(grant, ready),
+            FromAgent::PrepareFailed(failed) => {
+                let slot = grant.slot.to_string();
+                return Turn::PrepareFailed(RunError::Prepare { slot, failed: Box::new(failed) });
+            }
+            FromAgent::Started { round_trip } => {
+                if let Some(member) = self.roster.member_mut(grant) {
+                    member.started = Instant::now().checked_sub(round_trip / 2);
+                }
+            }
+            FromAgent::Report(report) => {
+                if let Some(member) = self.roster.member_mut(grant) {
+                    member.report = Some(report);
+                }
+            }
+            // The edge answers beats, takes Hello once and turns Leave into a loss.
+            FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}
+        }
+        Turn::Nothing
+    }
+
+    // -- sentences -----------------------------------------------------------------------------------------------------
+
+    fn who_is_missing(&self) -> String {
+        let slots = self.roster.slots();
+        let vacant = slots.vacant();
+        if vacant.is_empty() {
+            return format!("waiting for {} to connect and prepare", list(&slots.preparing()));
+        }
+        let (missing, wanted) = (vacant.len(), slots.count());
+        format!(
+            "waiting for {missing} of {wanted} agents ({}); start each with: {}",
+            list(&vacant),
+            self.how_to_start()
+        )
+    }
+
+    fn how_to_start(&self) -> String {
+        let is_anywhere = self.address.ip().is_unspecified();
+        let host = if is_anywhere { "HOST".to_owned() } else { self.address.ip().to_string() };
+        let insecure = if self.address.ip().is_loopback() { "" } else { " --insecure" };
+        format!("agent --coordinator {host}:{}{insecure}", self.address.port())
+    }
+
+    fn who_is_late(&self, is_full: bool) -> RunError {
+        let slots = self.roster.slots();
+        if is_full {
+            return RunError::NotReady { slots: list(&slots.preparing()) };
+        }
+        RunError::NotJoined {
+            joined: slots.joined(),
+            wanted: slots.count(),
+            waited: self.plan.join_timeout,
+            cure: format!("start each with: {}", self.how_to_start()),
+        }
+    }
+}
+
+fn farewell(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Completed => "every row was run",
+        Ending::Interrupted => "the run was interrupted",
+        Ending::AgentsLost => "an agent was lost",
+    }
+}
+
+/// The first few slots by name.
+fn list(slots: &[muster_common::ids::SlotId]) -> String {
+    const SHOWN: usize = 6;
+    let mut names: Vec<String> = slots.iter().take(SHOWN).map(ToString::to_string).collect();
+    if let Some(last) = slots.last().filter(|_| slots.len() > SHOWN) {
+        names.push(format!("… {last}"));
+    }
+    names.join(", ")
+}
+
+fn plural(count: u16) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

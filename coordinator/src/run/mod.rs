@@ -1,0 +1,44 @@
+//! One run, from waiting for agents to the result. [`run`] tells the order; each step has a file of its own.
+
+mod conductor;
+mod events;
+mod keeper;
+mod link;
+mod plan;
+mod roster;
+mod summary;
+mod tally;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use muster_common::result::RunResult;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use conductor::{Conductor, Display, RunError};
+pub(crate) use keeper::{Batch, Executed, Progress};
+pub(crate) use link::{Admission, Desk, Joining, Line, Refusal, Share, WorkPorts};
+pub(crate) use plan::RunPlan;
+
+use crate::grpc::{Listener, Server};
+
+/// Serves one run on a bound port: gathers the agents, runs the rows, says goodbye, sums up.
+///
+/// `interrupt` ends it early with a partial result.
+pub(crate) async fn run(
+    plan: RunPlan,
+    listener: Listener,
+    display: &mut dyn Display,
+    interrupt: CancellationToken,
+) -> Result<RunResult, RunError> {
+    let plan = Arc::new(plan);
+    let address: SocketAddr = listener.address();
+    let (desk, calls) = Desk::open();
+    let server = Server::start(listener, desk);
+    let conductor = Conductor::new(Arc::clone(&plan), address, calls, display, interrupt);
+    let concluded = conductor.conduct().await;
+    server.stop().await;
+    let conclusion = concluded?;
+    let books = conclusion.keeper.close().await;
+    Ok(summary::summarize(&plan, conclusion.record, books))
+}

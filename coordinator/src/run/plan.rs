@@ -1,0 +1,75 @@
+//! What a run is: everything that is decided before the first agent joins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::ids::RunId;
+use muster_common::placement::Method;
+use muster_common::query::Template;
+use muster_proto::control::RunConfig;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::workload::Workload;
+
+pub(crate) struct RunPlan {
+    pub(crate) id: RunId,
+    /// 1 to [`muster_common::limits::AGENTS_MAX`].
+    pub(crate) agents: u16,
+    pub(crate) workload: Arc<Workload>,
+    pub(crate) placement: Method,
+    pub(crate) statement: Statement,
+    pub(crate) timezone: String,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) join_timeout: Duration,
+    /// For agents on this machine that have no database of their own.
+    pub(crate) database_url: Option<SecretString>,
+    /// Where the embedded server's programs came from.
+    pub(crate) embedded: Option<String>,
+    /// The command line, without secrets.
+    pub(crate) command: String,
+}
+
+/// The statement of a run and where it came from.
+pub(crate) enum Statement {
+    /// Its bucketing function depends on the server. The template has the placeholders that all its forms share.
+    Default(Template),
+    Own {
+        /// The file.
+        name: String,
+        template: Template,
+    },
+}
+
+impl Statement {
+    pub(crate) fn template(&self) -> &Template {
+        match self {
+            Self::Default(template) | Self::Own { template, .. } => template,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Default(_) => "default",
+            Self::Own { name, .. } => name,
+        }
+    }
+}
+
+impl RunPlan {
+    /// What an agent is told. The database is a secret: it goes only to agents on this machine that have none.
+    pub(crate) fn config_for(&self, has_database: bool, is_loopback: bool) -> RunConfig {
+        let template = self.statement.template();
+        let may_have_database = is_loopback && !has_database;
+        let database_url = self.database_url.as_ref().filter(|_| may_have_database);
+        RunConfig {
+            sql: match &self.statement {
+                Statement::Default(_) => None,
+                Statement::Own { template, .. } => Some(template.sql().to_owned()),
+            },
+            parameters: template.columns().len(),
+            timezone: self.timezone.clone(),
+            timeout: self.timeout,
+            database_url: database_url.map(|url| url.expose_secret().to_owned()),
+        }
+    }
+}
