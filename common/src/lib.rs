@@ -7,6 +7,7 @@ pub mod lease;
 pub mod ledger;
 pub mod limits;
 pub mod measurement;
+pub mod parameters;
 pub mod placement;
 pub mod query;
 pub mod result;

@@ -1,0 +1,171 @@
+//! Which position each needed column has, decided once from the header line. Names are compared byte for byte: a column that only
+//! looks like the wanted one is suggested and never guessed.
+
+use super::error::{MissingColumn, WorkloadError};
+use super::records::Records;
+use super::{Checks, Options};
+
+/// Positions of the columns that a run needs.
+#[derive(Debug)]
+pub(super) struct Columns {
+    pub(super) names: Vec<String>,
+    pub(super) host: usize,
+    /// In the order of `$1`, `$2`, ….
+    pub(super) parameters: Vec<usize>,
+    /// Start and end, where they are to be checked.
+    pub(super) window: Option<(usize, usize)>,
+    /// Every needed column once.
+    pub(super) needed: Vec<usize>,
+}
+
+impl Columns {
+    pub(super) fn find(
+        file: &str,
+        header: &Records,
+        options: &Options,
+    ) -> Result<Self, WorkloadError> {
+        let names: Vec<String> = (0..header.len())
+            .map(|position| String::from_utf8_lossy(header.field(position)).into_owned())
+            .collect();
+        let wanted = wanted(options);
+        let missing: Vec<MissingColumn> = wanted
+            .iter()
+            .filter(|name| !names.iter().any(|present| present == *name))
+            .map(|&name| MissingColumn {
+                name: name.to_owned(),
+                nearest: nearest(name, &names, &wanted),
+            })
+            .collect();
+        if !missing.is_empty() {
+            return Err(WorkloadError::MissingColumns {
+                file: file.to_owned(),
+                missing,
+                present: names,
+            });
+        }
+        let position = |name: &str| {
+            let mut matches = (0..names.len()).filter(|&position| names[position] == name);
+            match (matches.next(), matches.next()) {
+                (Some(position), None) => Ok(position),
+                _ => Err(WorkloadError::DuplicateColumn {
+                    file: file.to_owned(),
+                    column: name.to_owned(),
+                }),
+            }
+        };
+        Ok(Self {
+            host: position(&options.host_column)?,
+            parameters: options
+                .parameters
+                .iter()
+                .map(|name| position(name))
+                .collect::<Result<_, _>>()?,
+            window: match &options.checks {
+                Checks::DemoWindow {
+                    start_time,
+                    end_time,
+                } => Some((position(start_time)?, position(end_time)?)),
+                Checks::None => None,
+            },
+            needed: wanted.into_iter().map(position).collect::<Result<_, _>>()?,
+            names,
+        })
+    }
+}
+
+/// Every needed name once, the host first.
+fn wanted(options: &Options) -> Vec<&str> {
+    let mut wanted = vec![options.host_column.as_str()];
+    let window = match &options.checks {
+        Checks::DemoWindow {
+            start_time,
+            end_time,
+        } => vec![start_time, end_time],
+        Checks::None => Vec::new(),
+    };
+    for name in options.parameters.iter().chain(window) {
+        if !wanted.contains(&name.as_str()) {
+            wanted.push(name);
+        }
+    }
+    wanted
+}
+
+/// The name in the header that most likely means `name`, if one does: the same letters, one the beginning of the other, or
+/// at most two letters changed.
+fn nearest(name: &str, present: &[String], wanted: &[&str]) -> Option<String> {
+    let plain = |text: &str| -> Vec<char> {
+        let letters = text.chars().filter(|c| c.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    let sought = plain(name);
+    let likeness = |candidate: &&String| {
+        let found = plain(candidate);
+        let begins = found.len() >= 3 && (found.starts_with(&sought) || sought.starts_with(&found));
+        match distance(&sought, &found) {
+            0 => 0,
+            _ if begins => 1,
+            distance => distance + 1,
+        }
+    };
+    let spare = present
+        .iter()
+        .filter(|candidate| !wanted.contains(&candidate.as_str()));
+    let best = spare.min_by_key(likeness)?;
+    (likeness(&best) <= 3).then(|| best.clone())
+}
+
+/// Levenshtein's distance, one row of the table at a time. A header's names are cut so that a hostile one costs nothing.
+fn distance(a: &[char], b: &[char]) -> usize {
+    const CHARS_MAX: usize = 64;
+    let b = &b[..b.len().min(CHARS_MAX)];
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.iter().take(CHARS_MAX).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(left != right);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_likely_column_is_suggested_and_an_unlikely_one_is_not() {
+        let check = |name: &str, present: &[&str], expected: Option<&str>| {
+            let present: Vec<String> = present.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                nearest(name, &present, &["end_time"]).as_deref(),
+                expected,
+                "{name}"
+            );
+        };
+        check("hostname", &["Hostname", "end_time"], Some("Hostname"));
+        check("hostname", &["end_time", " hostname"], Some(" hostname"));
+        check("hostname", &["end_time", "host"], Some("host"));
+        check(
+            "start_time",
+            &["end_time", "strat_time"],
+            Some("strat_time"),
+        );
+        check("start_time", &["end_time", "usage"], None);
+        check("end_time2", &["end_time"], None);
+    }
+
+    #[test]
+    fn distances_count_changed_letters() {
+        let check = |a: &str, b: &str, expected| {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            assert_eq!(distance(&chars(a), &chars(b)), expected, "{a} {b}");
+        };
+        check("", "abc", 3);
+        check("kitten", "sitting", 3);
+        check("start", "start", 0);
+    }
+}
