@@ -1,10 +1,11 @@
-//! From a result to what people and programs read: text, JSON, CSV, Markdown. Rendering is pure,
+//! From a result to what people and programs read: text, JSON, CSV, Markdown; and the placement plan. Rendering is pure,
 //! a plain value in and a string out; `write` alone touches files. No statistics here: what is shown was computed before.
 
 mod csv;
 mod json;
 mod markdown;
 mod page;
+pub mod plan;
 mod spec;
 mod table;
 mod text;
