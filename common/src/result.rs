@@ -9,7 +9,9 @@ pub const SCHEMA: &str = "muster.result/v1";
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunResult {
     /// Always `muster.result/v1`.
+    #[cfg_attr(feature = "schema", schemars(extend("const" = SCHEMA)))]
     pub schema: String,
+    /// 1 to 24 characters of `a-z`, `0-9` and `-`.
     pub run_id: String,
     /// When the first query was allowed to start: RFC 3339, UTC. `null` when the run never started.
     pub started_at: Option<String>,
@@ -131,7 +133,7 @@ pub struct Latency {
     pub median: f64,
     pub mean: f64,
     pub max: f64,
-    /// Of the sample (n − 1); `null` below two samples.
+    /// Of the sample (n − 1); `null` below 2 samples.
     pub stddev: Option<f64>,
     /// `null` below 44 samples.
     pub p90: Option<f64>,
@@ -141,6 +143,16 @@ pub struct Latency {
     pub p99: Option<f64>,
     /// `null` below 4,603 samples.
     pub p99_9: Option<f64>,
+}
+
+/// The least sample that supports a figure; below it the figure is `null`. Of a percentile p the least n with pⁿ ≤ 0.01:
+/// with 99 % confidence the sample then reaches beyond the true percentile.
+impl Latency {
+    pub const STDDEV_COUNT_MIN: u64 = 2;
+    pub const P90_COUNT_MIN: u64 = 44;
+    pub const P95_COUNT_MIN: u64 = 90;
+    pub const P99_COUNT_MIN: u64 = 459;
+    pub const P99_9_COUNT_MIN: u64 = 4_603;
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -261,4 +273,17 @@ pub struct Tool {
     pub version: String,
     /// The command line, without secrets.
     pub command: String,
+}
+
+/// The JSON Schema of `RunResult`; committed as `docs/muster.result.v1.schema.json`. Unknown fields are allowed, because
+/// later versions add some.
+#[cfg(feature = "schema")]
+pub fn json_schema() -> schemars::Schema {
+    let mut schema = schemars::schema_for!(RunResult);
+    schema.insert("$id".to_owned(), "urn:muster:result:v1".into());
+    schema.insert(
+        "title".to_owned(),
+        "The result of a Muster run (muster.result/v1)".into(),
+    );
+    schema
 }

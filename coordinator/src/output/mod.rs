@@ -1,1 +1,36 @@
-//! To come.
+//! From a result to what people and programs read: text, JSON, CSV, Markdown; and the placement plan. Rendering is pure,
+//! a plain value in and a string out; `write` alone touches files. No statistics here: what is shown was computed before.
+
+mod csv;
+mod json;
+mod markdown;
+mod page;
+pub mod plan;
+mod spec;
+mod table;
+mod text;
+mod uneven;
+pub(crate) mod units;
+mod write;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use muster_common::result::RunResult;
+
+pub use spec::{Format, Output, OutputSpec, OutputSpecError, Target};
+pub use write::{WriteError, check_writable, write};
+
+/// The whole report in one format, its last newline included.
+pub fn render(format: Format, result: &RunResult) -> String {
+    match format {
+        Format::Text => text::render(result),
+        Format::Json => json::render(result),
+        Format::Csv => csv::render(result),
+        Format::Markdown => markdown::render(result),
+    }
+}

@@ -1,0 +1,198 @@
+//! The latencies as a table for a spreadsheet or a data frame: a line for the run, each agent, each worker and each host.
+//! A cell is empty where the sample supports no figure. Times in milliseconds. The csv crate does the quoting.
+
+use muster_common::result::{Latency, RunResult};
+
+const COLUMNS: [&str; 13] = [
+    "scope",
+    "name",
+    "count",
+    "failed",
+    "min_ms",
+    "median_ms",
+    "mean_ms",
+    "max_ms",
+    "stddev_ms",
+    "p90_ms",
+    "p95_ms",
+    "p99_ms",
+    "p99_9_ms",
+];
+
+pub(super) fn render(result: &RunResult) -> String {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let mut put = |line: [String; COLUMNS.len()]| {
+        csv.write_record(line)
+            .expect("memory takes every line, and all have the same columns");
+    };
+    put(COLUMNS.map(str::to_owned));
+    let queries = &result.queries;
+    put(line(
+        "run",
+        &result.run_id,
+        queries.completed,
+        queries.failed,
+        latency(&result.service_time_ms),
+    ));
+    for agent in &result.agents {
+        put(line(
+            "agent",
+            &agent.slot,
+            agent.completed,
+            agent.failed,
+            latency(&agent.service_time_ms),
+        ));
+    }
+    for worker in &result.workers {
+        put(line(
+            "worker",
+            &worker.worker,
+            worker.completed,
+            worker.failed,
+            latency(&worker.service_time_ms),
+        ));
+    }
+    for host in &result.hosts {
+        // Of a host only these are kept: a million distributions would be too many.
+        let figures = [
+            None,
+            None,
+            host.mean_ms,
+            host.max_ms,
+            None,
+            None,
+            None,
+            None,
+            None,
+        ];
+        put(line(
+            "host",
+            &host.host,
+            host.completed,
+            host.failed,
+            figures,
+        ));
+    }
+    let bytes = csv.into_inner().expect("memory takes every line");
+    String::from_utf8(bytes).expect("only strings were written")
+}
+
+/// `completed` is the column `count`; it may exceed the sample by rows that were counted but not measured twice.
+fn line(
+    scope: &str,
+    name: &str,
+    completed: u64,
+    failed: u64,
+    figures: [Option<f64>; 9],
+) -> [String; COLUMNS.len()] {
+    let [min, median, mean, max, stddev, p90, p95, p99, p99_9] =
+        figures.map(|figure| figure.map_or_else(String::new, |ms| ms.to_string()));
+    [
+        scope.to_owned(),
+        name.to_owned(),
+        completed.to_string(),
+        failed.to_string(),
+        min,
+        median,
+        mean,
+        max,
+        stddev,
+        p90,
+        p95,
+        p99,
+        p99_9,
+    ]
+}
+
+/// In the order of the columns.
+fn latency(latency: &Option<Latency>) -> [Option<f64>; 9] {
+    let Some(latency) = latency else {
+        return [None; 9];
+    };
+    let Latency {
+        count: _,
+        min,
+        median,
+        mean,
+        max,
+        stddev,
+        p90,
+        p95,
+        p99,
+        p99_9,
+    } = *latency;
+    [
+        Some(min),
+        Some(median),
+        Some(mean),
+        Some(max),
+        stddev,
+        p90,
+        p95,
+        p99,
+        p99_9,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::fixtures;
+
+    #[test]
+    fn looks_like_this() {
+        insta::assert_snapshot!(render(&fixtures::all_failed()), @r"
+        scope,name,count,failed,min_ms,median_ms,mean_ms,max_ms,stddev_ms,p90_ms,p95_ms,p99_ms,p99_9_ms
+        run,20261123-7f3a,0,200,,,,,,,,,
+        agent,slot-0,0,100,,,,,,,,,
+        agent,slot-1,0,100,,,,,,,,,
+        worker,slot-0/0,0,100,,,,,,,,,
+        worker,slot-1/0,0,100,,,,,,,,,
+        host,host_000000,0,20,,,,,,,,,
+        host,host_000001,0,20,,,,,,,,,
+        host,host_000002,0,20,,,,,,,,,
+        host,host_000003,0,20,,,,,,,,,
+        host,host_000004,0,20,,,,,,,,,
+        host,host_000005,0,20,,,,,,,,,
+        host,host_000006,0,20,,,,,,,,,
+        host,host_000007,0,20,,,,,,,,,
+        host,host_000008,0,20,,,,,,,,,
+        host,host_000009,0,20,,,,,,,,,
+        ");
+    }
+
+    #[test]
+    fn reads_back_as_what_was_written() {
+        for (name, result) in fixtures::all() {
+            let csv = render(&result);
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            assert_eq!(reader.headers().unwrap(), COLUMNS.as_slice(), "{name}");
+            let records: Vec<csv::StringRecord> =
+                reader.records().collect::<Result<_, _>>().unwrap();
+            let lines = 1 + result.agents.len() + result.workers.len() + result.hosts.len();
+            assert_eq!(records.len(), lines, "{name}");
+            let run = &records[0];
+            assert_eq!(&run[1], result.run_id, "{name}");
+            assert_eq!(
+                run[5].parse().ok(),
+                result
+                    .service_time_ms
+                    .as_ref()
+                    .map(|latency| latency.median),
+                "{name}"
+            );
+            assert_eq!(
+                run[12].parse().ok(),
+                result
+                    .service_time_ms
+                    .as_ref()
+                    .and_then(|latency| latency.p99_9),
+                "{name}"
+            );
+            let host = &records[lines - 1];
+            let expected = result.hosts.last().unwrap();
+            assert_eq!(&host[1], expected.host, "{name}");
+            assert_eq!(host[7].parse().ok(), expected.max_ms, "{name}");
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Results as plain values, for the tests of every format: each a way in which a run can end.
+
+use muster_common::result::*;
+
+/// A closed loop over ten hosts, nothing to complain about; too few queries for p99.
+pub(super) fn good() -> RunResult {
+    RunResult {
+        schema: SCHEMA.to_owned(),
+        run_id: "20261123-7f3a".to_owned(),
+        started_at: Some("2026-11-23T10:00:00Z".to_owned()),
+        ending: Ending::Completed,
+        verdict: Verdict { status: VerdictStatus::Valid, reasons: Vec::new() },
+        workload: Workload {
+            file: "data/query_params.csv".to_owned(),
+            sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+            rows: 200,
+            hosts: 10,
+            skipped: 0,
+        },
+        queries: books(200, 200, 0, &[]),
+        result: Answers { rows: 12_162, bytes: 291_888, digest: "0123456789abcdef".to_owned() },
+        total_processing_time_ms: 1_040.4,
+        wall_time_ms: 312.2,
+        throughput_qps: 640.6,
+        service_time_ms: Some(latency(200, 1.0)),
+        response_time_ms: Some(latency(200, 1.0)),
+        lag_ms: Some(Latency {
+            min: 0.0,
+            median: 0.0,
+            mean: 0.0,
+            max: 0.0,
+            stddev: Some(0.0),
+            p90: Some(0.0),
+            p95: Some(0.0),
+            ..latency(200, 1.0)
+        }),
+        connect_ms: Some(latency(2, 2.0)),
+        prepare_ms: Some(latency(2, 0.1)),
+        start_skew_ms: Some(0.412),
+        agents: (0..2).map(|slot| agent(slot, 1.0 + f64::from(slot))).collect(),
+        workers: (0..2).map(|slot| worker(slot, 0)).collect(),
+        hosts: (0..10).map(host).collect(),
+        errors: Vec::new(),
+        placement: Placement { method: "rendezvous".to_owned(), workers: 2, idle: 0, skew: 1.2 },
+        events: vec![
+            event(12.0, "slot-0 joined: db1/4711, 1 worker"),
+            event(34.5, "slot-1 joined: db2/4712, 1 worker"),
+            event(1_234.0, "armed: 2 agents start together"),
+        ],
+        thresholds: Vec::new(),
+        query: Query {
+            name: "default".to_owned(),
+            sql: "SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage WHERE host = $1".to_owned(),
+            protocol: "prepared".to_owned(),
+            bucket_function: Some("time_bucket".to_owned()),
+        },
+        database: Some(Database {
+            server_version: "16.4".to_owned(),
+            timescaledb: Some("2.17.1".to_owned()),
+            embedded: None,
+            settings: [("jit", "on"), ("shared_buffers", "128MB"), ("work_mem", "4MB")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        }),
+        tool: Tool {
+            version: "0.1.0".to_owned(),
+            command: "coordinator run data/query_params.csv --agents 2".to_owned(),
+        },
+    }
+}
+
+/// Some queries failed, some bad rows were skipped, a threshold was missed; several workers an agent, placed unevenly.
+pub(super) fn failures() -> RunResult {
+    RunResult {
+        workload: Workload {
+            skipped: 3,
+            ..good().workload
+        },
+        queries: books(200, 187, 13, &[]),
+        service_time_ms: Some(latency(187, 1.0)),
+        errors: vec![
+            error(
+                "57014",
+                1,
+                "canceling statement due to statement timeout",
+                199,
+            ),
+            error(
+                "22007",
+                12,
+                "invalid input syntax for type timestamp with time zone: \"yester|day\"",
+                17,
+            ),
+        ],
+        agents: (0..2)
+            .map(|slot| Agent {
+                workers: 2,
+                failed: 6,
+                ..agent(slot, 1.0)
+            })
+            .collect(),
+        workers: (0..4).map(|i| worker(i / 2, i % 2)).collect(),
+        placement: Placement {
+            method: "rendezvous".to_owned(),
+            workers: 4,
+            idle: 1,
+            skew: 2.9,
+        },
+        thresholds: vec![
+            Threshold {
+                expression: "p95 < 10 ms".to_owned(),
+                value: Some(8.2),
+                passed: true,
+            },
+            Threshold {
+                expression: "failed = 0".to_owned(),
+                value: Some(13.0),
+                passed: false,
+            },
+        ],
+        ..good()
+    }
+}
+
+/// An agent was lost and its rows with it.
+pub(super) fn agent_lost() -> RunResult {
+    let mut agents = good().agents;
+    agents[1].lost = Some("no beat for 3.3 s".to_owned());
+    RunResult {
+        ending: Ending::AgentsLost,
+        service_time_ms: Some(latency(146, 1.0)),
+        verdict: Verdict {
+            status: VerdictStatus::Degraded,
+            reasons: vec!["slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign".to_owned()],
+        },
+        queries: Queries { retried: 4, ..books(200, 150, 0, &[[100, 139], [150, 150], [190, 198]]) },
+        agents,
+        ..good()
+    }
+}
+
+/// Not one query completed, so no figure exists; an embedded server without the extension.
+pub(super) fn all_failed() -> RunResult {
+    RunResult {
+        queries: books(200, 0, 200, &[]),
+        result: Answers {
+            rows: 0,
+            bytes: 0,
+            digest: "0000000000000000".to_owned(),
+        },
+        total_processing_time_ms: 0.0,
+        throughput_qps: 0.0,
+        service_time_ms: None,
+        response_time_ms: None,
+        lag_ms: None,
+        agents: good()
+            .agents
+            .into_iter()
+            .map(|agent| Agent {
+                completed: 0,
+                failed: 100,
+                service_time_ms: None,
+                ..agent
+            })
+            .collect(),
+        workers: good()
+            .workers
+            .into_iter()
+            .map(|worker| Worker {
+                completed: 0,
+                failed: 100,
+                busy_ms: 0.0,
+                service_time_ms: None,
+                ..worker
+            })
+            .collect(),
+        hosts: good()
+            .hosts
+            .into_iter()
+            .map(|host| Host {
+                completed: 0,
+                failed: 20,
+                mean_ms: None,
+                max_ms: None,
+                ..host
+            })
+            .collect(),
+        errors: vec![error(
+            "42P01",
+            200,
+            "relation \"cpu_usage\" does not exist",
+            0,
+        )],
+        query: Query {
+            bucket_function: Some("date_bin".to_owned()),
+            ..good().query
+        },
+        database: Some(Database {
+            timescaledb: None,
+            embedded: Some("/usr/lib/postgresql/15/bin".to_owned()),
+            settings: std::collections::BTreeMap::new(),
+            server_version: "15.8".to_owned(),
+        }),
+        ..good()
+    }
+}
+
+/// An open loop whose generator could not keep up: response time and lag say what the service time hides.
+pub(super) fn open_loop() -> RunResult {
+    RunResult {
+        verdict: Verdict {
+            status: VerdictStatus::Void,
+            reasons: vec!["lag p99 of 9.80 ms exceeds max(1 ms, 10 % of the median): the generator was the bottleneck; use more agents".to_owned()],
+        },
+        queries: books(5_000, 5_000, 0, &[]),
+        workload: Workload { rows: 5_000, ..good().workload },
+        service_time_ms: Some(latency(5_000, 1.0)),
+        response_time_ms: Some(latency(5_000, 300.0)),
+        lag_ms: Some(latency(5_000, 299.0)),
+        ..good()
+    }
+}
+
+/// The largest run that is allowed: tables are cut, events too.
+pub(super) fn thousand_agents() -> RunResult {
+    RunResult {
+        agents: (0..1_000)
+            .map(|slot| agent(slot, 1.0 + f64::from(slot)))
+            .collect(),
+        workers: (0..1_000).map(|slot| worker(slot, 0)).collect(),
+        hosts: (0..1_000).map(host).collect(),
+        workload: Workload {
+            hosts: 25_000,
+            ..good().workload
+        },
+        placement: Placement {
+            method: "balanced".to_owned(),
+            workers: 1_000,
+            idle: 0,
+            skew: 1.25,
+        },
+        events: (0..1_000)
+            .map(|i| {
+                event(
+                    f64::from(i) * 10.0,
+                    &format!("slot-{i} joined: db{i}/4711, 1 worker"),
+                )
+            })
+            .collect(),
+        ..good()
+    }
+}
+
+/// Every text from outside is long, or has what a terminal, a table or Markdown would act upon; every number is large.
+pub(super) fn hostile() -> RunResult {
+    let long = "averylongname-".repeat(20);
+    let nasty = format!("a|b`c\u{1b}[31m\nnext line\u{202e}<img src=x>{long}");
+    let mut result = agent_lost();
+    result.run_id = long.clone();
+    result.verdict.reasons = vec![nasty.clone(), "many words ".repeat(200)];
+    result.workload.file = format!("/data/{nasty}.csv");
+    result.workload.rows = u64::MAX;
+    result.queries = Queries {
+        retried: u64::MAX,
+        ..books(u64::MAX, u64::MAX, u64::MAX, &[])
+    };
+    result.queries.unaccounted = u64::MAX;
+    result.queries.unaccounted_rows = (0..1_000)
+        .map(|i| [u64::MAX - 10 * i - 4, u64::MAX - 10 * i])
+        .collect();
+    result.result.bytes = u64::MAX;
+    for agent in &mut result.agents {
+        agent.name = nasty.clone();
+        agent.queries = 4_294_967_295;
+        agent.workers = 512;
+        agent.lost = Some(nasty.clone());
+    }
+    for host in &mut result.hosts {
+        host.host = nasty.clone();
+    }
+    result.errors = (0..30)
+        .map(|row| Error {
+            host: nasty.clone(),
+            ..error("XX000", u64::MAX, &nasty.repeat(3), row)
+        })
+        .collect();
+    result.events = vec![event(1e12, &nasty)];
+    result.thresholds = vec![Threshold {
+        expression: nasty.clone(),
+        value: None,
+        passed: false,
+    }];
+    result.query.name = nasty.clone();
+    result.tool.command = nasty.clone();
+    result.placement.method = nasty.clone();
+    let database = result.database.as_mut().unwrap();
+    database.embedded = Some(nasty.clone());
+    database.settings.insert("search_path".to_owned(), nasty);
+    result
+}
+
+/// One agent, one host, one distribution: short enough to be shown as JSON.
+pub(super) fn small() -> RunResult {
+    let mut result = all_failed();
+    result.agents.truncate(1);
+    result.workers.truncate(1);
+    result.hosts.truncate(1);
+    result.events.truncate(1);
+    result.queries.unaccounted_rows = vec![[7, 9]];
+    result.queries.unaccounted = 3;
+    result.queries.failed = 197;
+    result.verdict = agent_lost().verdict;
+    result.thresholds = failures().thresholds;
+    result.prepare_ms = None;
+    result
+}
+
+/// Every fixture, by name.
+pub(super) fn all() -> [(&'static str, RunResult); 7] {
+    [
+        ("good", good()),
+        ("failures", failures()),
+        ("agent_lost", agent_lost()),
+        ("all_failed", all_failed()),
+        ("open_loop", open_loop()),
+        ("thousand_agents", thousand_agents()),
+        ("hostile", hostile()),
+    ]
+}
+
+/// A distribution `scale` times as wide as the smallest, with the figures that `count` supports.
+fn latency(count: u64, scale: f64) -> Latency {
+    let supported = |count_min: u64, ms: f64| (count >= count_min).then_some(ms * scale);
+    Latency {
+        count,
+        min: 0.412 * scale,
+        median: 3.21 * scale,
+        mean: 5.202 * scale,
+        max: 12.5 * scale,
+        stddev: supported(Latency::STDDEV_COUNT_MIN, 2.25),
+        p90: supported(Latency::P90_COUNT_MIN, 7.1),
+        p95: supported(Latency::P95_COUNT_MIN, 8.2),
+        p99: supported(Latency::P99_COUNT_MIN, 9.8),
+        p99_9: supported(Latency::P99_9_COUNT_MIN, 11.0),
+    }
+}
+
+fn books(total: u64, completed: u64, failed: u64, unaccounted_rows: &[[u64; 2]]) -> Queries {
+    Queries {
+        total,
+        completed,
+        failed,
+        unaccounted: unaccounted_rows
+            .iter()
+            .map(|[first, last]| last - first + 1)
+            .sum(),
+        retried: 0,
+        unaccounted_rows: unaccounted_rows.to_vec(),
+    }
+}
+
+fn agent(slot: u16, scale: f64) -> Agent {
+    Agent {
+        slot: format!("slot-{slot}"),
+        name: format!("db{}/{}", slot + 1, 4711 + u32::from(slot)),
+        version: "0.1.0".to_owned(),
+        workers: 1,
+        hosts: 5,
+        queries: 100,
+        completed: 100,
+        failed: 0,
+        service_time_ms: Some(latency(100, scale)),
+        lost: None,
+    }
+}
+
+fn worker(slot: u16, index: u16) -> Worker {
+    Worker {
+        worker: format!("slot-{slot}/{index}"),
+        hosts: 5,
+        queries: 100,
+        completed: 100,
+        failed: 0,
+        busy_ms: 520.2 + f64::from(slot),
+        service_time_ms: Some(latency(50, 1.0)),
+    }
+}
+
+fn host(i: u32) -> Host {
+    Host {
+        host: format!("host_{i:06}"),
+        worker: format!("slot-{}/0", i % 2),
+        completed: 20,
+        failed: 0,
+        mean_ms: Some(9.0 - f64::from(i) / 1_000.0),
+        max_ms: Some(12.5),
+    }
+}
+
+fn error(sqlstate: &str, count: u64, message: &str, row: u64) -> Error {
+    Error {
+        sqlstate: sqlstate.to_owned(),
+        count,
+        message: message.to_owned(),
+        row,
+        host: "host_000008".to_owned(),
+    }
+}
+
+fn event(at_ms: f64, what: &str) -> Event {
+    Event {
+        at_ms,
+        what: what.to_owned(),
+    }
+}

@@ -1,0 +1,161 @@
+//! The result as JSON, schema `muster.result/v1`: what programs read, so it carries everything, in plain milliseconds.
+
+use muster_common::result::RunResult;
+
+pub(super) fn render(result: &RunResult) -> String {
+    let json = serde_json::to_string_pretty(result)
+        .expect("the result is numbers, strings and lists, and every map's key is a string");
+    json + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::output::fixtures;
+
+    #[test]
+    fn looks_like_this() {
+        insta::assert_snapshot!(super::render(&fixtures::small()), @r#"
+        {
+          "schema": "muster.result/v1",
+          "run_id": "20261123-7f3a",
+          "started_at": "2026-11-23T10:00:00Z",
+          "ending": "completed",
+          "verdict": {
+            "status": "DEGRADED",
+            "reasons": [
+              "slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign"
+            ]
+          },
+          "workload": {
+            "file": "data/query_params.csv",
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "rows": 200,
+            "hosts": 10,
+            "skipped": 0
+          },
+          "queries": {
+            "total": 200,
+            "completed": 0,
+            "failed": 197,
+            "unaccounted": 3,
+            "retried": 0,
+            "unaccounted_rows": [
+              [
+                7,
+                9
+              ]
+            ]
+          },
+          "result": {
+            "rows": 0,
+            "bytes": 0,
+            "digest": "0000000000000000"
+          },
+          "total_processing_time_ms": 0.0,
+          "wall_time_ms": 312.2,
+          "throughput_qps": 0.0,
+          "service_time_ms": null,
+          "response_time_ms": null,
+          "lag_ms": null,
+          "connect_ms": {
+            "count": 2,
+            "min": 0.824,
+            "median": 6.42,
+            "mean": 10.404,
+            "max": 25.0,
+            "stddev": 4.5,
+            "p90": null,
+            "p95": null,
+            "p99": null,
+            "p99_9": null
+          },
+          "prepare_ms": null,
+          "start_skew_ms": 0.412,
+          "agents": [
+            {
+              "slot": "slot-0",
+              "name": "db1/4711",
+              "version": "0.1.0",
+              "workers": 1,
+              "hosts": 5,
+              "queries": 100,
+              "completed": 0,
+              "failed": 100,
+              "service_time_ms": null,
+              "lost": null
+            }
+          ],
+          "workers": [
+            {
+              "worker": "slot-0/0",
+              "hosts": 5,
+              "queries": 100,
+              "completed": 0,
+              "failed": 100,
+              "busy_ms": 0.0,
+              "service_time_ms": null
+            }
+          ],
+          "hosts": [
+            {
+              "host": "host_000000",
+              "worker": "slot-0/0",
+              "completed": 0,
+              "failed": 20,
+              "mean_ms": null,
+              "max_ms": null
+            }
+          ],
+          "errors": [
+            {
+              "sqlstate": "42P01",
+              "count": 200,
+              "message": "relation \"cpu_usage\" does not exist",
+              "row": 0,
+              "host": "host_000008"
+            }
+          ],
+          "placement": {
+            "method": "rendezvous",
+            "workers": 2,
+            "idle": 0,
+            "skew": 1.2
+          },
+          "events": [
+            {
+              "at_ms": 12.0,
+              "what": "slot-0 joined: db1/4711, 1 worker"
+            }
+          ],
+          "thresholds": [
+            {
+              "expression": "p95 < 10 ms",
+              "value": 8.2,
+              "passed": true
+            },
+            {
+              "expression": "failed = 0",
+              "value": 13.0,
+              "passed": false
+            }
+          ],
+          "query": {
+            "name": "default",
+            "sql": "SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage WHERE host = $1",
+            "protocol": "prepared",
+            "bucket_function": "date_bin"
+          },
+          "database": {
+            "server_version": "15.8",
+            "timescaledb": null,
+            "embedded": "/usr/lib/postgresql/15/bin",
+            "settings": {}
+          },
+          "tool": {
+            "version": "0.1.0",
+            "command": "coordinator run data/query_params.csv --agents 2"
+          }
+        }
+        "#);
+    }
+}

@@ -1,0 +1,362 @@
+//! The report for a pull request or a wiki: a headline, the figures, the errors, the environment. No table of agents or
+//! hosts: whoever needs them takes the JSON. Text from outside stands in code spans, where Markdown means nothing.
+
+use std::fmt::Write as _;
+
+use muster_common::result::{Error, RunResult};
+
+use super::page::harmless;
+use super::text::{self, books, partial, status};
+use super::uneven::uneven;
+use super::units::{count, counted, duration, duration_or_none, figure, times};
+
+const ERRORS_MAX: usize = 10;
+const MESSAGE_CHARS_MAX: usize = 200;
+
+pub(super) fn render(result: &RunResult) -> String {
+    let mut page = String::new();
+    headline(&mut page, result);
+    totals(&mut page, result);
+    latency(&mut page, result);
+    thresholds(&mut page, result);
+    errors(&mut page, &result.errors);
+    if result.queries.unaccounted > 0 {
+        section(&mut page, "Unaccounted rows (ids count from 0)");
+        put(&mut page, "");
+        put(&mut page, &text::ranges(&result.queries.unaccounted_rows));
+    }
+    environment(&mut page, result);
+    page
+}
+
+fn headline(page: &mut String, result: &RunResult) {
+    let status = status(result.verdict.status);
+    let queries = counted(result.queries.completed, "query");
+    let median = match &result.service_time_ms {
+        Some(latency) => format!("{queries}, median {}", duration(latency.median)),
+        None => "no query completed".to_owned(),
+    };
+    put(page, &format!("## Muster: {status} · {median}"));
+    if let Some(ended) = partial(result) {
+        put(page, &format!("\n**Partial result**: {}.", plain(&ended)));
+    }
+    if !result.verdict.reasons.is_empty() {
+        put(page, "");
+    }
+    for reason in &result.verdict.reasons {
+        put(page, &format!("- {}", plain(reason)));
+    }
+}
+
+fn totals(page: &mut String, result: &RunResult) {
+    let workload = &result.workload;
+    let placement = &result.placement;
+    let mut placed = format!(
+        "{}, {}, {} idle, skew {}",
+        code(&placement.method),
+        counted(placement.workers, "worker"),
+        placement.idle,
+        times(placement.skew),
+    );
+    let hint = uneven(placement, workload.hosts);
+    if !hint.is_empty() {
+        placed = format!("{placed} ({})", plain(&hint.join("; ")));
+    }
+    table(
+        page,
+        ["Run", &code(&result.run_id)],
+        &[
+            [
+                "Workload",
+                &format!(
+                    "{}, {}, {}",
+                    code(&workload.file),
+                    counted(workload.rows, "row"),
+                    counted(workload.hosts, "host")
+                ),
+            ],
+            ["Queries", &books(result).join(", ")],
+            [
+                "Total processing time",
+                &duration(result.total_processing_time_ms),
+            ],
+            [
+                "Wall time",
+                &format!(
+                    "{}, {} queries/s",
+                    duration(result.wall_time_ms),
+                    figure(result.throughput_qps)
+                ),
+            ],
+            [
+                "Answers",
+                &format!(
+                    "{}, {}, digest {}",
+                    counted(result.result.rows, "row"),
+                    counted(result.result.bytes, "byte"),
+                    code(&result.result.digest)
+                ),
+            ],
+            ["Placement", &placed],
+        ],
+    );
+}
+
+fn latency(page: &mut String, result: &RunResult) {
+    let Some(service) = &result.service_time_ms else {
+        return;
+    };
+    section(page, "Latency");
+    let mut head = vec!["", "service"];
+    let open_loop = text::open_loop(result);
+    if open_loop.is_some() {
+        head.extend(["response", "lag"]);
+    }
+    put(
+        page,
+        &format!(
+            "\n| {} |\n|---{}",
+            head.join(" | "),
+            "|--:".repeat(head.len() - 1) + "|"
+        ),
+    );
+    for (name, count_min, figure) in text::FIGURES {
+        let note = if figure(service).is_none() {
+            format!(" {}", text::needs(count_min))
+        } else {
+            String::new()
+        };
+        let mut cells = vec![name.to_owned(), duration_or_none(figure(service)) + &note];
+        if let Some((response, lag)) = open_loop {
+            cells.extend([response, lag].map(|latency| duration_or_none(figure(latency))));
+        }
+        put(page, &format!("| {} |", cells.join(" | ")));
+    }
+}
+
+fn thresholds(page: &mut String, result: &RunResult) {
+    if result.thresholds.is_empty() {
+        return;
+    }
+    section(page, "Thresholds");
+    put(page, "\n| threshold | value | |\n|---|--:|---|");
+    for threshold in &result.thresholds {
+        let value = threshold.value.map_or_else(|| "–".to_owned(), figure);
+        let passed = if threshold.passed {
+            "passed"
+        } else {
+            "**missed**"
+        };
+        put(
+            page,
+            &format!("| {} | {value} | {passed} |", code(&threshold.expression)),
+        );
+    }
+}
+
+fn errors(page: &mut String, errors: &[Error]) {
+    if errors.is_empty() {
+        return;
+    }
+    section(page, "Errors");
+    put(
+        page,
+        "\n| SQLSTATE | count | message | such as |\n|---|--:|---|---|",
+    );
+    let mut shown: Vec<&Error> = errors.iter().collect();
+    shown.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.row.cmp(&b.row)));
+    for error in shown.iter().take(ERRORS_MAX) {
+        put(
+            page,
+            &format!(
+                "| {} | {} | {} | row {}, host {} |",
+                code(&error.sqlstate),
+                count(error.count),
+                code(&super::page::shorten(&error.message, MESSAGE_CHARS_MAX)),
+                error.row,
+                code(&error.host)
+            ),
+        );
+    }
+    if errors.len() > ERRORS_MAX {
+        put(
+            page,
+            &format!("\n… and {} more kinds of error.", errors.len() - ERRORS_MAX),
+        );
+    }
+}
+
+fn environment(page: &mut String, result: &RunResult) {
+    section(page, "Environment");
+    let query = &result.query;
+    let mut rows: Vec<[&str; 2]> = Vec::new();
+    let database = result.database.as_ref().map_or_else(
+        || "not reached by any agent".to_owned(),
+        |database| plain(&text::products(database).join(", ")),
+    );
+    rows.push(["Database", &database]);
+    let settings = result.database.as_ref().map(|database| {
+        let settings = database
+            .settings
+            .iter()
+            .map(|(name, value)| code(&format!("{name}={value}")));
+        settings.collect::<Vec<_>>().join(", ")
+    });
+    if let Some(settings) = settings.as_ref().filter(|settings| !settings.is_empty()) {
+        rows.push(["Settings", settings]);
+    }
+    let query_line = format!(
+        "{}, {} protocol: {}",
+        code(&query.name),
+        plain(&query.protocol),
+        code(&query.sql)
+    );
+    rows.push(["Query", &query_line]);
+    let started = plain(result.started_at.as_deref().unwrap_or("never"));
+    rows.push(["Started", &started]);
+    let command = code(&result.tool.command);
+    rows.push(["Command", &command]);
+    let version = plain(&result.tool.version);
+    table(page, ["Muster", &version], &rows);
+}
+
+fn section(page: &mut String, title: &str) {
+    put(page, &format!("\n### {title}"));
+}
+
+fn table(page: &mut String, head: [&str; 2], rows: &[[&str; 2]]) {
+    put(page, &format!("\n| {} | {} |\n|---|---|", head[0], head[1]));
+    for [name, value] in rows {
+        put(page, &format!("| {name} | {value} |"));
+    }
+}
+
+fn put(page: &mut String, line: &str) {
+    writeln!(page, "{line}").expect("a string takes every line");
+}
+
+/// Text from outside in a code span that it cannot leave: fenced by more backticks than it has in a row. A table's `|`
+/// must be escaped even there.
+fn code(text: &str) -> String {
+    let text = harmless(text).replace('|', "\\|");
+    let mut longest = 0;
+    let mut run = 0;
+    for c in text.chars() {
+        run = if c == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    let fence = "`".repeat(longest + 1);
+    // A space keeps a backtick at either end apart from the fence; renderers take it off again. Nothing in a span is no span.
+    let pad = if text.is_empty() || text.starts_with('`') || text.ends_with('`') {
+        " "
+    } else {
+        ""
+    };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// Our own sentences, which may quote text from outside: what Markdown would take for markup is escaped.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in harmless(text).chars() {
+        if matches!(
+            c,
+            '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '~'
+        ) {
+            plain.push('\\');
+        }
+        plain.push(c);
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::fixtures;
+
+    #[test]
+    fn looks_like_this() {
+        insta::assert_snapshot!(render(&fixtures::failures()), @r#"
+        ## Muster: VALID · 187 queries, median 3.21 ms
+
+        | Run | `20261123-7f3a` |
+        |---|---|
+        | Workload | `data/query_params.csv`, 200 rows, 10 hosts |
+        | Queries | 200 total, 187 completed, 13 failed, 0 unaccounted, 3 bad rows skipped |
+        | Total processing time | 1.04 s |
+        | Wall time | 312 ms, 641 queries/s |
+        | Answers | 12,162 rows, 291,888 bytes, digest `0123456789abcdef` |
+        | Placement | `rendezvous`, 4 workers, 1 idle, skew 2.90× (uneven: few hosts hash unevenly; try --placement balanced) |
+
+        ### Latency
+
+        |  | service |
+        |---|--:|
+        | min | 412 µs |
+        | median | 3.21 ms |
+        | mean | 5.20 ms |
+        | max | 12.5 ms |
+        | stddev | 2.25 ms |
+        | p90 | 7.10 ms |
+        | p95 | 8.20 ms |
+        | p99 | – (needs 459 queries) |
+        | p99.9 | – (needs 4,603 queries) |
+
+        ### Thresholds
+
+        | threshold | value | |
+        |---|--:|---|
+        | `p95 < 10 ms` | 8.20 | passed |
+        | `failed = 0` | 13 | **missed** |
+
+        ### Errors
+
+        | SQLSTATE | count | message | such as |
+        |---|--:|---|---|
+        | `22007` | 12 | `invalid input syntax for type timestamp with time zone: "yester\|day"` | row 17, host `host_000008` |
+        | `57014` | 1 | `canceling statement due to statement timeout` | row 199, host `host_000008` |
+
+        ### Environment
+
+        | Muster | 0.1.0 |
+        |---|---|
+        | Database | PostgreSQL 16.4, TimescaleDB 2.17.1 |
+        | Settings | `jit=on`, `shared_buffers=128MB`, `work_mem=4MB` |
+        | Query | `default`, prepared protocol: `SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage WHERE host = $1` |
+        | Started | 2026-11-23T10:00:00Z |
+        | Command | `coordinator run data/query_params.csv --agents 2` |
+        "#);
+    }
+
+    #[test]
+    fn a_partial_result_says_so_at_once() {
+        let markdown = render(&fixtures::agent_lost());
+        let head: Vec<&str> = markdown.lines().take(3).collect();
+        assert_eq!(
+            head,
+            [
+                "## Muster: DEGRADED · 150 queries, median 3.21 ms",
+                "",
+                "**Partial result**: agents were lost: 50 of 200 queries have no result.",
+            ]
+        );
+        assert!(markdown.contains("100-139, 150, 190-198"), "{markdown}");
+    }
+
+    #[test]
+    fn a_code_span_cannot_be_left() {
+        assert_eq!(code("a|b"), "`a\\|b`");
+        assert_eq!(code("a`b``c"), "```a`b``c```");
+        assert_eq!(code("`x`"), "`` `x` ``");
+        assert_eq!(code("two\nlines"), "`two\\nlines`");
+    }
+
+    #[test]
+    fn a_quoted_name_is_not_taken_for_markup() {
+        assert_eq!(
+            plain("host 'a|b' <img> *all*"),
+            "host 'a\\|b' \\<img\\> \\*all\\*"
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! Tests of the JSON and its committed schema, `docs/muster.result.v1.schema.json`.
+
+use std::path::PathBuf;
+
+use muster_common::result::{RunResult, json_schema};
+use serde_json::Value;
+
+use super::{Format, fixtures, render};
+
+fn committed() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/muster.result.v1.schema.json")
+}
+
+#[test]
+fn the_committed_schema_is_that_of_the_types() {
+    let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some_and(|update| update == "1") {
+        std::fs::write(committed(), &fresh).unwrap();
+    }
+    let found = std::fs::read_to_string(committed()).unwrap_or_default();
+    assert!(
+        found == fresh,
+        "docs/muster.result.v1.schema.json is stale; run this test again with UPDATE_SCHEMA=1"
+    );
+}
+
+#[test]
+fn every_rendered_result_is_valid_and_reads_back() {
+    let validator = jsonschema::validator_for(json_schema().as_value()).unwrap();
+    for (name, result) in fixtures::all() {
+        let json = render(Format::Json, &result);
+        let value: Value = serde_json::from_str(&json).unwrap();
+        let errors: Vec<String> = validator
+            .iter_errors(&value)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{name}: {errors:#?}");
+        assert_eq!(
+            serde_json::from_str::<RunResult>(&json).unwrap(),
+            result,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_result() {
+    let validator = jsonschema::validator_for(json_schema().as_value()).unwrap();
+    let good: Value = serde_json::from_str(&render(Format::Json, &fixtures::good())).unwrap();
+    let spoil = |pointer: &str, value: Value| {
+        let mut spoilt = good.clone();
+        *spoilt.pointer_mut(pointer).unwrap() = value;
+        !validator.is_valid(&spoilt)
+    };
+    assert!(spoil("/schema", "muster.result/v2".into()));
+    assert!(spoil("/ending", "exploded".into()));
+    assert!(spoil("/queries/total", (-1).into()));
+    assert!(spoil("/service_time_ms/median", Value::Null));
+    assert!(!spoil("/service_time_ms/p99", Value::Null));
+}

@@ -1,0 +1,240 @@
+//! What `--output` asks for: which formats, and where each goes. Parsing only; nothing is opened here.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    Text,
+    Json,
+    Csv,
+    Markdown,
+}
+
+impl Format {
+    pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Csv, Self::Markdown];
+
+    /// As typed after `--output`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Markdown => "markdown",
+        }
+    }
+
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Markdown => "md",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    Stdout,
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    pub format: Format,
+    pub target: Target,
+}
+
+/// A list such as `text,json=out.json`: each format once, at most one on stdout, no two into one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputSpec {
+    outputs: Vec<Output>,
+}
+
+impl OutputSpec {
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The files that will be written.
+    pub fn files(&self) -> impl Iterator<Item = (Format, &Path)> {
+        self.outputs
+            .iter()
+            .filter_map(|output| match &output.target {
+                Target::Stdout => None,
+                Target::File(path) => Some((output.format, path.as_path())),
+            })
+    }
+}
+
+/// Text on stdout.
+impl Default for OutputSpec {
+    fn default() -> Self {
+        Self {
+            outputs: vec![Output {
+                format: Format::Text,
+                target: Target::Stdout,
+            }],
+        }
+    }
+}
+
+impl FromStr for OutputSpec {
+    type Err = OutputSpecError;
+
+    fn from_str(list: &str) -> Result<Self, OutputSpecError> {
+        let outputs: Vec<Output> = list
+            .split(',')
+            .map(parse_output)
+            .collect::<Result<_, _>>()?;
+        let mut formats = HashSet::new();
+        let mut targets = HashSet::new();
+        for output in &outputs {
+            if !formats.insert(output.format) {
+                return Err(OutputSpecError::FormatTwice(output.format));
+            }
+            if !targets.insert(&output.target) {
+                return Err(match &output.target {
+                    Target::Stdout => OutputSpecError::StdoutTwice(output.format),
+                    Target::File(path) => OutputSpecError::PathTwice(path.clone()),
+                });
+            }
+        }
+        Ok(Self { outputs })
+    }
+}
+
+/// `json`, `json=PATH` or `json=-`.
+fn parse_output(item: &str) -> Result<Output, OutputSpecError> {
+    let (name, path) = match item.split_once('=') {
+        Some((name, path)) => (name.trim(), Some(path)),
+        None => (item.trim(), None),
+    };
+    if name.is_empty() {
+        return Err(OutputSpecError::Empty);
+    }
+    let format = Format::ALL
+        .into_iter()
+        .find(|format| format.name() == name)
+        .ok_or_else(|| OutputSpecError::Unknown(name.to_owned()))?;
+    let target = match path {
+        None | Some("-") => Target::Stdout,
+        Some("") => return Err(OutputSpecError::NoPath(format)),
+        Some(path) => Target::File(PathBuf::from(path)),
+    };
+    Ok(Output { format, target })
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutputSpecError {
+    #[error("--output: '{0}' is no format; valid are {valid}", valid = valid())]
+    Unknown(String),
+    #[error(
+        "--output: a format is missing before or after a comma; valid are {}",
+        valid()
+    )]
+    Empty,
+    #[error("--output: '{0}=' lacks its path; write {0}=result.{ext}, or {0} alone for stdout", ext = .0.extension())]
+    NoPath(Format),
+    #[error("--output: '{0}' is given twice; name each format once")]
+    FormatTwice(Format),
+    #[error("--output: only one format can go to stdout; give '{0}' a path, as in {0}=result.{ext}", ext = .0.extension())]
+    StdoutTwice(Format),
+    #[error("--output: two formats would be written to '{}'; give each its own path", .0.display())]
+    PathTwice(PathBuf),
+}
+
+fn valid() -> String {
+    Format::ALL.map(Format::name).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(list: &str, expected: &[(Format, Option<&str>)]) {
+        let spec: OutputSpec = list.parse().unwrap();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(format, path)| Output {
+                format: *format,
+                target: path.map_or(Target::Stdout, |path| Target::File(path.into())),
+            })
+            .collect();
+        assert_eq!(spec.outputs(), expected, "{list}");
+    }
+
+    #[track_caller]
+    fn check_refused(list: &str, expected: &str) {
+        let error = list.parse::<OutputSpec>().unwrap_err();
+        assert_eq!(error.to_string(), expected, "{list}");
+    }
+
+    #[test]
+    fn a_list_names_formats_and_paths() {
+        check("text", &[(Format::Text, None)]);
+        check(
+            "text,json=out.json,csv=samples.csv",
+            &[
+                (Format::Text, None),
+                (Format::Json, Some("out.json")),
+                (Format::Csv, Some("samples.csv")),
+            ],
+        );
+        check("markdown=-", &[(Format::Markdown, None)]);
+        check(
+            "json=a=b.json, text",
+            &[(Format::Json, Some("a=b.json")), (Format::Text, None)],
+        );
+    }
+
+    #[test]
+    fn the_default_is_text_on_stdout() {
+        assert_eq!(OutputSpec::default(), "text".parse().unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_the_way_out() {
+        check_refused(
+            "yaml",
+            "--output: 'yaml' is no format; valid are text, json, csv, markdown",
+        );
+        check_refused(
+            "JSON",
+            "--output: 'JSON' is no format; valid are text, json, csv, markdown",
+        );
+        check_refused(
+            "json=a,json=b",
+            "--output: 'json' is given twice; name each format once",
+        );
+        check_refused(
+            "text,json",
+            "--output: only one format can go to stdout; give 'json' a path, as in json=result.json",
+        );
+        check_refused(
+            "markdown=",
+            "--output: 'markdown=' lacks its path; write markdown=result.md, or markdown alone for stdout",
+        );
+        check_refused(
+            "json=out,csv=out",
+            "--output: two formats would be written to 'out'; give each its own path",
+        );
+        for list in ["", "text,", ",text", "=x"] {
+            assert_eq!(
+                list.parse::<OutputSpec>(),
+                Err(OutputSpecError::Empty),
+                "{list}"
+            );
+        }
+    }
+}

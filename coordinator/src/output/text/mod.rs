@@ -1,0 +1,181 @@
+//! The report for people: plain text, 80 columns, the same in a terminal and a file. The order of the sections is told
+//! here: verdict, what ran, how long it took, who ran it, what went wrong, where. Pure; computes no statistics.
+
+mod notes;
+#[cfg(test)]
+mod snapshots;
+mod tables;
+
+pub(super) use notes::{products, ranges};
+pub(super) use tables::{FIGURES, needs, open_loop};
+
+use muster_common::result::{Ending, Placement, RunResult, VerdictStatus};
+
+use super::page::{Page, shorten_path};
+use super::uneven::uneven;
+use super::units::{count, counted, duration, figure, times};
+
+/// Columns for a path in a field.
+const PATH_WIDTH: usize = 57;
+/// Characters of the workload's SHA-256 that tell two files apart for people.
+const SHA256_SHOWN: usize = 12;
+/// Lines of one reason, one message or one command; the JSON has the rest.
+const LINES_MAX: usize = 6;
+
+pub(super) fn render(result: &RunResult) -> String {
+    let mut page = Page::default();
+    verdict(&mut page, result);
+    page.line("");
+    totals(&mut page, result);
+    preparation(&mut page, result);
+    tables::latency(&mut page, result);
+    notes::thresholds(&mut page, &result.thresholds);
+    page.line("");
+    placement(&mut page, &result.placement, result.workload.hosts);
+    tables::agents(&mut page, &result.agents);
+    tables::workers(&mut page, result);
+    tables::hosts(&mut page, &result.hosts, result.workload.hosts);
+    notes::errors(&mut page, &result.errors);
+    notes::unaccounted(&mut page, &result.queries);
+    notes::events(&mut page, &result.events);
+    page.line("");
+    notes::environment(&mut page, result);
+    page.finish()
+}
+
+fn verdict(page: &mut Page, result: &RunResult) {
+    let started = match &result.started_at {
+        Some(at) => format!("started {at}"),
+        None => "never started".to_owned(),
+    };
+    page.line(&format!(
+        "{}   run {} · {started}",
+        status(result.verdict.status),
+        result.run_id
+    ));
+    for reason in &result.verdict.reasons {
+        page.hanging("  - ", reason, LINES_MAX);
+    }
+    if let Some(ended) = partial(result) {
+        page.hanging("PARTIAL   ", &ended, LINES_MAX);
+    }
+}
+
+pub(in crate::output) fn status(status: VerdictStatus) -> &'static str {
+    match status {
+        VerdictStatus::Valid => "VALID",
+        VerdictStatus::Degraded => "DEGRADED",
+        VerdictStatus::Void => "VOID",
+    }
+}
+
+/// How a run ended that did not run every row; `None` for one that did.
+pub(in crate::output) fn partial(result: &RunResult) -> Option<String> {
+    let queries = &result.queries;
+    let cause = match result.ending {
+        Ending::Completed if queries.unaccounted == 0 => return None,
+        Ending::Completed => "the run ended",
+        Ending::Interrupted => "the run was interrupted",
+        Ending::AgentsLost => "agents were lost",
+    };
+    Some(format!(
+        "{cause}: {} of {} have no result",
+        count(queries.unaccounted),
+        counted(queries.total, "query"),
+    ))
+}
+
+fn totals(page: &mut Page, result: &RunResult) {
+    let workload = &result.workload;
+    page.field(
+        "workload",
+        &[
+            shorten_path(&workload.file, PATH_WIDTH),
+            counted(workload.rows, "row"),
+            counted(workload.hosts, "host"),
+            format!(
+                "sha256 {}",
+                workload
+                    .sha256
+                    .chars()
+                    .take(SHA256_SHOWN)
+                    .collect::<String>()
+            ),
+        ],
+    );
+    page.field("queries", &books(result));
+    page.field(
+        "total processing time",
+        &[duration(result.total_processing_time_ms)],
+    );
+    let mut wall = vec![
+        duration(result.wall_time_ms),
+        format!("{} queries/s", figure(result.throughput_qps)),
+    ];
+    if let Some(skew) = result.start_skew_ms {
+        wall.push(format!("start skew {}", duration(skew)));
+    }
+    page.field("wall time", &wall);
+    let answers = &result.result;
+    page.field(
+        "answers",
+        &[
+            counted(answers.rows, "row"),
+            counted(answers.bytes, "byte"),
+            format!("digest {}", answers.digest),
+        ],
+    );
+}
+
+/// Every count of the books, zeros included: what is not said could have been forgotten.
+pub(in crate::output) fn books(result: &RunResult) -> Vec<String> {
+    let queries = &result.queries;
+    let mut books = vec![
+        format!("{} total", count(queries.total)),
+        format!("{} completed", count(queries.completed)),
+        format!("{} failed", count(queries.failed)),
+        format!("{} unaccounted", count(queries.unaccounted)),
+    ];
+    if queries.retried > 0 {
+        books.push(format!("{} ran more than once", count(queries.retried)));
+    }
+    if result.workload.skipped > 0 {
+        books.push(format!(
+            "{} skipped",
+            counted(result.workload.skipped, "bad row")
+        ));
+    }
+    books
+}
+
+/// What was done before the clock started.
+fn preparation(page: &mut Page, result: &RunResult) {
+    for (label, latency) in [
+        ("connect", &result.connect_ms),
+        ("prepare", &result.prepare_ms),
+    ] {
+        if let Some(latency) = latency {
+            page.field(
+                label,
+                &[
+                    counted(latency.count, "connection"),
+                    format!("median {}", duration(latency.median)),
+                    format!("max {}", duration(latency.max)),
+                ],
+            );
+        }
+    }
+}
+
+fn placement(page: &mut Page, placement: &Placement, hosts: u64) {
+    page.field(
+        "placement",
+        &[
+            placement.method.clone(),
+            counted(placement.workers, "worker"),
+            format!("{} idle", count(placement.idle)),
+            format!("skew {}", times(placement.skew)),
+        ],
+    );
+    page.field("", &uneven(placement, hosts));
+}

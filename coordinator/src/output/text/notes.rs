@@ -1,0 +1,153 @@
+//! The parts of the text report that are sentences rather than tables: thresholds, errors, unaccounted rows, events,
+//! and what it all ran on.
+
+use muster_common::result::{Database, Error, Event, Queries, RunResult, Threshold};
+
+use super::LINES_MAX;
+use crate::output::page::{Page, shorten};
+use crate::output::units::{NONE, count, counted, figure};
+
+const ERRORS_MAX: usize = 10;
+const MESSAGE_LINES_MAX: usize = 3;
+const RANGES_MAX: usize = 10;
+const EVENTS_MAX: usize = 20;
+/// Of a host in the line of an error, so that the row beside it stays visible.
+const HOST_WIDTH: usize = 40;
+
+pub(super) fn thresholds(page: &mut Page, thresholds: &[Threshold]) {
+    if thresholds.is_empty() {
+        return;
+    }
+    page.section("THRESHOLDS");
+    for threshold in thresholds {
+        let lead = if threshold.passed {
+            "  passed  "
+        } else {
+            "  MISSED  "
+        };
+        let value = threshold.value.map_or_else(|| NONE.to_owned(), figure);
+        page.hanging(
+            lead,
+            &format!("{} (is {value})", threshold.expression),
+            LINES_MAX,
+        );
+    }
+}
+
+pub(super) fn errors(page: &mut Page, errors: &[Error]) {
+    if errors.is_empty() {
+        return;
+    }
+    page.section("ERRORS   by SQLSTATE and message; row ids count from 0");
+    let mut shown: Vec<&Error> = errors.iter().collect();
+    shown.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.row.cmp(&b.row)));
+    for error in shown.iter().take(ERRORS_MAX) {
+        page.line(&format!(
+            "  {}   {} · such as row {} of host {}",
+            error.sqlstate,
+            counted(error.count, "query"),
+            error.row,
+            shorten(&error.host, HOST_WIDTH),
+        ));
+        page.hanging("          ", &error.message, MESSAGE_LINES_MAX);
+    }
+    if errors.len() > ERRORS_MAX {
+        page.line(&format!(
+            "  … and {} more kinds (in the JSON: all)",
+            errors.len() - ERRORS_MAX
+        ));
+    }
+}
+
+pub(super) fn unaccounted(page: &mut Page, queries: &Queries) {
+    if queries.unaccounted == 0 {
+        return;
+    }
+    page.section(&format!(
+        "UNACCOUNTED   {}; row ids count from 0",
+        counted(queries.unaccounted, "row")
+    ));
+    page.hanging("  ", &ranges(&queries.unaccounted_rows), usize::MAX);
+}
+
+/// `0-99, 150, 200-300`: the first ranges, and how many more there are.
+pub(in crate::output) fn ranges(rows: &[[u64; 2]]) -> String {
+    let mut text: Vec<String> = rows
+        .iter()
+        .take(RANGES_MAX)
+        .map(|[first, last]| {
+            if first == last {
+                first.to_string()
+            } else {
+                format!("{first}-{last}")
+            }
+        })
+        .collect();
+    if rows.len() > RANGES_MAX {
+        let more = count((rows.len() - RANGES_MAX) as u64);
+        text.push(format!("… and {more} more ranges (in the JSON: all)"));
+    }
+    text.join(", ")
+}
+
+pub(super) fn events(page: &mut Page, events: &[Event]) {
+    if events.is_empty() {
+        return;
+    }
+    let cut = events.len().saturating_sub(EVENTS_MAX);
+    page.section(&if cut == 0 {
+        "EVENTS   since the coordinator began to listen".to_owned()
+    } else {
+        format!(
+            "EVENTS   the last {EVENTS_MAX} of {} (in the JSON: all)",
+            count(events.len() as u64)
+        )
+    });
+    for event in &events[cut..] {
+        page.hanging(
+            &format!("{:>10.3} s  ", event.at_ms / 1e3),
+            &event.what,
+            LINES_MAX,
+        );
+    }
+}
+
+pub(super) fn environment(page: &mut Page, result: &RunResult) {
+    match &result.database {
+        Some(database) => self::database(page, database),
+        None => page.field("database", &["not reached by any agent".to_owned()]),
+    }
+    let query = &result.query;
+    let mut parts = vec![query.name.clone(), format!("{} protocol", query.protocol)];
+    if let Some(function) = &query.bucket_function {
+        parts.push(format!("buckets by {function}"));
+    }
+    page.field("query", &parts);
+    page.field("muster", std::slice::from_ref(&result.tool.version));
+    page.field_text("command", &result.tool.command);
+}
+
+fn database(page: &mut Page, database: &Database) {
+    page.field("database", &products(database));
+    let settings: Vec<String> = database
+        .settings
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    page.field("settings", &settings);
+}
+
+/// What answered the queries, in a few words each.
+pub(in crate::output) fn products(database: &Database) -> Vec<String> {
+    let mut products = vec![
+        format!("PostgreSQL {}", database.server_version),
+        match &database.timescaledb {
+            Some(version) => format!("TimescaleDB {version}"),
+            None => "without TimescaleDB".to_owned(),
+        },
+    ];
+    if let Some(origin) = &database.embedded {
+        products.push(format!("embedded, from {origin}"));
+    }
+    products
+}

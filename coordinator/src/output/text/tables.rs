@@ -1,0 +1,266 @@
+//! The tables of the text report: latency, agents, workers, hosts. What is cut is said, with where the rest is.
+
+use muster_common::result::{Agent, Host, Latency, RunResult, Worker};
+
+use super::LINES_MAX;
+use crate::output::page::Page;
+use crate::output::table::{Align, Table};
+use crate::output::units::{NONE, count, counted, duration_cell};
+
+/// Agents and workers that a person reads one by one.
+const ROWS_MAX: usize = 20;
+const HOSTS_MAX: usize = 10;
+
+/// A figure of a latency, by its name, with the sample it needs.
+type Figure = (&'static str, u64, fn(&Latency) -> Option<f64>);
+
+pub(in crate::output) const FIGURES: [Figure; 9] = [
+    ("min", 1, |latency| Some(latency.min)),
+    ("median", 1, |latency| Some(latency.median)),
+    ("mean", 1, |latency| Some(latency.mean)),
+    ("max", 1, |latency| Some(latency.max)),
+    ("stddev", Latency::STDDEV_COUNT_MIN, |latency| {
+        latency.stddev
+    }),
+    ("p90", Latency::P90_COUNT_MIN, |latency| latency.p90),
+    ("p95", Latency::P95_COUNT_MIN, |latency| latency.p95),
+    ("p99", Latency::P99_COUNT_MIN, |latency| latency.p99),
+    ("p99.9", Latency::P99_9_COUNT_MIN, |latency| latency.p99_9),
+];
+
+/// A figure that the sample does not support says what it needs, so that nobody takes it for zero or forgotten.
+pub(in crate::output) fn needs(count_min: u64) -> String {
+    format!("(needs {})", counted(count_min, "query"))
+}
+
+pub(super) fn latency(page: &mut Page, result: &RunResult) {
+    let Some(service) = &result.service_time_ms else {
+        page.section("LATENCY   none: no query completed");
+        return;
+    };
+    let completed = result.queries.completed;
+    page.section(&if service.count == completed {
+        format!("LATENCY of {}", counted(completed, "query"))
+    } else {
+        // Rows that ran twice met a warm cache the second time; they are counted, not measured.
+        format!(
+            "LATENCY of {} of {}",
+            count(service.count),
+            counted(completed, "completed query")
+        )
+    });
+    let open_loop = open_loop(result);
+    let mut table = Table::new([
+        ("", Align::Left),
+        ("service", Align::Right),
+        (
+            if open_loop.is_some() { "response" } else { "" },
+            Align::Right,
+        ),
+        (if open_loop.is_some() { "lag" } else { "" }, Align::Right),
+        ("", Align::Left),
+    ]);
+    for (name, count_min, figure) in FIGURES {
+        let note = if figure(service).is_none() {
+            needs(count_min)
+        } else {
+            String::new()
+        };
+        let (response, lag) = match open_loop {
+            Some((response, lag)) => (duration_cell(figure(response)), duration_cell(figure(lag))),
+            None => (String::new(), String::new()),
+        };
+        table.row([
+            name.to_owned(),
+            duration_cell(figure(service)),
+            response,
+            lag,
+            note,
+        ]);
+    }
+    page.table(&table);
+}
+
+/// Response time and lag where they say more than the service time does: once a query has started late.
+pub(in crate::output) fn open_loop(result: &RunResult) -> Option<(&Latency, &Latency)> {
+    let lag = result.lag_ms.as_ref().filter(|lag| lag.max > 0.0)?;
+    Some((result.response_time_ms.as_ref()?, lag))
+}
+
+pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
+    if agents.is_empty() {
+        return;
+    }
+    let mut shown: Vec<&Agent> = agents.iter().collect();
+    if agents.len() > ROWS_MAX {
+        shown.sort_by(|a, b| mean(&b.service_time_ms).total_cmp(&mean(&a.service_time_ms)));
+        shown.truncate(ROWS_MAX);
+    }
+    page.section(&title(
+        "AGENTS",
+        "slowest by mean",
+        shown.len(),
+        agents.len(),
+        agents.len() as u64,
+    ));
+    let several = several_workers(agents);
+    let mut table = Table::new([
+        ("slot", Align::Left),
+        ("name", Align::Left),
+        (if several { "workers" } else { "" }, Align::Right),
+        ("hosts", Align::Right),
+        ("queries", Align::Right),
+        ("failed", Align::Right),
+        ("median", Align::Right),
+        ("p95", Align::Right),
+        ("max", Align::Right),
+    ]);
+    for agent in shown {
+        let [median, p95, max] = summary(&agent.service_time_ms);
+        table.row([
+            agent.slot.clone(),
+            agent.name.clone(),
+            if several {
+                count(agent.workers)
+            } else {
+                String::new()
+            },
+            count(agent.hosts),
+            count(agent.queries),
+            count(agent.failed),
+            median,
+            p95,
+            max,
+        ]);
+    }
+    page.table(&table);
+    lost(page, agents);
+}
+
+/// Every lost agent is worth a line, whether its row of the table was cut or not.
+fn lost(page: &mut Page, agents: &[Agent]) {
+    let lost: Vec<(&Agent, &String)> = agents
+        .iter()
+        .filter_map(|agent| Some((agent, agent.lost.as_ref()?)))
+        .collect();
+    for (agent, why) in lost.iter().take(ROWS_MAX) {
+        page.hanging(&format!("  {} lost: ", agent.slot), why, LINES_MAX);
+    }
+    if let Some(more) = lost.len().checked_sub(ROWS_MAX).filter(|more| *more > 0) {
+        page.line(&format!(
+            "  … and {more} more lost agents (in the JSON: all)"
+        ));
+    }
+}
+
+/// Otherwise the count of each is no news, and the table of agents says what the table of workers would.
+fn several_workers(agents: &[Agent]) -> bool {
+    agents.iter().any(|agent| agent.workers > 1)
+}
+
+pub(super) fn workers(page: &mut Page, result: &RunResult) {
+    if result.workers.is_empty() || !several_workers(&result.agents) {
+        return;
+    }
+    let mut shown: Vec<&Worker> = result.workers.iter().collect();
+    if shown.len() > ROWS_MAX {
+        shown.sort_by(|a, b| b.busy_ms.total_cmp(&a.busy_ms));
+        shown.truncate(ROWS_MAX);
+    }
+    page.section(&title(
+        "WORKERS",
+        "busiest",
+        shown.len(),
+        result.workers.len(),
+        result.workers.len() as u64,
+    ));
+    let mut table = Table::new([
+        ("worker", Align::Left),
+        ("hosts", Align::Right),
+        ("queries", Align::Right),
+        ("failed", Align::Right),
+        ("busy", Align::Right),
+        ("median", Align::Right),
+        ("p95", Align::Right),
+        ("max", Align::Right),
+    ]);
+    for worker in shown {
+        let [median, p95, max] = summary(&worker.service_time_ms);
+        table.row([
+            worker.worker.clone(),
+            count(worker.hosts),
+            count(worker.queries),
+            count(worker.failed),
+            duration_cell(Some(worker.busy_ms)),
+            median,
+            p95,
+            max,
+        ]);
+    }
+    page.table(&table);
+}
+
+/// `all` is the number of hosts of the workload: the result has the slowest of them only.
+pub(super) fn hosts(page: &mut Page, hosts: &[Host], all: u64) {
+    let measured = hosts.iter().filter(|host| host.mean_ms.is_some());
+    let shown: Vec<&Host> = measured.take(HOSTS_MAX).collect();
+    if shown.is_empty() {
+        return;
+    }
+    page.section(&title(
+        "HOSTS",
+        "slowest by mean",
+        shown.len(),
+        hosts.len(),
+        all.max(hosts.len() as u64),
+    ));
+    let mut table = Table::new([
+        ("host", Align::Left),
+        ("worker", Align::Left),
+        ("completed", Align::Right),
+        ("failed", Align::Right),
+        ("mean", Align::Right),
+        ("max", Align::Right),
+    ]);
+    for host in shown {
+        table.row([
+            host.host.clone(),
+            host.worker.clone(),
+            count(host.completed),
+            count(host.failed),
+            duration_cell(host.mean_ms),
+            duration_cell(host.max_ms),
+        ]);
+    }
+    page.table(&table);
+}
+
+/// The head of a table, and when rows were left out: how many, by which order, and where they are.
+fn title(name: &str, order: &str, shown: usize, in_json: usize, all: u64) -> String {
+    if shown as u64 == all {
+        return name.to_owned();
+    }
+    let in_json = if in_json as u64 == all {
+        "all".to_owned()
+    } else {
+        count(in_json as u64)
+    };
+    format!(
+        "{name}   the {shown} {order} of {} (in the JSON: {in_json})",
+        count(all)
+    )
+}
+
+/// Agents without a completed query stand last among the slowest.
+fn mean(latency: &Option<Latency>) -> f64 {
+    latency
+        .as_ref()
+        .map_or(f64::NEG_INFINITY, |latency| latency.mean)
+}
+
+fn summary(latency: &Option<Latency>) -> [String; 3] {
+    match latency {
+        Some(latency) => [Some(latency.median), latency.p95, Some(latency.max)].map(duration_cell),
+        None => [NONE, NONE, NONE].map(str::to_owned),
+    }
+}

@@ -1,0 +1,171 @@
+//! Numbers for people: durations with a fitting unit, counts with thousands separators, rates, ratios.
+//! Formatting only; nothing is computed here. JSON and CSV do not use it: they carry plain milliseconds.
+
+/// What stands where there is no figure.
+pub(crate) const NONE: &str = "–";
+
+/// A duration in milliseconds as `412 µs`, `3.21 ms` or `1.04 s`: three digits, the unit that fits.
+pub(crate) fn duration(ms: f64) -> String {
+    if !ms.is_finite() {
+        return NONE.to_owned();
+    }
+    if ms == 0.0 {
+        return "0 µs".to_owned();
+    }
+    // The bound is where rounding to three digits would show 1000, so that 999.7 µs reads 1.00 ms.
+    let size = ms.abs();
+    if size < 0.9995 {
+        format!("{} µs", three_digits(ms * 1e3))
+    } else if size < 999.5 {
+        format!("{} ms", three_digits(ms))
+    } else {
+        format!("{} s", three_digits(ms / 1e3))
+    }
+}
+
+pub(crate) fn duration_or_none(ms: Option<f64>) -> String {
+    ms.map_or_else(|| NONE.to_owned(), duration)
+}
+
+/// The same for a right-aligned column: the one-letter unit is padded, so that the numbers stand under each other.
+pub(crate) fn duration_cell(ms: Option<f64>) -> String {
+    let text = duration_or_none(ms);
+    if text.ends_with(" s") {
+        text + " "
+    } else {
+        text
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn count(number: u64) -> String {
+    group(&number.to_string())
+}
+
+/// `1 row`, `2 rows`, `2 queries`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let number_shown = count(number);
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("{number_shown} {noun}"),
+        Some(stem) => format!("{number_shown} {stem}ies"),
+        None => format!("{number_shown} {noun}s"),
+    }
+}
+
+/// A number of anything per second, or any other plain figure, in three digits or more, or a whole one: `641`, `12.3`, `98,765`.
+pub(crate) fn figure(number: f64) -> String {
+    if !number.is_finite() {
+        NONE.to_owned()
+    } else if number.fract() == 0.0 {
+        group(&format!("{number:.0}"))
+    } else {
+        three_digits(number)
+    }
+}
+
+/// A ratio such as skew: `2.90×`.
+pub(crate) fn times(ratio: f64) -> String {
+    if ratio.is_finite() {
+        format!("{ratio:.2}×")
+    } else {
+        NONE.to_owned()
+    }
+}
+
+fn three_digits(number: f64) -> String {
+    let size = number.abs();
+    if size < 9.995 {
+        format!("{number:.2}")
+    } else if size < 99.95 {
+        format!("{number:.1}")
+    } else {
+        group(&format!("{number:.0}"))
+    }
+}
+
+/// Commas between groups of three digits, counted from the right.
+fn group(digits: &str) -> String {
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", digits),
+    };
+    let mut grouped = String::from(sign);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(ms: f64, expected: &str) {
+        assert_eq!(duration(ms), expected, "{ms} ms");
+    }
+
+    #[test]
+    fn a_duration_takes_the_unit_that_fits() {
+        check(0.0, "0 µs");
+        check(0.000_41, "0.41 µs");
+        check(0.0412, "41.2 µs");
+        check(0.412, "412 µs");
+        check(3.2149, "3.21 ms");
+        check(45.67, "45.7 ms");
+        check(1_040.0, "1.04 s");
+        check(5_025_600.0, "5,026 s");
+    }
+
+    #[test]
+    fn rounding_never_shows_four_digits_of_the_smaller_unit() {
+        check(0.009_999, "10.0 µs");
+        check(0.099_99, "100 µs");
+        check(0.9994, "999 µs");
+        check(0.9997, "1.00 ms");
+        check(9.999, "10.0 ms");
+        check(999.4, "999 ms");
+        check(999.7, "1.00 s");
+    }
+
+    #[test]
+    fn no_number_is_a_dash() {
+        check(f64::NAN, "–");
+        check(f64::INFINITY, "–");
+        assert_eq!(duration_or_none(None), "–");
+    }
+
+    #[test]
+    fn a_cell_ends_under_the_units_of_its_column() {
+        assert_eq!(duration_cell(Some(1_040.0)), "1.04 s ");
+        assert_eq!(duration_cell(Some(3.21)), "3.21 ms");
+    }
+
+    #[test]
+    fn counts_are_grouped_by_three() {
+        for (number, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(count(number), expected);
+        }
+        assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!(counted(1, "row"), "1 row");
+        assert_eq!(counted(2_000, "row"), "2,000 rows");
+        assert_eq!(counted(0, "query"), "0 queries");
+    }
+
+    #[test]
+    fn a_rate_keeps_three_digits() {
+        assert_eq!(figure(12.345), "12.3");
+        assert_eq!(figure(13.0), "13");
+        assert_eq!(figure(98_765.4), "98,765");
+        assert_eq!(figure(-1_234.0), "-1,234");
+        assert_eq!(times(2.9), "2.90×");
+    }
+}
