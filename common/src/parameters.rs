@@ -18,9 +18,7 @@ impl PackedParameters {
     }
 
     pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(bytes),
-        }
+        Self { bytes: Vec::with_capacity(bytes) }
     }
 
     /// Appends one row: `None` is NULL, an empty text stays an empty text.
@@ -88,10 +86,7 @@ pub struct Values<'a> {
 
 impl<'a> Values<'a> {
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            position: 0,
-        }
+        Self { rest: bytes, position: 0 }
     }
 
     /// The next row of `count` values into `row`, whose old content goes.
@@ -116,9 +111,7 @@ impl<'a> Values<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(MalformedParameters::LeftOver {
-                bytes: self.rest.len(),
-            })
+            Err(MalformedParameters::LeftOver { bytes: self.rest.len() })
         }
     }
 
@@ -131,9 +124,7 @@ impl<'a> Values<'a> {
             self.advance(after, used);
             return Ok(None);
         };
-        let (value, rest) = after
-            .split_at_checked(length)
-            .ok_or(MalformedParameters::EndsEarly { at })?;
+        let (value, rest) = after.split_at_checked(length).ok_or(MalformedParameters::EndsEarly { at })?;
         let text = std::str::from_utf8(value).map_err(|_| MalformedParameters::NotUtf8 { at })?;
         self.advance(rest, used + length);
         Ok(Some(text))
@@ -232,10 +223,7 @@ mod tests {
         check(&[2, b'a'], EndsEarly { at: 2 });
         check(&[2, b'a', 9, b'b'], EndsEarly { at: 2 });
         check(&[0, 0x80], EndsEarly { at: 1 });
-        check(
-            &[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-            LengthTooLong { at: 1 },
-        );
+        check(&[0, 0xff, 0xff, 0xff, 0xff, 0xff, 1], LengthTooLong { at: 1 });
         check(&[2, 0xff, 0], NotUtf8 { at: 0 });
         check(&[0, 0, 0, 0], LeftOver { bytes: 2 });
     }

@@ -281,9 +281,6 @@ pub struct Tool {
 pub fn json_schema() -> schemars::Schema {
     let mut schema = schemars::schema_for!(RunResult);
     schema.insert("$id".to_owned(), "urn:muster:result:v1".into());
-    schema.insert(
-        "title".to_owned(),
-        "The result of a Muster run (muster.result/v1)".into(),
-    );
+    schema.insert("title".to_owned(), "The result of a Muster run (muster.result/v1)".into());
     schema
 }
