@@ -3,4 +3,5 @@
 pub mod demo;
 pub mod embedded;
 pub mod output;
+pub mod progress;
 pub mod workload;
