@@ -4,7 +4,7 @@
 mod csv;
 mod json;
 mod markdown;
-mod page;
+pub(crate) mod page;
 pub mod plan;
 mod spec;
 mod table;
