@@ -103,3 +103,62 @@ impl ServerCertVerifier for Verifier {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+    /// A self-signed certificate for `db` that may also sign, as `openssl req -x509` makes them.
+    fn self_signed(until: i32) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(["db".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    fn roots(certificate: &CertificateDer<'static>) -> Roots {
+        let mut store = RootCertStore::empty();
+        store.add(certificate.clone()).unwrap();
+        Roots {
+            store,
+            certificates: vec![certificate.clone()],
+        }
+    }
+
+    fn verdict(trust: Trust, shown: &CertificateDer<'static>, name: &str) -> Result<(), Error> {
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let verifier = Verifier { trust, algorithms };
+        let verdict = verifier.verify_server_cert(shown, &[], &name, &[], UnixTime::now());
+        verdict.map(|_| ())
+    }
+
+    #[test]
+    fn a_servers_own_certificate_as_root_is_trusted_for_its_name() {
+        let server = self_signed(4000);
+        let full = || Trust::ChainAndName(roots(&server));
+        assert_eq!(verdict(full(), &server, "db"), Ok(()));
+        assert!(verdict(full(), &server, "other").is_err());
+        assert_eq!(
+            verdict(Trust::Chain(roots(&server)), &server, "other"),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn another_certificate_of_the_same_name_is_not_trusted() {
+        let (root, server) = (self_signed(4000), self_signed(4000));
+        assert!(verdict(Trust::Chain(roots(&root)), &server, "db").is_err());
+        assert_eq!(verdict(Trust::Anyone, &server, "db"), Ok(()));
+    }
+
+    #[test]
+    fn an_expired_certificate_is_refused_even_as_its_own_root() {
+        let server = self_signed(2001);
+        let error = verdict(Trust::Chain(roots(&server)), &server, "db").unwrap_err();
+        assert!(error.to_string().contains("expired"), "{error}");
+    }
+}
