@@ -1,1 +1,16 @@
-//! To come.
+//! PostgreSQL as the agent meets it: where the database is, how to reach it, and what it says about itself.
+//! Nothing here knows of gRPC, rows or runs, and nothing is read from the process's environment but in [`environment`].
+
+pub mod address;
+pub mod connect;
+pub mod conninfo;
+pub mod environment;
+pub mod failure;
+mod handshake;
+pub mod pgpass;
+pub mod pool;
+pub mod server;
+pub mod service;
+pub mod settings;
+pub mod tls;
+mod verify;

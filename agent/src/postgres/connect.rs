@@ -1,0 +1,314 @@
+//! Opens one connection and sets its session up; cancels a query over the same TLS. What is returned is driven by the
+//! caller, who owns the task. Nothing is retried here but the next address, and TLS or none where `sslmode` allows both.
+
+use std::time::Duration;
+
+use muster_common::measurement::{QueryError, SqlState};
+use secrecy::ExposeSecret;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode as Negotiation;
+use tokio_postgres::{CancelToken, Client, Config, Socket};
+
+use super::address::{Address, Host};
+use super::failure::{ConnectError, Problem, Refusal, with_causes};
+use super::handshake::{NotingConnector, Stage, Stream};
+use super::settings::Settings;
+
+/// A client notices the end of its connection before the driver has told the cause, if by moments.
+const CAUSE_WAIT: Duration = Duration::from_secs(1);
+
+/// What every session is set to before its first query. Sent as a statement, because poolers refuse startup `options`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSetup {
+    /// As PostgreSQL names it: `UTC`, `Europe/Vienna`.
+    pub timezone: String,
+    pub read_only: bool,
+}
+
+impl SessionSetup {
+    fn statement(&self) -> String {
+        let mut statement = format!("SET TimeZone = {}", quote(&self.timezone));
+        if self.read_only {
+            statement.push_str("; SET default_transaction_read_only = on");
+        }
+        statement
+    }
+}
+
+/// A string literal that means the same whatever `standard_conforming_strings` says.
+fn quote(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if doubled.contains('\\') {
+        format!(" E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
+}
+
+pub struct Connection {
+    pub client: Client,
+    /// Moves the bytes; no query ends unless this runs.
+    pub driver: Driver,
+    pub ended: Ended,
+    /// Which of several hosts answered, as `host:port`.
+    pub address: String,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+}
+
+/// The half of a connection that talks to the server.
+#[must_use = "a connection does nothing unless it is driven"]
+pub struct Driver {
+    connection: tokio_postgres::Connection<Socket, Stream>,
+    cause: watch::Sender<Option<QueryError>>,
+}
+
+impl Driver {
+    /// Runs until the client is dropped or the connection ends, and leaves the cause for [`Ended`].
+    pub async fn run(mut self) {
+        if let Err(error) = (&mut self.connection).await {
+            self.cause.send_replace(Some(end_cause(&error)));
+        }
+    }
+}
+
+/// With what a connection ended. The server's last word reaches only the driver: this is how a worker learns of it.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    cause: watch::Receiver<Option<QueryError>>,
+}
+
+impl Ended {
+    /// The cause of an end that the client has noticed; `None` when the connection was dropped on this side, or lives.
+    pub async fn cause(&self) -> Option<QueryError> {
+        let mut cause = self.cause.clone();
+        match timeout(CAUSE_WAIT, cause.wait_for(Option::is_some)).await {
+            Ok(Ok(cause)) => cause.clone(),
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+}
+
+fn end_cause(error: &tokio_postgres::Error) -> QueryError {
+    match Refusal::of(error) {
+        Some(Refusal { sqlstate, message }) => QueryError { sqlstate, message },
+        None => QueryError {
+            sqlstate: SqlState::CONNECTION_FAILURE,
+            message: with_causes(error),
+        },
+    }
+}
+
+/// Tries every address in turn, each within the connect timeout.
+pub async fn connect(
+    settings: &Settings,
+    application_name: &str,
+    setup: &SessionSetup,
+) -> Result<Connection, ConnectError> {
+    let mut failures = Vec::new();
+    for address in &settings.addresses {
+        let mut problems = Vec::new();
+        let attempt = try_address(settings, address, application_name, setup, &mut problems);
+        match timeout(settings.connect_timeout, attempt).await {
+            Ok(Some(connection)) => return Ok(connection),
+            Ok(None) => {}
+            Err(_) => problems.push(Problem::Timeout(settings.connect_timeout)),
+        }
+        let over = problems.last().is_some_and(Problem::ends_the_search);
+        failures.extend(
+            problems
+                .into_iter()
+                .map(|problem| (address.to_string(), problem)),
+        );
+        if over {
+            break;
+        }
+    }
+    Err(ConnectError::new(settings, failures))
+}
+
+/// One server, with TLS and without as `sslmode` has it; leaves the problems when there is no connection.
+async fn try_address(
+    settings: &Settings,
+    address: &Address,
+    application_name: &str,
+    setup: &SessionSetup,
+    problems: &mut Vec<Problem>,
+) -> Option<Connection> {
+    for negotiation in settings.negotiations(address) {
+        let connector = NotingConnector::new(settings.tls.connector.clone());
+        let config = config(settings, address, application_name, *negotiation);
+        let opened = config.connect(connector.clone()).await;
+        let stage = connector.stage();
+        let problem = match opened {
+            Ok((client, connection)) => match set_up(client, connection, setup).await {
+                Ok((client, driver, ended)) => {
+                    let (address, encrypted) = (address.to_string(), stage == Stage::Encrypting);
+                    return Some(Connection {
+                        client,
+                        driver,
+                        ended,
+                        address,
+                        encrypted,
+                    });
+                }
+                Err(problem) => problem,
+            },
+            Err(error) => Problem::of(&error, stage, address, settings),
+        };
+        // Where `prefer` met a server without TLS, the attempt without TLS has just been made.
+        let same_again = *negotiation == Negotiation::Prefer && stage != Stage::Encrypting;
+        let another = problem.may_depend_on_tls() && !same_again;
+        problems.push(problem);
+        if !another {
+            break;
+        }
+    }
+    None
+}
+
+/// The session's settings in one round trip; the connection is driven here until they are made.
+async fn set_up(
+    client: Client,
+    mut connection: tokio_postgres::Connection<Socket, Stream>,
+    setup: &SessionSetup,
+) -> Result<(Client, Driver, Ended), Problem> {
+    let statement = setup.statement();
+    let outcome = tokio::select! {
+        outcome = client.batch_execute(&statement) => outcome,
+        end = &mut connection => end,
+    };
+    // The driver ends without an error only once its client is gone, which is held here.
+    outcome.map_err(|error| match Refusal::of(&error) {
+        Some(refusal) => Problem::Setup(refusal),
+        None => Problem::Broken(with_causes(&error)),
+    })?;
+    let (cause, receiver) = watch::channel(None);
+    Ok((
+        client,
+        Driver { connection, cause },
+        Ended { cause: receiver },
+    ))
+}
+
+fn config(
+    settings: &Settings,
+    address: &Address,
+    application_name: &str,
+    negotiation: Negotiation,
+) -> Config {
+    let mut config = Config::new();
+    match &address.host {
+        Host::Unix(directory) => {
+            config.host_path(directory);
+        }
+        Host::Tcp { name, ip } => {
+            config.host(name);
+            if let Some(ip) = ip {
+                config.hostaddr(*ip);
+            }
+        }
+    }
+    if let Some(password) = &address.password {
+        config.password(password.expose_secret());
+    }
+    if let Some(options) = &settings.options {
+        config.options(options);
+    }
+    config
+        .port(address.port)
+        .user(&settings.user)
+        .dbname(&settings.dbname)
+        .application_name(application_name)
+        .ssl_mode(negotiation)
+        .channel_binding(settings.channel_binding)
+        .target_session_attrs(settings.target_session_attrs)
+        .connect_timeout(settings.connect_timeout);
+    config
+}
+
+impl Settings {
+    fn negotiations(&self, address: &Address) -> &'static [Negotiation] {
+        if address.is_unix() {
+            &[Negotiation::Disable]
+        } else {
+            self.tls.mode.negotiations()
+        }
+    }
+
+    pub(super) fn insists_on_tls(&self, address: &Address) -> bool {
+        self.negotiations(address).last() == Some(&Negotiation::Require)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    #[error("cancel the query: no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("cancel the query: {0}")]
+    Failed(String),
+}
+
+/// Asks the server to end the query in flight. The server does not say whether it did: the query itself ends with 57014,
+/// or with its answer. The connection is to be discarded afterwards, because a late cancel meets the next query.
+pub async fn cancel(settings: &Settings, token: &CancelToken) -> Result<(), CancelError> {
+    let wait = settings.connect_timeout;
+    match timeout(wait, token.cancel_query(settings.tls.connector.clone())).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(CancelError::Failed(with_causes(&error))),
+        Err(_) => Err(CancelError::Timeout(wait)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(timezone: &str, read_only: bool, expected: &str) {
+        let setup = SessionSetup {
+            timezone: timezone.to_owned(),
+            read_only,
+        };
+        assert_eq!(setup.statement(), expected);
+    }
+
+    #[test]
+    fn the_session_is_set_in_one_statement_and_quoted() {
+        check(
+            "UTC",
+            true,
+            "SET TimeZone = 'UTC'; SET default_transaction_read_only = on",
+        );
+        check("Europe/Vienna", false, "SET TimeZone = 'Europe/Vienna'");
+        check(
+            "x'; DROP TABLE t; --",
+            false,
+            "SET TimeZone = 'x''; DROP TABLE t; --'",
+        );
+        check(r"x\'; DROP", false, r"SET TimeZone =  E'x\\''; DROP'");
+    }
+
+    #[tokio::test]
+    async fn an_end_is_told_to_a_worker_who_asks_before_the_driver_knows() {
+        let (sender, receiver) = watch::channel(None);
+        let ended = Ended { cause: receiver };
+        let error = QueryError {
+            sqlstate: SqlState::QUERY_CANCELED,
+            message: "m".to_owned(),
+        };
+        let told = error.clone();
+        let (cause, ()) = tokio::join!(ended.cause(), async move {
+            tokio::task::yield_now().await;
+            sender.send_replace(Some(told));
+        });
+        assert_eq!(cause, Some(error));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_dropped_here_has_no_cause() {
+        let (sender, receiver) = watch::channel(None);
+        drop(sender);
+        assert_eq!(Ended { cause: receiver }.cause().await, None);
+    }
+}

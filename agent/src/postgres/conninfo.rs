@@ -1,0 +1,340 @@
+//! Reads the two notations in which libpq takes a connection: `postgresql://user@host/db?…` and `host=… dbname=…`.
+//! It knows the names of the parameters and nothing of their meaning. No error quotes a value: it may be the password.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// Parameters by libpq's name. Values are secrets, because one of them is.
+pub type Parameters = BTreeMap<&'static str, SecretString>;
+
+/// Parameters that are obeyed.
+const OBEYED: [&str; 17] = [
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "passfile",
+    "password",
+    "port",
+    "service",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "sslsni",
+    "target_session_attrs",
+    "user",
+];
+
+/// Parameters that are taken and not obeyed: the session's name is ours, its encoding always UTF-8, GSSAPI never used.
+const IGNORED: [&str; 4] = [
+    "application_name",
+    "client_encoding",
+    "fallback_application_name",
+    "gssencmode",
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConninfoError {
+    #[error(
+        "the database URL has no 'postgresql://' and no 'name=value' in it; write postgresql://USER@HOST:PORT/DATABASE"
+    )]
+    NoNotation,
+    #[error("the database URL has the scheme '{0}://'; write postgresql://USER@HOST:PORT/DATABASE")]
+    Scheme(String),
+    #[error("{place}: parameter '{name}' is not supported; supported are {}", OBEYED.join(", "))]
+    Unknown { place: String, name: String },
+    #[error(
+        "the database URL's {part} has a '%' that two hexadecimal digits do not follow; write %25 for a '%'"
+    )]
+    Percent { part: &'static str },
+    #[error("the database URL's {part} is not UTF-8 once its %-escapes are decoded")]
+    Utf8 { part: &'static str },
+    #[error("the database URL has an IPv6 address without its closing ']'")]
+    Bracket,
+    #[error(
+        "the database URL has a parameter without '=value' after its '?'; write %3F for a '?' in a password"
+    )]
+    NoValue,
+    #[error(
+        "the database URL has an '@' after a '/' or '?'; in a password write %2F for a '/', %3F for a '?' and %40 for an '@'"
+    )]
+    Misplaced,
+    #[error(
+        "the connection string's word {0} has no '=' after it; quote a value with blanks: password='…'"
+    )]
+    NoEquals(usize),
+    #[error("the connection string's word {0} lacks the closing quote of its value")]
+    Quote(usize),
+}
+
+/// Reads either notation.
+pub fn parse(text: &SecretString) -> Result<Parameters, ConninfoError> {
+    let text = text.expose_secret().trim();
+    match text.split_once("://") {
+        Some(("postgresql" | "postgres", rest)) => parse_url(rest),
+        // A scheme is a word; anything else before '://' belongs to a value, such as options.
+        Some((scheme, _))
+            if scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
+        {
+            Err(ConninfoError::Scheme(scheme.to_owned()))
+        }
+        _ if text.contains('=') => parse_pairs(text),
+        _ => Err(ConninfoError::NoNotation),
+    }
+}
+
+/// Stores one parameter under its known name; `place` says where it was written.
+pub(super) fn insert(
+    parameters: &mut Parameters,
+    name: &str,
+    value: String,
+    place: &str,
+) -> Result<(), ConninfoError> {
+    // libpq takes JDBC's spelling, and so do many providers' copy-and-paste URLs.
+    let (name, value) = match (name, value.as_str()) {
+        ("ssl", "true") => ("sslmode", "require".to_owned()),
+        _ => (name, value),
+    };
+    if let Some(known) = OBEYED.into_iter().find(|known| *known == name) {
+        parameters.insert(known, value.into());
+    } else if !IGNORED.contains(&name) {
+        let (place, name) = (place.to_owned(), name.to_owned());
+        return Err(ConninfoError::Unknown { place, name });
+    }
+    Ok(())
+}
+
+fn parse_url(rest: &str) -> Result<Parameters, ConninfoError> {
+    let mut parameters = Parameters::new();
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
+    // A password with a bare '/' or '?' would be taken for a port, a database or a parameter, and then be shown as one.
+    let cut_short = authority.rsplit_once(':').is_some_and(|(_, port)| {
+        !authority.contains('@') && !port.chars().all(|c| c.is_ascii_digit())
+    });
+    if dbname.contains('@') || (cut_short && query.contains('@')) {
+        return Err(ConninfoError::Misplaced);
+    }
+    // The last '@': a password that was not escaped may hold one.
+    let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let (hosts, ports) = split_hosts(hosts)?;
+    let parts = [
+        ("user", "user", user),
+        ("password", "password", password),
+        ("dbname", "database", dbname),
+        ("host", "host", &hosts),
+        ("port", "port", &ports),
+    ];
+    // An absent part leaves the word to the environment; so does `postgresql:///db`, as with libpq.
+    for (name, part, value) in parts {
+        if !value.is_empty() {
+            parameters.insert(name, decode(value, part)?.into());
+        }
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').ok_or(ConninfoError::NoValue)?;
+        let name = decode(name, "query")?;
+        insert(
+            &mut parameters,
+            &name,
+            decode(value, "query")?,
+            "the database URL",
+        )?;
+    }
+    Ok(parameters)
+}
+
+/// `h1:1,[::1]:2,h3` becomes `h1,::1,h3` and `1,2,`; the ports are empty when none is written.
+fn split_hosts(hosts: &str) -> Result<(String, String), ConninfoError> {
+    let mut names = Vec::new();
+    let mut ports = Vec::new();
+    for host in hosts.split(',') {
+        let (name, port) = match host.strip_prefix('[') {
+            Some(rest) => {
+                let (name, after) = rest.split_once(']').ok_or(ConninfoError::Bracket)?;
+                (name, after.strip_prefix(':').unwrap_or(after))
+            }
+            None => host.rsplit_once(':').unwrap_or((host, "")),
+        };
+        names.push(name);
+        ports.push(port);
+    }
+    let no_port = ports.iter().all(|port| port.is_empty());
+    let ports = if no_port {
+        String::new()
+    } else {
+        ports.join(",")
+    };
+    Ok((names.join(","), ports))
+}
+
+fn decode(text: &str, part: &'static str) -> Result<String, ConninfoError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte == b'%' {
+            let [high, low, after @ ..] = after else {
+                return Err(ConninfoError::Percent { part });
+            };
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            let (Some(high), Some(low)) = (digit(*high), digit(*low)) else {
+                return Err(ConninfoError::Percent { part });
+            };
+            bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits fit a byte"));
+            rest = after;
+        } else {
+            bytes.push(byte);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| ConninfoError::Utf8 { part })
+}
+
+/// `name = value` or `name='quoted \' value'`, separated by blanks.
+fn parse_pairs(text: &str) -> Result<Parameters, ConninfoError> {
+    let mut parameters = Parameters::new();
+    let mut rest = text.trim_start();
+    let mut word = 0;
+    while !rest.is_empty() {
+        word += 1;
+        let end = rest
+            .find(|c: char| c == '=' || c.is_whitespace())
+            .unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        let after = after
+            .trim_start()
+            .strip_prefix('=')
+            .ok_or(ConninfoError::NoEquals(word))?;
+        let (value, after) = take_value(after.trim_start()).ok_or(ConninfoError::Quote(word))?;
+        insert(&mut parameters, name, value, "the connection string")?;
+        rest = after.trim_start();
+    }
+    Ok(parameters)
+}
+
+/// A value and what follows it; `None` when a quote is not closed.
+fn take_value(text: &str) -> Option<(String, &str)> {
+    let (quoted, text) = match text.strip_prefix('\'') {
+        Some(inner) => (true, inner),
+        None => (false, text),
+    };
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            '\'' if quoted => return Some((value, &text[at + 1..])),
+            blank if !quoted && blank.is_whitespace() => return Some((value, &text[at..])),
+            other => value.push(other),
+        }
+    }
+    (!quoted).then_some((value, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &[(&str, &str)]) {
+        let parsed = parse(&text.into()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let parsed: Vec<_> = parsed
+            .iter()
+            .map(|(name, value)| (*name, value.expose_secret()))
+            .collect();
+        assert_eq!(parsed, expected, "{text}");
+    }
+
+    fn check_refused(text: &str, expected: &str) {
+        let error = parse(&text.into()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("s3cret"), "{text}: {error}");
+    }
+
+    #[test]
+    fn urls_are_read_as_libpq_reads_them() {
+        check("postgresql://", &[]);
+        check("postgres:///metrics", &[("dbname", "metrics")]);
+        check(
+            "postgresql://bench:a%40b@db:5433/metrics",
+            &[
+                ("dbname", "metrics"),
+                ("host", "db"),
+                ("password", "a@b"),
+                ("port", "5433"),
+                ("user", "bench"),
+            ],
+        );
+        check(
+            "postgresql://h1:1,[::1]:2,h3/db",
+            &[("dbname", "db"), ("host", "h1,::1,h3"), ("port", "1,2,")],
+        );
+        check(
+            "postgresql://%2Fvar%2Frun/db",
+            &[("dbname", "db"), ("host", "/var/run")],
+        );
+        check(
+            "postgresql:///db?host=/tmp&sslmode=verify-full&application_name=x",
+            &[
+                ("dbname", "db"),
+                ("host", "/tmp"),
+                ("sslmode", "verify-full"),
+            ],
+        );
+        check(
+            "postgresql://h?ssl=true",
+            &[("host", "h"), ("sslmode", "require")],
+        );
+    }
+
+    #[test]
+    fn pairs_are_read_as_libpq_reads_them() {
+        check(
+            r"host = db  password='a \'b\' \\' user=it\ is",
+            &[("host", "db"), ("password", r"a 'b' \"), ("user", "it is")],
+        );
+        check("password='' host=h", &[("host", "h"), ("password", "")]);
+        check(
+            "host=h password=http://x",
+            &[("host", "h"), ("password", "http://x")],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_obeyed_is_refused_by_name_and_without_the_password() {
+        check_refused("postgresql://u:s3cret@h/db?schema=public", "'schema'");
+        check_refused("host=h password=s3cret sslcrl=x", "'sslcrl'");
+        check_refused("mysql://u:s3cret@h/db", "'mysql://'");
+        check_refused("metrics", "postgresql://USER@HOST");
+        check_refused("postgresql://u:s3cret%4@h/db", "password has a '%'");
+        check_refused("postgresql://u:s3cret%ff@h/db", "password is not UTF-8");
+        check_refused("postgresql://u:s3cret@[::1/db", "']'");
+        check_refused("postgresql://u:s3cret@h/db?sslmode", "without '=value'");
+        check_refused("password=my s3cret host=h", "word 2");
+        check_refused("password='s3cret", "word 1 lacks the closing quote");
+        check_refused("postgresql://u:x/s3cret@h/db", "%2F");
+        check_refused("postgresql://u:x?s3cret=1@h/db", "%3F");
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused_without_a_panic() {
+        for text in [
+            "",
+            "=",
+            "%",
+            "postgresql://%",
+            "postgresql://@:@/?=&",
+            "a=\\",
+            "postgresql://:,:",
+            "é='",
+        ] {
+            let _ = parse(&text.into());
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Where the database is and how to reach it, from what people know from psql: a URL or connection string, then a service,
+//! then `PG*` variables, then libpq's defaults. Everything is checked here, before anything is dialled.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use muster_common::limits;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
+
+use super::address::{self, Address, AddressError};
+use super::conninfo::{self, ConninfoError, Parameters};
+use super::environment::Environment;
+use super::pgpass;
+use super::service::{self, ServiceError};
+use super::tls::{Tls, TlsError};
+
+/// Variables and the parameter that each stands for.
+const VARIABLES: [(&str, &str); 17] = [
+    ("PGCHANNELBINDING", "channel_binding"),
+    ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("PGDATABASE", "dbname"),
+    ("PGHOST", "host"),
+    ("PGHOSTADDR", "hostaddr"),
+    ("PGOPTIONS", "options"),
+    ("PGPASSFILE", "passfile"),
+    ("PGPASSWORD", "password"),
+    ("PGPORT", "port"),
+    ("PGSERVICE", "service"),
+    ("PGSSLCERT", "sslcert"),
+    ("PGSSLKEY", "sslkey"),
+    ("PGSSLMODE", "sslmode"),
+    ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGSSLSNI", "sslsni"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGUSER", "user"),
+];
+
+/// Variables that narrow whom to trust. Who sets one relies on it, so it is refused rather than passed over.
+const REFUSED: [&str; 4] = ["PGREQUIREAUTH", "PGREQUIREPEER", "PGSSLCRL", "PGSSLCRLDIR"];
+
+/// Variables that say which database is meant. A user or a password alone does not.
+const NAMING: [&str; 5] = ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE"];
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Never empty; tried in this order.
+    pub(super) addresses: Vec<Address>,
+    pub(super) dbname: String,
+    pub(super) user: String,
+    pub(super) tls: Tls,
+    pub(super) channel_binding: ChannelBinding,
+    /// For each address: dialling, TLS, authentication and session setup together.
+    pub(super) connect_timeout: Duration,
+    pub(super) options: Option<String>,
+    pub(super) target_session_attrs: TargetSessionAttrs,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error(transparent)]
+    Conninfo(#[from] ConninfoError),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("{name} '{value}' is not one of {allowed}")]
+    Value {
+        name: &'static str,
+        value: String,
+        allowed: &'static str,
+    },
+    #[error("connect_timeout '{0}' is not a whole number of seconds")]
+    Timeout(String),
+    #[error("the variable {0} is set and cannot be obeyed; unset it for this program")]
+    Variable(&'static str),
+    #[error("no database user is named and this machine has no name for who runs this; set PGUSER")]
+    NoUser,
+}
+
+impl Settings {
+    /// `url`: `--database-url` or `DATABASE_URL`, in either of libpq's notations.
+    pub fn resolve(
+        url: Option<&SecretString>,
+        environment: &Environment,
+    ) -> Result<Self, SettingsError> {
+        let given = Given::collect(url, environment)?;
+        let user = match given.get("user") {
+            "" => environment.user().ok_or(SettingsError::NoUser)?,
+            user => user,
+        };
+        let dbname = match given.get("dbname") {
+            "" => user,
+            dbname => dbname,
+        };
+        let addresses = address::parse(
+            given.get("host"),
+            given.get("hostaddr"),
+            given.get("port"),
+            environment,
+        )?;
+        let addresses = with_passwords(addresses, &given, dbname, user, environment);
+        // A socket never carries TLS, and libpq then reads no certificate either.
+        let tls = if addresses.iter().all(Address::is_unix) {
+            Tls::disabled()
+        } else {
+            Tls::resolve(&given.0, environment)?
+        };
+        Ok(Self {
+            dbname: dbname.to_owned(),
+            user: user.to_owned(),
+            addresses,
+            tls,
+            channel_binding: channel_binding(given.get("channel_binding"))?,
+            connect_timeout: connect_timeout(given.get("connect_timeout"))?,
+            options: Some(given.get("options").to_owned()).filter(|options| !options.is_empty()),
+            target_session_attrs: target_session_attrs(given.get("target_session_attrs"))?,
+        })
+    }
+
+    /// Whether a database is named anywhere; where none is, `--local` may start its own.
+    pub fn is_named(url: Option<&SecretString>, environment: &Environment) -> bool {
+        let in_url = url.is_some_and(|url| !url.expose_secret().trim().is_empty());
+        in_url
+            || NAMING
+                .iter()
+                .any(|name| environment.variable(name).is_some())
+    }
+
+    /// `host:port/database as user`, with no secret in it.
+    pub fn describe(&self) -> String {
+        let hosts: Vec<_> = self.addresses.iter().map(Address::to_string).collect();
+        self.describe_at(&hosts.join(","))
+    }
+
+    pub(super) fn describe_at(&self, host: &dyn fmt::Display) -> String {
+        format!("{host}/{} as {}", self.dbname, self.user)
+    }
+}
+
+/// What was given, wherever it was: the URL before the service before the variables.
+struct Given(Parameters);
+
+impl Given {
+    fn collect(
+        url: Option<&SecretString>,
+        environment: &Environment,
+    ) -> Result<Self, SettingsError> {
+        if let Some(name) = REFUSED
+            .into_iter()
+            .find(|name| environment.variable(name).is_some())
+        {
+            return Err(SettingsError::Variable(name));
+        }
+        let mut given = Parameters::new();
+        for (variable, parameter) in VARIABLES {
+            if let Some(value) = environment.variable(variable) {
+                given.insert(parameter, value.into());
+            }
+        }
+        let from_url = match url.filter(|url| !url.expose_secret().trim().is_empty()) {
+            Some(url) => conninfo::parse(url)?,
+            None => Parameters::new(),
+        };
+        let service = from_url.get("service").or(given.get("service")).cloned();
+        if let Some(service) = service.filter(|service| !service.expose_secret().is_empty()) {
+            given.extend(service::look_up(service.expose_secret(), environment)?);
+        }
+        given.extend(from_url);
+        Ok(Self(given))
+    }
+
+    /// The parameter's value; empty when it was not given.
+    fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |value| value.expose_secret())
+    }
+}
+
+fn with_passwords(
+    mut addresses: Vec<Address>,
+    given: &Given,
+    dbname: &str,
+    user: &str,
+    environment: &Environment,
+) -> Vec<Address> {
+    let password = given
+        .0
+        .get("password")
+        .filter(|_| !given.get("password").is_empty());
+    let file = match given.get("passfile") {
+        "" => environment.in_home(".pgpass"),
+        path => Some(PathBuf::from(path)),
+    };
+    for address in &mut addresses {
+        let host = address.host_text();
+        let login = pgpass::Login {
+            host: &host,
+            port: address.port,
+            dbname,
+            user,
+        };
+        address.password = match (password, &file) {
+            (Some(password), _) => Some(password.clone()),
+            (None, Some(file)) => pgpass::look_up(file, &login),
+            (None, None) => None,
+        };
+    }
+    addresses
+}
+
+fn channel_binding(value: &str) -> Result<ChannelBinding, SettingsError> {
+    match value {
+        "disable" => Ok(ChannelBinding::Disable),
+        "" | "prefer" => Ok(ChannelBinding::Prefer),
+        "require" => Ok(ChannelBinding::Require),
+        _ => Err(refuse("channel_binding", value, "disable, prefer, require")),
+    }
+}
+
+fn target_session_attrs(value: &str) -> Result<TargetSessionAttrs, SettingsError> {
+    match value {
+        "" | "any" => Ok(TargetSessionAttrs::Any),
+        "read-write" => Ok(TargetSessionAttrs::ReadWrite),
+        "read-only" => Ok(TargetSessionAttrs::ReadOnly),
+        _ => Err(refuse(
+            "target_session_attrs",
+            value,
+            "any, read-write, read-only",
+        )),
+    }
+}
+
+fn refuse(name: &'static str, value: &str, allowed: &'static str) -> SettingsError {
+    SettingsError::Value {
+        name,
+        value: value.to_owned(),
+        allowed,
+    }
+}
+
+/// libpq waits for ever at 0; here every wait has an end, so 0 is the default.
+fn connect_timeout(value: &str) -> Result<Duration, SettingsError> {
+    match value.trim() {
+        "" | "0" => Ok(limits::CONNECT_TIMEOUT),
+        seconds => match seconds.parse::<u32>() {
+            Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+            Err(_) => Err(SettingsError::Timeout(seconds.to_owned())),
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

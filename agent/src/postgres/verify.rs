@@ -1,0 +1,164 @@
+//! How much of a server's certificate is checked: nothing, its chain, or its chain and its name.
+//! Signatures of the handshake are always checked, so that the peer at least owns the certificate that it shows.
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) trust: Trust,
+    pub(super) algorithms: WebPkiSupportedAlgorithms,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Trust {
+    /// `require` without a root certificate: encrypted, the peer unknown.
+    Anyone,
+    /// `verify-ca`, and every mode that finds a root certificate.
+    Chain(Roots),
+    /// `verify-full`.
+    ChainAndName(Roots),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Roots {
+    pub(super) store: RootCertStore,
+    /// The same certificates, to recognise one that a server shows as its own.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Roots {
+    /// A server whose self-signed certificate was copied into the root file, as PostgreSQL's manual suggests, is trusted
+    /// by OpenSSL; webpki refuses every authority's certificate as a server's own. Its dates are checked before that.
+    fn verify(
+        &self,
+        shown: &CertificateDer<'_>,
+        parsed: &ParsedCertificate<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), Error> {
+        match verify_server_cert_signed_by_trust_anchor(
+            parsed,
+            &self.store,
+            intermediates,
+            now,
+            algorithms.all,
+        ) {
+            Err(Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.certificates.contains(shown) =>
+            {
+                Ok(())
+            }
+            verdict => verdict,
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let (roots, name) = match &self.trust {
+            Trust::Anyone => return Ok(ServerCertVerified::assertion()),
+            Trust::Chain(roots) => (roots, None),
+            Trust::ChainAndName(roots) => (roots, Some(server_name)),
+        };
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        roots.verify(end_entity, &parsed, intermediates, now, &self.algorithms)?;
+        if let Some(name) = name {
+            verify_server_name(&parsed, name)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+    /// A self-signed certificate for `db` that may also sign, as `openssl req -x509` makes them.
+    fn self_signed(until: i32) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(["db".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    fn roots(certificate: &CertificateDer<'static>) -> Roots {
+        let mut store = RootCertStore::empty();
+        store.add(certificate.clone()).unwrap();
+        Roots {
+            store,
+            certificates: vec![certificate.clone()],
+        }
+    }
+
+    fn verdict(trust: Trust, shown: &CertificateDer<'static>, name: &str) -> Result<(), Error> {
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let verifier = Verifier { trust, algorithms };
+        let verdict = verifier.verify_server_cert(shown, &[], &name, &[], UnixTime::now());
+        verdict.map(|_| ())
+    }
+
+    #[test]
+    fn a_servers_own_certificate_as_root_is_trusted_for_its_name() {
+        let server = self_signed(4000);
+        let full = || Trust::ChainAndName(roots(&server));
+        assert_eq!(verdict(full(), &server, "db"), Ok(()));
+        assert!(verdict(full(), &server, "other").is_err());
+        assert_eq!(
+            verdict(Trust::Chain(roots(&server)), &server, "other"),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn another_certificate_of_the_same_name_is_not_trusted() {
+        let (root, server) = (self_signed(4000), self_signed(4000));
+        assert!(verdict(Trust::Chain(roots(&root)), &server, "db").is_err());
+        assert_eq!(verdict(Trust::Anyone, &server, "db"), Ok(()));
+    }
+
+    #[test]
+    fn an_expired_certificate_is_refused_even_as_its_own_root() {
+        let server = self_signed(2001);
+        let error = verdict(Trust::Chain(roots(&server)), &server, "db").unwrap_err();
+        assert!(error.to_string().contains("expired"), "{error}");
+    }
+}
