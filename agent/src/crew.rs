@@ -9,12 +9,13 @@ use muster_common::limits;
 use muster_common::measurement::Measurement;
 use muster_proto::control::{PrepareFailed, Ready, Welcome, WorkerReport};
 use muster_proto::work::Assign;
+use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::AgentConfig;
-use crate::postgres::{Prepared, Runner};
+use crate::postgres::{Environment, Prepared, SessionSetup, Settings, Target, no_database};
 use crate::worker::{Phase, Worker, WorkerEvent};
 
 /// What the session must know of its workers.
@@ -30,7 +31,7 @@ pub(crate) struct Crew {
     events: mpsc::Receiver<WorkerEvent>,
     phase: watch::Sender<Phase>,
     cancel: CancellationToken,
-    threads: Vec<thread::JoinHandle<()>>,
+    threads: Threads,
     prepared: Vec<Option<Prepared>>,
     reports: Vec<Option<WorkerReport>>,
 }
@@ -61,13 +62,11 @@ impl Crew {
             }
         });
         let workers: Vec<Worker> = workers.collect();
-        let threads = match Runner::new(config, welcome) {
-            Ok(runner) => spawn_threads(workers, &runner),
-            Err(failed) => {
-                event_sender.try_send(WorkerEvent::PrepareFailed(failed)).expect("a new channel has room");
-                Vec::new()
-            }
-        };
+        let threads = target(config, welcome).and_then(|target| spawn_threads(workers, &Arc::new(target)));
+        let threads = threads.unwrap_or_else(|failed| {
+            event_sender.try_send(WorkerEvent::PrepareFailed(failed)).expect("a new channel has room");
+            Vec::new()
+        });
         let crew = Self {
             events,
             phase,
@@ -148,7 +147,30 @@ impl Crew {
     }
 }
 
-fn spawn_threads(workers: Vec<Worker>, runner: &Arc<Runner>) -> Vec<thread::JoinHandle<()>> {
+/// The agent's own database, else the coordinator's, else what libpq would take.
+fn target(config: &AgentConfig, welcome: &Welcome) -> Result<Target, PrepareFailed> {
+    let run = &welcome.config;
+    let settings = match (&config.database, &run.database_url) {
+        (Some(own), _) => own.clone(),
+        (None, handed) => {
+            let url = handed.clone().map(SecretString::from);
+            let environment = Environment::from_process();
+            Settings::resolve(url.as_ref(), &environment).map_err(|error| no_database(&error))?
+        }
+    };
+    Ok(Target {
+        settings: Arc::new(settings),
+        setup: SessionSetup { timezone: run.timezone.clone(), read_only: !config.allow_writes },
+        application_name: welcome.session.application_name(),
+        sql: run.sql.clone(),
+        parameters: run.parameters,
+        timeout: run.timeout,
+    })
+}
+
+type Threads = Vec<thread::JoinHandle<()>>;
+
+fn spawn_threads(workers: Vec<Worker>, target: &Arc<Target>) -> Result<Threads, PrepareFailed> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let count = processors.min(workers.len());
     let mut shares: Vec<Vec<Worker>> = (0..count).map(|_| Vec::new()).collect();
@@ -156,25 +178,20 @@ fn spawn_threads(workers: Vec<Worker>, runner: &Arc<Runner>) -> Vec<thread::Join
         shares[position % count].push(worker);
     }
     let spawn = |share: Vec<Worker>| {
-        let runner = Arc::clone(runner);
+        let target = Arc::clone(target);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new()
             .name(format!("workers-{}", share[0].index))
-            .spawn(move || run_thread(share, &runner))
-            .expect("the system can start a thread")
+            .spawn(move || runtime.block_on(run_share(share, target)))
     };
-    shares.into_iter().map(spawn).collect()
+    let cannot = |error: std::io::Error| no_database(&format!("cannot start a worker thread: {error}"));
+    shares.into_iter().map(|share| spawn(share).map_err(cannot)).collect()
 }
 
-fn run_thread(share: Vec<Worker>, runner: &Arc<Runner>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("the system can start a runtime");
-    runtime.block_on(async {
-        let mut workers = tokio::task::JoinSet::new();
-        for worker in share {
-            workers.spawn(worker.run(Arc::clone(runner)));
-        }
-        workers.join_all().await;
-    });
+async fn run_share(share: Vec<Worker>, target: Arc<Target>) {
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in share {
+        workers.spawn(worker.run(Arc::clone(&target)));
+    }
+    workers.join_all().await;
 }

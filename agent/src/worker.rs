@@ -1,5 +1,6 @@
 //! One worker: one connection, its rows one after the other. Runs on a current_thread runtime, apart from gRPC.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use muster_common::measurement::Measurement;
@@ -10,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::postgres::{Connection, Prepared, Runner};
+use crate::postgres::{Executor, Prepared, Target};
 
 /// What all workers of a session wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,21 +39,21 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Prepares, waits for the start, runs rows until the session drains.
-    pub(crate) async fn run(mut self, runner: Runner) {
-        let report = self.serve(runner).await;
+    pub(crate) async fn run(mut self, target: Arc<Target>) {
+        let report = self.serve(target).await;
         // The session may be gone already; then nobody asks.
         let _ = self.events.send(WorkerEvent::Done(self.index, report)).await;
     }
 
-    async fn serve(&mut self, runner: Runner) -> WorkerReport {
+    async fn serve(&mut self, target: Arc<Target>) -> WorkerReport {
         let opened = tokio::select! {
             () = self.cancel.cancelled() => return WorkerReport::default(),
-            opened = Connection::open(runner, self.cancel.clone()) => opened,
+            opened = Executor::open(target, self.cancel.clone()) => opened,
         };
-        let mut connection = match opened {
-            Ok((connection, prepared)) => {
+        let mut executor = match opened {
+            Ok((executor, prepared)) => {
                 let _ = self.events.send(WorkerEvent::Prepared(self.index, prepared)).await;
-                connection
+                executor
             }
             Err(failed) => {
                 let _ = self.events.send(WorkerEvent::PrepareFailed(failed)).await;
@@ -61,9 +62,9 @@ impl Worker {
         };
         let mut report = WorkerReport::default();
         if let Some(started_at) = self.wait_for_start().await {
-            self.run_rows(&mut connection, started_at, &mut report).await;
+            self.run_rows(&mut executor, started_at, &mut report).await;
         }
-        report.reconnects = connection.reconnects();
+        report.reconnects = executor.reconnects();
         report
     }
 
@@ -88,7 +89,7 @@ impl Worker {
         }
     }
 
-    async fn run_rows(&mut self, connection: &mut Connection, started_at: Instant, report: &mut WorkerReport) {
+    async fn run_rows(&mut self, executor: &mut Executor, started_at: Instant, report: &mut WorkerReport) {
         loop {
             let batch = tokio::select! {
                 biased;
@@ -100,16 +101,16 @@ impl Worker {
                 },
             };
             let mut packed = Values::new(&batch.parameters);
-            let mut values = Vec::with_capacity(connection.parameters());
+            let mut values = Vec::with_capacity(executor.parameters());
             for row in batch.rows {
                 if self.cancel.is_cancelled() || *self.phase.borrow() == Phase::Draining {
                     return;
                 }
-                if let Err(problem) = packed.next_row(connection.parameters(), &mut values) {
+                if let Err(problem) = packed.next_row(executor.parameters(), &mut values) {
                     error!("row {row} cannot be decoded: {problem}");
                     return;
                 }
-                let measurement = connection.execute(row, &values).await;
+                let measurement = executor.execute(row, &values).await;
                 report.executed += 1;
                 report.ran_for = started_at.elapsed();
                 if self.measurements.send((self.index, measurement)).await.is_err() {

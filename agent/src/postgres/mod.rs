@@ -2,9 +2,11 @@
 //! Nothing here knows of gRPC, rows or runs, and nothing is read from the process's environment but in [`environment`].
 
 pub mod address;
+mod answer;
 pub mod connect;
 pub mod conninfo;
 pub mod environment;
+mod executor;
 pub mod failure;
 mod handshake;
 pub mod pgpass;
@@ -12,5 +14,11 @@ pub mod pool;
 pub mod server;
 pub mod service;
 pub mod settings;
+mod text_value;
 pub mod tls;
 mod verify;
+
+pub use connect::SessionSetup;
+pub use environment::Environment;
+pub(crate) use executor::{Executor, Prepared, Target, no_database};
+pub use settings::{Settings, SettingsError};
