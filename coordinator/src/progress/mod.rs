@@ -40,6 +40,7 @@ pub struct ProgressDisplay {
 enum Shown {
     Bar(ProgressBar),
     Plain(Mutex<Plain>),
+    Quiet,
 }
 
 struct Plain {
@@ -58,6 +59,11 @@ impl ProgressDisplay {
         } else {
             Self::plain(Box::new(io::stderr()))
         }
+    }
+
+    /// Only what is said stays: notices, no progress.
+    pub fn quiet() -> Self {
+        Self { shown: Shown::Quiet }
     }
 
     fn bar(target: ProgressDrawTarget) -> Self {
@@ -90,6 +96,7 @@ impl ProgressDisplay {
                     plain.line(&joining_line(joined, wanted));
                 }
             }
+            Shown::Quiet => {}
         }
     }
 
@@ -112,6 +119,7 @@ impl ProgressDisplay {
                     plain.line(&plain_line(progress));
                 }
             }
+            Shown::Quiet => {}
         }
     }
 
@@ -124,6 +132,7 @@ impl ProgressDisplay {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .line(line),
+            Shown::Quiet => put(&mut io::stderr(), line),
         }
     }
 

@@ -20,16 +20,10 @@ use super::keeper::{Keeper, KeeperHandle, Progress};
 use super::link::{Admission, Call, Joining, Refusal, Share};
 use super::plan::RunPlan;
 use super::roster::{Member, Roster};
+use crate::progress::{self, ProgressDisplay};
 
 /// How often the display is renewed while rows run.
 const DISPLAY_EVERY: Duration = Duration::from_millis(100);
-
-/// Where a person sees how far the run is.
-pub(crate) trait Display: Send {
-    fn joining(&mut self, joined: usize, wanted: usize);
-    fn running(&mut self, progress: &Progress, rows: u64, elapsed: Duration);
-    fn say(&mut self, line: &str);
-}
 
 /// Why there is no result at all.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +60,7 @@ pub(crate) struct Conductor<'a> {
     plan: Arc<RunPlan>,
     address: SocketAddr,
     calls: mpsc::Receiver<Call>,
-    display: &'a mut dyn Display,
+    display: &'a ProgressDisplay,
     interrupt: CancellationToken,
     roster: Roster,
     events: EventLog,
@@ -85,7 +79,7 @@ impl<'a> Conductor<'a> {
         plan: Arc<RunPlan>,
         address: SocketAddr,
         calls: mpsc::Receiver<Call>,
-        display: &'a mut dyn Display,
+        display: &'a ProgressDisplay,
         interrupt: CancellationToken,
     ) -> Self {
         let roster = Roster::new(plan.agents);
@@ -155,7 +149,8 @@ impl<'a> Conductor<'a> {
                     }
                 }
             }
-            self.display.joining(self.roster.slots().joined(), self.roster.slots().count());
+            let slots = self.roster.slots();
+            self.display.joining(slots.joined() as u64, slots.count() as u64);
         }
         Ok(())
     }
@@ -210,7 +205,6 @@ impl<'a> Conductor<'a> {
     /// Until every row is settled, or something ends the run earlier.
     async fn watch(&mut self, keeper: &Keeper, started: Instant) -> Ending {
         let interrupt = self.interrupt.clone();
-        let rows = u64::from(self.plan.workload.rows());
         let mut progress = keeper.progress();
         let mut ticks = tokio::time::interval(DISPLAY_EVERY);
         loop {
@@ -222,13 +216,13 @@ impl<'a> Conductor<'a> {
                 closed = progress.wait_for(|progress| progress.is_closed) => {
                     // The keeper lives as long as this function's caller holds it.
                     if let Ok(last) = closed {
-                        self.display.running(&last, rows, started.elapsed());
+                        self.show(&last, started);
                     }
                     return Ending::Completed;
                 }
                 _ = ticks.tick() => {
                     let so_far = *keeper.progress().borrow();
-                    self.display.running(&so_far, rows, started.elapsed());
+                    self.show(&so_far, started);
                 }
                 Some(call) = self.calls.recv() => {
                     if let Turn::Lost = self.take(call) {
@@ -237,6 +231,20 @@ impl<'a> Conductor<'a> {
                 }
             }
         }
+    }
+
+    fn show(&self, so_far: &Progress, started: Instant) {
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        self.display.running(&progress::Progress {
+            joined: self.roster.slots().joined() as u64,
+            agents_wanted: self.roster.slots().count() as u64,
+            rows_total: self.plan.workload.rows().into(),
+            rows_done: so_far.completed + so_far.failed,
+            failed: so_far.failed,
+            p50_ms: so_far.p50.map(milliseconds),
+            p95_ms: so_far.p95.map(milliseconds),
+            elapsed: started.elapsed(),
+        });
     }
 
     /// Until every live agent has said its last word. Queries in flight may end by themselves, for a while.

@@ -15,12 +15,14 @@ use std::sync::Arc;
 use muster_common::result::RunResult;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use conductor::{Conductor, Display, RunError};
-pub(crate) use keeper::{Batch, Executed, Progress};
+use conductor::Conductor;
+pub(crate) use conductor::RunError;
+pub(crate) use keeper::{Batch, Executed};
 pub(crate) use link::{Admission, Desk, Joining, Line, Refusal, Share, WorkPorts};
-pub(crate) use plan::RunPlan;
+pub(crate) use plan::{RunPlan, Statement};
 
 use crate::grpc::{Listener, Server};
+use crate::progress::ProgressDisplay;
 
 /// Serves one run on a bound port: gathers the agents, runs the rows, says goodbye, sums up.
 ///
@@ -28,7 +30,7 @@ use crate::grpc::{Listener, Server};
 pub(crate) async fn run(
     plan: RunPlan,
     listener: Listener,
-    display: &mut dyn Display,
+    display: &ProgressDisplay,
     interrupt: CancellationToken,
 ) -> Result<RunResult, RunError> {
     let plan = Arc::new(plan);

@@ -1,0 +1,177 @@
+//! Creates the demo's schema and loads its data. Idempotent: a table that holds rows is left as it is, unless it is to be replaced.
+//! Everything happens in one transaction, so that nobody ever sees half of it.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use muster_agent::postgres::connect::{Connection, SessionSetup, connect};
+use muster_agent::postgres::failure::ConnectError;
+use muster_agent::postgres::{Settings, server};
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Transaction};
+
+use super::generate::{Samples, Shape, ShapeError, host_name};
+use super::samples_csv::{Row, SamplesCsv, SamplesError};
+
+/// What to load and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub source: Source,
+    /// Also an index on (host, ts).
+    pub index: bool,
+    /// Empty the table first.
+    pub replace: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Source {
+    Generated(Shape),
+    File(PathBuf),
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// `None` when the table held rows already and was left as it is.
+    pub loaded: Option<u64>,
+    /// The version of TimescaleDB whose hypertable it is.
+    pub timescaledb: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error("cannot {0}")]
+    Connect(#[from] ConnectError),
+    #[error("{step}: {message}")]
+    Sql { step: &'static str, message: String },
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+}
+
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS cpu_usage (ts TIMESTAMPTZ, host TEXT, usage DOUBLE PRECISION)";
+const HYPERTABLE: &str = "SELECT create_hypertable('cpu_usage', 'ts', if_not_exists => TRUE, migrate_data => TRUE)";
+const INDEX: &str = "CREATE INDEX IF NOT EXISTS cpu_usage_host_ts ON cpu_usage (host, ts)";
+const COPY: &str = "COPY cpu_usage (ts, host, usage) FROM STDIN (FORMAT binary)";
+/// Two migrations at once wait for each other; the number is this tool's own.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7305789024137)";
+
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
+/// Brings the database to what `options` say. `say` gets lines of progress for a person.
+pub async fn migrate(
+    settings: &Settings,
+    options: &Options,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Migrated, MigrateError> {
+    let setup = SessionSetup { timezone: "UTC".to_owned(), read_only: false };
+    let Connection { client, driver, .. } = connect(settings, "muster:migrate", &setup).await?;
+    let mut driver = pin!(driver.run());
+    tokio::select! {
+        migrated = migrate_on(client, options, say) => migrated,
+        () = &mut driver => Err(MigrateError::Sql { step: "load", message: "the server ended the connection".to_owned() }),
+    }
+}
+
+async fn migrate_on(
+    mut client: Client,
+    options: &Options,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Migrated, MigrateError> {
+    let timescaledb = timescaledb(&client).await?;
+    let transaction = client.transaction().await.map_err(at("begin"))?;
+    let run = async |step, sql| transaction.batch_execute(sql).await.map_err(at(step));
+    run("lock", LOCK).await?;
+    run("create the table", CREATE).await?;
+    if timescaledb.is_some() {
+        run("make it a hypertable", HYPERTABLE).await?;
+    }
+    if options.replace {
+        run("empty the table", "TRUNCATE cpu_usage").await?;
+    }
+    let held = transaction.query_one("SELECT EXISTS (SELECT FROM cpu_usage)", &[]).await.map_err(at("look into the table"))?;
+    let loaded = if held.get(0) { None } else { Some(load(&transaction, &options.source, say).await?) };
+    if options.index {
+        run("create the index", INDEX).await?;
+    }
+    run("analyze", "ANALYZE cpu_usage").await?;
+    transaction.commit().await.map_err(at("commit"))?;
+    Ok(Migrated { loaded, timescaledb })
+}
+
+/// The extension's version, after creating it where the server has it. Without the right to do so the table stays a plain one.
+async fn timescaledb(client: &Client) -> Result<Option<String>, MigrateError> {
+    let is_available = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')";
+    let available = client.query_one(is_available, &[]).await.map_err(at("look for TimescaleDB"))?;
+    if available.get(0) {
+        if let Err(error) = client.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await {
+            tracing::warn!("TimescaleDB is not used: {}", sql_message(&error));
+        }
+    }
+    let facts = server::describe_server(client).await;
+    let facts = facts.map_err(|error| MigrateError::Sql { step: "look for TimescaleDB", message: error.to_string() })?;
+    Ok(facts.timescaledb)
+}
+
+async fn load(
+    transaction: &Transaction<'_>,
+    source: &Source,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<u64, MigrateError> {
+    match source {
+        Source::Generated(shape) => {
+            let samples = Samples::try_new(shape)?;
+            say(&format!("loading {} rows of demo data", samples.rows()));
+            let rows = samples.map(|sample| {
+                Ok(Row { ts_us: sample.ts_us, host: host_name(sample.host), usage: sample.usage() })
+            });
+            copy(transaction, rows, say).await
+        }
+        Source::File(path) => {
+            say(&format!("loading {}", path.display()));
+            copy(transaction, SamplesCsv::open(path)?, say).await
+        }
+    }
+}
+
+async fn copy(
+    transaction: &Transaction<'_>,
+    rows: impl Iterator<Item = Result<Row, SamplesError>>,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<u64, MigrateError> {
+    let sink = transaction.copy_in(COPY).await.map_err(at("copy"))?;
+    let mut writer = pin!(BinaryCopyInWriter::new(sink, &[Type::TIMESTAMPTZ, Type::TEXT, Type::FLOAT8]));
+    let mut said = Instant::now();
+    let mut count = 0u64;
+    for row in rows {
+        let Row { ts_us, host, usage } = row?;
+        let ts = system_time(ts_us);
+        let values: [&(dyn ToSql + Sync); 3] = [&ts, &host, &usage];
+        writer.as_mut().write(&values).await.map_err(at("copy"))?;
+        count += 1;
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            say(&format!("{count} rows loaded"));
+        }
+    }
+    writer.finish().await.map_err(at("copy"))
+}
+
+fn system_time(ts_us: i64) -> SystemTime {
+    let distance = Duration::from_micros(ts_us.unsigned_abs());
+    if ts_us < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
+}
+
+fn at(step: &'static str) -> impl Fn(tokio_postgres::Error) -> MigrateError {
+    move |error| MigrateError::Sql { step, message: sql_message(&error) }
+}
+
+fn sql_message(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
+        None => error.to_string(),
+    }
+}
