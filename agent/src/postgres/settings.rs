@@ -55,6 +55,8 @@ pub struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) options: Option<String>,
     pub(super) target_session_attrs: TargetSessionAttrs,
+    /// What all of this was made from.
+    given: Parameters,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +120,7 @@ impl Settings {
             connect_timeout: connect_timeout(given.get("connect_timeout"))?,
             options: Some(given.get("options").to_owned()).filter(|options| !options.is_empty()),
             target_session_attrs: target_session_attrs(given.get("target_session_attrs"))?,
+            given: given.0,
         })
     }
 
@@ -134,6 +137,23 @@ impl Settings {
     pub fn describe(&self) -> String {
         let hosts: Vec<_> = self.addresses.iter().map(Address::to_string).collect();
         self.describe_at(&hosts.join(","))
+    }
+
+    /// The same settings in one conninfo string, for an agent on this machine whose environment may be another: what came
+    /// from variables, a service or a password file is in it. A secret.
+    pub fn to_conninfo(&self) -> SecretString {
+        let mut given = self.given.clone();
+        given.remove("service");
+        given.insert("user", self.user.as_str().into());
+        given.insert("dbname", self.dbname.as_str().into());
+        let has_password = given.get("password").is_some_and(|password| !password.expose_secret().is_empty());
+        let from_file = self.addresses.first().and_then(|address| address.password.clone());
+        if let (false, Some(password)) = (has_password, from_file) {
+            given.insert("password", password);
+        }
+        let quoted = |value: &SecretString| value.expose_secret().replace('\\', r"\\").replace('\'', r"\'");
+        let words: Vec<String> = given.iter().map(|(name, value)| format!("{name}='{}'", quoted(value))).collect();
+        words.join(" ").into()
     }
 
     pub(super) fn describe_at(&self, host: &dyn fmt::Display) -> String {

@@ -184,3 +184,21 @@ fn only_sockets_need_no_certificate_whatever_the_mode() {
     assert!(resolve("postgresql://?host=/srv/pg&sslmode=verify-full", &ana()).is_ok());
     assert!(resolve("postgresql://h?sslmode=verify-full", &ana()).is_err());
 }
+
+#[test]
+fn a_conninfo_string_carries_everything_to_another_environment() {
+    let home = tempfile::tempdir().unwrap();
+    let environment = Environment::empty()
+        .with_home(home.path())
+        .with_user("ana")
+        .with("PGPASSWORD", r"it's \secret")
+        .with("PGSSLMODE", "disable")
+        .with("PGPORT", "5433");
+    let here = Settings::resolve(Some(&"postgresql://db1/metrics".into()), &environment).unwrap();
+    let handed = here.to_conninfo();
+    let there = Settings::resolve(Some(&handed), &Environment::empty()).unwrap();
+    assert_eq!(there.describe(), "db1:5433/metrics as ana");
+    assert_eq!(there.tls.mode, here.tls.mode);
+    let password = there.addresses[0].password.as_ref().unwrap();
+    assert_eq!(password.expose_secret(), r"it's \secret");
+}

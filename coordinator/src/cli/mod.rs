@@ -1,6 +1,7 @@
 //! What was typed, and the command it means. `Args` are checked and turned into plain configuration before anything starts.
 
 mod args;
+mod database;
 mod generate;
 mod logging;
 mod migrate;
@@ -66,4 +67,10 @@ async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationTok
             Ok(Exit::Success)
         }
     }
+}
+
+/// A line for the person, on stderr: stdout is the report's alone.
+#[allow(clippy::print_stderr, reason = "commands without a progress display speak here")]
+fn say(line: &str) {
+    eprintln!("{line}");
 }

@@ -34,3 +34,34 @@ pub(super) fn checks(statement: &Statement) -> Checks {
         Statement::Own { .. } => Checks::None,
     }
 }
+
+/// The line of the query that the server complains about, with a caret below, as psql shows it. `position` counts characters
+/// from 1 in `sql`, which was made from `source`; the default query's other forms have no source to show.
+pub(super) fn place(source: &str, sql: &str, position: u32) -> String {
+    let template = Template::parse(source).ok().filter(|template| template.sql() == sql);
+    let position = usize::try_from(position).unwrap_or(usize::MAX);
+    let (text, position) = match &template {
+        Some(template) => (template.source(), template.source_position(position)),
+        None => (sql, position),
+    };
+    let before: String = text.chars().take(position.saturating_sub(1)).collect();
+    let line_number = before.matches('\n').count();
+    let Some(line) = text.lines().nth(line_number) else { return String::new() };
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let label = format!("LINE {}: ", line_number + 1);
+    format!("\n{label}{line}\n{:1$}^", "", label.len() + column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_position_points_into_the_users_text() {
+        let source = "SELECT host\nFROM cpu_usage WHERE host = :hostname AND nonsense";
+        let sql = "SELECT host\nFROM cpu_usage WHERE host = $1 AND nonsense";
+        let position = u32::try_from(sql.find("nonsense").unwrap() + 1).unwrap();
+        let expected = "\nLINE 2: FROM cpu_usage WHERE host = :hostname AND nonsense\n                                                    ^";
+        assert_eq!(place(source, sql, position), expected);
+    }
+}

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 /// One row of the table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub(super) struct Row {
     /// Microseconds since 1970 in UTC.
     pub ts_us: i64,
     pub host: String,
@@ -28,7 +28,7 @@ pub enum SamplesError {
 }
 
 /// The rows of a file, read as they are asked for.
-pub struct SamplesCsv {
+pub(super) struct SamplesCsv {
     file: String,
     reader: csv::Reader<File>,
     record: csv::StringRecord,
@@ -36,7 +36,7 @@ pub struct SamplesCsv {
 }
 
 impl SamplesCsv {
-    pub fn open(path: &Path) -> Result<Self, SamplesError> {
+    pub(super) fn open(path: &Path) -> Result<Self, SamplesError> {
         let file = path.display().to_string();
         let opened = File::open(path).map_err(|source| SamplesError::Open { file: file.clone(), source })?;
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(opened);
@@ -88,7 +88,7 @@ impl Iterator for SamplesCsv {
 fn microseconds(text: &str) -> Option<i64> {
     let timestamp = match text.parse::<Timestamp>() {
         Ok(timestamp) => timestamp,
-        Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp(),
+        Err(_) => TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok()?,
     };
     Some(timestamp.as_microsecond())
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
 use crate::run::{Batch, Desk, Executed, Share, WorkPorts};
-use crate::workload::{RowQueue, RowReader};
+use crate::workload::RowReader;
 
 type Outbound = mpsc::Sender<Result<v1::CoordinatorWork, Status>>;
 

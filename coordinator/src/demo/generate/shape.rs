@@ -29,7 +29,7 @@ impl Default for Shape {
             step: Duration::from_secs(10),
             span: Duration::from_secs(48 * SECONDS_PER_HOUR),
             start: Timestamp::constant(DEMO_START, 0),
-            seed: 1,
+            seed: crate::demo::SEED,
         }
     }
 }
@@ -50,7 +50,7 @@ impl Default for Windows {
             rows: 200,
             hosts: 10,
             window: Duration::from_secs(SECONDS_PER_HOUR),
-            seed: 1,
+            seed: crate::demo::SEED,
         }
     }
 }

@@ -1,0 +1,54 @@
+//! `coordinator migrate`: the demo's schema and data.
+
+use std::path::{Path, PathBuf};
+
+use muster_agent::postgres::{Environment, Settings};
+use tokio_util::sync::CancellationToken;
+
+use super::args::MigrateArgs;
+use super::database::{self, Choice};
+use super::{Failure, say};
+use crate::demo::generate::Shape;
+use crate::demo::migrate::{self, Migrated, Options, Source};
+use crate::exit::Exit;
+
+/// Loaded when nothing else is asked for and it is there.
+const DEFAULT_DATA: &str = "data/cpu_usage.csv";
+
+pub(super) async fn run(args: MigrateArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
+    let settings = match database::choose(&args.database)? {
+        Choice::Named(settings) => settings,
+        // As psql does without any name: the server on this machine.
+        Choice::Nothing => Settings::resolve(None, &Environment::from_process()).map_err(Failure::usage)?,
+        Choice::Embedded => {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "an embedded server lives only as long as a run, and every run loads its data; \
+                 name a server to migrate with --database-url"
+            )));
+        }
+    };
+    let options =
+        Options { source: source(args.data, args.generate), index: args.index, replace: args.replace };
+    let migrated = tokio::select! {
+        () = interrupt.cancelled() => return Err(Failure::interrupted()),
+        migrated = migrate::migrate(&settings, &options, &say) => migrated.map_err(Failure::usage)?,
+    };
+    say(&format!("{} at {}", sentence(&migrated), settings.describe()));
+    Ok(Exit::Success)
+}
+
+fn source(data: Option<PathBuf>, is_generated: bool) -> Source {
+    let default = Some(PathBuf::from(DEFAULT_DATA)).filter(|path| !is_generated && Path::exists(path));
+    data.or(default).map_or_else(|| Source::Generated(Shape::default()), Source::File)
+}
+
+fn sentence(migrated: &Migrated) -> String {
+    let table = match &migrated.timescaledb {
+        Some(version) => format!("hypertable cpu_usage (TimescaleDB {version})"),
+        None => "table cpu_usage".to_owned(),
+    };
+    match migrated.loaded {
+        Some(rows) => format!("{rows} rows loaded into {table}"),
+        None => format!("{table} holds rows already and was left as it is (--replace loads it anew)"),
+    }
+}

@@ -1,0 +1,41 @@
+//! `coordinator plan`: which worker gets which rows. No database is touched.
+
+use std::io::Write;
+
+use muster_common::ids::{SlotId, WorkerId};
+use muster_common::placement;
+
+use super::Failure;
+use super::args::PlanArgs;
+use super::run::open_workload;
+use crate::exit::Exit;
+use crate::output::plan::{self, PlanTable, PlanWorker};
+
+pub(super) fn run(args: PlanArgs) -> Result<Exit, Failure> {
+    let statement = super::query::statement(args.workload.query.as_deref())?;
+    let workload = open_workload(&args.workload, &statement)?;
+    let slots = (0..args.size.agents).map(SlotId::new);
+    let workers: Vec<WorkerId> =
+        slots.flat_map(|slot| (0..args.size.workers).map(move |index| WorkerId::new(slot, index))).collect();
+    let hosts = workload.hosts();
+    let placed = hosts.iter().map(|(_, name, rows)| (name, rows.into()));
+    let table = placement::place(args.workload.placement, placed, &workers).table();
+    let plan = PlanTable {
+        file: workload.file().to_owned(),
+        rows: workload.rows().into(),
+        hosts: hosts.len() as u64,
+        method: args.workload.placement.to_string(),
+        workers: table
+            .workers
+            .iter()
+            .map(|load| PlanWorker { worker: load.worker.to_string(), hosts: load.hosts, rows: load.rows })
+            .collect(),
+        idle: table.idle,
+        skew: table.skew,
+    };
+    let text = if args.json { plan::json(&plan) } else { plan::text(&plan) };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::write(error)),
+        _ => Ok(Exit::Success),
+    }
+}
