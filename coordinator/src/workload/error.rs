@@ -13,6 +13,9 @@ const SHOWN_CHARS_MAX: usize = 60;
 /// Columns of a header that a message shows.
 const SHOWN_COLUMNS_MAX: usize = 20;
 
+/// What other programs put between columns.
+pub(super) const SEPARATORS: [char; 3] = [';', '\t', '|'];
+
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
     #[error("cannot open workload file '{file}': {source}")]
@@ -92,6 +95,8 @@ pub enum WorkloadError {
 pub struct MissingColumn {
     pub name: String,
     pub nearest: Option<String>,
+    /// It was to name the hosts, which any column can.
+    pub is_host: bool,
 }
 
 /// A record that cannot be run; shown as `query_params.csv:17: …`.
@@ -107,7 +112,7 @@ pub struct BadRow {
 /// Why a record cannot be run. Values are shortened when shown and their control characters escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("{found} fields where the header has {expected}{}", if *.spans_lines { "; is a quote never closed?" } else { "" })]
+    #[error("field count is {found} where the header has {expected}{}", if *.spans_lines { "; is a quote never closed?" } else { "" })]
     FieldCount {
         expected: usize,
         found: usize,
@@ -182,8 +187,11 @@ impl fmt::Display for MissingColumns<'_> {
                 write!(f, "; is {} meant for '{}'?", Quoted(nearest), column.name)?;
             }
         }
+        if missing.iter().any(|column| column.is_host) {
+            write!(f, "; --host-column names another column for the hosts")?;
+        }
         match present {
-            [only] => match only.chars().find(|c| [';', '\t', '|'].contains(c)) {
+            [only] => match only.chars().find(|c| SEPARATORS.contains(c)) {
                 Some(separator) => {
                     write!(f, "; columns are separated by ',' and not by {separator:?}")
                 }

@@ -1,7 +1,7 @@
 //! Which position each needed column has, decided once from the header line. Names are compared byte for byte: a column that only
 //! looks like the wanted one is suggested and never guessed.
 
-use super::error::{MissingColumn, WorkloadError};
+use super::error::{MissingColumn, SEPARATORS, WorkloadError};
 use super::records::Records;
 use super::{Checks, Options};
 
@@ -34,6 +34,7 @@ impl Columns {
             .map(|&name| MissingColumn {
                 name: name.to_owned(),
                 nearest: nearest(name, &names, &wanted),
+                is_host: name == options.host_column,
             })
             .collect();
         if !missing.is_empty() {
@@ -110,7 +111,8 @@ fn nearest(name: &str, present: &[String], wanted: &[&str]) -> Option<String> {
     };
     let spare = present
         .iter()
-        .filter(|candidate| !wanted.contains(&candidate.as_str()));
+        .filter(|candidate| !wanted.contains(&candidate.as_str()))
+        .filter(|candidate| !candidate.contains(SEPARATORS));
     let best = spare.min_by_key(likeness)?;
     (likeness(&best) <= 3).then(|| best.clone())
 }

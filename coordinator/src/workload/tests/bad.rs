@@ -35,12 +35,12 @@ fn a_missing_column_lists_those_there_are_and_suggests() {
     check(
         "Hostname,start,end_time\n",
         "workload file 'q.csv' has no column 'hostname', 'start_time'; its header has 'Hostname', 'start', 'end_time'; \
-         is 'Hostname' meant for 'hostname'?; is 'start' meant for 'start_time'?",
+         is 'Hostname' meant for 'hostname'?; is 'start' meant for 'start_time'?; --host-column names another column for the hosts",
     );
     check(
         "hostname;start_time;end_time\n",
         "workload file 'q.csv' has no column 'hostname', 'start_time', 'end_time'; its header has 'hostname;start_time;end_time'; \
-         is 'hostname;start_time;end_time' meant for 'hostname'?; columns are separated by ',' and not by ';'",
+         --host-column names another column for the hosts; columns are separated by ',' and not by ';'",
     );
 }
 
@@ -49,7 +49,17 @@ fn a_file_without_a_header_is_told_by_its_first_row() {
     check(
         GOOD,
         "workload file 'q.csv' has no column 'hostname', 'start_time', 'end_time'; \
-         its header has 'h', '2017-01-01 00:00:00', '2017-01-01 01:00:00'",
+         its header has 'h', '2017-01-01 00:00:00', '2017-01-01 01:00:00'; \
+         --host-column names another column for the hosts",
+    );
+}
+
+#[test]
+fn a_missing_parameter_says_nothing_of_hosts() {
+    let error = error_of("host,b\n", &own("host", &["usage"]));
+    assert_eq!(
+        error,
+        "workload file 'q.csv' has no column 'usage'; its header has 'host', 'b'"
     );
 }
 
@@ -65,11 +75,14 @@ fn a_needed_column_that_comes_twice_is_refused_and_another_may() {
 
 #[test]
 fn every_fault_of_a_row_is_named_by_file_and_line() {
-    check_row("h,2017-01-01", "2 fields where the header has 3");
-    check_row(format!("{GOOD},"), "4 fields where the header has 3");
+    check_row("h,2017-01-01", "field count is 2 where the header has 3");
+    check_row(
+        format!("{GOOD},"),
+        "field count is 4 where the header has 3",
+    );
     check_row(
         "\"h,2017-01-01 00:00:00\nh,",
-        "1 fields where the header has 3; is a quote never closed?",
+        "field count is 1 where the header has 3; is a quote never closed?",
     );
     check_row(
         ",2017-01-01,2017-01-01",
@@ -103,10 +116,9 @@ fn every_fault_of_a_row_is_named_by_file_and_line() {
 
 #[test]
 fn two_halves_of_a_character_in_neighbouring_fields_are_not_text() {
-    let bad = b"host,a\n\xc3,\xa9\n";
-    let error = error_of(bad, &own("host", &["a"]));
+    let error = error_of(b"host,a,b\nh,\xc3,\xa9\n", &own("host", &["a", "b"]));
     assert!(
-        error.ends_with("q.csv:2: host is not UTF-8; save the file as UTF-8"),
+        error.ends_with("q.csv:2: a is not UTF-8; save the file as UTF-8"),
         "{error}"
     );
 }

@@ -101,6 +101,7 @@ fn a_file_that_changed_under_the_run_is_noticed_and_the_reader_goes_on() {
     check(b"host,v\naaa,1\n\"bb");
     check(b"host,v\naaa,1\nccc,2\n");
     check(b"host,v\naaa,1\nbbb,2,3\n");
+    check(b"host,v\naaa,1\n\nbbb,2\n");
     check(b"host,v\naaa,12bbb,2\n");
     check(b"host,v\naaa,11\nbbb,2\n");
     check(b"host,v\naaa,1\nbbb,\xff\n");
