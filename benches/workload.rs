@@ -22,19 +22,14 @@ fn main() -> anyhow::Result<()> {
     let (rows, hosts, workers) = (number(10_000_000)?, number(1_000)?, number(10)?);
     let file = tempfile::NamedTempFile::new()?;
     write(file.path(), rows, hosts)?;
-    println!(
-        "{rows} rows, {hosts} hosts, {workers} workers; peak before {}",
-        peak()?
-    );
+    println!("{rows} rows, {hosts} hosts, {workers} workers; peak before {}", peak()?);
 
     let start = Instant::now();
     let workload = open(file.path(), &options(), &mut |_| {})?;
     report("open: read, check, hash, index", rows, start.elapsed())?;
 
     let start = Instant::now();
-    let worker_of_host: Vec<u32> = (0..workload.hosts().len() as u32)
-        .map(|host| host % workers)
-        .collect();
+    let worker_of_host: Vec<u32> = (0..workload.hosts().len() as u32).map(|host| host % workers).collect();
     let queues = workload.by_worker(&worker_of_host, workers as usize);
     report("by_worker", rows, start.elapsed())?;
 
@@ -46,30 +41,19 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn write(path: &Path, rows: u32, hosts: u32) -> anyhow::Result<()> {
-    let shape = Shape {
-        hosts,
-        ..Shape::default()
-    };
-    let queries = Windows {
-        rows: rows.into(),
-        hosts,
-        ..Windows::default()
-    };
+    let shape = Shape { hosts, ..Shape::default() };
+    let queries = Windows { rows: rows.into(), hosts, ..Windows::default() };
     let mut out = BufWriter::new(std::fs::File::create(path)?);
     write_windows(windows(&shape, &queries)?, &mut out)?;
     Ok(out.flush()?)
 }
 
 fn options() -> Options {
-    let [hostname, start_time, end_time] =
-        [HOST_COLUMN, "start_time", "end_time"].map(str::to_owned);
+    let [hostname, start_time, end_time] = [HOST_COLUMN, "start_time", "end_time"].map(str::to_owned);
     Options {
         host_column: hostname.clone(),
         parameters: vec![hostname, start_time.clone(), end_time.clone()],
-        checks: Checks::DemoWindow {
-            start_time,
-            end_time,
-        },
+        checks: Checks::DemoWindow { start_time, end_time },
         on_bad_row: OnBadRow::Fail,
         limit: None,
     }
@@ -78,10 +62,8 @@ fn options() -> Options {
 /// As sessions do: each worker has its reader and takes a batch when it is its turn.
 fn read_all(workload: Arc<Workload>, queues: Vec<RowQueue>) -> anyhow::Result<u64> {
     let mut left = workload.rows();
-    let mut workers: Vec<(RowQueue, RowReader)> = queues
-        .into_iter()
-        .map(|queue| (queue, RowReader::new(Arc::clone(&workload))))
-        .collect();
+    let mut workers: Vec<(RowQueue, RowReader)> =
+        queues.into_iter().map(|queue| (queue, RowReader::new(Arc::clone(&workload)))).collect();
     let mut packed = PackedParameters::new();
     let mut bytes = 0;
     while left > 0 {
@@ -100,11 +82,7 @@ fn read_all(workload: Arc<Workload>, queues: Vec<RowQueue>) -> anyhow::Result<u6
 
 fn report(pass: &str, rows: u32, elapsed: Duration) -> anyhow::Result<()> {
     let rate = f64::from(rows) / elapsed.as_secs_f64() / 1e6;
-    println!(
-        "{pass}: {:.2} s, {rate:.1} M rows/s; peak {}",
-        elapsed.as_secs_f64(),
-        peak()?
-    );
+    println!("{pass}: {:.2} s, {rate:.1} M rows/s; peak {}", elapsed.as_secs_f64(), peak()?);
     Ok(())
 }
 

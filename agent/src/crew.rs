@@ -128,7 +128,8 @@ impl Crew {
     pub(crate) async fn stop(self) {
         self.cancel.cancel();
         drop(self.events);
-        let joined = tokio::task::spawn_blocking(|| self.threads.into_iter().all(|thread| thread.join().is_ok()));
+        let joined =
+            tokio::task::spawn_blocking(|| self.threads.into_iter().all(|thread| thread.join().is_ok()));
         if !joined.await.unwrap_or(false) {
             warn!("a worker thread panicked");
         }

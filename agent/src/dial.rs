@@ -12,7 +12,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Below the idle timeouts of common NATs and load balancers.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
-pub(crate) async fn dial(coordinator: &Coordinator) -> Result<MusterClient<Channel>, tonic::transport::Error> {
+pub(crate) async fn dial(
+    coordinator: &Coordinator,
+) -> Result<MusterClient<Channel>, tonic::transport::Error> {
     let channel = Endpoint::from_shared(format!("http://{coordinator}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)

@@ -91,8 +91,9 @@ async fn join(
         let first = inbound.message().await?.ok_or(SessionError::Closed("control"))?;
         Ok::<_, SessionError>((inbound, FromCoordinator::try_from(first)?))
     };
-    let (inbound, first) =
-        timeout(limits::HELLO_TIMEOUT, answer).await.map_err(|_| SessionError::Silent(limits::HELLO_TIMEOUT))??;
+    let (inbound, first) = timeout(limits::HELLO_TIMEOUT, answer)
+        .await
+        .map_err(|_| SessionError::Silent(limits::HELLO_TIMEOUT))??;
     control.inbound = Some(inbound);
     match first {
         FromCoordinator::Welcome(welcome) => Ok((control, welcome)),
@@ -125,8 +126,9 @@ async fn open_work(client: &mut MusterClient<Channel>, session: SessionId) -> Re
     let open = work::FromAgent::Open(session).into();
     sender.try_send(open).expect("a new channel has room");
     let opening = client.work(ReceiverStream::new(receiver));
-    let response =
-        timeout(limits::HELLO_TIMEOUT, opening).await.map_err(|_| SessionError::Silent(limits::HELLO_TIMEOUT))?;
+    let response = timeout(limits::HELLO_TIMEOUT, opening)
+        .await
+        .map_err(|_| SessionError::Silent(limits::HELLO_TIMEOUT))?;
     Ok((sender, response?.into_inner()))
 }
 

@@ -6,6 +6,6 @@ pub mod embedded;
 pub mod exit;
 mod grpc;
 pub mod output;
-mod run;
 pub mod progress;
+mod run;
 pub mod workload;

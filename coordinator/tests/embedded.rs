@@ -1,11 +1,7 @@
 //! The embedded server from the outside: it answers, and nothing of it is left, whatever became of its owner. The owner is this
 //! very test program, started again, so that it can be killed.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test may, and so may its helpers"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Lines};
@@ -36,10 +32,7 @@ async fn owner() {
     let Ok(ending) = std::env::var(ENDING) else {
         return;
     };
-    let mut options = Options {
-        connections: 5,
-        ..Options::default()
-    };
+    let mut options = Options { connections: 5, ..Options::default() };
     if let Some(cache) = std::env::var_os(CACHE) {
         options.search = Search::default();
         options.cache = Some(cache.into());
@@ -86,11 +79,7 @@ impl Owner {
         }
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self {
-            process,
-            lines,
-            tmp,
-        }
+        Self { process, lines, tmp }
     }
 
     /// The rest of the owner's next line that starts so, or why it cannot have a server.
@@ -141,10 +130,7 @@ fn signal(signal: &str, target: &str) {
 
 fn directory(mode: u32) -> TempDir {
     // Below /tmp whatever TMPDIR says: the path must be short, and open to nobody.
-    let directory = tempfile::Builder::new()
-        .prefix("t")
-        .tempdir_in("/tmp")
-        .unwrap();
+    let directory = tempfile::Builder::new().prefix("t").tempdir_in("/tmp").unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
     directory
 }
@@ -181,10 +167,7 @@ fn users() -> Vec<Option<u32>> {
     }
     let mut as_nobody = Command::new(executable);
     as_nobody.arg("--list").uid(NOBODY).gid(NOBODY);
-    if as_nobody
-        .output()
-        .is_ok_and(|output| output.status.success())
-    {
+    if as_nobody.output().is_ok_and(|output| output.status.success()) {
         return vec![None, Some(NOBODY)];
     }
     println!("skipped for user nobody: it cannot run this test program where it lies");
@@ -217,10 +200,7 @@ fn nothing_is_left_by_an_owner_that_stops_drops_panics_or_leaves() {
 fn nothing_is_left_by_an_owner_that_is_killed() {
     check("killed", "owner ready", |owner| {
         let seen = processes_in(owner.tmp.path());
-        assert!(
-            seen.len() >= PROCESSES_MIN,
-            "what is not seen cannot be seen to go: {seen:?}"
-        );
+        assert!(seen.len() >= PROCESSES_MIN, "what is not seen cannot be seen to go: {seen:?}");
         owner.kill();
     });
 }
@@ -228,14 +208,10 @@ fn nothing_is_left_by_an_owner_that_is_killed() {
 #[test]
 fn nothing_is_left_by_an_owner_that_is_killed_while_starting() {
     for delay_ms in [0, 5, 30, 100, 250, 400, 550] {
-        check(
-            &format!("killed after {delay_ms} ms"),
-            "owner says starting",
-            |owner| {
-                std::thread::sleep(Duration::from_millis(delay_ms));
-                owner.kill();
-            },
-        );
+        check(&format!("killed after {delay_ms} ms"), "owner says starting", |owner| {
+            std::thread::sleep(Duration::from_millis(delay_ms));
+            owner.kill();
+        });
     }
 }
 
@@ -250,9 +226,7 @@ fn nothing_is_left_by_a_ctrl_c_to_the_whole_group() {
 fn a_guard_outlives_the_signals_of_a_terminal() {
     check("signalled", "owner ready", |owner| {
         let processes = processes_in(owner.tmp.path());
-        let guard = processes
-            .iter()
-            .find(|(_, line)| line.starts_with("/bin/sh"));
+        let guard = processes.iter().find(|(_, line)| line.starts_with("/bin/sh"));
         let (guard, _) = guard.unwrap();
         for name in ["-INT", "-TERM", "-HUP", "-PIPE", "-CHLD"] {
             signal(name, guard);
@@ -268,10 +242,7 @@ fn a_guard_outlives_the_signals_of_a_terminal() {
 #[tokio::test]
 async fn a_server_answers_at_its_url_and_is_gone_when_stopped() {
     let begun = Instant::now();
-    let options = Options {
-        connections: 50,
-        ..Options::default()
-    };
+    let options = Options { connections: 50, ..Options::default() };
     let server = match Embedded::start(&options, &|_| ()).await {
         Err(error @ EmbeddedError::NotFound { .. }) => return println!("skipped: {error}"),
         started => started.unwrap(),
@@ -297,17 +268,11 @@ async fn a_server_answers_at_its_url_and_is_gone_when_stopped() {
         let row = clients[0].query_one(&sql, &[]).await.unwrap();
         assert_eq!(row.get::<_, String>(0), expected, "{setting}");
     }
-    let row = clients[0]
-        .query_one("SHOW data_directory", &[])
-        .await
-        .unwrap();
+    let row = clients[0].query_one("SHOW data_directory", &[]).await.unwrap();
     let data = PathBuf::from(row.get::<_, String>(0));
     let stopping = Instant::now();
     server.stop().await.unwrap();
-    println!(
-        "gone {:?} after stop, with 50 connections open",
-        stopping.elapsed()
-    );
+    println!("gone {:?} after stop, with 50 connections open", stopping.elapsed());
     let directory = data.parent().unwrap();
     assert!(!directory.exists(), "{}", directory.display());
     assert_eq!(processes_in(directory), []);
@@ -316,16 +281,10 @@ async fn a_server_answers_at_its_url_and_is_gone_when_stopped() {
 #[tokio::test]
 async fn programs_that_do_not_work_are_named_with_their_last_words() {
     let bin = directory(0o755);
-    let options = Options {
-        postgres_bin: Some(bin.path().into()),
-        ..Options::default()
-    };
+    let options = Options { postgres_bin: Some(bin.path().into()), ..Options::default() };
     let error = Embedded::start(&options, &|_| ()).await.unwrap_err();
     let shown = error.to_string();
-    assert!(
-        shown.contains("initdb cannot be run") && shown.contains("--postgres-bin"),
-        "{shown}"
-    );
+    assert!(shown.contains("initdb cannot be run") && shown.contains("--postgres-bin"), "{shown}");
 
     let program = |name: &str, then: &str| {
         let path = bin.path().join(name);
@@ -340,20 +299,14 @@ async fn programs_that_do_not_work_are_named_with_their_last_words() {
     let EmbeddedError::Initdb { log, .. } = error else {
         panic!("{error}");
     };
-    assert!(
-        log.ends_with("/data") && !Path::new(&log).parent().unwrap().exists(),
-        "{log}"
-    );
+    assert!(log.ends_with("/data") && !Path::new(&log).parent().unwrap().exists(), "{log}");
 
     program("initdb", "exit 0");
     let error = Embedded::start(&options, &|_| ()).await.unwrap_err();
     let EmbeddedError::Ended { log, .. } = error else {
         panic!("{error}");
     };
-    assert!(
-        log.ends_with("/data") && !Path::new(&log).parent().unwrap().exists(),
-        "{log}"
-    );
+    assert!(log.ends_with("/data") && !Path::new(&log).parent().unwrap().exists(), "{log}");
 }
 
 // -- from the package index --------------------------------------------------------------------------------------------

@@ -61,9 +61,7 @@ impl fmt::Display for Address {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    #[error(
-        "{hosts} hosts and {hostaddrs} hostaddrs are given; give as many of the one as of the other"
-    )]
+    #[error("{hosts} hosts and {hostaddrs} hostaddrs are given; give as many of the one as of the other")]
     Hostaddrs { hosts: usize, hostaddrs: usize },
     #[error("{ports} ports are given for {hosts} hosts; give one port, or one for each host")]
     Ports { ports: usize, hosts: usize },
@@ -92,38 +90,25 @@ pub fn parse(
     }
     let count = hosts.len().max(hostaddrs.len()).max(1);
     if ports.len() != 1 && ports.len() != count {
-        return Err(AddressError::Ports {
-            ports: ports.len(),
-            hosts: count,
-        });
+        return Err(AddressError::Ports { ports: ports.len(), hosts: count });
     }
     (0..count)
         .map(|index| {
             let port = match ports.get(index).or(ports.first()) {
                 None | Some(&"") => PORT_DEFAULT,
-                Some(port) => port
-                    .parse()
-                    .ok()
-                    .filter(|port| *port != 0)
-                    .ok_or(AddressError::Port(index + 1))?,
+                Some(port) => {
+                    port.parse().ok().filter(|port| *port != 0).ok_or(AddressError::Port(index + 1))?
+                }
             };
             let item = |list: &[&str]| list.get(index).copied().unwrap_or("").to_owned();
             let host = one_host(item(&hosts), &item(&hostaddrs), port, environment)?;
-            Ok(Address {
-                host,
-                port,
-                password: None,
-            })
+            Ok(Address { host, port, password: None })
         })
         .collect()
 }
 
 fn items(list: &str) -> Vec<&str> {
-    if list.trim().is_empty() {
-        Vec::new()
-    } else {
-        list.split(',').map(str::trim).collect()
-    }
+    if list.trim().is_empty() { Vec::new() } else { list.split(',').map(str::trim).collect() }
 }
 
 fn one_host(
@@ -134,10 +119,7 @@ fn one_host(
 ) -> Result<Host, AddressError> {
     let ip = match hostaddr {
         "" => None,
-        text => Some(
-            text.parse()
-                .map_err(|_| AddressError::Hostaddr(text.to_owned()))?,
-        ),
+        text => Some(text.parse().map_err(|_| AddressError::Hostaddr(text.to_owned()))?),
     };
     if name.starts_with('/') {
         return Ok(Host::Unix(PathBuf::from(name)));
@@ -148,16 +130,10 @@ fn one_host(
     Ok(match (name.is_empty(), ip) {
         (false, ip) => Host::Tcp { name, ip },
         // A certificate is then held against the address itself.
-        (true, Some(ip)) => Host::Tcp {
-            name: ip.to_string(),
-            ip: Some(ip),
-        },
+        (true, Some(ip)) => Host::Tcp { name: ip.to_string(), ip: Some(ip) },
         (true, None) => match environment.socket_directory(port) {
             Some(directory) => Host::Unix(directory.to_owned()),
-            None => Host::Tcp {
-                name: "localhost".to_owned(),
-                ip: None,
-            },
+            None => Host::Tcp { name: "localhost".to_owned(), ip: None },
         },
     })
 }
@@ -168,17 +144,10 @@ mod tests {
 
     fn check(host: &str, hostaddr: &str, port: &str, expected: &str) {
         let shown = match parse(host, hostaddr, port, &Environment::empty()) {
-            Ok(addresses) => addresses
-                .iter()
-                .map(Address::to_string)
-                .collect::<Vec<_>>()
-                .join(" "),
+            Ok(addresses) => addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(" "),
             Err(error) => error.to_string(),
         };
-        assert!(
-            shown.contains(expected),
-            "{host} {hostaddr} {port}: {shown}"
-        );
+        assert!(shown.contains(expected), "{host} {hostaddr} {port}: {shown}");
         if !expected.contains(' ') {
             assert_eq!(shown, expected);
         }

@@ -93,10 +93,7 @@ impl Ended {
 fn end_cause(error: &tokio_postgres::Error) -> QueryError {
     match Refusal::of(error) {
         Some(Refusal { sqlstate, message }) => QueryError { sqlstate, message },
-        None => QueryError {
-            sqlstate: SqlState::CONNECTION_FAILURE,
-            message: with_causes(error),
-        },
+        None => QueryError { sqlstate: SqlState::CONNECTION_FAILURE, message: with_causes(error) },
     }
 }
 
@@ -116,11 +113,7 @@ pub async fn connect(
             Err(_) => problems.push(Problem::Timeout(settings.connect_timeout)),
         }
         let over = problems.last().is_some_and(Problem::ends_the_search);
-        failures.extend(
-            problems
-                .into_iter()
-                .map(|problem| (address.to_string(), problem)),
-        );
+        failures.extend(problems.into_iter().map(|problem| (address.to_string(), problem)));
         if over {
             break;
         }
@@ -145,13 +138,7 @@ async fn try_address(
             Ok((client, connection)) => match set_up(client, connection, setup).await {
                 Ok((client, driver, ended)) => {
                     let (address, encrypted) = (address.to_string(), stage == Stage::Encrypting);
-                    return Some(Connection {
-                        client,
-                        driver,
-                        ended,
-                        address,
-                        encrypted,
-                    });
+                    return Some(Connection { client, driver, ended, address, encrypted });
                 }
                 Err(problem) => problem,
             },
@@ -185,11 +172,7 @@ async fn set_up(
         None => Problem::Broken(with_causes(&error)),
     })?;
     let (cause, receiver) = watch::channel(None);
-    Ok((
-        client,
-        Driver { connection, cause },
-        Ended { cause: receiver },
-    ))
+    Ok((client, Driver { connection, cause }, Ended { cause: receiver }))
 }
 
 fn config(
@@ -230,11 +213,7 @@ fn config(
 
 impl Settings {
     fn negotiations(&self, address: &Address) -> &'static [Negotiation] {
-        if address.is_unix() {
-            &[Negotiation::Disable]
-        } else {
-            self.tls.mode.negotiations()
-        }
+        if address.is_unix() { &[Negotiation::Disable] } else { self.tls.mode.negotiations() }
     }
 
     pub(super) fn insists_on_tls(&self, address: &Address) -> bool {
@@ -266,26 +245,15 @@ mod tests {
     use super::*;
 
     fn check(timezone: &str, read_only: bool, expected: &str) {
-        let setup = SessionSetup {
-            timezone: timezone.to_owned(),
-            read_only,
-        };
+        let setup = SessionSetup { timezone: timezone.to_owned(), read_only };
         assert_eq!(setup.statement(), expected);
     }
 
     #[test]
     fn the_session_is_set_in_one_statement_and_quoted() {
-        check(
-            "UTC",
-            true,
-            "SET TimeZone = 'UTC'; SET default_transaction_read_only = on",
-        );
+        check("UTC", true, "SET TimeZone = 'UTC'; SET default_transaction_read_only = on");
         check("Europe/Vienna", false, "SET TimeZone = 'Europe/Vienna'");
-        check(
-            "x'; DROP TABLE t; --",
-            false,
-            "SET TimeZone = 'x''; DROP TABLE t; --'",
-        );
+        check("x'; DROP TABLE t; --", false, "SET TimeZone = 'x''; DROP TABLE t; --'");
         check(r"x\'; DROP", false, r"SET TimeZone =  E'x\\''; DROP'");
     }
 
@@ -293,10 +261,7 @@ mod tests {
     async fn an_end_is_told_to_a_worker_who_asks_before_the_driver_knows() {
         let (sender, receiver) = watch::channel(None);
         let ended = Ended { cause: receiver };
-        let error = QueryError {
-            sqlstate: SqlState::QUERY_CANCELED,
-            message: "m".to_owned(),
-        };
+        let error = QueryError { sqlstate: SqlState::QUERY_CANCELED, message: "m".to_owned() };
         let told = error.clone();
         let (cause, ()) = tokio::join!(ended.cause(), async move {
             tokio::task::yield_now().await;

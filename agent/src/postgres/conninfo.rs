@@ -30,12 +30,7 @@ const OBEYED: [&str; 17] = [
 ];
 
 /// Parameters that are taken and not obeyed: the session's name is ours, its encoding always UTF-8, GSSAPI never used.
-const IGNORED: [&str; 4] = [
-    "application_name",
-    "client_encoding",
-    "fallback_application_name",
-    "gssencmode",
-];
+const IGNORED: [&str; 4] = ["application_name", "client_encoding", "fallback_application_name", "gssencmode"];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConninfoError {
@@ -63,9 +58,7 @@ pub enum ConninfoError {
         "the database URL has an '@' after a '/' or '?'; in a password write %2F for a '/', %3F for a '?' and %40 for an '@'"
     )]
     Misplaced,
-    #[error(
-        "the connection string's word {0} has no '=' after it; quote a value with blanks: password='…'"
-    )]
+    #[error("the connection string's word {0} has no '=' after it; quote a value with blanks: password='…'")]
     NoEquals(usize),
     #[error("the connection string's word {0} lacks the closing quote of its value")]
     Quote(usize),
@@ -77,11 +70,7 @@ pub fn parse(text: &SecretString) -> Result<Parameters, ConninfoError> {
     match text.split_once("://") {
         Some(("postgresql" | "postgres", rest)) => parse_url(rest),
         // A scheme is a word; anything else before '://' belongs to a value, such as options.
-        Some((scheme, _))
-            if scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
-        {
+        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
             Err(ConninfoError::Scheme(scheme.to_owned()))
         }
         _ if text.contains('=') => parse_pairs(text),
@@ -115,9 +104,9 @@ fn parse_url(rest: &str) -> Result<Parameters, ConninfoError> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
     // A password with a bare '/' or '?' would be taken for a port, a database or a parameter, and then be shown as one.
-    let cut_short = authority.rsplit_once(':').is_some_and(|(_, port)| {
-        !authority.contains('@') && !port.chars().all(|c| c.is_ascii_digit())
-    });
+    let cut_short = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !authority.contains('@') && !port.chars().all(|c| c.is_ascii_digit()));
     if dbname.contains('@') || (cut_short && query.contains('@')) {
         return Err(ConninfoError::Misplaced);
     }
@@ -141,12 +130,7 @@ fn parse_url(rest: &str) -> Result<Parameters, ConninfoError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or(ConninfoError::NoValue)?;
         let name = decode(name, "query")?;
-        insert(
-            &mut parameters,
-            &name,
-            decode(value, "query")?,
-            "the database URL",
-        )?;
+        insert(&mut parameters, &name, decode(value, "query")?, "the database URL")?;
     }
     Ok(parameters)
 }
@@ -167,11 +151,7 @@ fn split_hosts(hosts: &str) -> Result<(String, String), ConninfoError> {
         ports.push(port);
     }
     let no_port = ports.iter().all(|port| port.is_empty());
-    let ports = if no_port {
-        String::new()
-    } else {
-        ports.join(",")
-    };
+    let ports = if no_port { String::new() } else { ports.join(",") };
     Ok((names.join(","), ports))
 }
 
@@ -204,14 +184,9 @@ fn parse_pairs(text: &str) -> Result<Parameters, ConninfoError> {
     let mut word = 0;
     while !rest.is_empty() {
         word += 1;
-        let end = rest
-            .find(|c: char| c == '=' || c.is_whitespace())
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
-        let after = after
-            .trim_start()
-            .strip_prefix('=')
-            .ok_or(ConninfoError::NoEquals(word))?;
+        let after = after.trim_start().strip_prefix('=').ok_or(ConninfoError::NoEquals(word))?;
         let (value, after) = take_value(after.trim_start()).ok_or(ConninfoError::Quote(word))?;
         insert(&mut parameters, name, value, "the connection string")?;
         rest = after.trim_start();
@@ -244,10 +219,7 @@ mod tests {
 
     fn check(text: &str, expected: &[(&str, &str)]) {
         let parsed = parse(&text.into()).unwrap_or_else(|e| panic!("{text}: {e}"));
-        let parsed: Vec<_> = parsed
-            .iter()
-            .map(|(name, value)| (*name, value.expose_secret()))
-            .collect();
+        let parsed: Vec<_> = parsed.iter().map(|(name, value)| (*name, value.expose_secret())).collect();
         assert_eq!(parsed, expected, "{text}");
     }
 
@@ -275,22 +247,12 @@ mod tests {
             "postgresql://h1:1,[::1]:2,h3/db",
             &[("dbname", "db"), ("host", "h1,::1,h3"), ("port", "1,2,")],
         );
-        check(
-            "postgresql://%2Fvar%2Frun/db",
-            &[("dbname", "db"), ("host", "/var/run")],
-        );
+        check("postgresql://%2Fvar%2Frun/db", &[("dbname", "db"), ("host", "/var/run")]);
         check(
             "postgresql:///db?host=/tmp&sslmode=verify-full&application_name=x",
-            &[
-                ("dbname", "db"),
-                ("host", "/tmp"),
-                ("sslmode", "verify-full"),
-            ],
+            &[("dbname", "db"), ("host", "/tmp"), ("sslmode", "verify-full")],
         );
-        check(
-            "postgresql://h?ssl=true",
-            &[("host", "h"), ("sslmode", "require")],
-        );
+        check("postgresql://h?ssl=true", &[("host", "h"), ("sslmode", "require")]);
     }
 
     #[test]
@@ -300,10 +262,7 @@ mod tests {
             &[("host", "db"), ("password", r"a 'b' \"), ("user", "it is")],
         );
         check("password='' host=h", &[("host", "h"), ("password", "")]);
-        check(
-            "host=h password=http://x",
-            &[("host", "h"), ("password", "http://x")],
-        );
+        check("host=h password=http://x", &[("host", "h"), ("password", "http://x")]);
     }
 
     #[test]
@@ -324,16 +283,9 @@ mod tests {
 
     #[test]
     fn any_text_is_read_or_refused_without_a_panic() {
-        for text in [
-            "",
-            "=",
-            "%",
-            "postgresql://%",
-            "postgresql://@:@/?=&",
-            "a=\\",
-            "postgresql://:,:",
-            "é='",
-        ] {
+        for text in
+            ["", "=", "%", "postgresql://%", "postgresql://@:@/?=&", "a=\\", "postgresql://:,:", "é='"]
+        {
             let _ = parse(&text.into());
         }
     }

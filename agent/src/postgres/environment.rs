@@ -116,16 +116,15 @@ mod tests {
 
     #[test]
     fn an_empty_variable_counts_as_unset() {
-        let environment = Environment::empty()
-            .with("PGHOST", "")
-            .with("PGPORT", "5433");
+        let environment = Environment::empty().with("PGHOST", "").with("PGPORT", "5433");
         assert_eq!(environment.variable("PGHOST"), None);
         assert_eq!(environment.variable("PGPORT"), Some("5433"));
     }
 
     #[test]
     fn the_account_is_found_by_its_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\npostgres:x:105:110::/var/lib/postgresql:/bin/sh\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nbroken\npostgres:x:105:110::/var/lib/postgresql:/bin/sh\n";
         assert_eq!(account_in(passwd, 105).as_deref(), Some("postgres"));
         assert_eq!(account_in(passwd, 110), None);
     }
@@ -134,9 +133,8 @@ mod tests {
     fn the_socket_directory_is_the_one_with_the_socket_of_that_port() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(second.path().join(".s.PGSQL.5432"), "").unwrap();
-        let environment = Environment::empty()
-            .with_socket_directory(first.path())
-            .with_socket_directory(second.path());
+        let environment =
+            Environment::empty().with_socket_directory(first.path()).with_socket_directory(second.path());
         assert_eq!(environment.socket_directory(5432), Some(second.path()));
         assert_eq!(environment.socket_directory(5433), None);
     }
@@ -145,9 +143,6 @@ mod tests {
     fn debug_output_hides_the_values_of_variables() {
         let environment = Environment::empty().with("PGPASSWORD", "s3cret");
         let shown = format!("{environment:?}");
-        assert!(
-            shown.contains("PGPASSWORD") && !shown.contains("s3cret"),
-            "{shown}"
-        );
+        assert!(shown.contains("PGPASSWORD") && !shown.contains("s3cret"), "{shown}");
     }
 }

@@ -82,8 +82,11 @@ impl Executor {
         target: Arc<Target>,
         cancel: CancellationToken,
     ) -> Result<(Self, Prepared), PrepareFailed> {
-        let connector =
-            Connector::new(Arc::clone(&target.settings), target.application_name.clone(), target.setup.clone());
+        let connector = Connector::new(
+            Arc::clone(&target.settings),
+            target.application_name.clone(),
+            target.setup.clone(),
+        );
         let pool = WorkerPool::try_new(connector).map_err(|error| no_database(&error))?;
         let connecting = Instant::now();
         let client = pool.get().await.map_err(|error| no_database(&error))?;
@@ -144,7 +147,10 @@ impl Executor {
         let Some(Execution { service_time, outcome }) = execution else {
             let error = QueryError {
                 sqlstate: SqlState::CONNECTION_FAILURE,
-                message: format!("the server did not end the query within {:?} of its cancel", limits::CANCEL_GRACE),
+                message: format!(
+                    "the server did not end the query within {:?} of its cancel",
+                    limits::CANCEL_GRACE
+                ),
             };
             return (limits::CANCEL_GRACE, Outcome::Failed(error));
         };
@@ -211,13 +217,19 @@ impl Executor {
     async fn reconnect(&self) -> Result<Live, QueryError> {
         let cannot = |message: String| QueryError { sqlstate: SqlState::CANNOT_CONNECT, message };
         let client = self.pool.get().await.map_err(|error| cannot(error.to_string()))?;
-        let statement =
-            client.prepare(&self.sql).await.map_err(|error| cannot(format!("prepare: {}", with_causes(&error))))?;
+        let statement = client
+            .prepare(&self.sql)
+            .await
+            .map_err(|error| cannot(format!("prepare: {}", with_causes(&error))))?;
         Ok(Live { client, statement })
     }
 
     /// The server's words where it had any; for a connection that ended, those with which it ended.
-    async fn explain(&self, error: &tokio_postgres::Error, interruption: Option<&Interruption>) -> QueryError {
+    async fn explain(
+        &self,
+        error: &tokio_postgres::Error,
+        interruption: Option<&Interruption>,
+    ) -> QueryError {
         match interruption {
             Some(Interruption::Timeout(limit)) => QueryError {
                 sqlstate: SqlState::QUERY_CANCELED,
@@ -271,7 +283,8 @@ fn check_parameters(statement: &Statement, target: &Target, sql: &str) -> Result
     if found == target.parameters {
         return Ok(());
     }
-    let message = format!("the server counts {found} parameters, the query has {} placeholders", target.parameters);
+    let message =
+        format!("the server counts {found} parameters, the query has {} placeholders", target.parameters);
     Err(PrepareFailed { message, ..failed(PrepareFailure::Statement, sql) })
 }
 

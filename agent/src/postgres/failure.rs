@@ -25,10 +25,7 @@ pub struct ConnectError {
 
 impl ConnectError {
     pub(super) fn new(settings: &Settings, attempts: Vec<(String, Problem)>) -> Self {
-        Self {
-            target: settings.describe(),
-            attempts,
-        }
+        Self { target: settings.describe(), attempts }
     }
 
     /// The last problem met.
@@ -116,11 +113,7 @@ impl Refusal {
     pub(super) fn of(error: &tokio_postgres::Error) -> Option<Self> {
         let error = error.as_db_error()?;
         let sqlstate = SqlState::try_new(error.code().code()).unwrap_or(SqlState::CANNOT_CONNECT);
-        let message = error
-            .message()
-            .chars()
-            .take(limits::MESSAGE_CHARS_MAX)
-            .collect();
+        let message = error.message().chars().take(limits::MESSAGE_CHARS_MAX).collect();
         Some(Self { sqlstate, message })
     }
 }
@@ -135,30 +128,22 @@ impl Problem {
         if let Some(refusal) = Refusal::of(error) {
             return Self::Server(refusal);
         }
-        let io = error
-            .source()
-            .and_then(|source| source.downcast_ref::<io::Error>());
+        let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         match (io, stage) {
             // One name may stand for several addresses, of which an earlier one was open.
             (Some(io), _) if io.kind() == io::ErrorKind::ConnectionRefused => Self::Refused,
             (Some(io), Stage::Dialling) => Self::of_dialling(io, address, settings),
-            (Some(io), _) if io.kind() == io::ErrorKind::PermissionDenied => {
-                Self::Unsuitable(io.to_string())
-            }
+            (Some(io), _) if io.kind() == io::ErrorKind::PermissionDenied => Self::Unsuitable(io.to_string()),
             (Some(io), Stage::Encrypting) => Self::of_handshake(io),
             (Some(_), Stage::Open) => Self::Broken(with_causes(error)),
             // What remains is tokio-postgres's own objection, or the end of the stream.
-            (None, _) if error.is_closed() => Self::Broken(
-                "the server ended the connection without a word; its log may say why".to_owned(),
-            ),
-            (None, Stage::Open) if settings.insists_on_tls(address) => {
-                Self::TlsNotOffered(settings.tls.mode)
+            (None, _) if error.is_closed() => {
+                Self::Broken("the server ended the connection without a word; its log may say why".to_owned())
             }
+            (None, Stage::Open) if settings.insists_on_tls(address) => Self::TlsNotOffered(settings.tls.mode),
             (None, _) if address.password.is_none() => Self::PasswordMissing,
             (None, _) if settings.channel_binding == ChannelBinding::Require => {
-                Self::ChannelBinding {
-                    cause: with_causes(error),
-                }
+                Self::ChannelBinding { cause: with_causes(error) }
             }
             (None, _) => Self::Broken(with_causes(error)),
         }
@@ -167,15 +152,10 @@ impl Problem {
     fn of_dialling(error: &io::Error, address: &Address, settings: &Settings) -> Self {
         match (error.kind(), &address.host) {
             (io::ErrorKind::TimedOut, _) => Self::Timeout(settings.connect_timeout),
-            (io::ErrorKind::NotFound, Host::Unix(_)) => {
-                Self::NoSocket(address.socket().unwrap_or_default())
-            }
+            (io::ErrorKind::NotFound, Host::Unix(_)) => Self::NoSocket(address.socket().unwrap_or_default()),
             // The resolver's errors carry no number of the operating system's.
             (_, Host::Tcp { name, ip: None }) if error.raw_os_error().is_none() => {
-                Self::Unresolved {
-                    host: name.clone(),
-                    cause: error.to_string(),
-                }
+                Self::Unresolved { host: name.clone(), cause: error.to_string() }
             }
             _ => Self::Broken(error.to_string()),
         }
@@ -183,39 +163,31 @@ impl Problem {
 
     fn of_handshake(error: &io::Error) -> Self {
         use rustls::CertificateError as Flaw;
-        let flaw = error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let flaw = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let remedy = match flaw {
             Some(rustls::Error::InvalidCertificate(Flaw::UnknownIssuer | Flaw::BadSignature)) => {
                 "sslrootcert must name the certificate of the authority that signed the server's"
             }
             Some(rustls::Error::InvalidCertificate(
                 Flaw::NotValidForName | Flaw::NotValidForNameContext { .. },
-            )) => {
-                "connect by a name that the certificate has as subjectAltName, or use sslmode=verify-ca"
+            )) => "connect by a name that the certificate has as subjectAltName, or use sslmode=verify-ca",
+            Some(rustls::Error::InvalidCertificate(Flaw::Expired | Flaw::ExpiredContext { .. })) => {
+                "renew the server's certificate"
             }
-            Some(rustls::Error::InvalidCertificate(
-                Flaw::Expired | Flaw::ExpiredContext { .. },
-            )) => "renew the server's certificate",
             Some(rustls::Error::AlertReceived(_)) => {
                 "the server may ask for a client certificate: sslcert and sslkey"
             }
             _ => "",
         };
-        Self::Handshake {
-            cause: error.to_string(),
-            remedy,
-        }
+        Self::Handshake { cause: error.to_string(), remedy }
     }
 
     /// Whether TLS instead of none, or none instead of TLS, could have another outcome: pg_hba.conf may ask for either.
     pub(super) fn may_depend_on_tls(&self) -> bool {
         match self {
-            Self::Server(refusal) => !matches!(
-                refusal.sqlstate.as_str(),
-                "28P01" | "3D000" | "53300" | "57P03"
-            ),
+            Self::Server(refusal) => {
+                !matches!(refusal.sqlstate.as_str(), "28P01" | "3D000" | "53300" | "57P03")
+            }
             Self::Handshake { .. } => true,
             _ => false,
         }
@@ -246,9 +218,7 @@ impl Problem {
 fn remedy(sqlstate: SqlState) -> &'static str {
     match sqlstate.as_str() {
         "28P01" => "check user and password: the URL, PGUSER and PGPASSWORD, or ~/.pgpass",
-        "28000" => {
-            "check the user, and the server's pg_hba.conf for this host, user, database and sslmode"
-        }
+        "28000" => "check the user, and the server's pg_hba.conf for this host, user, database and sslmode",
         "3D000" => "create the database, or name another one in --database-url or PGDATABASE",
         "53300" => "raise the server's max_connections, or use fewer workers",
         "57P03" => "wait until the server accepts connections",
@@ -259,11 +229,7 @@ fn remedy(sqlstate: SqlState) -> &'static str {
 }
 
 fn way_out(remedy: &str) -> String {
-    if remedy.is_empty() {
-        String::new()
-    } else {
-        format!("; {remedy}")
-    }
+    if remedy.is_empty() { String::new() } else { format!("; {remedy}") }
 }
 
 /// An error with its causes; tokio-postgres's own text names only the outermost.
@@ -284,10 +250,7 @@ mod tests {
     use crate::postgres::environment::Environment;
 
     fn refusal(code: &str) -> Problem {
-        Problem::Server(Refusal {
-            sqlstate: SqlState::try_new(code).unwrap(),
-            message: "no".to_owned(),
-        })
+        Problem::Server(Refusal { sqlstate: SqlState::try_new(code).unwrap(), message: "no".to_owned() })
     }
 
     fn settings(url: &str) -> Settings {
@@ -303,14 +266,10 @@ mod tests {
             "connect to a:5432,b:5432/db as ana: no (SQLSTATE 3D000); create the database, or name another one in --database-url or PGDATABASE"
         );
         assert_eq!(one.sqlstate().as_str(), "3D000");
-        let attempts = vec![
-            ("a:5432".to_owned(), Problem::Refused),
-            ("b:5432".to_owned(), refusal("XX000")),
-        ];
+        let attempts = vec![("a:5432".to_owned(), Problem::Refused), ("b:5432".to_owned(), refusal("XX000"))];
         let two = ConnectError::new(&settings, attempts).to_string();
         assert!(
-            two.contains(": a:5432: connection refused")
-                && two.ends_with("; b:5432: no (SQLSTATE XX000)"),
+            two.contains(": a:5432: connection refused") && two.ends_with("; b:5432: no (SQLSTATE XX000)"),
             "{two}"
         );
     }
@@ -318,16 +277,9 @@ mod tests {
     #[test]
     fn only_what_somebody_must_change_is_lasting() {
         let settings = settings("postgresql://a/db");
-        let lasting =
-            |problem| ConnectError::new(&settings, vec![(String::new(), problem)]).is_lasting();
-        assert!(
-            lasting(refusal("28P01"))
-                && lasting(refusal("3D000"))
-                && lasting(Problem::PasswordMissing)
-        );
-        assert!(
-            !lasting(Problem::Refused) && !lasting(refusal("57P03")) && !lasting(refusal("53300"))
-        );
+        let lasting = |problem| ConnectError::new(&settings, vec![(String::new(), problem)]).is_lasting();
+        assert!(lasting(refusal("28P01")) && lasting(refusal("3D000")) && lasting(Problem::PasswordMissing));
+        assert!(!lasting(Problem::Refused) && !lasting(refusal("57P03")) && !lasting(refusal("53300")));
     }
 
     #[test]

@@ -26,10 +26,7 @@ pub(super) struct NotingConnector {
 
 impl NotingConnector {
     pub(super) fn new(inner: MakeRustlsConnect) -> Self {
-        Self {
-            inner,
-            stage: Arc::default(),
-        }
+        Self { inner, stage: Arc::default() }
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -58,10 +55,7 @@ impl MakeTlsConnect<Socket> for NotingConnector {
     fn make_tls_connect(&mut self, domain: &str) -> Result<NotingConnect, Self::Error> {
         let inner = MakeTlsConnect::<Socket>::make_tls_connect(&mut self.inner, domain)?;
         self.stage.store(1, Ordering::Relaxed);
-        Ok(NotingConnect {
-            inner,
-            stage: Arc::clone(&self.stage),
-        })
+        Ok(NotingConnect { inner, stage: Arc::clone(&self.stage) })
     }
 }
 

@@ -40,11 +40,7 @@ pub fn look_up(path: &Path, login: &Login<'_>) -> Option<SecretString> {
 fn find(text: &str, login: &Login<'_>) -> Option<String> {
     // A line for `localhost` also covers the default socket directories.
     let default_socket = Environment::SOCKET_DIRECTORIES.contains(&login.host);
-    let host = if default_socket {
-        "localhost"
-    } else {
-        login.host
-    };
+    let host = if default_socket { "localhost" } else { login.host };
     let port = login.port.to_string();
     let wanted = [host, &port, login.dbname, login.user];
     text.lines().find_map(|line| password(line, &wanted))
@@ -88,12 +84,7 @@ mod tests {
     use super::*;
     use secrecy::ExposeSecret;
 
-    const LOGIN: Login<'_> = Login {
-        host: "db",
-        port: 5432,
-        dbname: "metrics",
-        user: "bench",
-    };
+    const LOGIN: Login<'_> = Login { host: "db", port: 5432, dbname: "metrics", user: "bench" };
 
     fn check(text: &str, login: Login<'_>, expected: Option<&str>) {
         assert_eq!(find(text, &login).as_deref(), expected, "{text}");
@@ -102,11 +93,7 @@ mod tests {
     #[test]
     fn the_first_line_that_matches_wins() {
         check("db:5432:metrics:bench:one\n*:*:*:*:two", LOGIN, Some("one"));
-        check(
-            "other:5432:metrics:bench:one\n*:*:*:*:two",
-            LOGIN,
-            Some("two"),
-        );
+        check("other:5432:metrics:bench:one\n*:*:*:*:two", LOGIN, Some("two"));
         check("db:5433:metrics:bench:one", LOGIN, None);
         check("db:5432:metrics:someone:one", LOGIN, None);
     }
@@ -114,15 +101,8 @@ mod tests {
     #[test]
     fn escapes_comments_and_broken_lines_are_understood() {
         check(r"db:5432:metrics:bench:a\:b\\c", LOGIN, Some(r"a:b\c"));
-        check(
-            "#db:5432:metrics:bench:no\n\ndb:5432\ndb:5432:metrics:bench:yes\r",
-            LOGIN,
-            Some("yes"),
-        );
-        let colon = Login {
-            user: "be:nch",
-            ..LOGIN
-        };
+        check("#db:5432:metrics:bench:no\n\ndb:5432\ndb:5432:metrics:bench:yes\r", LOGIN, Some("yes"));
+        let colon = Login { user: "be:nch", ..LOGIN };
         check(r"db:5432:metrics:be\:nch:x", colon, Some("x"));
         check(r"db:5432:metrics:\*:x", LOGIN, None);
         check("db:5432:metrics:bench:", LOGIN, None);
@@ -132,30 +112,9 @@ mod tests {
     #[test]
     fn localhost_covers_the_default_sockets_and_no_other() {
         let line = "localhost:5432:*:*:x";
-        check(
-            line,
-            Login {
-                host: "/var/run/postgresql",
-                ..LOGIN
-            },
-            Some("x"),
-        );
-        check(
-            line,
-            Login {
-                host: "/srv/pg",
-                ..LOGIN
-            },
-            None,
-        );
-        check(
-            "/srv/pg:*:*:*:x",
-            Login {
-                host: "/srv/pg",
-                ..LOGIN
-            },
-            Some("x"),
-        );
+        check(line, Login { host: "/var/run/postgresql", ..LOGIN }, Some("x"));
+        check(line, Login { host: "/srv/pg", ..LOGIN }, None);
+        check("/srv/pg:*:*:*:x", Login { host: "/srv/pg", ..LOGIN }, Some("x"));
     }
 
     #[test]
@@ -166,11 +125,7 @@ mod tests {
         for (mode, expected) in [(0o600, Some("x")), (0o640, None), (0o604, None)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let found = look_up(&path, &LOGIN);
-            assert_eq!(
-                found.as_ref().map(|p| p.expose_secret()),
-                expected,
-                "{mode:o}"
-            );
+            assert_eq!(found.as_ref().map(|p| p.expose_secret()), expected, "{mode:o}");
         }
         assert!(look_up(directory.path(), &LOGIN).is_none());
     }

@@ -32,12 +32,7 @@ struct Last {
 
 impl Connector {
     pub fn new(settings: Arc<Settings>, application_name: String, setup: SessionSetup) -> Self {
-        Self {
-            settings,
-            application_name,
-            setup,
-            last: Arc::default(),
-        }
+        Self { settings, application_name, setup, last: Arc::default() }
     }
 }
 
@@ -45,27 +40,18 @@ type Opened = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::E
 
 impl Connect for Connector {
     /// The settings given here are passed over: a `tokio_postgres::Config` cannot carry ours.
-    fn connect(
-        &self,
-        _: &tokio_postgres::Config,
-    ) -> Pin<Box<dyn Future<Output = Opened> + Send + '_>> {
+    fn connect(&self, _: &tokio_postgres::Config) -> Pin<Box<dyn Future<Output = Opened> + Send + '_>> {
         Box::pin(async move {
             match connect::connect(&self.settings, &self.application_name, &self.setup).await {
                 Ok(connection) => {
                     let mut last = locked(&self.last);
-                    *last = Last {
-                        ended: Some(connection.ended),
-                        failure: None,
-                    };
+                    *last = Last { ended: Some(connection.ended), failure: None };
                     drop(last);
                     // deadpool owns the task: it aborts it with the client.
                     Ok((connection.client, tokio::spawn(connection.driver.run())))
                 }
                 Err(failure) => {
-                    *locked(&self.last) = Last {
-                        ended: None,
-                        failure: Some(failure),
-                    };
+                    *locked(&self.last) = Last { ended: None, failure: Some(failure) };
                     Err(stand_in())
                 }
             }
@@ -90,9 +76,7 @@ pub struct WorkerPool {
 impl WorkerPool {
     pub fn try_new(connector: Connector) -> Result<Self, PoolError> {
         let last = Arc::clone(&connector.last);
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(tokio_postgres::Config::new(), connector, recycling);
         let pool = Pool::builder(manager).max_size(1).build();
         let pool = pool.map_err(|error| PoolError::Pool(error.to_string()))?;
@@ -102,13 +86,10 @@ impl WorkerPool {
     /// The worker's connection, opened anew when the last one ended. Held for a whole run: deadpool's own cost stays
     /// off the timed path.
     pub async fn get(&self) -> Result<deadpool_postgres::Client, PoolError> {
-        self.pool
-            .get()
-            .await
-            .map_err(|error| match locked(&self.last).failure.take() {
-                Some(failure) => PoolError::Connect(failure),
-                None => PoolError::Pool(error.to_string()),
-            })
+        self.pool.get().await.map_err(|error| match locked(&self.last).failure.take() {
+            Some(failure) => PoolError::Connect(failure),
+            None => PoolError::Pool(error.to_string()),
+        })
     }
 
     /// With what the latest connection ended, once the client has noticed that it did.
@@ -125,9 +106,7 @@ fn locked(last: &Mutex<Last>) -> MutexGuard<'_, Last> {
 
 /// An error of the type that deadpool asks for, which nobody outside tokio-postgres can build. It is never shown.
 fn stand_in() -> tokio_postgres::Error {
-    "port=none"
-        .parse::<tokio_postgres::Config>()
-        .expect_err("a port that is no number is refused")
+    "port=none".parse::<tokio_postgres::Config>().expect_err("a port that is no number is refused")
 }
 
 #[cfg(test)]
@@ -141,16 +120,9 @@ mod tests {
         let nowhere = tempfile::tempdir().unwrap();
         let url = format!("postgresql://u@/db?host={}", nowhere.path().display());
         let settings = Settings::resolve(Some(&url.into()), &Environment::empty()).unwrap();
-        let setup = SessionSetup {
-            timezone: "UTC".to_owned(),
-            read_only: true,
-        };
-        let pool = WorkerPool::try_new(Connector::new(
-            Arc::new(settings),
-            "muster".to_owned(),
-            setup,
-        ))
-        .unwrap();
+        let setup = SessionSetup { timezone: "UTC".to_owned(), read_only: true };
+        let pool =
+            WorkerPool::try_new(Connector::new(Arc::new(settings), "muster".to_owned(), setup)).unwrap();
         for _ in 0..2 {
             let error = pool.get().await.unwrap_err().to_string();
             assert!(error.contains(".s.PGSQL.5432' does not exist"), "{error}");

@@ -43,10 +43,8 @@ pub enum ServerError {
 
 /// One round trip, in the simple protocol: no statement stays behind on the connection, and poolers carry it.
 pub async fn describe_server(client: &Client) -> Result<ServerFacts, ServerError> {
-    let messages = client
-        .simple_query(&statement())
-        .await
-        .map_err(|error| ServerError::Query(with_causes(&error)))?;
+    let messages =
+        client.simple_query(&statement()).await.map_err(|error| ServerError::Query(with_causes(&error)))?;
     let mut values: BTreeMap<String, String> = messages
         .iter()
         .filter_map(|message| match message {
@@ -57,16 +55,9 @@ pub async fn describe_server(client: &Client) -> Result<ServerFacts, ServerError
     let mut take = |name: &'static str| values.remove(name).ok_or(ServerError::Missing(name));
     let server_version = take("server_version")?;
     let version_num = take("server_version_num")?;
-    let version_num = version_num
-        .parse()
-        .map_err(|_| ServerError::Missing("server_version_num"))?;
+    let version_num = version_num.parse().map_err(|_| ServerError::Missing("server_version_num"))?;
     let timescaledb = values.remove("extension timescaledb");
-    Ok(ServerFacts {
-        server_version,
-        version_num,
-        timescaledb,
-        settings: values,
-    })
+    Ok(ServerFacts { server_version, version_num, timescaledb, settings: values })
 }
 
 /// `current_setting` rather than the column `setting`, which is a bare number of 8 kB pages and the like.

@@ -16,11 +16,7 @@ pub enum ServiceError {
     #[error("service file '{}' cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("service file '{}', line {line}: {problem}", path.display())]
-    Line {
-        path: PathBuf,
-        line: usize,
-        problem: &'static str,
-    },
+    Line { path: PathBuf, line: usize, problem: &'static str },
     #[error(transparent)]
     Parameter(#[from] ConninfoError),
 }
@@ -31,9 +27,8 @@ pub fn look_up(name: &str, environment: &Environment) -> Result<Parameters, Serv
         Some(path) => Some(PathBuf::from(path)),
         None => environment.in_home(".pg_service.conf"),
     };
-    let system = environment
-        .variable("PGSYSCONFDIR")
-        .map(|directory| Path::new(directory).join("pg_service.conf"));
+    let system =
+        environment.variable("PGSYSCONFDIR").map(|directory| Path::new(directory).join("pg_service.conf"));
     let files: Vec<_> = own.into_iter().chain(system).collect();
     for path in &files {
         match std::fs::read_to_string(path) {
@@ -44,44 +39,28 @@ pub fn look_up(name: &str, environment: &Environment) -> Result<Parameters, Serv
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
-                return Err(ServiceError::Unreadable {
-                    path: path.clone(),
-                    source,
-                });
+                return Err(ServiceError::Unreadable { path: path.clone(), source });
             }
         }
     }
-    let searched: Vec<_> = files
-        .iter()
-        .map(|path| format!("'{}'", path.display()))
-        .collect();
+    let searched: Vec<_> = files.iter().map(|path| format!("'{}'", path.display())).collect();
     let searched = if searched.is_empty() {
         "any file (there is no home directory)".to_owned()
     } else {
         searched.join(" or ")
     };
-    Err(ServiceError::NotFound {
-        name: name.to_owned(),
-        searched,
-    })
+    Err(ServiceError::NotFound { name: name.to_owned(), searched })
 }
 
 fn section(text: &str, wanted: &str, path: &Path) -> Result<Option<Parameters>, ServiceError> {
     let mut found: Option<Parameters> = None;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
-        let refuse = |problem| ServiceError::Line {
-            path: path.to_owned(),
-            line: index + 1,
-            problem,
-        };
+        let refuse = |problem| ServiceError::Line { path: path.to_owned(), line: index + 1, problem };
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'))
-        {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             if found.is_some() {
                 break;
             }
@@ -94,13 +73,9 @@ fn section(text: &str, wanted: &str, path: &Path) -> Result<Option<Parameters>, 
             continue;
         };
         if line.starts_with("ldap") {
-            return Err(refuse(
-                "a lookup in LDAP is not supported; write the parameters here",
-            ));
+            return Err(refuse("a lookup in LDAP is not supported; write the parameters here"));
         }
-        let (name, value) = line
-            .split_once('=')
-            .ok_or_else(|| refuse("not name=value"))?;
+        let (name, value) = line.split_once('=').ok_or_else(|| refuse("not name=value"))?;
         if name == "service" {
             return Err(refuse("a service within a service is not supported"));
         }
@@ -126,10 +101,7 @@ mod tests {
     #[test]
     fn a_service_has_the_parameters_of_its_own_section_only() {
         let b = in_file("b").unwrap();
-        let b: Vec<_> = b
-            .iter()
-            .map(|(name, value)| (*name, value.expose_secret()))
-            .collect();
+        let b: Vec<_> = b.iter().map(|(name, value)| (*name, value.expose_secret())).collect();
         assert_eq!(b, [("host", "h-b"), ("port", "5433")]);
     }
 
@@ -137,18 +109,15 @@ mod tests {
     fn the_systems_file_is_asked_last() {
         let system = tempfile::tempdir().unwrap();
         std::fs::write(system.path().join("pg_service.conf"), FILE).unwrap();
-        let environment =
-            Environment::empty().with("PGSYSCONFDIR", system.path().to_str().unwrap());
+        let environment = Environment::empty().with("PGSYSCONFDIR", system.path().to_str().unwrap());
         assert!(look_up("c", &environment).is_ok());
     }
 
     #[test]
     fn what_is_missing_or_unsupported_is_named() {
-        for (name, expected) in [
-            ("zz", "[zz]"),
-            ("d", "line 11: a lookup in LDAP"),
-            ("e", "line 13: a service"),
-        ] {
+        for (name, expected) in
+            [("zz", "[zz]"), ("d", "line 11: a lookup in LDAP"), ("e", "line 13: a service")]
+        {
             let error = in_file(name).unwrap_err().to_string();
             assert!(error.contains(expected), "{name}: {error}");
         }

@@ -70,11 +70,7 @@ pub enum SettingsError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("{name} '{value}' is not one of {allowed}")]
-    Value {
-        name: &'static str,
-        value: String,
-        allowed: &'static str,
-    },
+    Value { name: &'static str, value: String, allowed: &'static str },
     #[error("connect_timeout '{0}' is not a whole number of seconds")]
     Timeout(String),
     #[error("the variable {0} is set and cannot be obeyed; unset it for this program")]
@@ -85,10 +81,7 @@ pub enum SettingsError {
 
 impl Settings {
     /// `url`: `--database-url` or `DATABASE_URL`, in either of libpq's notations.
-    pub fn resolve(
-        url: Option<&SecretString>,
-        environment: &Environment,
-    ) -> Result<Self, SettingsError> {
+    pub fn resolve(url: Option<&SecretString>, environment: &Environment) -> Result<Self, SettingsError> {
         let given = Given::collect(url, environment)?;
         let user = match given.get("user") {
             "" => environment.user().ok_or(SettingsError::NoUser)?,
@@ -98,12 +91,8 @@ impl Settings {
             "" => user,
             dbname => dbname,
         };
-        let addresses = address::parse(
-            given.get("host"),
-            given.get("hostaddr"),
-            given.get("port"),
-            environment,
-        )?;
+        let addresses =
+            address::parse(given.get("host"), given.get("hostaddr"), given.get("port"), environment)?;
         let addresses = with_passwords(addresses, &given, dbname, user, environment);
         // A socket never carries TLS, and libpq then reads no certificate either.
         let tls = if addresses.iter().all(Address::is_unix) {
@@ -127,10 +116,7 @@ impl Settings {
     /// Whether a database is named anywhere; where none is, `--local` may start its own.
     pub fn is_named(url: Option<&SecretString>, environment: &Environment) -> bool {
         let in_url = url.is_some_and(|url| !url.expose_secret().trim().is_empty());
-        in_url
-            || NAMING
-                .iter()
-                .any(|name| environment.variable(name).is_some())
+        in_url || NAMING.iter().any(|name| environment.variable(name).is_some())
     }
 
     /// `host:port/database as user`, with no secret in it.
@@ -152,7 +138,8 @@ impl Settings {
             given.insert("password", password);
         }
         let quoted = |value: &SecretString| value.expose_secret().replace('\\', r"\\").replace('\'', r"\'");
-        let words: Vec<String> = given.iter().map(|(name, value)| format!("{name}='{}'", quoted(value))).collect();
+        let words: Vec<String> =
+            given.iter().map(|(name, value)| format!("{name}='{}'", quoted(value))).collect();
         words.join(" ").into()
     }
 
@@ -165,14 +152,8 @@ impl Settings {
 struct Given(Parameters);
 
 impl Given {
-    fn collect(
-        url: Option<&SecretString>,
-        environment: &Environment,
-    ) -> Result<Self, SettingsError> {
-        if let Some(name) = REFUSED
-            .into_iter()
-            .find(|name| environment.variable(name).is_some())
-        {
+    fn collect(url: Option<&SecretString>, environment: &Environment) -> Result<Self, SettingsError> {
+        if let Some(name) = REFUSED.into_iter().find(|name| environment.variable(name).is_some()) {
             return Err(SettingsError::Variable(name));
         }
         let mut given = Parameters::new();
@@ -206,22 +187,14 @@ fn with_passwords(
     user: &str,
     environment: &Environment,
 ) -> Vec<Address> {
-    let password = given
-        .0
-        .get("password")
-        .filter(|_| !given.get("password").is_empty());
+    let password = given.0.get("password").filter(|_| !given.get("password").is_empty());
     let file = match given.get("passfile") {
         "" => environment.in_home(".pgpass"),
         path => Some(PathBuf::from(path)),
     };
     for address in &mut addresses {
         let host = address.host_text();
-        let login = pgpass::Login {
-            host: &host,
-            port: address.port,
-            dbname,
-            user,
-        };
+        let login = pgpass::Login { host: &host, port: address.port, dbname, user };
         address.password = match (password, &file) {
             (Some(password), _) => Some(password.clone()),
             (None, Some(file)) => pgpass::look_up(file, &login),
@@ -245,20 +218,12 @@ fn target_session_attrs(value: &str) -> Result<TargetSessionAttrs, SettingsError
         "" | "any" => Ok(TargetSessionAttrs::Any),
         "read-write" => Ok(TargetSessionAttrs::ReadWrite),
         "read-only" => Ok(TargetSessionAttrs::ReadOnly),
-        _ => Err(refuse(
-            "target_session_attrs",
-            value,
-            "any, read-write, read-only",
-        )),
+        _ => Err(refuse("target_session_attrs", value, "any, read-write, read-only")),
     }
 }
 
 fn refuse(name: &'static str, value: &str, allowed: &'static str) -> SettingsError {
-    SettingsError::Value {
-        name,
-        value: value.to_owned(),
-        allowed,
-    }
+    SettingsError::Value { name, value: value.to_owned(), allowed }
 }
 
 /// libpq waits for ever at 0; here every wait has an end, so 0 is the default.

@@ -15,72 +15,30 @@ fn check(url: &str, environment: &Environment, expected: &str) {
 
 #[test]
 fn the_url_comes_before_the_variables_and_those_before_the_defaults() {
-    let environment = ana()
-        .with("PGHOST", "env-host")
-        .with("PGDATABASE", "env-db");
+    let environment = ana().with("PGHOST", "env-host").with("PGDATABASE", "env-db");
     check("", &ana(), "localhost:5432/ana as ana");
     check("", &environment, "env-host:5432/env-db as ana");
-    check(
-        "postgresql:///mine",
-        &environment,
-        "env-host:5432/mine as ana",
-    );
-    check(
-        "postgresql://bench@db:6543",
-        &environment,
-        "db:6543/env-db as bench",
-    );
+    check("postgresql:///mine", &environment, "env-host:5432/mine as ana");
+    check("postgresql://bench@db:6543", &environment, "db:6543/env-db as bench");
     check("postgresql://bench@db", &ana(), "db:5432/bench as bench");
-    check(
-        "host=db user=bench",
-        &ana().with("PGPORT", "7"),
-        "db:7/bench as bench",
-    );
-    check(
-        "postgresql://a,[::1]:2/db",
-        &ana(),
-        "a:5432,[::1]:2/db as ana",
-    );
-    check(
-        "postgresql://%2Fsrv%2Fpg/db",
-        &ana(),
-        "/srv/pg:5432/db as ana",
-    );
+    check("host=db user=bench", &ana().with("PGPORT", "7"), "db:7/bench as bench");
+    check("postgresql://a,[::1]:2/db", &ana(), "a:5432,[::1]:2/db as ana");
+    check("postgresql://%2Fsrv%2Fpg/db", &ana(), "/srv/pg:5432/db as ana");
 }
 
 #[test]
 fn a_service_stands_between_the_url_and_the_variables() {
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(
-        home.path().join(".pg_service.conf"),
-        "[m]\nhost=service-host\nport=7\n",
-    )
-    .unwrap();
-    let environment = ana()
-        .with_home(home.path())
-        .with("PGHOST", "env-host")
-        .with("PGDATABASE", "env-db");
-    check(
-        "postgresql://?service=m&port=8",
-        &environment,
-        "service-host:8/env-db as ana",
-    );
-    check(
-        "",
-        &environment.with("PGSERVICE", "m"),
-        "service-host:7/env-db as ana",
-    );
+    std::fs::write(home.path().join(".pg_service.conf"), "[m]\nhost=service-host\nport=7\n").unwrap();
+    let environment = ana().with_home(home.path()).with("PGHOST", "env-host").with("PGDATABASE", "env-db");
+    check("postgresql://?service=m&port=8", &environment, "service-host:8/env-db as ana");
+    check("", &environment.with("PGSERVICE", "m"), "service-host:7/env-db as ana");
 }
 
 #[test]
 fn a_database_is_named_by_a_url_or_a_variable_that_says_which() {
     let named = |environment: &Environment| Settings::is_named(None, environment);
-    assert!(!named(
-        &ana()
-            .with("PGUSER", "u")
-            .with("PGPASSWORD", "p")
-            .with("PGHOST", "")
-    ));
+    assert!(!named(&ana().with("PGUSER", "u").with("PGPASSWORD", "p").with("PGHOST", "")));
     for variable in NAMING {
         assert!(named(&ana().with(variable, "1")), "{variable}");
     }
@@ -107,39 +65,19 @@ fn the_password_file_is_asked_for_each_host_and_only_without_a_password() {
     let environment = ana().with("PGPASSFILE", file.to_str().unwrap());
     let passwords = |url: &str, environment: &Environment| -> Vec<String> {
         let settings = resolve(url, environment).unwrap();
-        let text = |a: &Address| {
-            a.password
-                .as_ref()
-                .map_or("", |p| p.expose_secret())
-                .to_owned()
-        };
+        let text = |a: &Address| a.password.as_ref().map_or("", |p| p.expose_secret()).to_owned();
         settings.addresses.iter().map(text).collect()
     };
-    assert_eq!(
-        passwords("postgresql://a,b:5433,c/db", &environment),
-        ["for-a", "for-b", ""]
-    );
-    assert_eq!(
-        passwords("postgresql://a/db", &environment.with("PGPASSWORD", "env")),
-        ["env"]
-    );
+    assert_eq!(passwords("postgresql://a,b:5433,c/db", &environment), ["for-a", "for-b", ""]);
+    assert_eq!(passwords("postgresql://a/db", &environment.with("PGPASSWORD", "env")), ["env"]);
 }
 
 #[test]
 fn a_value_out_of_range_is_refused_by_name() {
     let cases = [
-        (
-            "postgresql://h?channel_binding=yes",
-            "channel_binding 'yes' is not one of",
-        ),
-        (
-            "postgresql://h?target_session_attrs=primary",
-            "target_session_attrs 'primary'",
-        ),
-        (
-            "postgresql://h?connect_timeout=soon",
-            "connect_timeout 'soon'",
-        ),
+        ("postgresql://h?channel_binding=yes", "channel_binding 'yes' is not one of"),
+        ("postgresql://h?target_session_attrs=primary", "target_session_attrs 'primary'"),
+        ("postgresql://h?connect_timeout=soon", "connect_timeout 'soon'"),
         ("postgresql://h?sslmode=on", "sslmode 'on'"),
         ("postgresql://h:99999", "port of host 1"),
     ];
@@ -151,11 +89,7 @@ fn a_value_out_of_range_is_refused_by_name() {
 
 #[test]
 fn a_variable_that_narrows_trust_is_never_passed_over() {
-    let error = resolve(
-        "postgresql://h",
-        &ana().with("PGREQUIREAUTH", "scram-sha-256"),
-    )
-    .unwrap_err();
+    let error = resolve("postgresql://h", &ana().with("PGREQUIREAUTH", "scram-sha-256")).unwrap_err();
     assert!(error.to_string().contains("PGREQUIREAUTH"), "{error}");
 }
 
@@ -168,14 +102,8 @@ fn nobody_is_told_to_say_who_they_are() {
 #[test]
 fn every_wait_for_a_connection_has_an_end() {
     let timeout = |url| resolve(url, &ana()).unwrap().connect_timeout;
-    assert_eq!(
-        timeout("postgresql://h?connect_timeout=3"),
-        Duration::from_secs(3)
-    );
-    assert_eq!(
-        timeout("postgresql://h?connect_timeout=0"),
-        limits::CONNECT_TIMEOUT
-    );
+    assert_eq!(timeout("postgresql://h?connect_timeout=3"), Duration::from_secs(3));
+    assert_eq!(timeout("postgresql://h?connect_timeout=0"), limits::CONNECT_TIMEOUT);
     assert_eq!(timeout("postgresql://h"), limits::CONNECT_TIMEOUT);
 }
 

@@ -88,20 +88,13 @@ pub enum TlsError {
     )]
     NoSystemRoots,
     #[error("{what} '{}' cannot be read: {problem}", path.display())]
-    File {
-        what: &'static str,
-        path: PathBuf,
-        problem: String,
-    },
+    File { what: &'static str, path: PathBuf, problem: String },
     #[error("private key '{}' may be read by others; run chmod 600 on it", .0.display())]
     OpenKey(PathBuf),
     #[error("client certificate '{}' has no private key '{}'; name it with sslkey=FILE", certificate.display(), key.display())]
     NoKey { certificate: PathBuf, key: PathBuf },
     #[error("TLS cannot be set up with the client certificate '{}': {source}", certificate.display())]
-    Client {
-        certificate: PathBuf,
-        source: rustls::Error,
-    },
+    Client { certificate: PathBuf, source: rustls::Error },
 }
 
 /// A mode and what it needs, ready for any number of connections.
@@ -113,9 +106,7 @@ pub struct Tls {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
+        f.debug_struct("Tls").field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 
@@ -124,10 +115,7 @@ impl Tls {
     pub fn disabled() -> Self {
         let connector = connector(Trust::Anyone, None, true)
             .expect("without a client certificate nothing can be refused");
-        Self {
-            mode: SslMode::Disable,
-            connector,
-        }
+        Self { mode: SslMode::Disable, connector }
     }
 
     pub fn resolve(given: &Parameters, environment: &Environment) -> Result<Self, TlsError> {
@@ -148,12 +136,8 @@ impl Tls {
         };
         let identity = find_identity(get("sslcert"), get("sslkey"), environment)?;
         let certificate = identity.as_ref().map(|identity| identity.path.clone());
-        let connector = connector(trust, identity, get("sslsni") != "0").map_err(|source| {
-            TlsError::Client {
-                certificate: certificate.unwrap_or_default(),
-                source,
-            }
-        })?;
+        let connector = connector(trust, identity, get("sslsni") != "0")
+            .map_err(|source| TlsError::Client { certificate: certificate.unwrap_or_default(), source })?;
         Ok(Self { mode, connector })
     }
 }
@@ -165,10 +149,7 @@ fn connector(
     sni: bool,
 ) -> Result<MakeRustlsConnect, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Verifier {
-        trust,
-        algorithms: provider.signature_verification_algorithms,
-    };
+    let verifier = Verifier { trust, algorithms: provider.signature_verification_algorithms };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -182,22 +163,14 @@ fn connector(
 }
 
 /// The roots to verify against; `None` where the mode takes any certificate.
-fn find_roots(
-    named: &str,
-    mode: SslMode,
-    environment: &Environment,
-) -> Result<Option<Roots>, TlsError> {
+fn find_roots(named: &str, mode: SslMode, environment: &Environment) -> Result<Option<Roots>, TlsError> {
     let must_verify = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
     if named == "system" {
         if mode != SslMode::VerifyFull {
             return Err(TlsError::WeakForSystem(mode));
         }
         let roots = to_roots(rustls_native_certs::load_native_certs().certs);
-        return if roots.store.is_empty() {
-            Err(TlsError::NoSystemRoots)
-        } else {
-            Ok(Some(roots))
-        };
+        return if roots.store.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(Some(roots)) };
     }
     let path = match named {
         "" => environment.in_home(".postgresql/root.crt"),
@@ -208,11 +181,7 @@ fn find_roots(
         Some(path) if path.exists() => {
             let roots = to_roots(read_certificates("root certificate file", &path)?);
             if roots.store.is_empty() {
-                return Err(unreadable(
-                    "root certificate file",
-                    &path,
-                    "no certificate in it is usable",
-                ));
+                return Err(unreadable("root certificate file", &path, "no certificate in it is usable"));
             }
             Ok(Some(roots))
         }
@@ -225,10 +194,7 @@ fn find_roots(
 fn to_roots(certificates: Vec<CertificateDer<'static>>) -> Roots {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(certificates.iter().cloned());
-    Roots {
-        store,
-        certificates,
-    }
+    Roots { store, certificates }
 }
 
 struct Identity {
@@ -258,12 +224,8 @@ fn find_identity(
     Ok(Some(Identity { path, chain, key }))
 }
 
-fn read_certificates(
-    what: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+fn read_certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     match certificates {
         Ok(certificates) if certificates.is_empty() => {
             Err(unreadable(what, path, "no PEM certificate in it"))
@@ -292,28 +254,16 @@ fn read_key(certificate: &Path, path: &Path) -> Result<PrivateKeyDer<'static>, T
 }
 
 fn unreadable(what: &'static str, path: &Path, problem: impl fmt::Display) -> TlsError {
-    TlsError::File {
-        what,
-        path: path.to_owned(),
-        problem: problem.to_string(),
-    }
+    TlsError::File { what, path: path.to_owned(), problem: problem.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn resolve(
-        given: &[(&'static str, &str)],
-        environment: &Environment,
-    ) -> Result<SslMode, String> {
-        let given: Parameters = given
-            .iter()
-            .map(|(name, value)| (*name, (*value).into()))
-            .collect();
-        Tls::resolve(&given, environment)
-            .map(|tls| tls.mode)
-            .map_err(|error| error.to_string())
+    fn resolve(given: &[(&'static str, &str)], environment: &Environment) -> Result<SslMode, String> {
+        let given: Parameters = given.iter().map(|(name, value)| (*name, (*value).into())).collect();
+        Tls::resolve(&given, environment).map(|tls| tls.mode).map_err(|error| error.to_string())
     }
 
     fn check_refused(given: &[(&'static str, &str)], expected: &str) {
@@ -329,8 +279,7 @@ mod tests {
         let system = resolve(&[("sslrootcert", "system")], &nothing);
         // A machine without ca-certificates says so.
         assert!(
-            system == Ok(SslMode::VerifyFull)
-                || system.clone().unwrap_err().contains("ca-certificates"),
+            system == Ok(SslMode::VerifyFull) || system.clone().unwrap_err().contains("ca-certificates"),
             "{system:?}"
         );
     }
@@ -338,16 +287,10 @@ mod tests {
     #[test]
     fn verification_without_a_root_names_the_file_and_the_ways_out() {
         for mode in ["verify-ca", "verify-full"] {
-            check_refused(
-                &[("sslmode", mode)],
-                "/.postgresql/root.crt', which does not exist",
-            );
+            check_refused(&[("sslmode", mode)], "/.postgresql/root.crt', which does not exist");
             check_refused(&[("sslmode", mode)], "sslrootcert=system");
         }
-        check_refused(
-            &[("sslmode", "require"), ("sslrootcert", "/nowhere/ca.pem")],
-            "'/nowhere/ca.pem'",
-        );
+        check_refused(&[("sslmode", "require"), ("sslrootcert", "/nowhere/ca.pem")], "'/nowhere/ca.pem'");
         assert!(
             resolve(&[("sslmode", "verify-ca")], &Environment::empty())
                 .unwrap_err()
@@ -357,10 +300,7 @@ mod tests {
 
     #[test]
     fn weak_modes_and_unknown_ones_are_refused() {
-        check_refused(
-            &[("sslmode", "require"), ("sslrootcert", "system")],
-            "too weak",
-        );
+        check_refused(&[("sslmode", "require"), ("sslrootcert", "system")], "too weak");
         check_refused(&[("sslmode", "REQUIRE")], "sslmode 'REQUIRE'");
     }
 
@@ -370,19 +310,13 @@ mod tests {
         let path = file.path().to_str().unwrap();
         check_refused(&[("sslrootcert", path)], "no PEM certificate");
         check_refused(&[("sslcert", path)], "no PEM certificate");
-        check_refused(
-            &[("sslcert", "/nowhere/client.crt")],
-            "'/nowhere/client.crt'",
-        );
+        check_refused(&[("sslcert", "/nowhere/client.crt")], "'/nowhere/client.crt'");
     }
 
     #[test]
     fn disable_reads_no_file() {
         assert_eq!(
-            resolve(
-                &[("sslmode", "disable"), ("sslrootcert", "/nowhere")],
-                &Environment::empty()
-            ),
+            resolve(&[("sslmode", "disable"), ("sslrootcert", "/nowhere")], &Environment::empty()),
             Ok(SslMode::Disable)
         );
     }

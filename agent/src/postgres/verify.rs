@@ -122,10 +122,7 @@ mod tests {
     fn roots(certificate: &CertificateDer<'static>) -> Roots {
         let mut store = RootCertStore::empty();
         store.add(certificate.clone()).unwrap();
-        Roots {
-            store,
-            certificates: vec![certificate.clone()],
-        }
+        Roots { store, certificates: vec![certificate.clone()] }
     }
 
     fn verdict(trust: Trust, shown: &CertificateDer<'static>, name: &str) -> Result<(), Error> {
@@ -142,10 +139,7 @@ mod tests {
         let full = || Trust::ChainAndName(roots(&server));
         assert_eq!(verdict(full(), &server, "db"), Ok(()));
         assert!(verdict(full(), &server, "other").is_err());
-        assert_eq!(
-            verdict(Trust::Chain(roots(&server)), &server, "other"),
-            Ok(())
-        );
+        assert_eq!(verdict(Trust::Chain(roots(&server)), &server, "other"), Ok(()));
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! The postgres module against a real server, and `sslmode` against psql: what libpq does is asked, not remembered.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a set-up that fails is a test that fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a set-up that fails is a test that fails")]
 
 mod server;
 
@@ -28,10 +25,7 @@ async fn open(url: String, environment: &Environment) -> Result<Connection, Conn
 
 async fn refused(url: String, environment: &Environment) -> ConnectError {
     match open(url, environment).await {
-        Ok(connection) => panic!(
-            "connected to {}, encrypted: {}",
-            connection.address, connection.encrypted
-        ),
+        Ok(connection) => panic!("connected to {}, encrypted: {}", connection.address, connection.encrypted),
         Err(error) => error,
     }
 }
@@ -43,21 +37,10 @@ fn psql(server: &Server, url: &str) -> Option<bool> {
         .env("HOME", server.path("home"))
         .env("PGPASSWORD", PASSWORD)
         .env("PGUSER", "bench")
-        .args([
-            "-X",
-            "-A",
-            "-t",
-            "-c",
-            "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
-            "-d",
-            url,
-        ])
+        .args(["-X", "-A", "-t", "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", "-d", url])
         .output()
         .unwrap();
-    output
-        .status
-        .success()
-        .then(|| output.stdout.starts_with(b"t"))
+    output.status.success().then(|| output.stdout.starts_with(b"t"))
 }
 
 #[tokio::test]
@@ -94,9 +77,7 @@ async fn every_sslmode_does_what_psql_does() {
         let url = server.url(host, &rest);
         assert_eq!(psql(&server, &url), expected, "psql: {url}");
         let ours = match Settings::resolve(Some(&url.clone().into()), &environment) {
-            Ok(settings) => connect::connect(&settings, "muster:test", &utc())
-                .await
-                .ok(),
+            Ok(settings) => connect::connect(&settings, "muster:test", &utc()).await.ok(),
             Err(_) => None,
         };
         let ours = match ours {
@@ -104,12 +85,7 @@ async fn every_sslmode_does_what_psql_does() {
                 let told = connection.encrypted;
                 tokio::spawn(connection.driver.run());
                 let query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-                let real: bool = connection
-                    .client
-                    .query_one(query, &[])
-                    .await
-                    .unwrap()
-                    .get(0);
+                let real: bool = connection.client.query_one(query, &[]).await.unwrap().get(0);
                 assert_eq!(told, real, "{url}");
                 Some(real)
             }
@@ -125,24 +101,11 @@ async fn a_certificate_that_does_not_fit_is_named_with_the_remedy() {
         return;
     };
     let environment = server.environment(Some(PASSWORD));
-    let rest = |root: &str| {
-        format!(
-            "/postgres?sslmode=verify-full&sslrootcert={}",
-            server.path(root)
-        )
-    };
-    let name = refused(server.url("127.0.0.1", &rest("ca.crt")), &environment)
-        .await
-        .to_string();
-    assert!(
-        name.contains("localhost") && name.contains("subjectAltName"),
-        "{name}"
-    );
+    let rest = |root: &str| format!("/postgres?sslmode=verify-full&sslrootcert={}", server.path(root));
+    let name = refused(server.url("127.0.0.1", &rest("ca.crt")), &environment).await.to_string();
+    assert!(name.contains("localhost") && name.contains("subjectAltName"), "{name}");
     let issuer = refused(server.url("localhost", &rest("other.crt")), &environment).await;
-    assert!(
-        issuer.to_string().contains("sslrootcert must name"),
-        "{issuer}"
-    );
+    assert!(issuer.to_string().contains("sslrootcert must name"), "{issuer}");
     assert!(issuer.is_lasting());
 }
 
@@ -152,31 +115,19 @@ async fn passwords_come_from_the_password_file_and_wrong_ones_are_told() {
         return;
     };
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(
-        file.path(),
-        format!("127.0.0.1:{}:*:bench:{PASSWORD}\n", server.port),
-    )
-    .unwrap();
+    std::fs::write(file.path(), format!("127.0.0.1:{}:*:bench:{PASSWORD}\n", server.port)).unwrap();
     std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
     let url = server.url("127.0.0.1", "/postgres");
-    let from_file = server
-        .environment(None)
-        .with("PGPASSFILE", file.path().to_str().unwrap());
+    let from_file = server.environment(None).with("PGPASSFILE", file.path().to_str().unwrap());
     assert!(open(url.clone(), &from_file).await.is_ok());
 
     let missing = refused(url.clone(), &server.environment(None)).await;
-    assert!(
-        matches!(missing.problem(), Some(Problem::PasswordMissing)),
-        "{missing}"
-    );
+    assert!(matches!(missing.problem(), Some(Problem::PasswordMissing)), "{missing}");
     let wrong = refused(url, &server.environment(Some("hunter2"))).await;
     assert_eq!(wrong.sqlstate().as_str(), "28P01");
     let shown = wrong.to_string();
     let target = format!("connect to 127.0.0.1:{}/postgres as bench: ", server.port);
-    assert!(
-        shown.starts_with(&target) && shown.contains("PGPASSWORD"),
-        "{shown}"
-    );
+    assert!(shown.starts_with(&target) && shown.contains("PGPASSWORD"), "{shown}");
     assert_eq!(shown.matches("28P01").count(), 1, "tried twice: {shown}");
     assert!(!format!("{shown} {wrong:?}").contains("hunter2"));
 }
@@ -189,20 +140,11 @@ async fn a_missing_database_and_a_missing_server_are_told_apart() {
     let environment = server.environment(Some(PASSWORD));
     let database = refused(server.url("127.0.0.1", "/nosuch"), &environment).await;
     assert_eq!(database.sqlstate().as_str(), "3D000");
-    assert!(
-        database.to_string().contains("\"nosuch\" does not exist"),
-        "{database}"
-    );
+    assert!(database.to_string().contains("\"nosuch\" does not exist"), "{database}");
     // Port 1 is nobody's; the second host answers.
     let closed = refused("postgresql://127.0.0.1:1/x".to_owned(), &environment).await;
-    assert!(
-        matches!(closed.problem(), Some(Problem::Refused)) && !closed.is_lasting(),
-        "{closed}"
-    );
-    let both = format!(
-        "postgresql://127.0.0.1:1,127.0.0.1:{}/postgres",
-        server.port
-    );
+    assert!(matches!(closed.problem(), Some(Problem::Refused)) && !closed.is_lasting(), "{closed}");
+    let both = format!("postgresql://127.0.0.1:1,127.0.0.1:{}/postgres", server.port);
     let connection = open(both, &environment).await.unwrap();
     assert_eq!(connection.address, format!("127.0.0.1:{}", server.port));
 }
@@ -213,18 +155,11 @@ async fn channel_binding_is_required_when_asked_for() {
         return;
     };
     let environment = server.environment(Some(PASSWORD));
-    let url = |mode: &str| {
-        server.url(
-            "127.0.0.1",
-            &format!("/postgres?channel_binding=require&sslmode={mode}"),
-        )
-    };
+    let url =
+        |mode: &str| server.url("127.0.0.1", &format!("/postgres?channel_binding=require&sslmode={mode}"));
     assert!(open(url("require"), &environment).await.unwrap().encrypted);
     let plain = refused(url("disable"), &environment).await;
-    assert!(
-        matches!(plain.problem(), Some(Problem::ChannelBinding { .. })),
-        "{plain}"
-    );
+    assert!(matches!(plain.problem(), Some(Problem::ChannelBinding { .. })), "{plain}");
 }
 
 #[tokio::test]
@@ -232,27 +167,11 @@ async fn a_client_certificate_is_shown_when_the_server_asks() {
     let Some(server) = server::start() else {
         return;
     };
-    let files = format!(
-        "sslcert={}&sslkey={}",
-        server.path("client.crt"),
-        server.path("client.key")
-    );
+    let files = format!("sslcert={}&sslkey={}", server.path("client.crt"), server.path("client.key"));
     let environment = server.environment(None);
-    let shown = open(
-        server.url("127.0.0.1", &format!("/certs?sslmode=require&{files}")),
-        &environment,
-    )
-    .await;
-    assert!(
-        shown.is_ok(),
-        "{}",
-        shown.err().map(|e| e.to_string()).unwrap_or_default()
-    );
-    let without = refused(
-        server.url("127.0.0.1", "/certs?sslmode=require"),
-        &environment,
-    )
-    .await;
+    let shown = open(server.url("127.0.0.1", &format!("/certs?sslmode=require&{files}")), &environment).await;
+    assert!(shown.is_ok(), "{}", shown.err().map(|e| e.to_string()).unwrap_or_default());
+    let without = refused(server.url("127.0.0.1", "/certs?sslmode=require"), &environment).await;
     assert_eq!(without.sqlstate().as_str(), "28000", "{without}");
 }
 
@@ -262,34 +181,19 @@ async fn a_session_is_set_up_and_an_unknown_time_zone_is_told() {
         return;
     };
     let settings = server.settings("/postgres");
-    let setup = SessionSetup {
-        timezone: "Europe/Vienna".to_owned(),
-        read_only: true,
-    };
-    let connection = connect::connect(&settings, "muster:r:slot-0:1", &setup)
-        .await
-        .unwrap();
+    let setup = SessionSetup { timezone: "Europe/Vienna".to_owned(), read_only: true };
+    let connection = connect::connect(&settings, "muster:r:slot-0:1", &setup).await.unwrap();
     tokio::spawn(connection.driver.run());
     for (name, expected) in [
         ("timezone", "Europe/Vienna"),
         ("default_transaction_read_only", "on"),
         ("application_name", "muster:r:slot-0:1"),
     ] {
-        let row = connection
-            .client
-            .query_one(&format!("SHOW {name}"), &[])
-            .await
-            .unwrap();
+        let row = connection.client.query_one(&format!("SHOW {name}"), &[]).await.unwrap();
         assert_eq!(row.get::<_, String>(0), expected);
     }
-    let setup = SessionSetup {
-        timezone: "x'; SELECT 1 --".to_owned(),
-        read_only: false,
-    };
-    let error = connect::connect(&settings, "m", &setup)
-        .await
-        .err()
-        .unwrap();
+    let setup = SessionSetup { timezone: "x'; SELECT 1 --".to_owned(), read_only: false };
+    let error = connect::connect(&settings, "m", &setup).await.err().unwrap();
     assert_eq!(error.sqlstate().as_str(), "22023", "{error}");
     assert!(error.to_string().contains("time zone"), "{error}");
 }
@@ -300,31 +204,22 @@ async fn the_servers_last_word_reaches_the_worker_and_the_next_connection_works(
         return;
     };
     let settings = Arc::new(server.settings("/postgres?sslmode=require"));
-    let pool =
-        WorkerPool::try_new(Connector::new(settings, "muster:end".to_owned(), utc())).unwrap();
+    let pool = WorkerPool::try_new(Connector::new(settings, "muster:end".to_owned(), utc())).unwrap();
     let client = pool.get().await.unwrap();
-    let killed = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'muster:end'";
+    let killed =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'muster:end'";
     server.superuser().await.execute(killed, &[]).await.unwrap();
     let noticed = async {
         while !client.is_closed() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), noticed)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), noticed).await.unwrap();
     let cause = pool.end_cause().await.unwrap();
     assert_eq!(cause.sqlstate.as_str(), "57P01", "{cause:?}");
     drop(client);
     let client = pool.get().await.unwrap();
-    assert_eq!(
-        client
-            .query_one("SELECT 1", &[])
-            .await
-            .unwrap()
-            .get::<_, i32>(0),
-        1
-    );
+    assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
 }
 
 #[tokio::test]
@@ -336,9 +231,7 @@ async fn a_query_is_cancelled_over_the_same_tls() {
     for mode in ["disable", "prefer", "require", "verify-ca"] {
         let root = if mode == "verify-ca" { &*root } else { "" };
         let settings = server.settings(&format!("/postgres?sslmode={mode}&sslrootcert={root}"));
-        let connection = connect::connect(&settings, "muster:cancel", &utc())
-            .await
-            .unwrap();
+        let connection = connect::connect(&settings, "muster:cancel", &utc()).await.unwrap();
         tokio::spawn(connection.driver.run());
         let (token, client) = (connection.client.cancel_token(), connection.client);
         let query = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(30)").await });
@@ -359,12 +252,7 @@ async fn a_server_describes_itself() {
     };
     let facts = describe_server(&server.superuser().await).await.unwrap();
     assert!(facts.version_num >= 130_000);
-    assert!(
-        facts
-            .server_version
-            .starts_with(&(facts.version_num / 10_000).to_string()),
-        "{facts:?}"
-    );
+    assert!(facts.server_version.starts_with(&(facts.version_num / 10_000).to_string()), "{facts:?}");
     assert_eq!(facts.timescaledb, None);
     assert_eq!(facts.settings["shared_buffers"], "16MB");
     assert_eq!(facts.settings["fsync"], "off");
@@ -378,10 +266,7 @@ async fn a_server_that_does_not_suit_is_passed_over() {
     };
     let url = server.url("127.0.0.1", "/postgres?target_session_attrs=read-only");
     let error = refused(url, &server.environment(Some(PASSWORD))).await;
-    assert!(
-        matches!(error.problem(), Some(Problem::Unsuitable(_))),
-        "{error}"
-    );
+    assert!(matches!(error.problem(), Some(Problem::Unsuitable(_))), "{error}");
 }
 
 /// A listener that reads the request for TLS and then gives `answer`; no PostgreSQL is needed.
@@ -402,31 +287,15 @@ async fn answering(answer: &'static [u8]) -> u16 {
 #[tokio::test]
 async fn a_server_without_tls_is_refused_by_the_modes_that_insist() {
     let port = answering(b"N").await;
-    let environment = Environment::empty()
-        .with_user("u")
-        .with("PGCONNECT_TIMEOUT", "5");
-    let error = refused(
-        format!("postgresql://127.0.0.1:{port}/db?sslmode=require"),
-        &environment,
-    )
-    .await;
-    assert!(
-        matches!(error.problem(), Some(Problem::TlsNotOffered(_))),
-        "{error}"
-    );
+    let environment = Environment::empty().with_user("u").with("PGCONNECT_TIMEOUT", "5");
+    let error = refused(format!("postgresql://127.0.0.1:{port}/db?sslmode=require"), &environment).await;
+    assert!(matches!(error.problem(), Some(Problem::TlsNotOffered(_))), "{error}");
 }
 
 #[tokio::test]
 async fn a_server_that_never_answers_is_given_up() {
     let port = answering(b"").await;
     let environment = Environment::empty().with_user("u");
-    let error = refused(
-        format!("postgresql://127.0.0.1:{port}/db?connect_timeout=1"),
-        &environment,
-    )
-    .await;
-    assert!(
-        error.to_string().contains("no answer within 1 s"),
-        "{error}"
-    );
+    let error = refused(format!("postgresql://127.0.0.1:{port}/db?connect_timeout=1"), &environment).await;
+    assert!(error.to_string().contains("no answer within 1 s"), "{error}");
 }

@@ -46,9 +46,7 @@ pub(crate) fn start() -> Option<Arc<Server>> {
         }
         return None;
     };
-    let mut running = RUNNING
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut running = RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(server) = running.upgrade() {
         return Some(server);
     }
@@ -73,25 +71,12 @@ fn installed() -> Option<PathBuf> {
 
 impl Server {
     fn start(bin: PathBuf) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("muster-tls-")
-            .tempdir_in("/tmp")
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("muster-tls-").tempdir_in("/tmp").unwrap();
         let owner = server_account();
         give(directory.path(), owner);
         let data = directory.path().join("data");
         let made = as_owner(&bin.join("initdb"), owner)
-            .args([
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C",
-                "--no-sync",
-                "-D",
-            ])
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
             .arg(&data)
             .stdout(Stdio::null())
             .status()
@@ -99,11 +84,7 @@ impl Server {
         assert!(made.success(), "initdb: {made}");
         fs::write(data.join("pg_hba.conf"), HBA).unwrap();
         write_certificates(directory.path(), owner);
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = as_owner(&bin.join("postgres"), owner)
             .arg("-D")
             .arg(&data)
@@ -112,12 +93,7 @@ impl Server {
             .stderr(fs::File::create(directory.path().join("log")).unwrap())
             .spawn()
             .unwrap();
-        let server = Self {
-            child,
-            bin,
-            port,
-            directory,
-        };
+        let server = Self { child, bin, port, directory };
         server.wait_until_ready();
         server
     }
@@ -126,23 +102,10 @@ impl Server {
     fn wait_until_ready(&self) {
         let patience = Instant::now() + Duration::from_secs(30);
         let setup = "CREATE ROLE bench LOGIN PASSWORD 's3cret'; CREATE DATABASE tlsonly; CREATE DATABASE plainonly; CREATE DATABASE certs";
-        let statements: Vec<_> = setup
-            .split("; ")
-            .flat_map(|statement| ["-c", statement])
-            .collect();
+        let statements: Vec<_> = setup.split("; ").flat_map(|statement| ["-c", statement]).collect();
         loop {
             let made = Command::new(self.bin.join("psql"))
-                .args([
-                    "-X",
-                    "-q",
-                    "-U",
-                    "postgres",
-                    "-d",
-                    "postgres",
-                    "-p",
-                    &self.port.to_string(),
-                    "-h",
-                ])
+                .args(["-X", "-q", "-U", "postgres", "-d", "postgres", "-p", &self.port.to_string(), "-h"])
                 .arg(self.directory.path())
                 .args(&statements)
                 .stderr(Stdio::null())
@@ -152,11 +115,7 @@ impl Server {
                 return;
             }
             let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-            assert!(
-                Instant::now() < patience,
-                "the server is not ready: {}",
-                log()
-            );
+            assert!(Instant::now() < patience, "the server is not ready: {}", log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -167,9 +126,8 @@ impl Server {
 
     /// A user on a machine with nothing but a password in the environment, or without even that.
     pub(crate) fn environment(&self, password: Option<&str>) -> Environment {
-        let environment = Environment::empty()
-            .with_user("bench")
-            .with_home(&self.directory.path().join("home"));
+        let environment =
+            Environment::empty().with_user("bench").with_home(&self.directory.path().join("home"));
         match password {
             Some(password) => environment.with("PGPASSWORD", password),
             None => environment,
@@ -194,9 +152,8 @@ impl Server {
             self.port
         );
         let settings = Settings::resolve(Some(&url.into()), &Environment::empty()).unwrap();
-        let Connection { client, driver, .. } = connect::connect(&settings, "superuser", &utc())
-            .await
-            .unwrap();
+        let Connection { client, driver, .. } =
+            connect::connect(&settings, "superuser", &utc()).await.unwrap();
         tokio::spawn(driver.run());
         client
     }
@@ -205,18 +162,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // SIGINT: end every session and shut down; a killed server would leave its children to find out.
-        let _ = Command::new("kill")
-            .args(["-INT", &self.child.id().to_string()])
-            .status();
+        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         let _ = self.child.wait();
     }
 }
 
 pub(crate) fn utc() -> SessionSetup {
-    SessionSetup {
-        timezone: "UTC".to_owned(),
-        read_only: true,
-    }
+    SessionSetup { timezone: "UTC".to_owned(), read_only: true }
 }
 
 fn settings(directory: &Path, port: u16) -> Vec<String> {

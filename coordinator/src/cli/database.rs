@@ -38,8 +38,11 @@ pub(super) async fn start(
     interrupt: &CancellationToken,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<(Embedded, Settings), Failure> {
-    let options =
-        embedded::Options { postgres_bin: args.postgres_bin.clone(), connections, ..embedded::Options::default() };
+    let options = embedded::Options {
+        postgres_bin: args.postgres_bin.clone(),
+        connections,
+        ..embedded::Options::default()
+    };
     let started = tokio::select! {
         () = interrupt.cancelled() => return Err(Failure::interrupted()),
         started = Embedded::start(&options, say) => started.map_err(Failure::usage)?,

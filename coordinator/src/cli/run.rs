@@ -105,7 +105,9 @@ async fn database(
     match database::choose(&args.database)? {
         Choice::Named(settings) => return Ok((None, Some(settings))),
         Choice::Nothing if !args.local => return Ok((None, None)),
-        Choice::Nothing => display.say("no database was named: using an embedded PostgreSQL with the demo data"),
+        Choice::Nothing => {
+            display.say("no database was named: using an embedded PostgreSQL with the demo data")
+        }
         Choice::Embedded => {}
     }
     let say = |line: &str| display.say(line);
@@ -131,7 +133,9 @@ async fn serve(
     interrupt: CancellationToken,
 ) -> Result<RunResult, Failure> {
     let listener = Listener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; is another coordinator running? --listen chooses another address")
+        format!(
+            "cannot listen on {address}; is another coordinator running? --listen chooses another address"
+        )
     });
     let listener = listener.map_err(Failure::usage)?;
     let end_of_agents = CancellationToken::new();

@@ -57,9 +57,7 @@ impl Samples {
     pub fn try_new(shape: &Shape) -> Result<Self, ShapeError> {
         let valid = Valid::try_new(shape)?;
         Ok(Self {
-            walks: (0..shape.hosts)
-                .map(|host| Walk::new(shape.seed, host))
-                .collect(),
+            walks: (0..shape.hosts).map(|host| Walk::new(shape.seed, host)).collect(),
             host: 0,
             at: 0,
             span: valid.span,
@@ -131,20 +129,14 @@ pub struct Window {
 ///
 /// # Errors
 /// When the shape has no room for such a window or not so many hosts.
-pub fn windows(
-    shape: &Shape,
-    windows: &Windows,
-) -> Result<impl Iterator<Item = Window> + use<>, ShapeError> {
+pub fn windows(shape: &Shape, windows: &Windows) -> Result<impl Iterator<Item = Window> + use<>, ShapeError> {
     let Valid { span, start, .. } = Valid::try_new(shape)?;
     let window = whole_seconds("window", windows.window)?;
     if windows.rows == 0 {
         return Err(ShapeError::NoQueries);
     }
     if windows.hosts == 0 || windows.hosts > shape.hosts {
-        return Err(ShapeError::QueriedHosts {
-            queried: windows.hosts,
-            hosts: shape.hosts,
-        });
+        return Err(ShapeError::QueriedHosts { queried: windows.hosts, hosts: shape.hosts });
     }
     if window >= span {
         return Err(ShapeError::WindowTooLong { window, span });
@@ -154,11 +146,7 @@ pub fn windows(
     let window_at = move |_| {
         let host = hosts[random.below(hosts.len() as u64) as usize];
         let start = start + random.below(span - window + 1) as i64;
-        Window {
-            host,
-            start,
-            end: start + window as i64,
-        }
+        Window { host, start, end: start + window as i64 }
     };
     Ok((0..windows.rows).map(window_at))
 }
@@ -169,11 +157,7 @@ pub fn write_windows(windows: impl Iterator<Item = Window>, out: impl Write) -> 
     writer.write_record(["hostname", "start_time", "end_time"])?;
     let mut rows = 0;
     for window in windows {
-        writer.write_record([
-            host_name(window.host),
-            time_text(window.start),
-            time_text(window.end),
-        ])?;
+        writer.write_record([host_name(window.host), time_text(window.start), time_text(window.end)])?;
         rows += 1;
     }
     writer.flush()?;

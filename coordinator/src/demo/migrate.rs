@@ -52,8 +52,10 @@ pub enum MigrateError {
     Shape(#[from] ShapeError),
 }
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS cpu_usage (ts TIMESTAMPTZ, host TEXT, usage DOUBLE PRECISION)";
-const HYPERTABLE: &str = "SELECT create_hypertable('cpu_usage', 'ts', if_not_exists => TRUE, migrate_data => TRUE)";
+const CREATE: &str =
+    "CREATE TABLE IF NOT EXISTS cpu_usage (ts TIMESTAMPTZ, host TEXT, usage DOUBLE PRECISION)";
+const HYPERTABLE: &str =
+    "SELECT create_hypertable('cpu_usage', 'ts', if_not_exists => TRUE, migrate_data => TRUE)";
 const INDEX: &str = "CREATE INDEX IF NOT EXISTS cpu_usage_host_ts ON cpu_usage (host, ts)";
 const COPY: &str = "COPY cpu_usage (ts, host, usage) FROM STDIN (FORMAT binary)";
 /// Two migrations at once wait for each other; the number is this tool's own.
@@ -92,7 +94,10 @@ async fn migrate_on(
     if options.replace {
         run("empty the table", "TRUNCATE cpu_usage").await?;
     }
-    let held = transaction.query_one("SELECT EXISTS (SELECT FROM cpu_usage)", &[]).await.map_err(at("look into the table"))?;
+    let held = transaction
+        .query_one("SELECT EXISTS (SELECT FROM cpu_usage)", &[])
+        .await
+        .map_err(at("look into the table"))?;
     let loaded = if held.get(0) { None } else { Some(load(&transaction, &options.source, say).await?) };
     if options.index {
         run("create the index", INDEX).await?;
@@ -112,7 +117,8 @@ async fn timescaledb(client: &Client) -> Result<Option<String>, MigrateError> {
         }
     }
     let facts = server::describe_server(client).await;
-    let facts = facts.map_err(|error| MigrateError::Sql { step: "look for TimescaleDB", message: error.to_string() })?;
+    let facts = facts
+        .map_err(|error| MigrateError::Sql { step: "look for TimescaleDB", message: error.to_string() })?;
     Ok(facts.timescaledb)
 }
 

@@ -70,7 +70,8 @@ impl SamplesCsv {
         if host.is_empty() {
             return Err("the host is empty".to_owned());
         }
-        let ts_us = microseconds(ts).ok_or_else(|| format!("'{ts}' is not a time such as 2017-01-01 08:59:22"))?;
+        let ts_us =
+            microseconds(ts).ok_or_else(|| format!("'{ts}' is not a time such as 2017-01-01 08:59:22"))?;
         let usage = usage.parse().map_err(|_| format!("usage '{usage}' is not a number"))?;
         Ok(Row { ts_us, host: host.to_owned(), usage })
     }
@@ -120,7 +121,8 @@ mod tests {
     #[test]
     fn a_bad_row_is_named_by_its_line() {
         let header = "ts,host,usage\n2017-01-01 00:00:00,a,1\n";
-        let check = |row: &str, expected: &str| assert_eq!(read(&format!("{header}{row}\n")).unwrap_err(), expected);
+        let check =
+            |row: &str, expected: &str| assert_eq!(read(&format!("{header}{row}\n")).unwrap_err(), expected);
         check("soon,a,1", "x.csv:3: 'soon' is not a time such as 2017-01-01 08:59:22");
         check("2017-01-01 00:00:00,,1", "x.csv:3: the host is empty");
         check("2017-01-01 00:00:00,a,much", "x.csv:3: usage 'much' is not a number");
@@ -128,6 +130,9 @@ mod tests {
 
     #[test]
     fn a_missing_column_is_named_with_those_that_there_are() {
-        assert_eq!(read("time,host,usage\n").unwrap_err(), "'x.csv' has no column 'ts'; it has: time, host, usage");
+        assert_eq!(
+            read("time,host,usage\n").unwrap_err(),
+            "'x.csv' has no column 'ts'; it has: time, host, usage"
+        );
     }
 }

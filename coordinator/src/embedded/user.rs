@@ -28,9 +28,7 @@ pub(super) struct User {
 impl RunAs {
     pub(super) async fn of_this_process() -> Result<Self, EmbeddedError> {
         // No safe call of the standard library gives the user id; POSIX has this program on every machine.
-        let id = Self::Myself
-            .answer(Path::new("id"), [OsStr::new("-u")])
-            .await;
+        let id = Self::Myself.answer(Path::new("id"), [OsStr::new("-u")]).await;
         if id.is_ok_and(|id| id == "0") {
             let passwd = tokio::fs::read_to_string("/etc/passwd").await;
             let user = passwd.ok().and_then(|text| unprivileged(&text));
@@ -66,9 +64,7 @@ impl RunAs {
     ) -> Result<String, String> {
         let mut command = self.command(program);
         command.args(args);
-        let run = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .output();
+        let run = tokio::process::Command::from(command).kill_on_drop(true).output();
         let output = match tokio::time::timeout(ANSWER_TIMEOUT, run).await {
             Err(_) => return Err(format!("no answer within {ANSWER_TIMEOUT:?}")),
             Ok(Err(error)) => return Err(format!("cannot be run{}: {error}", self.by_whom())),
@@ -88,8 +84,7 @@ impl RunAs {
     }
 
     pub(super) async fn can_create_in(&self, directory: &Path) -> bool {
-        self.test(r#"[ -d "$1" ] && [ -x "$1" ] && [ -w "$1" ]"#, directory)
-            .await
+        self.test(r#"[ -d "$1" ] && [ -x "$1" ] && [ -w "$1" ]"#, directory).await
     }
 
     /// ` by user 'postgres'`, or nothing when it is the caller himself.
@@ -108,9 +103,7 @@ impl RunAs {
 }
 
 fn unprivileged(passwd: &str) -> Option<User> {
-    ["postgres", "nobody"]
-        .iter()
-        .find_map(|name| passwd.lines().find_map(|line| entry(line, name)))
+    ["postgres", "nobody"].iter().find_map(|name| passwd.lines().find_map(|line| entry(line, name)))
 }
 
 /// `name:password:uid:gid:…`; macOS writes nobody's ids as -2, which the kernel takes as 2^32 − 2.
@@ -130,11 +123,7 @@ fn entry(line: &str, name: &str) -> Option<User> {
         }
     };
     let (uid, gid) = (id()?, id()?);
-    (uid != 0).then(|| User {
-        name: name.to_owned(),
-        uid,
-        gid,
-    })
+    (uid != 0).then(|| User { name: name.to_owned(), uid, gid })
 }
 
 #[cfg(test)]
@@ -152,10 +141,7 @@ mod tests {
         let root = "root:x:0:0:root:/root:/bin/bash\n";
         let nobody = "nobody:x:65534:65533:nobody:/nonexistent:/usr/sbin/nologin\n";
         let postgres = "postgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
-        check(
-            &[root, nobody, postgres].concat(),
-            Some(("postgres", 101, 104)),
-        );
+        check(&[root, nobody, postgres].concat(), Some(("postgres", 101, 104)));
         check(&[root, nobody].concat(), Some(("nobody", 65534, 65533)));
         check(root, None);
         check("postgres:x:0:0::/:/bin/sh\n", None);
@@ -170,32 +156,16 @@ mod tests {
     async fn a_command_takes_no_postgresql_variables_along() {
         let env = RunAs::Myself.answer(Path::new("env"), []).await.unwrap();
         let names: Vec<&str> = env.lines().filter_map(|l| l.split('=').next()).collect();
-        assert!(
-            names.contains(&"PATH") && names.contains(&"TZ"),
-            "{names:?}"
-        );
-        assert!(
-            names.iter().all(|n| !n.starts_with("PG") && *n != "HOME"),
-            "{names:?}"
-        );
+        assert!(names.contains(&"PATH") && names.contains(&"TZ"), "{names:?}");
+        assert!(names.iter().all(|n| !n.starts_with("PG") && *n != "HOME"), "{names:?}");
     }
 
     #[tokio::test]
     async fn a_program_that_cannot_be_run_gives_a_reason() {
-        let reason = RunAs::Myself
-            .answer(Path::new("/no/such/program"), [])
-            .await;
-        assert!(
-            reason
-                .unwrap_err()
-                .starts_with("cannot be run: No such file")
-        );
-        let failed = RunAs::Myself
-            .answer(
-                Path::new("/bin/sh"),
-                ["-c", "echo why >&2; exit 3"].map(OsStr::new),
-            )
-            .await;
+        let reason = RunAs::Myself.answer(Path::new("/no/such/program"), []).await;
+        assert!(reason.unwrap_err().starts_with("cannot be run: No such file"));
+        let failed =
+            RunAs::Myself.answer(Path::new("/bin/sh"), ["-c", "echo why >&2; exit 3"].map(OsStr::new)).await;
         assert_eq!(failed.unwrap_err(), "exit status: 3: why");
     }
 }

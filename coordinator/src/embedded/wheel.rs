@@ -59,9 +59,7 @@ impl Wheel {
 /// `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`. A relative XDG_CACHE_HOME is to be ignored, says its specification.
 pub(super) fn cache_of_user(xdg: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
     let absolute = |path: Option<&OsStr>| path.map(PathBuf::from).filter(|p| p.is_absolute());
-    absolute(xdg)
-        .or_else(|| absolute(home).map(|home| home.join(".cache")))
-        .map(|cache| cache.join("muster"))
+    absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".cache"))).map(|cache| cache.join("muster"))
 }
 
 #[cfg(test)]
@@ -73,10 +71,7 @@ mod tests {
         for wheel in &WHEELS {
             let (os, arch) = wheel.machine;
             assert_eq!(Wheel::of(os, arch), Some(wheel));
-            let digits = wheel
-                .sha256
-                .bytes()
-                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            let digits = wheel.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
             assert!(digits && wheel.sha256.len() == 64, "{wheel:?}");
         }
         assert_eq!(Wheel::of("linux", "riscv64"), None);
@@ -90,11 +85,7 @@ mod tests {
         };
         check(Some("/x"), Some("/home/u"), Some("/x/muster"));
         check(None, Some("/home/u"), Some("/home/u/.cache/muster"));
-        check(
-            Some("relative"),
-            Some("/home/u"),
-            Some("/home/u/.cache/muster"),
-        );
+        check(Some("relative"), Some("/home/u"), Some("/home/u/.cache/muster"));
         check(Some(""), None, None);
     }
 }

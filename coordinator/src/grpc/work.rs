@@ -64,7 +64,12 @@ impl WorkSession {
 }
 
 /// Runs one direction until the session ends; its own end is a loss.
-async fn guarded(grant: Grant, ended: CancellationToken, desk: Desk, direction: impl Future<Output = String>) {
+async fn guarded(
+    grant: Grant,
+    ended: CancellationToken,
+    desk: Desk,
+    direction: impl Future<Output = String>,
+) {
     tokio::select! {
         () = ended.cancelled() => {}
         reason = direction => desk.lost(grant, reason).await,

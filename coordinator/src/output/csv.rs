@@ -22,26 +22,13 @@ const COLUMNS: [&str; 13] = [
 pub(super) fn render(result: &RunResult) -> String {
     let mut csv = csv::Writer::from_writer(Vec::new());
     let mut put = |line: [String; COLUMNS.len()]| {
-        csv.write_record(line)
-            .expect("memory takes every line, and all have the same columns");
+        csv.write_record(line).expect("memory takes every line, and all have the same columns");
     };
     put(COLUMNS.map(str::to_owned));
     let queries = &result.queries;
-    put(line(
-        "run",
-        &result.run_id,
-        queries.completed,
-        queries.failed,
-        latency(&result.service_time_ms),
-    ));
+    put(line("run", &result.run_id, queries.completed, queries.failed, latency(&result.service_time_ms)));
     for agent in &result.agents {
-        put(line(
-            "agent",
-            &agent.slot,
-            agent.completed,
-            agent.failed,
-            latency(&agent.service_time_ms),
-        ));
+        put(line("agent", &agent.slot, agent.completed, agent.failed, latency(&agent.service_time_ms)));
     }
     for worker in &result.workers {
         put(line(
@@ -54,24 +41,8 @@ pub(super) fn render(result: &RunResult) -> String {
     }
     for host in &result.hosts {
         // Of a host only these are kept: a million distributions would be too many.
-        let figures = [
-            None,
-            None,
-            host.mean_ms,
-            host.max_ms,
-            None,
-            None,
-            None,
-            None,
-            None,
-        ];
-        put(line(
-            "host",
-            &host.host,
-            host.completed,
-            host.failed,
-            figures,
-        ));
+        let figures = [None, None, host.mean_ms, host.max_ms, None, None, None, None, None];
+        put(line("host", &host.host, host.completed, host.failed, figures));
     }
     let bytes = csv.into_inner().expect("memory takes every line");
     String::from_utf8(bytes).expect("only strings were written")
@@ -109,29 +80,8 @@ fn latency(latency: &Option<Latency>) -> [Option<f64>; 9] {
     let Some(latency) = latency else {
         return [None; 9];
     };
-    let Latency {
-        count: _,
-        min,
-        median,
-        mean,
-        max,
-        stddev,
-        p90,
-        p95,
-        p99,
-        p99_9,
-    } = *latency;
-    [
-        Some(min),
-        Some(median),
-        Some(mean),
-        Some(max),
-        stddev,
-        p90,
-        p95,
-        p99,
-        p99_9,
-    ]
+    let Latency { count: _, min, median, mean, max, stddev, p90, p95, p99, p99_9 } = *latency;
+    [Some(min), Some(median), Some(mean), Some(max), stddev, p90, p95, p99, p99_9]
 }
 
 #[cfg(test)]
@@ -167,26 +117,19 @@ mod tests {
             let csv = render(&result);
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
             assert_eq!(reader.headers().unwrap(), COLUMNS.as_slice(), "{name}");
-            let records: Vec<csv::StringRecord> =
-                reader.records().collect::<Result<_, _>>().unwrap();
+            let records: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
             let lines = 1 + result.agents.len() + result.workers.len() + result.hosts.len();
             assert_eq!(records.len(), lines, "{name}");
             let run = &records[0];
             assert_eq!(&run[1], result.run_id, "{name}");
             assert_eq!(
                 run[5].parse().ok(),
-                result
-                    .service_time_ms
-                    .as_ref()
-                    .map(|latency| latency.median),
+                result.service_time_ms.as_ref().map(|latency| latency.median),
                 "{name}"
             );
             assert_eq!(
                 run[12].parse().ok(),
-                result
-                    .service_time_ms
-                    .as_ref()
-                    .and_then(|latency| latency.p99_9),
+                result.service_time_ms.as_ref().and_then(|latency| latency.p99_9),
                 "{name}"
             );
             let host = &records[lines - 1];

@@ -72,51 +72,19 @@ pub(super) fn good() -> RunResult {
 /// Some queries failed, some bad rows were skipped, a threshold was missed; several workers an agent, placed unevenly.
 pub(super) fn failures() -> RunResult {
     RunResult {
-        workload: Workload {
-            skipped: 3,
-            ..good().workload
-        },
+        workload: Workload { skipped: 3, ..good().workload },
         queries: books(200, 187, 13, &[]),
         service_time_ms: Some(latency(187, 1.0)),
         errors: vec![
-            error(
-                "57014",
-                1,
-                "canceling statement due to statement timeout",
-                199,
-            ),
-            error(
-                "22007",
-                12,
-                "invalid input syntax for type timestamp with time zone: \"yester|day\"",
-                17,
-            ),
+            error("57014", 1, "canceling statement due to statement timeout", 199),
+            error("22007", 12, "invalid input syntax for type timestamp with time zone: \"yester|day\"", 17),
         ],
-        agents: (0..2)
-            .map(|slot| Agent {
-                workers: 2,
-                failed: 6,
-                ..agent(slot, 1.0)
-            })
-            .collect(),
+        agents: (0..2).map(|slot| Agent { workers: 2, failed: 6, ..agent(slot, 1.0) }).collect(),
         workers: (0..4).map(|i| worker(i / 2, i % 2)).collect(),
-        placement: Placement {
-            method: "rendezvous".to_owned(),
-            workers: 4,
-            idle: 1,
-            skew: 2.9,
-        },
+        placement: Placement { method: "rendezvous".to_owned(), workers: 4, idle: 1, skew: 2.9 },
         thresholds: vec![
-            Threshold {
-                expression: "p95 < 10 ms".to_owned(),
-                value: Some(8.2),
-                passed: true,
-            },
-            Threshold {
-                expression: "failed = 0".to_owned(),
-                value: Some(13.0),
-                passed: false,
-            },
+            Threshold { expression: "p95 < 10 ms".to_owned(), value: Some(8.2), passed: true },
+            Threshold { expression: "failed = 0".to_owned(), value: Some(13.0), passed: false },
         ],
         ..good()
     }
@@ -143,11 +111,7 @@ pub(super) fn agent_lost() -> RunResult {
 pub(super) fn all_failed() -> RunResult {
     RunResult {
         queries: books(200, 0, 200, &[]),
-        result: Answers {
-            rows: 0,
-            bytes: 0,
-            digest: "0000000000000000".to_owned(),
-        },
+        result: Answers { rows: 0, bytes: 0, digest: "0000000000000000".to_owned() },
         total_processing_time_ms: 0.0,
         throughput_qps: 0.0,
         service_time_ms: None,
@@ -156,45 +120,20 @@ pub(super) fn all_failed() -> RunResult {
         agents: good()
             .agents
             .into_iter()
-            .map(|agent| Agent {
-                completed: 0,
-                failed: 100,
-                service_time_ms: None,
-                ..agent
-            })
+            .map(|agent| Agent { completed: 0, failed: 100, service_time_ms: None, ..agent })
             .collect(),
         workers: good()
             .workers
             .into_iter()
-            .map(|worker| Worker {
-                completed: 0,
-                failed: 100,
-                busy_ms: 0.0,
-                service_time_ms: None,
-                ..worker
-            })
+            .map(|worker| Worker { completed: 0, failed: 100, busy_ms: 0.0, service_time_ms: None, ..worker })
             .collect(),
         hosts: good()
             .hosts
             .into_iter()
-            .map(|host| Host {
-                completed: 0,
-                failed: 20,
-                mean_ms: None,
-                max_ms: None,
-                ..host
-            })
+            .map(|host| Host { completed: 0, failed: 20, mean_ms: None, max_ms: None, ..host })
             .collect(),
-        errors: vec![error(
-            "42P01",
-            200,
-            "relation \"cpu_usage\" does not exist",
-            0,
-        )],
-        query: Query {
-            bucket_function: Some("date_bin".to_owned()),
-            ..good().query
-        },
+        errors: vec![error("42P01", 200, "relation \"cpu_usage\" does not exist", 0)],
+        query: Query { bucket_function: Some("date_bin".to_owned()), ..good().query },
         database: Some(Database {
             timescaledb: None,
             embedded: Some("/usr/lib/postgresql/15/bin".to_owned()),
@@ -224,28 +163,13 @@ pub(super) fn open_loop() -> RunResult {
 /// The largest run that is allowed: tables are cut, events too.
 pub(super) fn thousand_agents() -> RunResult {
     RunResult {
-        agents: (0..1_000)
-            .map(|slot| agent(slot, 1.0 + f64::from(slot)))
-            .collect(),
+        agents: (0..1_000).map(|slot| agent(slot, 1.0 + f64::from(slot))).collect(),
         workers: (0..1_000).map(|slot| worker(slot, 0)).collect(),
         hosts: (0..1_000).map(host).collect(),
-        workload: Workload {
-            hosts: 25_000,
-            ..good().workload
-        },
-        placement: Placement {
-            method: "balanced".to_owned(),
-            workers: 1_000,
-            idle: 0,
-            skew: 1.25,
-        },
+        workload: Workload { hosts: 25_000, ..good().workload },
+        placement: Placement { method: "balanced".to_owned(), workers: 1_000, idle: 0, skew: 1.25 },
         events: (0..1_000)
-            .map(|i| {
-                event(
-                    f64::from(i) * 10.0,
-                    &format!("slot-{i} joined: db{i}/4711, 1 worker"),
-                )
-            })
+            .map(|i| event(f64::from(i) * 10.0, &format!("slot-{i} joined: db{i}/4711, 1 worker")))
             .collect(),
         ..good()
     }
@@ -260,14 +184,10 @@ pub(super) fn hostile() -> RunResult {
     result.verdict.reasons = vec![nasty.clone(), "many words ".repeat(200)];
     result.workload.file = format!("/data/{nasty}.csv");
     result.workload.rows = u64::MAX;
-    result.queries = Queries {
-        retried: u64::MAX,
-        ..books(u64::MAX, u64::MAX, u64::MAX, &[])
-    };
+    result.queries = Queries { retried: u64::MAX, ..books(u64::MAX, u64::MAX, u64::MAX, &[]) };
     result.queries.unaccounted = u64::MAX;
-    result.queries.unaccounted_rows = (0..1_000)
-        .map(|i| [u64::MAX - 10 * i - 4, u64::MAX - 10 * i])
-        .collect();
+    result.queries.unaccounted_rows =
+        (0..1_000).map(|i| [u64::MAX - 10 * i - 4, u64::MAX - 10 * i]).collect();
     result.result.bytes = u64::MAX;
     for agent in &mut result.agents {
         agent.name = nasty.clone();
@@ -279,17 +199,10 @@ pub(super) fn hostile() -> RunResult {
         host.host = nasty.clone();
     }
     result.errors = (0..30)
-        .map(|row| Error {
-            host: nasty.clone(),
-            ..error("XX000", u64::MAX, &nasty.repeat(3), row)
-        })
+        .map(|row| Error { host: nasty.clone(), ..error("XX000", u64::MAX, &nasty.repeat(3), row) })
         .collect();
     result.events = vec![event(1e12, &nasty)];
-    result.thresholds = vec![Threshold {
-        expression: nasty.clone(),
-        value: None,
-        passed: false,
-    }];
+    result.thresholds = vec![Threshold { expression: nasty.clone(), value: None, passed: false }];
     result.query.name = nasty.clone();
     result.tool.command = nasty.clone();
     result.placement.method = nasty.clone();
@@ -350,10 +263,7 @@ fn books(total: u64, completed: u64, failed: u64, unaccounted_rows: &[[u64; 2]])
         total,
         completed,
         failed,
-        unaccounted: unaccounted_rows
-            .iter()
-            .map(|[first, last]| last - first + 1)
-            .sum(),
+        unaccounted: unaccounted_rows.iter().map(|[first, last]| last - first + 1).sum(),
         retried: 0,
         unaccounted_rows: unaccounted_rows.to_vec(),
     }
@@ -408,8 +318,5 @@ fn error(sqlstate: &str, count: u64, message: &str, row: u64) -> Error {
 }
 
 fn event(at_ms: f64, what: &str) -> Event {
-    Event {
-        at_ms,
-        what: what.to_owned(),
-    }
+    Event { at_ms, what: what.to_owned() }
 }

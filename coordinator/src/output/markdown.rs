@@ -76,17 +76,10 @@ fn totals(page: &mut String, result: &RunResult) {
                 ),
             ],
             ["Queries", &books(result).join(", ")],
-            [
-                "Total processing time",
-                &duration(result.total_processing_time_ms),
-            ],
+            ["Total processing time", &duration(result.total_processing_time_ms)],
             [
                 "Wall time",
-                &format!(
-                    "{}, {} queries/s",
-                    duration(result.wall_time_ms),
-                    figure(result.throughput_qps)
-                ),
+                &format!("{}, {} queries/s", duration(result.wall_time_ms), figure(result.throughput_qps)),
             ],
             [
                 "Answers",
@@ -112,20 +105,10 @@ fn latency(page: &mut String, result: &RunResult) {
     if open_loop.is_some() {
         head.extend(["response", "lag"]);
     }
-    put(
-        page,
-        &format!(
-            "\n| {} |\n|---{}",
-            head.join(" | "),
-            "|--:".repeat(head.len() - 1) + "|"
-        ),
-    );
+    put(page, &format!("\n| {} |\n|---{}", head.join(" | "), "|--:".repeat(head.len() - 1) + "|"));
     for (name, count_min, figure) in text::FIGURES {
-        let note = if figure(service).is_none() {
-            format!(" {}", text::needs(count_min))
-        } else {
-            String::new()
-        };
+        let note =
+            if figure(service).is_none() { format!(" {}", text::needs(count_min)) } else { String::new() };
         let mut cells = vec![name.to_owned(), duration_or_none(figure(service)) + &note];
         if let Some((response, lag)) = open_loop {
             cells.extend([response, lag].map(|latency| duration_or_none(figure(latency))));
@@ -142,15 +125,8 @@ fn thresholds(page: &mut String, result: &RunResult) {
     put(page, "\n| threshold | value | |\n|---|--:|---|");
     for threshold in &result.thresholds {
         let value = threshold.value.map_or_else(|| "–".to_owned(), figure);
-        let passed = if threshold.passed {
-            "passed"
-        } else {
-            "**missed**"
-        };
-        put(
-            page,
-            &format!("| {} | {value} | {passed} |", code(&threshold.expression)),
-        );
+        let passed = if threshold.passed { "passed" } else { "**missed**" };
+        put(page, &format!("| {} | {value} | {passed} |", code(&threshold.expression)));
     }
 }
 
@@ -159,10 +135,7 @@ fn errors(page: &mut String, errors: &[Error]) {
         return;
     }
     section(page, "Errors");
-    put(
-        page,
-        "\n| SQLSTATE | count | message | such as |\n|---|--:|---|---|",
-    );
+    put(page, "\n| SQLSTATE | count | message | such as |\n|---|--:|---|---|");
     let mut shown: Vec<&Error> = errors.iter().collect();
     shown.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.row.cmp(&b.row)));
     for error in shown.iter().take(ERRORS_MAX) {
@@ -179,10 +152,7 @@ fn errors(page: &mut String, errors: &[Error]) {
         );
     }
     if errors.len() > ERRORS_MAX {
-        put(
-            page,
-            &format!("\n… and {} more kinds of error.", errors.len() - ERRORS_MAX),
-        );
+        put(page, &format!("\n… and {} more kinds of error.", errors.len() - ERRORS_MAX));
     }
 }
 
@@ -196,21 +166,14 @@ fn environment(page: &mut String, result: &RunResult) {
     );
     rows.push(["Database", &database]);
     let settings = result.database.as_ref().map(|database| {
-        let settings = database
-            .settings
-            .iter()
-            .map(|(name, value)| code(&format!("{name}={value}")));
+        let settings = database.settings.iter().map(|(name, value)| code(&format!("{name}={value}")));
         settings.collect::<Vec<_>>().join(", ")
     });
     if let Some(settings) = settings.as_ref().filter(|settings| !settings.is_empty()) {
         rows.push(["Settings", settings]);
     }
-    let query_line = format!(
-        "{}, {} protocol: {}",
-        code(&query.name),
-        plain(&query.protocol),
-        code(&query.sql)
-    );
+    let query_line =
+        format!("{}, {} protocol: {}", code(&query.name), plain(&query.protocol), code(&query.sql));
     rows.push(["Query", &query_line]);
     let started = plain(result.started_at.as_deref().unwrap_or("never"));
     rows.push(["Started", &started]);
@@ -247,11 +210,7 @@ fn code(text: &str) -> String {
     }
     let fence = "`".repeat(longest + 1);
     // A space keeps a backtick at either end apart from the fence; renderers take it off again. Nothing in a span is no span.
-    let pad = if text.is_empty() || text.starts_with('`') || text.ends_with('`') {
-        " "
-    } else {
-        ""
-    };
+    let pad = if text.is_empty() || text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 
@@ -259,10 +218,7 @@ fn code(text: &str) -> String {
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in harmless(text).chars() {
-        if matches!(
-            c,
-            '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '~'
-        ) {
+        if matches!(c, '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '~') {
             plain.push('\\');
         }
         plain.push(c);
@@ -354,9 +310,6 @@ mod tests {
 
     #[test]
     fn a_quoted_name_is_not_taken_for_markup() {
-        assert_eq!(
-            plain("host 'a|b' <img> *all*"),
-            "host 'a\\|b' \\<img\\> \\*all\\*"
-        );
+        assert_eq!(plain("host 'a|b' <img> *all*"), "host 'a\\|b' \\<img\\> \\*all\\*");
     }
 }

@@ -86,7 +86,8 @@ pub(crate) fn chars(text: &str) -> usize {
 pub(crate) fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let turns_direction =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let ends_line = matches!(c, '\u{2028}' | '\u{2029}');
         if c.is_control() || turns_direction || ends_line {
             harmless.extend(c.escape_default());
@@ -115,9 +116,7 @@ pub(crate) fn shorten_middle(text: &str, width: usize) -> String {
     }
     let kept = width.saturating_sub(1);
     let head = text.chars().take(kept.div_ceil(2));
-    head.chain(std::iter::once('…'))
-        .chain(text.chars().skip(length - kept / 2))
-        .collect()
+    head.chain(std::iter::once('…')).chain(text.chars().skip(length - kept / 2)).collect()
 }
 
 /// At most `width` characters, the start replaced by `…`: the end of a path says more than its start.
@@ -139,9 +138,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
         let needed = chars(word);
         if used > 0 && used + 1 + needed <= width {
             used += 1 + needed;
-            let line = lines
-                .last_mut()
-                .expect("never empty: it starts with a line");
+            let line = lines.last_mut().expect("never empty: it starts with a line");
             line.push(' ');
             line.push_str(word);
             continue;
@@ -155,10 +152,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
                 lines.push(String::new());
                 used = 0;
             }
-            lines
-                .last_mut()
-                .expect("never empty: it starts with a line")
-                .push(c);
+            lines.last_mut().expect("never empty: it starts with a line").push(c);
             used += 1;
         }
     }
@@ -204,13 +198,7 @@ mod tests {
     fn a_field_breaks_between_its_parts() {
         let mut page = Page::default();
         page.field("label", &["a".repeat(30), "b".repeat(30), "c".to_owned()]);
-        let expected = format!(
-            "{:<23}{}\n{:<23}{} · c\n",
-            "label",
-            "a".repeat(30),
-            "",
-            "b".repeat(30)
-        );
+        let expected = format!("{:<23}{}\n{:<23}{} · c\n", "label", "a".repeat(30), "", "b".repeat(30));
         assert_eq!(page.finish(), expected);
     }
 
@@ -232,10 +220,7 @@ mod tests {
 
     #[test]
     fn a_name_keeps_both_its_ends() {
-        assert_eq!(
-            shorten_middle("muster-agent-7c9f6d-x2x4q/1", 14),
-            "muster-…2x4q/1"
-        );
+        assert_eq!(shorten_middle("muster-agent-7c9f6d-x2x4q/1", 14), "muster-…2x4q/1");
         assert_eq!(shorten_middle("abcdef", 1), "…");
         assert_eq!(shorten_middle("abcdef", 6), "abcdef");
     }

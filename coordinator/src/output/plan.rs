@@ -50,11 +50,7 @@ pub fn text(plan: &PlanTable) -> String {
     };
     page.field(
         "workload",
-        &[
-            shorten_path(&plan.file, PATH_WIDTH),
-            counted(plan.rows, "row"),
-            counted(plan.hosts, "host"),
-        ],
+        &[shorten_path(&plan.file, PATH_WIDTH), counted(plan.rows, "row"), counted(plan.hosts, "host")],
     );
     page.field(
         "placement",
@@ -85,10 +81,7 @@ fn workers(page: &mut Page, workers: &[PlanWorker]) {
         shown.truncate(WORKERS_MAX);
     }
     page.section(&if cut {
-        format!(
-            "WORKERS   the {WORKERS_MAX} busiest of {} (in the JSON: all)",
-            count(workers.len() as u64)
-        )
+        format!("WORKERS   the {WORKERS_MAX} busiest of {} (in the JSON: all)", count(workers.len() as u64))
     } else {
         "WORKERS".to_owned()
     });
@@ -100,17 +93,8 @@ fn workers(page: &mut Page, workers: &[PlanWorker]) {
         ("", Align::Left),
     ]);
     for worker in shown {
-        let bar = if worker.hosts == 0 {
-            "idle".to_owned()
-        } else {
-            bar(worker.rows, most)
-        };
-        table.row([
-            worker.worker.clone(),
-            count(worker.hosts),
-            count(worker.rows),
-            bar,
-        ]);
+        let bar = if worker.hosts == 0 { "idle".to_owned() } else { bar(worker.rows, most) };
+        table.row([worker.worker.clone(), count(worker.hosts), count(worker.rows), bar]);
     }
     page.table(&table);
 }
@@ -175,38 +159,18 @@ mod tests {
     #[test]
     fn more_than_forty_workers_are_cut_to_the_busiest() {
         let rows: Vec<u64> = (0..100).collect();
-        let plan = PlanTable {
-            workers: workers(&rows),
-            ..classic()
-        };
+        let plan = PlanTable { workers: workers(&rows), ..classic() };
         let text = text(&plan);
-        let table: Vec<&str> = text
-            .lines()
-            .skip_while(|line| !line.starts_with("WORKERS"))
-            .collect();
-        assert_eq!(
-            table[0],
-            "WORKERS   the 40 busiest of 100 (in the JSON: all)"
-        );
+        let table: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("WORKERS")).collect();
+        assert_eq!(table[0], "WORKERS   the 40 busiest of 100 (in the JSON: all)");
         assert_eq!(table.len(), 2 + 40);
-        assert!(
-            table[2].starts_with("  slot-99/0") && table[41].starts_with("  slot-60/0"),
-            "{text}"
-        );
+        assert!(table[2].starts_with("  slot-99/0") && table[41].starts_with("  slot-60/0"), "{text}");
     }
 
     #[test]
     fn no_line_is_wider_than_the_page() {
-        let mut plan = PlanTable {
-            file: "f".repeat(300),
-            rows: u64::MAX,
-            ..classic()
-        };
-        plan.workers[3] = PlanWorker {
-            worker: "w".repeat(90),
-            hosts: u64::MAX,
-            rows: u64::MAX,
-        };
+        let mut plan = PlanTable { file: "f".repeat(300), rows: u64::MAX, ..classic() };
+        plan.workers[3] = PlanWorker { worker: "w".repeat(90), hosts: u64::MAX, rows: u64::MAX };
         for line in text(&plan).lines() {
             assert!(chars(line) <= WIDTH, "{line}");
         }
@@ -214,12 +178,7 @@ mod tests {
 
     #[test]
     fn an_even_plan_gives_no_hint_and_one_without_rows_no_bar() {
-        let even = PlanTable {
-            workers: workers(&[0, 0]),
-            idle: 0,
-            skew: 0.0,
-            ..classic()
-        };
+        let even = PlanTable { workers: workers(&[0, 0]), idle: 0, skew: 0.0, ..classic() };
         let text = text(&even);
         assert!(!text.contains("uneven") && !text.contains('#'), "{text}");
     }
@@ -227,16 +186,10 @@ mod tests {
     #[test]
     fn the_json_has_every_worker() {
         let rows: Vec<u64> = (0..100).collect();
-        let plan = PlanTable {
-            workers: workers(&rows),
-            ..classic()
-        };
+        let plan = PlanTable { workers: workers(&rows), ..classic() };
         let json: serde_json::Value = serde_json::from_str(&json(&plan)).unwrap();
         assert_eq!(json["workers"].as_array().unwrap().len(), 100);
-        assert_eq!(
-            json["workers"][99],
-            serde_json::json!({"worker": "slot-99/0", "hosts": 5, "rows": 99})
-        );
+        assert_eq!(json["workers"][99], serde_json::json!({"worker": "slot-99/0", "hosts": 5, "rows": 99}));
         assert_eq!(json["skew"], 2.9);
     }
 }

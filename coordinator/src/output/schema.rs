@@ -30,16 +30,9 @@ fn every_rendered_result_is_valid_and_reads_back() {
     for (name, result) in fixtures::all() {
         let json = render(Format::Json, &result);
         let value: Value = serde_json::from_str(&json).unwrap();
-        let errors: Vec<String> = validator
-            .iter_errors(&value)
-            .map(|error| error.to_string())
-            .collect();
+        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{name}: {errors:#?}");
-        assert_eq!(
-            serde_json::from_str::<RunResult>(&json).unwrap(),
-            result,
-            "{name}"
-        );
+        assert_eq!(serde_json::from_str::<RunResult>(&json).unwrap(), result, "{name}");
     }
 }
 

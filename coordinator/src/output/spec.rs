@@ -67,24 +67,17 @@ impl OutputSpec {
 
     /// The files that will be written.
     pub fn files(&self) -> impl Iterator<Item = (Format, &Path)> {
-        self.outputs
-            .iter()
-            .filter_map(|output| match &output.target {
-                Target::Stdout => None,
-                Target::File(path) => Some((output.format, path.as_path())),
-            })
+        self.outputs.iter().filter_map(|output| match &output.target {
+            Target::Stdout => None,
+            Target::File(path) => Some((output.format, path.as_path())),
+        })
     }
 }
 
 /// Text on stdout.
 impl Default for OutputSpec {
     fn default() -> Self {
-        Self {
-            outputs: vec![Output {
-                format: Format::Text,
-                target: Target::Stdout,
-            }],
-        }
+        Self { outputs: vec![Output { format: Format::Text, target: Target::Stdout }] }
     }
 }
 
@@ -92,10 +85,7 @@ impl FromStr for OutputSpec {
     type Err = OutputSpecError;
 
     fn from_str(list: &str) -> Result<Self, OutputSpecError> {
-        let outputs: Vec<Output> = list
-            .split(',')
-            .map(parse_output)
-            .collect::<Result<_, _>>()?;
+        let outputs: Vec<Output> = list.split(',').map(parse_output).collect::<Result<_, _>>()?;
         let mut formats = HashSet::new();
         let mut targets = HashSet::new();
         for output in &outputs {
@@ -138,10 +128,7 @@ fn parse_output(item: &str) -> Result<Output, OutputSpecError> {
 pub enum OutputSpecError {
     #[error("--output: '{0}' is no format; valid are {valid}", valid = valid())]
     Unknown(String),
-    #[error(
-        "--output: a format is missing before or after a comma; valid are {}",
-        valid()
-    )]
+    #[error("--output: a format is missing before or after a comma; valid are {}", valid())]
     Empty,
     #[error("--output: '{0}=' lacks its path; write {0}=result.{ext}, or {0} alone for stdout", ext = .0.extension())]
     NoPath(Format),
@@ -185,17 +172,10 @@ mod tests {
         check("text", &[(Format::Text, None)]);
         check(
             "text,json=out.json,csv=samples.csv",
-            &[
-                (Format::Text, None),
-                (Format::Json, Some("out.json")),
-                (Format::Csv, Some("samples.csv")),
-            ],
+            &[(Format::Text, None), (Format::Json, Some("out.json")), (Format::Csv, Some("samples.csv"))],
         );
         check("markdown=-", &[(Format::Markdown, None)]);
-        check(
-            "json=a=b.json, text",
-            &[(Format::Json, Some("a=b.json")), (Format::Text, None)],
-        );
+        check("json=a=b.json, text", &[(Format::Json, Some("a=b.json")), (Format::Text, None)]);
     }
 
     #[test]
@@ -205,18 +185,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_with_the_way_out() {
-        check_refused(
-            "yaml",
-            "--output: 'yaml' is no format; valid are text, json, csv, markdown",
-        );
-        check_refused(
-            "JSON",
-            "--output: 'JSON' is no format; valid are text, json, csv, markdown",
-        );
-        check_refused(
-            "json=a,json=b",
-            "--output: 'json' is given twice; name each format once",
-        );
+        check_refused("yaml", "--output: 'yaml' is no format; valid are text, json, csv, markdown");
+        check_refused("JSON", "--output: 'JSON' is no format; valid are text, json, csv, markdown");
+        check_refused("json=a,json=b", "--output: 'json' is given twice; name each format once");
         check_refused(
             "text,json",
             "--output: only one format can go to stdout; give 'json' a path, as in json=result.json",
@@ -230,11 +201,7 @@ mod tests {
             "--output: two formats would be written to 'out'; give each its own path",
         );
         for list in ["", "text,", ",text", "=x"] {
-            assert_eq!(
-                list.parse::<OutputSpec>(),
-                Err(OutputSpecError::Empty),
-                "{list}"
-            );
+            assert_eq!(list.parse::<OutputSpec>(), Err(OutputSpecError::Empty), "{list}");
         }
     }
 }

@@ -22,10 +22,7 @@ pub(crate) struct Table<const N: usize> {
 
 impl<const N: usize> Table<N> {
     pub(crate) fn new(columns: [(&'static str, Align); N]) -> Self {
-        Self {
-            columns,
-            rows: Vec::new(),
-        }
+        Self { columns, rows: Vec::new() }
     }
 
     pub(crate) fn row(&mut self, cells: [String; N]) {
@@ -36,10 +33,7 @@ impl<const N: usize> Table<N> {
     pub(crate) fn lines(&self, width: usize) -> Vec<String> {
         let widths = self.widths(width);
         let head = self.columns.map(|(title, _)| title.to_owned());
-        std::iter::once(&head)
-            .chain(&self.rows)
-            .map(|cells| self.line(cells, &widths))
-            .collect()
+        std::iter::once(&head).chain(&self.rows).map(|cells| self.line(cells, &widths)).collect()
     }
 
     fn line(&self, cells: &[String; N], widths: &[usize; N]) -> String {
@@ -68,10 +62,7 @@ impl<const N: usize> Table<N> {
         }
         let gaps = GAP * widths.iter().filter(|width| **width > 0).count();
         while widths.iter().sum::<usize>() + gaps > page_width {
-            let names = widths
-                .iter_mut()
-                .zip(self.columns)
-                .filter(|(_, (_, align))| *align == Align::Left);
+            let names = widths.iter_mut().zip(self.columns).filter(|(_, (_, align))| *align == Align::Left);
             match names.map(|(width, _)| width).max() {
                 Some(widest) if *widest > NAME_WIDTH_MIN => *widest -= 1,
                 _ => break,
@@ -97,10 +88,7 @@ mod tests {
     fn columns_are_aligned_and_end_without_spaces() {
         let mut table = table(&["a", "bcdef"]);
         table.row(["x".to_owned(), String::new()]);
-        assert_eq!(
-            table.lines(80),
-            ["  name    rows", "  a      1,234", "  bcdef  1,234", "  x"]
-        );
+        assert_eq!(table.lines(80), ["  name    rows", "  a      1,234", "  bcdef  1,234", "  x"]);
     }
 
     #[test]
@@ -121,9 +109,6 @@ mod tests {
     fn the_widest_name_gives_way_first() {
         let mut table = Table::new([("a", Align::Left), ("b", Align::Left)]);
         table.row(["kept whole".to_owned(), "b".repeat(30)]);
-        assert_eq!(
-            table.lines(30)[1],
-            format!("  kept whole  {}…{}", "b".repeat(8), "b".repeat(7))
-        );
+        assert_eq!(table.lines(30)[1], format!("  kept whole  {}…{}", "b".repeat(8), "b".repeat(7)));
     }
 }

@@ -17,10 +17,7 @@ fn no_line_of_the_text_report_is_wider_than_the_page() {
 #[test]
 fn long_names_give_way_to_figures() {
     let text = render(Format::Text, &fixtures::hostile());
-    let agents: Vec<&str> = text
-        .lines()
-        .filter(|line| line.contains("4,294,967,295"))
-        .collect();
+    let agents: Vec<&str> = text.lines().filter(|line| line.contains("4,294,967,295")).collect();
     assert_eq!(agents.len(), 2, "{text}");
     assert!(agents[1].ends_with("25.0 ms"), "{agents:#?}");
 }
@@ -30,10 +27,7 @@ fn every_report_ends_with_one_newline() {
     for (name, result) in fixtures::all() {
         for format in Format::ALL {
             let report = render(format, &result);
-            assert!(
-                report.ends_with('\n') && !report.ends_with("\n\n"),
-                "{name}, {format}"
-            );
+            assert!(report.ends_with('\n') && !report.ends_with("\n\n"), "{name}, {format}");
         }
     }
 }

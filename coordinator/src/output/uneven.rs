@@ -38,12 +38,7 @@ mod tests {
 
     #[track_caller]
     fn check(method: &str, hosts: u64, idle: u64, skew: f64, expected: &[&str]) {
-        let placement = Placement {
-            method: method.to_owned(),
-            workers: 10,
-            idle,
-            skew,
-        };
+        let placement = Placement { method: method.to_owned(), workers: 10, idle, skew };
         assert_eq!(uneven(&placement, hosts), expected);
     }
 
@@ -55,10 +50,7 @@ mod tests {
 
     #[test]
     fn the_remedy_is_one_that_helps() {
-        let hashed = [
-            "uneven: few hosts hash unevenly",
-            "try --placement balanced",
-        ];
+        let hashed = ["uneven: few hosts hash unevenly", "try --placement balanced"];
         check("rendezvous", 10, 0, 1.51, &hashed);
         check("rendezvous", 10, 3, 1.2, &hashed);
         check(
@@ -66,28 +58,9 @@ mod tests {
             9,
             3,
             1.2,
-            &[
-                "uneven: 10 workers for 9 hosts",
-                "use fewer workers",
-                "try --placement balanced",
-            ],
+            &["uneven: 10 workers for 9 hosts", "use fewer workers", "try --placement balanced"],
         );
-        check(
-            "balanced",
-            9,
-            1,
-            1.2,
-            &["uneven: 10 workers for 9 hosts", "use fewer workers"],
-        );
-        check(
-            "balanced",
-            10,
-            0,
-            4.0,
-            &[
-                "uneven: a few hosts hold most rows",
-                "whole hosts allow no better",
-            ],
-        );
+        check("balanced", 9, 1, 1.2, &["uneven: 10 workers for 9 hosts", "use fewer workers"]);
+        check("balanced", 10, 0, 4.0, &["uneven: a few hosts hold most rows", "whole hosts allow no better"]);
     }
 }

@@ -30,11 +30,7 @@ pub(crate) fn duration_or_none(ms: Option<f64>) -> String {
 /// The same for a right-aligned column: the one-letter unit is padded, so that the numbers stand under each other.
 pub(crate) fn duration_cell(ms: Option<f64>) -> String {
     let text = duration_or_none(ms);
-    if text.ends_with(" s") {
-        text + " "
-    } else {
-        text
-    }
+    if text.ends_with(" s") { text + " " } else { text }
 }
 
 /// `1234567` as `1,234,567`.
@@ -65,11 +61,7 @@ pub(crate) fn figure(number: f64) -> String {
 
 /// A ratio such as skew: `2.90×`.
 pub(crate) fn times(ratio: f64) -> String {
-    if ratio.is_finite() {
-        format!("{ratio:.2}×")
-    } else {
-        NONE.to_owned()
-    }
+    if ratio.is_finite() { format!("{ratio:.2}×") } else { NONE.to_owned() }
 }
 
 fn three_digits(number: f64) -> String {
@@ -146,12 +138,7 @@ mod tests {
 
     #[test]
     fn counts_are_grouped_by_three() {
-        for (number, expected) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
+        for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), expected);
         }
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");

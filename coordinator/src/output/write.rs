@@ -23,11 +23,7 @@ pub fn write(
             Target::File(path) => write_file(path, text.as_bytes()),
         };
         if let Err(error) = written {
-            failures.push(Failure {
-                format: output.format,
-                target: output.target.clone(),
-                error,
-            });
+            failures.push(Failure { format: output.format, target: output.target.clone(), error });
         }
     }
     WriteError::unless_empty(failures)
@@ -43,21 +39,14 @@ pub fn check_writable(spec: &OutputSpec) -> Result<(), WriteError> {
             Place::Into(_) => Ok(()),
         });
         if let Err(error) = checked {
-            failures.push(Failure {
-                format,
-                target: Target::File(path.to_owned()),
-                error,
-            });
+            failures.push(Failure { format, target: Target::File(path.to_owned()), error });
         }
     }
     WriteError::unless_empty(failures)
 }
 
 fn write_stdout(stdout: &mut dyn Write, text: &str) -> io::Result<()> {
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // The reader has seen what it wanted (`| head`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
@@ -85,10 +74,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// How a path is written.
 enum Place {
     /// A regular file or nothing yet: a temporary file beside it, then a rename. Symbolic links are followed.
-    Beside {
-        path: PathBuf,
-        mode: fs::Permissions,
-    },
+    Beside { path: PathBuf, mode: fs::Permissions },
     /// A device or a pipe (`/dev/stderr`, `>(jq .)`): renaming over it would replace it, so it is written to.
     Into(PathBuf),
 }
@@ -97,14 +83,10 @@ fn place(path: &Path) -> io::Result<Place> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(found) if !found.is_file() => Ok(Place::Into(path.to_owned())),
-        Ok(found) => Ok(Place::Beside {
-            path: path.canonicalize()?,
-            mode: found.permissions(),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Beside {
-            path: path.to_owned(),
-            mode: new_file_mode(),
-        }),
+        Ok(found) => Ok(Place::Beside { path: path.canonicalize()?, mode: found.permissions() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(Place::Beside { path: path.to_owned(), mode: new_file_mode() })
+        }
         Err(error) => Err(error),
     }
 }
@@ -120,10 +102,7 @@ fn temporary_beside(path: &Path, mode: fs::Permissions) -> io::Result<tempfile::
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    tempfile::Builder::new()
-        .prefix(".muster-")
-        .permissions(mode)
-        .tempfile_in(directory)
+    tempfile::Builder::new().prefix(".muster-").permissions(mode).tempfile_in(directory)
 }
 
 /// Every output that could not be written.
@@ -141,11 +120,7 @@ struct Failure {
 
 impl WriteError {
     fn unless_empty(failures: Vec<Failure>) -> Result<(), Self> {
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(Self { failures })
-        }
+        if failures.is_empty() { Ok(()) } else { Err(Self { failures }) }
     }
 }
 
@@ -163,11 +138,7 @@ impl fmt::Display for WriteError {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            format,
-            target,
-            error,
-        } = self;
+        let Self { format, target, error } = self;
         let path = match target {
             Target::Stdout => {
                 return write!(f, "cannot write the {format} report to stdout: {error}");
@@ -176,10 +147,9 @@ impl fmt::Display for Failure {
         };
         write!(f, "cannot write the {format} report to '{path}': ")?;
         match error.kind() {
-            io::ErrorKind::NotFound => write!(
-                f,
-                "its directory does not exist; create it, or name another path"
-            ),
+            io::ErrorKind::NotFound => {
+                write!(f, "its directory does not exist; create it, or name another path")
+            }
             io::ErrorKind::IsADirectory => write!(f, "it is a directory; name a file in it"),
             io::ErrorKind::StorageFull => {
                 write!(f, "the disk is full; free space, or name another path")
@@ -208,9 +178,8 @@ mod tests {
     /// Names of all files below `directory`, so that a temporary file left behind is seen.
     fn files(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -256,10 +225,7 @@ mod tests {
         let list = format!("json={path}/missing/out.json,csv={path},markdown={path}/good.md,text");
         let error = check_writable(&spec(&list)).unwrap_err().to_string();
         assert!(error.contains("missing/out.json"), "{error}");
-        assert!(
-            error.contains("it is a directory; name a file in it"),
-            "{error}"
-        );
+        assert!(error.contains("it is a directory; name a file in it"), "{error}");
         assert!(!error.contains("good.md"), "{error}");
         assert!(files(directory.path()).is_empty());
     }
@@ -287,12 +253,7 @@ mod tests {
         let link = directory.path().join("link");
         fs::write(&file, "").unwrap();
         symlink(&file, &link).unwrap();
-        write(
-            &spec(&format!("json={}", link.display())),
-            &mut Vec::new(),
-            render,
-        )
-        .unwrap();
+        write(&spec(&format!("json={}", link.display())), &mut Vec::new(), render).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(file).unwrap(), "json\n");
     }
@@ -303,12 +264,7 @@ mod tests {
         let list = spec("json=/dev/null");
         check_writable(&list).unwrap();
         write(&list, &mut Vec::new(), render).unwrap();
-        assert!(
-            fs::metadata("/dev/null")
-                .unwrap()
-                .file_type()
-                .is_char_device()
-        );
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     }
 
     /// A stdout that fails in one way.
@@ -326,23 +282,8 @@ mod tests {
 
     #[test]
     fn a_broken_pipe_is_no_error_and_a_full_disk_is_one() {
-        write(
-            &spec("text"),
-            &mut Failing(io::ErrorKind::BrokenPipe),
-            render,
-        )
-        .unwrap();
-        let error = write(
-            &spec("text"),
-            &mut Failing(io::ErrorKind::StorageFull),
-            render,
-        )
-        .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("cannot write the text report to stdout: "),
-            "{error}"
-        );
+        write(&spec("text"), &mut Failing(io::ErrorKind::BrokenPipe), render).unwrap();
+        let error = write(&spec("text"), &mut Failing(io::ErrorKind::StorageFull), render).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write the text report to stdout: "), "{error}");
     }
 }

@@ -6,11 +6,7 @@ use super::Progress;
 use crate::output::units::{count, counted, duration};
 
 pub(super) fn joining_line(joined: u64, wanted: u64) -> String {
-    format!(
-        "waiting for agents: {} of {} joined",
-        count(joined),
-        count(wanted)
-    )
+    format!("waiting for agents: {} of {} joined", count(joined), count(wanted))
 }
 
 /// `1,234 of 20,000 rows (6 %), 2 failed, p50 3.21 ms, p95 8.20 ms, after 12 s, about 3 min 02 s left`
@@ -34,11 +30,7 @@ pub(super) fn plain_line(progress: &Progress) -> String {
 pub(super) fn bar_line(progress: &Progress) -> String {
     let mut parts = vec![
         format!("{} %", percent(progress)),
-        format!(
-            "{}/{}",
-            count(progress.rows_done),
-            count(progress.rows_total)
-        ),
+        format!("{}/{}", count(progress.rows_done), count(progress.rows_total)),
     ];
     parts.extend(agents(progress));
     if progress.failed > 0 {
@@ -56,20 +48,13 @@ fn percent(progress: &Progress) -> u128 {
 
 /// Only news while some are missing.
 fn agents(progress: &Progress) -> Option<String> {
-    let Progress {
-        joined,
-        agents_wanted,
-        ..
-    } = progress;
-    (joined < agents_wanted)
-        .then(|| format!("{} of {}", count(*joined), counted(*agents_wanted, "agent")))
+    let Progress { joined, agents_wanted, .. } = progress;
+    (joined < agents_wanted).then(|| format!("{} of {}", count(*joined), counted(*agents_wanted, "agent")))
 }
 
 fn percentiles(progress: &Progress) -> impl Iterator<Item = String> {
     let named = [("p50", progress.p50_ms), ("p95", progress.p95_ms)];
-    named
-        .into_iter()
-        .filter_map(|(name, ms)| Some(format!("{name} {}", duration(ms?))))
+    named.into_iter().filter_map(|(name, ms)| Some(format!("{name} {}", duration(ms?))))
 }
 
 /// At the speed so far. `None` while nothing or everything is done.
@@ -120,12 +105,7 @@ pub(super) mod tests {
             &progress(1_234, 12),
             "1,234 of 20,000 rows (6 %), 2 failed, p50 3.21 ms, p95 8.20 ms, after 12 s, about 3 min 02 s left",
         );
-        let before = Progress {
-            p50_ms: None,
-            p95_ms: None,
-            failed: 0,
-            ..progress(0, 0)
-        };
+        let before = Progress { p50_ms: None, p95_ms: None, failed: 0, ..progress(0, 0) };
         check(&before, "0 of 20,000 rows (0 %), 0 failed, after 0 s");
         check(
             &progress(20_000, 3_900),
@@ -139,15 +119,8 @@ pub(super) mod tests {
             bar_line(&progress(1_234, 12)),
             "6 % · 1,234/20,000 · 2 failed · 3 min 02 s left · p50 3.21 ms · p95 8.20 ms"
         );
-        let fine = Progress {
-            joined: 3,
-            failed: 0,
-            ..progress(20_000, 12)
-        };
-        assert_eq!(
-            bar_line(&fine),
-            "100 % · 20,000/20,000 · 3 of 4 agents · p50 3.21 ms · p95 8.20 ms"
-        );
+        let fine = Progress { joined: 3, failed: 0, ..progress(20_000, 12) };
+        assert_eq!(bar_line(&fine), "100 % · 20,000/20,000 · 3 of 4 agents · p50 3.21 ms · p95 8.20 ms");
     }
 
     #[test]
@@ -157,35 +130,17 @@ pub(super) mod tests {
 
     #[test]
     fn a_lost_agent_is_seen() {
-        let lost = Progress {
-            joined: 3,
-            ..progress(1_234, 12)
-        };
-        assert!(
-            plain_line(&lost).contains(", 3 of 4 agents, "),
-            "{}",
-            plain_line(&lost)
-        );
+        let lost = Progress { joined: 3, ..progress(1_234, 12) };
+        assert!(plain_line(&lost).contains(", 3 of 4 agents, "), "{}", plain_line(&lost));
     }
 
     #[test]
     fn odd_figures_do_no_harm() {
         for odd in [
             Progress::default(),
-            Progress {
-                rows_done: 5,
-                ..Progress::default()
-            },
-            Progress {
-                rows_total: u64::MAX,
-                rows_done: 1,
-                elapsed: Duration::MAX,
-                ..Progress::default()
-            },
-            Progress {
-                p50_ms: Some(f64::NAN),
-                ..progress(1, 1)
-            },
+            Progress { rows_done: 5, ..Progress::default() },
+            Progress { rows_total: u64::MAX, rows_done: 1, elapsed: Duration::MAX, ..Progress::default() },
+            Progress { p50_ms: Some(f64::NAN), ..progress(1, 1) },
         ] {
             assert!(!plain_line(&odd).is_empty());
         }

@@ -70,20 +70,12 @@ impl ProgressDisplay {
         // Dropped on any path, the bar leaves no trace in the terminal above the report.
         let bar = ProgressBar::with_draw_target(None, target).with_finish(ProgressFinish::AndClear);
         bar.set_style(style("{wide_msg}"));
-        Self {
-            shown: Shown::Bar(bar),
-        }
+        Self { shown: Shown::Bar(bar) }
     }
 
     fn plain(out: Box<dyn Write + Send>) -> Self {
-        let plain = Plain {
-            out,
-            joined: None,
-            due: PLAIN_EVERY,
-        };
-        Self {
-            shown: Shown::Plain(Mutex::new(plain)),
-        }
+        let plain = Plain { out, joined: None, due: PLAIN_EVERY };
+        Self { shown: Shown::Plain(Mutex::new(plain)) }
     }
 
     /// While agents are missing.
@@ -128,10 +120,7 @@ impl ProgressDisplay {
         match &self.shown {
             // Not `bar.println`, which says nothing when the bar is hidden.
             Shown::Bar(bar) => bar.suspend(|| put(&mut io::stderr(), line)),
-            Shown::Plain(plain) => plain
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .line(line),
+            Shown::Plain(plain) => plain.lock().unwrap_or_else(PoisonError::into_inner).line(line),
             Shown::Quiet => put(&mut io::stderr(), line),
         }
     }
@@ -184,11 +173,7 @@ mod tests {
     impl Kept {
         fn lines(&self) -> Vec<String> {
             let bytes = self.0.lock().unwrap().clone();
-            String::from_utf8(bytes)
-                .unwrap()
-                .lines()
-                .map(str::to_owned)
-                .collect()
+            String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
         }
     }
 
@@ -198,10 +183,7 @@ mod tests {
         let display = ProgressDisplay::plain(Box::new(kept.clone()));
         for tenths in 0..100 {
             let elapsed = Duration::from_millis(tenths * 100);
-            display.running(&Progress {
-                elapsed,
-                ..progress(tenths, 0)
-            });
+            display.running(&Progress { elapsed, ..progress(tenths, 0) });
         }
         display.finish();
         let after: Vec<bool> = kept

@@ -157,7 +157,11 @@ impl<'a> Conductor<'a> {
 
     fn place(&self, workers: &[WorkerId]) -> Assignment {
         let hosts = self.plan.workload.hosts();
-        placement::place(self.plan.placement, hosts.iter().map(|(_, name, rows)| (name, rows.into())), workers)
+        placement::place(
+            self.plan.placement,
+            hosts.iter().map(|(_, name, rows)| (name, rows.into())),
+            workers,
+        )
     }
 
     /// Gives each agent its share; its Work stream begins to send.
@@ -282,7 +286,8 @@ impl<'a> Conductor<'a> {
                 match self.calls.recv().await {
                     Some(Call::Lost { grant, .. }) => self.roster.hung_up(grant),
                     Some(Call::Join { answer, .. }) => {
-                        let _ = answer.send(Err(Refusal { reason: "the run is over".to_owned(), retry: true }));
+                        let _ =
+                            answer.send(Err(Refusal { reason: "the run is over".to_owned(), retry: true }));
                     }
                     Some(_) => {}
                     None => return,

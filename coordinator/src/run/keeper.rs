@@ -17,6 +17,9 @@ use crate::workload::HostIndex;
 /// How often the figures for the display are renewed.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
+/// An hour: for the display, longer is as long.
+const DISPLAYED_NS_MAX: u64 = 3_600_000_000_000;
+
 /// One result, with what the coordinator knows of its row.
 #[derive(Debug)]
 pub(crate) struct Executed {
@@ -98,8 +101,13 @@ impl Keeper {
     }
 }
 
-async fn keep(mut books: Books, mut batches: mpsc::Receiver<Batch>, progress: watch::Sender<Progress>) -> Books {
-    let mut seen = Histogram::<u64>::new(3).expect("3 digits are within what a histogram takes");
+async fn keep(
+    mut books: Books,
+    mut batches: mpsc::Receiver<Batch>,
+    progress: watch::Sender<Progress>,
+) -> Books {
+    let mut seen =
+        Histogram::<u64>::new_with_bounds(1, DISPLAYED_NS_MAX, 3).expect("the bounds are constants in order");
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

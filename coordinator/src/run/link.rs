@@ -16,13 +16,27 @@ use crate::workload::{RowQueue, Workload};
 
 /// What the edge tells the conductor.
 pub(crate) enum Call {
-    Join { joining: Joining, answer: oneshot::Sender<Result<Admission, Refusal>> },
-    Said { grant: Grant, message: FromAgent },
-    OpenWork { session: SessionId, answer: oneshot::Sender<Option<WorkPorts>> },
+    Join {
+        joining: Joining,
+        answer: oneshot::Sender<Result<Admission, Refusal>>,
+    },
+    Said {
+        grant: Grant,
+        message: FromAgent,
+    },
+    OpenWork {
+        session: SessionId,
+        answer: oneshot::Sender<Option<WorkPorts>>,
+    },
     /// The rows that the first credits allow are on their way.
-    Prefetched { grant: Grant },
+    Prefetched {
+        grant: Grant,
+    },
     /// The one path for every kind of loss.
-    Lost { grant: Grant, reason: String },
+    Lost {
+        grant: Grant,
+        reason: String,
+    },
 }
 
 /// An agent at the door.

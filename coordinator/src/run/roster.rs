@@ -114,9 +114,11 @@ impl Roster {
         }
     }
 
+    /// Ends the tasks of every session and takes their shares back: the keeper closes when nobody can settle rows any more.
     pub(crate) fn end_all(&self) {
         for member in self.members.values() {
             member.ended.cancel();
+            member.share.send_replace(None);
         }
     }
 

@@ -30,7 +30,8 @@ pub(crate) fn summarize(plan: &RunPlan, record: Record, books: Books) -> RunResu
     let mut events = record.events;
     if duplicates > 0 {
         let at_ms = events.last().map_or(0.0, |event| event.at_ms);
-        events.push(result::Event { at_ms, what: format!("{duplicates} results came twice and were dropped") });
+        events
+            .push(result::Event { at_ms, what: format!("{duplicates} results came twice and were dropped") });
     }
     RunResult {
         schema: result::SCHEMA.to_owned(),
@@ -151,13 +152,21 @@ fn agent(member: &Member) -> result::Agent {
 }
 
 /// The hosts by mean service time, slowest first; those without a completed query last.
-fn per_host(hosts: &HostTable, tally: &Tally, assignment: &Assignment, workers: &[WorkerId]) -> Vec<result::Host> {
+fn per_host(
+    hosts: &HostTable,
+    tally: &Tally,
+    assignment: &Assignment,
+    workers: &[WorkerId],
+) -> Vec<result::Host> {
     let mean_ns = |host: &HostTally| {
         (host.completed > 0).then(|| host.service_time_sum_ns as f64 / f64::from(host.completed))
     };
     let has_run = |host: &HostTally| host.completed + host.failed > 0;
-    let mut order: Vec<HostIndex> =
-        hosts.iter().map(|(index, _, _)| index).filter(|index| has_run(&tally.hosts[index.index()])).collect();
+    let mut order: Vec<HostIndex> = hosts
+        .iter()
+        .map(|(index, _, _)| index)
+        .filter(|index| has_run(&tally.hosts[index.index()]))
+        .collect();
     order.sort_by(|a, b| {
         let of = |index: &HostIndex| mean_ns(&tally.hosts[index.index()]).unwrap_or(-1.0);
         of(b).total_cmp(&of(a))

@@ -72,7 +72,8 @@ impl Tally {
             Outcome::Completed(answer) => {
                 self.workers[worker].service_times.push(service_time_ns);
                 host_tally.completed += 1;
-                host_tally.service_time_sum_ns = host_tally.service_time_sum_ns.saturating_add(service_time_ns);
+                host_tally.service_time_sum_ns =
+                    host_tally.service_time_sum_ns.saturating_add(service_time_ns);
                 host_tally.service_time_max_ns = host_tally.service_time_max_ns.max(service_time_ns);
                 self.answers.rows = self.answers.rows.saturating_add(answer.rows);
                 self.answers.bytes = self.answers.bytes.saturating_add(answer.bytes);

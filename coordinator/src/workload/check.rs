@@ -16,13 +16,10 @@ pub(super) fn host<'a>(record: &'a Records, columns: &Columns) -> Result<&'a str
         });
     }
     text(record, columns)?;
-    let host = std::str::from_utf8(record.field(columns.host)).map_err(|_| Fault::NotUtf8 {
-        column: columns.names[columns.host].clone(),
-    })?;
+    let host = std::str::from_utf8(record.field(columns.host))
+        .map_err(|_| Fault::NotUtf8 { column: columns.names[columns.host].clone() })?;
     if host.is_empty() {
-        return Err(Fault::EmptyHost {
-            column: columns.names[columns.host].clone(),
-        });
+        return Err(Fault::EmptyHost { column: columns.names[columns.host].clone() });
     }
     window(record, columns)?;
     Ok(host)

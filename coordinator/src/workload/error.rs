@@ -23,35 +23,21 @@ pub enum WorkloadError {
     #[error("workload file '{file}' is a directory; name a CSV file in it")]
     Directory { file: String },
     #[error("cannot read workload file '{file}' at byte {offset}: {source}")]
-    Read {
-        file: String,
-        offset: u64,
-        source: io::Error,
-    },
+    Read { file: String, offset: u64, source: io::Error },
     #[error(
         "cannot spool '{file}' into a temporary file in '{directory}': {source}; TMPDIR names another directory"
     )]
-    Spool {
-        file: String,
-        directory: String,
-        source: io::Error,
-    },
+    Spool { file: String, directory: String, source: io::Error },
     #[error("workload file '{file}' is {}", packing.advice())]
     Packed { file: String, packing: Packing },
     #[error(
         "workload file '{file}' is empty; it needs a header line with the names of the columns, then one row per query"
     )]
     Empty { file: String },
-    #[error(
-        "workload file '{file}' has a header and no rows; each row after the header is one query"
-    )]
+    #[error("workload file '{file}' has a header and no rows; each row after the header is one query")]
     HeaderOnly { file: String },
     #[error("workload file '{file}' has no column {}", MissingColumns(.missing, .present))]
-    MissingColumns {
-        file: String,
-        missing: Vec<MissingColumn>,
-        present: Vec<String>,
-    },
+    MissingColumns { file: String, missing: Vec<MissingColumn>, present: Vec<String> },
     #[error(
         "workload file '{file}' has more than one column '{column}', so it is unclear which one is meant; rename the others"
     )]
@@ -60,28 +46,16 @@ pub enum WorkloadError {
         "{file}:{line}: the record is longer than {RECORD_BYTES_MAX} bytes; is a quote in it never closed?"
     )]
     RecordTooLong { file: String, line: u64 },
-    #[error(
-        "workload file '{file}' has more than {ROWS_MAX} rows; split it, or take a part with --limit"
-    )]
+    #[error("workload file '{file}' has more than {ROWS_MAX} rows; split it, or take a part with --limit")]
     TooManyRows { file: String },
-    #[error(
-        "{file}:{line}: more than 4 GiB of blank lines or bad records lie before this row; remove them"
-    )]
+    #[error("{file}:{line}: more than 4 GiB of blank lines or bad records lie before this row; remove them")]
     Sparse { file: String, line: u64 },
     #[error("a limit of 0 rows leaves nothing to run; leave --limit out to run every row")]
     LimitZero,
     #[error("workload file '{file}' has {}", BadRows(*.count, .shown))]
-    BadRows {
-        file: String,
-        count: u64,
-        shown: Vec<BadRow>,
-    },
+    BadRows { file: String, count: u64, shown: Vec<BadRow> },
     #[error("workload file '{file}' has no good row left to run: {}", BadRows(*.count, .shown))]
-    NoGoodRow {
-        file: String,
-        count: u64,
-        shown: Vec<BadRow>,
-    },
+    NoGoodRow { file: String, count: u64, shown: Vec<BadRow> },
     #[error(
         "workload file '{file}' changed while the run was reading it: row {row} is not what it was; leave the file alone during a run, or pipe it in with '-'"
     )]
@@ -128,12 +102,7 @@ pub enum Fault {
     #[error("{column} {} is not a time; write it like 2017-01-01 08:59:22", Quoted(.value))]
     UnreadableTime { column: String, value: String },
     #[error("{end_column} {} is before {start_column} {}", Quoted(.end), Quoted(.start))]
-    EndBeforeStart {
-        start_column: String,
-        start: String,
-        end_column: String,
-        end: String,
-    },
+    EndBeforeStart { start_column: String, start: String, end_column: String, end: String },
 }
 
 struct Quoted<'a>(&'a str);
@@ -169,16 +138,8 @@ struct MissingColumns<'a>(&'a [MissingColumn], &'a [String]);
 impl fmt::Display for MissingColumns<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(missing, present) = *self;
-        write!(
-            f,
-            "{}",
-            list(missing.iter().map(|column| column.name.as_str()))
-        )?;
-        write!(
-            f,
-            "; its header has {}",
-            list(present.iter().take(SHOWN_COLUMNS_MAX).map(String::as_str))
-        )?;
+        write!(f, "{}", list(missing.iter().map(|column| column.name.as_str())))?;
+        write!(f, "; its header has {}", list(present.iter().take(SHOWN_COLUMNS_MAX).map(String::as_str)))?;
         if let Some(more) = present.len().checked_sub(SHOWN_COLUMNS_MAX + 1) {
             write!(f, " and {} more", more + 1)?;
         }

@@ -19,11 +19,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn find(
-        file: &str,
-        header: &Records,
-        options: &Options,
-    ) -> Result<Self, WorkloadError> {
+    pub(super) fn find(file: &str, header: &Records, options: &Options) -> Result<Self, WorkloadError> {
         let names: Vec<String> = (0..header.len())
             .map(|position| String::from_utf8_lossy(header.field(position)).into_owned())
             .collect();
@@ -38,34 +34,22 @@ impl Columns {
             })
             .collect();
         if !missing.is_empty() {
-            return Err(WorkloadError::MissingColumns {
-                file: file.to_owned(),
-                missing,
-                present: names,
-            });
+            return Err(WorkloadError::MissingColumns { file: file.to_owned(), missing, present: names });
         }
         let position = |name: &str| {
             let mut matches = (0..names.len()).filter(|&position| names[position] == name);
             match (matches.next(), matches.next()) {
                 (Some(position), None) => Ok(position),
-                _ => Err(WorkloadError::DuplicateColumn {
-                    file: file.to_owned(),
-                    column: name.to_owned(),
-                }),
+                _ => Err(WorkloadError::DuplicateColumn { file: file.to_owned(), column: name.to_owned() }),
             }
         };
         Ok(Self {
             host: position(&options.host_column)?,
-            parameters: options
-                .parameters
-                .iter()
-                .map(|name| position(name))
-                .collect::<Result<_, _>>()?,
+            parameters: options.parameters.iter().map(|name| position(name)).collect::<Result<_, _>>()?,
             window: match &options.checks {
-                Checks::DemoWindow {
-                    start_time,
-                    end_time,
-                } => Some((position(start_time)?, position(end_time)?)),
+                Checks::DemoWindow { start_time, end_time } => {
+                    Some((position(start_time)?, position(end_time)?))
+                }
                 Checks::None => None,
             },
             needed: wanted.into_iter().map(position).collect::<Result<_, _>>()?,
@@ -78,10 +62,7 @@ impl Columns {
 fn wanted(options: &Options) -> Vec<&str> {
     let mut wanted = vec![options.host_column.as_str()];
     let window = match &options.checks {
-        Checks::DemoWindow {
-            start_time,
-            end_time,
-        } => vec![start_time, end_time],
+        Checks::DemoWindow { start_time, end_time } => vec![start_time, end_time],
         Checks::None => Vec::new(),
     };
     for name in options.parameters.iter().chain(window) {
@@ -142,20 +123,12 @@ mod tests {
     fn a_likely_column_is_suggested_and_an_unlikely_one_is_not() {
         let check = |name: &str, present: &[&str], expected: Option<&str>| {
             let present: Vec<String> = present.iter().map(ToString::to_string).collect();
-            assert_eq!(
-                nearest(name, &present, &["end_time"]).as_deref(),
-                expected,
-                "{name}"
-            );
+            assert_eq!(nearest(name, &present, &["end_time"]).as_deref(), expected, "{name}");
         };
         check("hostname", &["Hostname", "end_time"], Some("Hostname"));
         check("hostname", &["end_time", " hostname"], Some(" hostname"));
         check("hostname", &["end_time", "host"], Some("host"));
-        check(
-            "start_time",
-            &["end_time", "strat_time"],
-            Some("strat_time"),
-        );
+        check("start_time", &["end_time", "strat_time"], Some("strat_time"));
         check("start_time", &["end_time", "usage"], None);
         check("end_time2", &["end_time"], None);
     }

@@ -82,15 +82,11 @@ impl HostTable {
     /// Every host with its name and its number of rows, in the order of indices.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (HostIndex, &str, u32)> {
         let mut begin = 0;
-        self.ends
-            .iter()
-            .zip(&self.rows)
-            .enumerate()
-            .map(move |(position, (&end, &rows))| {
-                let name = &self.names[begin..end];
-                begin = end;
-                (HostIndex(position as u32), name, rows)
-            })
+        self.ends.iter().zip(&self.rows).enumerate().map(move |(position, (&end, &rows))| {
+            let name = &self.names[begin..end];
+            begin = end;
+            (HostIndex(position as u32), name, rows)
+        })
     }
 
     /// The host of this name; bytes, so that a name read again from the file needs no check for UTF-8 first.
@@ -131,9 +127,7 @@ impl HostTable {
     fn place_of(&self, name: &[u8]) -> usize {
         let mask = self.places.len() - 1;
         let mut place = self.hashing.hash_one(name) as usize & mask;
-        while self.places[place] != FREE
-            && self.name(HostIndex(self.places[place])).as_bytes() != name
-        {
+        while self.places[place] != FREE && self.name(HostIndex(self.places[place])).as_bytes() != name {
             place = (place + 1) & mask;
         }
         place
@@ -158,10 +152,7 @@ mod tests {
         for name in ["b", "a", "b", "c", "b"] {
             hosts.count_row(name);
         }
-        let all: Vec<_> = hosts
-            .iter()
-            .map(|(index, name, rows)| (index.get(), name, rows))
-            .collect();
+        let all: Vec<_> = hosts.iter().map(|(index, name, rows)| (index.get(), name, rows)).collect();
         assert_eq!(all, [(0, "b", 3), (1, "a", 1), (2, "c", 1)]);
         assert_eq!(hosts.rows(HostIndex::new(0)), 3);
     }

@@ -44,11 +44,7 @@ pub(super) fn read(
         }
         if blocks.offset != reported {
             reported = blocks.offset;
-            progress(Progress {
-                bytes: reported,
-                bytes_total: Some(source.bytes),
-                rows: index.rows,
-            });
+            progress(Progress { bytes: reported, bytes_total: Some(source.bytes), rows: index.rows });
         }
     }
     index.judge(&source.name, options.on_bad_row)?;
@@ -80,14 +76,9 @@ struct Index {
 impl Index {
     fn add(&mut self, host: &str, place: Place, file: &str) -> Result<(), WorkloadError> {
         if self.rows == ROWS_MAX {
-            return Err(WorkloadError::TooManyRows {
-                file: file.to_owned(),
-            });
+            return Err(WorkloadError::TooManyRows { file: file.to_owned() });
         }
-        let sparse = || WorkloadError::Sparse {
-            file: file.to_owned(),
-            line: place.line,
-        };
+        let sparse = || WorkloadError::Sparse { file: file.to_owned(), line: place.line };
         self.offsets.push(place.offset).ok_or_else(sparse)?;
         self.host_of_row.push(self.hosts.count_row(host).get());
         self.rows += 1;
@@ -97,11 +88,7 @@ impl Index {
     fn bad(&mut self, fault: Fault, place: Place, file: &str) {
         self.bad += 1;
         if self.shown.len() < BAD_ROWS_SHOWN {
-            self.shown.push(BadRow {
-                file: file.to_owned(),
-                line: place.line,
-                fault,
-            });
+            self.shown.push(BadRow { file: file.to_owned(), line: place.line, fault });
         }
     }
 
@@ -211,10 +198,7 @@ impl<'a> Blocks<'a> {
     fn look_at_the_beginning(&mut self) -> Result<(), WorkloadError> {
         let first = &self.block[..self.len];
         if let Some(packing) = Packing::of(first) {
-            return Err(WorkloadError::Packed {
-                file: self.source.name.clone(),
-                packing,
-            });
+            return Err(WorkloadError::Packed { file: self.source.name.clone(), packing });
         }
         if first.starts_with(BYTE_ORDER_MARK) {
             self.at = BYTE_ORDER_MARK.len();
@@ -227,11 +211,6 @@ impl<'a> Blocks<'a> {
         while self.len > 0 {
             self.fill()?;
         }
-        Ok(self
-            .hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }

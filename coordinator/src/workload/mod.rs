@@ -48,10 +48,7 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checks {
     /// The default query: two columns hold times, the second not before the first.
-    DemoWindow {
-        start_time: String,
-        end_time: String,
-    },
+    DemoWindow { start_time: String, end_time: String },
     /// A statement of the user's own, with parameters of any type.
     None,
 }
@@ -82,11 +79,7 @@ pub type ProgressFn<'a> = &'a mut dyn FnMut(Progress);
 ///
 /// # Errors
 /// When the file cannot be read or is no workload, and for bad rows unless they are to be skipped.
-pub fn open(
-    path: &Path,
-    options: &Options,
-    progress: ProgressFn<'_>,
-) -> Result<Workload, WorkloadError> {
+pub fn open(path: &Path, options: &Options, progress: ProgressFn<'_>) -> Result<Workload, WorkloadError> {
     let source = source::Source::open(path, progress)?;
     index::read(source, options, progress)
 }
@@ -145,20 +138,13 @@ impl Workload {
     /// # Panics
     /// When `worker_of_host` is of another workload or names a worker that there is not, as indexing does.
     pub fn by_worker(&self, worker_of_host: &[u32], workers: usize) -> Vec<RowQueue> {
-        assert_eq!(
-            worker_of_host.len(),
-            self.hosts.len(),
-            "every host has one worker"
-        );
+        assert_eq!(worker_of_host.len(), self.hosts.len(), "every host has one worker");
         let mut rows_of_worker = vec![0; workers];
         for (host, _, rows) in self.hosts.iter() {
             rows_of_worker[worker_of_host[host.index()] as usize] += rows as usize;
         }
         // Made to measure: growing by doubling would cost as much again as the rows themselves.
-        let mut queues: Vec<RowQueue> = rows_of_worker
-            .into_iter()
-            .map(RowQueue::with_capacity)
-            .collect();
+        let mut queues: Vec<RowQueue> = rows_of_worker.into_iter().map(RowQueue::with_capacity).collect();
         for (row, host) in (0..self.rows).zip(self.host_of_row.iter()) {
             queues[worker_of_host[host as usize] as usize].push(RowId::new(row));
         }

@@ -12,9 +12,7 @@ pub struct RowQueue {
 
 impl RowQueue {
     pub(super) fn with_capacity(rows: usize) -> Self {
-        Self {
-            rows: VecDeque::with_capacity(rows),
-        }
+        Self { rows: VecDeque::with_capacity(rows) }
     }
 
     pub fn len(&self) -> usize {

@@ -28,11 +28,7 @@ pub struct RowReader {
 
 impl RowReader {
     pub fn new(workload: Arc<Workload>) -> Self {
-        Self {
-            workload,
-            record: Records::new(),
-            window: Window::default(),
-        }
+        Self { workload, record: Records::new(), window: Window::default() }
     }
 
     /// Appends the row's parameters, in the order of the statement's placeholders, an empty field as NULL. Returns its host.
@@ -56,10 +52,7 @@ impl RowReader {
             return Ok(host);
         }
         parameters.truncate(mark);
-        Err(WorkloadError::Changed {
-            file: self.workload.file().to_owned(),
-            row,
-        })
+        Err(WorkloadError::Changed { file: self.workload.file().to_owned(), row })
     }
 
     /// Reads the record at `offset`; false when none begins there. A header comes before every row, so that there is a byte before
@@ -70,9 +63,7 @@ impl RowReader {
         let mut at = offset;
         let mut block = self.window.from(offset.saturating_sub(1), &self.workload)?;
         match block {
-            [b'\r' | b'\n', record @ ..] if !matches!(record, [b'\r' | b'\n', ..]) => {
-                block = record
-            }
+            [b'\r' | b'\n', record @ ..] if !matches!(record, [b'\r' | b'\n', ..]) => block = record,
             _ => return Ok(false),
         }
         loop {
@@ -120,12 +111,7 @@ struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self {
-            bytes: vec![0; WINDOW_BYTES_MIN * 4],
-            len: 0,
-            offset: 0,
-            served: ROWS_FEW,
-        }
+        Self { bytes: vec![0; WINDOW_BYTES_MIN * 4], len: 0, offset: 0, served: ROWS_FEW }
     }
 }
 

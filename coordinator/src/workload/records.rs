@@ -92,11 +92,7 @@ impl Records {
             self.renew();
         }
         self.complete = true;
-        if self.is_too_long() {
-            Step::TooLong
-        } else {
-            Step::Record
-        }
+        if self.is_too_long() { Step::TooLong } else { Step::Record }
     }
 
     fn renew(&mut self) {
@@ -139,10 +135,7 @@ impl Records {
 /// Blank lines at the beginning of `bytes`, which belong to no record: how many bytes, and how many newlines among them.
 /// Only `\r` and `\n`: a line of blanks is a record with one field.
 pub(super) fn blank(bytes: &[u8]) -> (usize, u64) {
-    let length = bytes
-        .iter()
-        .take_while(|&&b| b == b'\n' || b == b'\r')
-        .count();
+    let length = bytes.iter().take_while(|&&b| b == b'\n' || b == b'\r').count();
     let newlines = bytes[..length].iter().filter(|&&b| b == b'\n').count();
     (length, newlines as u64)
 }
@@ -196,9 +189,7 @@ mod tests {
 
     #[test]
     fn more_fields_than_the_first_buffer_holds_are_read() {
-        let fields: Vec<String> = (0..FIELDS_FIRST * 3)
-            .map(|n| format!("field {n}"))
-            .collect();
+        let fields: Vec<String> = (0..FIELDS_FIRST * 3).map(|n| format!("field {n}")).collect();
         assert_eq!(records(fields.join(",").as_bytes(), 7), [fields]);
     }
 
@@ -214,10 +205,7 @@ mod tests {
                 }
                 fed += taken;
             }
-            assert!(
-                (RECORD_BYTES_MAX..RECORD_BYTES_MAX * 3).contains(&fed),
-                "{fed}"
-            );
+            assert!((RECORD_BYTES_MAX..RECORD_BYTES_MAX * 3).contains(&fed), "{fed}");
         }
     }
 

@@ -27,10 +27,7 @@ impl Source {
         if path.as_os_str() == "-" {
             return Self::spool(name, io::stdin().lock(), progress);
         }
-        let failed = |source| WorkloadError::Open {
-            file: name.clone(),
-            source,
-        };
+        let failed = |source| WorkloadError::Open { file: name.clone(), source };
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_dir() {
@@ -39,11 +36,7 @@ impl Source {
         if !metadata.is_file() {
             return Self::spool(name, file, progress);
         }
-        Ok(Self {
-            name,
-            file,
-            bytes: metadata.len(),
-        })
+        Ok(Self { name, file, bytes: metadata.len() })
     }
 
     /// Copies all of `input` into a temporary file.
@@ -61,23 +54,17 @@ impl Source {
         let mut block = vec![0; SPOOL_BLOCK_BYTES];
         let mut bytes = 0;
         loop {
-            let length =
-                retried(|| input.read(&mut block)).map_err(|source| WorkloadError::Read {
-                    file: name.clone(),
-                    offset: bytes,
-                    source,
-                })?;
+            let length = retried(|| input.read(&mut block)).map_err(|source| WorkloadError::Read {
+                file: name.clone(),
+                offset: bytes,
+                source,
+            })?;
             if length == 0 {
                 return Ok(Self { name, file, bytes });
             }
-            file.write_all_at(&block[..length], bytes)
-                .map_err(spool_failed)?;
+            file.write_all_at(&block[..length], bytes).map_err(spool_failed)?;
             bytes += length as u64;
-            progress(Progress {
-                bytes,
-                bytes_total: None,
-                rows: 0,
-            });
+            progress(Progress { bytes, bytes_total: None, rows: 0 });
         }
     }
 
@@ -135,9 +122,7 @@ impl Packing {
             Self::Zstd => {
                 "compressed (zstd); unpack it first, or pipe it in: zstd -dc FILE | coordinator run -"
             }
-            Self::Xz => {
-                "compressed (xz); unpack it first, or pipe it in: xz -dc FILE | coordinator run -"
-            }
+            Self::Xz => "compressed (xz); unpack it first, or pipe it in: xz -dc FILE | coordinator run -",
             Self::Bzip2 => {
                 "compressed (bzip2); unpack it first, or pipe it in: bzip2 -dc FILE | coordinator run -"
             }

@@ -16,10 +16,7 @@ impl Moment {
     fn new(date: [i64; 3], time: [i64; 3], nanoseconds: i32) -> Self {
         let ([year, month, day], [hour, minute, second]) = (date, time);
         let packed = year << 26 | month << 22 | day << 17 | hour << 12 | minute << 6 | second;
-        Self {
-            packed,
-            nanoseconds,
-        }
+        Self { packed, nanoseconds }
     }
 }
 
@@ -32,27 +29,8 @@ pub(super) fn parse(text: &[u8]) -> Option<Moment> {
 /// `None` only means that `complete` has to look.
 fn fast(text: &[u8]) -> Option<Moment> {
     let (whole, rest) = text.split_first_chunk::<19>()?;
-    let &[
-        y1,
-        y2,
-        y3,
-        y4,
-        b'-',
-        mo1,
-        mo2,
-        b'-',
-        d1,
-        d2,
-        b' ' | b'T',
-        h1,
-        h2,
-        b':',
-        mi1,
-        mi2,
-        b':',
-        s1,
-        s2,
-    ] = whole
+    let &[y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b' ' | b'T', h1, h2, b':', mi1, mi2, b':', s1, s2] =
+        whole
     else {
         return None;
     };
@@ -101,11 +79,7 @@ fn complete(text: &[u8]) -> Option<Moment> {
     if pieces.date().year() < 1 || offset.abs() > OFFSET_SECONDS_MAX {
         return None;
     }
-    let utc = pieces
-        .date()
-        .to_datetime(time)
-        .checked_sub(SignedDuration::from_secs(offset))
-        .ok()?;
+    let utc = pieces.date().to_datetime(time).checked_sub(SignedDuration::from_secs(offset)).ok()?;
     Some(Moment::new(
         [utc.year().into(), utc.month().into(), utc.day().into()],
         [utc.hour().into(), utc.minute().into(), utc.second().into()],
@@ -141,8 +115,7 @@ mod tests {
 
     #[test]
     fn fractions_and_offsets_order_moments() {
-        let later =
-            |a: &str, b: &str| assert!(parse(a.as_bytes()) > parse(b.as_bytes()), "{a} {b}");
+        let later = |a: &str, b: &str| assert!(parse(a.as_bytes()) > parse(b.as_bytes()), "{a} {b}");
         later("2017-01-01 00:00:00.5", "2017-01-01 00:00:00");
         later("2017-01-01 00:00:00.000001", "2017-01-01 00:00:00");
         later("2017-01-01 01:00:00+00", "2017-01-01 02:00:00+02");

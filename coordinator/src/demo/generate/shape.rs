@@ -46,12 +46,7 @@ pub struct Windows {
 
 impl Default for Windows {
     fn default() -> Self {
-        Self {
-            rows: 200,
-            hosts: 10,
-            window: Duration::from_secs(SECONDS_PER_HOUR),
-            seed: crate::demo::SEED,
-        }
+        Self { rows: 200, hosts: 10, window: Duration::from_secs(SECONDS_PER_HOUR), seed: crate::demo::SEED }
     }
 }
 
@@ -73,15 +68,10 @@ impl Valid {
             return Err(ShapeError::StepTooLong { step, span });
         }
         let start = shape.start.as_second();
-        let last = i64::try_from(span)
-            .ok()
-            .and_then(|span| start.checked_add(span));
+        let last = i64::try_from(span).ok().and_then(|span| start.checked_add(span));
         let inside = last.is_some_and(|last| Timestamp::from_second(last).is_ok());
         if !inside || start < START_MIN || shape.start.subsec_nanosecond() != 0 {
-            return Err(ShapeError::OutsideCalendar {
-                start: shape.start,
-                span,
-            });
+            return Err(ShapeError::OutsideCalendar { start: shape.start, span });
         }
         Ok(Self { step, span, start })
     }
@@ -102,9 +92,7 @@ pub enum ShapeError {
     NoQueries,
     #[error("{what} {value:?} is not a whole number of seconds from 1 on")]
     NotWholeSeconds { what: &'static str, value: Duration },
-    #[error(
-        "step of {step} s is longer than the span of {span} s; each host would have one sample at most"
-    )]
+    #[error("step of {step} s is longer than the span of {span} s; each host would have one sample at most")]
     StepTooLong { step: u64, span: u64 },
     #[error(
         "window of {window} s does not fit into the span of {span} s; shorten the window or lengthen the span"

@@ -20,10 +20,7 @@ fn windows_csv(shape: &Shape, queries: &Windows) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// These hashes never change: whoever generates the demo's data asks the same questions of the same rows.
@@ -44,10 +41,7 @@ fn the_default_files_are_the_same_for_ever() {
 fn the_committed_queries_are_what_the_generator_makes() {
     let committed = include_bytes!("../../../../data/query_params.csv");
     let made = windows_csv(&Shape::default(), &Windows::default());
-    assert!(
-        committed == made.as_slice(),
-        "write data/query_params.csv anew: coordinator generate"
-    );
+    assert!(committed == made.as_slice(), "write data/query_params.csv anew: coordinator generate");
 }
 
 #[test]
@@ -55,14 +49,7 @@ fn splitmix64_gives_the_published_numbers() {
     // From the reference implementation with seed 1234567.
     let mut random = SplitMix64(1_234_567);
     let numbers = [random.next(), random.next(), random.next()];
-    assert_eq!(
-        numbers,
-        [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423
-        ]
-    );
+    assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
 }
 
 #[test]
@@ -72,28 +59,16 @@ fn the_demo_has_its_345_600_rows_in_order_of_time() {
     let all: Vec<Sample> = samples.collect();
     assert_eq!(all.len(), 345_600);
     assert!(all.is_sorted_by_key(|sample| (sample.ts_us, sample.host)));
-    assert!(
-        all.iter()
-            .all(|sample| (0.0..=100.0).contains(&sample.usage()))
-    );
+    assert!(all.iter().all(|sample| (0.0..=100.0).contains(&sample.usage())));
     let text = String::from_utf8(samples_csv(&Shape::default())).unwrap();
     assert!(text.starts_with("ts,host,usage\n2017-01-01 00:00:00,host_000000,"));
-    assert!(
-        text.lines()
-            .last()
-            .unwrap()
-            .starts_with("2017-01-02 23:59:50,host_000019,")
-    );
+    assert!(text.lines().last().unwrap().starts_with("2017-01-02 23:59:50,host_000019,"));
 }
 
 #[test]
 fn the_number_of_rows_is_known_beforehand_even_in_the_middle() {
-    let shape = Shape {
-        hosts: 3,
-        step: Duration::from_secs(7),
-        span: Duration::from_secs(30),
-        ..Shape::default()
-    };
+    let shape =
+        Shape { hosts: 3, step: Duration::from_secs(7), span: Duration::from_secs(30), ..Shape::default() };
     let mut samples = Samples::try_new(&shape).unwrap();
     for left in (0..=15).rev() {
         assert_eq!(samples.rows(), left);
@@ -106,31 +81,20 @@ fn the_number_of_rows_is_known_beforehand_even_in_the_middle() {
 
 #[test]
 fn usage_walks_by_small_steps_and_goes_everywhere() {
-    let usage: Vec<f64> = Samples::try_new(&Shape::default())
-        .unwrap()
-        .filter(|s| s.host == 3)
-        .map(|s| s.usage())
-        .collect();
+    let usage: Vec<f64> =
+        Samples::try_new(&Shape::default()).unwrap().filter(|s| s.host == 3).map(|s| s.usage()).collect();
     let steps: Vec<f64> = usage.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let deviation = (steps.iter().map(|step| step * step).sum::<f64>() / steps.len() as f64).sqrt();
     assert!((0.9..1.1).contains(&deviation), "{deviation}");
-    let range = usage.iter().fold((100.0f64, 0.0f64), |(low, high), &x| {
-        (low.min(x), high.max(x))
-    });
+    let range = usage.iter().fold((100.0f64, 0.0f64), |(low, high), &x| (low.min(x), high.max(x)));
     assert!(range.1 - range.0 > 50.0, "{range:?}");
 }
 
 #[test]
 fn the_text_of_a_usage_reads_as_the_same_number() {
-    let shape = Shape {
-        span: Duration::from_secs(600),
-        ..Shape::default()
-    };
+    let shape = Shape { span: Duration::from_secs(600), ..Shape::default() };
     let text = String::from_utf8(samples_csv(&shape)).unwrap();
-    let read = text
-        .lines()
-        .skip(1)
-        .map(|line| line.rsplit(',').next().unwrap());
+    let read = text.lines().skip(1).map(|line| line.rsplit(',').next().unwrap());
     for (text, sample) in read.zip(Samples::try_new(&shape).unwrap()) {
         assert_eq!(text.parse::<f64>().unwrap(), sample.usage());
         assert_eq!(text.split('.').nth(1).map(str::len), Some(2), "{text}");
@@ -140,51 +104,26 @@ fn the_text_of_a_usage_reads_as_the_same_number() {
 #[test]
 fn a_host_has_the_same_samples_however_many_others_there_are() {
     let of_host_2 = |hosts| -> Vec<Sample> {
-        let shape = Shape {
-            hosts,
-            span: Duration::from_secs(300),
-            ..Shape::default()
-        };
-        Samples::try_new(&shape)
-            .unwrap()
-            .filter(|sample| sample.host == 2)
-            .collect()
+        let shape = Shape { hosts, span: Duration::from_secs(300), ..Shape::default() };
+        Samples::try_new(&shape).unwrap().filter(|sample| sample.host == 2).collect()
     };
     assert_eq!(of_host_2(3), of_host_2(50));
 }
 
 #[test]
 fn another_seed_gives_other_data() {
-    let shape = Shape {
-        span: Duration::from_secs(300),
-        ..Shape::default()
-    };
-    assert_ne!(
-        samples_csv(&shape),
-        samples_csv(&Shape { seed: 2, ..shape })
-    );
-    let queries = Windows {
-        window: Duration::from_secs(60),
-        ..Windows::default()
-    };
-    assert_ne!(
-        windows_csv(&shape, &queries),
-        windows_csv(&shape, &Windows { seed: 2, ..queries })
-    );
+    let shape = Shape { span: Duration::from_secs(300), ..Shape::default() };
+    assert_ne!(samples_csv(&shape), samples_csv(&Shape { seed: 2, ..shape }));
+    let queries = Windows { window: Duration::from_secs(60), ..Windows::default() };
+    assert_ne!(windows_csv(&shape, &queries), windows_csv(&shape, &Windows { seed: 2, ..queries }));
 }
 
 #[test]
 fn windows_lie_inside_the_data_and_use_each_chosen_host() {
     let shape = Shape::default();
     let all: Vec<Window> = windows(&shape, &Windows::default()).unwrap().collect();
-    let (first, last) = (
-        shape.start.as_second(),
-        shape.start.as_second() + 48 * 3_600,
-    );
-    assert!(
-        all.iter()
-            .all(|w| first <= w.start && w.end == w.start + 3_600 && w.end <= last)
-    );
+    let (first, last) = (shape.start.as_second(), shape.start.as_second() + 48 * 3_600);
+    assert!(all.iter().all(|w| first <= w.start && w.end == w.start + 3_600 && w.end <= last));
     let hosts: HashSet<u32> = all.iter().map(|w| w.host).collect();
     assert_eq!((all.len(), hosts.len()), (200, 10));
     assert!(hosts.iter().all(|&host| host < 20));
@@ -196,79 +135,39 @@ fn what_cannot_be_generated_is_said_plainly() {
     let shape = Shape::default();
     let queries = Windows::default();
     let bad_shape = |shape: Shape, expected: &str| {
-        assert_eq!(
-            Samples::try_new(&shape).err().unwrap().to_string(),
-            expected
-        );
-        assert_eq!(
-            windows(&shape, &queries).err().unwrap().to_string(),
-            expected
-        );
+        assert_eq!(Samples::try_new(&shape).err().unwrap().to_string(), expected);
+        assert_eq!(windows(&shape, &queries).err().unwrap().to_string(), expected);
     };
     let seconds = Duration::from_secs;
+    bad_shape(Shape { hosts: 0, ..shape }, "data of 0 hosts cannot be made; ask for 1 to 10000000");
     bad_shape(
-        Shape { hosts: 0, ..shape },
-        "data of 0 hosts cannot be made; ask for 1 to 10000000",
-    );
-    bad_shape(
-        Shape {
-            hosts: u32::MAX,
-            ..shape
-        },
+        Shape { hosts: u32::MAX, ..shape },
         "data of 4294967295 hosts cannot be made; ask for 1 to 10000000",
     );
+    bad_shape(Shape { step: seconds(0), ..shape }, "step 0ns is not a whole number of seconds from 1 on");
     bad_shape(
-        Shape {
-            step: seconds(0),
-            ..shape
-        },
-        "step 0ns is not a whole number of seconds from 1 on",
-    );
-    bad_shape(
-        Shape {
-            span: Duration::from_millis(1_500),
-            ..shape
-        },
+        Shape { span: Duration::from_millis(1_500), ..shape },
         "span 1.5s is not a whole number of seconds from 1 on",
     );
     bad_shape(
-        Shape {
-            step: seconds(60),
-            span: seconds(59),
-            ..shape
-        },
+        Shape { step: seconds(60), span: seconds(59), ..shape },
         "step of 60 s is longer than the span of 59 s; each host would have one sample at most",
     );
     bad_shape(
-        Shape {
-            span: seconds(u64::MAX),
-            ..shape
-        },
+        Shape { span: seconds(u64::MAX), ..shape },
         "18446744073709551615 s from 2017-01-01T00:00:00Z do not lie between whole seconds of the years 1 and 9999; \
          choose another start or a shorter span",
     );
     let bad_queries = |queries: Windows, expected: &str| {
-        assert_eq!(
-            windows(&shape, &queries).err().unwrap().to_string(),
-            expected
-        );
+        assert_eq!(windows(&shape, &queries).err().unwrap().to_string(), expected);
     };
+    bad_queries(Windows { rows: 0, ..queries }, "0 queries would be an empty file; ask for at least 1");
     bad_queries(
-        Windows { rows: 0, ..queries },
-        "0 queries would be an empty file; ask for at least 1",
-    );
-    bad_queries(
-        Windows {
-            hosts: 21,
-            ..queries
-        },
+        Windows { hosts: 21, ..queries },
         "21 hosts cannot be queried where the data has 20; ask for 1 to 20",
     );
     bad_queries(
-        Windows {
-            window: seconds(172_800),
-            ..queries
-        },
+        Windows { window: seconds(172_800), ..queries },
         "window of 172800 s does not fit into the span of 172800 s; shorten the window or lengthen the span",
     );
 }

@@ -48,11 +48,7 @@ fn verdict(page: &mut Page, result: &RunResult) {
         Some(at) => format!("started {at}"),
         None => "never started".to_owned(),
     };
-    page.line(&format!(
-        "{}   run {} · {started}",
-        status(result.verdict.status),
-        result.run_id
-    ));
+    page.line(&format!("{}   run {} · {started}", status(result.verdict.status), result.run_id));
     for reason in &result.verdict.reasons {
         page.hanging("  - ", reason, LINES_MAX);
     }
@@ -93,25 +89,13 @@ fn totals(page: &mut Page, result: &RunResult) {
             shorten_path(&workload.file, PATH_WIDTH),
             counted(workload.rows, "row"),
             counted(workload.hosts, "host"),
-            format!(
-                "sha256 {}",
-                workload
-                    .sha256
-                    .chars()
-                    .take(SHA256_SHOWN)
-                    .collect::<String>()
-            ),
+            format!("sha256 {}", workload.sha256.chars().take(SHA256_SHOWN).collect::<String>()),
         ],
     );
     page.field("queries", &books(result));
-    page.field(
-        "total processing time",
-        &[duration(result.total_processing_time_ms)],
-    );
-    let mut wall = vec![
-        duration(result.wall_time_ms),
-        format!("{} queries/s", figure(result.throughput_qps)),
-    ];
+    page.field("total processing time", &[duration(result.total_processing_time_ms)]);
+    let mut wall =
+        vec![duration(result.wall_time_ms), format!("{} queries/s", figure(result.throughput_qps))];
     if let Some(skew) = result.start_skew_ms {
         wall.push(format!("start skew {}", duration(skew)));
     }
@@ -119,11 +103,7 @@ fn totals(page: &mut Page, result: &RunResult) {
     let answers = &result.result;
     page.field(
         "answers",
-        &[
-            counted(answers.rows, "row"),
-            counted(answers.bytes, "byte"),
-            format!("digest {}", answers.digest),
-        ],
+        &[counted(answers.rows, "row"), counted(answers.bytes, "byte"), format!("digest {}", answers.digest)],
     );
 }
 
@@ -140,20 +120,14 @@ pub(in crate::output) fn books(result: &RunResult) -> Vec<String> {
         books.push(format!("{} ran more than once", count(queries.retried)));
     }
     if result.workload.skipped > 0 {
-        books.push(format!(
-            "{} skipped",
-            counted(result.workload.skipped, "bad row")
-        ));
+        books.push(format!("{} skipped", counted(result.workload.skipped, "bad row")));
     }
     books
 }
 
 /// What was done before the clock started.
 fn preparation(page: &mut Page, result: &RunResult) {
-    for (label, latency) in [
-        ("connect", &result.connect_ms),
-        ("prepare", &result.prepare_ms),
-    ] {
+    for (label, latency) in [("connect", &result.connect_ms), ("prepare", &result.prepare_ms)] {
         if let Some(latency) = latency {
             page.field(
                 label,

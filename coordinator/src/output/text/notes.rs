@@ -20,17 +20,9 @@ pub(super) fn thresholds(page: &mut Page, thresholds: &[Threshold]) {
     }
     page.section("THRESHOLDS");
     for threshold in thresholds {
-        let lead = if threshold.passed {
-            "  passed  "
-        } else {
-            "  MISSED  "
-        };
+        let lead = if threshold.passed { "  passed  " } else { "  MISSED  " };
         let value = threshold.value.map_or_else(|| NONE.to_owned(), figure);
-        page.hanging(
-            lead,
-            &format!("{} (is {value})", threshold.expression),
-            LINES_MAX,
-        );
+        page.hanging(lead, &format!("{} (is {value})", threshold.expression), LINES_MAX);
     }
 }
 
@@ -52,10 +44,7 @@ pub(super) fn errors(page: &mut Page, errors: &[Error]) {
         page.hanging("          ", &error.message, MESSAGE_LINES_MAX);
     }
     if errors.len() > ERRORS_MAX {
-        page.line(&format!(
-            "  … and {} more kinds (in the JSON: all)",
-            errors.len() - ERRORS_MAX
-        ));
+        page.line(&format!("  … and {} more kinds (in the JSON: all)", errors.len() - ERRORS_MAX));
     }
 }
 
@@ -63,10 +52,7 @@ pub(super) fn unaccounted(page: &mut Page, queries: &Queries) {
     if queries.unaccounted == 0 {
         return;
     }
-    page.section(&format!(
-        "UNACCOUNTED   {}; row ids count from 0",
-        counted(queries.unaccounted, "row")
-    ));
+    page.section(&format!("UNACCOUNTED   {}; row ids count from 0", counted(queries.unaccounted, "row")));
     page.hanging("  ", &ranges(&queries.unaccounted_rows), usize::MAX);
 }
 
@@ -75,13 +61,7 @@ pub(in crate::output) fn ranges(rows: &[[u64; 2]]) -> String {
     let mut text: Vec<String> = rows
         .iter()
         .take(RANGES_MAX)
-        .map(|[first, last]| {
-            if first == last {
-                first.to_string()
-            } else {
-                format!("{first}-{last}")
-            }
-        })
+        .map(|[first, last]| if first == last { first.to_string() } else { format!("{first}-{last}") })
         .collect();
     if rows.len() > RANGES_MAX {
         let more = count((rows.len() - RANGES_MAX) as u64);
@@ -98,17 +78,10 @@ pub(super) fn events(page: &mut Page, events: &[Event]) {
     page.section(&if cut == 0 {
         "EVENTS   since the coordinator began to listen".to_owned()
     } else {
-        format!(
-            "EVENTS   the last {EVENTS_MAX} of {} (in the JSON: all)",
-            count(events.len() as u64)
-        )
+        format!("EVENTS   the last {EVENTS_MAX} of {} (in the JSON: all)", count(events.len() as u64))
     });
     for event in &events[cut..] {
-        page.hanging(
-            &format!("{:>10.3} s  ", event.at_ms / 1e3),
-            &event.what,
-            LINES_MAX,
-        );
+        page.hanging(&format!("{:>10.3} s  ", event.at_ms / 1e3), &event.what, LINES_MAX);
     }
 }
 
@@ -129,11 +102,8 @@ pub(super) fn environment(page: &mut Page, result: &RunResult) {
 
 fn database(page: &mut Page, database: &Database) {
     page.field("database", &products(database));
-    let settings: Vec<String> = database
-        .settings
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let settings: Vec<String> =
+        database.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
     page.field("settings", &settings);
 }
 

@@ -318,14 +318,9 @@ fn a_run_that_never_started_says_so() {
     result.agents.clear();
     let text = render(Format::Text, &result);
     assert!(
-        text.starts_with(
-            "VALID   run 20261123-7f3a · never started\nPARTIAL   the run was interrupted: "
-        ),
+        text.starts_with("VALID   run 20261123-7f3a · never started\nPARTIAL   the run was interrupted: "),
         "{text}"
     );
-    assert!(
-        text.contains("database               not reached by any agent"),
-        "{text}"
-    );
+    assert!(text.contains("database               not reached by any agent"), "{text}");
     assert!(!text.contains("AGENTS"), "{text}");
 }

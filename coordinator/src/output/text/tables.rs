@@ -19,9 +19,7 @@ pub(in crate::output) const FIGURES: [Figure; 9] = [
     ("median", 1, |latency| Some(latency.median)),
     ("mean", 1, |latency| Some(latency.mean)),
     ("max", 1, |latency| Some(latency.max)),
-    ("stddev", Latency::STDDEV_COUNT_MIN, |latency| {
-        latency.stddev
-    }),
+    ("stddev", Latency::STDDEV_COUNT_MIN, |latency| latency.stddev),
     ("p90", Latency::P90_COUNT_MIN, |latency| latency.p90),
     ("p95", Latency::P95_COUNT_MIN, |latency| latency.p95),
     ("p99", Latency::P99_COUNT_MIN, |latency| latency.p99),
@@ -43,40 +41,23 @@ pub(super) fn latency(page: &mut Page, result: &RunResult) {
         format!("LATENCY of {}", counted(completed, "query"))
     } else {
         // Rows that ran twice met a warm cache the second time; they are counted, not measured.
-        format!(
-            "LATENCY of {} of {}",
-            count(service.count),
-            counted(completed, "completed query")
-        )
+        format!("LATENCY of {} of {}", count(service.count), counted(completed, "completed query"))
     });
     let open_loop = open_loop(result);
     let mut table = Table::new([
         ("", Align::Left),
         ("service", Align::Right),
-        (
-            if open_loop.is_some() { "response" } else { "" },
-            Align::Right,
-        ),
+        (if open_loop.is_some() { "response" } else { "" }, Align::Right),
         (if open_loop.is_some() { "lag" } else { "" }, Align::Right),
         ("", Align::Left),
     ]);
     for (name, count_min, figure) in FIGURES {
-        let note = if figure(service).is_none() {
-            needs(count_min)
-        } else {
-            String::new()
-        };
+        let note = if figure(service).is_none() { needs(count_min) } else { String::new() };
         let (response, lag) = match open_loop {
             Some((response, lag)) => (duration_cell(figure(response)), duration_cell(figure(lag))),
             None => (String::new(), String::new()),
         };
-        table.row([
-            name.to_owned(),
-            duration_cell(figure(service)),
-            response,
-            lag,
-            note,
-        ]);
+        table.row([name.to_owned(), duration_cell(figure(service)), response, lag, note]);
     }
     page.table(&table);
 }
@@ -96,13 +77,7 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
         shown.sort_by(|a, b| mean(&b.service_time_ms).total_cmp(&mean(&a.service_time_ms)));
         shown.truncate(ROWS_MAX);
     }
-    page.section(&title(
-        "AGENTS",
-        "slowest by mean",
-        shown.len(),
-        agents.len(),
-        agents.len() as u64,
-    ));
+    page.section(&title("AGENTS", "slowest by mean", shown.len(), agents.len(), agents.len() as u64));
     let several = several_workers(agents);
     let mut table = Table::new([
         ("slot", Align::Left),
@@ -120,11 +95,7 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
         table.row([
             agent.slot.clone(),
             agent.name.clone(),
-            if several {
-                count(agent.workers)
-            } else {
-                String::new()
-            },
+            if several { count(agent.workers) } else { String::new() },
             count(agent.hosts),
             count(agent.queries),
             count(agent.failed),
@@ -139,17 +110,13 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
 
 /// Every lost agent is worth a line, whether its row of the table was cut or not.
 fn lost(page: &mut Page, agents: &[Agent]) {
-    let lost: Vec<(&Agent, &String)> = agents
-        .iter()
-        .filter_map(|agent| Some((agent, agent.lost.as_ref()?)))
-        .collect();
+    let lost: Vec<(&Agent, &String)> =
+        agents.iter().filter_map(|agent| Some((agent, agent.lost.as_ref()?))).collect();
     for (agent, why) in lost.iter().take(ROWS_MAX) {
         page.hanging(&format!("  {} lost: ", agent.slot), why, LINES_MAX);
     }
     if let Some(more) = lost.len().checked_sub(ROWS_MAX).filter(|more| *more > 0) {
-        page.line(&format!(
-            "  … and {more} more lost agents (in the JSON: all)"
-        ));
+        page.line(&format!("  … and {more} more lost agents (in the JSON: all)"));
     }
 }
 
@@ -207,13 +174,7 @@ pub(super) fn hosts(page: &mut Page, hosts: &[Host], all: u64) {
     if shown.is_empty() {
         return;
     }
-    page.section(&title(
-        "HOSTS",
-        "slowest by mean",
-        shown.len(),
-        hosts.len(),
-        all.max(hosts.len() as u64),
-    ));
+    page.section(&title("HOSTS", "slowest by mean", shown.len(), hosts.len(), all.max(hosts.len() as u64)));
     let mut table = Table::new([
         ("host", Align::Left),
         ("worker", Align::Left),
@@ -240,22 +201,13 @@ fn title(name: &str, order: &str, shown: usize, in_json: usize, all: u64) -> Str
     if shown as u64 == all {
         return name.to_owned();
     }
-    let in_json = if in_json as u64 == all {
-        "all".to_owned()
-    } else {
-        count(in_json as u64)
-    };
-    format!(
-        "{name}   the {shown} {order} of {} (in the JSON: {in_json})",
-        count(all)
-    )
+    let in_json = if in_json as u64 == all { "all".to_owned() } else { count(in_json as u64) };
+    format!("{name}   the {shown} {order} of {} (in the JSON: {in_json})", count(all))
 }
 
 /// Agents without a completed query stand last among the slowest.
 fn mean(latency: &Option<Latency>) -> f64 {
-    latency
-        .as_ref()
-        .map_or(f64::NEG_INFINITY, |latency| latency.mean)
+    latency.as_ref().map_or(f64::NEG_INFINITY, |latency| latency.mean)
 }
 
 fn summary(latency: &Option<Latency>) -> [String; 3] {

@@ -12,8 +12,7 @@ fn check(content: impl AsRef<[u8]>, expected: &str) {
 /// One bad row on line 2.
 fn check_row(row: impl AsRef<[u8]>, expected: &str) {
     let content = [HEADER.as_bytes(), b"\n", row.as_ref(), b"\n"].concat();
-    let head =
-        "workload file 'q.csv' has 1 bad row (--on-bad-row skip runs the others):\n  q.csv:2: ";
+    let head = "workload file 'q.csv' has 1 bad row (--on-bad-row skip runs the others):\n  q.csv:2: ";
     check(content, &format!("{head}{expected}"));
 }
 
@@ -57,10 +56,7 @@ fn a_file_without_a_header_is_told_by_its_first_row() {
 #[test]
 fn a_missing_parameter_says_nothing_of_hosts() {
     let error = error_of("host,b\n", &own("host", &["usage"]));
-    assert_eq!(
-        error,
-        "workload file 'q.csv' has no column 'usage'; its header has 'host', 'b'"
-    );
+    assert_eq!(error, "workload file 'q.csv' has no column 'usage'; its header has 'host', 'b'");
 }
 
 #[test]
@@ -76,61 +72,34 @@ fn a_needed_column_that_comes_twice_is_refused_and_another_may() {
 #[test]
 fn every_fault_of_a_row_is_named_by_file_and_line() {
     check_row("h,2017-01-01", "field count is 2 where the header has 3");
-    check_row(
-        format!("{GOOD},"),
-        "field count is 4 where the header has 3",
-    );
+    check_row(format!("{GOOD},"), "field count is 4 where the header has 3");
     check_row(
         "\"h,2017-01-01 00:00:00\nh,",
         "field count is 1 where the header has 3; is a quote never closed?",
     );
-    check_row(
-        ",2017-01-01,2017-01-01",
-        "hostname is empty; every row needs a host",
-    );
-    check_row(
-        "h,,2017-01-01",
-        "start_time '' is not a time; write it like 2017-01-01 08:59:22",
-    );
-    check_row(
-        "h,2017-01-01,soon",
-        "end_time 'soon' is not a time; write it like 2017-01-01 08:59:22",
-    );
-    check_row(
-        "h,2017-01-01,2016-12-31",
-        "end_time '2016-12-31' is before start_time '2017-01-01'",
-    );
+    check_row(",2017-01-01,2017-01-01", "hostname is empty; every row needs a host");
+    check_row("h,,2017-01-01", "start_time '' is not a time; write it like 2017-01-01 08:59:22");
+    check_row("h,2017-01-01,soon", "end_time 'soon' is not a time; write it like 2017-01-01 08:59:22");
+    check_row("h,2017-01-01,2016-12-31", "end_time '2016-12-31' is before start_time '2017-01-01'");
     check_row(
         "h,2017-01-01 00:00:00Z,2017-01-01 01:00:00+02",
         "end_time '2017-01-01 01:00:00+02' is before start_time '2017-01-01 00:00:00Z'",
     );
-    check_row(
-        b"h\xff,2017-01-01,2017-01-01",
-        "hostname is not UTF-8; save the file as UTF-8",
-    );
-    check_row(
-        b"h\0,2017-01-01,2017-01-01",
-        "hostname has a NUL byte, which PostgreSQL's text cannot hold",
-    );
+    check_row(b"h\xff,2017-01-01,2017-01-01", "hostname is not UTF-8; save the file as UTF-8");
+    check_row(b"h\0,2017-01-01,2017-01-01", "hostname has a NUL byte, which PostgreSQL's text cannot hold");
 }
 
 #[test]
 fn two_halves_of_a_character_in_neighbouring_fields_are_not_text() {
     let error = error_of(b"host,a,b\nh,\xc3,\xa9\n", &own("host", &["a", "b"]));
-    assert!(
-        error.ends_with("q.csv:2: a is not UTF-8; save the file as UTF-8"),
-        "{error}"
-    );
+    assert!(error.ends_with("q.csv:2: a is not UTF-8; save the file as UTF-8"), "{error}");
 }
 
 #[test]
 fn a_long_or_wild_value_does_not_flood_the_terminal() {
     let value = format!("\u{1b}[31m{}", "x".repeat(500));
     let error = error_of(format!("{HEADER}\nh,\"{value}\",2017-01-01\n"), &demo());
-    assert!(
-        error.contains("'\\u{1b}[31mxxx") && error.contains("…'"),
-        "{error}"
-    );
+    assert!(error.contains("'\\u{1b}[31mxxx") && error.contains("…'"), "{error}");
     assert!(error.len() < 300, "{error}");
 }
 
@@ -138,21 +107,14 @@ fn a_long_or_wild_value_does_not_flood_the_terminal() {
 fn the_first_ten_are_listed_and_all_are_counted() {
     let error = error_of(format!("{HEADER}\n{}", ",,\n".repeat(12)), &demo());
     let lines: Vec<&str> = error.lines().collect();
-    assert_eq!(
-        lines[0],
-        "workload file 'q.csv' has 12 bad rows (--on-bad-row skip runs the others):"
-    );
-    assert_eq!(
-        lines[10],
-        "  q.csv:11: hostname is empty; every row needs a host"
-    );
+    assert_eq!(lines[0], "workload file 'q.csv' has 12 bad rows (--on-bad-row skip runs the others):");
+    assert_eq!(lines[10], "  q.csv:11: hostname is empty; every row needs a host");
     assert_eq!(lines[11..], ["  and 2 more"]);
 }
 
 #[test]
 fn lines_are_counted_through_blank_lines_and_quotes() {
-    let content =
-        format!("\r\n{HEADER},note\r\n\r\n\n{GOOD},\"a\r\nb\n\"\r\n\r\n,,,\r\n{GOOD},\n,,,");
+    let content = format!("\r\n{HEADER},note\r\n\r\n\n{GOOD},\"a\r\nb\n\"\r\n\r\n,,,\r\n{GOOD},\n,,,");
     let error = error_of(content, &demo());
     let lines: Vec<&str> = error.lines().skip(1).collect();
     assert_eq!(
@@ -166,41 +128,26 @@ fn lines_are_counted_through_blank_lines_and_quotes() {
 
 #[test]
 fn skipping_runs_the_others_under_dense_ids_and_reports() {
-    let skip = Options {
-        on_bad_row: OnBadRow::Skip,
-        ..own("host", &["a"])
-    };
+    let skip = Options { on_bad_row: OnBadRow::Skip, ..own("host", &["a"]) };
     let workload = open_bytes("host,a\nx,1\n,2\ny,3\nz\nx,4\n", &skip).unwrap();
     assert_eq!((workload.rows(), workload.skipped()), (3, 2));
     let lines: Vec<u64> = workload.bad().iter().map(|row| row.line).collect();
     assert_eq!(lines, [3, 5]);
-    let values: Vec<_> = rows(workload)
-        .into_iter()
-        .map(|(host, values)| (host, values[0].clone()))
-        .collect();
+    let values: Vec<_> = rows(workload).into_iter().map(|(host, values)| (host, values[0].clone())).collect();
     let row = |host: &str, a: &str| (host.to_owned(), Some(a.to_owned()));
     assert_eq!(values, [row("x", "1"), row("y", "3"), row("x", "4")]);
 }
 
 #[test]
 fn skipping_every_row_is_an_error() {
-    let skip = Options {
-        on_bad_row: OnBadRow::Skip,
-        ..demo()
-    };
+    let skip = Options { on_bad_row: OnBadRow::Skip, ..demo() };
     let error = error_of(format!("{HEADER}\n,,\n"), &skip);
-    assert!(
-        error.starts_with("workload file 'q.csv' has no good row left to run: 1 bad row"),
-        "{error}"
-    );
+    assert!(error.starts_with("workload file 'q.csv' has no good row left to run: 1 bad row"), "{error}");
 }
 
 #[test]
 fn a_record_beyond_the_limit_is_refused_even_when_skipping() {
-    let skip = Options {
-        on_bad_row: OnBadRow::Skip,
-        ..demo()
-    };
+    let skip = Options { on_bad_row: OnBadRow::Skip, ..demo() };
     let content = format!("{HEADER}\n{GOOD}\n\"{}", "x\n".repeat(600_000));
     assert_eq!(
         error_of(content, &skip),
@@ -218,10 +165,7 @@ fn many_blank_lines_are_no_long_record() {
 fn packed_files_name_the_way_to_unpack_them() {
     let check = |magic: &[u8], expected: &str| {
         let error = error_of(magic, &demo());
-        assert!(
-            error.starts_with(&format!("workload file 'q.csv' is {expected}")),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("workload file 'q.csv' is {expected}")), "{error}");
     };
     check(b"\x1f\x8b\x08\0", "compressed (gzip); unpack it first");
     check(b"\x28\xb5\x2f\xfd", "compressed (zstd); unpack it first");
@@ -234,29 +178,15 @@ fn packed_files_name_the_way_to_unpack_them() {
 #[test]
 fn a_file_that_cannot_be_opened_says_why() {
     let check = |path: &str, expected: &str| {
-        let error = open(Path::new(path), &demo(), &mut |_| {})
-            .unwrap_err()
-            .to_string();
+        let error = open(Path::new(path), &demo(), &mut |_| {}).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
-    check(
-        "no/such.csv",
-        "cannot open workload file 'no/such.csv': No such file",
-    );
-    check(
-        "/",
-        "workload file '/' is a directory; name a CSV file in it",
-    );
+    check("no/such.csv", "cannot open workload file 'no/such.csv': No such file");
+    check("/", "workload file '/' is a directory; name a CSV file in it");
 }
 
 #[test]
 fn a_limit_of_nothing_is_refused() {
-    let none = Options {
-        limit: Some(0),
-        ..demo()
-    };
-    assert!(matches!(
-        open_bytes(GOOD, &none),
-        Err(WorkloadError::LimitZero)
-    ));
+    let none = Options { limit: Some(0), ..demo() };
+    assert!(matches!(open_bytes(GOOD, &none), Err(WorkloadError::LimitZero)));
 }

@@ -30,17 +30,10 @@ fn spreadsheets_shells_and_databases_write_the_same_rows() {
     check(PLAIN.trim_end());
     check(format!("\u{feff}{PLAIN}"));
     check(PLAIN.replace('\n', "\r\n"));
-    check(format!(
-        "\u{feff}{}",
-        PLAIN.replace('\n', "\r\n").trim_end()
-    ));
+    check(format!("\u{feff}{}", PLAIN.replace('\n', "\r\n").trim_end()));
     check(PLAIN.replace('\n', "\n\n\r\n\n"));
     check(format!("\n\r\n{PLAIN}\n\n"));
-    check(
-        PLAIN
-            .replace("host_000008", "\"host_000008\"")
-            .replace("hostname,", "\"hostname\","),
-    );
+    check(PLAIN.replace("host_000008", "\"host_000008\"").replace("hostname,", "\"hostname\","));
 }
 
 #[test]
@@ -63,27 +56,15 @@ fn extra_columns_may_hold_what_postgresql_could_not() {
 #[test]
 fn sql_in_a_hostname_is_a_hostname() {
     let host = "'; DROP TABLE cpu_usage; --";
-    let workload = open_bytes(
-        format!("hostname\n{host}\n"),
-        &own("hostname", &["hostname"]),
-    )
-    .unwrap();
-    assert_eq!(
-        rows(workload),
-        [(host.to_owned(), vec![Some(host.to_owned())])]
-    );
+    let workload = open_bytes(format!("hostname\n{host}\n"), &own("hostname", &["hostname"])).unwrap();
+    assert_eq!(rows(workload), [(host.to_owned(), vec![Some(host.to_owned())])]);
 }
 
 #[test]
 fn an_empty_field_is_null_and_a_parameter_may_come_twice() {
     let options = own("host", &["b", "a", "b"]);
     let workload = open_bytes("host,a,b\nh,,2\nh,\"\",é\n", &options).unwrap();
-    let row = |b: &str| {
-        (
-            "h".to_owned(),
-            vec![Some(b.to_owned()), None, Some(b.to_owned())],
-        )
-    };
+    let row = |b: &str| ("h".to_owned(), vec![Some(b.to_owned()), None, Some(b.to_owned())]);
     assert_eq!(rows(workload), [row("2"), row("é")]);
 }
 
@@ -97,28 +78,18 @@ fn a_window_of_one_moment_is_fine() {
 #[test]
 fn hosts_are_counted_and_the_file_is_hashed() {
     let workload = open_bytes("hostname\nb\na\nb\n", &own("hostname", &[])).unwrap();
-    let hosts: Vec<_> = workload
-        .hosts()
-        .iter()
-        .map(|(_, name, rows)| (name, rows))
-        .collect();
+    let hosts: Vec<_> = workload.hosts().iter().map(|(_, name, rows)| (name, rows)).collect();
     assert_eq!(hosts, [("b", 2), ("a", 1)]);
     assert_eq!(workload.host_of(RowId::new(1)), Some(HostIndex::new(1)));
     // printf 'hostname\nb\na\nb\n' | sha256sum
-    assert_eq!(
-        workload.sha256(),
-        "1bc439a741ab1904c99fc3f12e48de148ccd7c9c7396992065ae68d25c0c432b"
-    );
+    assert_eq!(workload.sha256(), "1bc439a741ab1904c99fc3f12e48de148ccd7c9c7396992065ae68d25c0c432b");
 }
 
 #[test]
 fn a_limit_takes_the_first_rows_and_still_hashes_the_whole_file() {
     let content = format!("hostname\n{}\"never closed", "h\n".repeat(300_000));
     let all = open_bytes(content.replace('"', ""), &own("hostname", &[])).unwrap();
-    let limited = Options {
-        limit: Some(2),
-        ..own("hostname", &[])
-    };
+    let limited = Options { limit: Some(2), ..own("hostname", &[]) };
     let some = open_bytes(content.replace('"', ""), &limited).unwrap();
     assert_eq!((some.rows(), all.rows()), (2, 300_001));
     assert_eq!(some.sha256(), all.sha256());
@@ -142,10 +113,7 @@ fn what_cannot_be_read_twice_is_spooled() {
 fn a_named_pipe_is_read_as_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("pipe");
-    let made = std::process::Command::new("mkfifo")
-        .arg(&pipe)
-        .status()
-        .unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     let writer = std::thread::spawn({
         let pipe = pipe.clone();
@@ -160,13 +128,7 @@ fn a_named_pipe_is_read_as_a_file() {
 fn progress_ends_below_the_size_of_the_file_and_counts_rows() {
     let file = file(format!("hostname\n{}", "h\n".repeat(400_000)));
     let mut seen = Vec::new();
-    open(file.path(), &own("hostname", &[]), &mut |progress| {
-        seen.push(progress)
-    })
-    .unwrap();
+    open(file.path(), &own("hostname", &[]), &mut |progress| seen.push(progress)).unwrap();
     assert!(seen.len() > 2 && seen.is_sorted_by_key(|progress| (progress.bytes, progress.rows)));
-    assert!(
-        seen.iter()
-            .all(|progress| progress.bytes_total == Some(800_009))
-    );
+    assert!(seen.iter().all(|progress| progress.bytes_total == Some(800_009)));
 }

@@ -16,13 +16,8 @@ use super::*;
 fn demo() -> Options {
     Options {
         host_column: HOST_COLUMN.to_owned(),
-        parameters: ["hostname", "start_time", "end_time"]
-            .map(str::to_owned)
-            .to_vec(),
-        checks: Checks::DemoWindow {
-            start_time: "start_time".to_owned(),
-            end_time: "end_time".to_owned(),
-        },
+        parameters: ["hostname", "start_time", "end_time"].map(str::to_owned).to_vec(),
+        checks: Checks::DemoWindow { start_time: "start_time".to_owned(), end_time: "end_time".to_owned() },
         on_bad_row: OnBadRow::Fail,
         limit: None,
     }
@@ -51,9 +46,7 @@ fn open_bytes(content: impl AsRef<[u8]>, options: &Options) -> Result<Workload, 
 fn error_of(content: impl AsRef<[u8]>, options: &Options) -> String {
     let file = file(content);
     let error = open(file.path(), options, &mut |_| {}).unwrap_err();
-    error
-        .to_string()
-        .replace(&file.path().display().to_string(), "q.csv")
+    error.to_string().replace(&file.path().display().to_string(), "q.csv")
 }
 
 type Row = (String, Vec<Option<String>>);
@@ -62,17 +55,13 @@ type Row = (String, Vec<Option<String>>);
 fn rows(workload: Workload) -> Vec<Row> {
     let workload = Arc::new(workload);
     let mut reader = RowReader::new(Arc::clone(&workload));
-    (0..workload.rows())
-        .map(|row| read(&mut reader, &workload, RowId::new(row)).unwrap())
-        .collect()
+    (0..workload.rows()).map(|row| read(&mut reader, &workload, RowId::new(row)).unwrap()).collect()
 }
 
 fn read(reader: &mut RowReader, workload: &Workload, row: RowId) -> Result<Row, WorkloadError> {
     let mut packed = PackedParameters::new();
     let host = reader.read(row, &mut packed)?;
     let values = Values::new(packed.as_bytes());
-    let values = values
-        .map(|value| value.unwrap().map(str::to_owned))
-        .collect();
+    let values = values.map(|value| value.unwrap().map(str::to_owned)).collect();
     Ok((workload.hosts().name(host).to_owned(), values))
 }

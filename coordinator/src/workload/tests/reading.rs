@@ -10,10 +10,7 @@ use super::*;
 fn every_worker_gets_the_rows_of_its_hosts_in_file_order() {
     let workload = open_bytes("host\na\nb\nc\na\nb\na\n", &own("host", &[])).unwrap();
     let queues = workload.by_worker(&[2, 0, 2], 3);
-    let ids: Vec<Vec<u32>> = queues
-        .iter()
-        .map(|queue| queue.iter().map(RowId::get).collect())
-        .collect();
+    let ids: Vec<Vec<u32>> = queues.iter().map(|queue| queue.iter().map(RowId::get).collect()).collect();
     assert_eq!(ids, [vec![1, 4], vec![], vec![0, 2, 3, 5]]);
 }
 
@@ -34,16 +31,12 @@ fn a_queue_takes_rows_back_and_takes_on_those_of_another() {
 #[test]
 fn rows_far_apart_and_backwards_come_out_of_the_same_reader() {
     let content: String = (0..20_000).map(|n| format!("h{},{n}\n", n % 7)).collect();
-    let workload =
-        Arc::new(open_bytes(format!("host,n\n{content}"), &own("host", &["n"])).unwrap());
+    let workload = Arc::new(open_bytes(format!("host,n\n{content}"), &own("host", &["n"])).unwrap());
     let mut reader = RowReader::new(Arc::clone(&workload));
     let strided = (0..20_000).step_by(997);
     for row in strided.clone().chain(strided.rev()).chain(0..20_000) {
         let (host, values) = read(&mut reader, &workload, RowId::new(row)).unwrap();
-        assert_eq!(
-            (host, values),
-            (format!("h{}", row % 7), vec![Some(row.to_string())])
-        );
+        assert_eq!((host, values), (format!("h{}", row % 7), vec![Some(row.to_string())]));
     }
 }
 
@@ -59,18 +52,8 @@ fn a_row_larger_than_the_window_is_read() {
 #[test]
 fn a_row_that_is_not_there_is_refused() {
     let workload = Arc::new(open_bytes("host\na\n", &own("host", &[])).unwrap());
-    let error = read(
-        &mut RowReader::new(Arc::clone(&workload)),
-        &workload,
-        RowId::new(1),
-    )
-    .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("has no row 1; its rows are 0 to 0"),
-        "{error}"
-    );
+    let error = read(&mut RowReader::new(Arc::clone(&workload)), &workload, RowId::new(1)).unwrap_err();
+    assert!(error.to_string().ends_with("has no row 1; its rows are 0 to 0"), "{error}");
 }
 
 #[test]
@@ -84,17 +67,10 @@ fn a_file_that_changed_under_the_run_is_noticed_and_the_reader_goes_on() {
         packed.push(Some("before"));
         let error = reader.read(RowId::new(1), &mut packed).unwrap_err();
         assert!(matches!(error, WorkloadError::Changed { .. }), "{error}");
-        assert_eq!(
-            Values::new(packed.as_bytes()).count(),
-            1,
-            "nothing of the bad row stays"
-        );
+        assert_eq!(Values::new(packed.as_bytes()).count(), 1, "nothing of the bad row stays");
         fs::write(file.path(), "host,v\naaa,1\nbbb,2\n").unwrap();
         let mut reader = RowReader::new(Arc::clone(&workload));
-        assert_eq!(
-            read(&mut reader, &workload, RowId::new(1)).unwrap().0,
-            "bbb"
-        );
+        assert_eq!(read(&mut reader, &workload, RowId::new(1)).unwrap().0, "bbb");
     };
     check(b"");
     check(b"host,v\n");
