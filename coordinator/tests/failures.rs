@@ -60,6 +60,38 @@ fn errors_are_counted_by_code_and_message_with_an_example() {
     assert_eq!(fake.finish().sessions.len(), 2, "an error is no reason for another connection");
 }
 
+#[test]
+fn a_query_beyond_the_timeout_is_cancelled_on_the_server_and_its_connection_not_used_again() {
+    let fake = FakePostgres::start();
+    let scripts = ["1ms", "forever", "1ms", "1ms"];
+    let run = Run::new(&fake.url(), &rows(&scripts)).with(&["--timeout", "150ms"]);
+    let report = run.local(1).report(14);
+    let record = fake.finish();
+    assert_counts(&report, 3, 1);
+    let message = "no answer within 150ms (--timeout); cancelled on the server";
+    assert_eq!(errors(&report), [("57014", message, 1, 1, "h0")]);
+    assert!(report.service_time_ms.unwrap().max < 150.0);
+    let sessions: Vec<_> = record.executions.iter().map(|execution| execution.session).collect();
+    assert_eq!(sessions, [0, 0, 1, 1]);
+    assert_eq!(record.cancelled, [0]);
+    let held = record.executions[1].at_least().as_millis();
+    assert!((150..1_000).contains(&held), "cancelled after {held} ms");
+}
+
+#[test]
+fn a_server_that_ignores_the_cancel_does_not_stop_the_run() {
+    let fake = FakePostgres::start();
+    let run = Run::new(&fake.url(), &rows(&["1ms", "deaf", "1ms"])).with(&["--timeout", "100ms"]);
+    let report = run.local(1).report(14);
+    let record = fake.finish();
+    assert_counts(&report, 2, 1);
+    let [(sqlstate, message, 1, 1, "h0")] = errors(&report)[..] else { panic!("{:?}", report.errors) };
+    assert_eq!(sqlstate, "08006");
+    assert!(message.contains("did not end the query within 5s of its cancel"), "{message}");
+    assert_eq!(record.cancelled, [0]);
+    assert_eq!(record.executions[2].session, 1);
+}
+
 /// The row after the lost one is run on another connection of the same name.
 fn check_lost_connection(script: &str, sqlstate: &str, message: &str) {
     let fake = FakePostgres::start();

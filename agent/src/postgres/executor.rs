@@ -64,6 +64,13 @@ struct Live {
     statement: Statement,
 }
 
+impl Live {
+    /// Ends the connection: one that is merely dropped goes back to the pool, which hands it out again.
+    fn discard(self) {
+        drop(Client::take(self.client));
+    }
+}
+
 /// Why a query in flight is cancelled on the server.
 enum Interruption {
     Timeout(Duration),
@@ -145,6 +152,7 @@ impl Executor {
             }
         };
         let Some(Execution { service_time, outcome }) = execution else {
+            live.discard();
             let error = QueryError {
                 sqlstate: SqlState::CONNECTION_FAILURE,
                 message: format!(
@@ -161,6 +169,8 @@ impl Executor {
         // A cancel that comes late would meet the next query: such a connection is not used again.
         if interruption.is_none() && !live.client.is_closed() {
             self.live = Some(live);
+        } else {
+            live.discard();
         }
         (service_time, outcome)
     }
