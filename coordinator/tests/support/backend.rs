@@ -8,12 +8,11 @@ use pgwire::messages::extendedquery::{Bind, BindComplete, CloseComplete, Parse, 
 use pgwire::messages::startup::{Authentication, BackendKeyData, SecretKey, Startup};
 use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In, data};
 
+use super::fake_postgres::NONSENSE;
 use super::record::{Execution, Record, Session};
 use super::script::{Delay, Ending, Script};
 use super::wire::{self, Wire};
 
-/// A word that no statement may have.
-pub(crate) const NONSENSE: &str = "nonsense";
 /// The last part of a delay is spun away: a sleeping thread is woken some 60 µs late.
 const SPIN: Duration = Duration::from_micros(100);
 /// No test waits longer for a query that only a cancel ends.
@@ -211,7 +210,7 @@ impl Backend {
             }
         };
         match (script.ending, script.delay) {
-            (Ending::Rows(count), Delay::For(time)) => return self.rows(count, time),
+            (Ending::Rows(count), Delay::For(time)) => self.rows(count, time),
             (ending, delay) => {
                 if self.is_cancelled(delay) {
                     self.cancelled()?;

@@ -15,10 +15,11 @@ use super::backend::{Backend, Interrupt, locked};
 use super::record::Record;
 use super::wire::Wire;
 
-pub(crate) use super::backend::NONSENSE;
-
 /// A statement as the fake wants it.
 pub(crate) const QUERY: &str = "SELECT answer FROM fake WHERE host = :hostname AND script = :script";
+
+/// A word that no statement may have: it is refused at its place.
+pub(crate) const NONSENSE: &str = "nonsense";
 
 pub(crate) struct FakePostgres {
     shared: Arc<Shared>,

@@ -26,7 +26,12 @@ pub(crate) fn agent_binary() -> &'static Path {
             Some("debug") | None => "dev",
             Some(other) => other,
         };
-        let built = Command::new(env!("CARGO"))
+        let mut cargo = Command::new(env!("CARGO"));
+        // Those of the test's own package would make build scripts run again, here and then in the next build.
+        remove_variables(&mut cargo, |name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        let built = cargo
             .args(["build", "--quiet", "--package", "muster-agent", "--bin", "agent", "--profile", profile])
             .arg("--target-dir")
             .arg(directory.parent().expect("a profile is in a target directory"))
@@ -128,15 +133,18 @@ impl Drop for Process {
 
 /// Nothing of the person's own database settings.
 fn bare(command: &mut Command, directory: &Path) {
+    remove_variables(command, |name| {
+        name.starts_with("PG") || name.starts_with("MUSTER_") || name == "DATABASE_URL"
+    });
+    command.env("HOME", directory).current_dir(directory);
+}
+
+fn remove_variables(command: &mut Command, is_unwanted: impl Fn(&str) -> bool) {
     for (name, _) in std::env::vars_os() {
-        let is_ours = name.to_str().is_some_and(|name| {
-            name.starts_with("PG") || name.starts_with("MUSTER_") || name == "DATABASE_URL"
-        });
-        if is_ours {
+        if name.to_str().is_some_and(&is_unwanted) {
             command.env_remove(name);
         }
     }
-    command.env("HOME", directory).current_dir(directory);
 }
 
 /// Free a moment ago. The agents try until the coordinator has it.
