@@ -1,58 +1,21 @@
 //! One connection of the fake: answers what Muster sends, does what each row's script says, and writes down when.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pgwire::messages::extendedquery::{Bind, BindComplete, CloseComplete, Parse, ParseComplete};
 use pgwire::messages::startup::{Authentication, BackendKeyData, SecretKey, Startup};
 use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In, data};
 
 use super::fake_postgres::NONSENSE;
+use super::interrupt::{Interrupt, locked};
 use super::record::{Execution, Record, Session};
 use super::script::{Delay, Ending, Script};
 use super::wire::{self, Wire};
 
-/// The last part of a delay is spun away: a sleeping thread is woken some 60 µs late.
-const SPIN: Duration = Duration::from_micros(100);
 /// No test waits longer for a query that only a cancel ends.
 const FOREVER: Duration = Duration::from_secs(60);
-
-/// What a CancelRequest, which comes on a connection of its own, reaches.
-#[derive(Default)]
-pub(super) struct Interrupt {
-    is_set: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Interrupt {
-    pub(super) fn set(&self) {
-        *locked(&self.is_set) = true;
-        self.changed.notify_all();
-    }
-
-    fn clear(&self) {
-        *locked(&self.is_set) = false;
-    }
-
-    /// Whether it was set before the time was over.
-    fn wait(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
-        let sleep = time.saturating_sub(SPIN);
-        let waited = self.changed.wait_timeout_while(locked(&self.is_set), sleep, |is_set| !*is_set);
-        if *waited.unwrap_or_else(PoisonError::into_inner).0 {
-            return true;
-        }
-        while Instant::now() < end {
-            std::hint::spin_loop();
-        }
-        false
-    }
-}
-
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 pub(super) struct Backend {
     wire: Wire,

@@ -11,7 +11,8 @@ use std::thread::{self, JoinHandle};
 use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::cancel::CancelRequest;
 
-use super::backend::{Backend, Interrupt, locked};
+use super::backend::Backend;
+use super::interrupt::{Interrupt, locked};
 use super::record::Record;
 use super::wire::Wire;
 

@@ -3,6 +3,7 @@
 
 mod backend;
 pub(crate) mod fake_postgres;
+mod interrupt;
 pub(crate) mod programs;
 pub(crate) mod record;
 mod script;
