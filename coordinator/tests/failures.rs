@@ -5,7 +5,7 @@
 mod support;
 
 use muster_common::result::{Ending, RunResult};
-use support::fake_postgres::{FakePostgres, NONSENSE};
+use support::fake_postgres::{FICKLE, FakePostgres, NONSENSE, QUERY};
 use support::programs::Run;
 
 /// One row a script, all of one host and so of one connection.
@@ -116,6 +116,18 @@ fn a_connection_that_ends_without_a_word_fails_its_row_and_is_replaced() {
 #[test]
 fn a_connection_that_the_server_ends_fails_its_row_in_the_servers_words() {
     check_lost_connection("5ms; terminate", "57P01", "terminating connection due to administrator command");
+}
+
+#[test]
+fn a_connection_that_ends_while_idle_fails_no_row() {
+    let fake = FakePostgres::start();
+    let csv = "hostname,script\nh0,1ms\nh0,1ms\n";
+    let run = Run::new(&fake.url(), &[]).with_query(&format!("{QUERY} {FICKLE}"), csv);
+    let report = run.local(1).report(0);
+    let record = fake.finish();
+    assert_counts(&report, 2, 0);
+    let sessions: Vec<_> = record.executions.iter().map(|execution| execution.session).collect();
+    assert_eq!(sessions, [1, 1]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use muster_common::query::{BucketFunction, Template, default_sql};
 use muster_proto::control::{Database, PrepareFailed, PrepareFailure};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Statement;
+use tokio_postgres::error::Severity;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Rows;
@@ -162,15 +163,16 @@ impl Executor {
             };
             return (limits::CANCEL_GRACE, Outcome::Failed(error));
         };
+        let is_over = interruption.is_some() || outcome.as_ref().is_err_and(ends_connection);
         let outcome = match outcome {
             Ok(rows) => Outcome::Completed(rows.finish()),
             Err(error) => Outcome::Failed(self.explain(&error, interruption.as_ref()).await),
         };
         // A cancel that comes late would meet the next query: such a connection is not used again.
-        if interruption.is_none() && !live.client.is_closed() {
-            self.live = Some(live);
-        } else {
+        if is_over {
             live.discard();
+        } else {
+            self.live = Some(live);
         }
         (service_time, outcome)
     }
@@ -199,8 +201,11 @@ impl Executor {
 
     /// The held connection, or a new one. Waits for the database, within bounds and off the timed path.
     async fn connected(&mut self) -> Result<Live, QueryError> {
-        if let Some(live) = self.live.take() {
-            return Ok(live);
+        match self.live.take() {
+            Some(live) if !live.client.is_closed() => return Ok(live),
+            // It ended while it was idle: the row has not met it.
+            Some(ended) => ended.discard(),
+            None => {}
         }
         let deadline = Instant::now() + limits::RECONNECT_TIMEOUT;
         let mut delay = limits::RETRY_FIRST;
@@ -296,6 +301,13 @@ fn check_parameters(statement: &Statement, target: &Target, sql: &str) -> Result
     let message =
         format!("the server counts {found} parameters, the query has {} placeholders", target.parameters);
     Err(PrepareFailed { message, ..failed(PrepareFailure::Statement, sql) })
+}
+
+/// A server that ends the connection says so in the error's severity, and closes the socket later: a client that asks whether it
+/// is closed may still hear no.
+fn ends_connection(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().map(|server| server.parsed_severity());
+    matches!(severity, None | Some(Some(Severity::Fatal | Severity::Panic)))
 }
 
 fn query_error(error: &tokio_postgres::Error) -> Option<QueryError> {

@@ -8,7 +8,7 @@ use pgwire::messages::extendedquery::{Bind, BindComplete, CloseComplete, Parse, 
 use pgwire::messages::startup::{Authentication, BackendKeyData, SecretKey, Startup};
 use pgwire::messages::{PgWireBackendMessage as Out, PgWireFrontendMessage as In, data};
 
-use super::fake_postgres::NONSENSE;
+use super::fake_postgres::{FICKLE, NONSENSE};
 use super::interrupt::{Interrupt, locked};
 use super::record::{Execution, Record, Session};
 use super::script::{Delay, Ending, Script};
@@ -30,6 +30,8 @@ pub(super) struct Backend {
     unheard: Option<usize>,
     /// After an error everything up to Sync is passed over.
     has_failed: bool,
+    /// At the next Sync.
+    is_leaving: bool,
 }
 
 /// Whether the connection goes on.
@@ -51,8 +53,8 @@ impl Backend {
         sessions.sessions.push(Session { application_name });
         drop(sessions);
         let parameters = Vec::new();
-        let (executing, unheard, has_failed) = (None, None, false);
-        Self { wire, record, session, interrupt, end, parameters, executing, unheard, has_failed }
+        let (executing, unheard, has_failed, is_leaving) = (None, None, false, false);
+        Self { wire, record, session, interrupt, end, parameters, executing, unheard, has_failed, is_leaving }
     }
 
     pub(super) fn session(&self) -> usize {
@@ -85,7 +87,10 @@ impl Backend {
     fn answer(&mut self, message: In) -> Flow {
         match message {
             In::Terminate(_) => return OFF,
-            In::Sync(_) => self.sync()?,
+            In::Sync(_) => {
+                self.sync()?;
+                return if self.is_leaving { OFF } else { ON };
+            }
             _ if self.has_failed => {}
             In::Query(query) => self.simple(&query.query)?,
             In::Parse(parse) => self.parse(&parse)?,
@@ -135,6 +140,7 @@ impl Backend {
             let position = parse.query[..at].chars().count() + 1;
             return self.fail("42601", &format!("syntax error at or near \"{NONSENSE}\""), Some(position));
         }
+        self.is_leaving = self.session == 0 && parse.query.contains(FICKLE);
         let count = (1..).take_while(|n| parse.query.contains(&format!("${n}"))).count();
         self.wire.put(&Out::ParseComplete(ParseComplete::new()))?;
         self.wire.put(&Out::ParameterDescription(data::ParameterDescription::new(vec![wire::TEXT; count])))

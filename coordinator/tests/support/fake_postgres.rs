@@ -22,6 +22,9 @@ pub(crate) const QUERY: &str = "SELECT answer FROM fake WHERE host = :hostname A
 /// A word that no statement may have: it is refused at its place.
 pub(crate) const NONSENSE: &str = "nonsense";
 
+/// A remark in a statement: the first connection ends as soon as it has prepared it.
+pub(crate) const FICKLE: &str = "/* fickle */";
+
 pub(crate) struct FakePostgres {
     shared: Arc<Shared>,
     address: SocketAddr,

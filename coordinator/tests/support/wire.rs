@@ -102,6 +102,7 @@ pub(super) fn error(
     position: Option<usize>,
 ) -> PgWireBackendMessage {
     let mut error = ErrorInfo::new(severity.to_owned(), sqlstate.to_owned(), message.to_owned());
+    error.severity_nonlocalized = Some(severity.to_owned());
     error.position = position.map(|position| position.to_string());
     PgWireBackendMessage::ErrorResponse(error.into())
 }
