@@ -74,10 +74,9 @@ pub(crate) async fn send_results(
         for credit in outbox.acknowledge(number) {
             send(&sender, FromAgent::Credit(credit)).await?;
         }
-        if outbox.is_due(Instant::now()) || !is_open {
-            if let Some(results) = outbox.take_batch() {
-                send(&sender, FromAgent::Results(results)).await?;
-            }
+        let is_due = !is_open || outbox.is_due(Instant::now());
+        if is_due && let Some(results) = outbox.take_batch() {
+            send(&sender, FromAgent::Results(results)).await?;
         }
     }
     Ok(sender)

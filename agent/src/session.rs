@@ -268,11 +268,10 @@ impl Session {
 
     /// The last word of a drained agent: all workers done, all results acknowledged.
     fn report_when_drained(&mut self) -> Result<(), SessionError> {
-        if self.acknowledged.is_some() && !self.is_reported {
-            if let Some(reports) = self.crew.reports() {
-                self.control.send(FromAgent::Report(reports))?;
-                self.is_reported = true;
-            }
+        let is_due = self.acknowledged.is_some() && !self.is_reported;
+        if is_due && let Some(reports) = self.crew.reports() {
+            self.control.send(FromAgent::Report(reports))?;
+            self.is_reported = true;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::measurement::{Measurement, Outcome, QueryError, SqlState};
-use muster_common::query::{BucketFunction, Template, default_sql};
+use muster_common::query::{self, BucketFunction, Template, default_sql};
 use muster_proto::control::{Database, PrepareFailed, PrepareFailure};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Statement;
@@ -270,7 +270,7 @@ fn statement_for(target: &Target, facts: &ServerFacts) -> (String, Option<Bucket
     match &target.sql {
         Some(sql) => (sql.clone(), None),
         None => {
-            let function = BucketFunction::for_server(facts.version_num, facts.timescaledb.is_some());
+            let function = query::for_server(facts.version_num, facts.timescaledb.is_some());
             let template = Template::parse(default_sql(function)).expect("a test parses every default query");
             (template.sql().to_owned(), Some(function))
         }

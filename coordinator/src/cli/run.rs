@@ -145,15 +145,15 @@ async fn serve(
             agents.spawn(muster_agent::serve(config, end_of_agents.clone()));
         }
     }
-    let source = plan.statement.template().source().to_owned();
-    let outcome = run::run(plan, listener, display, interrupt).await;
+    let plan = Arc::new(plan);
+    let outcome = run::run(Arc::clone(&plan), listener, display, interrupt).await;
     end_of_agents.cancel();
     while let Some(agent) = agents.join_next().await {
         if let Ok(Err(error)) = agent {
             tracing::warn!("{error}");
         }
     }
-    outcome.map_err(|error| failure(error, &source))
+    outcome.map_err(|error| failure(error, &plan.statement))
 }
 
 fn local_agents(args: &RunArgs, address: SocketAddr) -> impl Iterator<Item = AgentConfig> {
@@ -170,24 +170,24 @@ fn local_agents(args: &RunArgs, address: SocketAddr) -> impl Iterator<Item = Age
     })
 }
 
-fn failure(error: RunError, source: &str) -> Failure {
+fn failure(error: RunError, statement: &Statement) -> Failure {
     let exit = match &error {
         RunError::NotJoined { .. } | RunError::NotReady { .. } => Exit::NotJoined,
         RunError::Prepare { .. } => Exit::Usage,
         RunError::Interrupted => Exit::Interrupted,
     };
     let error = match &error {
-        RunError::Prepare { failed, .. } => anyhow::anyhow!("{error}{}", details(failed, source)),
+        RunError::Prepare { failed, .. } => anyhow::anyhow!("{error}{}", details(failed, statement)),
         _ => error.into(),
     };
     Failure { exit, error }
 }
 
 /// What the server added: SQLSTATE, the place in the query, detail and hint.
-fn details(failed: &PrepareFailed, source: &str) -> String {
+fn details(failed: &PrepareFailed, statement: &Statement) -> String {
     let mut text = failed.sqlstate.map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default();
     if let (PrepareFailure::Statement, Some(position)) = (failed.kind, failed.position) {
-        text.push_str(&super::query::place(source, &failed.sql, position));
+        text.push_str(&super::query::place(statement.original(), &failed.sql, position));
     }
     for (label, line) in [("DETAIL", &failed.detail), ("HINT", &failed.hint)] {
         if let Some(line) = line {

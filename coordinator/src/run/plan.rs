@@ -36,6 +36,8 @@ pub(crate) enum Statement {
     Own {
         /// The file.
         name: String,
+        /// Its text, to point into when the server complains.
+        source: String,
         template: Template,
     },
 }
@@ -44,6 +46,14 @@ impl Statement {
     pub(crate) fn template(&self) -> &Template {
         match self {
             Self::Default(template) | Self::Own { template, .. } => template,
+        }
+    }
+
+    /// The user's own text, to point into when the server complains.
+    pub(crate) fn original(&self) -> Option<(&str, &Template)> {
+        match self {
+            Self::Default(_) => None,
+            Self::Own { source, template, .. } => Some((source, template)),
         }
     }
 

@@ -63,10 +63,10 @@ impl Roster {
     }
 
     pub(crate) fn ready(&mut self, grant: Grant, ready: Ready) {
-        if self.slots.ready(grant) {
-            if let Some(member) = self.member_mut(grant) {
-                member.ready = Some(ready);
-            }
+        if self.slots.ready(grant)
+            && let Some(member) = self.member_mut(grant)
+        {
+            member.ready = Some(ready);
         }
     }
 
