@@ -155,6 +155,9 @@ impl Outbox {
 
     /// Forgets what is counted and returns the credit that follows from it. Cumulative: an old number changes nothing.
     fn acknowledge(&mut self, number: u64) -> Vec<Credit> {
+        if self.unacknowledged.front().is_none_or(|oldest| oldest.number > number) {
+            return Vec::new();
+        }
         while let Some(results) = self.unacknowledged.pop_front_if(|results| results.number <= number) {
             for (worker, _) in &results.measurements {
                 self.windows[usize::from(*worker)].acknowledged += 1;

@@ -193,6 +193,20 @@ mod tests {
     }
 
     #[test]
+    fn the_result_states_the_same_needs() {
+        use crate::result::Latency;
+        let stated = [
+            Latency::P90_COUNT_MIN,
+            Latency::P95_COUNT_MIN,
+            Latency::P99_COUNT_MIN,
+            Latency::P99_9_COUNT_MIN,
+        ];
+        let needed =
+            [Percentile::P90, Percentile::P95, Percentile::P99, Percentile::P99_9].map(samples_needed);
+        assert_eq!(stated, needed);
+    }
+
+    #[test]
     fn known_arithmetic() {
         // Sum 40, mean 5, squares of the differences 9+1+1+1+0+0+4+16 = 32.
         let got = summary([9, 2, 5, 4, 4, 4, 5, 7]);

@@ -61,7 +61,7 @@ mod tests {
         let source = "SELECT host\nFROM cpu_usage WHERE host = :hostname AND nonsense";
         let sql = "SELECT host\nFROM cpu_usage WHERE host = $1 AND nonsense";
         let position = u32::try_from(sql.find("nonsense").unwrap() + 1).unwrap();
-        let expected = "\nLINE 2: FROM cpu_usage WHERE host = :hostname AND nonsense\n                                                    ^";
+        let expected = "\nLINE 2: FROM cpu_usage WHERE host = :hostname AND nonsense\n                                                  ^";
         let template = Template::parse(source).unwrap();
         assert_eq!(place(Some((source, &template)), sql, position), expected);
     }
