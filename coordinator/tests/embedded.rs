@@ -8,7 +8,7 @@
 )]
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,11 @@ async fn owner() {
     println!("owner ready {}", server.url());
     match ending.as_str() {
         "stop" => server.stop().await.unwrap(),
+        "stop when told" => {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).unwrap();
+            server.stop().await.unwrap();
+        }
         "drop" => drop(server),
         "panic" => panic!("as asked"),
         "abort" => std::process::abort(),
@@ -75,6 +80,7 @@ impl Owner {
             .args(["--exact", "owner", "--ignored", "--nocapture"])
             .env(ENDING, ending)
             .env("TMPDIR", tmp.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0);
@@ -260,6 +266,23 @@ fn a_guard_outlives_the_signals_of_a_terminal() {
         std::thread::sleep(Duration::from_millis(200));
         assert!(processes_in(owner.tmp.path()).len() >= PROCESSES_MIN);
         owner.kill();
+    });
+}
+
+fn guard_of(owner: &Owner) -> String {
+    let processes = processes_in(owner.tmp.path());
+    let guard = processes
+        .into_iter()
+        .find(|(_, line)| line.starts_with("/bin/sh"));
+    guard.unwrap().0
+}
+
+#[test]
+fn a_stop_succeeds_even_after_the_guard_was_killed() {
+    check("stop when told", "owner ready", |owner| {
+        signal("-9", &guard_of(owner));
+        let mut told = owner.process.stdin.as_ref().unwrap();
+        told.write_all(b"stop\n").unwrap();
     });
 }
 

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
@@ -69,12 +69,25 @@ until rm -rf "$directory"; do
 done
 "#;
 
+/// For a guard that was itself killed, which leaves its group without a leader: `$1` the group, `$2` the directory.
+const SWEEP: &str = r#"
+tries=0
+while [ "$tries" -lt 120 ] && kill -QUIT "-$1"; do
+    sleep 0.05 || sleep 1
+    tries=$((tries + 1))
+done
+kill -KILL "-$1"
+rm -rf "$2"
+"#;
+
 #[derive(Debug)]
 pub(super) struct Guard {
     shell: Child,
     /// `None` once released.
     lifeline: Option<ChildStdin>,
     directory: PathBuf,
+    run_as: RunAs,
+    swept: bool,
 }
 
 impl Guard {
@@ -101,6 +114,8 @@ impl Guard {
             lifeline: shell.stdin.take(),
             shell,
             directory,
+            run_as: run_as.clone(),
+            swept: false,
         };
         let said = said.ok_or_else(|| io::Error::other("no pipe from it"));
         let said = said.and_then(pipe::Receiver::from_owned_fd);
@@ -126,7 +141,37 @@ impl Guard {
     }
 
     fn has_ended(&mut self) -> bool {
-        !matches!(self.shell.try_wait(), Ok(None))
+        match self.shell.try_wait() {
+            Ok(None) => false,
+            // Killed, and not by its own last resort, which removes the directory first.
+            Ok(Some(status))
+                if status.signal().is_some() && !self.swept && self.directory.exists() =>
+            {
+                !self.sweep()
+            }
+            Ok(Some(_)) | Err(_) => true,
+        }
+    }
+
+    /// Puts a sweeper in the dead guard's place, to be waited for like it. As the server's user: it can reach nothing else.
+    fn sweep(&mut self) -> bool {
+        self.swept = true;
+        let group = self.shell.id().to_string();
+        let mut sweeper = self.run_as.command(Path::new("/bin/sh"));
+        sweeper
+            .args(["-c", SWEEP, "muster-sweep", &group])
+            .arg(&self.directory);
+        sweeper
+            .process_group(0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        match sweeper.spawn() {
+            Ok(shell) => {
+                self.shell = shell;
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     fn verify_gone(&self) -> Result<(), EmbeddedError> {
