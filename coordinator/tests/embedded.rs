@@ -350,11 +350,14 @@ async fn programs_that_do_not_work_are_named_with_their_last_words() {
         "{shown}"
     );
 
+    // Written by another process: a file that this one ever had open for writing may be "busy" in a fork of another test.
     let program = |name: &str, then: &str| {
-        let path = bin.path().join(name);
         let version = format!("[ \"$1\" != --version ] || exec echo '{name} (PostgreSQL) 99.1'");
-        fs::write(&path, format!("#!/bin/sh\n{version}\n{then}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let text = format!("#!/bin/sh\n{version}\n{then}\n");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"printf %s "$2" >"$1" && chmod 755 "$1""#, "sh"]);
+        let status = shell.arg(bin.path().join(name)).arg(text).status();
+        assert!(status.unwrap().success());
     };
     // Its own arguments tell the directory, so that it can be seen gone.
     program("initdb", "echo \"$2\" >&2; exit 1");

@@ -28,7 +28,7 @@ pub(super) const SAYS_SERVER: &str = "server";
 /// - Signals go to the whole group, `0`, which is whatever of guard, initdb, initdb's own children and postmaster there is at that
 ///   moment; no process id is remembered that could have become another process's. The shells ignore them, the programs install
 ///   handlers of their own. QUIT is repeated: one that comes before the handler is lost.
-/// - PIPE is ignored too: an owner killed during initdb would else take the guard along at its next `echo`.
+/// - PIPE is ignored too: a word to an owner who is gone must not be the last thing that is done.
 /// - The directory is made here and not by the owner, who could be killed before there is anybody to remove it.
 /// - Only what is started keeps the output pipe open, as descriptor 3, so that the pipe's end tells the owner that it ended.
 const SCRIPT: &str = r#"
