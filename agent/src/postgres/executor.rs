@@ -121,15 +121,18 @@ impl Executor {
         self.reconnects
     }
 
-    /// Runs one row. Whatever happens is a measurement: an SQL error, a timeout and a lost connection are results, too.
-    pub(crate) async fn execute(&mut self, row: RowId, values: &[Option<&str>]) -> Measurement {
+    /// Runs one row. An SQL error, a timeout and a lost connection are results, too; only the end of the session gives none (`None`).
+    pub(crate) async fn execute(&mut self, row: RowId, values: &[Option<&str>]) -> Option<Measurement> {
         let values: Vec<TextValue<'_>> = values.iter().copied().map(TextValue).collect();
         let (service_time, outcome) = match self.connected().await {
             Ok(live) => self.execute_on(live, row, &values).await,
             Err(error) => (Duration::ZERO, Outcome::Failed(error)),
         };
+        if self.cancel.is_cancelled() && matches!(outcome, Outcome::Failed(_)) {
+            return None;
+        }
         let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap_or(u64::MAX);
-        Measurement { row, lag_ns: 0, service_time_ns, outcome }
+        Some(Measurement { row, lag_ns: 0, service_time_ns, outcome })
     }
 
     async fn execute_on(&mut self, live: Live, row: RowId, values: &[TextValue<'_>]) -> (Duration, Outcome) {
@@ -235,11 +238,7 @@ impl Executor {
                 sqlstate: SqlState::QUERY_CANCELED,
                 message: format!("no answer within {limit:?} (--timeout); cancelled on the server"),
             },
-            Some(Interruption::SessionEnded) => QueryError {
-                sqlstate: SqlState::QUERY_CANCELED,
-                message: "cancelled because the run ended".to_owned(),
-            },
-            None => match query_error(error) {
+            Some(Interruption::SessionEnded) | None => match query_error(error) {
                 Some(error) => error,
                 None => self.pool.end_cause().await.unwrap_or_else(|| QueryError {
                     sqlstate: SqlState::CONNECTION_FAILURE,

@@ -58,9 +58,9 @@ pub async fn run() -> Result<Exit, Failure> {
 async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationToken) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::run(*args, interrupt).await,
-        Command::Plan(args) => plan::run(args),
+        Command::Plan(args) => plan::run(args, interrupt).await,
         Command::Migrate(args) => migrate::run(args, interrupt).await,
-        Command::Generate(args) => generate::run(args),
+        Command::Generate(args) => generate::run(args, &interrupt),
         Command::Completions { shell } => {
             let mut command = Args::command();
             clap_complete::generate(shell, &mut command, "coordinator", &mut std::io::stdout());

@@ -32,11 +32,11 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     let address = listen_address(&args)?;
     output::check_writable(&args.output).map_err(Failure::write)?;
     let statement = super::query::statement(args.workload.query.as_deref())?;
-    let workload = open_workload(&args.workload, &statement)?;
-    let display = match args.quiet {
+    let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
         false => ProgressDisplay::new(stderr().is_terminal()),
-    };
+    });
+    let workload = open_workload(&args.workload, &statement, &display, &interrupt).await?;
     let (embedded, settings) = database(&args, &interrupt, &display).await?;
     let plan = RunPlan {
         id: new_run_id(),
@@ -62,8 +62,13 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     Ok(exit_of(&result))
 }
 
-/// Reads and checks the whole file before anything else starts.
-pub(super) fn open_workload(args: &WorkloadArgs, statement: &Statement) -> Result<Workload, Failure> {
+/// Reads and checks the whole file before anything else starts. On a thread of its own: standard input may never end.
+pub(super) async fn open_workload(
+    args: &WorkloadArgs,
+    statement: &Statement,
+    display: &Arc<ProgressDisplay>,
+    interrupt: &CancellationToken,
+) -> Result<Workload, Failure> {
     let options = workload::Options {
         host_column: args.host_column.clone(),
         parameters: statement.template().columns().to_vec(),
@@ -74,11 +79,17 @@ pub(super) fn open_workload(args: &WorkloadArgs, statement: &Statement) -> Resul
         },
         limit: args.limit,
     };
-    let workload = workload::open(&args.file, &options, &mut |_| {}).map_err(Failure::usage)?;
-    if workload.skipped() > 0 {
-        for bad in workload.bad() {
-            super::say(&format!("skipped: {bad}"));
-        }
+    let file = args.file.clone();
+    let shown = Arc::clone(display);
+    let reading = tokio::task::spawn_blocking(move || {
+        workload::open(&file, &options, &mut |progress| shown.reading(&progress))
+    });
+    let workload = tokio::select! {
+        () = interrupt.cancelled() => return Err(Failure::interrupted()),
+        read = reading => read.map_err(Failure::internal)?.map_err(Failure::usage)?,
+    };
+    for bad in workload.bad() {
+        display.say(&format!("skipped: {bad}"));
     }
     Ok(workload)
 }

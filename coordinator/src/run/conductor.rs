@@ -10,7 +10,7 @@ use muster_common::limits;
 use muster_common::placement::{self, Assignment};
 use muster_common::result::{self, Ending};
 use muster_common::slots::{Grant, JoinError};
-use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, Welcome};
+use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, Ready, Welcome};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -307,7 +307,7 @@ impl<'a> Conductor<'a> {
                 let _ = answer.send(self.admit(joining));
             }
             Call::OpenWork { session, answer } => {
-                let ports = (session.run == self.plan.id).then(|| self.roster.work_ports(&session)).flatten();
+                let ports = (session.run == self.plan.id).then(|| self.roster.open_work(&session)).flatten();
                 let _ = answer.send(ports);
             }
             Call::Prefetched { grant } => {
@@ -349,7 +349,10 @@ impl<'a> Conductor<'a> {
 
     fn hear(&mut self, grant: Grant, message: FromAgent) -> Turn {
         match message {
-            FromAgent::Ready(ready) => self.roster.ready(grant, ready),
+            FromAgent::Ready(ready) => {
+                self.note_difference(grant, &ready);
+                self.roster.ready(grant, ready);
+            }
             FromAgent::PrepareFailed(failed) => {
                 let slot = grant.slot.to_string();
                 return Turn::PrepareFailed(RunError::Prepare { slot, failed: Box::new(failed) });
@@ -368,6 +371,16 @@ impl<'a> Conductor<'a> {
             FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}
         }
         Turn::Nothing
+    }
+
+    /// Agents may each have a database of their own; whether they are alike decides what the numbers mean.
+    fn note_difference(&mut self, grant: Grant, ready: &Ready) {
+        let Some((member, first)) = self.roster.first_ready() else { return };
+        let differs = first.database != ready.database || first.sql != ready.sql;
+        if differs {
+            let other = member.grant.slot;
+            self.events.record(format!("{} and {other} found different databases", grant.slot));
+        }
     }
 
     // -- sentences -----------------------------------------------------------------------------------------------------
