@@ -24,6 +24,6 @@ fn main() -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "the one place that tells the person why it failed")]
 fn explain(failure: &cli::Failure) -> ExitCode {
-    eprintln!("coordinator: {:#}", failure.error);
+    eprintln!("coordinator: {}", failure.sentence());
     failure.exit.into()
 }

@@ -25,6 +25,19 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The error and its causes, without those that it has told already.
+    pub fn sentence(&self) -> String {
+        let mut sentence = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            if sentence.is_empty() {
+                sentence = cause;
+            } else if !sentence.contains(&cause) {
+                sentence = format!("{sentence}: {cause}");
+            }
+        }
+        sentence
+    }
+
     fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Usage, error: error.into() }
     }

@@ -10,7 +10,7 @@ use muster_common::limits;
 use muster_common::placement::{self, Assignment};
 use muster_common::result::{self, Ending};
 use muster_common::slots::{Grant, JoinError};
-use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, Ready, Welcome};
+use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, PrepareFailure, Ready, Welcome};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,10 +32,17 @@ pub(crate) enum RunError {
     NotJoined { joined: usize, wanted: usize, waited: Duration, cure: String },
     #[error("{slots} joined but did not get ready within {:?}", limits::PREPARE_TIMEOUT)]
     NotReady { slots: String },
-    #[error("{slot} cannot run this query: {}", .failed.message)]
+    #[error("{slot} {}{}", refusal(.failed.kind), .failed.message)]
     Prepare { slot: String, failed: Box<PrepareFailed> },
     #[error("interrupted before the first query")]
     Interrupted,
+}
+
+fn refusal(kind: PrepareFailure) -> &'static str {
+    match kind {
+        PrepareFailure::Statement => "cannot run this query: ",
+        PrepareFailure::Database => "has no usable database: ",
+    }
 }
 
 /// What a run left behind, the books apart.
