@@ -102,8 +102,9 @@ impl<'a> Conductor<'a> {
         self.is_gathering = false;
         let workers = self.roster.workers();
         let assignment = self.place(&workers);
-        let (keeper, handle) =
-            Keeper::start(self.plan.workload.rows(), workers.len(), self.plan.workload.hosts().len());
+        let workload = &self.plan.workload;
+        let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
+        let (keeper, handle) = Keeper::start(workload.rows(), &rows_of_worker, workload.hosts().len());
         self.hand_out(&workers, &assignment, &handle);
         drop(handle);
 
