@@ -25,6 +25,8 @@ pub(crate) enum WorkerEvent {
     Prepared(u16, Prepared),
     PrepareFailed(PrepareFailed),
     Done(u16, WorkerReport),
+    /// A worker broke.
+    Lost,
 }
 
 /// A worker's ends of the channels.

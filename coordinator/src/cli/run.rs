@@ -5,12 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
-use muster_agent::AgentConfig;
 use muster_agent::postgres::Settings;
+use muster_agent::{AgentConfig, AgentError};
 use muster_common::ids::{RunId, SlotId};
+use muster_common::limits;
 use muster_common::result::{Ending, RunResult};
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
@@ -48,17 +50,21 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         timeout: args.timeout,
         join_timeout: args.join_timeout,
         database_url: settings.as_ref().map(Settings::to_conninfo),
+        has_local_agents: args.local,
         embedded: embedded.as_ref().map(|server| server.origin().to_owned()),
         command: command_line(),
     };
     let outcome = serve(&args, plan, address, &display, interrupt).await;
     display.finish();
-    if let Some(server) = embedded {
-        server.stop().await.map_err(Failure::internal)?;
-    }
+    let stopped = match embedded {
+        Some(server) => server.stop().await,
+        None => Ok(()),
+    };
+    // The report first: a server that does not end must not cost an hour of results.
     let result = outcome?;
     output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
         .map_err(Failure::write)?;
+    stopped.map_err(Failure::internal)?;
     Ok(exit_of(&result))
 }
 
@@ -159,12 +165,20 @@ async fn serve(
     let plan = Arc::new(plan);
     let outcome = run::run(Arc::clone(&plan), listener, display, interrupt).await;
     end_of_agents.cancel();
-    while let Some(agent) = agents.join_next().await {
-        if let Ok(Err(error)) = agent {
-            tracing::warn!("{error}");
-        }
+    if timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, join_all(&mut agents)).await.is_err() {
+        tracing::warn!("not every local agent ended; they are left to themselves");
     }
     outcome.map_err(|error| failure(error, &plan.statement))
+}
+
+async fn join_all(agents: &mut JoinSet<Result<(), AgentError>>) {
+    while let Some(agent) = agents.join_next().await {
+        match agent {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("{error}"),
+            Err(broken) => tracing::error!("a local agent broke: {broken}"),
+        }
+    }
 }
 
 fn local_agents(args: &RunArgs, address: SocketAddr) -> impl Iterator<Item = AgentConfig> {
@@ -233,11 +247,12 @@ fn new_run_id() -> RunId {
 fn command_line() -> String {
     let mut words = Vec::new();
     let mut is_secret = false;
-    for word in std::env::args().skip(1) {
+    for word in std::env::args_os().skip(1) {
+        let word = word.to_string_lossy();
         let shown = match word.split_once('=') {
             _ if is_secret => "…".to_owned(),
             Some(("--database-url", _)) => "--database-url=…".to_owned(),
-            _ => word.clone(),
+            _ => word.to_string(),
         };
         is_secret = word == "--database-url";
         words.push(shown);

@@ -28,7 +28,7 @@ const DISPLAY_EVERY: Duration = Duration::from_millis(100);
 /// Why there is no result at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("{joined} of {wanted} agents joined within {waited:?}; {cure}")]
+    #[error("{joined} of {wanted} agents joined within {waited:?}{cure}")]
     NotJoined { joined: usize, wanted: usize, waited: Duration, cure: String },
     #[error("{slots} joined but did not get ready within {:?}", limits::PREPARE_TIMEOUT)]
     NotReady { slots: String },
@@ -71,7 +71,15 @@ pub(crate) struct Conductor<'a> {
     interrupt: CancellationToken,
     roster: Roster,
     events: EventLog,
-    is_gathering: bool,
+    phase: Phase,
+}
+
+/// What the conductor accepts: joins at first, reports at last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Gathering,
+    Running,
+    Draining,
 }
 
 /// What a call meant for the run.
@@ -91,7 +99,7 @@ impl<'a> Conductor<'a> {
     ) -> Self {
         let roster = Roster::new(plan.agents);
         let events = EventLog::new(Instant::now());
-        Self { plan, address, calls, display, interrupt, roster, events, is_gathering: true }
+        Self { plan, address, calls, display, interrupt, roster, events, phase: Phase::Gathering }
     }
 
     pub(crate) async fn conduct(mut self) -> Result<Conclusion, RunError> {
@@ -99,7 +107,7 @@ impl<'a> Conductor<'a> {
             self.say_goodbye("the run did not start").await;
             return Err(error);
         }
-        self.is_gathering = false;
+        self.phase = Phase::Running;
         let workers = self.roster.workers();
         let assignment = self.place(&workers);
         let workload = &self.plan.workload;
@@ -222,7 +230,10 @@ impl<'a> Conductor<'a> {
         loop {
             tokio::select! {
                 () = interrupt.cancelled() => {
-                    self.events.record("the run was interrupted".to_owned());
+                    self.tell(format!(
+                        "interrupted: queries in flight may end, for at most {:?}; Ctrl-C again leaves at once, without a report",
+                        limits::DRAIN_TIMEOUT
+                    ));
                     return Ending::Interrupted;
                 }
                 closed = progress.wait_for(|progress| progress.is_closed) => {
@@ -245,6 +256,12 @@ impl<'a> Conductor<'a> {
         }
     }
 
+    /// Into the report and before the person's eyes.
+    fn tell(&mut self, what: String) {
+        self.display.say(&what);
+        self.events.record(what);
+    }
+
     fn show(&self, so_far: &Progress, started: Instant) {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         self.display.running(&progress::Progress {
@@ -261,6 +278,7 @@ impl<'a> Conductor<'a> {
 
     /// Until every live agent has said its last word. Queries in flight may end by themselves, for a while.
     async fn drain(&mut self, ending: Ending) {
+        self.phase = Phase::Draining;
         self.roster.say_to_all(&FromCoordinator::Drain);
         let patience = match ending {
             Ending::Completed => limits::FAREWELL_TIMEOUT,
@@ -269,11 +287,11 @@ impl<'a> Conductor<'a> {
         if timeout(patience, self.take_reports()).await.is_ok() {
             return;
         }
-        self.events.record(format!("queries in flight are cancelled after {patience:?}"));
+        self.tell(format!("queries in flight are cancelled after {patience:?}"));
         self.roster.say_to_all(&FromCoordinator::Cancel { reason: "the run has ended".to_owned() });
         let patience = limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT;
         if timeout(patience, self.take_reports()).await.is_err() {
-            self.events.record("not every agent reported".to_owned());
+            self.tell("not every agent reported".to_owned());
         }
     }
 
@@ -311,7 +329,7 @@ impl<'a> Conductor<'a> {
     fn take(&mut self, call: Call) -> Turn {
         match call {
             Call::Join { joining, answer } => {
-                // The agent may have hung up meanwhile; its stream then reports the loss.
+                // The edge's task awaits the answer to the end, and reports the loss of an agent that has hung up.
                 let _ = answer.send(self.admit(joining));
             }
             Call::OpenWork { session, answer } => {
@@ -327,7 +345,7 @@ impl<'a> Conductor<'a> {
             Call::Lost { grant, reason } => {
                 if let Some(member) = self.roster.lost(grant, &reason) {
                     let what = format!("{} lost ({}): {reason}", grant.slot, member.name());
-                    self.events.record(what);
+                    self.tell(what);
                     return Turn::Lost;
                 }
             }
@@ -337,7 +355,7 @@ impl<'a> Conductor<'a> {
 
     fn admit(&mut self, joining: Joining) -> Result<Admission, Refusal> {
         let Joining { hello, is_loopback, line } = joining;
-        if !self.is_gathering {
+        if self.phase != Phase::Gathering {
             return Err(Refusal { reason: "the run has started".to_owned(), retry: true });
         }
         let has_database = hello.has_database;
@@ -370,6 +388,9 @@ impl<'a> Conductor<'a> {
                     member.started = Instant::now().checked_sub(round_trip / 2);
                 }
             }
+            FromAgent::Report(_) if self.phase != Phase::Draining => {
+                return self.take(Call::Lost { grant, reason: "reported before the end".to_owned() });
+            }
             FromAgent::Report(report) => {
                 if let Some(member) = self.roster.member_mut(grant) {
                     member.report = Some(report);
@@ -400,18 +421,18 @@ impl<'a> Conductor<'a> {
             return format!("waiting for {} to connect and prepare", list(&slots.preparing()));
         }
         let (missing, wanted) = (vacant.len(), slots.count());
-        format!(
-            "waiting for {missing} of {wanted} agents ({}); start each with: {}",
-            list(&vacant),
-            self.how_to_start()
-        )
+        format!("waiting for {missing} of {wanted} agents ({}){}", list(&vacant), self.how_to_start())
     }
 
     fn how_to_start(&self) -> String {
+        if self.plan.has_local_agents {
+            return String::new();
+        }
         let is_anywhere = self.address.ip().is_unspecified();
-        let host = if is_anywhere { "HOST".to_owned() } else { self.address.ip().to_string() };
+        let address =
+            if is_anywhere { format!("HOST:{}", self.address.port()) } else { self.address.to_string() };
         let insecure = if self.address.ip().is_loopback() { "" } else { " --insecure" };
-        format!("agent --coordinator {host}:{}{insecure}", self.address.port())
+        format!("; start each with: agent --coordinator {address}{insecure}")
     }
 
     fn who_is_late(&self, is_full: bool) -> RunError {
@@ -423,7 +444,7 @@ impl<'a> Conductor<'a> {
             joined: slots.joined(),
             wanted: slots.count(),
             waited: self.plan.join_timeout,
-            cure: format!("start each with: {}", self.how_to_start()),
+            cure: self.how_to_start(),
         }
     }
 }

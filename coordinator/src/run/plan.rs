@@ -23,6 +23,8 @@ pub(crate) struct RunPlan {
     pub(crate) join_timeout: Duration,
     /// For agents on this machine that have no database of their own.
     pub(crate) database_url: Option<SecretString>,
+    /// The agents are started by this process; nobody else needs to.
+    pub(crate) has_local_agents: bool,
     /// Where the embedded server's programs came from.
     pub(crate) embedded: Option<String>,
     /// The command line, without secrets.
