@@ -1,0 +1,10 @@
+//! What tests of whole runs share: a PostgreSQL that is a fake and keeps its own clock, and the built programs to run against it.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+mod backend;
+pub(crate) mod fake_postgres;
+mod interrupt;
+pub(crate) mod programs;
+pub(crate) mod record;
+mod script;
+mod wire;

@@ -1,0 +1,123 @@
+//! PostgreSQL's messages over a blocking socket, with pgwire's codecs. Blocking, because a thread of its own is woken and
+//! timed more exactly than a task: tokio's timers count milliseconds.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use bytes::{BufMut, BytesMut};
+use pgwire::error::ErrorInfo;
+use pgwire::messages::data::{DataRow, FieldDescription, RowDescription};
+use pgwire::messages::response::{CommandComplete, ReadyForQuery, TransactionStatus};
+use pgwire::messages::{
+    DecodeContext, PgWireBackendMessage, PgWireFrontendMessage, SslNegotiationMetaMessage,
+};
+
+pub(super) const TEXT: u32 = 25;
+pub(super) const INT8: u32 = 20;
+
+pub(super) struct Wire {
+    stream: TcpStream,
+    inbound: BytesMut,
+    outbound: BytesMut,
+    context: DecodeContext,
+    /// When bytes came last.
+    pub(super) heard: Instant,
+    /// When bytes went out last.
+    pub(super) answered: Instant,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let now = Instant::now();
+        Ok(Self {
+            stream,
+            inbound: BytesMut::new(),
+            outbound: BytesMut::new(),
+            context: DecodeContext::default(),
+            heard: now,
+            answered: now,
+        })
+    }
+
+    /// Startup or CancelRequest; TLS is declined.
+    pub(super) fn first(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
+        loop {
+            match self.next()? {
+                Some(PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None)) => {
+                    self.context.awaiting_frontend_ssl = false;
+                }
+                Some(PgWireFrontendMessage::SslNegotiation(_)) => self.stream.write_all(b"N")?,
+                first => {
+                    self.context.awaiting_frontend_startup = false;
+                    return Ok(first);
+                }
+            }
+        }
+    }
+
+    /// The next message; `None` once the client is gone.
+    pub(super) fn next(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
+        loop {
+            let message = PgWireFrontendMessage::decode(&mut self.inbound, &self.context);
+            if let Some(message) = message.map_err(io::Error::other)? {
+                return Ok(Some(message));
+            }
+            let mut chunk = [0; 8192];
+            let count = self.stream.read(&mut chunk);
+            self.heard = Instant::now();
+            match count? {
+                0 => return Ok(None),
+                count => self.inbound.extend_from_slice(&chunk[..count]),
+            }
+        }
+    }
+
+    /// Kept until [`Wire::flush`].
+    pub(super) fn put(&mut self, message: &PgWireBackendMessage) -> io::Result<()> {
+        message.encode(&mut self.outbound).map_err(io::Error::other)
+    }
+
+    /// The clock is read before the bytes go: the client cannot have them earlier.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.answered = Instant::now();
+        self.stream.write_all(&self.outbound.split())
+    }
+}
+
+pub(super) fn ready() -> PgWireBackendMessage {
+    PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(TransactionStatus::Idle))
+}
+
+pub(super) fn complete(tag: &str) -> PgWireBackendMessage {
+    PgWireBackendMessage::CommandComplete(CommandComplete::new(tag.to_owned()))
+}
+
+/// `position` counts characters from 1.
+pub(super) fn error(
+    severity: &str,
+    sqlstate: &str,
+    message: &str,
+    position: Option<usize>,
+) -> PgWireBackendMessage {
+    let mut error = ErrorInfo::new(severity.to_owned(), sqlstate.to_owned(), message.to_owned());
+    error.position = position.map(|position| position.to_string());
+    PgWireBackendMessage::ErrorResponse(error.into())
+}
+
+/// Columns of one type, in the format that the protocol in use has for it.
+pub(super) fn columns(names: &[&str], type_id: u32, format_code: i16) -> PgWireBackendMessage {
+    let field = |name: &&str| FieldDescription::new((*name).to_owned(), 0, 0, type_id, -1, -1, format_code);
+    PgWireBackendMessage::RowDescription(RowDescription::new(names.iter().map(field).collect()))
+}
+
+pub(super) fn row(values: &[&[u8]]) -> PgWireBackendMessage {
+    let mut data = BytesMut::new();
+    for value in values {
+        data.put_i32(i32::try_from(value.len()).expect("the fake's values are short"));
+        data.extend_from_slice(value);
+    }
+    let count = i16::try_from(values.len()).expect("the fake has few columns");
+    PgWireBackendMessage::DataRow(DataRow::new(data, count))
+}
