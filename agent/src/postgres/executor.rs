@@ -157,12 +157,13 @@ impl Executor {
             };
             return (limits::CANCEL_GRACE, Outcome::Failed(error));
         };
+        let is_ended = outcome.as_ref().err().is_some_and(ends_connection) || live.client.is_closed();
         let outcome = match outcome {
             Ok(rows) => Outcome::Completed(rows.finish()),
             Err(error) => Outcome::Failed(self.explain(&error, interruption.as_ref()).await),
         };
         // A cancel that comes late would meet the next query: such a connection is not used again.
-        if interruption.is_none() && !live.client.is_closed() {
+        if interruption.is_none() && !is_ended {
             self.live = Some(live);
         }
         (service_time, outcome)
@@ -285,6 +286,13 @@ fn check_parameters(statement: &Statement, target: &Target, sql: &str) -> Result
     let message =
         format!("the server counts {found} parameters, the query has {} placeholders", target.parameters);
     Err(PrepareFailed { message, ..failed(PrepareFailure::Statement, sql) })
+}
+
+/// A fatal error is the server's last word on a connection, which may look open for a moment longer and would fail the next row, too.
+fn ends_connection(error: &tokio_postgres::Error) -> bool {
+    use tokio_postgres::error::Severity;
+    let severity = error.as_db_error().map(tokio_postgres::error::DbError::parsed_severity);
+    severity.map_or(error.is_closed(), |severity| matches!(severity, Some(Severity::Fatal | Severity::Panic)))
 }
 
 fn query_error(error: &tokio_postgres::Error) -> Option<QueryError> {
