@@ -217,7 +217,7 @@ impl Session {
                 biased;
                 () = sleep_until(lapses_at.into()) => return Err(SessionError::Lapsed),
                 () = shutdown.cancelled() => {
-                    self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned() })?;
+                    self.leave().await?;
                     return Ok(Ended::Shutdown);
                 }
                 () = sleep_until(starts_at.into()), if self.starts_at.is_some() => {
@@ -281,6 +281,21 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Says Leave and waits until the coordinator has closed the work stream: closed from here first, that would be the loss, and
+    /// nobody would learn the reason.
+    async fn leave(&mut self) -> Result<(), SessionError> {
+        self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned() })?;
+        self.crew.cancel();
+        let closed = async {
+            while let Some(Ok(Ok(WorkTask::Results(sender)))) = self.tasks.join_next().await {
+                self.acknowledged = Some(sender);
+            }
+        };
+        // Who does not answer is left without a word.
+        let _ = timeout(limits::FAREWELL_TIMEOUT, closed).await;
+        Ok(())
     }
 
     /// The last word of a drained agent: all workers done, all results acknowledged.

@@ -166,7 +166,7 @@ impl Executor {
             }
             Ok(Execution { service_time, outcome: Err(error) }) => {
                 let outcome = Outcome::Failed(self.explain(&error).await);
-                if !ends_connection(&error) && !live.client.is_closed() {
+                if !ends_connection(&error) {
                     self.live = Some(live);
                 }
                 Some((service_time, outcome))
@@ -206,7 +206,8 @@ impl Executor {
 
     /// The held connection, or a new one. Waits for the database, within bounds and off the timed path. `None` when the session ends.
     async fn connected(&mut self) -> Option<Result<Live, QueryError>> {
-        if let Some(live) = self.live.take() {
+        // One that ended while it was idle has not met the row.
+        if let Some(live) = self.live.take().filter(|live| !live.client.is_closed()) {
             return Some(Ok(live));
         }
         let patience = match &self.away {
@@ -319,10 +320,8 @@ fn cannot_connect(message: String) -> QueryError {
 /// A fatal error is the server's last word on a connection, which may look open for a moment longer and would fail the next row, too.
 fn ends_connection(error: &tokio_postgres::Error) -> bool {
     use tokio_postgres::error::{DbError, Severity};
-    match error.as_db_error().and_then(DbError::parsed_severity) {
-        Some(severity) => matches!(severity, Severity::Fatal | Severity::Panic),
-        None => error.is_closed() || error.as_db_error().is_none(),
-    }
+    let severity = error.as_db_error().map(DbError::parsed_severity);
+    matches!(severity, None | Some(Some(Severity::Fatal | Severity::Panic)))
 }
 
 fn query_error(error: &tokio_postgres::Error) -> Option<QueryError> {

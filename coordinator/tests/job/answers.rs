@@ -30,10 +30,10 @@ async fn load_windows(database: &Database) {
 
 async fn run_with_separate_agents(database: &Database, agents: u16) -> Report {
     let address = address();
-    let coordinator = Process::start(run(address, agents, &["--database-url", database.url()]));
+    let mut coordinator = Process::start(run(address, agents, &["--database-url", database.url()]));
     let agents: Vec<Process> = (0..agents).map(|_| Process::start(agent(address, &["--once"]))).collect();
     let report = Report::of(&coordinator.end().await.expect(0));
-    for agent in agents {
+    for mut agent in agents {
         agent.end().await.expect(0);
     }
     report
@@ -81,11 +81,11 @@ async fn every_host_stays_on_the_connection_that_the_plan_names() {
     let query = files.write("insert.sql", sql);
     let address = address();
     let words = ["--query", &query, "--database-url", database.url()];
-    let coordinator = Process::start(run(address, 3, &words));
+    let mut coordinator = Process::start(run(address, 3, &words));
     let agents =
         [(); 3].map(|()| Process::start(agent(address, &["--once", "--allow-writes", "--workers", "2"])));
     let report = Report::of(&coordinator.end().await.expect(0));
-    for agent in agents {
+    for mut agent in agents {
         agent.end().await.expect(0);
     }
     assert_eq!(database.number("SELECT count(*) FROM seen").await, 200, "every row ran once");
@@ -102,7 +102,7 @@ async fn every_host_stays_on_the_connection_that_the_plan_names() {
     });
     assert_eq!(seen, reported.collect(), "the report says what the server saw");
     let rows_seen = "SELECT count(DISTINCT backend) FROM seen";
-    let busy = report.list("/workers").iter().filter(|worker| worker["completed"] != Value::from(0)).count();
+    let busy = report.list("/workers").iter().filter(|worker| worker["completed"] != 0).count();
     assert_eq!(database.number(rows_seen).await, busy as i64);
 }
 

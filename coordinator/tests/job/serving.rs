@@ -25,7 +25,7 @@ async fn agents_that_came_first_serve_one_run_after_the_other() {
         }
     }
     database.wait_for_silence().await;
-    for agent in agents {
+    for mut agent in agents {
         agent.signal("TERM");
         agent.end().await.expect(0);
     }
@@ -43,8 +43,8 @@ async fn an_agent_with_once_leaves_after_its_run_and_takes_its_own_database() {
     let digests = async |agent_words: &[&str], coordinator_words: &[&str]| {
         let address = address();
         let head = [rows.as_str(), "--query", &query];
-        let coordinator = Process::start(run(address, 1, &[&head, coordinator_words].concat()));
-        let agent = Process::start(agent(address, &[&["--once"], agent_words].concat()));
+        let mut coordinator = Process::start(run(address, 1, &[&head, coordinator_words].concat()));
+        let mut agent = Process::start(agent(address, &[&["--once"], agent_words].concat()));
         let report = Report::of(&coordinator.end().await.expect(0));
         agent.end().await.expect(0);
         report.number("/result/bytes")

@@ -8,11 +8,11 @@ use crate::support::report::Report;
 /// Two agents, which may write or not.
 async fn run_on(database: &Database, rows: &str, query: &str, agent_words: &[&str]) -> Ended {
     let address = address();
-    let coordinator =
+    let mut coordinator =
         Process::start(run(address, 2, &[rows, "--query", query, "--database-url", database.url()]));
     let agents = [(); 2].map(|()| Process::start(agent(address, &[&["--once"], agent_words].concat())));
     let ended = coordinator.end().await;
-    for agent in agents {
+    for mut agent in agents {
         agent.end().await.expect(0);
     }
     ended

@@ -96,6 +96,11 @@ impl Database {
         other.wait_for(0, &format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")).await;
     }
 
+    /// Another session: what this one sees of the others stands still while it is in a transaction.
+    pub(crate) async fn session(&self) -> Client {
+        connect(&self.url).await
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

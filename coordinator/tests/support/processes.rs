@@ -65,6 +65,8 @@ pub(crate) fn address() -> SocketAddr {
 // -- starting them -----------------------------------------------------------------------------------------------------
 
 pub(crate) fn coordinator(words: &[&str]) -> Command {
+    // Before a run waits for agents, not while it does.
+    LazyLock::force(&AGENT);
     program(Path::new(env!("CARGO_BIN_EXE_coordinator")), words)
 }
 
@@ -164,12 +166,22 @@ impl Process {
     }
 
     pub(crate) async fn wait_for_times(&mut self, times: usize, words: &str) -> String {
-        let heard = self.stderr.0.wait_for(|said| said.text.matches(words).count() >= times || said.is_over);
+        self.wait_until(&format!("{times} times '{words}'"), |text| text.matches(words).count() >= times)
+            .await
+    }
+
+    pub(crate) async fn wait_for_either(&mut self, one: &str, other: &str) -> String {
+        self.wait_until(&format!("'{one}' or '{other}'"), |text| text.contains(one) || text.contains(other))
+            .await
+    }
+
+    async fn wait_until(&mut self, what: &str, is_said: impl Fn(&str) -> bool) -> String {
+        let heard = self.stderr.0.wait_for(|said| is_said(&said.text) || said.is_over);
         match timeout(WITHIN, heard).await {
-            Ok(Ok(said)) if said.text.matches(words).count() >= times => return said.text.clone(),
+            Ok(Ok(said)) if is_said(&said.text) => return said.text.clone(),
             _ => {}
         }
-        panic!("'{words}' was not said {times} times in:\n{}", self.stderr.text());
+        panic!("{what} is not said in:\n{}", self.stderr.text());
     }
 
     pub(crate) fn said(&self) -> String {
@@ -185,7 +197,7 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    pub(crate) async fn end(mut self) -> Ended {
+    pub(crate) async fn end(&mut self) -> Ended {
         let Ok(status) = timeout(WITHIN, self.child.wait()).await else {
             panic!("it has not ended within {WITHIN:?}; it said:\n{}", self.stderr.text());
         };
