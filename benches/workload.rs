@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use muster_common::ids::{SlotId, WorkerId};
 use muster_common::limits::BATCH_ROWS_MAX;
 use muster_common::parameters::PackedParameters;
+use muster_common::placement::{self, Method};
 use muster_coordinator::demo::generate::{Shape, Windows, windows, write_windows};
 use muster_coordinator::workload::{
     Checks, HOST_COLUMN, OnBadRow, Options, RowQueue, RowReader, Workload, open,
@@ -19,19 +21,23 @@ fn main() -> anyhow::Result<()> {
     // `cargo bench` adds `--bench`.
     let mut numbers = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
     let mut number = |default: u32| numbers.next().map_or(Ok(default), |text| text.parse());
-    let (rows, hosts, workers) = (number(10_000_000)?, number(1_000)?, number(10)?);
+    let (rows, hosts, workers) = (number(10_000_000)?, number(1_000)?, u16::try_from(number(10)?)?);
     let file = tempfile::NamedTempFile::new()?;
     write(file.path(), rows, hosts)?;
     println!("{rows} rows, {hosts} hosts, {workers} workers; peak before {}", peak()?);
 
-    let start = Instant::now();
+    let began = Instant::now();
+    let start = began;
     let workload = open(file.path(), &options(), &mut |_| {})?;
     report("open: read, check, hash, index", rows, start.elapsed())?;
 
     let start = Instant::now();
-    let worker_of_host: Vec<u32> = (0..workload.hosts().len() as u32).map(|host| host % workers).collect();
-    let queues = workload.by_worker(&worker_of_host, workers as usize);
-    report("by_worker", rows, start.elapsed())?;
+    let ids: Vec<WorkerId> = (0..workers).map(|slot| WorkerId::new(SlotId::new(slot), 0)).collect();
+    let placed = workload.hosts().iter().map(|(_, name, rows)| (name, u64::from(rows)));
+    let assignment = placement::place(Method::Rendezvous, placed, &ids);
+    let queues = workload.by_worker(assignment.workers(), ids.len());
+    report("place, and queue each worker's rows", rows, start.elapsed())?;
+    report("together", rows, began.elapsed())?;
 
     let start = Instant::now();
     let bytes = read_all(Arc::new(workload), queues)?;

@@ -11,8 +11,9 @@ use muster_proto::control::{PrepareFailed, Ready, Welcome, WorkerReport};
 use muster_proto::work::Assign;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::config::AgentConfig;
 use crate::postgres::{Environment, Prepared, SessionSetup, Settings, Target, no_database};
@@ -113,6 +114,7 @@ impl Crew {
                     self.reports[usize::from(worker)] = Some(report);
                     return Some(CrewEvent::Done);
                 }
+                Some(WorkerEvent::Lost) => return None,
                 None if self.threads.is_empty() || self.reports().is_some() => std::future::pending().await,
                 None => return None,
             }
@@ -124,14 +126,16 @@ impl Crew {
         self.reports.iter().copied().collect()
     }
 
-    /// Cancels what runs and waits for the threads: bounded by [`limits::CANCEL_GRACE`] on the workers' side.
+    /// Cancels what runs and waits for the threads, which end within the grace of a cancel.
     pub(crate) async fn stop(self) {
         self.cancel.cancel();
         drop(self.events);
-        let joined =
-            tokio::task::spawn_blocking(|| self.threads.into_iter().all(|thread| thread.join().is_ok()));
-        if !joined.await.unwrap_or(false) {
-            warn!("a worker thread panicked");
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
+        match timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, joined).await {
+            Ok(Ok(true)) => {}
+            Ok(_) => warn!("a worker thread panicked"),
+            Err(_) => warn!("a worker thread did not end; it is left to itself"),
         }
     }
 
@@ -190,9 +194,15 @@ fn spawn_threads(workers: Vec<Worker>, target: &Arc<Target>) -> Result<Threads, 
 }
 
 async fn run_share(share: Vec<Worker>, target: Arc<Target>) {
+    let events = share.first().map(|worker| worker.events.clone());
     let mut workers = tokio::task::JoinSet::new();
     for worker in share {
         workers.spawn(worker.run(Arc::clone(&target)));
     }
-    workers.join_all().await;
+    while let Some(ended) = workers.join_next().await {
+        if let (Err(broken), Some(events)) = (ended, &events) {
+            error!("a worker broke: {broken}");
+            let _ = events.send(WorkerEvent::Lost).await;
+        }
+    }
 }

@@ -74,10 +74,9 @@ pub(crate) async fn send_results(
         for credit in outbox.acknowledge(number) {
             send(&sender, FromAgent::Credit(credit)).await?;
         }
-        if outbox.is_due(Instant::now()) || !is_open {
-            if let Some(results) = outbox.take_batch() {
-                send(&sender, FromAgent::Results(results)).await?;
-            }
+        let is_due = !is_open || outbox.is_due(Instant::now());
+        if is_due && let Some(results) = outbox.take_batch() {
+            send(&sender, FromAgent::Results(results)).await?;
         }
     }
     Ok(sender)
@@ -156,6 +155,9 @@ impl Outbox {
 
     /// Forgets what is counted and returns the credit that follows from it. Cumulative: an old number changes nothing.
     fn acknowledge(&mut self, number: u64) -> Vec<Credit> {
+        if self.unacknowledged.front().is_none_or(|oldest| oldest.number > number) {
+            return Vec::new();
+        }
         while let Some(results) = self.unacknowledged.pop_front_if(|results| results.number <= number) {
             for (worker, _) in &results.measurements {
                 self.windows[usize::from(*worker)].acknowledged += 1;

@@ -13,7 +13,7 @@ use muster_proto::v1::muster_client::MusterClient;
 use muster_proto::work;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -53,7 +53,7 @@ pub(crate) enum SessionError {
     Protocol(&'static str),
     #[error("lease lapsed: no beat was acknowledged within {:?}", limits::LEASE)]
     Lapsed,
-    #[error("a worker thread ended unexpectedly")]
+    #[error("a worker ended unexpectedly")]
     WorkerLost,
 }
 
@@ -71,7 +71,10 @@ pub(crate) async fn serve(config: &AgentConfig, shutdown: &CancellationToken) ->
         joined = join(&mut client, config) => joined?,
     };
     info!("joined run {} as {}", welcome.session.run, welcome.session.slot);
-    let work = open_work(&mut client, welcome.session.clone()).await?;
+    let work = tokio::select! {
+        () = shutdown.cancelled() => return Ok(Ended::Shutdown),
+        opened = open_work(&mut client, welcome.session.clone()) => opened?,
+    };
     let mut session = Session::start(config, welcome, control, Lease::new(hello_sent), work);
     let ended = session.drive(shutdown).await;
     session.stop().await;
@@ -164,6 +167,8 @@ struct Session {
     /// The sending half of the Work stream once every result is acknowledged: it stays open until the session ends.
     acknowledged: Option<mpsc::Sender<v1::AgentWork>>,
     is_reported: bool,
+    /// Workers end when they are told to; before, it is a fault.
+    may_end: bool,
 }
 
 /// Which of the two tasks ended.
@@ -197,20 +202,24 @@ impl Session {
             starts_at: None,
             acknowledged: None,
             is_reported: false,
+            may_end: false,
         }
     }
 
     async fn drive(&mut self, shutdown: &CancellationToken) -> Result<Ended, SessionError> {
         let mut beats = tokio::time::interval(limits::BEAT_EVERY);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let lapses_at = self.lease.lapses_at();
             let starts_at = self.starts_at.unwrap_or(lapses_at);
             tokio::select! {
+                // In this order: after a freeze the lapse comes before anything that waited meanwhile.
+                biased;
+                () = sleep_until(lapses_at.into()) => return Err(SessionError::Lapsed),
                 () = shutdown.cancelled() => {
-                    self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned() })?;
+                    self.leave().await?;
                     return Ok(Ended::Shutdown);
                 }
-                () = sleep_until(lapses_at.into()) => return Err(SessionError::Lapsed),
                 () = sleep_until(starts_at.into()), if self.starts_at.is_some() => {
                     self.starts_at = None;
                     self.control.send(FromAgent::Started { round_trip: self.round_trip })?;
@@ -226,8 +235,12 @@ impl Session {
                 }
                 event = self.crew.next() => match event.ok_or(SessionError::WorkerLost)? {
                     CrewEvent::Ready(ready) => self.control.send(FromAgent::Ready(ready))?,
-                    CrewEvent::PrepareFailed(failed) => self.control.send(FromAgent::PrepareFailed(failed))?,
-                    CrewEvent::Done => {}
+                    CrewEvent::PrepareFailed(failed) => {
+                        self.may_end = true;
+                        self.control.send(FromAgent::PrepareFailed(failed))?;
+                    }
+                    CrewEvent::Done if self.may_end => {}
+                    CrewEvent::Done => return Err(SessionError::WorkerLost),
                 },
                 Some(task) = self.tasks.join_next() => {
                     match task.map_err(|_| SessionError::WorkerLost)?? {
@@ -253,9 +266,13 @@ impl Session {
                 self.starts_at = Some(starts_at);
                 self.crew.start_at(starts_at);
             }
-            FromCoordinator::Drain => self.crew.drain(),
+            FromCoordinator::Drain => {
+                self.may_end = true;
+                self.crew.drain();
+            }
             FromCoordinator::Cancel { reason } => {
                 debug!("queries in flight are cancelled: {reason}");
+                self.may_end = true;
                 self.crew.cancel();
             }
             FromCoordinator::Bye { reason } => return Some(Ended::Bye { reason }),
@@ -266,13 +283,27 @@ impl Session {
         None
     }
 
+    /// Says Leave and waits until the coordinator has closed the work stream: closed from here first, that would be the loss, and
+    /// nobody would learn the reason.
+    async fn leave(&mut self) -> Result<(), SessionError> {
+        self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned() })?;
+        self.crew.cancel();
+        let closed = async {
+            while let Some(Ok(Ok(WorkTask::Results(sender)))) = self.tasks.join_next().await {
+                self.acknowledged = Some(sender);
+            }
+        };
+        // Who does not answer is left without a word.
+        let _ = timeout(limits::FAREWELL_TIMEOUT, closed).await;
+        Ok(())
+    }
+
     /// The last word of a drained agent: all workers done, all results acknowledged.
     fn report_when_drained(&mut self) -> Result<(), SessionError> {
-        if self.acknowledged.is_some() && !self.is_reported {
-            if let Some(reports) = self.crew.reports() {
-                self.control.send(FromAgent::Report(reports))?;
-                self.is_reported = true;
-            }
+        let is_due = self.acknowledged.is_some() && !self.is_reported;
+        if is_due && let Some(reports) = self.crew.reports() {
+            self.control.send(FromAgent::Report(reports))?;
+            self.is_reported = true;
         }
         Ok(())
     }

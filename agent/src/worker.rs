@@ -25,6 +25,8 @@ pub(crate) enum WorkerEvent {
     Prepared(u16, Prepared),
     PrepareFailed(PrepareFailed),
     Done(u16, WorkerReport),
+    /// A worker broke.
+    Lost,
 }
 
 /// A worker's ends of the channels.
@@ -110,7 +112,7 @@ impl Worker {
                     error!("row {row} cannot be decoded: {problem}");
                     return;
                 }
-                let measurement = executor.execute(row, &values).await;
+                let Some(measurement) = executor.execute(row, &values).await else { return };
                 report.executed += 1;
                 report.ran_for = started_at.elapsed();
                 if self.measurements.send((self.index, measurement)).await.is_err() {

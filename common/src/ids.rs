@@ -27,6 +27,31 @@ impl fmt::Display for RowId {
     }
 }
 
+/// The affinity key: the value of the host column, never empty. All rows of one host run on one worker.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host(Box<str>);
+
+impl Host {
+    pub fn try_new(text: &str) -> Result<Self, EmptyHost> {
+        if text.is_empty() { Err(EmptyHost) } else { Ok(Self(text.into())) }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The file and line are the reader's to add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the host is empty: every row needs one, because it decides which worker runs the row")]
+pub struct EmptyHost;
+
 /// An agent's place in the run, from 0; shown as `slot-3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(u16);
@@ -147,6 +172,14 @@ mod tests {
         let worker = WorkerId::new(SlotId::new(3), 1);
         assert_eq!(worker.to_string(), "slot-3/1");
         assert_eq!(SlotId::new(12).to_string(), "slot-12");
+    }
+
+    #[test]
+    fn a_host_is_any_text_but_the_empty_one() {
+        for text in ["host_000001", " ", "Zürich, \"1\"", "'; drop table x"] {
+            assert_eq!(Host::try_new(text).map(|h| h.to_string()), Ok(text.into()));
+        }
+        assert_eq!(Host::try_new(""), Err(EmptyHost));
     }
 
     #[test]

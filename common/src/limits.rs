@@ -87,4 +87,4 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// An agent without a coordinator waits between these bounds, doubled and jittered, and for ever.
 pub const RETRY_FIRST: Duration = Duration::from_millis(100);
-pub const RETRY_MAX: Duration = Duration::from_secs(5);
+pub const RETRY_MAX: Duration = Duration::from_secs(2);

@@ -261,7 +261,7 @@ pub struct Database {
     pub server_version: String,
     /// `null` where the extension is absent.
     pub timescaledb: Option<String>,
-    /// Where the embedded server's programs came from; `null` for a server of the user's own.
+    /// `PostgreSQL 15.18 from /usr/lib/postgresql/15/bin` for the embedded server; `null` for a server of the user's own.
     pub embedded: Option<String>,
     /// Settings that change timings: `shared_buffers`, `work_mem`, `jit`, ….
     pub settings: std::collections::BTreeMap<String, String>,

@@ -7,18 +7,23 @@ use muster_coordinator::{cli, exit::Exit};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     cli::start_logging();
-    match cli::run().await {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return explain(&cli::Failure { exit: Exit::Internal, error: error.into() }),
+    };
+    let outcome = runtime.block_on(cli::run());
+    // A thread that reads a standard input which never ends must not hold the process.
+    runtime.shutdown_background();
+    match outcome {
         Ok(exit) => exit.into(),
-        Err(cli::Failure { exit: Exit::Interrupted, .. }) => Exit::Interrupted.into(),
-        Err(cli::Failure { exit, error }) => {
-            #[allow(clippy::print_stderr, reason = "the one place that tells the person why it failed")]
-            {
-                eprintln!("coordinator: {error:#}");
-            }
-            exit.into()
-        }
+        Err(failure) => explain(&failure),
     }
+}
+
+#[allow(clippy::print_stderr, reason = "the one place that tells the person why it failed")]
+fn explain(failure: &cli::Failure) -> ExitCode {
+    eprintln!("coordinator: {}", failure.sentence());
+    failure.exit.into()
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,11 @@ async fn owner() {
     println!("owner ready {}", server.url());
     match ending.as_str() {
         "stop" => server.stop().await.unwrap(),
+        "stop when told" => {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).unwrap();
+            server.stop().await.unwrap();
+        }
         "drop" => drop(server),
         "panic" => panic!("as asked"),
         "abort" => std::process::abort(),
@@ -68,6 +73,7 @@ impl Owner {
             .args(["--exact", "owner", "--ignored", "--nocapture"])
             .env(ENDING, ending)
             .env("TMPDIR", tmp.path())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0);
@@ -237,6 +243,21 @@ fn a_guard_outlives_the_signals_of_a_terminal() {
     });
 }
 
+fn guard_of(owner: &Owner) -> String {
+    let processes = processes_in(owner.tmp.path());
+    let guard = processes.into_iter().find(|(_, line)| line.starts_with("/bin/sh"));
+    guard.unwrap().0
+}
+
+#[test]
+fn a_stop_succeeds_even_after_the_guard_was_killed() {
+    check("stop when told", "owner ready", |owner| {
+        signal("-9", &guard_of(owner));
+        let mut told = owner.process.stdin.as_ref().unwrap();
+        told.write_all(b"stop\n").unwrap();
+    });
+}
+
 // -- the server --------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
@@ -286,11 +307,14 @@ async fn programs_that_do_not_work_are_named_with_their_last_words() {
     let shown = error.to_string();
     assert!(shown.contains("initdb cannot be run") && shown.contains("--postgres-bin"), "{shown}");
 
+    // Written by another process: a file that this one ever had open for writing may be "busy" in a fork of another test.
     let program = |name: &str, then: &str| {
-        let path = bin.path().join(name);
         let version = format!("[ \"$1\" != --version ] || exec echo '{name} (PostgreSQL) 99.1'");
-        fs::write(&path, format!("#!/bin/sh\n{version}\n{then}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let text = format!("#!/bin/sh\n{version}\n{then}\n");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"printf %s "$2" >"$1" && chmod 755 "$1""#, "sh"]);
+        let status = shell.arg(bin.path().join(name)).arg(text).status();
+        assert!(status.unwrap().success());
     };
     // Its own arguments tell the directory, so that it can be seen gone.
     program("initdb", "echo \"$2\" >&2; exit 1");

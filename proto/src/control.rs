@@ -140,7 +140,7 @@ impl TryFrom<v1::AgentControl> for FromAgent {
                 Self::Started { round_trip: Duration::from_nanos(started.round_trip_ns) }
             }
             AgentKind::Report(report) => Self::Report(report.workers.into_iter().map(Into::into).collect()),
-            AgentKind::Leave(leave) => Self::Leave { reason: leave.reason },
+            AgentKind::Leave(leave) => Self::Leave { reason: wire::text(&leave.reason) },
         })
     }
 }
@@ -164,19 +164,19 @@ impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
 impl TryFrom<v1::Hello> for Hello {
     type Error = WireError;
 
-    fn try_from(wire: v1::Hello) -> Result<Self, WireError> {
-        let workers: u16 = narrow("hello.workers", wire.workers)?;
+    fn try_from(hello: v1::Hello) -> Result<Self, WireError> {
+        let workers: u16 = narrow("hello.workers", hello.workers)?;
         if !(1..=limits::WORKERS_PER_AGENT_MAX).contains(&workers) {
             return Err(WireError::OutOfRange { field: "hello.workers", value: workers.to_string() });
         }
         Ok(Self {
-            protocol_version: wire.protocol_version,
-            version: wire.version,
-            machine: wire.machine,
-            process_id: wire.process_id,
+            protocol_version: hello.protocol_version,
+            version: wire::text(&hello.version),
+            machine: wire::text(&hello.machine),
+            process_id: hello.process_id,
             workers,
-            slot: wire.slot.map(|slot| narrow("hello.slot", slot).map(SlotId::new)).transpose()?,
-            has_database: wire.has_database,
+            slot: hello.slot.map(|slot| narrow("hello.slot", slot).map(SlotId::new)).transpose()?,
+            has_database: hello.has_database,
         })
     }
 }
@@ -220,18 +220,18 @@ impl From<v1::Ready> for Ready {
 impl TryFrom<v1::PrepareFailed> for PrepareFailed {
     type Error = WireError;
 
-    fn try_from(wire: v1::PrepareFailed) -> Result<Self, WireError> {
-        let kind = match wire.kind() {
+    fn try_from(failed: v1::PrepareFailed) -> Result<Self, WireError> {
+        let kind = match failed.kind() {
             v1::prepare_failed::Kind::Statement => PrepareFailure::Statement,
             v1::prepare_failed::Kind::Database => PrepareFailure::Database,
             v1::prepare_failed::Kind::Unspecified => {
                 return Err(WireError::OutOfRange {
                     field: "prepare_failed.kind",
-                    value: wire.kind.to_string(),
+                    value: failed.kind.to_string(),
                 });
             }
         };
-        let sqlstate = non_empty(wire.sqlstate)
+        let sqlstate = non_empty(failed.sqlstate)
             .map(|code| {
                 SqlState::try_new(&code)
                     .map_err(|_| WireError::OutOfRange { field: "prepare_failed.sqlstate", value: code })
@@ -239,12 +239,12 @@ impl TryFrom<v1::PrepareFailed> for PrepareFailed {
             .transpose()?;
         Ok(Self {
             kind,
-            message: wire.message,
+            message: wire::text(&failed.message),
             sqlstate,
-            detail: non_empty(wire.detail),
-            hint: non_empty(wire.hint),
-            position: Some(wire.position).filter(|position| *position > 0),
-            sql: wire.sql,
+            detail: non_empty(failed.detail),
+            hint: non_empty(failed.hint),
+            position: Some(failed.position).filter(|position| *position > 0),
+            sql: failed.sql,
         })
     }
 }

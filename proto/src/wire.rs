@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
+use muster_common::limits;
 
 use crate::v1;
 
@@ -31,6 +32,12 @@ where
 /// A duration as nanoseconds; 584 years are enough.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Text for people: bounded, and without control characters that could move a terminal's cursor.
+pub(crate) fn text(wire: &str) -> String {
+    let harmless = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    wire.chars().take(limits::MESSAGE_CHARS_MAX).map(harmless).collect()
 }
 
 pub(crate) fn session(wire: Option<v1::Session>) -> Result<SessionId, WireError> {

@@ -4,16 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Client;
+use deadpool_postgres::{ClientWrapper, Object};
 use futures_util::TryStreamExt;
 use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::measurement::{Measurement, Outcome, QueryError, SqlState};
-use muster_common::query::{BucketFunction, Template, default_sql};
+use muster_common::query::{self, BucketFunction, Template, default_sql};
 use muster_proto::control::{Database, PrepareFailed, PrepareFailure};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 use tokio_postgres::Statement;
-use tokio_postgres::error::Severity;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Rows;
@@ -56,20 +55,20 @@ pub(crate) struct Executor {
     live: Option<Live>,
     cancel: CancellationToken,
     reconnects: u64,
-    /// The database was away for longer than [`limits::RECONNECT_TIMEOUT`]: later rows are not held up again.
-    is_given_up: bool,
+    /// Set while the database has been away for longer than [`limits::RECONNECT_TIMEOUT`].
+    away: Option<Away>,
 }
 
+/// A connection and its statement. Taken out of the pool for good: dropping it ends the connection, and nobody gets it again.
 struct Live {
-    client: Client,
+    client: ClientWrapper,
     statement: Statement,
 }
 
-impl Live {
-    /// Ends the connection: one that is merely dropped goes back to the pool, which hands it out again.
-    fn discard(self) {
-        drop(Client::take(self.client));
-    }
+/// A database that does not come back: rows fail at once, and only now and then one of them tries again.
+struct Away {
+    error: QueryError,
+    try_again_at: Instant,
 }
 
 /// Why a query in flight is cancelled on the server.
@@ -97,7 +96,7 @@ impl Executor {
         );
         let pool = WorkerPool::try_new(connector).map_err(|error| no_database(&error))?;
         let connecting = Instant::now();
-        let client = pool.get().await.map_err(|error| no_database(&error))?;
+        let client = pool.get().await.map(Object::take).map_err(|error| no_database(&error))?;
         let connect = connecting.elapsed();
         let facts = describe_server(&client).await.map_err(|error| no_database(&error))?;
         let (sql, bucket_function) = statement_for(&target, &facts);
@@ -117,7 +116,7 @@ impl Executor {
             bucket_function: bucket_function.map(|function| function.to_string()),
         };
         let live = Some(Live { client, statement });
-        Ok((Self { target, sql, pool, live, cancel, reconnects: 0, is_given_up: false }, prepared))
+        Ok((Self { target, sql, pool, live, cancel, reconnects: 0, away: None }, prepared))
     }
 
     /// Values per row.
@@ -129,52 +128,58 @@ impl Executor {
         self.reconnects
     }
 
-    /// Runs one row. Whatever happens is a measurement: an SQL error, a timeout and a lost connection are results, too.
-    pub(crate) async fn execute(&mut self, row: RowId, values: &[Option<&str>]) -> Measurement {
+    /// Runs one row. An SQL error, a timeout and a lost connection are results, too; only the end of the session gives none.
+    pub(crate) async fn execute(&mut self, row: RowId, values: &[Option<&str>]) -> Option<Measurement> {
         let values: Vec<TextValue<'_>> = values.iter().copied().map(TextValue).collect();
-        let (service_time, outcome) = match self.connected().await {
-            Ok(live) => self.execute_on(live, row, &values).await,
+        let (service_time, outcome) = match self.connected().await? {
+            Ok(live) => self.execute_on(live, row, &values).await?,
             Err(error) => (Duration::ZERO, Outcome::Failed(error)),
         };
         let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap_or(u64::MAX);
-        Measurement { row, lag_ns: 0, service_time_ns, outcome }
+        Some(Measurement { row, lag_ns: 0, service_time_ns, outcome })
     }
 
-    async fn execute_on(&mut self, live: Live, row: RowId, values: &[TextValue<'_>]) -> (Duration, Outcome) {
-        let (execution, interruption) = {
+    /// Keeps the connection for the next row unless it ended, or a cancel is on its way, which might come late and meet that row.
+    async fn execute_on(
+        &mut self,
+        live: Live,
+        row: RowId,
+        values: &[TextValue<'_>],
+    ) -> Option<(Duration, Outcome)> {
+        let ended = {
             let mut execution = std::pin::pin!(timed(&live, values, Rows::new(row)));
             tokio::select! {
                 biased;
-                execution = &mut execution => (Some(execution), None),
+                execution = &mut execution => Ok(execution),
                 interruption = self.interruption() => {
-                    self.cancel_on_server(&live).await;
-                    (timeout(limits::CANCEL_GRACE, execution).await.ok(), Some(interruption))
+                    // Both at once: the clock must see the query end while the cancel is still under way.
+                    let cancelled = timeout(limits::CANCEL_GRACE, self.cancel_on_server(&live));
+                    let (_, execution) = tokio::join!(cancelled, timeout(limits::CANCEL_GRACE, execution));
+                    Err((interruption, execution.ok()))
                 }
             }
         };
-        let Some(Execution { service_time, outcome }) = execution else {
-            live.discard();
-            let error = QueryError {
-                sqlstate: SqlState::CONNECTION_FAILURE,
-                message: format!(
-                    "the server did not end the query within {:?} of its cancel",
-                    limits::CANCEL_GRACE
-                ),
-            };
-            return (limits::CANCEL_GRACE, Outcome::Failed(error));
-        };
-        let is_over = interruption.is_some() || outcome.as_ref().is_err_and(ends_connection);
-        let outcome = match outcome {
-            Ok(rows) => Outcome::Completed(rows.finish()),
-            Err(error) => Outcome::Failed(self.explain(&error, interruption.as_ref()).await),
-        };
-        // A cancel that comes late would meet the next query: such a connection is not used again.
-        if is_over {
-            live.discard();
-        } else {
-            self.live = Some(live);
+        match ended {
+            Ok(Execution { service_time, outcome: Ok(rows) }) => {
+                self.live = Some(live);
+                Some((service_time, Outcome::Completed(rows.finish())))
+            }
+            Ok(Execution { service_time, outcome: Err(error) }) => {
+                let outcome = Outcome::Failed(self.explain(&error).await);
+                if !ends_connection(&error) {
+                    self.live = Some(live);
+                }
+                Some((service_time, outcome))
+            }
+            Err((Interruption::SessionEnded, _)) => None,
+            Err((Interruption::Timeout(limit), execution)) => {
+                let service_time = execution.map(|execution| execution.service_time);
+                Some((
+                    service_time.unwrap_or(limit + limits::CANCEL_GRACE),
+                    Outcome::Failed(timed_out(limit, service_time)),
+                ))
+            }
         }
-        (service_time, outcome)
     }
 
     async fn interruption(&self) -> Interruption {
@@ -199,68 +204,63 @@ impl Executor {
         }
     }
 
-    /// The held connection, or a new one. Waits for the database, within bounds and off the timed path.
-    async fn connected(&mut self) -> Result<Live, QueryError> {
-        match self.live.take() {
-            Some(live) if !live.client.is_closed() => return Ok(live),
-            // It ended while it was idle: the row has not met it.
-            Some(ended) => ended.discard(),
-            None => {}
+    /// The held connection, or a new one. Waits for the database, within bounds and off the timed path. `None` when the session ends.
+    async fn connected(&mut self) -> Option<Result<Live, QueryError>> {
+        // One that ended while it was idle has not met the row.
+        if let Some(live) = self.live.take().filter(|live| !live.client.is_closed()) {
+            return Some(Ok(live));
         }
-        let deadline = Instant::now() + limits::RECONNECT_TIMEOUT;
+        let patience = match &self.away {
+            Some(away) if Instant::now() < away.try_again_at => return Some(Err(away.error.clone())),
+            Some(_) => limits::RETRY_MAX,
+            None => limits::RECONNECT_TIMEOUT,
+        };
+        let deadline = Instant::now() + patience;
         let mut delay = limits::RETRY_FIRST;
         loop {
-            match self.reconnect().await {
-                Ok(live) => {
+            let attempt = tokio::select! {
+                () = self.cancel.cancelled() => return None,
+                attempt = timeout_at(deadline.into(), self.reconnect()) => attempt,
+            };
+            let error = match attempt {
+                Ok(Ok(live)) => {
                     self.reconnects += 1;
-                    self.is_given_up = false;
-                    return Ok(live);
+                    self.away = None;
+                    return Some(Ok(live));
                 }
-                Err(error) if self.is_given_up || Instant::now() + delay >= deadline => {
-                    self.is_given_up = true;
-                    return Err(error);
-                }
-                Err(error) => tracing::debug!("{}; trying again", error.message),
+                Ok(Err(error)) => error,
+                Err(_) => cannot_connect(format!("no connection within {patience:?}")),
+            };
+            if Instant::now() + delay >= deadline {
+                let try_again_at = Instant::now() + limits::RETRY_MAX;
+                self.away = Some(Away { error: error.clone(), try_again_at });
+                return Some(Err(error));
             }
             tokio::select! {
-                () = self.cancel.cancelled() => self.is_given_up = true,
+                () = self.cancel.cancelled() => return None,
                 () = sleep(delay) => delay = (delay * 2).min(limits::RETRY_MAX),
             }
         }
     }
 
     async fn reconnect(&self) -> Result<Live, QueryError> {
-        let cannot = |message: String| QueryError { sqlstate: SqlState::CANNOT_CONNECT, message };
-        let client = self.pool.get().await.map_err(|error| cannot(error.to_string()))?;
+        let client =
+            self.pool.get().await.map(Object::take).map_err(|error| cannot_connect(error.to_string()))?;
         let statement = client
             .prepare(&self.sql)
             .await
-            .map_err(|error| cannot(format!("prepare: {}", with_causes(&error))))?;
+            .map_err(|error| cannot_connect(format!("prepare: {}", with_causes(&error))))?;
         Ok(Live { client, statement })
     }
 
     /// The server's words where it had any; for a connection that ended, those with which it ended.
-    async fn explain(
-        &self,
-        error: &tokio_postgres::Error,
-        interruption: Option<&Interruption>,
-    ) -> QueryError {
-        match interruption {
-            Some(Interruption::Timeout(limit)) => QueryError {
-                sqlstate: SqlState::QUERY_CANCELED,
-                message: format!("no answer within {limit:?} (--timeout); cancelled on the server"),
-            },
-            Some(Interruption::SessionEnded) => QueryError {
-                sqlstate: SqlState::QUERY_CANCELED,
-                message: "cancelled because the run ended".to_owned(),
-            },
-            None => match query_error(error) {
-                Some(error) => error,
-                None => self.pool.end_cause().await.unwrap_or_else(|| QueryError {
-                    sqlstate: SqlState::CONNECTION_FAILURE,
-                    message: with_causes(error),
-                }),
-            },
+    async fn explain(&self, error: &tokio_postgres::Error) -> QueryError {
+        match query_error(error) {
+            Some(error) => error,
+            None => self.pool.end_cause().await.unwrap_or_else(|| QueryError {
+                sqlstate: SqlState::CONNECTION_FAILURE,
+                message: with_causes(error),
+            }),
         }
     }
 }
@@ -285,7 +285,7 @@ fn statement_for(target: &Target, facts: &ServerFacts) -> (String, Option<Bucket
     match &target.sql {
         Some(sql) => (sql.clone(), None),
         None => {
-            let function = BucketFunction::for_server(facts.version_num, facts.timescaledb.is_some());
+            let function = query::for_server(facts.version_num, facts.timescaledb.is_some());
             let template = Template::parse(default_sql(function)).expect("a test parses every default query");
             (template.sql().to_owned(), Some(function))
         }
@@ -303,10 +303,24 @@ fn check_parameters(statement: &Statement, target: &Target, sql: &str) -> Result
     Err(PrepareFailed { message, ..failed(PrepareFailure::Statement, sql) })
 }
 
-/// A server that ends the connection says so in the error's severity, and closes the socket later: a client that asks whether it
-/// is closed may still hear no.
+/// A query that outlived `--timeout` has failed, even if its answer came before the cancel did.
+fn timed_out(limit: Duration, ended: Option<Duration>) -> QueryError {
+    let end = match ended {
+        Some(_) => "cancelled on the server".to_owned(),
+        None => format!("the server did not end it within {:?} of the cancel", limits::CANCEL_GRACE),
+    };
+    let message = format!("no answer within {limit:?} (--timeout); {end}");
+    QueryError { sqlstate: SqlState::QUERY_CANCELED, message }
+}
+
+fn cannot_connect(message: String) -> QueryError {
+    QueryError { sqlstate: SqlState::CANNOT_CONNECT, message }
+}
+
+/// A fatal error is the server's last word on a connection, which may look open for a moment longer and would fail the next row, too.
 fn ends_connection(error: &tokio_postgres::Error) -> bool {
-    let severity = error.as_db_error().map(|server| server.parsed_severity());
+    use tokio_postgres::error::{DbError, Severity};
+    let severity = error.as_db_error().map(DbError::parsed_severity);
     matches!(severity, None | Some(Some(Severity::Fatal | Severity::Panic)))
 }
 

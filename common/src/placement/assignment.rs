@@ -1,8 +1,8 @@
-//! A finished placement, and how even it is.
+//! A finished placement, and how even it is. Decides nothing.
 
 use crate::ids::WorkerId;
 
-/// The worker of every host, by position: hosts and workers in the order in which they were given.
+/// The worker of every host, by position: hosts and workers as they were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     worker_of_host: Vec<u32>,
@@ -17,42 +17,88 @@ pub struct Load {
     pub rows: u64,
 }
 
-/// A placement at a glance.
+/// A placement at a glance: what `coordinator plan` prints and every result carries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
+    /// As the workers were given.
     pub workers: Vec<Load>,
     /// Workers without a host.
     pub idle: u64,
-    /// Rows of the busiest worker ÷ fair share; 1 is even, 0 without rows.
+    /// Rows of the busiest worker ÷ fair share. 1 is even; 0 without rows.
     pub skew: f64,
 }
 
 impl Assignment {
-    pub(super) fn new(
-        workers: &[WorkerId],
-        worker_of_host: Vec<u32>,
-        rows_of_host: impl Iterator<Item = u64>,
-    ) -> Self {
-        let mut loads: Vec<Load> =
-            workers.iter().map(|worker| Load { worker: *worker, hosts: 0, rows: 0 }).collect();
-        for (worker, rows) in worker_of_host.iter().zip(rows_of_host) {
-            let load = &mut loads[*worker as usize];
-            load.hosts += 1;
-            load.rows += rows;
-        }
-        Self { worker_of_host, loads }
+    pub(super) fn new(workers: &[WorkerId]) -> Self {
+        let loads = workers.iter().map(|worker| Load { worker: *worker, hosts: 0, rows: 0 }).collect();
+        Self { worker_of_host: Vec::new(), loads }
     }
 
-    /// By host: its worker.
+    /// The next host, by the position of its worker.
+    pub(super) fn push(&mut self, worker: u32, rows: u64) {
+        let load = &mut self.loads[worker as usize];
+        load.hosts += 1;
+        load.rows = load.rows.saturating_add(rows);
+        self.worker_of_host.push(worker);
+    }
+
+    /// By host: the position of its worker.
     pub fn workers(&self) -> &[u32] {
         &self.worker_of_host
     }
 
+    /// The worker of the host at this position; `None` behind the last host.
+    pub fn worker_of(&self, host: usize) -> Option<WorkerId> {
+        let position = *self.worker_of_host.get(host)?;
+        self.loads.get(position as usize).map(|load| load.worker)
+    }
+
     pub fn table(&self) -> Table {
-        let rows: u64 = self.loads.iter().map(|load| load.rows).sum();
+        let rows: u128 = self.loads.iter().map(|load| u128::from(load.rows)).sum();
         let busiest = self.loads.iter().map(|load| load.rows).max().unwrap_or(0);
         let skew = if rows == 0 { 0.0 } else { busiest as f64 * self.loads.len() as f64 / rows as f64 };
         let idle = self.loads.iter().filter(|load| load.hosts == 0).count() as u64;
         Table { workers: self.loads.clone(), idle, skew }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SlotId;
+
+    fn assignment(workers: u16, hosts: &[(u32, u64)]) -> Assignment {
+        let workers: Vec<WorkerId> = (0..workers).map(|slot| WorkerId::new(SlotId::new(slot), 0)).collect();
+        let mut assignment = Assignment::new(&workers);
+        for (worker, rows) in hosts {
+            assignment.push(*worker, *rows);
+        }
+        assignment
+    }
+
+    #[test]
+    fn the_table_tells_loads_idle_workers_and_skew() {
+        let Table { workers, idle, skew } = assignment(4, &[(0, 6), (0, 2), (2, 2)]).table();
+        let loads: Vec<_> =
+            workers.iter().map(|load| (load.worker.to_string(), load.hosts, load.rows)).collect();
+        let expected = [("slot-0/0", 2, 8), ("slot-1/0", 0, 0), ("slot-2/0", 1, 2), ("slot-3/0", 0, 0)];
+        assert_eq!(loads, expected.map(|(worker, hosts, rows)| (worker.to_owned(), hosts, rows)));
+        // 10 rows on 4 workers: a fair share is 2.5.
+        assert_eq!((idle, skew), (2, 3.2));
+    }
+
+    #[test]
+    fn without_rows_nothing_is_skewed() {
+        let Table { idle, skew, .. } = assignment(3, &[]).table();
+        assert_eq!((idle, skew), (3, 0.0));
+        // A host without rows is a host all the same.
+        assert_eq!(assignment(1, &[(0, 0)]).table().idle, 0);
+    }
+
+    #[test]
+    fn a_worker_is_found_by_its_host() {
+        let assignment = assignment(3, &[(2, 1), (0, 1)]);
+        assert_eq!(assignment.worker_of(0).map(|worker| worker.to_string()), Some("slot-2/0".to_owned()));
+        assert_eq!(assignment.worker_of(2), None);
     }
 }

@@ -1,97 +1,126 @@
-//! Rendezvous hashing (Thaler and Ravishankar, 1996): every worker has a score for a host, and the highest takes it.
-//! Retiring a worker so moves only its own hosts, and a new one takes hosts from all others alike.
+//! Rendezvous hashing (Thaler and Ravishankar 1998): every worker has a score for a host, and the highest takes it. Retiring a worker
+//! so moves only its own hosts, and a new worker takes hosts from all others alike.
 //!
-//! One SHA-256 per host and one per worker name, combined by a fixed mix per pair: a SHA-256 per pair would take
-//! a minute for a million hosts on a thousand workers.
+//! One SHA-256 per name and a cheap mix per pair: a SHA-256 per pair would take a minute for a million hosts on a thousand workers.
 
 use sha2::{Digest, Sha256};
 
 use crate::ids::WorkerId;
 
-/// A host's part of every score.
+/// Different domains, so that a host named like a worker shares no hash with it. Another layout would be another version.
+const HOST_DOMAIN: &str = "muster/host/v1";
+const WORKER_DOMAIN: &str = "muster/worker/v1";
+
+/// A host's half of every score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HostHash(u64);
 
 impl HostHash {
-    pub(super) fn new(name: &str) -> Self {
-        Self(sha256_prefix(b"muster host", name))
+    pub(super) fn of(name: &str) -> Self {
+        Self(hash(HOST_DOMAIN, name))
     }
 }
 
 /// The workers that hosts can go to.
 #[derive(Debug, Clone)]
 pub struct Candidates {
-    hashes: Vec<u64>,
-    /// By position in `hashes`: the worker's place in the order of ids, which settles ties.
-    ranks: Vec<usize>,
+    /// By worker id, so that the first of equal scores is the smaller id.
+    by_id: Vec<Candidate>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    hash: u64,
+    /// Among the workers as they were given.
+    position: u32,
 }
 
 impl Candidates {
-    /// At least one worker; positions in the answers are positions in `workers`.
+    /// Positions in the answers are those in `workers`, at most 2³².
     pub fn new(workers: &[WorkerId]) -> Self {
-        let hashes = workers.iter().map(|id| sha256_prefix(b"muster worker", &id.to_string())).collect();
-        let mut by_id: Vec<usize> = (0..workers.len()).collect();
-        by_id.sort_unstable_by_key(|position| workers[*position]);
-        let mut ranks = vec![0; workers.len()];
-        for (rank, position) in by_id.into_iter().enumerate() {
-            ranks[position] = rank;
-        }
-        Self { hashes, ranks }
+        let hashes = workers.iter().map(|worker| hash(WORKER_DOMAIN, &worker.to_string()));
+        Self::from_hashes(workers, hashes)
     }
 
-    pub fn len(&self) -> usize {
-        self.hashes.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+    pub(super) fn from_hashes(workers: &[WorkerId], hashes: impl Iterator<Item = u64>) -> Self {
+        let mut by_id: Vec<Candidate> =
+            (0u32..).zip(hashes).map(|(position, hash)| Candidate { hash, position }).collect();
+        by_id.sort_by_key(|candidate| workers[candidate.position as usize]);
+        Self { by_id }
     }
 
     /// The position of the worker that takes this host.
+    ///
+    /// # Panics
+    /// Without a worker.
     pub fn owner(&self, host: &str) -> u32 {
-        self.owner_of(HostHash::new(host))
+        self.owner_of(HostHash::of(host))
     }
 
     pub(super) fn owner_of(&self, host: HostHash) -> u32 {
-        self.best(host, |_| true).expect("there is at least one worker")
+        self.best(host, |_| true).expect("a run has at least one worker")
     }
 
-    /// The worker with the highest score among those that are `allowed`.
-    pub(super) fn best(&self, host: HostHash, allowed: impl Fn(u32) -> bool) -> Option<u32> {
+    /// The highest score among the workers with room, ties to the smaller id; `None` when no worker has any.
+    pub(super) fn best(&self, host: HostHash, has_room: impl Fn(u32) -> bool) -> Option<u32> {
         let mut best: Option<(u64, u32)> = None;
-        for (position, hash) in (0u32..).zip(&self.hashes) {
-            let score = mix(host.0, *hash);
-            let is_better = match best {
-                None => true,
-                Some((highest, _)) if score != highest => score > highest,
-                Some((_, holder)) => self.ranks[position as usize] < self.ranks[holder as usize],
-            };
-            // Asked last: most workers lose on their score.
-            if is_better && allowed(position) {
-                best = Some((score, position));
+        for candidate in &self.by_id {
+            let score = mix(host.0 ^ candidate.hash);
+            // Room is asked for last: nearly all workers fail on their score.
+            if best.is_none_or(|(highest, _)| score > highest) && has_room(candidate.position) {
+                best = Some((score, candidate.position));
             }
         }
         best.map(|(_, position)| position)
     }
 }
 
-/// The finalizer of splitmix64 (Steele, Lea and Flood, 2014; constants by Stafford, variant 13) over the exclusive or of both hashes.
-/// Both are SHA-256 prefixes, so neither is chosen freely by who names hosts or workers.
-fn mix(host: u64, worker: u64) -> u64 {
-    let mut z = host ^ worker;
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014, with the constants of Stafford's variant 13). A bijection: two workers tie
+/// for a host only when their own hashes are equal. It need not be cryptographic, as both of its inputs are.
+fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-/// The first eight bytes, big-endian, of the SHA-256 over domain and name, each with its length before it.
-fn sha256_prefix(domain: &[u8], name: &str) -> u64 {
-    let mut hash = Sha256::new();
-    for part in [domain, name.as_bytes()] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+/// The first eight bytes, big-endian, of SHA-256 over the domain and the name, each behind its length in eight bytes, big-endian.
+fn hash(domain: &str, name: &str) -> u64 {
+    let mut sha256 = Sha256::new();
+    for part in [domain, name] {
+        sha256.update((part.len() as u64).to_be_bytes());
+        sha256.update(part);
     }
-    let digest = hash.finalize();
-    let prefix: [u8; 8] = digest[..8].try_into().expect("a SHA-256 has 32 bytes");
-    u64::from_be_bytes(prefix)
+    let digest = sha256.finalize();
+    u64::from_be_bytes(*digest.first_chunk().expect("a SHA-256 has 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SlotId;
+
+    #[test]
+    fn ties_go_to_the_smaller_worker_id_wherever_it_stands() {
+        let workers =
+            [(7, 0), (2, 1), (2, 0), (3, 0)].map(|(slot, index)| WorkerId::new(SlotId::new(slot), index));
+        let tied = Candidates::from_hashes(&workers, [5, 5, 5, 5].into_iter());
+        assert_eq!(tied.owner("any"), 2);
+        assert_eq!(tied.best(HostHash(0), |position| position != 2), Some(1));
+        assert_eq!(tied.best(HostHash(0), |_| false), None);
+    }
+
+    #[test]
+    fn the_mix_is_that_of_splitmix64() {
+        // The first three numbers of SplitMix64 with seed 0; its state grows by the golden gamma.
+        let gamma = 0x9e37_79b9_7f4a_7c15_u64;
+        let numbers = [1, 2, 3].map(|n| mix(gamma.wrapping_mul(n)));
+        assert_eq!(numbers, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);
+    }
+
+    #[test]
+    fn a_host_named_like_a_worker_has_a_hash_of_its_own() {
+        assert_ne!(hash(HOST_DOMAIN, "slot-0/0"), hash(WORKER_DOMAIN, "slot-0/0"));
+        // The length in front keeps the border between the parts.
+        assert_ne!(hash("ab", "c"), hash("a", "bc"));
+    }
 }

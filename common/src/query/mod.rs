@@ -1,82 +1,195 @@
-//! The statement that every row runs: SQL with `:column` placeholders named after CSV columns. Pure text work; the server checks the rest.
+//! The statement of a run: one SQL statement with `:column` placeholders, rewritten to PostgreSQL's `$1`, `$2`, ….
+//! Values never enter the text: they travel as parameters, so SQL in a host name stays data. Nothing here judges the SQL itself;
+//! the server does, and [`Template::original_position`] leads its complaints back to what was typed.
 
+mod default;
 mod scan;
-mod template;
-
-use std::fmt;
-
-pub use template::{Template, TemplateError};
-
-/// What the default query groups by. All three give the same minutes; which one exists depends on the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BucketFunction {
-    /// TimescaleDB.
-    TimeBucket,
-    /// PostgreSQL 14 and later.
-    DateBin,
-    /// PostgreSQL 13.
-    DateTrunc,
-}
-
-impl BucketFunction {
-    /// `version_num` as PostgreSQL's `server_version_num`: 150018 is 15.18.
-    pub const fn for_server(version_num: u32, has_timescaledb: bool) -> Self {
-        if has_timescaledb {
-            Self::TimeBucket
-        } else if version_num >= 140_000 {
-            Self::DateBin
-        } else {
-            Self::DateTrunc
-        }
-    }
-}
-
-impl fmt::Display for BucketFunction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TimeBucket => "time_bucket",
-            Self::DateBin => "date_bin",
-            Self::DateTrunc => "date_trunc",
-        })
-    }
-}
-
-/// Highest and lowest usage of a host for every minute of the range, ends included. All forms name the same columns in the same order.
-pub const fn default_sql(bucket: BucketFunction) -> &'static str {
-    match bucket {
-        BucketFunction::TimeBucket => {
-            "SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage \
-             WHERE host = :hostname AND ts BETWEEN :start_time AND :end_time GROUP BY minute ORDER BY minute"
-        }
-        BucketFunction::DateBin => {
-            "SELECT date_bin('1 minute', ts, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS minute, max(usage), min(usage) \
-             FROM cpu_usage \
-             WHERE host = :hostname AND ts BETWEEN :start_time AND :end_time GROUP BY minute ORDER BY minute"
-        }
-        BucketFunction::DateTrunc => {
-            "SELECT date_trunc('minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage \
-             WHERE host = :hostname AND ts BETWEEN :start_time AND :end_time GROUP BY minute ORDER BY minute"
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod tests;
 
-    #[test]
-    fn every_form_of_the_default_query_has_the_same_parameters() {
-        for bucket in [BucketFunction::TimeBucket, BucketFunction::DateBin, BucketFunction::DateTrunc] {
-            let template = Template::parse(default_sql(bucket)).unwrap();
-            assert_eq!(template.columns(), ["hostname", "start_time", "end_time"]);
-            assert!(template.sql().contains(&bucket.to_string()));
+use std::collections::HashMap;
+
+use crate::limits;
+
+pub use default::{BucketFunction, default_sql, for_server};
+use scan::{Kind, Scanner};
+
+/// A statement, ready to be prepared.
+///
+/// Placeholders are found as psql finds its variables: not in literals, quoted identifiers, dollar quotes and comments, and neither
+/// `::type` nor `:=` is one. So `a[1:2]` is a slice, but `a[lo:hi]` holds the placeholder `:hi`, as in psql; with a blank after the
+/// colon it is a slice again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    sql: String,
+    columns: Vec<String>,
+    /// In the order of the text.
+    replacements: Vec<Replacement>,
+}
+
+/// One placeholder, before and after. Counted in characters from 0, as PostgreSQL counts from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Replacement {
+    original_start: usize,
+    original_end: usize,
+    rewritten_start: usize,
+    rewritten_end: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("the statement is empty: write one query, such as SELECT 1")]
+    Empty,
+    #[error(
+        "line {line}: a second statement begins after the ';': a run times one statement, so leave the others out"
+    )]
+    SeveralStatements { line: usize },
+    #[error("line {line}: the {what} that begins here has no end: close it with {close}")]
+    Unterminated { line: usize, what: &'static str, close: String },
+    #[error(
+        "line {line}: {placeholder} would write a value into the SQL, which is never done here: write :name without quotes, its \
+         value is sent as a parameter (and put a blank after a colon that begins no placeholder)"
+    )]
+    QuotedPlaceholder { line: usize, placeholder: String },
+    #[error(
+        "line {line}: {parameter} says nothing of where its value comes from: write :name with the name of a CSV column"
+    )]
+    NumberedParameter { line: usize, parameter: String },
+    #[error(
+        "line {line}: ':{column}' is one placeholder too many: PostgreSQL takes values of at most {max} columns"
+    )]
+    TooManyParameters { line: usize, column: String, max: usize },
+    #[error("line {line}: a NUL character, which PostgreSQL takes nowhere in a statement: remove it")]
+    Nul { line: usize },
+}
+
+impl Template {
+    /// Reads one statement. A byte order mark is ignored, and so is a `;` at the end with all blanks and comments behind it;
+    /// everything else outside placeholders is kept to the letter.
+    pub fn parse(sql: &str) -> Result<Self, TemplateError> {
+        let sql = sql.strip_prefix('\u{feff}').unwrap_or(sql);
+        if let Some(at) = sql.find('\0') {
+            return Err(TemplateError::Nul { line: scan::line_of(sql, at) });
+        }
+        let mut scanner = Scanner::new(sql);
+        let mut rewriting = Rewriting::new(sql);
+        let mut is_empty = true;
+        let mut end = None;
+        while let Some(token) = scanner.next()? {
+            match token.kind {
+                Kind::Blank => {}
+                Kind::Semicolon => end = end.or(Some(token.start)),
+                Kind::Placeholder | Kind::Other if end.is_some() => {
+                    return Err(TemplateError::SeveralStatements { line: scan::line_of(sql, token.start) });
+                }
+                Kind::Placeholder => {
+                    is_empty = false;
+                    rewriting.replace(token.start, token.end)?;
+                }
+                Kind::Other => is_empty = false,
+            }
+        }
+        if is_empty { Err(TemplateError::Empty) } else { Ok(rewriting.finish(end.unwrap_or(sql.len()))) }
+    }
+
+    /// The statement as the server gets it.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// The columns whose values are `$1`, `$2`, …; each once.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// From a position in [`sql`](Self::sql), as in a server's error, to the one in what was typed. Both count characters from 1;
+    /// anywhere in a placeholder is its colon. A byte order mark is not counted, as editors do not.
+    pub fn original_position(&self, rewritten: usize) -> usize {
+        let at = rewritten.saturating_sub(1);
+        let behind = self.replacements.partition_point(|replacement| replacement.rewritten_start <= at);
+        let original = match behind.checked_sub(1).map(|last| self.replacements[last]) {
+            None => at,
+            Some(last) if at < last.rewritten_end => last.original_start,
+            Some(last) => last.original_end + (at - last.rewritten_end),
+        };
+        original + 1
+    }
+}
+
+/// The text on its way from `:name` to `$n`.
+struct Rewriting<'a> {
+    original: &'a str,
+    /// Byte up to which the original is copied, and the same in characters.
+    copied: usize,
+    copied_chars: usize,
+    sql: String,
+    sql_chars: usize,
+    columns: Vec<String>,
+    /// From column to its number, from 1. A map, because a statement may have thousands.
+    numbers: HashMap<&'a str, usize>,
+    replacements: Vec<Replacement>,
+}
+
+impl<'a> Rewriting<'a> {
+    fn new(original: &'a str) -> Self {
+        Self {
+            original,
+            copied: 0,
+            copied_chars: 0,
+            sql: String::with_capacity(original.len()),
+            sql_chars: 0,
+            columns: Vec::new(),
+            numbers: HashMap::new(),
+            replacements: Vec::new(),
         }
     }
 
-    #[test]
-    fn the_bucket_function_is_one_that_the_server_has() {
-        assert_eq!(BucketFunction::for_server(130_010, false), BucketFunction::DateTrunc);
-        assert_eq!(BucketFunction::for_server(140_000, false), BucketFunction::DateBin);
-        assert_eq!(BucketFunction::for_server(130_010, true), BucketFunction::TimeBucket);
+    /// Replaces the placeholder between these bytes, the colon included.
+    fn replace(&mut self, start: usize, end: usize) -> Result<(), TemplateError> {
+        self.copy_until(start);
+        let number = self.number(start, &self.original[start + 1..end])?;
+        // `lo$1` would be one identifier to PostgreSQL, so that the parameter vanished without a word.
+        let glued = self.sql.as_bytes().last().is_some_and(|byte| scan::is_in_word(*byte));
+        let replacement = format!("{}${number}", if glued { " " } else { "" });
+        let original_chars = self.original[start..end].chars().count();
+        self.replacements.push(Replacement {
+            original_start: self.copied_chars,
+            original_end: self.copied_chars + original_chars,
+            rewritten_start: self.sql_chars,
+            rewritten_end: self.sql_chars + replacement.len(),
+        });
+        self.copied = end;
+        self.copied_chars += original_chars;
+        self.sql_chars += replacement.len();
+        self.sql.push_str(&replacement);
+        Ok(())
+    }
+
+    fn number(&mut self, start: usize, column: &'a str) -> Result<usize, TemplateError> {
+        if let Some(number) = self.numbers.get(column) {
+            return Ok(*number);
+        }
+        let max = limits::PARAMETERS_MAX;
+        if self.columns.len() == max {
+            let line = scan::line_of(self.original, start);
+            return Err(TemplateError::TooManyParameters { line, column: column.to_owned(), max });
+        }
+        self.columns.push(column.to_owned());
+        self.numbers.insert(column, self.columns.len());
+        Ok(self.columns.len())
+    }
+
+    fn copy_until(&mut self, end: usize) {
+        let text = &self.original[self.copied..end];
+        let chars = text.chars().count();
+        self.sql.push_str(text);
+        self.sql_chars += chars;
+        self.copied_chars += chars;
+        self.copied = end;
+    }
+
+    fn finish(mut self, end: usize) -> Template {
+        self.copy_until(end);
+        Template { sql: self.sql, columns: self.columns, replacements: self.replacements }
     }
 }

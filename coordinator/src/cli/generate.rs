@@ -4,31 +4,39 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use anyhow::Context;
+use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::args::GenerateArgs;
 use crate::demo::generate::{self, Samples, Shape, Windows};
 use crate::exit::Exit;
 
-pub(super) fn run(args: GenerateArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: GenerateArgs, interrupt: &CancellationToken) -> Result<Exit, Failure> {
     match args {
         GenerateArgs::CpuUsage { file, hosts, step, span, seed } => {
             let shape = Shape { hosts, step, span, seed, ..Shape::default() };
             let samples = Samples::try_new(&shape).map_err(Failure::usage)?;
-            write(&file, |out| generate::write_samples(samples, out))
+            write(&file, interrupt, |out| {
+                generate::write_samples(samples, &mut Interruptible { out, interrupt })
+            })
         }
         GenerateArgs::QueryParams { file, rows, hosts, hosts_used, span, window, seed } => {
             let shape = Shape { hosts, span, ..Shape::default() };
             let windows = Windows { rows, hosts: hosts_used, window, seed };
             let windows = generate::windows(&shape, &windows).map_err(Failure::usage)?;
-            write(&file, |out| generate::write_windows(windows, out))
+            write(&file, interrupt, |out| {
+                generate::write_windows(windows, &mut Interruptible { out, interrupt })
+            })
         }
     }
 }
 
 /// To a file or, for `-`, to standard output. A broken pipe is no error.
-fn write(path: &Path, rows: impl FnOnce(&mut dyn Write) -> io::Result<u64>) -> Result<Exit, Failure> {
+fn write(
+    path: &Path,
+    interrupt: &CancellationToken,
+    rows: impl FnOnce(&mut dyn Write) -> io::Result<u64>,
+) -> Result<Exit, Failure> {
     let written = if path.as_os_str() == "-" {
         let mut out = BufWriter::new(io::stdout().lock());
         rows(&mut out).and_then(|count| out.flush().map(|()| count))
@@ -40,13 +48,33 @@ fn write(path: &Path, rows: impl FnOnce(&mut dyn Write) -> io::Result<u64>) -> R
     };
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
+        Err(_) if interrupt.is_cancelled() => Err(Failure::interrupted()),
         Err(error) => {
-            let failed = Err::<(), _>(error).with_context(|| format!("cannot write '{}'", path.display()));
-            Err(Failure::write(failed.expect_err("it was built as an error")))
+            let context = format!("cannot write '{}'", path.display());
+            Err(Failure::write(anyhow::Error::from(error).context(context)))
         }
         Ok(count) => {
             super::say(&format!("{count} rows written to {}", path.display()));
             Ok(Exit::Success)
         }
+    }
+}
+
+/// Fails the next write after Ctrl-C; a large file takes minutes.
+struct Interruptible<'a> {
+    out: &'a mut dyn Write,
+    interrupt: &'a CancellationToken,
+}
+
+impl Write for Interruptible<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.interrupt.is_cancelled() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }

@@ -25,6 +25,19 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The error and its causes, without those that it has told already.
+    pub fn sentence(&self) -> String {
+        let mut sentence = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            if sentence.is_empty() {
+                sentence = cause;
+            } else if !sentence.contains(&cause) {
+                sentence = format!("{sentence}: {cause}");
+            }
+        }
+        sentence
+    }
+
     fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Usage, error: error.into() }
     }
@@ -58,9 +71,9 @@ pub async fn run() -> Result<Exit, Failure> {
 async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationToken) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::run(*args, interrupt).await,
-        Command::Plan(args) => plan::run(args),
+        Command::Plan(args) => plan::run(args, interrupt).await,
         Command::Migrate(args) => migrate::run(args, interrupt).await,
-        Command::Generate(args) => generate::run(args),
+        Command::Generate(args) => generate::run(args, &interrupt),
         Command::Completions { shell } => {
             let mut command = Args::command();
             clap_complete::generate(shell, &mut command, "coordinator", &mut std::io::stdout());

@@ -1,19 +1,24 @@
 //! `coordinator plan`: which worker gets which rows. No database is touched.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::Arc;
 
 use muster_common::ids::{SlotId, WorkerId};
 use muster_common::placement;
+use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::args::PlanArgs;
 use super::run::open_workload;
 use crate::exit::Exit;
 use crate::output::plan::{self, PlanTable, PlanWorker};
+use crate::progress::ProgressDisplay;
 
-pub(super) fn run(args: PlanArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let statement = super::query::statement(args.workload.query.as_deref())?;
-    let workload = open_workload(&args.workload, &statement)?;
+    let display = Arc::new(ProgressDisplay::new(stderr().is_terminal()));
+    let workload = open_workload(&args.workload, &statement, &display, &interrupt).await?;
+    display.finish();
     let slots = (0..args.size.agents).map(SlotId::new);
     let workers: Vec<WorkerId> =
         slots.flat_map(|slot| (0..args.size.workers).map(move |index| WorkerId::new(slot, index))).collect();

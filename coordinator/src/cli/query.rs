@@ -19,8 +19,9 @@ pub(super) fn statement(file: Option<&Path>) -> Result<Statement, Failure> {
             let name = path.display().to_string();
             let sql =
                 std::fs::read_to_string(path).with_context(|| format!("cannot read the query from '{name}'"));
-            let template = Template::parse(&sql.map_err(Failure::usage)?).with_context(|| name.clone());
-            Ok(Statement::Own { name, template: template.map_err(Failure::usage)? })
+            let source = sql.map_err(Failure::usage)?;
+            let template = Template::parse(&source).with_context(|| name.clone()).map_err(Failure::usage)?;
+            Ok(Statement::Own { name, source, template })
         }
     }
 }
@@ -36,12 +37,11 @@ pub(super) fn checks(statement: &Statement) -> Checks {
 }
 
 /// The line of the query that the server complains about, with a caret below, as psql shows it. `position` counts characters
-/// from 1 in `sql`, which was made from `source`; the default query's other forms have no source to show.
-pub(super) fn place(source: &str, sql: &str, position: u32) -> String {
-    let template = Template::parse(source).ok().filter(|template| template.sql() == sql);
+/// from 1 in `sql`; it is led back to the text that the user wrote. The default query has no such text and is shown as sent.
+pub(super) fn place(original: Option<(&str, &Template)>, sql: &str, position: u32) -> String {
     let position = usize::try_from(position).unwrap_or(usize::MAX);
-    let (text, position) = match &template {
-        Some(template) => (template.source(), template.source_position(position)),
+    let (text, position) = match original {
+        Some((source, template)) => (source, template.original_position(position)),
         None => (sql, position),
     };
     let before: String = text.chars().take(position.saturating_sub(1)).collect();
@@ -61,7 +61,8 @@ mod tests {
         let source = "SELECT host\nFROM cpu_usage WHERE host = :hostname AND nonsense";
         let sql = "SELECT host\nFROM cpu_usage WHERE host = $1 AND nonsense";
         let position = u32::try_from(sql.find("nonsense").unwrap() + 1).unwrap();
-        let expected = "\nLINE 2: FROM cpu_usage WHERE host = :hostname AND nonsense\n                                                    ^";
-        assert_eq!(place(source, sql, position), expected);
+        let expected = "\nLINE 2: FROM cpu_usage WHERE host = :hostname AND nonsense\n                                                  ^";
+        let template = Template::parse(source).unwrap();
+        assert_eq!(place(Some((source, &template)), sql, position), expected);
     }
 }

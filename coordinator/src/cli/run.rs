@@ -5,12 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
-use muster_agent::AgentConfig;
 use muster_agent::postgres::Settings;
+use muster_agent::{AgentConfig, AgentError};
 use muster_common::ids::{RunId, SlotId};
+use muster_common::limits;
 use muster_common::result::{Ending, RunResult};
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
@@ -32,11 +34,11 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     let address = listen_address(&args)?;
     output::check_writable(&args.output).map_err(Failure::write)?;
     let statement = super::query::statement(args.workload.query.as_deref())?;
-    let workload = open_workload(&args.workload, &statement)?;
-    let display = match args.quiet {
+    let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
         false => ProgressDisplay::new(stderr().is_terminal()),
-    };
+    });
+    let workload = open_workload(&args.workload, &statement, &display, &interrupt).await?;
     let (embedded, settings) = database(&args, &interrupt, &display).await?;
     let plan = RunPlan {
         id: new_run_id(),
@@ -48,22 +50,31 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         timeout: args.timeout,
         join_timeout: args.join_timeout,
         database_url: settings.as_ref().map(Settings::to_conninfo),
+        has_local_agents: args.local,
         embedded: embedded.as_ref().map(|server| server.origin().to_owned()),
         command: command_line(),
     };
     let outcome = serve(&args, plan, address, &display, interrupt).await;
     display.finish();
-    if let Some(server) = embedded {
-        server.stop().await.map_err(Failure::internal)?;
-    }
+    let stopped = match embedded {
+        Some(server) => server.stop().await,
+        None => Ok(()),
+    };
+    // The report first: a server that does not end must not cost an hour of results.
     let result = outcome?;
     output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
         .map_err(Failure::write)?;
+    stopped.map_err(Failure::internal)?;
     Ok(exit_of(&result))
 }
 
-/// Reads and checks the whole file before anything else starts.
-pub(super) fn open_workload(args: &WorkloadArgs, statement: &Statement) -> Result<Workload, Failure> {
+/// Reads and checks the whole file before anything else starts. On a thread of its own: standard input may never end.
+pub(super) async fn open_workload(
+    args: &WorkloadArgs,
+    statement: &Statement,
+    display: &Arc<ProgressDisplay>,
+    interrupt: &CancellationToken,
+) -> Result<Workload, Failure> {
     let options = workload::Options {
         host_column: args.host_column.clone(),
         parameters: statement.template().columns().to_vec(),
@@ -74,11 +85,17 @@ pub(super) fn open_workload(args: &WorkloadArgs, statement: &Statement) -> Resul
         },
         limit: args.limit,
     };
-    let workload = workload::open(&args.file, &options, &mut |_| {}).map_err(Failure::usage)?;
-    if workload.skipped() > 0 {
-        for bad in workload.bad() {
-            super::say(&format!("skipped: {bad}"));
-        }
+    let file = args.file.clone();
+    let shown = Arc::clone(display);
+    let reading = tokio::task::spawn_blocking(move || {
+        workload::open(&file, &options, &mut |progress| shown.reading(&progress))
+    });
+    let workload = tokio::select! {
+        () = interrupt.cancelled() => return Err(Failure::interrupted()),
+        read = reading => read.map_err(Failure::internal)?.map_err(Failure::usage)?,
+    };
+    for bad in workload.bad() {
+        display.say(&format!("skipped: {bad}"));
     }
     Ok(workload)
 }
@@ -145,15 +162,23 @@ async fn serve(
             agents.spawn(muster_agent::serve(config, end_of_agents.clone()));
         }
     }
-    let source = plan.statement.template().source().to_owned();
-    let outcome = run::run(plan, listener, display, interrupt).await;
+    let plan = Arc::new(plan);
+    let outcome = run::run(Arc::clone(&plan), listener, display, interrupt).await;
     end_of_agents.cancel();
+    if timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, join_all(&mut agents)).await.is_err() {
+        tracing::warn!("not every local agent ended; they are left to themselves");
+    }
+    outcome.map_err(|error| failure(error, &plan.statement))
+}
+
+async fn join_all(agents: &mut JoinSet<Result<(), AgentError>>) {
     while let Some(agent) = agents.join_next().await {
-        if let Ok(Err(error)) = agent {
-            tracing::warn!("{error}");
+        match agent {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("{error}"),
+            Err(broken) => tracing::error!("a local agent broke: {broken}"),
         }
     }
-    outcome.map_err(|error| failure(error, &source))
 }
 
 fn local_agents(args: &RunArgs, address: SocketAddr) -> impl Iterator<Item = AgentConfig> {
@@ -170,24 +195,24 @@ fn local_agents(args: &RunArgs, address: SocketAddr) -> impl Iterator<Item = Age
     })
 }
 
-fn failure(error: RunError, source: &str) -> Failure {
+fn failure(error: RunError, statement: &Statement) -> Failure {
     let exit = match &error {
         RunError::NotJoined { .. } | RunError::NotReady { .. } => Exit::NotJoined,
         RunError::Prepare { .. } => Exit::Usage,
         RunError::Interrupted => Exit::Interrupted,
     };
     let error = match &error {
-        RunError::Prepare { failed, .. } => anyhow::anyhow!("{error}{}", details(failed, source)),
+        RunError::Prepare { failed, .. } => anyhow::anyhow!("{error}{}", details(failed, statement)),
         _ => error.into(),
     };
     Failure { exit, error }
 }
 
 /// What the server added: SQLSTATE, the place in the query, detail and hint.
-fn details(failed: &PrepareFailed, source: &str) -> String {
+fn details(failed: &PrepareFailed, statement: &Statement) -> String {
     let mut text = failed.sqlstate.map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default();
     if let (PrepareFailure::Statement, Some(position)) = (failed.kind, failed.position) {
-        text.push_str(&super::query::place(source, &failed.sql, position));
+        text.push_str(&super::query::place(statement.original(), &failed.sql, position));
     }
     for (label, line) in [("DETAIL", &failed.detail), ("HINT", &failed.hint)] {
         if let Some(line) = line {
@@ -222,11 +247,12 @@ fn new_run_id() -> RunId {
 fn command_line() -> String {
     let mut words = Vec::new();
     let mut is_secret = false;
-    for word in std::env::args().skip(1) {
+    for word in std::env::args_os().skip(1) {
+        let word = word.to_string_lossy();
         let shown = match word.split_once('=') {
             _ if is_secret => "…".to_owned(),
             Some(("--database-url", _)) => "--database-url=…".to_owned(),
-            _ => word.clone(),
+            _ => word.to_string(),
         };
         is_secret = word == "--database-url";
         words.push(shown);

@@ -97,7 +97,7 @@ impl Iterator for Samples {
 /// Writes the samples as CSV with the columns `ts,host,usage`. Returns the number of rows.
 pub fn write_samples(samples: Samples, out: impl Write) -> io::Result<u64> {
     let mut writer = csv::Writer::from_writer(out);
-    writer.write_record(["ts", "host", "usage"])?;
+    writer.write_record(["ts", "host", "usage"]).map_err(write_error)?;
     let names: Vec<String> = (0..samples.walks.len() as u32).map(host_name).collect();
     let (mut ts_us, mut ts, mut usage) = (i64::MIN, String::new(), Vec::with_capacity(8));
     let mut rows = 0;
@@ -110,7 +110,7 @@ pub fn write_samples(samples: Samples, out: impl Write) -> io::Result<u64> {
         let hundredths = sample.usage_hundredths;
         write!(usage, "{}.{:02}", hundredths / 100, hundredths % 100)?;
         let name = &names[sample.host as usize];
-        writer.write_record([ts.as_bytes(), name.as_bytes(), &usage])?;
+        writer.write_record([ts.as_bytes(), name.as_bytes(), &usage]).map_err(write_error)?;
         rows += 1;
     }
     writer.flush()?;
@@ -154,10 +154,11 @@ pub fn windows(shape: &Shape, windows: &Windows) -> Result<impl Iterator<Item = 
 /// Writes windows as CSV with the columns `hostname,start_time,end_time`. Returns the number of rows.
 pub fn write_windows(windows: impl Iterator<Item = Window>, out: impl Write) -> io::Result<u64> {
     let mut writer = csv::Writer::from_writer(out);
-    writer.write_record(["hostname", "start_time", "end_time"])?;
+    writer.write_record(["hostname", "start_time", "end_time"]).map_err(write_error)?;
     let mut rows = 0;
     for window in windows {
-        writer.write_record([host_name(window.host), time_text(window.start), time_text(window.end)])?;
+        let record = [host_name(window.host), time_text(window.start), time_text(window.end)];
+        writer.write_record(record).map_err(write_error)?;
         rows += 1;
     }
     writer.flush()?;
@@ -173,6 +174,14 @@ fn choose(count: u32, hosts: u32, random: &mut SplitMix64) -> Vec<u32> {
     }
     all.truncate(count as usize);
     all
+}
+
+/// csv's own conversion makes every kind `Other`, and a broken pipe would look like a failure.
+fn write_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => io::Error::other(format!("{kind:?}")),
+    }
 }
 
 /// `2017-01-01 00:00:00`, UTC.

@@ -111,10 +111,10 @@ async fn migrate_on(
 async fn timescaledb(client: &Client) -> Result<Option<String>, MigrateError> {
     let is_available = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')";
     let available = client.query_one(is_available, &[]).await.map_err(at("look for TimescaleDB"))?;
-    if available.get(0) {
-        if let Err(error) = client.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await {
-            tracing::warn!("TimescaleDB is not used: {}", sql_message(&error));
-        }
+    if available.get(0)
+        && let Err(error) = client.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await
+    {
+        tracing::warn!("TimescaleDB is not used: {}", sql_message(&error));
     }
     let facts = server::describe_server(client).await;
     let facts = facts

@@ -1,7 +1,7 @@
 //! Why there is no embedded server, in words that say what to do next. No decisions here.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What gets a person on, whatever went wrong with finding the programs.
@@ -62,6 +62,22 @@ impl Tried {
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.place, self.reason)
+    }
+}
+
+/// One file that resisted; part of a reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} '{}': {source}", path.display())]
+pub(super) struct FileError {
+    action: &'static str,
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+impl FileError {
+    pub(super) fn on(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { action, path, source }
     }
 }
 

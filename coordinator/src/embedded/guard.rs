@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub(super) const SAYS_SERVER: &str = "server";
 /// - Signals go to the whole group, `0`, which is whatever of guard, initdb, initdb's own children and postmaster there is at that
 ///   moment; no process id is remembered that could have become another process's. The shells ignore them, the programs install
 ///   handlers of their own. QUIT is repeated: one that comes before the handler is lost.
-/// - PIPE is ignored too: an owner killed during initdb would else take the guard along at its next `echo`.
+/// - PIPE is ignored too: a word to an owner who is gone must not be the last thing that is done.
 /// - The directory is made here and not by the owner, who could be killed before there is anybody to remove it.
 /// - Only what is started keeps the output pipe open, as descriptor 3, so that the pipe's end tells the owner that it ended.
 const SCRIPT: &str = r#"
@@ -69,12 +69,25 @@ until rm -rf "$directory"; do
 done
 "#;
 
+/// For a guard that was itself killed, which leaves its group without a leader: `$1` the group, `$2` the directory.
+const SWEEP: &str = r#"
+tries=0
+while [ "$tries" -lt 120 ] && kill -QUIT "-$1"; do
+    sleep 0.05 || sleep 1
+    tries=$((tries + 1))
+done
+kill -KILL "-$1"
+rm -rf "$2"
+"#;
+
 #[derive(Debug)]
 pub(super) struct Guard {
     shell: Child,
     /// `None` once released.
     lifeline: Option<ChildStdin>,
     directory: PathBuf,
+    run_as: RunAs,
+    swept: bool,
 }
 
 impl Guard {
@@ -97,7 +110,8 @@ impl Guard {
             .spawn()
             .map_err(EmbeddedError::Guard)?;
         let said = shell.stdout.take().map(OwnedFd::from);
-        let guard = Self { lifeline: shell.stdin.take(), shell, directory };
+        let guard =
+            Self { lifeline: shell.stdin.take(), shell, directory, run_as: run_as.clone(), swept: false };
         let said = said.ok_or_else(|| io::Error::other("no pipe from it"));
         let said = said.and_then(pipe::Receiver::from_owned_fd);
         Ok((guard, said.map_err(EmbeddedError::Guard)?))
@@ -122,7 +136,30 @@ impl Guard {
     }
 
     fn has_ended(&mut self) -> bool {
-        !matches!(self.shell.try_wait(), Ok(None))
+        match self.shell.try_wait() {
+            Ok(None) => false,
+            // Killed, and not by its own last resort, which removes the directory first.
+            Ok(Some(status)) if status.signal().is_some() && !self.swept && self.directory.exists() => {
+                !self.sweep()
+            }
+            Ok(Some(_)) | Err(_) => true,
+        }
+    }
+
+    /// Puts a sweeper in the dead guard's place, to be waited for like it. As the server's user: it can reach nothing else.
+    fn sweep(&mut self) -> bool {
+        self.swept = true;
+        let group = self.shell.id().to_string();
+        let mut sweeper = self.run_as.command(Path::new("/bin/sh"));
+        sweeper.args(["-c", SWEEP, "muster-sweep", &group]).arg(&self.directory);
+        sweeper.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        match sweeper.spawn() {
+            Ok(shell) => {
+                self.shell = shell;
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     fn verify_gone(&self) -> Result<(), EmbeddedError> {

@@ -5,11 +5,13 @@
 //! RunAs ─ who runs it ─▶ resolve ─ which programs ─▶ server ─ which directory and settings ─▶ guard ─ initdb, start, remove
 //! ```
 
+mod cache;
 mod error;
 mod fetch;
 mod guard;
 mod resolve;
 mod server;
+mod tools;
 mod user;
 mod wheel;
 

@@ -255,4 +255,32 @@ mod tests {
         let found = search.directories();
         assert_eq!(found, [root.join("lib/15/bin"), root.join("lib/14/bin")]);
     }
+
+    #[tokio::test]
+    async fn an_installation_is_asked_for_its_version_and_its_timescaledb() {
+        let root = tempfile::tempdir().unwrap();
+        let share = root.path().join("somewhere");
+        // Written by another process: a file that this one ever had open for writing may be "busy" in a fork of another test.
+        let program = |name: &str, says: &str| {
+            let write = r#"printf '#!/bin/sh\necho "%s"\n' "$2" >"$1" && chmod 755 "$1""#;
+            let mut shell = std::process::Command::new("/bin/sh");
+            shell.args(["-c", write, "sh"]).arg(root.path().join(name));
+            assert!(shell.arg(says).status().unwrap().success());
+        };
+        let ask = async || probe(root.path(), &RunAs::Myself).await;
+        assert!(ask().await.unwrap_err().starts_with("initdb cannot be run"));
+        program("initdb", "initdb (PostgreSQL) 17.2");
+        assert!(ask().await.unwrap_err().starts_with("postgres cannot be run"));
+        program("postgres", "hello");
+        assert_eq!(ask().await.unwrap_err(), "postgres says 'hello', which is no version");
+        program("postgres", "postgres (PostgreSQL) 17.2");
+        program("pg_config", share.to_str().unwrap());
+        assert!(!ask().await.unwrap().timescaledb);
+        std::fs::create_dir_all(share.join("extension")).unwrap();
+        std::fs::write(share.join("extension/timescaledb.control"), "").unwrap();
+        let found = ask().await.unwrap();
+        assert!(found.timescaledb);
+        let shown = format!("PostgreSQL 17.2 from {}", root.path().display());
+        assert_eq!(found.to_string(), shown);
+    }
 }

@@ -36,7 +36,8 @@ pub(super) async fn start(
     run_as: &RunAs,
     connections: u32,
 ) -> Result<Guard, EmbeddedError> {
-    let directory = new_directory(run_as).await?;
+    let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    let directory = new_directory(&places, run_as).await?;
     let settings = settings(&directory, connections, installation.timescaledb);
     let programs = &installation.programs;
     let (guard, said) = Guard::spawn(run_as, directory, programs, &settings)?;
@@ -82,12 +83,11 @@ impl Outcome {
 }
 
 /// A name that is free, in a directory where the server's user may make it. The guard makes it, and fails if it exists.
-async fn new_directory(run_as: &RunAs) -> Result<PathBuf, EmbeddedError> {
+async fn new_directory(places: &[PathBuf], run_as: &RunAs) -> Result<PathBuf, EmbeddedError> {
     // The standard library's only source of randomness; a name that cannot be guessed cannot be squatted in /tmp.
     let random = RandomState::new().build_hasher().finish();
     let name = format!("{DIRECTORY_PREFIX}{}-{:08x}", std::process::id(), random >> 32);
     let mut tried: Vec<Tried> = Vec::new();
-    let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
     for place in places {
         let directory = place.join(&name);
         let shown = place.display();
@@ -96,7 +96,7 @@ async fn new_directory(run_as: &RunAs) -> Result<PathBuf, EmbeddedError> {
             tried.push(Tried::new(shown, "not an absolute path"));
         } else if length > SOCKET_PATH_MAX {
             tried.push(Tried::new(shown, "too long for the path of a unix socket"));
-        } else if !run_as.can_create_in(&place).await {
+        } else if !run_as.can_create_in(place).await {
             let by_whom = run_as.by_whom();
             tried.push(Tried::new(shown, format_args!("cannot be written{by_whom}")));
         } else {
@@ -189,6 +189,44 @@ mod tests {
         assert_eq!((config.get_user(), config.get_ports()), (Some("postgres"), &[5432][..]));
     }
 
+    #[tokio::test]
+    async fn a_place_that_does_not_do_gives_way_to_the_next() {
+        let good = tempfile::tempdir().unwrap();
+        let long = good.path().join("x".repeat(100));
+        std::fs::create_dir(&long).unwrap();
+        let bad = [PathBuf::from("relative"), long, PathBuf::from("/no/such/place")];
+        let error = new_directory(&bad, &RunAs::Myself).await.unwrap_err();
+        let EmbeddedError::NoDirectory { tried } = error else {
+            panic!("{error}");
+        };
+        let reasons: Vec<&str> = tried.iter().map(|t| t.reason.as_str()).collect();
+        let expected =
+            ["not an absolute path", "too long for the path of a unix socket", "cannot be written"];
+        assert_eq!(reasons, expected);
+
+        let all = bad.into_iter().chain([good.path().to_owned()]);
+        let found = new_directory(&all.collect::<Vec<_>>(), &RunAs::Myself).await.unwrap();
+        assert_eq!(found.parent(), Some(good.path()));
+        assert!(!found.exists(), "the guard makes it");
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_closed_to_the_servers_user_gives_way() {
+        let run_as = RunAs::of_this_process().await.unwrap();
+        if run_as == RunAs::Myself {
+            return println!("skipped: only root starts a server as another user");
+        }
+        let closed = tempfile::tempdir_in("/tmp").unwrap();
+        let below = closed.path().join("open");
+        std::fs::create_dir(&below).unwrap();
+        for (path, mode) in [(&*below, 0o1777), (closed.path(), 0o700)] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(path, mode).unwrap();
+        }
+        let found = new_directory(&[below, "/tmp".into()], &run_as).await.unwrap();
+        assert_eq!(found.parent(), Some(Path::new("/tmp")));
+    }
+
     #[test]
     fn timescaledb_is_preloaded_only_where_it_is_installed() {
         let preloads = |timescaledb| {
@@ -196,6 +234,12 @@ mod tests {
             settings.contains(&OsString::from("shared_preload_libraries=timescaledb"))
         };
         assert!(preloads(true) && !preloads(false));
+    }
+
+    #[test]
+    fn a_directory_with_a_comma_or_a_quote_stays_one_socket_directory() {
+        let setting = sockets_in(Path::new("/tmp/a,b\"c d"));
+        assert_eq!(setting, OsString::from("unix_socket_directories=\"/tmp/a,b\"\"c d\""));
     }
 
     #[test]

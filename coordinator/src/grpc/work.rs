@@ -240,7 +240,9 @@ impl Sender {
             for (worker, sent) in sent.iter_mut().enumerate() {
                 let credit = credits.get(worker).copied().unwrap_or(0);
                 let allowed = usize::try_from(credit.saturating_sub(*sent)).unwrap_or(usize::MAX);
-                let assign = next_batch(share, worker, allowed.min(limits::BATCH_ROWS_MAX), reader)?;
+                let count = allowed.min(limits::BATCH_ROWS_MAX);
+                // The file may be on a slow disk, and beats are answered on these threads.
+                let assign = tokio::task::block_in_place(|| next_batch(share, worker, count, reader))?;
                 let Some(assign) = assign else {
                     is_complete &= credit > 0 || share.is_empty(worker);
                     continue;

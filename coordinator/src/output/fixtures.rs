@@ -136,7 +136,7 @@ pub(super) fn all_failed() -> RunResult {
         query: Query { bucket_function: Some("date_bin".to_owned()), ..good().query },
         database: Some(Database {
             timescaledb: None,
-            embedded: Some("/usr/lib/postgresql/15/bin".to_owned()),
+            embedded: Some("PostgreSQL 15.8 from /usr/lib/postgresql/15/bin".to_owned()),
             settings: std::collections::BTreeMap::new(),
             server_version: "15.8".to_owned(),
         }),

@@ -148,7 +148,7 @@ mod tests {
           "database": {
             "server_version": "15.8",
             "timescaledb": null,
-            "embedded": "/usr/lib/postgresql/15/bin",
+            "embedded": "PostgreSQL 15.8 from /usr/lib/postgresql/15/bin",
             "settings": {}
           },
           "tool": {

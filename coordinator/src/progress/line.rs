@@ -4,9 +4,19 @@ use std::time::Duration;
 
 use super::Progress;
 use crate::output::units::{count, counted, duration};
+use crate::workload;
 
 pub(super) fn joining_line(joined: u64, wanted: u64) -> String {
-    format!("waiting for agents: {} of {} joined", count(joined), count(wanted))
+    format!("agents: {} of {} joined", count(joined), count(wanted))
+}
+
+/// `reading the workload: 1,234,567 rows, 45 %`
+pub(super) fn reading_line(progress: &workload::Progress) -> String {
+    let rows = format!("reading the workload: {}", counted(progress.rows.into(), "row"));
+    match progress.bytes_total.filter(|total| *total > 0) {
+        Some(total) => format!("{rows}, {} %", u128::from(progress.bytes) * 100 / u128::from(total)),
+        None => rows,
+    }
 }
 
 /// `1,234 of 20,000 rows (6 %), 2 failed, p50 3.21 ms, p95 8.20 ms, after 12 s, about 3 min 02 s left`

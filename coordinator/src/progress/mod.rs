@@ -1,16 +1,17 @@
 //! What a person sees on stderr while a run is on: a bar in a terminal, a plain line every 3 s elsewhere (CI, `2>log`).
-//! Measures nothing and has no clock: `Progress::elapsed` is the time. Never writes to stdout, which is the report's.
+//! Measures nothing: `Progress::elapsed` is the run's time. Never writes to stdout, which is the report's.
 
 mod line;
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use crate::output::page::harmless;
-use line::{bar_line, joining_line, plain_line};
+use crate::workload;
+use line::{bar_line, joining_line, plain_line, reading_line};
 
 /// Between two plain lines: a log of an hour stays readable, and nobody thinks that the run hangs.
 const PLAIN_EVERY: Duration = Duration::from_secs(3);
@@ -45,8 +46,10 @@ enum Shown {
 
 struct Plain {
     out: Box<dyn Write + Send>,
-    /// What was last said of joining; said again only when it changes.
-    joined: Option<(u64, u64)>,
+    /// The count when it was last told.
+    joined: Option<u64>,
+    /// When the next line on reading is due: reading has no time of its own.
+    reading_due: Option<Instant>,
     /// The next line is due when the run is this old.
     due: Duration,
 }
@@ -74,8 +77,25 @@ impl ProgressDisplay {
     }
 
     fn plain(out: Box<dyn Write + Send>) -> Self {
-        let plain = Plain { out, joined: None, due: PLAIN_EVERY };
+        let plain = Plain { out, joined: None, reading_due: None, due: PLAIN_EVERY };
         Self { shown: Shown::Plain(Mutex::new(plain)) }
+    }
+
+    /// While the workload is read. A small one is over before anybody could read this.
+    pub fn reading(&self, progress: &workload::Progress) {
+        match &self.shown {
+            Shown::Bar(bar) => bar.set_message(reading_line(progress)),
+            Shown::Plain(plain) => {
+                let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = Instant::now();
+                let due = *plain.reading_due.get_or_insert(now + PLAIN_EVERY);
+                if now >= due {
+                    plain.reading_due = Some(now + PLAIN_EVERY);
+                    plain.line(&reading_line(progress));
+                }
+            }
+            Shown::Quiet => {}
+        }
     }
 
     /// While agents are missing.
@@ -84,7 +104,9 @@ impl ProgressDisplay {
             Shown::Bar(bar) => bar.set_message(joining_line(joined, wanted)),
             Shown::Plain(plain) => {
                 let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
-                if plain.joined.replace((joined, wanted)) != Some((joined, wanted)) {
+                // A line for each of a thousand agents would bury the notices of who is missing.
+                let is_news = plain.joined.replace(joined) != Some(joined);
+                if is_news && joined == wanted {
                     plain.line(&joining_line(joined, wanted));
                 }
             }
@@ -197,20 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn joining_is_said_when_it_changes() {
+    fn joining_is_said_once_all_are_there() {
         let kept = Kept::default();
         let display = ProgressDisplay::plain(Box::new(kept.clone()));
-        for joined in [0, 0, 1, 1, 2] {
+        for joined in [0, 1, 2, 2, 1, 2] {
             display.joining(joined, 2);
         }
-        assert_eq!(
-            kept.lines(),
-            [
-                "waiting for agents: 0 of 2 joined",
-                "waiting for agents: 1 of 2 joined",
-                "waiting for agents: 2 of 2 joined",
-            ]
-        );
+        assert_eq!(kept.lines(), ["agents: 2 of 2 joined", "agents: 2 of 2 joined"]);
     }
 
     #[test]

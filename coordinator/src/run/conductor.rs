@@ -10,7 +10,7 @@ use muster_common::limits;
 use muster_common::placement::{self, Assignment};
 use muster_common::result::{self, Ending};
 use muster_common::slots::{Grant, JoinError};
-use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, Welcome};
+use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, PrepareFailure, Ready, Welcome};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,14 +28,21 @@ const DISPLAY_EVERY: Duration = Duration::from_millis(100);
 /// Why there is no result at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("{joined} of {wanted} agents joined within {waited:?}; {cure}")]
+    #[error("{joined} of {wanted} agents joined within {waited:?}{cure}")]
     NotJoined { joined: usize, wanted: usize, waited: Duration, cure: String },
     #[error("{slots} joined but did not get ready within {:?}", limits::PREPARE_TIMEOUT)]
     NotReady { slots: String },
-    #[error("{slot} cannot run this query: {}", .failed.message)]
+    #[error("{slot} {}{}", refusal(.failed.kind), .failed.message)]
     Prepare { slot: String, failed: Box<PrepareFailed> },
     #[error("interrupted before the first query")]
     Interrupted,
+}
+
+fn refusal(kind: PrepareFailure) -> &'static str {
+    match kind {
+        PrepareFailure::Statement => "cannot run this query: ",
+        PrepareFailure::Database => "has no usable database: ",
+    }
 }
 
 /// What a run left behind, the books apart.
@@ -64,7 +71,15 @@ pub(crate) struct Conductor<'a> {
     interrupt: CancellationToken,
     roster: Roster,
     events: EventLog,
-    is_gathering: bool,
+    phase: Phase,
+}
+
+/// What the conductor accepts: joins at first, reports at last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Gathering,
+    Running,
+    Draining,
 }
 
 /// What a call meant for the run.
@@ -84,7 +99,7 @@ impl<'a> Conductor<'a> {
     ) -> Self {
         let roster = Roster::new(plan.agents);
         let events = EventLog::new(Instant::now());
-        Self { plan, address, calls, display, interrupt, roster, events, is_gathering: true }
+        Self { plan, address, calls, display, interrupt, roster, events, phase: Phase::Gathering }
     }
 
     pub(crate) async fn conduct(mut self) -> Result<Conclusion, RunError> {
@@ -92,11 +107,12 @@ impl<'a> Conductor<'a> {
             self.say_goodbye("the run did not start").await;
             return Err(error);
         }
-        self.is_gathering = false;
+        self.phase = Phase::Running;
         let workers = self.roster.workers();
         let assignment = self.place(&workers);
-        let (keeper, handle) =
-            Keeper::start(self.plan.workload.rows(), workers.len(), self.plan.workload.hosts().len());
+        let workload = &self.plan.workload;
+        let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
+        let (keeper, handle) = Keeper::start(workload.rows(), &rows_of_worker, workload.hosts().len());
         self.hand_out(&workers, &assignment, &handle);
         drop(handle);
 
@@ -214,7 +230,10 @@ impl<'a> Conductor<'a> {
         loop {
             tokio::select! {
                 () = interrupt.cancelled() => {
-                    self.events.record("the run was interrupted".to_owned());
+                    self.tell(format!(
+                        "interrupted: queries in flight may end, for at most {:?}; Ctrl-C again leaves at once, without a report",
+                        limits::DRAIN_TIMEOUT
+                    ));
                     return Ending::Interrupted;
                 }
                 closed = progress.wait_for(|progress| progress.is_closed) => {
@@ -237,6 +256,12 @@ impl<'a> Conductor<'a> {
         }
     }
 
+    /// Into the report and before the person's eyes.
+    fn tell(&mut self, what: String) {
+        self.display.say(&what);
+        self.events.record(what);
+    }
+
     fn show(&self, so_far: &Progress, started: Instant) {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         self.display.running(&progress::Progress {
@@ -253,6 +278,7 @@ impl<'a> Conductor<'a> {
 
     /// Until every live agent has said its last word. Queries in flight may end by themselves, for a while.
     async fn drain(&mut self, ending: Ending) {
+        self.phase = Phase::Draining;
         self.roster.say_to_all(&FromCoordinator::Drain);
         let patience = match ending {
             Ending::Completed => limits::FAREWELL_TIMEOUT,
@@ -261,11 +287,11 @@ impl<'a> Conductor<'a> {
         if timeout(patience, self.take_reports()).await.is_ok() {
             return;
         }
-        self.events.record(format!("queries in flight are cancelled after {patience:?}"));
+        self.tell(format!("queries in flight are cancelled after {patience:?}"));
         self.roster.say_to_all(&FromCoordinator::Cancel { reason: "the run has ended".to_owned() });
         let patience = limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT;
         if timeout(patience, self.take_reports()).await.is_err() {
-            self.events.record("not every agent reported".to_owned());
+            self.tell("not every agent reported".to_owned());
         }
     }
 
@@ -303,11 +329,11 @@ impl<'a> Conductor<'a> {
     fn take(&mut self, call: Call) -> Turn {
         match call {
             Call::Join { joining, answer } => {
-                // The agent may have hung up meanwhile; its stream then reports the loss.
+                // The edge's task awaits the answer to the end, and reports the loss of an agent that has hung up.
                 let _ = answer.send(self.admit(joining));
             }
             Call::OpenWork { session, answer } => {
-                let ports = (session.run == self.plan.id).then(|| self.roster.work_ports(&session)).flatten();
+                let ports = (session.run == self.plan.id).then(|| self.roster.open_work(&session)).flatten();
                 let _ = answer.send(ports);
             }
             Call::Prefetched { grant } => {
@@ -319,7 +345,7 @@ impl<'a> Conductor<'a> {
             Call::Lost { grant, reason } => {
                 if let Some(member) = self.roster.lost(grant, &reason) {
                     let what = format!("{} lost ({}): {reason}", grant.slot, member.name());
-                    self.events.record(what);
+                    self.tell(what);
                     return Turn::Lost;
                 }
             }
@@ -329,7 +355,7 @@ impl<'a> Conductor<'a> {
 
     fn admit(&mut self, joining: Joining) -> Result<Admission, Refusal> {
         let Joining { hello, is_loopback, line } = joining;
-        if !self.is_gathering {
+        if self.phase != Phase::Gathering {
             return Err(Refusal { reason: "the run has started".to_owned(), retry: true });
         }
         let has_database = hello.has_database;
@@ -349,7 +375,10 @@ impl<'a> Conductor<'a> {
 
     fn hear(&mut self, grant: Grant, message: FromAgent) -> Turn {
         match message {
-            FromAgent::Ready(ready) => self.roster.ready(grant, ready),
+            FromAgent::Ready(ready) => {
+                self.note_difference(grant, &ready);
+                self.roster.ready(grant, ready);
+            }
             FromAgent::PrepareFailed(failed) => {
                 let slot = grant.slot.to_string();
                 return Turn::PrepareFailed(RunError::Prepare { slot, failed: Box::new(failed) });
@@ -358,6 +387,9 @@ impl<'a> Conductor<'a> {
                 if let Some(member) = self.roster.member_mut(grant) {
                     member.started = Instant::now().checked_sub(round_trip / 2);
                 }
+            }
+            FromAgent::Report(_) if self.phase != Phase::Draining => {
+                return self.take(Call::Lost { grant, reason: "reported before the end".to_owned() });
             }
             FromAgent::Report(report) => {
                 if let Some(member) = self.roster.member_mut(grant) {
@@ -370,6 +402,16 @@ impl<'a> Conductor<'a> {
         Turn::Nothing
     }
 
+    /// Agents may each have a database of their own; whether they are alike decides what the numbers mean.
+    fn note_difference(&mut self, grant: Grant, ready: &Ready) {
+        let Some((member, first)) = self.roster.first_ready() else { return };
+        let differs = first.database != ready.database || first.sql != ready.sql;
+        if differs {
+            let other = member.grant.slot;
+            self.events.record(format!("{} and {other} found different databases", grant.slot));
+        }
+    }
+
     // -- sentences -----------------------------------------------------------------------------------------------------
 
     fn who_is_missing(&self) -> String {
@@ -379,18 +421,18 @@ impl<'a> Conductor<'a> {
             return format!("waiting for {} to connect and prepare", list(&slots.preparing()));
         }
         let (missing, wanted) = (vacant.len(), slots.count());
-        format!(
-            "waiting for {missing} of {wanted} agents ({}); start each with: {}",
-            list(&vacant),
-            self.how_to_start()
-        )
+        format!("waiting for {missing} of {wanted} agents ({}){}", list(&vacant), self.how_to_start())
     }
 
     fn how_to_start(&self) -> String {
+        if self.plan.has_local_agents {
+            return String::new();
+        }
         let is_anywhere = self.address.ip().is_unspecified();
-        let host = if is_anywhere { "HOST".to_owned() } else { self.address.ip().to_string() };
+        let address =
+            if is_anywhere { format!("HOST:{}", self.address.port()) } else { self.address.to_string() };
         let insecure = if self.address.ip().is_loopback() { "" } else { " --insecure" };
-        format!("agent --coordinator {host}:{}{insecure}", self.address.port())
+        format!("; start each with: agent --coordinator {address}{insecure}")
     }
 
     fn who_is_late(&self, is_full: bool) -> RunError {
@@ -402,7 +444,7 @@ impl<'a> Conductor<'a> {
             joined: slots.joined(),
             wanted: slots.count(),
             waited: self.plan.join_timeout,
-            cure: format!("start each with: {}", self.how_to_start()),
+            cure: self.how_to_start(),
         }
     }
 }

@@ -75,12 +75,12 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn start(rows: u32, workers: usize, hosts: usize) -> (Self, KeeperHandle) {
+    pub(crate) fn start(rows: u32, rows_of_worker: &[u64], hosts: usize) -> (Self, KeeperHandle) {
         let (sender, batches) = mpsc::channel(limits::SESSION_QUEUE_MAX);
         let (progress_sender, progress) = watch::channel(Progress::default());
         let books = Books {
             ledger: Ledger::new(rows),
-            tally: Tally::new(workers, hosts),
+            tally: Tally::new(rows_of_worker, hosts),
             duplicates: 0,
             last_result: None,
         };

@@ -28,12 +28,11 @@ use crate::progress::ProgressDisplay;
 ///
 /// `interrupt` ends it early with a partial result.
 pub(crate) async fn run(
-    plan: RunPlan,
+    plan: Arc<RunPlan>,
     listener: Listener,
     display: &ProgressDisplay,
     interrupt: CancellationToken,
 ) -> Result<RunResult, RunError> {
-    let plan = Arc::new(plan);
     let address: SocketAddr = listener.address();
     let (desk, calls) = Desk::open();
     let server = Server::start(listener, desk);

@@ -23,6 +23,8 @@ pub(crate) struct RunPlan {
     pub(crate) join_timeout: Duration,
     /// For agents on this machine that have no database of their own.
     pub(crate) database_url: Option<SecretString>,
+    /// The agents are started by this process; nobody else needs to.
+    pub(crate) has_local_agents: bool,
     /// Where the embedded server's programs came from.
     pub(crate) embedded: Option<String>,
     /// The command line, without secrets.
@@ -36,6 +38,8 @@ pub(crate) enum Statement {
     Own {
         /// The file.
         name: String,
+        /// Its text, to point into when the server complains.
+        source: String,
         template: Template,
     },
 }
@@ -44,6 +48,14 @@ impl Statement {
     pub(crate) fn template(&self) -> &Template {
         match self {
             Self::Default(template) | Self::Own { template, .. } => template,
+        }
+    }
+
+    /// The user's own text, to point into when the server complains.
+    pub(crate) fn original(&self) -> Option<(&str, &Template)> {
+        match self {
+            Self::Default(_) => None,
+            Self::Own { source, template, .. } => Some((source, template)),
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) struct Member {
     pub(crate) ended: CancellationToken,
     pub(crate) share: watch::Sender<Option<Arc<Share>>>,
     pub(crate) ready: Option<Ready>,
+    pub(crate) has_work: bool,
     pub(crate) has_prefetched: bool,
     /// When its countdown ended, by the coordinator's clock.
     pub(crate) started: Option<Instant>,
@@ -54,6 +55,7 @@ impl Roster {
             ended: CancellationToken::new(),
             share: watch::channel(None).0,
             ready: None,
+            has_work: false,
             has_prefetched: false,
             started: None,
             report: None,
@@ -63,10 +65,10 @@ impl Roster {
     }
 
     pub(crate) fn ready(&mut self, grant: Grant, ready: Ready) {
-        if self.slots.ready(grant) {
-            if let Some(member) = self.member_mut(grant) {
-                member.ready = Some(ready);
-            }
+        if self.slots.ready(grant)
+            && let Some(member) = self.member_mut(grant)
+        {
+            member.ready = Some(ready);
         }
     }
 
@@ -92,9 +94,11 @@ impl Roster {
         self.members.get_mut(&grant.slot).filter(|_| holds)
     }
 
-    pub(crate) fn work_ports(&self, session: &SessionId) -> Option<WorkPorts> {
+    /// Once a session: a second Work stream would get the same rows.
+    pub(crate) fn open_work(&mut self, session: &SessionId) -> Option<WorkPorts> {
         let grant = Grant { slot: session.slot, epoch: session.epoch };
-        let member = self.members.get(&grant.slot).filter(|_| self.slots.holds(grant))?;
+        let member = self.member_mut(grant).filter(|member| !member.has_work)?;
+        member.has_work = true;
         Some(WorkPorts { grant, ended: member.ended.clone(), share: member.share.subscribe() })
     }
 
@@ -120,6 +124,11 @@ impl Roster {
             member.ended.cancel();
             member.share.send_replace(None);
         }
+    }
+
+    /// What the first prepared agent found; all others should find the same.
+    pub(crate) fn first_ready(&self) -> Option<(&Member, &Ready)> {
+        self.live().find_map(|member| Some((member, member.ready.as_ref()?)))
     }
 
     /// Every worker of the run, by slot and index.

@@ -234,7 +234,10 @@ fn verdict(ending: Ending, members: &[Member]) -> result::Verdict {
         Ending::AgentsLost => {
             let lost = members.iter().filter_map(|member| Some((member, member.lost.as_ref()?)));
             reasons.extend(lost.map(|(member, why)| {
-                format!("{} was lost ({why}): see its log on {}", member.grant.slot, member.hello.machine)
+                format!(
+                    "{} was lost ({why}); its log on {} may say more",
+                    member.grant.slot, member.hello.machine
+                )
             }));
         }
     }

@@ -54,9 +54,14 @@ pub(crate) struct ErrorTally {
 }
 
 impl Tally {
-    pub(crate) fn new(workers: usize, hosts: usize) -> Self {
+    /// `rows_of_worker`: made to measure, since growing by doubling would cost as much again as the samples.
+    pub(crate) fn new(rows_of_worker: &[u64], hosts: usize) -> Self {
+        let worker = |rows: &u64| WorkerTally {
+            service_times: Samples::with_capacity(usize::try_from(*rows).unwrap_or(0)),
+            failed: 0,
+        };
         Self {
-            workers: std::iter::repeat_with(WorkerTally::default).take(workers).collect(),
+            workers: rows_of_worker.iter().map(worker).collect(),
             hosts: vec![HostTally::default(); hosts],
             answers: Answers::default(),
             errors: HashMap::new(),
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn failures_do_not_enter_latencies() {
-        let mut tally = Tally::new(1, 1);
+        let mut tally = Tally::new(&[1], 1);
         let host = HostIndex::new(0);
         let answer = Answer { rows: 60, bytes: 480, digest: u64::MAX };
         tally.add(0, host, measurement(0, 1_000, Outcome::Completed(answer)));
@@ -152,7 +157,7 @@ mod tests {
 
     #[test]
     fn errors_are_grouped_with_the_lowest_row_as_example() {
-        let mut tally = Tally::new(1, 2);
+        let mut tally = Tally::new(&[1], 2);
         tally.add(0, HostIndex::new(1), measurement(9, 1, failure("22007", "bad time")));
         tally.add(0, HostIndex::new(0), measurement(4, 1, failure("22007", "bad time")));
         tally.add(0, HostIndex::new(0), measurement(1, 1, failure("57014", "timed out")));
@@ -164,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_different_messages_is_counted_by_sqlstate() {
-        let mut tally = Tally::new(1, 1);
+        let mut tally = Tally::new(&[1], 1);
         for row in 0..250 {
             let outcome = failure("22P02", &format!("invalid input: {row}"));
             tally.add(0, HostIndex::new(0), measurement(row, 1, outcome));

@@ -117,7 +117,7 @@ pub(in crate::output) fn products(database: &Database) -> Vec<String> {
         },
     ];
     if let Some(origin) = &database.embedded {
-        products.push(format!("embedded, from {origin}"));
+        products.push(format!("embedded: {origin}"));
     }
     products
 }

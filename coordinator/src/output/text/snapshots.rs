@@ -250,7 +250,7 @@ fn a_run_of_which_every_query_failed() {
          1.234 s  armed: 2 agents start together
 
     database               PostgreSQL 15.8 · without TimescaleDB
-                           embedded, from /usr/lib/postgresql/15/bin
+                           embedded: PostgreSQL 15.8 from /usr/lib/postgresql/15/bin
     query                  default · prepared protocol · buckets by date_bin
     muster                 0.1.0
     command                coordinator run data/query_params.csv --agents 2

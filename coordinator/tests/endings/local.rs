@@ -1,0 +1,126 @@
+//! `run --local` without a database: the embedded server, its directory and every process of it go with the coordinator,
+//! however and whenever that ends.
+
+use std::path::Path;
+
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::support::files::{Files, SLEEP, words};
+use crate::support::processes::{Process, coordinator};
+use crate::support::report::Report;
+
+/// A stopping server may take this long to kill its children.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// Neither a file nor a process of another user has an event for its end.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What stderr says at the beginning of each phase, and whether rows run by then.
+const PHASES: [(&str, bool); 3] =
+    [("starting PostgreSQL", false), ("loading 345600 rows", false), ("armed", true)];
+
+/// A run whose server has a TMPDIR of its own. Its rows are slow enough to be met in the middle.
+struct Local {
+    coordinator: Process,
+    tmp: Files,
+    _rows: Files,
+}
+
+impl Local {
+    async fn start(phase: &str) -> Option<Self> {
+        Self::start_with(SLEEP, phase).await
+    }
+
+    /// Until `phase` is said. `None` without a PostgreSQL.
+    async fn start_with(sql: &str, phase: &str) -> Option<Self> {
+        let (tmp, rows) = (Files::new(), Files::new());
+        let sleeps = rows.sleeps(2_000, 0.05);
+        rows.write("sleep.sql", sql);
+        let head = ["run", "--local", "--agents", "2", "--output", "json"];
+        let mut command = coordinator(&[&head, &words(&sleeps)[..]].concat());
+        command.env("TMPDIR", tmp.path());
+        let mut coordinator = Process::start(command);
+        let said = coordinator.wait_for_either(phase, "no PostgreSQL to start").await;
+        if said.contains("no PostgreSQL to start") {
+            println!("skipped: {said}");
+            return None;
+        }
+        Some(Self { coordinator, tmp, _rows: rows })
+    }
+
+    async fn expect_nothing_left(&self) {
+        let since = Instant::now();
+        loop {
+            let files: Vec<_> = std::fs::read_dir(self.tmp.path()).unwrap().flatten().collect();
+            let processes = processes_in(self.tmp.path());
+            if files.is_empty() && processes.is_empty() {
+                return;
+            }
+            assert!(since.elapsed() < GONE_WITHIN, "left: {files:?} {processes:?}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Processes that name the directory or live in it.
+fn processes_in(directory: &Path) -> Vec<String> {
+    let name = directory.to_str().unwrap();
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let cwd = std::fs::read_link(process.path().join("cwd")).unwrap_or_default();
+        if line.contains(name) || cwd.starts_with(directory) {
+            found.push(format!("{} {line}", process.file_name().to_string_lossy()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_a_coordinator_that_is_killed_in_any_phase() {
+    for (phase, _) in PHASES {
+        let Some(mut local) = Local::start(phase).await else { return };
+        if phase == "armed" {
+            let seen = processes_in(local.tmp.path());
+            assert!(seen.len() >= 5, "what is not seen cannot be seen to go: {seen:?}");
+        }
+        local.coordinator.signal("KILL");
+        assert_eq!(local.coordinator.end().await.code, None);
+        local.expect_nothing_left().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_a_coordinator_that_is_interrupted_in_any_phase() {
+    for (phase, runs) in PHASES {
+        for signal in ["INT", "TERM"] {
+            let Some(mut local) = Local::start(phase).await else { return };
+            local.coordinator.signal(signal);
+            let ended = local.coordinator.end().await.expect(130);
+            if runs {
+                assert_eq!(Report::of(&ended).text("/ending"), "interrupted");
+            } else {
+                assert_eq!(ended.stdout, "", "{phase}");
+            }
+            local.expect_nothing_left().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_a_coordinator_that_is_interrupted_twice() {
+    let Some(mut local) = Local::start("armed").await else { return };
+    local.coordinator.signal("INT");
+    local.coordinator.signal("TERM");
+    local.coordinator.end().await.expect(130);
+    local.expect_nothing_left().await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_by_a_run_that_cannot_start() {
+    let Some(mut local) = Local::start_with("SELECT :hostname::text, nonsense", "starting").await else {
+        return;
+    };
+    local.coordinator.end().await.expect(2).says("LINE 1:");
+    local.expect_nothing_left().await;
+}

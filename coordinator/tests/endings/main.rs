@@ -1,0 +1,22 @@
+//! Every way in which a run can end, by the built programs: the exit code, the report (or none), books that close, and nothing
+//! that stays behind.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
+
+mod asked;
+mod crashed;
+mod fixture;
+mod itself;
+mod local;
+mod lost;
+mod refused;
+mod unjoined;
+mod unwritten;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod database;
+    pub(crate) mod files;
+    pub(crate) mod processes;
+    pub(crate) mod report;
+}

@@ -1,0 +1,126 @@
+//! What the queries return and where they run, compared with what plain SQL says and what the server saw.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::support::database::Database;
+use crate::support::files::Files;
+use crate::support::processes::{Process, address, agent, complete, coordinator, run, workspace};
+use crate::support::report::Report;
+
+/// One row per window and minute that holds a value, counted without any of the product's own code.
+const MINUTES: &str = "SELECT count(*) FROM (SELECT DISTINCT w.id, date_trunc('minute', ts) FROM windows w \
+     JOIN cpu_usage u ON u.host = w.hostname AND u.ts >= w.start_time AND u.ts <= w.end_time) AS minutes";
+
+/// The committed workload as a table.
+async fn load_windows(database: &Database) {
+    let csv = std::fs::read_to_string(workspace().join("data/query_params.csv")).unwrap();
+    let rows = csv.lines().skip(1).map(|line| {
+        let [hostname, start, end] = line.split(',').collect::<Vec<_>>().try_into().unwrap();
+        format!("('{hostname}', '{start}+00', '{end}+00')")
+    });
+    let rows: Vec<String> = rows.collect();
+    let create =
+        "CREATE TABLE windows (id SERIAL, hostname TEXT, start_time TIMESTAMPTZ, end_time TIMESTAMPTZ)";
+    database.execute(create).await;
+    let insert = "INSERT INTO windows (hostname, start_time, end_time) VALUES";
+    database.execute(&format!("{insert} {}", rows.join(","))).await;
+}
+
+async fn run_with_separate_agents(database: &Database, agents: u16) -> Report {
+    let address = address();
+    let mut coordinator = Process::start(run(address, agents, &["--database-url", database.url()]));
+    let agents: Vec<Process> = (0..agents).map(|_| Process::start(agent(address, &["--once"]))).collect();
+    let report = Report::of(&coordinator.end().await.expect(0));
+    for mut agent in agents {
+        agent.end().await.expect(0);
+    }
+    report
+}
+
+async fn run_locally(database: &Database, agents: &str) -> Report {
+    let words = ["run", "--local", "--agents", agents, "--output", "json", "--database-url", database.url()];
+    Report::of(&complete(coordinator(&words)).await.expect(0))
+}
+
+#[tokio::test]
+async fn the_answers_are_those_of_plain_sql_with_any_number_of_agents() {
+    let Some(database) = Database::demo("answers").await else { return };
+    load_windows(&database).await;
+    let minutes = u64::try_from(database.number(MINUTES).await).unwrap();
+    assert!(minutes > 200 * 60, "an hour has sixty minutes, and the ends may touch one more: {minutes}");
+    let reports = [
+        run_with_separate_agents(&database, 3).await,
+        run_locally(&database, "1").await,
+        run_locally(&database, "10").await,
+    ];
+    for report in &reports {
+        assert_eq!(report.books(), (200, 0, 0));
+        assert_eq!(report.number("/result/rows"), minutes);
+        assert_eq!(report.at("/result"), reports[0].at("/result"), "rows, bytes and digest");
+        assert_eq!(report.text("/ending"), "completed");
+        assert_eq!(report.number("/service_time_ms/count"), 200);
+    }
+    assert_eq!(reports.each_ref().map(|report| report.list("/agents").len()), [3, 1, 10]);
+    let digest = reports[0].text("/result/digest");
+
+    // A digest that never changed would prove nothing.
+    database.execute("UPDATE cpu_usage SET usage = usage + 1 WHERE host = 'host_000000'").await;
+    let other = run_locally(&database, "3").await;
+    assert_eq!(other.number("/result/rows"), minutes);
+    assert_ne!(other.text("/result/digest"), digest);
+}
+
+#[tokio::test]
+async fn every_host_stays_on_the_connection_that_the_plan_names() {
+    let Some(database) = Database::empty("affinity").await else { return };
+    database.execute("CREATE TABLE seen (host TEXT, name TEXT, backend INT)").await;
+    let files = Files::new();
+    let sql = "INSERT INTO seen VALUES (:hostname, current_setting('application_name'), pg_backend_pid())";
+    let query = files.write("insert.sql", sql);
+    let address = address();
+    let words = ["--query", &query, "--database-url", database.url()];
+    let mut coordinator = Process::start(run(address, 3, &words));
+    let agents =
+        [(); 3].map(|()| Process::start(agent(address, &["--once", "--allow-writes", "--workers", "2"])));
+    let report = Report::of(&coordinator.end().await.expect(0));
+    for mut agent in agents {
+        agent.end().await.expect(0);
+    }
+    assert_eq!(database.number("SELECT count(*) FROM seen").await, 200, "every row ran once");
+    let moved =
+        "SELECT count(*) FROM (SELECT host FROM seen GROUP BY host HAVING count(DISTINCT backend) > 1) AS h";
+    assert_eq!(database.number(moved).await, 0, "as the server saw it");
+
+    // application_name is `muster:<run>:<slot>:<epoch>`.
+    let slots = "SELECT json_object_agg(host, slot)::text FROM (SELECT DISTINCT host, split_part(name, ':', 3) AS slot FROM seen) AS s";
+    let seen: BTreeMap<String, String> = serde_json::from_str(&database.text(slots).await).unwrap();
+    let reported = report.list("/hosts").iter().map(|host| {
+        let worker = host["worker"].as_str().unwrap();
+        (host["host"].as_str().unwrap().to_owned(), worker.split('/').next().unwrap().to_owned())
+    });
+    assert_eq!(seen, reported.collect(), "the report says what the server saw");
+    let rows_seen = "SELECT count(DISTINCT backend) FROM seen";
+    let busy = report.list("/workers").iter().filter(|worker| worker["completed"] != 0).count();
+    assert_eq!(database.number(rows_seen).await, busy as i64);
+}
+
+#[tokio::test]
+async fn the_plan_says_before_what_the_report_says_after() {
+    let Some(database) = Database::demo("planned").await else { return };
+    for method in ["rendezvous", "balanced"] {
+        let words = ["--agents", "3", "--workers", "2", "--placement", method];
+        let planned = complete(coordinator(&[&["plan", "--json"], &words[..]].concat())).await.expect(0);
+        let planned: Value = serde_json::from_str(&planned.stdout).unwrap();
+        let head = ["run", "--local", "--output", "json", "--database-url", database.url()];
+        let report = Report::of(&complete(coordinator(&[&head, &words[..]].concat())).await.expect(0));
+        let planned = planned["workers"].as_array().unwrap().iter();
+        let planned: Vec<_> =
+            planned.map(|one| (one["worker"].clone(), one["hosts"].clone(), one["rows"].clone())).collect();
+        let ran = report.list("/workers").iter();
+        let ran: Vec<_> =
+            ran.map(|one| (one["worker"].clone(), one["hosts"].clone(), one["completed"].clone())).collect();
+        assert_eq!(planned, ran, "{method}");
+    }
+}

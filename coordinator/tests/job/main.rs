@@ -1,0 +1,16 @@
+//! The job itself, by the built programs on a real PostgreSQL: data in, rows to the agents, the right numbers out.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
+
+mod answers;
+mod loading;
+mod serving;
+mod statements;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod database;
+    pub(crate) mod files;
+    pub(crate) mod processes;
+    pub(crate) mod report;
+}

@@ -1,0 +1,75 @@
+//! Agents and coordinators in any order, one run after the other, and where an agent has its database from.
+
+use crate::support::database::Database;
+use crate::support::files::{Files, words};
+use crate::support::processes::{Process, address, agent, complete, coordinator, run};
+use crate::support::report::Report;
+
+#[tokio::test]
+async fn agents_that_came_first_serve_one_run_after_the_other() {
+    let Some(database) = Database::empty("agents_first").await else { return };
+    let files = Files::new();
+    let sleeps = files.sleeps(40, 0.001);
+    let address = address();
+    let mut agents = [(); 2].map(|()| Process::start(agent(address, &[])));
+    for agent in &mut agents {
+        agent.wait_for("waiting for a coordinator").await;
+    }
+    for time in 1..=2 {
+        let ended =
+            complete(run(address, 2, &[&words(&sleeps)[..], &["--database-url", database.url()]].concat()))
+                .await;
+        assert_eq!(Report::of(&ended.expect(0)).books(), (40, 0, 0));
+        for agent in &mut agents {
+            agent.wait_for_times(time, "run ended: every row was run").await;
+        }
+    }
+    database.wait_for_silence().await;
+    for mut agent in agents {
+        agent.signal("TERM");
+        agent.end().await.expect(0);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_with_once_leaves_after_its_run_and_takes_its_own_database() {
+    let Some(own) = Database::empty("of_the_agent").await else { return };
+    let Some(other) = Database::empty("of_the_coordinator").await else { return };
+    own.execute("CREATE TABLE place AS SELECT 'agent' AS name").await;
+    other.execute("CREATE TABLE place AS SELECT 'coordinator' AS name, 1 AS more").await;
+    let files = Files::new();
+    let rows = files.write("rows.csv", "hostname\na\nb\n");
+    let query = files.write("place.sql", "SELECT * FROM place WHERE :hostname::text <> ''");
+    let digests = async |agent_words: &[&str], coordinator_words: &[&str]| {
+        let address = address();
+        let head = [rows.as_str(), "--query", &query];
+        let mut coordinator = Process::start(run(address, 1, &[&head, coordinator_words].concat()));
+        let mut agent = Process::start(agent(address, &[&["--once"], agent_words].concat()));
+        let report = Report::of(&coordinator.end().await.expect(0));
+        agent.end().await.expect(0);
+        report.number("/result/bytes")
+    };
+    let [own, other] = [["--database-url", own.url()], ["--database-url", other.url()]];
+    assert_eq!(digests(&own, &other).await, 2 * 5, "the agent's own comes first");
+    assert_eq!(digests(&own, &[]).await, 2 * 5, "the coordinator needs none");
+    assert_eq!(digests(&[], &other).await, 2 * (11 + 4), "the coordinator's, handed over on this machine");
+}
+
+#[tokio::test]
+async fn variables_name_the_database_as_well_as_a_url() {
+    let Some(database) = Database::empty("by_variables").await else { return };
+    let files = Files::new();
+    let rows = files.write("rows.csv", "hostname\na\n");
+    let query = files.write("name.sql", "SELECT 1 / (current_database() = :hostname)::int");
+    let named = files.write("named.csv", format!("hostname\n{}\n", database.name()));
+    let check = async |rows: &str, code| {
+        let mut command = coordinator(&["run", "--local", "--output", "json", rows, "--query", &query]);
+        command.envs([("PGHOST", &*database.socket()), ("PGPORT", "5432"), ("PGUSER", "postgres")]);
+        command.env("PGDATABASE", database.name());
+        let ended = complete(command).await.expect(code);
+        assert!(!ended.stderr.contains("embedded"), "a database was named: {}", ended.stderr);
+        Report::of(&ended)
+    };
+    assert_eq!(check(&named, 0).await.books(), (1, 0, 0));
+    assert_eq!(check(&rows, 14).await.text("/errors/0/sqlstate"), "22012", "another name divides by zero");
+}

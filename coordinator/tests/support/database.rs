@@ -1,0 +1,164 @@
+//! One embedded PostgreSQL for a whole test program, started at the first need and gone with the program; each test has a database
+//! of its own in it. What a run does is looked at from the server's side.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use muster_coordinator::embedded::{Embedded, EmbeddedError, Options};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, NoTls};
+
+use super::processes::{WITHIN, complete, coordinator};
+
+/// The server has no event that tells what its other sessions do, so it is asked this often.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// Connections of all tests that run at the same time.
+const CONNECTIONS: u32 = 300;
+
+/// The server's URL, or why there is none.
+static SERVER: LazyLock<Result<String, String>> = LazyLock::new(|| {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    // A thread and a runtime of its own: each test's runtime ends with the test, the server lasts as long as the program.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime starts").block_on(async {
+            let options = Options { connections: CONNECTIONS, ..Options::default() };
+            let started = match Embedded::start(&options, &|_| ()).await {
+                Ok(started) => started,
+                Err(error @ EmbeddedError::NotFound { .. }) => {
+                    return sender.send(Err(error.to_string())).expect("somebody waits");
+                }
+                Err(error) => panic!("{error}"),
+            };
+            sender.send(Ok(started.url().to_owned())).expect("somebody waits");
+            std::future::pending::<()>().await;
+        });
+    });
+    receiver.recv().expect("the server starts")
+});
+
+pub(crate) struct Database {
+    name: String,
+    url: String,
+    sql: Client,
+}
+
+impl Database {
+    /// An empty one. `None` where there is no PostgreSQL at all; that is said.
+    pub(crate) async fn empty(name: &str) -> Option<Self> {
+        Self::create(name, "").await
+    }
+
+    async fn create(name: &str, options: &str) -> Option<Self> {
+        let server = match &*SERVER {
+            Ok(server) => server,
+            Err(reason) => {
+                println!("skipped: {reason}");
+                return None;
+            }
+        };
+        let admin = connect(server).await;
+        admin.batch_execute(&format!("CREATE DATABASE {name} {options}")).await.expect("a name is used once");
+        // `…@/postgres?host=…`
+        let url = server.replace("@/postgres?", &format!("@/{name}?"));
+        Some(Self { name: name.to_owned(), sql: connect(&url).await, url })
+    }
+
+    /// With the demo's data, indexed so that a query takes a millisecond.
+    pub(crate) async fn demo(name: &str) -> Option<Self> {
+        static TEMPLATE: OnceCell<bool> = OnceCell::const_new();
+        let made = TEMPLATE.get_or_init(async || {
+            let Some(template) = Self::empty("template_demo").await else {
+                return false;
+            };
+            let words = ["migrate", "--generate", "--index", "--database-url", template.url()];
+            complete(coordinator(&words)).await.expect(0);
+            template.leave().await;
+            true
+        });
+        if *made.await { Self::create(name, "TEMPLATE template_demo").await } else { None }
+    }
+
+    /// As `--database-url` takes it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Hangs up and waits until the server has noticed: a template has no connections.
+    async fn leave(self) {
+        let Self { name, url, sql } = self;
+        drop(sql);
+        let other = connect(&url.replace(&format!("@/{name}?"), "@/postgres?")).await;
+        let other = Self { name: name.clone(), url, sql: other };
+        other.wait_for(0, &format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")).await;
+    }
+
+    /// Another session: what this one sees of the others stands still while it is in a transaction.
+    pub(crate) async fn session(&self) -> Client {
+        connect(&self.url).await
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The directory of the server's socket.
+    pub(crate) fn socket(&self) -> String {
+        let encoded = self.url.split("host=").nth(1).and_then(|rest| rest.split('&').next());
+        encoded.expect("the URL names a socket").replace("%2F", "/")
+    }
+
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.sql.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        let row = self.sql.query_one(sql, &[]).await;
+        row.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+    }
+
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let row = self.sql.query_one(sql, &[]).await;
+        row.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+    }
+
+    /// Until the number that `sql` gives is `expected`.
+    pub(crate) async fn wait_for(&self, expected: i64, sql: &str) {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let found = self.number(sql).await;
+            if found == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{sql}: {found} instead of {expected}");
+            sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Until so many workers execute a query in this database: mid-run.
+    pub(crate) async fn wait_for_running(&self, workers: i64) {
+        self.wait_for(workers, &self.workers("state = 'active' AND query LIKE '%pg_sleep%'")).await;
+    }
+
+    /// Until no worker is connected to this database.
+    pub(crate) async fn wait_for_silence(&self) {
+        self.wait_for(0, &self.workers("true")).await;
+    }
+
+    /// Counts the run's connections to this database that are so.
+    pub(crate) fn workers(&self, condition: &str) -> String {
+        format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND application_name LIKE 'muster:%' AND ({condition})",
+            self.name
+        )
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the server answers");
+    tokio::spawn(connection);
+    client
+}

@@ -1,0 +1,55 @@
+//! The files that a run is given: rows and statements, in a directory of the test's own.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::fmt::Write;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+/// Twenty hosts: with two or three workers each has some.
+pub(crate) const HOSTS: usize = 20;
+
+/// Rows that take as long as they say, so that a test knows when it is in the middle of a run.
+pub(crate) const SLEEP: &str = "SELECT pg_sleep(:seconds::float8), :hostname::text";
+
+pub(crate) struct Files(TempDir);
+
+impl Files {
+    /// Below /tmp and open to the server's user, whatever TMPDIR says.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("t").tempdir_in("/tmp").expect("/tmp can be written");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).expect("it is ours");
+        Self(directory)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file and gives its path.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).expect("the directory can be written");
+        path.to_str().expect("plain characters").to_owned()
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// A workload of `rows` sleeps of `seconds` each and its statement: `[rows, --query, file]`.
+    pub(crate) fn sleeps(&self, rows: usize, seconds: f64) -> [String; 3] {
+        let mut csv = "hostname,seconds\n".to_owned();
+        for row in 0..rows {
+            writeln!(csv, "host_{:02},{seconds}", row % HOSTS).expect("a String takes all");
+        }
+        [self.write("rows.csv", csv), "--query".to_owned(), self.write("sleep.sql", SLEEP)]
+    }
+}
+
+/// For the functions that take words.
+pub(crate) fn words(owned: &[String]) -> Vec<&str> {
+    owned.iter().map(String::as_str).collect()
+}
