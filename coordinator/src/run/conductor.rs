@@ -230,7 +230,8 @@ impl<'a> Conductor<'a> {
         loop {
             tokio::select! {
                 () = interrupt.cancelled() => {
-                    self.tell(format!(
+                    self.events.record("the run was interrupted".to_owned());
+                    self.display.say(&format!(
                         "interrupted: queries in flight may end, for at most {:?}; Ctrl-C again leaves at once, without a report",
                         limits::DRAIN_TIMEOUT
                     ));
