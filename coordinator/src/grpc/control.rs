@@ -12,7 +12,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use crate::run::{Desk, Joining, Line, Refusal};
+use crate::run::{Admission, Desk, Joining, Line, Refusal};
 
 /// One stream from its first message to its end.
 pub(super) async fn serve(
@@ -53,10 +53,10 @@ async fn admit(
         Err(refusal) => Err(refusal),
     };
     match admission {
-        Ok(admission) => {
-            line.say(FromCoordinator::Welcome(admission.welcome));
+        // The conductor has said Welcome: said from here, it could come behind the Bye of a run that ends at this moment.
+        Ok(Admission { grant, ended }) => {
             let fence = Fence::new(Instant::now());
-            Ok(Some(ControlSession { grant: admission.grant, fence, inbound, line, ended: admission.ended }))
+            Ok(Some(ControlSession { grant, fence, inbound, line, ended }))
         }
         Err(Refusal { reason, retry }) => {
             line.say(FromCoordinator::Reject { reason, retry });

@@ -316,6 +316,8 @@ impl<'a> Conductor<'a> {
                         let _ =
                             answer.send(Err(Refusal { reason: "the run is over".to_owned(), retry: true }));
                     }
+                    // An agent that was just welcomed opens its Work stream first and reads the Bye then.
+                    Some(call @ Call::OpenWork { .. }) => drop(self.take(call)),
                     Some(_) => {}
                     None => return,
                 }
@@ -371,7 +373,10 @@ impl<'a> Conductor<'a> {
         self.events.record(what);
         let session = SessionId { run: self.plan.id.clone(), slot: grant.slot, epoch: grant.epoch };
         let config = self.plan.config_for(has_database, is_loopback);
-        Ok(Admission { grant, welcome: Welcome { session, config }, ended })
+        if let Some(member) = self.roster.member_mut(grant) {
+            member.line.say(FromCoordinator::Welcome(Welcome { session, config }));
+        }
+        Ok(Admission { grant, ended })
     }
 
     fn hear(&mut self, grant: Grant, message: FromAgent) -> Turn {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use muster_common::ids::{RowId, SessionId};
 use muster_common::limits;
 use muster_common::slots::Grant;
-use muster_proto::control::{FromAgent, FromCoordinator, Hello, Welcome};
+use muster_proto::control::{FromAgent, FromCoordinator, Hello};
 use muster_proto::v1;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,6 @@ pub(crate) struct Joining {
 /// A granted session.
 pub(crate) struct Admission {
     pub(crate) grant: Grant,
-    pub(crate) welcome: Welcome,
     /// Ends the session's tasks.
     pub(crate) ended: CancellationToken,
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use conductor::Conductor;
 pub(crate) use conductor::RunError;
 pub(crate) use keeper::{Batch, Executed};
-pub(crate) use link::{Desk, Joining, Line, Refusal, Share, WorkPorts};
+pub(crate) use link::{Admission, Desk, Joining, Line, Refusal, Share, WorkPorts};
 pub(crate) use plan::{RunPlan, Statement};
 
 use crate::grpc::{Listener, Server};
