@@ -34,8 +34,7 @@ async fn a_query_beyond_its_timeout_is_cancelled_on_the_server_and_counted_as_fa
 #[tokio::test]
 async fn rows_whose_connection_the_server_ends_are_failed_and_the_run_goes_on() {
     let Some(mut running) = Running::start("terminated", 2, 0.05, &["--limit", "60"]).await else { return };
-    let terminate = running.database.workers("pg_terminate_backend(pid)");
-    assert_eq!(running.database.number(&terminate).await, 2);
+    assert_eq!(running.database.terminate_workers().await, 2);
     let report = Report::of(&running.coordinator.end().await.expect(14));
     assert_eq!(report.text("/ending"), "completed");
     // A backend that was between two queries fails the next row as well as one that was executing.

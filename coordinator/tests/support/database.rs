@@ -148,6 +148,17 @@ impl Database {
         self.wait_for(0, &self.workers("true")).await;
     }
 
+    /// Ends the run's connections to this database and returns how many they were.
+    pub(crate) async fn terminate_workers(&self) -> i64 {
+        // Materialized: as part of one condition the planner would call it for the other tests' connections first.
+        let own = format!(
+            "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name LIKE 'muster:%'",
+            self.name
+        );
+        let terminate = "SELECT count(*) FROM own WHERE pg_terminate_backend(pid)";
+        self.number(&format!("WITH own AS MATERIALIZED ({own}) {terminate}")).await
+    }
+
     /// Counts the run's connections to this database that are so.
     pub(crate) fn workers(&self, condition: &str) -> String {
         format!(

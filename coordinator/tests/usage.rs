@@ -1,0 +1,203 @@
+//! What is typed, and the file that is named: every bad input ends with 2 and a sentence before anything else is started, and
+//! stdout carries what was asked for and nothing more.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
+
+mod support {
+    pub(crate) mod database;
+    pub(crate) mod files;
+    pub(crate) mod processes;
+    pub(crate) mod report;
+}
+
+use support::database::Database;
+use support::files::Files;
+use support::processes::{Ended, complete, complete_with, coordinator, workspace};
+use support::report::Report;
+
+const HEADER: &str = "hostname,start_time,end_time";
+const GOOD: &str = "h,2017-01-01 00:00:00,2017-01-01 01:00:00";
+
+/// Runs `rows.csv` with an embedded server, which must not even be looked for: the sentence comes first.
+async fn run_refused(content: impl AsRef<[u8]>, more: &[&str]) -> Ended {
+    let (files, tmp) = (Files::new(), Files::new());
+    let rows = files.write("rows.csv", content);
+    let mut command = coordinator(&[&["run", "--local", &rows], more].concat());
+    command.env("TMPDIR", tmp.path());
+    let ended = complete(command).await.expect(2);
+    assert_eq!(ended.stdout, "");
+    assert!(!ended.stderr.contains("PostgreSQL"), "nothing else is started: {}", ended.stderr);
+    assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
+    ended
+}
+
+// -- bad rows ----------------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_bad_row_is_named_by_file_and_line() {
+    for (row, fault) in [
+        ("h,2017-01-01 00:00:00", "field count is 2 where the header has 3"),
+        (",2017-01-01 00:00:00,2017-01-01 01:00:00", "hostname is empty"),
+        ("h,yesterday,2017-01-01 01:00:00", "start_time 'yesterday' is not a time"),
+        ("h,2017-01-01 01:00:00,2017-01-01 00:00:00", "end_time '2017-01-01 00:00:00' is before start_time"),
+    ] {
+        let ended = run_refused(format!("{HEADER}\n{GOOD}\n\n{row}\n"), &[]).await;
+        ended.says(&format!("rows.csv:4: {fault}")).says("1 bad row (--on-bad-row skip runs the others)");
+    }
+}
+
+#[tokio::test]
+async fn ten_bad_rows_are_listed_and_all_are_counted() {
+    let ended = run_refused(format!("{HEADER}\n{}", ",,\n".repeat(25)), &[]).await;
+    let ended = ended.says("has 25 bad rows").says("rows.csv:11: ").says("and 15 more");
+    assert!(!ended.stderr.contains("rows.csv:12: "), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_a_workload_is_told_in_a_plain_sentence() {
+    run_refused("", &[]).await.says("is empty; it needs a header line");
+    run_refused(format!("{HEADER}\n"), &[]).await.says("has a header and no rows");
+    run_refused(format!("{GOOD}\n"), &[]).await.says("has no column 'hostname'");
+    run_refused("host,start_time,end_time\nh,1,2\n", &[]).await.says("--host-column");
+    run_refused(format!("{HEADER}\n,,\n"), &["--on-bad-row", "skip"]).await.says("no good row left to run");
+    complete(coordinator(&["run", "no/such.csv"]))
+        .await
+        .expect(2)
+        .says("cannot open workload file 'no/such.csv'");
+}
+
+#[tokio::test]
+async fn a_query_that_cannot_be_used_is_told_before_anything_starts() {
+    let files = Files::new();
+    let missing = files.write("missing.sql", "SELECT :nowhere");
+    run_refused(format!("{HEADER}\n{GOOD}\n"), &["--query", &missing]).await.says("has no column 'nowhere'");
+    run_refused(format!("{HEADER}\n{GOOD}\n"), &["--query", "no/such.sql"])
+        .await
+        .says("cannot read the query from 'no/such.sql'");
+}
+
+// -- the command line --------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn what_cannot_be_understood_is_usage() {
+    for words in [
+        &["run", "--frobnicate"][..],
+        &["run", "--agents", "0"],
+        &["run", "--limit", "0"],
+        &["run", "--timeout", "soon"],
+        &["run", "--output", "xml"],
+        &["run", "--output", "text,json"],
+        &["run", "--listen", "nowhere"],
+        &["plan", "--placement", "random"],
+        &["migrate", "--generate", "--data", "x.csv"],
+        &["generate", "query-params", "-", "--hosts", "2", "--hosts-used", "3"],
+        &["sing"],
+        &[],
+    ] {
+        let ended = complete(coordinator(words)).await.expect(2);
+        assert_eq!(ended.stdout, "", "{words:?}");
+        assert!(!ended.stderr.is_empty(), "{words:?}");
+    }
+    complete(coordinator(&["run", "--database-url", "mysql://x"])).await.expect(2);
+    complete(coordinator(&["run", "--listen", "0.0.0.0:0"])).await.expect(2).says("--insecure");
+}
+
+#[tokio::test]
+async fn help_version_and_completions_go_to_stdout() {
+    for (words, expected) in [
+        (&["--help"][..], "Usage: coordinator"),
+        (&["run", "--help"], "Exit codes"),
+        (&["--version"], "coordinator 0."),
+        (&["completions", "bash"], "complete -F _coordinator"),
+        (&["completions", "zsh"], "#compdef coordinator"),
+    ] {
+        let ended = complete(coordinator(words)).await.expect(0);
+        assert!(ended.stdout.contains(expected), "{words:?}: {}", ended.stdout);
+        assert_eq!(ended.stderr, "", "{words:?}");
+    }
+}
+
+// -- without a database ------------------------------------------------------------------------------------------------
+
+async fn plan(words: &[&str], input: &[u8]) -> serde_json::Value {
+    let ended = complete_with(coordinator(&[&["plan", "--json"], words].concat()), input).await.expect(0);
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_plan_places_every_row_and_needs_no_database() {
+    let planned = plan(&["--agents", "4", "--workers", "2"], b"").await;
+    let workers = planned["workers"].as_array().unwrap();
+    assert_eq!(
+        (workers.len(), planned["rows"].as_u64(), planned["hosts"].as_u64()),
+        (8, Some(200), Some(10))
+    );
+    let sum = |field: &str| workers.iter().map(|worker| worker[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("rows"), sum("hosts")), (200, 10));
+    let idle = workers.iter().filter(|worker| worker["hosts"] == 0).count();
+    assert_eq!(planned["idle"], idle);
+
+    let text = complete(coordinator(&["plan", "--agents", "4", "--workers", "2"])).await.expect(0);
+    assert!(text.stdout.contains("200 rows") && text.stdout.contains("slot-3/1"), "{}", text.stdout);
+    assert_eq!(text.stderr, "");
+}
+
+#[tokio::test]
+async fn standard_input_with_a_bom_crlf_blank_lines_and_other_columns_is_fine() {
+    let input = "\u{feff}note,end_time,hostname,start_time\r\n\"a, b\",2017-01-01 01:00:00,\"h\",2017-01-01 00:00:00\r\n\r\n\
+                 ,2017-01-01 01:00:00,i,2017-01-01 00:00:00\r\n";
+    let planned = plan(&["-"], input.as_bytes()).await;
+    assert_eq!((planned["rows"].as_u64(), planned["hosts"].as_u64()), (Some(2), Some(2)));
+    assert_eq!(planned["file"], "-");
+    complete_with(coordinator(&["plan", "-"]), b"").await.expect(2).says("'-' is empty");
+    let bad = format!("{HEADER}\n{GOOD}\n,,\n");
+    complete_with(coordinator(&["plan", "-"]), bad.as_bytes()).await.expect(2).says("-:3: hostname is empty");
+}
+
+#[tokio::test]
+async fn generated_files_are_the_committed_ones_and_the_same_each_time() {
+    let files = Files::new();
+    let generate =
+        async |words: &[&str]| complete(coordinator(&[&["generate"], words].concat())).await.expect(0);
+    let committed = std::fs::read_to_string(workspace().join("data/query_params.csv")).unwrap();
+    assert!(generate(&["query-params", "-"]).await.stdout == committed, "data/query_params.csv");
+    assert!(generate(&["query-params", "-", "--seed", "2"]).await.stdout != committed, "another seed");
+
+    let small = ["cpu-usage", "-", "--hosts", "3", "--span", "1h"];
+    let first = generate(&small).await;
+    assert_eq!(first.stdout.lines().count(), 1 + 3 * 360);
+    let path = files.path().join("cpu.csv");
+    let to_file = generate(&["cpu-usage", path.to_str().unwrap(), "--hosts", "3", "--span", "1h"]).await;
+    assert_eq!(to_file.stdout, "");
+    to_file.says("1080 rows written");
+    assert!(files.read("cpu.csv") == first.stdout, "a file and a pipe get the same");
+}
+
+// -- with a database ---------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn stdout_is_the_report_alone_and_quiet_leaves_stderr_empty() {
+    let Some(database) = Database::empty("quiet").await else { return };
+    let files = Files::new();
+    let rows = files.write("rows.csv", "hostname,n\na,1\n,2\nb,3\na,4\n");
+    let query = files.write("n.sql", "SELECT :hostname::text, :n::int");
+    let base = ["run", "--local", &rows, "--query", &query, "--on-bad-row", "skip", "--limit", "2"];
+    let base = [&base[..], &["--database-url", database.url()]].concat();
+    let run = async |more: &[&str]| {
+        let mut command = coordinator(&[&base, more].concat());
+        command.env_remove("MUSTER_LOG");
+        complete(command).await.expect(0)
+    };
+    let json = run(&["--output", "json"]).await.says("rows.csv:3: hostname is empty");
+    let report = Report::of(&json);
+    assert_eq!(report.books(), (2, 0, 0));
+    let kept = format!("text,json={}/kept.json", files.path().display());
+    let text = run(&["--output", &kept]).await;
+    assert!(text.stdout.contains("2 queries") || text.stdout.contains("2 of 2"), "{}", text.stdout);
+    assert_eq!(Report::read(&files.read("kept.json")).number("/workload/rows"), 2);
+
+    let quiet = run(&["--quiet", "--output", "json"]).await;
+    assert_eq!(Report::of(&quiet).text("/result/digest"), report.text("/result/digest"));
+    let lines: Vec<&str> = quiet.stderr.lines().collect();
+    assert!(lines.iter().all(|line| line.starts_with("skipped: ")), "no progress: {lines:?}");
+}
