@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Makes the images that docker-compose.yml would pull, from Debian's packages and this machine's Rust toolchain, for a machine
+# that reaches no image registry. Needs root, docker and debootstrap. Afterwards:
+#
+#   export BASE_BUILD=muster-base-rust BASE_RUNTIME=muster-base-debian MUSTER_DB_IMAGE=muster-postgres
+#   docker-compose build
+#
+# The database is Debian's PostgreSQL; Debian has no TimescaleDB.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+. /etc/os-release
+
+# The mirror is the one that apt uses here.
+mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)' |
+    awk -v release="$VERSION_CODENAME" '$2 == release && $3 == "main" && $4 == "Packages" { print $1; exit }')
+[ -n "$mirror" ] || { echo "apt knows no mirror of $VERSION_CODENAME; run apt-get update" >&2; exit 1; }
+
+echo "muster-base-debian: $VERSION_CODENAME"
+debootstrap --variant=minbase "$VERSION_CODENAME" "$work/root" "$mirror" >"$work/log" 2>&1 ||
+    { tail "$work/log" >&2; exit 1; }
+rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/usr/share/{doc,man,locale}
+tar -C "$work/root" -c . | docker import - muster-base-debian >"$work/id"
+
+echo "muster-base-rust: $(rustc --version)"
+cat >"$work/Dockerfile" <<'END'
+FROM muster-base-debian
+RUN apt-get update && \
+    apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev && \
+    rm -rf /var/lib/apt/lists/*
+COPY bin /usr/local/bin
+COPY lib /usr/local/lib
+# Where a proxy reads the traffic to the package registry, its authority is among those that this machine trusts. For cargo alone:
+# the runtime image takes Debian's authorities.
+COPY ca-certificates.crt /etc/ssl/machine.crt
+ENV CARGO_HTTP_CAINFO=/etc/ssl/machine.crt
+END
+tar -C "$work" -c Dockerfile -C /etc/ssl/certs ca-certificates.crt -C "$(rustc --print sysroot)" bin/cargo bin/rustc lib | docker build -q -t muster-base-rust -
+
+echo "muster-postgres"
+docker build -q -t muster-postgres -f - . <<'END'
+FROM muster-base-debian
+RUN mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf && \
+    apt-get update && \
+    apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold postgresql && \
+    ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/ && \
+    rm -rf /var/lib/apt/lists/*
+COPY offline-postgres.sh /usr/local/bin/
+ENV PGDATA=/var/lib/postgresql/data
+VOLUME /var/lib/postgresql/data
+STOPSIGNAL SIGINT
+ENTRYPOINT ["offline-postgres.sh"]
+CMD ["postgres"]
+END

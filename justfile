@@ -1,0 +1,46 @@
+# The one door: what CI runs, you run.
+
+# What there is
+default:
+    @just --list
+
+# The demo: ten agents in one process, an embedded PostgreSQL, the sample workload
+run *arguments="--agents 10 --local data/query_params.csv":
+    cargo run --release --locked --bin coordinator -- run {{arguments}}
+
+# All tests, or those that match
+test *arguments:
+    cargo test --workspace --locked {{arguments}}
+
+# All that CI checks
+ci:
+    .ci/run
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Clippy, as strict as CI
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The benchmarks, or those named: `just bench --bench workload`
+bench *arguments="--bench '*'":
+    cargo bench --locked -p muster-coordinator {{arguments}}
+
+# Write proto/src/generated anew, after a change of the .proto files
+proto:
+    cargo run --locked -p muster-proto-generate
+    cargo test --locked -p muster-proto-generate
+
+# Write docs/muster.result.v1.schema.json anew, after a change of the result types
+schema:
+    UPDATE_SCHEMA=1 cargo test --locked -p muster-coordinator --lib the_committed_schema_is_that_of_the_types
+
+# Demo data as a file, for `migrate` to load: `just generate cpu-usage --hosts 100`, `just generate query-params rows.csv`
+generate *arguments="cpu-usage":
+    cargo run --release --locked --bin coordinator -- generate {{arguments}}
+
+# Licenses, duplicates and sources of the dependencies; needs cargo-deny
+deny:
+    cargo deny --locked check bans licenses sources
