@@ -138,9 +138,10 @@ impl Database {
         }
     }
 
-    /// Until so many workers execute a query in this database: mid-run.
+    /// Until so many workers execute a query in this database: mid-run. A statement that is merely being prepared is active, too, so
+    /// the sleep itself is asked for.
     pub(crate) async fn wait_for_running(&self, workers: i64) {
-        self.wait_for(workers, &self.workers("state = 'active' AND query LIKE '%pg_sleep%'")).await;
+        self.wait_for(workers, &self.workers("wait_event = 'PgSleep'")).await;
     }
 
     /// Until no worker is connected to this database.
