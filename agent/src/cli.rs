@@ -1,5 +1,6 @@
 //! The agent's command line.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -63,7 +64,12 @@ MUSTER_LOG chooses what is logged to stderr: error, warn, info (default), debug.
 pub(crate) async fn run() -> ExitCode {
     let args = Args::parse();
     let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_terminal)
+        .with_writer(std::io::stderr)
+        .init();
     match serve(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -11,6 +11,7 @@ use super::{Failure, say};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Migrated, Options, Source};
 use crate::exit::Exit;
+use crate::output::units::counted;
 
 /// Loaded when nothing else is asked for and it is there.
 const DEFAULT_DATA: &str = "data/cpu_usage.csv";
@@ -48,7 +49,7 @@ fn sentence(migrated: &Migrated) -> String {
         None => "table cpu_usage".to_owned(),
     };
     match migrated.loaded {
-        Some(rows) => format!("{rows} rows loaded into {table}"),
+        Some(rows) => format!("{} loaded into {table}", counted(rows, "row")),
         None => format!("{table} holds rows already and was left as it is (--replace loads it anew)"),
     }
 }

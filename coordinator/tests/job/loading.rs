@@ -17,7 +17,7 @@ async fn migrate(database: &Database, words: &[&str]) -> Ended {
 #[tokio::test]
 async fn a_second_migration_leaves_everything_as_it_is() {
     let Some(database) = Database::empty("migrate_twice").await else { return };
-    migrate(&database, &["--generate"]).await.expect(0).says("345600 rows loaded");
+    migrate(&database, &["--generate"]).await.expect(0).says("345,600 rows loaded");
     let digest = "SELECT md5(string_agg(t::text, ',' ORDER BY host, ts)) FROM cpu_usage t";
     let first = database.text(digest).await;
     migrate(&database, &["--generate"]).await.expect(0).says("was left as it is");
@@ -41,7 +41,7 @@ async fn own_data_is_loaded_and_replaced_only_when_asked() {
     migrate(&database, &["--data", &few]).await.expect(0).says("2 rows loaded");
     migrate(&database, &["--data", &one]).await.expect(0).says("was left as it is");
     assert_eq!(database.number(ROWS).await, 2);
-    migrate(&database, &["--data", &one, "--replace"]).await.expect(0).says("1 rows loaded");
+    migrate(&database, &["--data", &one, "--replace"]).await.expect(0).says("1 row loaded");
     let row = "SELECT host || '|' || usage || '|' || (ts AT TIME ZONE 'UTC') FROM cpu_usage";
     assert_eq!(database.text(row).await, "c|7.25|2020-02-29 10:00:00");
 }
