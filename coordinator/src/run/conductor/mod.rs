@@ -1,23 +1,25 @@
 //! The conductor: one task that owns the roster and takes the run through its phases.
 //! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by.
 
+mod calls;
+mod sentences;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{SessionId, WorkerId};
+use muster_common::ids::WorkerId;
 use muster_common::limits;
 use muster_common::placement::{self, Assignment};
 use muster_common::result::{self, Ending};
-use muster_common::slots::{Grant, JoinError};
-use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, PrepareFailure, Ready, Welcome};
+use muster_proto::control::{FromCoordinator, PrepareFailed, PrepareFailure};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::events::EventLog;
 use super::keeper::{Keeper, KeeperHandle, Progress};
-use super::link::{Admission, Call, Joining, Refusal, Share};
+use super::link::{Call, Refusal, Share};
 use super::plan::RunPlan;
 use super::roster::{Member, Roster};
 use crate::progress::{self, ProgressDisplay};
@@ -138,8 +140,6 @@ impl<'a> Conductor<'a> {
         };
         Ok(Conclusion { record, keeper })
     }
-
-    // -- phases --------------------------------------------------------------------------------------------------------
 
     /// Until every slot's agent is connected and prepared.
     async fn gather(&mut self) -> Result<(), RunError> {
@@ -326,133 +326,6 @@ impl<'a> Conductor<'a> {
         let _ = timeout(limits::FAREWELL_TIMEOUT, hung_up).await;
         self.roster.end_all();
     }
-
-    // -- calls ---------------------------------------------------------------------------------------------------------
-
-    fn take(&mut self, call: Call) -> Turn {
-        match call {
-            Call::Join { joining, answer } => {
-                // The edge's task awaits the answer to the end, and reports the loss of an agent that has hung up.
-                let _ = answer.send(self.admit(joining));
-            }
-            Call::OpenWork { session, answer } => {
-                let ports = (session.run == self.plan.id).then(|| self.roster.open_work(&session)).flatten();
-                let _ = answer.send(ports);
-            }
-            Call::Prefetched { grant } => {
-                if let Some(member) = self.roster.member_mut(grant) {
-                    member.has_prefetched = true;
-                }
-            }
-            Call::Said { grant, message } => return self.hear(grant, message),
-            Call::Lost { grant, reason } => {
-                if let Some(member) = self.roster.lost(grant, &reason) {
-                    let what = format!("{} lost ({}): {reason}", grant.slot, member.name());
-                    self.tell(what);
-                    return Turn::Lost;
-                }
-            }
-        }
-        Turn::Nothing
-    }
-
-    fn admit(&mut self, joining: Joining) -> Result<Admission, Refusal> {
-        let Joining { hello, is_loopback, line } = joining;
-        if self.phase != Phase::Gathering {
-            return Err(Refusal { reason: "the run has started".to_owned(), retry: true });
-        }
-        let has_database = hello.has_database;
-        let member = self.roster.join(hello, line).map_err(|error| Refusal {
-            retry: !matches!(error, JoinError::NoSuchSlot { .. }),
-            reason: error.to_string(),
-        })?;
-        let grant = member.grant;
-        let workers = member.hello.workers;
-        let what = format!("{} joined: {}, {workers} worker{}", grant.slot, member.name(), plural(workers));
-        let ended = member.ended.clone();
-        self.events.record(what);
-        let session = SessionId { run: self.plan.id.clone(), slot: grant.slot, epoch: grant.epoch };
-        let config = self.plan.config_for(has_database, is_loopback);
-        if let Some(member) = self.roster.member_mut(grant) {
-            member.line.say(FromCoordinator::Welcome(Welcome { session, config }));
-        }
-        Ok(Admission { grant, ended })
-    }
-
-    fn hear(&mut self, grant: Grant, message: FromAgent) -> Turn {
-        match message {
-            FromAgent::Ready(ready) => {
-                self.note_difference(grant, &ready);
-                self.roster.ready(grant, ready);
-            }
-            FromAgent::PrepareFailed(failed) => {
-                let slot = grant.slot.to_string();
-                return Turn::PrepareFailed(RunError::Prepare { slot, failed: Box::new(failed) });
-            }
-            FromAgent::Started { round_trip } => {
-                if let Some(member) = self.roster.member_mut(grant) {
-                    member.started = Instant::now().checked_sub(round_trip / 2);
-                }
-            }
-            FromAgent::Report(_) if self.phase != Phase::Draining => {
-                return self.take(Call::Lost { grant, reason: "reported before the end".to_owned() });
-            }
-            FromAgent::Report(report) => {
-                if let Some(member) = self.roster.member_mut(grant) {
-                    member.report = Some(report);
-                }
-            }
-            // The edge answers beats, takes Hello once and turns Leave into a loss.
-            FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}
-        }
-        Turn::Nothing
-    }
-
-    /// Agents may each have a database of their own; whether they are alike decides what the numbers mean.
-    fn note_difference(&mut self, grant: Grant, ready: &Ready) {
-        let Some((member, first)) = self.roster.first_ready() else { return };
-        let differs = first.database != ready.database || first.sql != ready.sql;
-        if differs {
-            let other = member.grant.slot;
-            self.events.record(format!("{} and {other} found different databases", grant.slot));
-        }
-    }
-
-    // -- sentences -----------------------------------------------------------------------------------------------------
-
-    fn who_is_missing(&self) -> String {
-        let slots = self.roster.slots();
-        let vacant = slots.vacant();
-        if vacant.is_empty() {
-            return format!("waiting for {} to connect and prepare", list(&slots.preparing()));
-        }
-        let (missing, wanted) = (vacant.len(), slots.count());
-        format!("waiting for {missing} of {wanted} agents ({}){}", list(&vacant), self.how_to_start())
-    }
-
-    fn how_to_start(&self) -> String {
-        if self.plan.has_local_agents {
-            return String::new();
-        }
-        let is_anywhere = self.address.ip().is_unspecified();
-        let address =
-            if is_anywhere { format!("HOST:{}", self.address.port()) } else { self.address.to_string() };
-        let insecure = if self.address.ip().is_loopback() { "" } else { " --insecure" };
-        format!("; start each with: agent --coordinator {address}{insecure}")
-    }
-
-    fn who_is_late(&self, is_full: bool) -> RunError {
-        let slots = self.roster.slots();
-        if is_full {
-            return RunError::NotReady { slots: list(&slots.preparing()) };
-        }
-        RunError::NotJoined {
-            joined: slots.joined(),
-            wanted: slots.count(),
-            waited: self.plan.join_timeout,
-            cure: self.how_to_start(),
-        }
-    }
 }
 
 fn farewell(ending: Ending) -> &'static str {
@@ -461,18 +334,4 @@ fn farewell(ending: Ending) -> &'static str {
         Ending::Interrupted => "the run was interrupted",
         Ending::AgentsLost => "an agent was lost",
     }
-}
-
-/// The first few slots by name.
-fn list(slots: &[muster_common::ids::SlotId]) -> String {
-    const SHOWN: usize = 6;
-    let mut names: Vec<String> = slots.iter().take(SHOWN).map(ToString::to_string).collect();
-    if let Some(last) = slots.last().filter(|_| slots.len() > SHOWN) {
-        names.push(format!("… {last}"));
-    }
-    names.join(", ")
-}
-
-fn plural(count: u16) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

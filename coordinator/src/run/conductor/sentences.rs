@@ -1,0 +1,51 @@
+//! Who is missing, who is late, and what to type.
+
+use muster_common::ids::SlotId;
+
+use super::{Conductor, RunError};
+
+impl Conductor<'_> {
+    pub(super) fn who_is_missing(&self) -> String {
+        let slots = self.roster.slots();
+        let vacant = slots.vacant();
+        if vacant.is_empty() {
+            return format!("waiting for {} to connect and prepare", list(&slots.preparing()));
+        }
+        let (missing, wanted) = (vacant.len(), slots.count());
+        format!("waiting for {missing} of {wanted} agents ({}){}", list(&vacant), self.how_to_start())
+    }
+
+    fn how_to_start(&self) -> String {
+        if self.plan.has_local_agents {
+            return String::new();
+        }
+        let is_anywhere = self.address.ip().is_unspecified();
+        let address =
+            if is_anywhere { format!("HOST:{}", self.address.port()) } else { self.address.to_string() };
+        let insecure = if self.address.ip().is_loopback() { "" } else { " --insecure" };
+        format!("; start each with: agent --coordinator {address}{insecure}")
+    }
+
+    pub(super) fn who_is_late(&self, is_full: bool) -> RunError {
+        let slots = self.roster.slots();
+        if is_full {
+            return RunError::NotReady { slots: list(&slots.preparing()) };
+        }
+        RunError::NotJoined {
+            joined: slots.joined(),
+            wanted: slots.count(),
+            waited: self.plan.join_timeout,
+            cure: self.how_to_start(),
+        }
+    }
+}
+
+/// The first few slots by name.
+fn list(slots: &[SlotId]) -> String {
+    const SHOWN: usize = 6;
+    let mut names: Vec<String> = slots.iter().take(SHOWN).map(ToString::to_string).collect();
+    if let Some(last) = slots.last().filter(|_| slots.len() > SHOWN) {
+        names.push(format!("… {last}"));
+    }
+    names.join(", ")
+}
