@@ -6,11 +6,11 @@ default:
 
 # The demo: ten agents in one process, an embedded PostgreSQL, the sample workload
 run *arguments="--agents 10 --local data/query_params.csv":
-    cargo run --release --locked --bin coordinator -- run {{arguments}}
+    cargo run --release --locked --bin coordinator -- run {{ arguments }}
 
 # All tests, or those that match
 test *arguments:
-    cargo test --workspace --locked {{arguments}}
+    cargo test --workspace --locked {{ arguments }}
 
 # All that CI checks
 ci:
@@ -26,7 +26,7 @@ lint:
 
 # The benchmarks, or those named: `just bench --bench workload`
 bench *arguments="--bench '*'":
-    cargo bench --locked -p muster-coordinator {{arguments}}
+    cargo bench --locked -p muster-coordinator {{ arguments }}
 
 # Write proto/src/generated anew, after a change of the .proto files
 proto:
@@ -39,7 +39,7 @@ schema:
 
 # Demo data as a file, for `migrate` to load: `just generate cpu-usage --hosts 100`, `just generate query-params rows.csv`
 generate *arguments="cpu-usage":
-    cargo run --release --locked --bin coordinator -- generate {{arguments}}
+    cargo run --release --locked --bin coordinator -- generate {{ arguments }}
 
 # Licenses, duplicates and sources of the dependencies; needs cargo-deny
 deny:
