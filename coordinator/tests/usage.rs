@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
 mod support {
+    pub(crate) mod agent;
     pub(crate) mod database;
     pub(crate) mod files;
     pub(crate) mod processes;

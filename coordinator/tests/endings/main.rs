@@ -15,6 +15,7 @@ mod unwritten;
 
 #[path = "../support"]
 mod support {
+    pub(crate) mod agent;
     pub(crate) mod database;
     pub(crate) mod files;
     pub(crate) mod processes;

@@ -9,6 +9,7 @@ mod statements;
 
 #[path = "../support"]
 mod support {
+    pub(crate) mod agent;
     pub(crate) mod database;
     pub(crate) mod files;
     pub(crate) mod processes;

@@ -3,16 +3,17 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use super::agent::agent_binary;
 
 /// Much longer than anything here takes, so that a busy machine fails no test.
 pub(crate) const WITHIN: Duration = Duration::from_secs(60);
@@ -22,36 +23,6 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(60);
 /// The workspace: `data/` and `docs/` are below it.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a member of a workspace")
-}
-
-/// Cargo builds the agent for the agent's own tests only, so that `cargo test -p muster-coordinator` may find none, or the one of
-/// last week. It is built here in that case and in no other, because a build takes seconds.
-static AGENT: LazyLock<PathBuf> = LazyLock::new(|| {
-    let directory = Path::new(env!("CARGO_BIN_EXE_coordinator")).parent().expect("a file has a directory");
-    let agent = directory.join("agent");
-    let built = modified(&agent);
-    let sources = ["agent", "common", "proto"].map(|package| newest(&workspace().join(package).join("src")));
-    if built.is_none() || sources.into_iter().max().flatten() > built {
-        let mut cargo = std::process::Command::new(env!("CARGO"));
-        // The whole workspace decides on features, as it does in `cargo test --workspace`: nothing is compiled twice.
-        cargo.args(["build", "--quiet", "--workspace", "--bin", "agent", "--target-dir"]);
-        cargo.arg(directory.parent().expect("the profile's directory is below the target directory"));
-        if directory.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.current_dir(workspace()).status().expect("cargo runs").success(), "build the agent");
-    }
-    agent
-});
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata().and_then(|found| found.modified()).ok()
-}
-
-fn newest(directory: &Path) -> Option<SystemTime> {
-    let entries = std::fs::read_dir(directory).expect("a package has sources").flatten();
-    let time = |path: PathBuf| if path.is_dir() { newest(&path) } else { modified(&path) };
-    entries.map(|entry| time(entry.path())).max().flatten()
 }
 
 /// An address that nothing else on this machine uses: every process has a part of 127.0.0.0/8 to itself, and no outgoing
@@ -66,7 +37,7 @@ pub(crate) fn address() -> SocketAddr {
 
 pub(crate) fn coordinator(words: &[&str]) -> Command {
     // Before a run waits for agents, not while it does.
-    LazyLock::force(&AGENT);
+    agent_binary();
     program(Path::new(env!("CARGO_BIN_EXE_coordinator")), words)
 }
 
@@ -78,7 +49,7 @@ pub(crate) fn run(address: SocketAddr, agents: u16, words: &[&str]) -> Command {
 }
 
 pub(crate) fn agent(address: SocketAddr, words: &[&str]) -> Command {
-    program(&AGENT, &[&["--coordinator", &address.to_string()], words].concat())
+    program(agent_binary(), &[&["--coordinator", &address.to_string()], words].concat())
 }
 
 /// Neither a database nor a log filter of the person who runs the tests.

@@ -2,46 +2,20 @@
 //! of the run's own.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use muster_common::result::RunResult;
 use tempfile::TempDir;
 
+use super::agent::agent_binary;
 use super::fake_postgres::QUERY;
 
 /// A run of the tests takes a few seconds; whoever needs longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator");
-
-/// `agent`, beside the coordinator. It is another package's, so nobody has built it for this test: cargo does, or finds it fresh.
-pub(crate) fn agent_binary() -> &'static Path {
-    static AGENT: OnceLock<PathBuf> = OnceLock::new();
-    AGENT.get_or_init(|| {
-        let directory = Path::new(COORDINATOR).parent().expect("a program is in a directory");
-        let profile = match directory.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(other) => other,
-        };
-        let mut cargo = Command::new(env!("CARGO"));
-        // Those of the test's own package would make build scripts run again, here and then in the next build.
-        remove_variables(&mut cargo, |name| {
-            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-        });
-        let built = cargo
-            .args(["build", "--quiet", "--package", "muster-agent", "--bin", "agent", "--profile", profile])
-            .arg("--target-dir")
-            .arg(directory.parent().expect("a profile is in a target directory"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .unwrap();
-        assert!(built.success(), "cargo build of the agent: {built}");
-        directory.join("agent")
-    })
-}
 
 /// What is typed, and the files that it names.
 pub(crate) struct Run {
