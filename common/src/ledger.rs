@@ -58,6 +58,11 @@ impl Ledger {
         Settlement::Counted
     }
 
+    /// False for a row that this run does not have.
+    pub fn is_settled(&self, row: RowId) -> bool {
+        row.get() < self.rows && self.state(row) != OPEN
+    }
+
     pub fn rows(&self) -> u32 {
         self.rows
     }

@@ -55,6 +55,19 @@ pub const CREDIT_ROWS_MAX: u32 = 8_192;
 /// Work that is kept ahead of each worker.
 pub const CREDIT_WINDOW: Duration = Duration::from_millis(500);
 
+// -- loss --------------------------------------------------------------------------------------------------------------
+
+/// A row that was in flight when so many sessions were lost is run no more: it may be what kills them.
+pub const LOSSES_MAX: usize = 3;
+/// `--slot-grace`: a lost agent's slot waits this long for a replacement.
+pub const SLOT_GRACE: Duration = Duration::from_secs(10);
+/// An agent that lost its coordinator keeps its results this long for one that takes the run up again.
+pub const PARK: Duration = Duration::from_secs(60);
+/// Agents that stand by at most: each holds connections to the database.
+pub const STANDBYS_MAX: usize = 64;
+/// Ending the backends of a lost session: connecting, asking, and waiting until they are gone.
+pub const END_BACKENDS_TIMEOUT: Duration = Duration::from_secs(15);
+
 // -- time --------------------------------------------------------------------------------------------------------------
 
 /// An agent sends a beat this often.

@@ -6,6 +6,8 @@ use crate::ids::RowId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measurement {
     pub row: RowId,
+    /// From the end of its session's countdown to the start of this execution.
+    pub start_ns: u64,
     /// Start minus due time; 0 in a closed loop.
     pub lag_ns: u64,
     /// From writing Bind/Execute to ReadyForQuery, all rows read.

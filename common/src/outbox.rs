@@ -1,0 +1,317 @@
+//! What an agent has measured and the coordinator has not yet counted, and what its workers may hold meanwhile. Results are kept until
+//! they are acknowledged, beyond the end of their session: a later session of the same run tells them again. Credit follows the
+//! acknowledgements, so rows that wait and results that are kept are bounded by the same window. `now` is an argument.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+use crate::measurement::Measurement;
+use crate::slots::Grant;
+
+/// Measurements of an agent's workers, numbered from 1 without gaps within a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Results {
+    pub number: u64,
+    /// The earlier session that measured them; `None` for the one that sends them.
+    pub ran_under: Option<Grant>,
+    /// With the index of the worker.
+    pub measurements: Vec<(u16, Measurement)>,
+}
+
+/// The worker may have been sent `rows` rows in total since the session began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credit {
+    pub worker: u16,
+    pub rows: u64,
+}
+
+/// What a session that is over had measured and nobody acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub ran_under: Grant,
+    pub measurements: Vec<(u16, Measurement)>,
+}
+
+/// The results of one session, and those that it inherited.
+#[derive(Debug)]
+pub struct Outbox {
+    /// Of earlier sessions, not sent in this one yet.
+    inherited: VecDeque<Kept>,
+    pending: Vec<(u16, Measurement)>,
+    /// When the oldest of `pending` arrived.
+    pending_since: Option<Instant>,
+    /// Sent and not acknowledged, oldest first.
+    unacknowledged: VecDeque<Results>,
+    next_number: u64,
+    windows: Vec<Window>,
+}
+
+impl Outbox {
+    pub fn new(workers: u16, inherited: Vec<Kept>) -> Self {
+        Self {
+            inherited: inherited.into(),
+            pending: Vec::with_capacity(limits::BATCH_ROWS_MAX),
+            pending_since: None,
+            unacknowledged: VecDeque::new(),
+            next_number: 1,
+            windows: vec![Window::new(); workers.into()],
+        }
+    }
+
+    pub fn has_unacknowledged(&self) -> bool {
+        !self.inherited.is_empty() || !self.pending.is_empty() || !self.unacknowledged.is_empty()
+    }
+
+    /// None while inherited results wait for their acknowledgement: with them and new rows, there would be no bound.
+    pub fn first_credits(&self) -> Vec<Credit> {
+        if self.holds_inherited() { Vec::new() } else { self.credits() }
+    }
+
+    fn holds_inherited(&self) -> bool {
+        !self.inherited.is_empty() || self.unacknowledged.iter().any(|results| results.ran_under.is_some())
+    }
+
+    fn credits(&self) -> Vec<Credit> {
+        (0..).zip(&self.windows).map(|(worker, window)| Credit { worker, rows: window.granted }).collect()
+    }
+
+    /// Where new measurements go, and how many there is room for; then [`note_arrivals`](Self::note_arrivals).
+    pub fn pending(&mut self) -> (&mut Vec<(u16, Measurement)>, usize) {
+        let room = limits::BATCH_ROWS_MAX.saturating_sub(self.pending.len());
+        (&mut self.pending, room)
+    }
+
+    /// Looks at the newest `count` of the pending ones.
+    pub fn note_arrivals(&mut self, count: usize, now: Instant) {
+        if count > 0 {
+            self.pending_since.get_or_insert(now);
+        }
+        let first = self.pending.len() - count;
+        for (worker, measurement) in &self.pending[first..] {
+            self.windows[usize::from(*worker)].measured(Duration::from_nanos(measurement.service_time_ns));
+        }
+    }
+
+    /// When what is pending has waited long enough.
+    pub fn flush_at(&self) -> Option<Instant> {
+        self.pending_since.map(|since| since + limits::RESULT_LINGER)
+    }
+
+    /// A batch goes when it is full, has waited, or a worker might run dry while it waits.
+    pub fn is_due(&self, now: Instant) -> bool {
+        !self.inherited.is_empty()
+            || self.pending.len() >= limits::BATCH_ROWS_MAX
+            || self.flush_at().is_some_and(|at| at <= now)
+            || self.pending.iter().any(|(worker, _)| self.windows[usize::from(*worker)].is_half_used())
+    }
+
+    /// The next message, the inherited results first.
+    pub fn take_batch(&mut self) -> Option<Results> {
+        if let Some(Kept { ran_under, measurements }) = self.inherited.pop_front() {
+            return Some(self.number(Some(ran_under), measurements));
+        }
+        if self.pending.is_empty() {
+            return None;
+        }
+        self.pending_since = None;
+        let measurements = std::mem::replace(&mut self.pending, Vec::with_capacity(limits::BATCH_ROWS_MAX));
+        for (worker, _) in &measurements {
+            self.windows[usize::from(*worker)].flushed += 1;
+        }
+        Some(self.number(None, measurements))
+    }
+
+    fn number(&mut self, ran_under: Option<Grant>, measurements: Vec<(u16, Measurement)>) -> Results {
+        let results = Results { number: self.next_number, ran_under, measurements };
+        self.next_number += 1;
+        self.unacknowledged.push_back(results.clone());
+        results
+    }
+
+    /// Forgets what is counted and returns the credit that follows from it. Cumulative: an old number changes nothing.
+    pub fn acknowledge(&mut self, number: u64) -> Vec<Credit> {
+        if self.unacknowledged.front().is_none_or(|oldest| oldest.number > number) {
+            return Vec::new();
+        }
+        let held_inherited = self.holds_inherited();
+        while let Some(results) = self.unacknowledged.pop_front_if(|results| results.number <= number) {
+            if results.ran_under.is_some() {
+                continue;
+            }
+            for (worker, _) in &results.measurements {
+                self.windows[usize::from(*worker)].acknowledged += 1;
+            }
+        }
+        if held_inherited {
+            return self.first_credits();
+        }
+        let grants = (0..).zip(&mut self.windows).map(|(worker, window)| (worker, window.grant()));
+        grants.filter_map(|(worker, rows)| Some(Credit { worker, rows: rows? })).collect()
+    }
+
+    /// What nobody acknowledged when the session of `grant` ended, for the next one.
+    pub fn into_kept(self, grant: Grant) -> Vec<Kept> {
+        let sent = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| Kept {
+            ran_under: ran_under.unwrap_or(grant),
+            measurements,
+        });
+        let unsent = Kept { ran_under: grant, measurements: self.pending };
+        let all = sent.chain(self.inherited).chain(std::iter::once(unsent));
+        all.filter(|kept| !kept.measurements.is_empty()).collect()
+    }
+}
+
+/// The rows that one worker may hold: about [`limits::CREDIT_WINDOW`] of its own work. All counts are totals of the session.
+#[derive(Debug, Clone)]
+struct Window {
+    rows: u32,
+    /// Smoothed service time.
+    service_time: Option<Duration>,
+    granted: u64,
+    measured: u64,
+    flushed: u64,
+    acknowledged: u64,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self {
+            rows: limits::CREDIT_ROWS_FIRST,
+            service_time: None,
+            granted: limits::CREDIT_ROWS_FIRST.into(),
+            measured: 0,
+            flushed: 0,
+            acknowledged: 0,
+        }
+    }
+
+    fn measured(&mut self, service_time: Duration) {
+        self.measured += 1;
+        self.service_time = Some(match self.service_time {
+            None => service_time,
+            Some(smoothed) => (smoothed * 7 + service_time) / 8,
+        });
+    }
+
+    /// Half of the window is run but not sent: waiting for more results would let the worker run dry.
+    fn is_half_used(&self) -> bool {
+        (self.measured - self.flushed) * 2 >= self.rows.into()
+    }
+
+    /// The new total, when it grew enough to be worth a message. A grant is never taken back.
+    fn grant(&mut self) -> Option<u64> {
+        if let Some(service_time) = self.service_time {
+            let wanted = limits::CREDIT_WINDOW.as_nanos() / service_time.as_nanos().max(1);
+            let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+            // At most doubled at a time: the first few queries may not be typical.
+            self.rows = wanted.min(self.rows * 2).clamp(limits::CREDIT_ROWS_MIN, limits::CREDIT_ROWS_MAX);
+        }
+        let total = self.acknowledged + u64::from(self.rows);
+        let is_worth_it = total >= self.granted + u64::from(self.rows / 8).max(1);
+        is_worth_it.then(|| {
+            self.granted = total;
+            total
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Epoch, RowId, SlotId};
+    use crate::measurement::{Answer, Outcome};
+
+    fn measurement(row: u32, service_time: Duration) -> (u16, Measurement) {
+        let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap();
+        let outcome = Outcome::Completed(Answer::default());
+        (0, Measurement { row: RowId::new(row), start_ns: 0, lag_ns: 0, service_time_ns, outcome })
+    }
+
+    fn run_rows(outbox: &mut Outbox, rows: std::ops::Range<u32>, service_time: Duration) {
+        let count = rows.len();
+        outbox.pending().0.extend(rows.map(|row| measurement(row, service_time)));
+        outbox.note_arrivals(count, Instant::now());
+    }
+
+    #[test]
+    fn the_window_grows_to_half_a_second_of_work_and_no_further() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        for round in 0..20 {
+            run_rows(&mut outbox, round * 10..round * 10 + 10, Duration::from_millis(1));
+            let number = outbox.take_batch().unwrap().number;
+            outbox.acknowledge(number);
+        }
+        assert_eq!(outbox.windows[0].rows, 500);
+    }
+
+    #[test]
+    fn slow_queries_keep_the_least_window() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        run_rows(&mut outbox, 0..1, Duration::from_secs(10));
+        let number = outbox.take_batch().unwrap().number;
+        let credits = outbox.acknowledge(number);
+        assert_eq!(outbox.windows[0].rows, limits::CREDIT_ROWS_MIN);
+        assert_eq!(credits, [], "16 rows were granted already; a grant is never taken back");
+    }
+
+    #[test]
+    fn an_acknowledgement_that_comes_twice_changes_nothing() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        run_rows(&mut outbox, 0..10, Duration::from_millis(1));
+        let number = outbox.take_batch().unwrap().number;
+        assert!(!outbox.acknowledge(number).is_empty());
+        assert_eq!(outbox.acknowledge(number), []);
+        assert!(!outbox.has_unacknowledged());
+    }
+
+    #[test]
+    fn results_are_kept_until_they_are_acknowledged() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        run_rows(&mut outbox, 0..1, Duration::from_millis(1));
+        outbox.take_batch().unwrap();
+        run_rows(&mut outbox, 1..2, Duration::from_millis(1));
+        outbox.take_batch().unwrap();
+        outbox.acknowledge(1);
+        assert_eq!(outbox.unacknowledged.len(), 1);
+        assert_eq!(outbox.unacknowledged[0].number, 2);
+    }
+
+    #[test]
+    fn a_batch_goes_before_its_worker_runs_dry() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        run_rows(&mut outbox, 0..7, Duration::from_millis(1));
+        assert!(!outbox.is_due(Instant::now()));
+        run_rows(&mut outbox, 7..8, Duration::from_millis(1));
+        assert!(outbox.is_due(Instant::now()), "half of the first window of 16 is run");
+    }
+
+    #[test]
+    fn a_later_session_tells_again_what_nobody_acknowledged() {
+        let grant = |epoch| Grant { slot: SlotId::new(0), epoch: Epoch::new(epoch) };
+        let rows_of = |kept: &Kept| kept.measurements.iter().map(|(_, m)| m.row.get()).collect::<Vec<_>>();
+        let mut first = Outbox::new(1, Vec::new());
+        for row in 0..3 {
+            run_rows(&mut first, row..row + 1, Duration::from_millis(1));
+            first.take_batch().unwrap();
+        }
+        run_rows(&mut first, 3..4, Duration::from_millis(1));
+        first.acknowledge(1);
+        let kept = first.into_kept(grant(1));
+        assert_eq!(kept.iter().map(rows_of).collect::<Vec<_>>(), [[1], [2], [3]]);
+
+        let mut second = Outbox::new(1, kept);
+        assert_eq!(second.first_credits(), [], "no new rows before the old ones are counted");
+        assert!(second.is_due(Instant::now()));
+        let sent: Vec<Results> = std::iter::from_fn(|| second.take_batch()).collect();
+        assert!(sent.iter().all(|results| results.ran_under == Some(grant(1))));
+        assert_eq!(sent.iter().map(|results| results.number).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(second.acknowledge(2), []);
+        let credit = Credit { worker: 0, rows: limits::CREDIT_ROWS_FIRST.into() };
+        assert_eq!(second.acknowledge(3), [credit], "all are counted: the session begins");
+
+        run_rows(&mut second, 4..5, Duration::from_millis(1));
+        let kept = second.into_kept(grant(2));
+        assert_eq!((kept.len(), kept[0].ran_under, rows_of(&kept[0])), (1, grant(2), vec![4]));
+    }
+}
