@@ -88,7 +88,8 @@ impl Dispatch {
         if worker.holder != Some(epoch) {
             return taken;
         }
-        let is_suspect = |row: &RowId| losses.get(row).is_some_and(|lost| lost.len() + 1 >= limits::LOSSES_MAX);
+        let is_suspect =
+            |row: &RowId| losses.get(row).is_some_and(|lost| lost.len() + 1 >= limits::LOSSES_MAX);
         if worker.in_flight.front().is_some_and(is_suspect) {
             return taken;
         }
@@ -294,7 +295,11 @@ mod tests {
         assert_eq!(dispatch.settle_late(A, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
         assert_eq!(dispatch.settle_late(A, row(1), Settled::Failed), Receipt::Counted { attempt: 1 });
         assert_eq!(dispatch.settle_late(A, row(3), Settled::Completed), Receipt::NotGiven);
-        assert_eq!(dispatch.settle(0, B, row(0), Settled::Completed), Receipt::Duplicate, "it ran again in vain");
+        assert_eq!(
+            dispatch.settle(0, B, row(0), Settled::Completed),
+            Receipt::Duplicate,
+            "it ran again in vain"
+        );
         assert_eq!(dispatch.take(0, B, 9), rows([2, 3]), "row 1 is settled");
     }
 

@@ -161,6 +161,12 @@ impl SessionId {
     pub fn application_name(&self) -> String {
         format!("muster:{}:{}:{}", self.run, self.slot, self.epoch)
     }
+
+    /// The epoch in an `application_name`; `None` when it is not of this run and slot.
+    pub fn epoch_of_application_name(name: &str, run: &RunId, slot: SlotId) -> Option<Epoch> {
+        let epoch = name.strip_prefix(&format!("muster:{run}:{slot}:"))?;
+        epoch.parse().ok().map(Epoch::new)
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +196,19 @@ mod tests {
             epoch: Epoch::new(u64::from(u32::MAX)),
         };
         assert!(session.application_name().len() <= 63, "{}", session.application_name());
+    }
+
+    #[test]
+    fn an_application_name_tells_its_epoch_for_its_own_slot_only() {
+        let (run, slot) = (RunId::try_new("r").unwrap(), SlotId::new(1));
+        let name = SessionId { run: run.clone(), slot, epoch: Epoch::new(42) }.application_name();
+        let epoch = |name: &str| SessionId::epoch_of_application_name(name, &run, slot);
+        assert_eq!(epoch(&name), Some(Epoch::new(42)));
+        for other in
+            ["muster:r:slot-11:42", "muster:s:slot-1:42", "muster:r:slot-1:", "psql", "muster:r:slot-1:x"]
+        {
+            assert_eq!(epoch(other), None, "{other}");
+        }
     }
 
     #[test]

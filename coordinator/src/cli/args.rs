@@ -123,9 +123,17 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(super) timezone: String,
 
-    /// What to do when an agent is lost
-    #[arg(long, value_enum, default_value_t = OnAgentLossArg::Fail)]
+    /// What to do when an agent is lost and no other took its place within the grace
+    #[arg(long, value_enum, default_value_t = OnAgentLossArg::Reassign)]
     pub(super) on_agent_loss: OnAgentLossArg,
+
+    /// How long a lost agent's place waits for a replacement, which takes it over with all its hosts
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(super) slot_grace: Duration,
+
+    /// Count the times of rows that may have run before, in a session that was lost: a warm cache may have helped them
+    #[arg(long)]
+    pub(super) include_retried: bool,
 
     /// Reports: text, json, csv, markdown, each with `=PATH` for a file; at most one goes to stdout
     #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
@@ -138,8 +146,12 @@ pub(super) struct RunArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OnAgentLossArg {
+    /// Place its hosts, and them alone, anew over the agents that are left
+    Reassign,
     /// End the run with a partial report and exit code 13
     Fail,
+    /// Go on without it and wait for a replacement, for ever
+    Wait,
 }
 
 /// Which database.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use muster_agent::postgres::Settings;
 use muster_agent::{AgentConfig, AgentError};
-use muster_common::ids::{RunId, SlotId};
+use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::limits;
 use muster_common::result::{Ending, RunResult};
 use muster_proto::control::{PrepareFailed, PrepareFailure};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use super::args::{OnBadRowArg, RunArgs, WorkloadArgs};
+use super::args::{OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs};
 use super::database::{self, Choice};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Source};
@@ -25,7 +25,7 @@ use crate::exit::Exit;
 use crate::grpc::Listener;
 use crate::output;
 use crate::progress::ProgressDisplay;
-use crate::run::{self, RunError, RunPlan, Statement};
+use crate::run::{self, OnAgentLoss, Retried, RunError, RunPlan, Statement};
 use crate::workload::{self, OnBadRow, Workload};
 
 const DEFAULT_PORT: u16 = 50_051;
@@ -49,6 +49,14 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         timezone: args.timezone.clone(),
         timeout: args.timeout,
         join_timeout: args.join_timeout,
+        on_agent_loss: match args.on_agent_loss {
+            OnAgentLossArg::Reassign => OnAgentLoss::Reassign,
+            OnAgentLossArg::Fail => OnAgentLoss::Fail,
+            OnAgentLossArg::Wait => OnAgentLoss::Wait,
+        },
+        slot_grace: args.slot_grace,
+        retried: if args.include_retried { Retried::Included } else { Retried::LeftOut },
+        first_epoch: Epoch::new(1),
         database_url: settings.as_ref().map(Settings::to_conninfo),
         has_local_agents: args.local,
         embedded: embedded.as_ref().map(|server| server.origin().to_owned()),
@@ -229,6 +237,7 @@ fn exit_of(result: &RunResult) -> Exit {
     match result.ending {
         Ending::Interrupted => Exit::Interrupted,
         Ending::AgentsLost => Exit::AgentsLost,
+        Ending::WorkloadUnreadable => Exit::Usage,
         Ending::Completed if result.queries.unaccounted > 0 => Exit::Unaccounted,
         Ending::Completed if result.queries.failed > 0 => Exit::QueriesFailed,
         Ending::Completed => Exit::Success,

@@ -1,16 +1,19 @@
-//! The ledger keeper: the one task that counts. settle → (journal) → ack, in this order.
-//! Owns the ledger and the tally, so nothing about counting needs a lock.
+//! The keeper: the one task that adds up what was settled. settle → (journal) → ack, in this order.
+//! Owns the tally, so nothing about adding up needs a lock.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use muster_common::ledger::{Ledger, Settled, Settlement};
+use muster_common::ids::Epoch;
 use muster_common::limits;
 use muster_common::measurement::{Measurement, Outcome};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::plan::Retried;
+use super::rows::Rows;
 use super::tally::Tally;
 use crate::workload::HostIndex;
 
@@ -20,12 +23,17 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// An hour: for the display, longer is as long.
 const DISPLAYED_NS_MAX: u64 = 3_600_000_000_000;
 
-/// One result, with what the coordinator knows of its row.
+/// One result that counts, with what the coordinator knows of its row.
 #[derive(Debug)]
 pub(crate) struct Executed {
     /// Position in the placement's list of workers.
     pub(crate) worker: usize,
     pub(crate) host: HostIndex,
+    /// Of the session that ran it.
+    pub(crate) epoch: Epoch,
+    /// Above 1, it may have run before.
+    pub(crate) attempt: u32,
+    /// Its start is counted from the start of the run.
     pub(crate) measurement: Measurement,
 }
 
@@ -43,15 +51,14 @@ pub(crate) struct Progress {
     pub(crate) failed: u64,
     pub(crate) p50: Option<Duration>,
     pub(crate) p95: Option<Duration>,
-    pub(crate) is_closed: bool,
 }
 
 /// What is left when the run is over.
 #[derive(Debug)]
 pub(crate) struct Books {
-    pub(crate) ledger: Ledger,
     pub(crate) tally: Tally,
-    pub(crate) duplicates: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
     pub(crate) last_result: Option<Instant>,
 }
 
@@ -75,16 +82,21 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn start(rows: u32, rows_of_worker: &[u64], hosts: usize) -> (Self, KeeperHandle) {
+    pub(crate) fn start(
+        rows: Arc<Rows>,
+        rows_of_worker: &[u64],
+        hosts: usize,
+        retried: Retried,
+    ) -> (Self, KeeperHandle) {
         let (sender, batches) = mpsc::channel(limits::SESSION_QUEUE_MAX);
         let (progress_sender, progress) = watch::channel(Progress::default());
         let books = Books {
-            ledger: Ledger::new(rows),
-            tally: Tally::new(rows_of_worker, hosts),
-            duplicates: 0,
+            tally: Tally::new(rows_of_worker, hosts, retried),
+            completed: 0,
+            failed: 0,
             last_result: None,
         };
-        let task = tokio::spawn(keep(books, batches, progress_sender));
+        let task = tokio::spawn(keep(books, rows, batches, progress_sender));
         (Self { task, progress }, KeeperHandle { batches: sender })
     }
 
@@ -103,6 +115,7 @@ impl Keeper {
 
 async fn keep(
     mut books: Books,
+    rows: Arc<Rows>,
     mut batches: mpsc::Receiver<Batch>,
     progress: watch::Sender<Progress>,
 ) -> Books {
@@ -116,7 +129,8 @@ async fn keep(
                 let Some(Batch { number, results, acks }) = batch else { return books };
                 books.settle(results, &mut seen);
                 acks.send_replace(number);
-                if books.ledger.is_closed() {
+                // The conductor waits for the last row, not for the next tick.
+                if rows.finished().is_some() {
                     progress.send_replace(books.progress(&seen));
                 }
             }
@@ -130,31 +144,20 @@ async fn keep(
 impl Books {
     fn settle(&mut self, results: Vec<Executed>, seen: &mut Histogram<u64>) {
         self.last_result = Some(Instant::now());
-        for Executed { worker, host, measurement } in results {
-            let settled = match measurement.outcome {
-                Outcome::Completed(_) => Settled::Completed,
-                Outcome::Failed(_) => Settled::Failed,
-            };
-            match self.ledger.settle(measurement.row, settled) {
-                Settlement::Counted => {
-                    if settled == Settled::Completed {
-                        seen.saturating_record(measurement.service_time_ns);
-                    }
-                    self.tally.add(worker, host, measurement);
+        for executed in results {
+            match executed.measurement.outcome {
+                Outcome::Completed(_) => {
+                    self.completed += 1;
+                    seen.saturating_record(executed.measurement.service_time_ns);
                 }
-                Settlement::Duplicate | Settlement::Unknown => self.duplicates += 1,
+                Outcome::Failed(_) => self.failed += 1,
             }
+            self.tally.add(executed);
         }
     }
 
     fn progress(&self, seen: &Histogram<u64>) -> Progress {
         let quantile = |q| (!seen.is_empty()).then(|| Duration::from_nanos(seen.value_at_quantile(q)));
-        Progress {
-            completed: self.ledger.completed().into(),
-            failed: self.ledger.failed().into(),
-            p50: quantile(0.5),
-            p95: quantile(0.95),
-            is_closed: self.ledger.is_closed(),
-        }
+        Progress { completed: self.completed, failed: self.failed, p50: quantile(0.5), p95: quantile(0.95) }
     }
 }

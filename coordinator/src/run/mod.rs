@@ -6,6 +6,7 @@ mod keeper;
 mod link;
 mod plan;
 mod roster;
+mod rows;
 mod summary;
 mod tally;
 
@@ -17,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use conductor::Conductor;
 pub(crate) use conductor::RunError;
-pub(crate) use keeper::{Batch, Executed};
-pub(crate) use link::{Admission, Desk, Joining, Line, Refusal, Share, WorkPorts};
-pub(crate) use plan::{RunPlan, Statement};
+pub(crate) use keeper::Batch;
+pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
+pub(crate) use plan::{OnAgentLoss, Retried, RunPlan, Statement};
+pub(crate) use rows::NotGiven;
 
 use crate::grpc::{Listener, Server};
 use crate::progress::ProgressDisplay;
@@ -41,5 +43,7 @@ pub(crate) async fn run(
     server.stop().await;
     let conclusion = concluded?;
     let books = conclusion.keeper.close().await;
-    Ok(summary::summarize(&plan, conclusion.record, books))
+    let quarantined = conclusion.rows.quarantined();
+    let (ledger, dropped) = conclusion.rows.close();
+    Ok(summary::summarize(&plan, conclusion.record, ledger, dropped, quarantined, books))
 }

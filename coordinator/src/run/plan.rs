@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::ids::RunId;
+use muster_common::ids::{Epoch, RunId, SessionId};
 use muster_common::placement::Method;
 use muster_common::query::Template;
+use muster_common::slots::Grant;
 use muster_proto::control::RunConfig;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -21,6 +22,13 @@ pub(crate) struct RunPlan {
     pub(crate) timezone: String,
     pub(crate) timeout: Option<Duration>,
     pub(crate) join_timeout: Duration,
+    pub(crate) on_agent_loss: OnAgentLoss,
+    /// A lost agent's slot waits this long for a replacement.
+    pub(crate) slot_grace: Duration,
+    /// What rows that may have run before mean for the latencies.
+    pub(crate) retried: Retried,
+    /// Above every epoch that was ever given in this run.
+    pub(crate) first_epoch: Epoch,
     /// For agents on this machine that have no database of their own.
     pub(crate) database_url: Option<SecretString>,
     /// The agents are started by this process; nobody else needs to.
@@ -29,6 +37,24 @@ pub(crate) struct RunPlan {
     pub(crate) embedded: Option<String>,
     /// The command line, without secrets.
     pub(crate) command: String,
+}
+
+/// What happens when nobody took a lost agent's slot within the grace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAgentLoss {
+    /// That slot's hosts, and they alone, are placed anew over the agents that are left.
+    Reassign,
+    /// The run ends with a partial report.
+    Fail,
+    /// The run goes on without them and waits, for ever.
+    Wait,
+}
+
+/// Whether the service times of rows that may have run before are among the latencies: their second run may have met a warm cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retried {
+    LeftOut,
+    Included,
 }
 
 /// The statement of a run and where it came from.
@@ -68,6 +94,10 @@ impl Statement {
 }
 
 impl RunPlan {
+    pub(crate) fn session(&self, grant: Grant) -> SessionId {
+        SessionId { run: self.id.clone(), slot: grant.slot, epoch: grant.epoch }
+    }
+
     /// What an agent is told. The database is a secret: it goes only to agents on this machine that have none.
     pub(crate) fn config_for(&self, has_database: bool, is_loopback: bool) -> RunConfig {
         let template = self.statement.template();

@@ -2,43 +2,47 @@
 
 use std::time::{Duration, SystemTime};
 
-use muster_common::ids::WorkerId;
+use muster_common::ids::{RowId, SlotId, WorkerId};
 use muster_common::latency::Samples;
+use muster_common::ledger::Ledger;
 use muster_common::limits;
 use muster_common::measurement::QueryError;
-use muster_common::placement::Assignment;
+use muster_common::placement::{Assignment, Candidates};
 use muster_common::result::{self, Ending, RunResult, VerdictStatus};
 use muster_proto::control::{Ready, WorkerReport};
 
-use super::conductor::Record;
+use super::conductor::{Move, Record};
 use super::keeper::Books;
 use super::plan::RunPlan;
 use super::roster::Member;
+use super::rows::Dropped;
 use super::tally::{ErrorTally, HostTally, Tally, WorkerTally};
 use crate::workload::{HostIndex, HostTable};
 
-pub(crate) fn summarize(plan: &RunPlan, record: Record, books: Books) -> RunResult {
-    let Books { ledger, mut tally, duplicates, last_result } = books;
+pub(crate) fn summarize(
+    plan: &RunPlan,
+    record: Record,
+    ledger: Ledger,
+    dropped: Dropped,
+    quarantined: Vec<RowId>,
+    books: Books,
+) -> RunResult {
+    let Books { mut tally, completed: _, failed: _, last_result } = books;
+    let owners = owners_at_end(plan.workload.hosts(), &record);
     let wall = wall_time(&record, last_result.map(|last| last.saturating_duration_since(record.started)));
-    let (workers, agents, mut all) = per_worker(&record, &mut tally.workers, plan);
+    let (workers, agents, mut all) = per_worker(&record, &mut tally.workers, &owners, plan);
     let all_summary = all.summarize();
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
     drop(all);
 
     let first_ready = record.members.iter().find_map(|member| member.ready.as_ref());
-    let mut events = record.events;
-    if duplicates > 0 {
-        let at_ms = events.last().map_or(0.0, |event| event.at_ms);
-        events
-            .push(result::Event { at_ms, what: format!("{duplicates} results came twice and were dropped") });
-    }
     RunResult {
         schema: result::SCHEMA.to_owned(),
         run_id: plan.id.to_string(),
         started_at: Some(rfc3339(record.started_at)),
         ending: record.ending,
-        verdict: verdict(record.ending, &record.members),
+        verdict: verdict(&record),
         workload: result::Workload {
             file: plan.workload.file().to_owned(),
             sha256: plan.workload.sha256().to_owned(),
@@ -51,7 +55,10 @@ pub(crate) fn summarize(plan: &RunPlan, record: Record, books: Books) -> RunResu
             completed: ledger.completed().into(),
             failed: ledger.failed().into(),
             unaccounted: ledger.unaccounted().into(),
-            retried: 0,
+            retried: tally.retried,
+            duplicates: dropped.duplicates,
+            stale: dropped.stale,
+            quarantined_rows: quarantined.into_iter().map(|row| row.get().into()).collect(),
             unaccounted_rows: ledger
                 .unaccounted_ranges()
                 .into_iter()
@@ -75,10 +82,10 @@ pub(crate) fn summarize(plan: &RunPlan, record: Record, books: Books) -> RunResu
         start_skew_ms: record.start_skew.map(|skew| skew.as_secs_f64() * 1e3),
         agents,
         workers,
-        hosts: per_host(plan.workload.hosts(), &tally, &record.assignment, &record.workers),
+        hosts: per_host(plan.workload.hosts(), &tally, &owners, &record.workers),
         errors: errors(&tally, plan.workload.hosts()),
         placement: placement(plan, &record.assignment),
-        events,
+        events: record.events,
         thresholds: Vec::new(),
         query: query(plan, first_ready),
         database: first_ready.map(|ready| database(plan, ready)),
@@ -95,22 +102,44 @@ fn wall_time(record: &Record, last_result: Option<Duration>) -> Duration {
     reported.max(arrived).unwrap_or(Duration::ZERO)
 }
 
+/// Each host's worker when the run ended, by the host's index: hosts of slots that were given up moved.
+fn owners_at_end(hosts: &HostTable, record: &Record) -> Vec<u32> {
+    let mut owners = record.assignment.workers().to_vec();
+    for Move { from, to } in &record.moves {
+        let targets: Vec<WorkerId> = to.iter().map(|position| record.workers[*position]).collect();
+        let candidates = Candidates::new(&targets);
+        for (host, name, _) in hosts.iter() {
+            let owner = &mut owners[host.index()];
+            if record.workers[*owner as usize].slot == *from {
+                let position = to[candidates.owner(name) as usize];
+                *owner = u32::try_from(position).expect("positions are 32 bits wide");
+            }
+        }
+    }
+    owners
+}
+
 /// The workers and the agents of the result, and all latencies together. Each worker's samples are moved on and freed as it goes.
 fn per_worker(
     record: &Record,
     tallies: &mut [WorkerTally],
+    owners: &[u32],
     plan: &RunPlan,
 ) -> (Vec<result::Worker>, Vec<result::Agent>, Samples) {
     let placed = record.assignment.table();
+    let mut hosts_at_end = vec![0; record.workers.len()];
+    owners.iter().for_each(|owner| hosts_at_end[*owner as usize] += 1);
     let mut workers = Vec::with_capacity(record.workers.len());
-    let mut agents = Vec::with_capacity(record.members.len());
+    let mut agents: Vec<result::Agent> = Vec::new();
     let mut all = Samples::with_capacity(plan.workload.rows() as usize);
-    let mut positions = 0..record.workers.len();
-    for member in &record.members {
+    let mut position = 0;
+    // Everybody who held a slot follows each other in the list.
+    for holders in record.members.chunk_by(|a, b| slot_of(a) == slot_of(b)) {
         let mut agent_samples = Samples::default();
-        let mut agent = agent(member);
-        for position in positions.by_ref().take(member.hello.workers.into()) {
-            let WorkerTally { service_times, failed } = &mut tallies[position];
+        let mut agent = agent(holders);
+        let count = record.workers.iter().filter(|worker| Some(worker.slot) == slot_of(&holders[0])).count();
+        for position in position..position + count {
+            let WorkerTally { service_times, completed, failed } = &mut tallies[position];
             let mut samples = std::mem::take(service_times);
             let summary = samples.summarize();
             let load = &placed.workers[position];
@@ -118,17 +147,19 @@ fn per_worker(
                 worker: record.workers[position].to_string(),
                 hosts: load.hosts,
                 queries: load.rows,
-                completed: samples.len() as u64,
+                completed: *completed,
                 failed: *failed,
                 busy_ms: summary.as_ref().map_or(0.0, |summary| milliseconds(summary.sum_ns)),
                 service_time_ms: summary.as_ref().map(result::Latency::from),
             });
             agent.hosts += load.hosts;
             agent.queries += load.rows;
-            agent.completed += samples.len() as u64;
+            agent.completed += *completed;
             agent.failed += *failed;
+            agent.hosts_at_end += hosts_at_end[position];
             agent_samples.absorb(samples);
         }
+        position += count;
         agent.service_time_ms = agent_samples.summarize().as_ref().map(result::Latency::from);
         agents.push(agent);
         all.absorb(agent_samples);
@@ -136,31 +167,37 @@ fn per_worker(
     (workers, agents, all)
 }
 
-fn agent(member: &Member) -> result::Agent {
+fn slot_of(member: &Member) -> Option<SlotId> {
+    member.grant.map(|grant| grant.slot)
+}
+
+/// A slot and everybody who held it, in order; there is at least one.
+fn agent(holders: &[Member]) -> result::Agent {
+    let last = &holders[holders.len() - 1];
+    let session = |member: &Member| {
+        let epoch = member.grant.map_or(0, |grant| grant.epoch.get());
+        result::Session { epoch, name: member.name(), lost: member.lost.clone() }
+    };
     result::Agent {
-        slot: member.grant.slot.to_string(),
-        name: member.name(),
-        version: member.hello.version.clone(),
-        workers: member.hello.workers.into(),
+        slot: slot_of(last).map(|slot| slot.to_string()).unwrap_or_default(),
+        name: last.name(),
+        version: last.hello.version.clone(),
+        workers: last.hello.workers.into(),
         hosts: 0,
         queries: 0,
         completed: 0,
         failed: 0,
         service_time_ms: None,
-        lost: member.lost.clone(),
+        lost: last.lost.clone(),
+        hosts_at_end: 0,
+        sessions: holders.iter().map(session).collect(),
     }
 }
 
 /// The hosts by mean service time, slowest first; those without a completed query last.
-fn per_host(
-    hosts: &HostTable,
-    tally: &Tally,
-    assignment: &Assignment,
-    workers: &[WorkerId],
-) -> Vec<result::Host> {
-    let mean_ns = |host: &HostTally| {
-        (host.completed > 0).then(|| host.service_time_sum_ns as f64 / f64::from(host.completed))
-    };
+fn per_host(hosts: &HostTable, tally: &Tally, owners: &[u32], workers: &[WorkerId]) -> Vec<result::Host> {
+    let mean_ns =
+        |host: &HostTally| (host.timed > 0).then(|| host.service_time_sum_ns as f64 / f64::from(host.timed));
     let has_run = |host: &HostTally| host.completed + host.failed > 0;
     let mut order: Vec<HostIndex> = hosts
         .iter()
@@ -175,11 +212,11 @@ fn per_host(
         let host = &tally.hosts[index.index()];
         result::Host {
             host: hosts.name(index).to_owned(),
-            worker: workers[assignment.workers()[index.index()] as usize].to_string(),
+            worker: workers[owners[index.index()] as usize].to_string(),
             completed: host.completed.into(),
             failed: host.failed.into(),
             mean_ms: mean_ns(host).map(|ns| ns / 1e6),
-            max_ms: (host.completed > 0).then(|| host.service_time_max_ns as f64 / 1e6),
+            max_ms: (host.timed > 0).then(|| host.service_time_max_ns as f64 / 1e6),
         }
     };
     order.into_iter().take(limits::HOSTS_REPORTED).map(row).collect()
@@ -226,20 +263,23 @@ fn database(plan: &RunPlan, ready: &Ready) -> result::Database {
 }
 
 /// What is known today: whether every agent lived to the end and every row was asked for.
-fn verdict(ending: Ending, members: &[Member]) -> result::Verdict {
+fn verdict(record: &Record) -> result::Verdict {
     let mut reasons = Vec::new();
-    match ending {
-        Ending::Completed => {}
+    match record.ending {
+        Ending::Completed | Ending::AgentsLost => {}
         Ending::Interrupted => reasons.push("the run was interrupted: run it again to the end".to_owned()),
-        Ending::AgentsLost => {
-            let lost = members.iter().filter_map(|member| Some((member, member.lost.as_ref()?)));
-            reasons.extend(lost.map(|(member, why)| {
-                format!(
-                    "{} was lost ({why}); its log on {} may say more",
-                    member.grant.slot, member.hello.machine
-                )
-            }));
+        Ending::WorkloadUnreadable => {
+            reasons.push(
+                "the workload could not be read to its end: leave the file alone while it is run".to_owned(),
+            );
         }
+    }
+    if record.is_impaired || record.ending == Ending::AgentsLost {
+        let lost = record.members.iter().filter_map(|member| Some((member, member.lost.as_ref()?)));
+        reasons.extend(lost.filter_map(|(member, why)| {
+            let slot = slot_of(member)?;
+            Some(format!("{slot} was lost ({why}); its log on {} may say more", member.hello.machine))
+        }));
     }
     let status = if reasons.is_empty() { VerdictStatus::Valid } else { VerdictStatus::Degraded };
     result::Verdict { status, reasons }

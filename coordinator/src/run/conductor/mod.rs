@@ -1,17 +1,22 @@
 //! The conductor: one task that owns the roster and takes the run through its phases.
-//! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by.
+//! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by; losses on the way are `recovery`'s.
 
 mod calls;
+mod recovery;
 mod sentences;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use muster_common::dispatch::Dispatch;
 use muster_common::ids::WorkerId;
+use muster_common::ledger::Ledger;
 use muster_common::limits;
 use muster_common::placement::{self, Assignment};
 use muster_common::result::{self, Ending};
+use muster_common::slots::Grant;
 use muster_proto::control::{FromCoordinator, PrepareFailed, PrepareFailure};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
@@ -19,10 +24,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::EventLog;
 use super::keeper::{Keeper, KeeperHandle, Progress};
-use super::link::{Call, Refusal, Share};
+use super::link::{Call, MemberId, Refusal};
 use super::plan::RunPlan;
 use super::roster::{Member, Roster};
+use super::rows::Rows;
 use crate::progress::{self, ProgressDisplay};
+use crate::workload::{Workload, WorkloadError};
+use recovery::Fences;
+pub(crate) use recovery::Move;
 
 /// How often the display is renewed while rows run.
 const DISPLAY_EVERY: Duration = Duration::from_millis(100);
@@ -58,11 +67,26 @@ pub(crate) struct Record {
     pub(crate) assignment: Assignment,
     pub(crate) start_skew: Option<Duration>,
     pub(crate) events: Vec<result::Event>,
+    /// Hosts of lost slots that were placed anew, in order.
+    pub(crate) moves: Vec<Move>,
+    /// An agent was lost on the way, whatever came of it.
+    pub(crate) is_impaired: bool,
 }
 
 pub(crate) struct Conclusion {
     pub(crate) record: Record,
     pub(crate) keeper: Keeper,
+    pub(crate) rows: Arc<Rows>,
+}
+
+/// What is fixed once the hosts are placed: rows, workers and the way to the keeper.
+struct Field {
+    workload: Arc<Workload>,
+    rows: Arc<Rows>,
+    keeper: KeeperHandle,
+    workers: Vec<WorkerId>,
+    /// By slot: positions among the workers.
+    workers_of_slot: Vec<Range<usize>>,
 }
 
 pub(crate) struct Conductor<'a> {
@@ -74,6 +98,15 @@ pub(crate) struct Conductor<'a> {
     roster: Roster,
     events: EventLog,
     phase: Phase,
+    /// `None` while agents gather.
+    field: Option<Arc<Field>>,
+    /// When the agents started; `None` before.
+    started: Option<Instant>,
+    fences: Fences,
+    moves: Vec<Move>,
+    is_impaired: bool,
+    /// When it was last said who is awaited in mid-run.
+    awaited_at: Option<Instant>,
 }
 
 /// What the conductor accepts: joins at first, reports at last.
@@ -87,8 +120,8 @@ enum Phase {
 /// What a call meant for the run.
 enum Turn {
     Nothing,
-    Lost,
     PrepareFailed(RunError),
+    Unreadable(WorkloadError),
 }
 
 impl<'a> Conductor<'a> {
@@ -99,9 +132,23 @@ impl<'a> Conductor<'a> {
         display: &'a ProgressDisplay,
         interrupt: CancellationToken,
     ) -> Self {
-        let roster = Roster::new(plan.agents);
-        let events = EventLog::new(Instant::now());
-        Self { plan, address, calls, display, interrupt, roster, events, phase: Phase::Gathering }
+        let roster = Roster::new(plan.agents, plan.first_epoch);
+        Self {
+            plan,
+            address,
+            calls,
+            display,
+            interrupt,
+            roster,
+            events: EventLog::new(Instant::now()),
+            phase: Phase::Gathering,
+            field: None,
+            started: None,
+            fences: Fences::default(),
+            moves: Vec::new(),
+            is_impaired: false,
+            awaited_at: None,
+        }
     }
 
     pub(crate) async fn conduct(mut self) -> Result<Conclusion, RunError> {
@@ -112,33 +159,40 @@ impl<'a> Conductor<'a> {
         self.phase = Phase::Running;
         let workers = self.roster.workers();
         let assignment = self.place(&workers);
-        let workload = &self.plan.workload;
         let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
-        let (keeper, handle) = Keeper::start(workload.rows(), &rows_of_worker, workload.hosts().len());
-        self.hand_out(&workers, &assignment, &handle);
-        drop(handle);
+        let (workload, rows) = (Arc::clone(&self.plan.workload), self.rows(&assignment));
+        let (keeper, handle) =
+            Keeper::start(Arc::clone(&rows), &rows_of_worker, workload.hosts().len(), self.plan.retried);
+        let workers_of_slot = self.workers_of_slot();
+        let field = Field { workload, rows: Arc::clone(&rows), keeper: handle, workers, workers_of_slot };
+        self.hand_out(Arc::new(field));
 
-        let (ending, started, started_at) = match self.prefetch().await {
+        let ending = match self.prefetch().await {
             Ok(()) => {
-                let (started, started_at) = self.arm();
-                (self.watch(&keeper, started).await, started, started_at)
+                let started_at = self.arm();
+                (self.watch(&keeper).await, started_at)
             }
-            Err(ending) => (ending, Instant::now(), std::time::SystemTime::now()),
+            Err(ending) => (ending, std::time::SystemTime::now()),
         };
+        let (ending, started_at) = ending;
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
         self.say_goodbye(farewell(ending)).await;
+        // The keeper ends when nobody can settle rows any more.
+        let workers = self.field.take().map(|field| field.workers.clone()).unwrap_or_default();
         let record = Record {
             ending,
-            started,
+            started: self.started.unwrap_or_else(Instant::now),
             started_at,
             members: self.roster.into_members(),
             workers,
             assignment,
             start_skew,
             events: self.events.into_events(),
+            moves: self.moves,
+            is_impaired: self.is_impaired,
         };
-        Ok(Conclusion { record, keeper })
+        Ok(Conclusion { record, keeper, rows })
     }
 
     /// Until every slot's agent is connected and prepared.
@@ -165,6 +219,7 @@ impl<'a> Conductor<'a> {
                     }
                 }
             }
+            self.fill_while_gathering();
             let slots = self.roster.slots();
             self.display.joining(slots.joined() as u64, slots.count() as u64);
         }
@@ -180,33 +235,51 @@ impl<'a> Conductor<'a> {
         )
     }
 
-    /// Gives each agent its share; its Work stream begins to send.
-    fn hand_out(&mut self, workers: &[WorkerId], assignment: &Assignment, keeper: &KeeperHandle) {
+    /// Every row with the worker that its host was given to.
+    fn rows(&self, assignment: &Assignment) -> Arc<Rows> {
         let workload = &self.plan.workload;
-        let mut queues = workload.by_worker(assignment.workers(), workers.len()).into_iter();
-        let mut position = 0;
-        for member in self.roster.live() {
-            let count = usize::from(member.hello.workers);
-            let positions = (position..position + count).collect();
-            position += count;
-            let own_queues = queues.by_ref().take(count).collect();
-            let share = Share::new(Arc::clone(workload), keeper.clone(), positions, own_queues);
-            member.share.send_replace(Some(Arc::new(share)));
+        let queues = workload.by_worker(assignment.workers(), assignment.table().workers.len());
+        let dispatch = Dispatch::new(Ledger::new(workload.rows()), queues);
+        Arc::new(Rows::new(Arc::clone(workload), dispatch))
+    }
+
+    fn workers_of_slot(&self) -> Vec<Range<usize>> {
+        let mut first = 0;
+        let mut next = |count: u16| {
+            let workers = first..first + usize::from(count);
+            first = workers.end;
+            workers
+        };
+        self.roster.live().map(|member| next(member.hello.workers)).collect()
+    }
+
+    /// Gives each agent its share; its Work stream begins to send.
+    fn hand_out(&mut self, field: Arc<Field>) {
+        let grants: Vec<(MemberId, Grant)> =
+            self.roster.live().filter_map(|member| Some((member.id, member.grant?))).collect();
+        for (id, Grant { slot, epoch }) in grants {
+            let workers = field.workers_of(slot);
+            field.rows.begin(workers.clone(), epoch, 0);
+            if let Some(member) = self.roster.present_mut(id) {
+                member.has_begun = true;
+                member.share.send_replace(Some(field.share(epoch, workers)));
+            }
         }
+        self.field = Some(field);
     }
 
     /// Until every agent was sent the first rows that it has room for.
     async fn prefetch(&mut self) -> Result<(), Ending> {
         let interrupt = self.interrupt.clone();
         let deadline = Instant::now() + limits::PREFETCH_TIMEOUT;
-        while !self.roster.live().all(|member| member.has_prefetched) {
+        while !self.roster.running().all(|member| member.has_prefetched) {
             tokio::select! {
                 () = interrupt.cancelled() => return Err(Ending::Interrupted),
                 // Slow links start with what they have.
                 () = sleep_until(deadline.into()) => return Ok(()),
                 Some(call) = self.calls.recv() => {
-                    if let Turn::Lost = self.take(call) {
-                        return Err(Ending::AgentsLost);
+                    if let Turn::Unreadable(problem) = self.take(call) {
+                        return Err(self.give_up_workload(&problem));
                     }
                 }
             }
@@ -214,20 +287,33 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    /// All agents start together after a countdown. Returns when that will be.
-    fn arm(&mut self) -> (Instant, std::time::SystemTime) {
+    fn give_up_workload(&mut self, problem: &WorkloadError) -> Ending {
+        self.tell(format!("the workload cannot be read to its end: {problem}"));
+        Ending::WorkloadUnreadable
+    }
+
+    /// All agents start together after a countdown. Returns when that will be, by the wall clock.
+    fn arm(&mut self) -> std::time::SystemTime {
         let countdown = limits::ARM_COUNTDOWN;
-        self.roster.say_to_all(&FromCoordinator::Arm { countdown });
-        self.events.record(format!("all {} agents armed", self.roster.slots().count()));
-        (Instant::now() + countdown, std::time::SystemTime::now() + countdown)
+        for member in self.roster.running() {
+            member.line.say(FromCoordinator::Arm { countdown });
+        }
+        self.events.record(format!("all {} agents armed", self.roster.running().count()));
+        self.started = Some(Instant::now() + countdown);
+        std::time::SystemTime::now() + countdown
     }
 
     /// Until every row is settled, or something ends the run earlier.
-    async fn watch(&mut self, keeper: &Keeper, started: Instant) -> Ending {
+    async fn watch(&mut self, keeper: &Keeper) -> Ending {
         let interrupt = self.interrupt.clone();
         let mut progress = keeper.progress();
         let mut ticks = tokio::time::interval(DISPLAY_EVERY);
         loop {
+            let so_far = *progress.borrow_and_update();
+            if self.is_finished(&so_far) {
+                self.show(&so_far);
+                return Ending::Completed;
+            }
             tokio::select! {
                 () = interrupt.cancelled() => {
                     self.events.record("the run was interrupted".to_owned());
@@ -237,24 +323,27 @@ impl<'a> Conductor<'a> {
                     ));
                     return Ending::Interrupted;
                 }
-                closed = progress.wait_for(|progress| progress.is_closed) => {
-                    // The keeper lives as long as this function's caller holds it.
-                    if let Ok(last) = closed {
-                        self.show(&last, started);
-                    }
-                    return Ending::Completed;
-                }
+                // An error means that the keeper broke, which is told when it is closed.
+                changed = progress.changed() => if changed.is_err() { return Ending::Interrupted },
                 _ = ticks.tick() => {
-                    let so_far = *keeper.progress().borrow();
-                    self.show(&so_far, started);
+                    self.show(&so_far);
+                    if let Some(ending) = self.field.clone().and_then(|field| self.mend(&field)) {
+                        return ending;
+                    }
                 }
                 Some(call) = self.calls.recv() => {
-                    if let Turn::Lost = self.take(call) {
-                        return Ending::AgentsLost;
+                    if let Turn::Unreadable(problem) = self.take(call) {
+                        return self.give_up_workload(&problem);
                     }
                 }
             }
         }
+    }
+
+    /// Every row is settled or given up, and the keeper has counted all that are settled.
+    fn is_finished(&self, so_far: &Progress) -> bool {
+        let settled = self.field.as_ref().and_then(|field| field.rows.finished());
+        settled.is_some_and(|settled| settled == so_far.completed + so_far.failed)
     }
 
     /// Into the report and before the person's eyes.
@@ -263,7 +352,7 @@ impl<'a> Conductor<'a> {
         self.events.record(what);
     }
 
-    fn show(&self, so_far: &Progress, started: Instant) {
+    fn show(&self, so_far: &Progress) {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         self.display.running(&progress::Progress {
             joined: self.roster.slots().joined() as u64,
@@ -273,7 +362,7 @@ impl<'a> Conductor<'a> {
             failed: so_far.failed,
             p50_ms: so_far.p50.map(milliseconds),
             p95_ms: so_far.p95.map(milliseconds),
-            elapsed: started.elapsed(),
+            elapsed: self.started.map(|started| started.elapsed()).unwrap_or_default(),
         });
     }
 
@@ -283,7 +372,7 @@ impl<'a> Conductor<'a> {
         self.roster.say_to_all(&FromCoordinator::Drain);
         let patience = match ending {
             Ending::Completed => limits::FAREWELL_TIMEOUT,
-            Ending::Interrupted | Ending::AgentsLost => limits::DRAIN_TIMEOUT,
+            Ending::Interrupted | Ending::AgentsLost | Ending::WorkloadUnreadable => limits::DRAIN_TIMEOUT,
         };
         if timeout(patience, self.take_reports()).await.is_ok() {
             return;
@@ -307,11 +396,11 @@ impl<'a> Conductor<'a> {
 
     /// Bye to all, until they have hung up.
     async fn say_goodbye(&mut self, reason: &str) {
-        self.roster.say_to_all(&FromCoordinator::Bye { reason: reason.to_owned() });
+        self.roster.dismiss_all(reason);
         let hung_up = async {
-            while self.roster.live().next().is_some() {
+            while !self.roster.is_empty() {
                 match self.calls.recv().await {
-                    Some(Call::Lost { grant, .. }) => self.roster.hung_up(grant),
+                    Some(Call::Lost { member, .. }) => self.roster.hung_up(member, Instant::now()),
                     Some(Call::Join { answer, .. }) => {
                         let _ =
                             answer.send(Err(Refusal { reason: "the run is over".to_owned(), retry: true }));
@@ -332,6 +421,7 @@ fn farewell(ending: Ending) -> &'static str {
     match ending {
         Ending::Completed => "every row was run",
         Ending::Interrupted => "the run was interrupted",
-        Ending::AgentsLost => "an agent was lost",
+        Ending::AgentsLost => "agents were lost",
+        Ending::WorkloadUnreadable => "the workload cannot be read to its end",
     }
 }
