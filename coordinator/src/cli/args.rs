@@ -128,7 +128,7 @@ pub(super) struct RunArgs {
     pub(super) on_agent_loss: OnAgentLossArg,
 
     /// How long a lost agent's place waits for a replacement, which takes it over with all its hosts
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration_or_zero)]
     pub(super) slot_grace: Duration,
 
     /// Count the times of rows that may have run before, in a session that was lost: a warm cache may have helped them
@@ -248,6 +248,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not a time above zero such as 500ms, 5s or 2m");
     let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(signed).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+/// The same, and `0s`.
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a time such as 0s, 500ms, 5s or 2m");
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).map_err(|_| wrong())
 }
 
 const RUN_HELP: &str = "\

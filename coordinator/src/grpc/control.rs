@@ -123,7 +123,7 @@ impl ControlSession {
                     }
                 }
                 Ok(FromAgent::Leave { reason, drained }) => {
-                    return Loss { reason: format!("left: {reason}"), is_drained: drained };
+                    return Loss { reason, is_drained: drained };
                 }
                 Ok(message) => desk.said(self.member, message).await,
                 Err(malformed) => return Loss::because(format!("sent a malformed message: {malformed}")),

@@ -43,12 +43,12 @@ impl Conductor<'_> {
     /// A session that held a slot is over. Its rows wait for whoever comes next.
     pub(super) fn note_loss(&mut self, grant: Grant, name: &str, loss: &Loss, field: &Field) {
         let workers = field.workers_of(grant.slot);
-        let mut what = format!("{} lost ({name}): {}", grant.slot, loss.reason);
+        let (slot, reason) = (grant.slot, &loss.reason);
         if loss.is_drained {
             let count = field.rows.handed_back(workers, grant.epoch);
-            what = format!("{} left ({name}): {}; {} handed back", grant.slot, loss.reason, rows(count));
-            self.tell(what);
+            self.tell(format!("{slot} left ({name}): {reason}; {} handed back", rows(count)));
         } else {
+            let mut what = format!("{slot} lost ({name}): {reason}");
             let lost = field.rows.lost(workers, grant.epoch);
             if !lost.in_flight.is_empty() {
                 what.push_str(&format!("; {} may have run and will run again", rows(lost.in_flight.len())));
