@@ -5,6 +5,7 @@ pub mod demo;
 pub mod embedded;
 pub mod exit;
 mod grpc;
+pub mod journal;
 pub mod output;
 pub mod progress;
 mod run;
