@@ -9,4 +9,5 @@ pub mod journal;
 pub mod output;
 pub mod progress;
 mod run;
+pub mod run_dir;
 pub mod workload;

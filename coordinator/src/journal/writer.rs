@@ -68,6 +68,11 @@ impl Writer {
         Self { file, path, buffer: Vec::new(), end, untold: None, is_broken: false }
     }
 
+    /// The same file under another name, for messages: its directory was renamed.
+    pub(crate) fn moved_to(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// Adds counted rows that one session ran. Any number; each record takes [`JOURNAL_RECORD_ROWS_MAX`] of them.
     pub fn results(&mut self, epoch: Epoch, samples: &[Sample]) {
         for samples in samples.chunks(JOURNAL_RECORD_ROWS_MAX) {
