@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use muster_common::ids::RowId;
+use serde::{Deserialize, Serialize};
 
 pub use error::{BadRow, Fault, MissingColumn, WorkloadError};
 pub use hosts::{HostIndex, HostTable};
@@ -32,7 +33,7 @@ pub use source::Packing;
 pub const HOST_COLUMN: &str = "hostname";
 
 /// What is needed of the file, and what to do with rows that cannot be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     pub host_column: String,
     /// The columns that the statement's placeholders name, in the order of `$1`, `$2`, …; a name may come twice.
@@ -44,7 +45,8 @@ pub struct Options {
 }
 
 /// What is known about the values before the database sees them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Checks {
     /// The default query: two columns hold times, the second not before the first.
     DemoWindow { start_time: String, end_time: String },
@@ -52,7 +54,8 @@ pub enum Checks {
     None,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnBadRow {
     /// Name the bad rows and run nothing.
     #[default]
