@@ -66,6 +66,10 @@ pub enum Ending {
     AgentsLost,
     /// The workload's file was changed or became unreadable in mid-run; the result is partial.
     WorkloadUnreadable,
+    /// The journal could not be written, a full disk say; the result is partial.
+    CannotWrite,
+    /// There is no end yet: the run goes on, or its coordinator was killed.
+    Unfinished,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -227,6 +227,10 @@ impl Sender {
                         std::future::pending().await
                     }
                 };
+                let position = share.workers.start + worker;
+                if !share.keeper.sent(share.epoch, position, &assign.rows).await {
+                    return Err("the run cannot be written down any more".to_owned());
+                }
                 *sent += assign.rows.len() as u64;
                 self.send_message(FromCoordinator::Assign(assign)).await?;
                 has_sent = true;

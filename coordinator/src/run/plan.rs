@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::ids::{Epoch, RunId, SessionId};
+use muster_common::ids::{RunId, SessionId};
 use muster_common::placement::Method;
 use muster_common::query::Template;
+use muster_common::result;
 use muster_common::slots::Grant;
 use muster_proto::control::RunConfig;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::summary::Subject;
 use crate::workload::Workload;
 
 pub(crate) struct RunPlan {
@@ -27,8 +29,6 @@ pub(crate) struct RunPlan {
     pub(crate) slot_grace: Duration,
     /// What rows that may have run before mean for the latencies.
     pub(crate) retried: Retried,
-    /// Above every epoch that was ever given in this run.
-    pub(crate) first_epoch: Epoch,
     /// For agents on this machine that have no database of their own.
     pub(crate) database_url: Option<SecretString>,
     /// The agents are started by this process; nobody else needs to.
@@ -94,6 +94,26 @@ impl Statement {
 }
 
 impl RunPlan {
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        let workload = &self.workload;
+        Subject {
+            run_id: self.id.to_string(),
+            workload: result::Workload {
+                file: workload.file().to_owned(),
+                sha256: workload.sha256().to_owned(),
+                rows: workload.rows().into(),
+                hosts: workload.hosts().len() as u64,
+                skipped: workload.skipped(),
+            },
+            hosts: workload.hosts(),
+            placement: self.placement,
+            statement: self.statement.name().to_owned(),
+            sql: self.statement.template().sql().to_owned(),
+            embedded: self.embedded.clone(),
+            command: self.command.clone(),
+        }
+    }
+
     pub(crate) fn session(&self, grant: Grant) -> SessionId {
         SessionId { run: self.id.clone(), slot: grant.slot, epoch: grant.epoch }
     }

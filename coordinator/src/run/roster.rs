@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{Epoch, SessionId, SlotId, WorkerId};
+use muster_common::ids::{Epoch, SessionId, SlotId};
 use muster_common::limits;
 use muster_common::slots::{Grant, JoinError, Slots};
 use muster_proto::control::{FromCoordinator, Hello, Ready, WorkerReport};
@@ -227,24 +227,5 @@ impl Roster {
     /// What the first prepared agent found; all others should find the same.
     pub(crate) fn first_ready(&self) -> Option<(&Member, &Ready)> {
         self.live().find_map(|member| Some((member, member.ready.as_ref()?)))
-    }
-
-    /// Every worker of the run, by slot and index.
-    pub(crate) fn workers(&self) -> Vec<WorkerId> {
-        let of_member = |member: &Member| {
-            let slot = member.grant.map(|grant| grant.slot);
-            (0..member.hello.workers)
-                .filter_map(move |index| Some(WorkerId::new(slot?, index)))
-                .collect::<Vec<_>>()
-        };
-        self.live().flat_map(of_member).collect()
-    }
-
-    /// Everybody who ran rows or was to, by slot and then in the order of joining.
-    pub(crate) fn into_members(self) -> Vec<Member> {
-        let mut members: Vec<Member> =
-            self.members.into_values().filter(|member| member.grant.is_some()).collect();
-        members.sort_by_key(|member| (member.grant.map(|grant| grant.slot), member.id));
-        members
     }
 }

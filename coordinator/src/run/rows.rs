@@ -56,6 +56,12 @@ impl Rows {
         Self { workload, state: Mutex::new(state), given: watch::channel(()).0 }
     }
 
+    /// A session of before this coordinator took the run up: its agent may still tell what it ran.
+    pub(crate) fn remember(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
+        let begun = Begun { first: workers.start, workers: workers.len(), offset_ns };
+        self.lock().sessions.insert(epoch, begun);
+    }
+
     /// From now on the session of `epoch` runs these workers; `offset_ns` after the run began.
     pub(crate) fn begin(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
         let mut state = self.lock();
@@ -148,10 +154,13 @@ impl Rows {
     }
 
     /// What the run leaves behind; the rows themselves are freed.
-    pub(crate) fn close(&self) -> (Ledger, Dropped) {
-        let mut state = self.lock();
+    pub(crate) fn close(&self) -> Ledger {
         let empty = Dispatch::new(Ledger::new(0), Vec::new());
-        (std::mem::replace(&mut state.dispatch, empty).into_ledger(), state.dropped)
+        std::mem::replace(&mut self.lock().dispatch, empty).into_ledger()
+    }
+
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.lock().dropped
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

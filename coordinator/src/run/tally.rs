@@ -20,6 +20,8 @@ pub(crate) struct Tally {
     pub(crate) hosts: Vec<HostTally>,
     pub(crate) answers: Answers,
     errors: HashMap<QueryError, ErrorTally>,
+    /// From the start of the run to the end of its last query.
+    pub(crate) ran_for_ns: u64,
     /// Counted rows that may have run before.
     pub(crate) retried: u64,
     retried_are: Retried,
@@ -74,9 +76,17 @@ impl Tally {
             hosts: vec![HostTally::default(); hosts],
             answers: Answers::default(),
             errors: HashMap::new(),
+            ran_for_ns: 0,
             retried: 0,
             retried_are: retried,
             other_errors: HashMap::new(),
+        }
+    }
+
+    /// Room for so many workers, when they were not known before.
+    pub(crate) fn widen(&mut self, workers: usize) {
+        if self.workers.len() < workers {
+            self.workers.resize_with(workers, WorkerTally::default);
         }
     }
 
@@ -87,6 +97,7 @@ impl Tally {
         let host_tally = &mut self.hosts[host.index()];
         let is_retried = attempt > 1;
         self.retried += u64::from(is_retried);
+        self.ran_for_ns = self.ran_for_ns.max(measurement.start_ns.saturating_add(service_time_ns));
         match measurement.outcome {
             Outcome::Completed(answer) => {
                 self.workers[worker].completed += 1;
@@ -108,6 +119,13 @@ impl Tally {
                 self.add_error(error, measurement.row, host);
             }
         }
+    }
+
+    /// Completed and failed rows.
+    pub(crate) fn counted(&self) -> (u64, u64) {
+        self.workers.iter().fold((0, 0), |(completed, failed), worker| {
+            (completed + worker.completed, failed + worker.failed)
+        })
     }
 
     /// Errors by SQLSTATE and message, the most frequent first; ties in the order of their rows.

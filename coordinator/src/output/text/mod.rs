@@ -74,6 +74,8 @@ pub(in crate::output) fn partial(result: &RunResult) -> Option<String> {
         Ending::Interrupted => "the run was interrupted",
         Ending::AgentsLost => "agents were lost",
         Ending::WorkloadUnreadable => "the workload could not be read to its end",
+        Ending::CannotWrite => "the journal could not be written",
+        Ending::Unfinished => "the run has not ended",
     };
     Some(format!(
         "{cause}: {} of {} have no result",

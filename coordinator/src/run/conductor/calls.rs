@@ -9,6 +9,7 @@ use muster_proto::control::{
 
 use super::{Conductor, Phase, RunError, Turn};
 use crate::run::link::{Admission, Call, Joining, Line, Loss, MemberId, Refusal};
+use crate::run::record::{Fact, Found};
 
 impl Conductor<'_> {
     pub(super) fn take(&mut self, call: Call) -> Turn {
@@ -41,7 +42,11 @@ impl Conductor<'_> {
             (Some(grant), Some(field)) if self.phase == Phase::Running => {
                 self.note_loss(grant, &name, loss, &field);
             }
-            (Some(Grant { slot, .. }), _) => self.tell(format!("{slot} lost ({name}): {}", loss.reason)),
+            (Some(Grant { slot, epoch }), _) => {
+                self.tell(format!("{slot} lost ({name}): {}", loss.reason));
+                let (epoch, reason) = (epoch.get(), loss.reason.clone());
+                self.note(Fact::Lost { epoch, reason, drained: loss.is_drained });
+            }
             (None, _) => {}
         }
         if !has_begun {
@@ -73,7 +78,9 @@ impl Conductor<'_> {
         };
         let session = self.plan.session(grant);
         member.line.say(FromCoordinator::Welcome(Welcome { session, config }));
-        self.events.record(format!("{} joined: {name}, {workers} worker{}", grant.slot, plural(workers)));
+        let joined = Fact::joined(grant, &member.hello);
+        self.note(joined);
+        self.log(format!("{} joined: {name}, {workers} worker{}", grant.slot, plural(workers)));
         Ok(Admission { member: id, ended })
     }
 
@@ -124,11 +131,11 @@ impl Conductor<'_> {
                     member.report = Some(report);
                 }
             }
-            FromAgent::BackendsEnded(answer) => {
-                if let Some(field) = self.field.clone().filter(|_| self.phase == Phase::Running) {
-                    self.backends_ended(id, answer, &field);
-                }
-            }
+            FromAgent::BackendsEnded(answer) => match self.field.clone() {
+                Some(field) if self.phase == Phase::Running => self.backends_ended(id, answer, &field),
+                Some(_) => {}
+                None => self.note_clear(id, &answer),
+            },
             // The edge answers beats, takes Hello once and turns Leave into a loss.
             FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}
         }
@@ -137,15 +144,19 @@ impl Conductor<'_> {
 
     fn note_ready(&mut self, id: MemberId, ready: Ready) {
         self.note_difference(id, &ready);
+        let found = Box::new(Found::from(&ready));
         self.roster.ready(id, ready);
         let Some(member) = self.roster.present_mut(id) else { return };
         let (name, grant, has_begun) = (member.name(), member.grant, member.has_begun);
+        if let Some(Grant { epoch, .. }) = grant {
+            self.note(Fact::Ready { epoch: epoch.get(), found });
+        }
         let Some(field) = self.field.clone().filter(|_| self.phase == Phase::Running) else { return };
         match grant {
             Some(_) if has_begun => {}
             Some(_) => self.take_over(id),
             None => {
-                self.events.record(format!("{name} stands by"));
+                self.log(format!("{name} stands by"));
                 for slot in self.roster.slots().vacant() {
                     self.fill(slot, &field);
                 }
@@ -185,7 +196,7 @@ impl Conductor<'_> {
         let Some((member, first)) = self.roster.first_ready() else { return };
         let differs = first.database != ready.database || first.sql != ready.sql;
         if differs && let (Some(other), Some(own)) = (member.grant, self.roster.name_of(id)) {
-            self.events.record(format!("{own} and {} found different databases", other.slot));
+            self.log(format!("{own} and {} found different databases", other.slot));
         }
     }
 }

@@ -5,13 +5,14 @@ mod calls;
 mod recovery;
 mod sentences;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster_common::dispatch::Dispatch;
-use muster_common::ids::WorkerId;
+use muster_common::ids::{Epoch, SlotId, WorkerId};
 use muster_common::ledger::Ledger;
 use muster_common::limits;
 use muster_common::placement::{self, Assignment};
@@ -21,17 +22,20 @@ use muster_proto::control::{FromCoordinator, PrepareFailed, PrepareFailure};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use super::events::EventLog;
 use super::keeper::{Keeper, KeeperHandle, Progress};
 use super::link::{Call, MemberId, Refusal};
 use super::plan::RunPlan;
-use super::roster::{Member, Roster};
-use super::rows::Rows;
+use super::record::{Fact, Record};
+use super::replay::Replayed;
+use super::roster::Roster;
+use super::rows::{Dropped, Rows};
+use super::tally::Tally;
+use crate::journal::Writer;
 use crate::progress::{self, ProgressDisplay};
 use crate::workload::{Workload, WorkloadError};
 use recovery::Fences;
-pub(crate) use recovery::Move;
 
 /// How often the display is renewed while rows run.
 const DISPLAY_EVERY: Duration = Duration::from_millis(100);
@@ -56,31 +60,18 @@ fn refusal(kind: PrepareFailure) -> &'static str {
     }
 }
 
-/// What a run left behind, the books apart.
-pub(crate) struct Record {
-    pub(crate) ending: Ending,
-    pub(crate) started: Instant,
-    /// Wall clock, for people only.
-    pub(crate) started_at: std::time::SystemTime,
-    pub(crate) members: Vec<Member>,
-    pub(crate) workers: Vec<WorkerId>,
-    pub(crate) assignment: Assignment,
-    pub(crate) start_skew: Option<Duration>,
-    pub(crate) events: Vec<result::Event>,
-    /// Hosts of lost slots that were placed anew, in order.
-    pub(crate) moves: Vec<Move>,
-    /// An agent was lost on the way, whatever came of it.
-    pub(crate) is_impaired: bool,
-}
-
+/// What the run left behind; the keeper closes once this is all that holds it.
 pub(crate) struct Conclusion {
     pub(crate) record: Record,
+    pub(crate) assignment: Assignment,
     pub(crate) keeper: Keeper,
     pub(crate) rows: Arc<Rows>,
 }
 
 /// What is fixed once the hosts are placed: rows, workers and the way to the keeper.
 struct Field {
+    /// Nanoseconds that the run had run before this coordinator took it up.
+    ran_before_ns: u64,
     workload: Arc<Workload>,
     rows: Arc<Rows>,
     keeper: KeeperHandle,
@@ -96,15 +87,18 @@ pub(crate) struct Conductor<'a> {
     display: &'a ProgressDisplay,
     interrupt: CancellationToken,
     roster: Roster,
-    events: EventLog,
+    record: Record,
+    /// Facts that the keeper was not told yet.
+    unwritten: Vec<Fact>,
+    listening_since: Instant,
     phase: Phase,
     /// `None` while agents gather.
     field: Option<Arc<Field>>,
     /// When the agents started; `None` before.
     started: Option<Instant>,
     fences: Fences,
-    moves: Vec<Move>,
-    is_impaired: bool,
+    /// Agents that have ended, in the database, what a coordinator before this one left of their slots.
+    cleared: BTreeSet<MemberId>,
     /// When it was last said who is awaited in mid-run.
     awaited_at: Option<Instant>,
 }
@@ -132,7 +126,7 @@ impl<'a> Conductor<'a> {
         display: &'a ProgressDisplay,
         interrupt: CancellationToken,
     ) -> Self {
-        let roster = Roster::new(plan.agents, plan.first_epoch);
+        let roster = Roster::new(plan.agents, Epoch::new(1));
         Self {
             plan,
             address,
@@ -140,59 +134,113 @@ impl<'a> Conductor<'a> {
             display,
             interrupt,
             roster,
-            events: EventLog::new(Instant::now()),
+            record: Record::default(),
+            unwritten: Vec::new(),
+            listening_since: Instant::now(),
             phase: Phase::Gathering,
             field: None,
             started: None,
             fences: Fences::default(),
-            moves: Vec::new(),
-            is_impaired: false,
+            cleared: BTreeSet::new(),
             awaited_at: None,
         }
     }
 
-    pub(crate) async fn conduct(mut self) -> Result<Conclusion, RunError> {
-        if let Err(error) = self.gather().await {
+    pub(crate) async fn conduct(
+        mut self,
+        journal: Option<Writer>,
+        mut taken_up: Option<Replayed>,
+    ) -> Result<Conclusion, RunError> {
+        if let Some(replayed) = &mut taken_up {
+            self.take_up(std::mem::take(&mut replayed.record));
+        }
+        if let Err(error) = self.gather_and_clear(taken_up.is_some()).await {
             self.say_goodbye("the run did not start").await;
             return Err(error);
         }
         self.phase = Phase::Running;
-        let workers = self.roster.workers();
-        let assignment = self.place(&workers);
-        let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
-        let (workload, rows) = (Arc::clone(&self.plan.workload), self.rows(&assignment));
-        let (keeper, handle) =
-            Keeper::start(Arc::clone(&rows), &rows_of_worker, workload.hosts().len(), self.plan.retried);
-        let workers_of_slot = self.workers_of_slot();
-        let field = Field { workload, rows: Arc::clone(&rows), keeper: handle, workers, workers_of_slot };
-        self.hand_out(Arc::new(field));
+        self.note(Fact::Placed { workers: self.workers_of_slots() });
+        let assignment = self.place();
+        let (keeper, field) = self.lay_out(&assignment, journal, taken_up);
+        let rows = Arc::clone(&field.rows);
+        self.hand_out(field);
+        self.write_down().await;
 
         let ending = match self.prefetch().await {
             Ok(()) => {
-                let started_at = self.arm();
-                (self.watch(&keeper).await, started_at)
+                self.arm();
+                self.watch(&keeper).await
             }
-            Err(ending) => (ending, std::time::SystemTime::now()),
+            Err(ending) => ending,
         };
-        let (ending, started_at) = ending;
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
         self.say_goodbye(farewell(ending)).await;
+        let Dropped { duplicates, stale } = rows.dropped();
+        let start_skew_ns = start_skew.map(|skew| u64::try_from(skew.as_nanos()).unwrap_or(u64::MAX));
+        self.note(Fact::Ended { ending, start_skew_ns, duplicates, stale });
+        self.write_down().await;
         // The keeper ends when nobody can settle rows any more.
-        let workers = self.field.take().map(|field| field.workers.clone()).unwrap_or_default();
-        let record = Record {
-            ending,
-            started: self.started.unwrap_or_else(Instant::now),
-            started_at,
-            members: self.roster.into_members(),
-            workers,
-            assignment,
-            start_skew,
-            events: self.events.into_events(),
-            moves: self.moves,
-            is_impaired: self.is_impaired,
+        self.field = None;
+        Ok(Conclusion { record: self.record, assignment, keeper, rows })
+    }
+
+    /// An earlier coordinator ran a part of this run.
+    fn take_up(&mut self, record: Record) {
+        let slots = Roster::new(self.plan.agents, record.next_epoch());
+        (self.roster, self.record) = (slots, record);
+        self.note(Fact::Resumed);
+        self.tell("the run goes on where an earlier coordinator left it".to_owned());
+    }
+
+    /// All agents, prepared; in a run that goes on, with nothing left in the database of those that an earlier coordinator had.
+    async fn gather_and_clear(&mut self, is_taken_up: bool) -> Result<(), RunError> {
+        // Agents of before stop by themselves within their lease; nobody else starts earlier.
+        let not_before = Instant::now() + limits::FENCE;
+        self.gather().await?;
+        while is_taken_up && !self.clear(not_before).await? {
+            self.gather().await?;
+        }
+        Ok(())
+    }
+
+    /// The books and the rows of every worker.
+    fn lay_out(
+        &mut self,
+        assignment: &Assignment,
+        journal: Option<Writer>,
+        taken_up: Option<Replayed>,
+    ) -> (Keeper, Arc<Field>) {
+        let workload = Arc::clone(&self.plan.workload);
+        let workers = self.record.workers();
+        let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
+        let (ledger, tally, losses) = match taken_up {
+            Some(Replayed { ledger, mut tally, losses, .. }) => {
+                tally.widen(workers.len());
+                (ledger, tally, losses)
+            }
+            None => {
+                let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.retried);
+                (Ledger::new(workload.rows()), tally, BTreeMap::new())
+            }
         };
-        Ok(Conclusion { record, keeper, rows })
+        let mut dispatch = Dispatch::new(ledger, workload.by_worker(assignment.workers(), workers.len()));
+        for (epoch, rows) in losses {
+            dispatch.remember_loss(rows, epoch);
+        }
+        let rows = Arc::new(Rows::new(Arc::clone(&workload), dispatch));
+        for session in &self.record.sessions {
+            if let Some(offset_ns) = session.offset_ns {
+                let Grant { slot, epoch } = session.grant;
+                rows.remember(self.record.workers_of(slot), epoch, offset_ns);
+            }
+        }
+        let ran_before_ns = tally.ran_for_ns;
+        let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, journal);
+        let workers_of_slot =
+            (0..self.plan.agents).map(|slot| self.record.workers_of(SlotId::new(slot))).collect();
+        let field = Field { ran_before_ns, workload, rows, keeper: handle, workers, workers_of_slot };
+        (keeper, Arc::new(field))
     }
 
     /// Until every slot's agent is connected and prepared.
@@ -226,31 +274,18 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    fn place(&self, workers: &[WorkerId]) -> Assignment {
+    /// In mid-run and in one that goes on, a slot is taken by as many workers as it had; else by as many as came.
+    fn workers_of_slots(&self) -> Vec<u16> {
+        self.roster.live().map(|member| member.hello.workers).collect()
+    }
+
+    fn place(&self) -> Assignment {
         let hosts = self.plan.workload.hosts();
         placement::place(
             self.plan.placement,
             hosts.iter().map(|(_, name, rows)| (name, rows.into())),
-            workers,
+            &self.record.workers(),
         )
-    }
-
-    /// Every row with the worker that its host was given to.
-    fn rows(&self, assignment: &Assignment) -> Arc<Rows> {
-        let workload = &self.plan.workload;
-        let queues = workload.by_worker(assignment.workers(), assignment.table().workers.len());
-        let dispatch = Dispatch::new(Ledger::new(workload.rows()), queues);
-        Arc::new(Rows::new(Arc::clone(workload), dispatch))
-    }
-
-    fn workers_of_slot(&self) -> Vec<Range<usize>> {
-        let mut first = 0;
-        let mut next = |count: u16| {
-            let workers = first..first + usize::from(count);
-            first = workers.end;
-            workers
-        };
-        self.roster.live().map(|member| next(member.hello.workers)).collect()
     }
 
     /// Gives each agent its share; its Work stream begins to send.
@@ -259,7 +294,8 @@ impl<'a> Conductor<'a> {
             self.roster.live().filter_map(|member| Some((member.id, member.grant?))).collect();
         for (id, Grant { slot, epoch }) in grants {
             let workers = field.workers_of(slot);
-            field.rows.begin(workers.clone(), epoch, 0);
+            field.rows.begin(workers.clone(), epoch, field.ran_before_ns);
+            self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns: field.ran_before_ns });
             if let Some(member) = self.roster.present_mut(id) {
                 member.has_begun = true;
                 member.share.send_replace(Some(field.share(epoch, workers)));
@@ -292,15 +328,16 @@ impl<'a> Conductor<'a> {
         Ending::WorkloadUnreadable
     }
 
-    /// All agents start together after a countdown. Returns when that will be, by the wall clock.
-    fn arm(&mut self) -> std::time::SystemTime {
+    /// All agents start together after a countdown.
+    fn arm(&mut self) {
         let countdown = limits::ARM_COUNTDOWN;
         for member in self.roster.running() {
             member.line.say(FromCoordinator::Arm { countdown });
         }
-        self.events.record(format!("all {} agents armed", self.roster.running().count()));
+        self.log(format!("all {} agents armed", self.roster.running().count()));
         self.started = Some(Instant::now() + countdown);
-        std::time::SystemTime::now() + countdown
+        let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
+        self.note(Fact::Armed { at: at.map(|at| format!("{at:.3}")).unwrap_or_default() });
     }
 
     /// Until every row is settled, or something ends the run earlier.
@@ -309,14 +346,19 @@ impl<'a> Conductor<'a> {
         let mut progress = keeper.progress();
         let mut ticks = tokio::time::interval(DISPLAY_EVERY);
         loop {
-            let so_far = *progress.borrow_and_update();
+            self.write_down().await;
+            let so_far = progress.borrow_and_update().clone();
+            if let Some(problem) = &so_far.journal_problem {
+                self.tell(format!("{problem}; nothing more is acknowledged, and the run ends"));
+                return Ending::CannotWrite;
+            }
             if self.is_finished(&so_far) {
                 self.show(&so_far);
                 return Ending::Completed;
             }
             tokio::select! {
                 () = interrupt.cancelled() => {
-                    self.events.record("the run was interrupted".to_owned());
+                    self.log("the run was interrupted".to_owned());
                     self.display.say(&format!(
                         "interrupted: queries in flight may end, for at most {:?}; Ctrl-C again leaves at once, without a report",
                         limits::DRAIN_TIMEOUT
@@ -349,7 +391,26 @@ impl<'a> Conductor<'a> {
     /// Into the report and before the person's eyes.
     fn tell(&mut self, what: String) {
         self.display.say(&what);
-        self.events.record(what);
+        self.log(what);
+    }
+
+    /// Into the report and the log. `what` is a plain sentence that begins with its subject.
+    fn log(&mut self, what: String) {
+        info!("{what}");
+        let at_ms = self.listening_since.elapsed().as_secs_f64() * 1e3;
+        self.note(Fact::Happened(result::Event { at_ms, what }));
+    }
+
+    fn note(&mut self, fact: Fact) {
+        self.record.apply(fact.clone());
+        self.unwritten.push(fact);
+    }
+
+    /// Facts go to the journal once there is one.
+    async fn write_down(&mut self) {
+        if let Some(field) = self.field.clone() {
+            field.keeper.note(std::mem::take(&mut self.unwritten)).await;
+        }
     }
 
     fn show(&self, so_far: &Progress) {
@@ -372,9 +433,11 @@ impl<'a> Conductor<'a> {
         self.roster.say_to_all(&FromCoordinator::Drain);
         let patience = match ending {
             Ending::Completed => limits::FAREWELL_TIMEOUT,
+            // Nothing is acknowledged, so no agent will report.
+            Ending::CannotWrite | Ending::Unfinished => limits::RETRY_MAX,
             Ending::Interrupted | Ending::AgentsLost | Ending::WorkloadUnreadable => limits::DRAIN_TIMEOUT,
         };
-        if timeout(patience, self.take_reports()).await.is_ok() {
+        if timeout(patience, self.take_reports()).await.is_ok() || ending == Ending::CannotWrite {
             return;
         }
         self.tell(format!("queries in flight are cancelled after {patience:?}"));
@@ -423,5 +486,6 @@ fn farewell(ending: Ending) -> &'static str {
         Ending::Interrupted => "the run was interrupted",
         Ending::AgentsLost => "agents were lost",
         Ending::WorkloadUnreadable => "the workload cannot be read to its end",
+        Ending::CannotWrite | Ending::Unfinished => "the coordinator cannot write its journal",
     }
 }

@@ -12,11 +12,13 @@ use muster_common::placement::Candidates;
 use muster_common::result::Ending;
 use muster_common::slots::Grant;
 use muster_proto::control::{BackendsEnded, FromCoordinator, Welcome};
+use tokio::time::sleep_until;
 
 use super::sentences::{list, rows};
-use super::{Conductor, Field};
+use super::{Conductor, Field, RunError, Turn};
 use crate::run::link::{Loss, MemberId, Share};
 use crate::run::plan::OnAgentLoss;
+use crate::run::record::Fact;
 
 /// Slots whose rows wait until older backends are ended in the database.
 #[derive(Debug, Default)]
@@ -61,7 +63,8 @@ impl Conductor<'_> {
                 ));
             }
         }
-        self.is_impaired = true;
+        let (epoch, reason) = (grant.epoch.get(), loss.reason.clone());
+        self.note(Fact::Lost { epoch, reason, drained: loss.is_drained });
         self.fill(grant.slot, field);
     }
 
@@ -77,6 +80,8 @@ impl Conductor<'_> {
         let config = plan.config_for(member.hello.has_database, member.is_loopback);
         member.line.say(FromCoordinator::Welcome(Welcome { session: plan.session(grant), config }));
         let what = format!("{slot} taken over by {}, which stood by", member.name());
+        let joined = Fact::joined(grant, &member.hello);
+        self.note(joined);
         self.tell(what);
     }
 
@@ -127,16 +132,64 @@ impl Conductor<'_> {
 
     /// The new holder of a slot gets its rows and starts.
     fn begin(&mut self, id: MemberId, field: &Field) {
-        let offset = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        let since_start = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        let offset_ns =
+            field.ran_before_ns.saturating_add(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX));
         let Some(member) = self.roster.present_mut(id) else { return };
         let Some(Grant { slot, epoch }) = member.grant else { return };
         let workers = field.workers_of(slot);
-        field.rows.begin(workers.clone(), epoch, u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX));
+        field.rows.begin(workers.clone(), epoch, offset_ns);
         member.has_begun = true;
         member.share.send_replace(Some(field.share(epoch, workers)));
         member.line.say(FromCoordinator::Arm { countdown: Duration::ZERO });
         let what = format!("{slot} goes on with {}; no host moved", member.name());
+        self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });
         self.tell(what);
+    }
+
+    /// In a run that goes on: ends what is left of its earlier sessions, not before their leases have lapsed. False when an agent was
+    /// lost meanwhile.
+    pub(super) async fn clear(&mut self, not_before: Instant) -> Result<bool, RunError> {
+        let interrupt = self.interrupt.clone();
+        self.cleared.clear();
+        for member in self.roster.live() {
+            if let Some(Grant { slot, epoch }) = member.grant {
+                member.line.say(FromCoordinator::EndBackends { slot, below: epoch });
+            }
+        }
+        let deadline = Instant::now().max(not_before) + limits::END_BACKENDS_TIMEOUT + limits::FENCE;
+        while self.roster.slots().all_ready() {
+            let all_clear = self.roster.live().all(|member| self.cleared.contains(&member.id));
+            if all_clear && Instant::now() >= not_before {
+                return Ok(true);
+            }
+            let wake_at = if all_clear { not_before } else { deadline };
+            tokio::select! {
+                () = interrupt.cancelled() => return Err(RunError::Interrupted),
+                () = sleep_until(wake_at.into()) => if !all_clear { return Ok(true) },
+                Some(call) = self.calls.recv() => {
+                    if let Turn::PrepareFailed(error) = self.take(call) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Before the start: what an agent found of its slot's earlier sessions.
+    pub(super) fn note_clear(&mut self, id: MemberId, answer: &BackendsEnded) {
+        self.cleared.insert(id);
+        match &answer.outcome {
+            Ok(0) => {}
+            Ok(ended) => {
+                self.tell(format!("{}: {ended} backends of before ended in the database", answer.slot))
+            }
+            Err(problem) => self.tell(format!(
+                "{}: it is not known whether queries of before still run: {problem}",
+                answer.slot
+            )),
+        }
     }
 
     /// Looks at every slot that nobody holds; `Some` when the run cannot go on.
@@ -231,7 +284,7 @@ impl Conductor<'_> {
             *owners.entry(host).or_insert_with(best)
         };
         let moved = field.rows.move_on(field.workers_of(slot), owner);
-        self.moves.push(Move { from: slot, to: positions });
+        self.note(Fact::Moved { from: slot.get(), to: positions });
         self.tell(format!(
             "{slot} given up: its hosts and their {} move to {}",
             rows(moved),
@@ -254,13 +307,6 @@ impl Conductor<'_> {
             self.display.say(&notice);
         }
     }
-}
-
-/// A slot's hosts went to these workers, by position.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Move {
-    pub(crate) from: SlotId,
-    pub(crate) to: Vec<usize>,
 }
 
 impl Field {
