@@ -33,6 +33,8 @@ pub(super) enum Command {
     /// Write deterministic demo data
     #[command(subcommand)]
     Generate(GenerateArgs),
+    /// List the runs that were kept, the latest first
+    Runs(RunsArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -241,6 +243,13 @@ pub(super) enum GenerateArgs {
         #[arg(long, default_value_t = crate::demo::SEED)]
         seed: u64,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunsArgs {
+    /// Directory that holds the runs [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: Option<PathBuf>,
 }
 
 /// `500ms`, `5s`, `2m`, `1h 30m`.

@@ -8,6 +8,7 @@ mod migrate;
 mod plan;
 mod query;
 mod run;
+mod runs;
 mod signals;
 
 use clap::{CommandFactory, Parser};
@@ -74,6 +75,7 @@ async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationTok
         Command::Plan(args) => plan::run(args, interrupt).await,
         Command::Migrate(args) => migrate::run(args, interrupt).await,
         Command::Generate(args) => generate::run(args, &interrupt),
+        Command::Runs(args) => runs::run(args, interrupt).await,
         Command::Completions { shell } => {
             let mut command = Args::command();
             clap_complete::generate(shell, &mut command, "coordinator", &mut std::io::stdout());
