@@ -114,6 +114,7 @@ struct Session {
     work: Work,
     /// Backends of lost sessions that are being ended for the coordinator.
     fences: JoinSet<BackendsEnded>,
+    fence_turn: Arc<tokio::sync::Mutex<()>>,
     /// When the countdown of Arm ends; taken once Started is sent.
     starts_at: Option<Instant>,
     /// All workers have ended and every result is acknowledged.
@@ -180,6 +181,7 @@ impl Session {
             crew,
             work: Work::Waiting(Box::new(Cargo { queues, measurements, outbox })),
             fences: JoinSet::new(),
+            fence_turn: Arc::default(),
             starts_at: None,
             is_delivered: false,
             farewell: Farewell::NotYet,
@@ -307,8 +309,10 @@ impl Session {
 
     /// Ends what a lost session left in the database; the answer goes to the coordinator.
     fn fence(&mut self, slot: SlotId, below: Epoch) {
-        let (run, target) = (self.run.clone(), self.crew.target());
+        let (run, target, turn) = (self.run.clone(), self.crew.target(), Arc::clone(&self.fence_turn));
         self.fences.spawn(async move {
+            // One after the other: the workers have taken most of the connections that the server allows.
+            let _turn = turn.lock().await;
             let ending = async {
                 let target = target.ok_or("no database")?;
                 end_backends(&target.settings, &target.setup, &run, slot, below).await

@@ -26,6 +26,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run a workload and report
     Run(Box<RunArgs>),
+    /// Report a run that was kept: ended, running or killed
+    Report(ReportArgs),
     /// Show which worker gets which rows, without touching a database
     Plan(PlanArgs),
     /// Create the demo schema and load data into it
@@ -42,9 +44,8 @@ pub(super) enum Command {
 /// Which rows, and what to do with bad ones.
 #[derive(Debug, clap::Args)]
 pub(super) struct WorkloadArgs {
-    /// CSV of query parameters; `-` reads standard input
-    #[arg(default_value = "data/query_params.csv")]
-    pub(super) file: PathBuf,
+    /// CSV of query parameters; `-` reads standard input [default: data/query_params.csv]
+    pub(super) file: Option<PathBuf>,
 
     /// Statement with `:column` placeholders named after CSV columns [default: the demo's minute aggregate]
     #[arg(long, value_name = "FILE.sql")]
@@ -88,6 +89,8 @@ pub(super) struct SizeArgs {
           value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
     pub(super) workers: u16,
 }
+
+pub(super) const DEFAULT_WORKLOAD: &str = "data/query_params.csv";
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = RUN_HELP)]
@@ -137,6 +140,13 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) include_retried: bool,
 
+    /// Go on with a run whose coordinator is gone: its id, the beginning of one, or its directory. Statement, rows and sizes are its own
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["no_run_dir", "query", "limit", "agents", "workers", "local"])]
+    pub(super) resume: Option<String>,
+
+    #[command(flatten)]
+    pub(super) run_dir: RunDirArgs,
+
     /// Reports: text, json, csv, markdown, each with `=PATH` for a file; at most one goes to stdout
     #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
     pub(super) output: OutputSpec,
@@ -144,6 +154,40 @@ pub(super) struct RunArgs {
     /// No progress on stderr
     #[arg(long, short = 'q')]
     pub(super) quiet: bool,
+}
+
+/// Where runs are kept.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunDirArgs {
+    /// Directory that holds the directories of runs [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: Option<PathBuf>,
+
+    /// Keep nothing of this run: when its coordinator dies, it is gone
+    #[arg(long, conflicts_with = "run_dir")]
+    pub(super) no_run_dir: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ReportArgs {
+    /// The run: its id, the beginning of one, or its directory
+    pub(super) run: String,
+
+    /// Directory that holds the directories of runs [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: Option<PathBuf>,
+
+    /// The raw measurements, one line a row, as CSV or Parquet after the file's extension
+    #[arg(long, value_name = "FILE.csv|FILE.parquet")]
+    pub(super) samples: Option<PathBuf>,
+
+    /// Count the times of rows that may have run before, in a session that was lost
+    #[arg(long)]
+    pub(super) include_retried: bool,
+
+    /// Reports: text, json, csv, markdown, each with `=PATH` for a file; at most one goes to stdout
+    #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
+    pub(super) output: OutputSpec,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

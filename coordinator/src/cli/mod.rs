@@ -3,10 +3,13 @@
 mod args;
 mod database;
 mod generate;
+mod job;
+mod keeping;
 mod logging;
 mod migrate;
 mod plan;
 mod query;
+mod report;
 mod run;
 mod runs;
 mod signals;
@@ -75,6 +78,7 @@ async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationTok
         Command::Plan(args) => plan::run(args, interrupt).await,
         Command::Migrate(args) => migrate::run(args, interrupt).await,
         Command::Generate(args) => generate::run(args, &interrupt),
+        Command::Report(args) => report::run(&args),
         Command::Runs(args) => runs::run(args, interrupt).await,
         Command::Completions { shell } => {
             let mut command = Args::command();

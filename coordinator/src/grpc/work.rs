@@ -229,7 +229,8 @@ impl Sender {
                 };
                 let position = share.workers.start + worker;
                 if !share.keeper.sent(share.epoch, position, &assign.rows).await {
-                    return Err("the run cannot be written down any more".to_owned());
+                    // Nothing can be written down any more: the run ends, and this session with it.
+                    std::future::pending().await
                 }
                 *sent += assign.rows.len() as u64;
                 self.send_message(FromCoordinator::Assign(assign)).await?;

@@ -59,7 +59,9 @@ fn state_name(state: State) -> &'static str {
         State::Ended(Ending::Completed) => "finished",
         State::Ended(Ending::Interrupted) => "interrupted",
         State::Ended(Ending::AgentsLost) => "agents lost",
-        State::Unfinished => "unfinished",
+        State::Ended(Ending::WorkloadUnreadable) => "workload unreadable",
+        State::Ended(Ending::CannotWrite) => "not written",
+        State::Ended(Ending::Unfinished) | State::Unfinished => "unfinished",
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use keeper::Batch;
 use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
 pub(crate) use plan::{OnAgentLoss, Retried, RunPlan, Statement};
-pub(crate) use replay::{ReplayError, Replayed, replay};
+pub(crate) use replay::{Replayed, replay};
 pub(crate) use rows::NotGiven;
 use summary::Counted;
 pub(crate) use summary::{Subject, summarize};

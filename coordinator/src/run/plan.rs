@@ -18,6 +18,8 @@ pub(crate) struct RunPlan {
     pub(crate) id: RunId,
     /// 1 to [`muster_common::limits::AGENTS_MAX`].
     pub(crate) agents: u16,
+    /// As typed when the run began.
+    pub(crate) file: String,
     pub(crate) workload: Arc<Workload>,
     pub(crate) placement: Method,
     pub(crate) statement: Statement,
@@ -99,7 +101,7 @@ impl RunPlan {
         Subject {
             run_id: self.id.to_string(),
             workload: result::Workload {
-                file: workload.file().to_owned(),
+                file: self.file.clone(),
                 sha256: workload.sha256().to_owned(),
                 rows: workload.rows().into(),
                 hosts: workload.hosts().len() as u64,

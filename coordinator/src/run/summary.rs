@@ -10,7 +10,7 @@ use muster_common::measurement::QueryError;
 use muster_common::placement::{Assignment, Candidates, Method};
 use muster_common::result::{self, Ending, RunResult, VerdictStatus};
 
-use super::record::{Found, Loss, Move, Record, Session};
+use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Session};
 use super::tally::{ErrorTally, HostTally, Tally, WorkerTally};
 use crate::workload::{HostIndex, HostTable};
 
@@ -291,7 +291,7 @@ fn verdict(record: &Record) -> result::Verdict {
     }
     let ran = record.sessions.iter().filter(|session| session.offset_ns.is_some());
     reasons.extend(ran.filter_map(|session| {
-        let Loss { reason, .. } = session.lost.as_ref()?;
+        let Loss { reason, .. } = session.lost.as_ref().filter(|loss| loss.reason != COORDINATOR_GONE)?;
         Some(format!(
             "{} was lost ({reason}); its log on {} may say more",
             session.grant.slot, session.machine

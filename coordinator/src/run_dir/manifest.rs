@@ -35,8 +35,8 @@ pub struct Manifest {
     pub listen: SocketAddr,
     /// The agents that the coordinator started itself; `null` when they came from elsewhere.
     pub local: Option<LocalAgents>,
-    /// The database was an embedded one, of which nothing is left.
-    pub embedded: bool,
+    /// Where the programs of the embedded server came from, of which nothing is left; `null` for a database of the user's own.
+    pub embedded: Option<String>,
     pub seed: u64,
 }
 

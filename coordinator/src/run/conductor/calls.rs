@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use muster_common::ids::SlotId;
 use muster_common::slots::{Grant, JoinError};
 use muster_proto::control::{
     FromAgent, FromCoordinator, Hello, PrepareFailed, Ready, RunConfig, StandBy, Welcome,
@@ -60,11 +61,9 @@ impl Conductor<'_> {
             return Err(Refusal { reason: "the run is over".to_owned(), retry: true });
         }
         let config = self.plan.config_for(hello.has_database, is_loopback);
-        let has_room = self.has_room_for(&hello);
-        let joined = match (hello.slot, has_room) {
-            // Somebody else may have its slot for a moment longer than it lives: it asks again.
-            (Some(_), _) | (None, true) => self.roster.join(hello, line, Instant::now()),
-            (None, false) => return self.let_stand_by(hello, is_loopback, line, config),
+        let joined = match self.slot_for(&hello)? {
+            Some(slot) => self.roster.join(Hello { slot, ..hello }, line, Instant::now()),
+            None => return self.let_stand_by(hello, is_loopback, line, config),
         };
         let member = joined.map_err(|error| Refusal {
             retry: !matches!(error, JoinError::NoSuchSlot { .. }),
@@ -84,14 +83,22 @@ impl Conductor<'_> {
         Ok(Admission { member: id, ended })
     }
 
-    /// Whether a slot is free that an agent with so many workers can take: in mid-run no host may move.
-    fn has_room_for(&self, hello: &Hello) -> bool {
+    /// The slot to ask the roster for: `None` when it has to wait for one. Once hosts are placed none may move, so a slot wants as many
+    /// workers as it had.
+    fn slot_for(&self, hello: &Hello) -> Result<Option<Option<SlotId>>, Refusal> {
         let vacant = self.roster.slots().vacant();
-        match &self.field {
-            None => !vacant.is_empty(),
-            Some(field) => {
-                vacant.iter().any(|slot| field.workers_of(*slot).len() == usize::from(hello.workers))
+        let had = |slot: SlotId| self.record.workers_of(slot).len();
+        let is_placed = !self.record.workers_of_slot.is_empty();
+        let fits = |slot: SlotId| !is_placed || had(slot) == usize::from(hello.workers);
+        match hello.slot {
+            Some(slot) if had(slot) > 0 && !fits(slot) => {
+                let reason =
+                    format!("{slot} has {} workers in this run: start the agent with as many", had(slot));
+                Err(Refusal { reason, retry: false })
             }
+            // Somebody else may have its slot for a moment longer than it lives: it asks again.
+            Some(slot) => Ok(Some(Some(slot))),
+            None => Ok(vacant.into_iter().find(|slot| fits(*slot)).map(Some)),
         }
     }
 
@@ -134,7 +141,7 @@ impl Conductor<'_> {
             FromAgent::BackendsEnded(answer) => match self.field.clone() {
                 Some(field) if self.phase == Phase::Running => self.backends_ended(id, answer, &field),
                 Some(_) => {}
-                None => self.note_clear(id, &answer),
+                None => self.note_clear(&answer),
             },
             // The edge answers beats, takes Hello once and turns Leave into a loss.
             FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}

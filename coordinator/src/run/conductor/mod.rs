@@ -97,8 +97,8 @@ pub(crate) struct Conductor<'a> {
     /// When the agents started; `None` before.
     started: Option<Instant>,
     fences: Fences,
-    /// Agents that have ended, in the database, what a coordinator before this one left of their slots.
-    cleared: BTreeSet<MemberId>,
+    /// Slots of which nothing is left in the database that ran under a coordinator before this one.
+    cleared: BTreeSet<SlotId>,
     /// When it was last said who is awaited in mid-run.
     awaited_at: Option<Instant>,
 }
@@ -187,6 +187,9 @@ impl<'a> Conductor<'a> {
 
     /// An earlier coordinator ran a part of this run.
     fn take_up(&mut self, record: Record) {
+        let told_until = record.events.last().map_or(0.0, |event| event.at_ms);
+        let before = Duration::try_from_secs_f64(told_until / 1e3).unwrap_or_default();
+        self.listening_since = self.listening_since.checked_sub(before).unwrap_or(self.listening_since);
         let slots = Roster::new(self.plan.agents, record.next_epoch());
         (self.roster, self.record) = (slots, record);
         self.note(Fact::Resumed);

@@ -147,29 +147,34 @@ impl Conductor<'_> {
         self.tell(what);
     }
 
-    /// In a run that goes on: ends what is left of its earlier sessions, not before their leases have lapsed. False when an agent was
-    /// lost meanwhile.
+    /// In a run that goes on: has one agent end what is left of all earlier sessions, not before their leases have lapsed. False when an
+    /// agent was lost meanwhile.
     pub(super) async fn clear(&mut self, not_before: Instant) -> Result<bool, RunError> {
         let interrupt = self.interrupt.clone();
-        self.cleared.clear();
-        for member in self.roster.live() {
-            if let Some(Grant { slot, epoch }) = member.grant {
-                member.line.say(FromCoordinator::EndBackends { slot, below: epoch });
+        let grants: Vec<Grant> = self.roster.live().filter_map(|member| member.grant).collect();
+        if let Some(member) = self.roster.live().next() {
+            for Grant { slot, epoch } in &grants {
+                member.line.say(FromCoordinator::EndBackends { slot: *slot, below: *epoch });
             }
         }
-        let deadline = Instant::now().max(not_before) + limits::END_BACKENDS_TIMEOUT + limits::FENCE;
+        self.cleared.clear();
+        let patience = limits::END_BACKENDS_TIMEOUT + limits::FENCE;
+        let mut give_up_at = Instant::now() + patience;
         while self.roster.slots().all_ready() {
-            let all_clear = self.roster.live().all(|member| self.cleared.contains(&member.id));
-            if all_clear && Instant::now() >= not_before {
+            let all_clear = grants.iter().all(|grant| self.cleared.contains(&grant.slot));
+            if Instant::now() >= if all_clear { not_before } else { give_up_at } {
                 return Ok(true);
             }
-            let wake_at = if all_clear { not_before } else { deadline };
             tokio::select! {
                 () = interrupt.cancelled() => return Err(RunError::Interrupted),
-                () = sleep_until(wake_at.into()) => if !all_clear { return Ok(true) },
+                () = sleep_until(if all_clear { not_before } else { give_up_at }.into()) => {}
                 Some(call) = self.calls.recv() => {
+                    let known = self.cleared.len();
                     if let Turn::PrepareFailed(error) = self.take(call) {
                         return Err(error);
+                    }
+                    if self.cleared.len() > known {
+                        give_up_at = Instant::now() + patience;
                     }
                 }
             }
@@ -177,9 +182,9 @@ impl Conductor<'_> {
         Ok(false)
     }
 
-    /// Before the start: what an agent found of its slot's earlier sessions.
-    pub(super) fn note_clear(&mut self, id: MemberId, answer: &BackendsEnded) {
-        self.cleared.insert(id);
+    /// Before the start: what an agent found of a slot's earlier sessions.
+    pub(super) fn note_clear(&mut self, answer: &BackendsEnded) {
+        self.cleared.insert(answer.slot);
         match &answer.outcome {
             Ok(0) => {}
             Ok(ended) => {

@@ -48,7 +48,7 @@ fn manifest(id: &str) -> Manifest {
         slot_grace_ms: 10_000,
         listen: "127.0.0.1:50051".parse().unwrap(),
         local: Some(LocalAgents { workers: 4 }),
-        embedded: true,
+        embedded: Some("PostgreSQL 15.18".to_owned()),
         seed: u64::MAX,
     }
 }
