@@ -89,7 +89,7 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
       "local": {
         "workers": 4
       },
-      "embedded": true,
+      "embedded": "PostgreSQL 15.18",
       "seed": 18446744073709551615
     }
     "#);
