@@ -216,7 +216,10 @@ impl Dispatch {
         match self.ledger.settle(row, settled) {
             Settlement::Counted => {
                 self.quarantined.remove(&row);
-                let before = |lost: &Vec<Epoch>| lost.iter().filter(|epoch| **epoch < ran_under).count();
+                // In the order of the losses, not of the epochs: a row that moved may be run by a session older than the lost one.
+                let before = |lost: &Vec<Epoch>| {
+                    lost.iter().position(|epoch| *epoch == ran_under).unwrap_or(lost.len())
+                };
                 let losses = self.losses.get(&row).map_or(0, before);
                 Receipt::Counted { attempt: 1 + u32::try_from(losses).unwrap_or(u32::MAX - 1) }
             }
@@ -350,6 +353,21 @@ mod tests {
         dispatch.give(1, moved);
         assert!(dispatch.is_drained(0));
         assert_eq!(dispatch.take(1, B, 9), rows([1, 0, 2]));
+    }
+
+    /// It was told as run once: its second run was among the latencies.
+    #[test]
+    fn a_row_that_moved_to_an_older_session_is_told_as_retried() {
+        let mut dispatch = Dispatch::new(Ledger::new(2), vec![rows([0]).into(), rows([1]).into()]);
+        dispatch.begin(0..1, B);
+        dispatch.begin(1..2, A);
+        dispatch.take(0, B, 1);
+        dispatch.lost(0..1, B);
+        let moved = dispatch.retire(0);
+        dispatch.give(1, moved);
+        dispatch.take(1, A, 2);
+        assert_eq!(dispatch.settle(1, A, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
+        assert_eq!(dispatch.settle(1, A, row(1), Settled::Completed), Receipt::Counted { attempt: 1 });
     }
 
     #[test]

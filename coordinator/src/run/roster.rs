@@ -161,9 +161,16 @@ impl Roster {
         &mut self.slots
     }
 
-    /// Latest minus earliest start, once all that were there from the beginning have started.
+    /// Latest minus earliest start of those that were to start together, the first to run each slot, once all of them that live have
+    /// started. A replacement begins when it comes.
     pub(crate) fn start_skew(&self) -> Option<Duration> {
-        let starts: Option<Vec<Instant>> = self.running().map(|member| member.started).collect();
+        let mut first_of_slot = BTreeMap::new();
+        for member in self.members.values().filter(|member| member.has_begun) {
+            first_of_slot.entry(member.grant?.slot).or_insert(member);
+        }
+        let together =
+            first_of_slot.values().filter(|member| member.lost.is_none() || member.started.is_some());
+        let starts: Option<Vec<Instant>> = together.map(|member| member.started).collect();
         let starts = starts?;
         Some(starts.iter().max()?.duration_since(*starts.iter().min()?))
     }
