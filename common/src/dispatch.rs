@@ -13,7 +13,7 @@ use crate::limits;
 pub struct Dispatch {
     ledger: Ledger,
     workers: Vec<Worker>,
-    /// The sessions that were lost with a row in flight, oldest first. Only rows that this happened to.
+    /// The sessions that were lost with a row in flight, in the order in which they had it. Only rows that this happened to.
     losses: HashMap<RowId, Vec<Epoch>>,
     /// Rows that nobody runs any more, since [`limits::LOSSES_MAX`] sessions were lost with them.
     quarantined: BTreeSet<RowId>,
@@ -197,7 +197,8 @@ impl Dispatch {
         self.workers[worker].waiting.extend(rows);
     }
 
-    /// Notes what is known from before this coordinator began: the session of `epoch` was lost with these rows.
+    /// Notes what is known from before this coordinator began: the session of `epoch` was lost with these rows. To be called in the
+    /// order in which the rows were given, which is not always that of the epochs.
     pub fn remember_loss(&mut self, rows: impl IntoIterator<Item = RowId>, epoch: Epoch) {
         for row in rows {
             if note_loss(&mut self.losses, row, epoch) >= limits::LOSSES_MAX && !self.ledger.is_settled(row) {
@@ -215,7 +216,10 @@ impl Dispatch {
         match self.ledger.settle(row, settled) {
             Settlement::Counted => {
                 self.quarantined.remove(&row);
-                let before = |lost: &Vec<Epoch>| lost.iter().filter(|epoch| **epoch < ran_under).count();
+                // Epochs do not tell who had the row first: a lost session's row may go to one that joined before it.
+                let before = |lost: &Vec<Epoch>| {
+                    lost.iter().position(|epoch| *epoch == ran_under).unwrap_or(lost.len())
+                };
                 let losses = self.losses.get(&row).map_or(0, before);
                 Receipt::Counted { attempt: 1 + u32::try_from(losses).unwrap_or(u32::MAX - 1) }
             }
@@ -345,6 +349,20 @@ mod tests {
         dispatch.give(1, moved);
         assert!(dispatch.is_drained(0));
         assert_eq!(dispatch.take(1, B, 9), rows([1, 0, 2]));
+    }
+
+    #[test]
+    fn a_row_that_goes_to_an_older_session_is_told_as_retried() {
+        let mut dispatch = Dispatch::new(Ledger::new(2), vec![VecDeque::new(), rows([0, 1]).into()]);
+        dispatch.begin(0..1, A);
+        dispatch.begin(1..2, B);
+        dispatch.take(1, B, 2);
+        dispatch.lost(1..2, B);
+        let moved = dispatch.retire(1);
+        dispatch.give(0, moved);
+        assert_eq!(dispatch.take(0, A, 2), rows([0, 1]));
+        assert_eq!(dispatch.settle(0, A, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
+        assert_eq!(dispatch.settle_late(B, row(1), Settled::Completed), Receipt::Counted { attempt: 1 });
     }
 
     #[test]

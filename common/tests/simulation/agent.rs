@@ -60,6 +60,10 @@ impl Agent {
         }
     }
 
+    pub(crate) fn uses(&self, connection: usize) -> bool {
+        self.visit.as_ref().is_some_and(|visit| visit.connection == connection)
+    }
+
     pub(crate) fn start(&mut self, world: &mut World) {
         *self = Self { life: self.life + 1, is_alive: true, ..Self::new(self.number) };
         self.schedule(world, Duration::ZERO, AgentEvent::Join);

@@ -91,8 +91,11 @@ impl Schedule {
         let Self { world, database, .. } = self;
         match event {
             Event::Arrival { connection, to, envelope, is_replay } => {
-                let is_lost = world.network.is_cut(connection, to, envelope.stream(), world.now);
-                if is_replay || !is_lost || matches!(envelope, Envelope::Closed) {
+                let is_cut = world.network.is_cut(connection, to, envelope.stream(), world.now);
+                // A break is noticed although nothing comes through; and a replay comes only to who thinks the connection over.
+                let is_lost = is_cut && !matches!(envelope, Envelope::Closed);
+                let arrives = if is_replay { !self.is_open(connection, to) } else { !is_lost };
+                if arrives {
                     self.deliver(connection, to, envelope);
                 }
             }
@@ -110,6 +113,14 @@ impl Schedule {
             Event::Coordinator { .. } => {}
             Event::Database(event) => database.handle(world, event),
             Event::Fault(fault) => self.strike(fault),
+        }
+    }
+
+    /// Whether an end still uses a connection.
+    fn is_open(&self, number: usize, end: End) -> bool {
+        match end {
+            End::Agent => self.agents[self.world.network.connections[number].agent].uses(number),
+            End::Coordinator => self.coordinator.as_ref().is_some_and(|coordinator| coordinator.uses(number)),
         }
     }
 

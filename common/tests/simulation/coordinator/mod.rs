@@ -117,6 +117,11 @@ impl Coordinator {
         self.journal.tear(world);
     }
 
+    pub(crate) fn uses(&self, connection: usize) -> bool {
+        self.members.values().any(|member| member.connection == connection)
+            || self.standbys.iter().any(|standby| standby.connection == connection)
+    }
+
     pub(crate) fn handle(&mut self, world: &mut World, event: CoordinatorEvent) {
         match event {
             CoordinatorEvent::Wake => self.wakes_at = None,
