@@ -88,7 +88,8 @@ impl Dispatch {
         if worker.holder != Some(epoch) {
             return taken;
         }
-        let is_suspect = |row: &RowId| losses.get(row).is_some_and(|lost| lost.len() + 1 >= limits::LOSSES_MAX);
+        let is_suspect =
+            |row: &RowId| losses.get(row).is_some_and(|lost| lost.len() + 1 >= limits::LOSSES_MAX);
         if worker.in_flight.front().is_some_and(is_suspect) {
             return taken;
         }
@@ -137,6 +138,9 @@ impl Dispatch {
 
     /// Takes a result that was measured under a session which is over and is told again by a later one.
     /// Whoever has the row meanwhile comes second and is dropped.
+    ///
+    /// That the result is told by a later session proves that the one of `ran_under` is over: [`lost`](Self::lost) comes first, should
+    /// it still count as live here. Until then the result would be [`Receipt::NotGiven`].
     pub fn settle_late(&mut self, ran_under: Epoch, row: RowId, settled: Settled) -> Receipt {
         if self.ledger.is_settled(row) {
             return Receipt::Duplicate;
@@ -178,9 +182,12 @@ impl Dispatch {
         for worker in &mut self.workers[workers] {
             if worker.holder == Some(epoch) {
                 worker.holder = None;
-                count += worker.in_flight.len();
                 for row in std::mem::take(&mut worker.in_flight).into_iter().rev() {
-                    worker.waiting.push_front(row);
+                    // A late result may have settled it meanwhile.
+                    if !self.ledger.is_settled(row) {
+                        worker.waiting.push_front(row);
+                        count += 1;
+                    }
                 }
             }
         }
@@ -298,7 +305,11 @@ mod tests {
         assert_eq!(dispatch.settle_late(A, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
         assert_eq!(dispatch.settle_late(A, row(1), Settled::Failed), Receipt::Counted { attempt: 1 });
         assert_eq!(dispatch.settle_late(A, row(3), Settled::Completed), Receipt::NotGiven);
-        assert_eq!(dispatch.settle(0, B, row(0), Settled::Completed), Receipt::Duplicate, "it ran again in vain");
+        assert_eq!(
+            dispatch.settle(0, B, row(0), Settled::Completed),
+            Receipt::Duplicate,
+            "it ran again in vain"
+        );
         assert_eq!(dispatch.take(0, B, 9), rows([2, 3]), "row 1 is settled");
     }
 
@@ -310,6 +321,17 @@ mod tests {
         dispatch.begin(0..1, B);
         assert_eq!(dispatch.take(0, B, 9), rows([0, 1, 2]));
         assert_eq!(dispatch.settle(0, B, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
+    }
+
+    #[test]
+    fn what_a_late_result_settled_is_not_handed_back() {
+        let mut dispatch = one_worker(2);
+        dispatch.take(0, A, 2);
+        dispatch.lost(0..1, A);
+        dispatch.begin(0..1, B);
+        dispatch.take(0, B, 2);
+        dispatch.settle_late(A, row(0), Settled::Completed);
+        assert_eq!(dispatch.handed_back(0..1, B), 1);
     }
 
     #[test]

@@ -152,9 +152,8 @@ impl Outbox {
 
     /// What nobody acknowledged when the session of `grant` ended, for the next one.
     pub fn into_kept(self, grant: Grant) -> Vec<Kept> {
-        let sent = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| Kept {
-            ran_under: ran_under.unwrap_or(grant),
-            measurements,
+        let sent = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| {
+            Kept { ran_under: ran_under.unwrap_or(grant), measurements }
         });
         let unsent = Kept { ran_under: grant, measurements: self.pending };
         let all = sent.chain(self.inherited).chain(std::iter::once(unsent));

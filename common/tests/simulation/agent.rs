@@ -95,12 +95,10 @@ impl Agent {
             AgentEvent::Join => self.join(world),
             AgentEvent::Beat { session } => self.beat(world, session),
             AgentEvent::Wake => self.wakes_at = None,
-            AgentEvent::Connected { session, worker, backend } => {
-                match self.visit_of(session) {
-                    Some(Visit { session: Some(session), .. }) => session.connected(world, worker, backend),
-                    Some(_) | None => database.leave(world, backend),
-                }
-            }
+            AgentEvent::Connected { session, worker, backend } => match self.visit_of(session) {
+                Some(Visit { session: Some(session), .. }) => session.connected(world, worker, backend),
+                Some(_) | None => database.leave(world, backend),
+            },
             AgentEvent::Answered { session, worker, execution, answer } => {
                 if let Some(Visit { lease, session: Some(session), .. }) = self.visit_of(session) {
                     let is_lapsed = lease.has_lapsed(world.now);
@@ -111,16 +109,26 @@ impl Agent {
         self.proceed(world, database);
     }
 
-    pub(crate) fn receive(&mut self, world: &mut World, database: &Database, connection: usize, it: Envelope) {
+    pub(crate) fn receive(
+        &mut self,
+        world: &mut World,
+        database: &Database,
+        connection: usize,
+        it: Envelope,
+    ) {
         self.fence_itself(world, database);
         let Some(visit) = self.visit.as_mut().filter(|visit| visit.connection == connection) else { return };
         match it {
             Envelope::FromCoordinator(FromCoordinator::StandBy) => self.begin_beats(world),
-            Envelope::FromCoordinator(FromCoordinator::Welcome(grant)) => self.welcome(world, database, grant),
+            Envelope::FromCoordinator(FromCoordinator::Welcome(grant)) => {
+                self.welcome(world, database, grant)
+            }
             Envelope::FromCoordinator(FromCoordinator::BeatAck(number)) => {
                 visit.lease.acknowledged(number);
             }
-            Envelope::FromCoordinator(FromCoordinator::Bye) | Envelope::Closed => self.end_visit(world, database),
+            Envelope::FromCoordinator(FromCoordinator::Bye) | Envelope::Closed => {
+                self.end_visit(world, database)
+            }
             Envelope::FromCoordinator(message) => {
                 if let Some(session) = &mut visit.session {
                     session.obey(world, database, message);
@@ -150,7 +158,7 @@ impl Agent {
             return;
         }
         let Some(connection) = world.open(self.number, self.life) else { return self.join_later(world) };
-        world.to_coordinator(connection, FromAgent::Hello);
+        world.tell_coordinator(connection, FromAgent::Hello);
         self.visit = Some(Visit { connection, lease: Lease::new(world.now), beats: false, session: None });
     }
 
@@ -166,7 +174,7 @@ impl Agent {
     fn beat(&mut self, world: &mut World, session: usize) {
         if let Some(visit) = self.visit_of(session) {
             let number = visit.lease.beat(world.now);
-            world.to_coordinator(session, FromAgent::Beat(number));
+            world.tell_coordinator(session, FromAgent::Beat(number));
             self.schedule(world, limits::BEAT_EVERY, AgentEvent::Beat { session });
         }
     }

@@ -1,8 +1,7 @@
-//! The invariants. They are checked by what is seen from outside: what the database runs, what is on disk, what an agent was told.
+//! Watches the invariants, by what is seen from outside: what the database runs, what is on disk, what an agent was told.
 //! No ledger, no slot and no lease of the system is asked whether it did right.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use muster_common::dispatch::Dispatch;
 use muster_common::ids::{Epoch, RowId, SlotId};
@@ -10,100 +9,9 @@ use muster_common::slots::Grant;
 
 use crate::coordinator::Ending;
 use crate::database::Client;
+use crate::invariants::{Invariant, Violation};
 use crate::scenario::Scenario;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Invariant {
-    CountedOnce,
-    BooksClose,
-    SlotAlone,
-    HostAlone,
-    HostsStay,
-    LostIsLost,
-    NothingVanishes,
-    NothingUnknown,
-    NoFailureOfOurs,
-    RetriesTold,
-    Ends,
-}
-
-impl fmt::Display for Invariant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::CountedOnce => "a row is counted once",
-            Self::BooksClose => "the books close",
-            Self::SlotAlone => "one session of a slot runs queries",
-            Self::HostAlone => "one worker runs a host's rows",
-            Self::HostsStay => "hosts of live agents stay",
-            Self::LostIsLost => "a lost session counts nothing",
-            Self::NothingVanishes => "no measurement vanishes",
-            Self::NothingUnknown => "no result is unknown",
-            Self::NoFailureOfOurs => "no failure of our own making counts",
-            Self::RetriesTold => "a second run is told as such",
-            Self::Ends => "the run ends as it should",
-        })
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Violation {
-    pub(crate) invariant: Invariant,
-    pub(crate) text: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.invariant, self.text)
-    }
-}
-
-/// How often things happened that a simulation has to reach; over many schedules none of them may stay at 0.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Tally {
-    pub(crate) executions: usize,
-    pub(crate) sessions: usize,
-    pub(crate) lost: usize,
-    pub(crate) handed_back: usize,
-    pub(crate) quarantined: usize,
-    pub(crate) promoted: usize,
-    pub(crate) retired: usize,
-    pub(crate) resumed: usize,
-    pub(crate) counted_late: usize,
-    pub(crate) duplicates: usize,
-    pub(crate) stale: usize,
-    pub(crate) ended_by_successor: usize,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Self) {
-        let Self {
-            executions,
-            sessions,
-            lost,
-            handed_back,
-            quarantined,
-            promoted,
-            retired,
-            resumed,
-            counted_late,
-            duplicates,
-            stale,
-            ended_by_successor,
-        } = other;
-        self.executions += executions;
-        self.sessions += sessions;
-        self.lost += lost;
-        self.handed_back += handed_back;
-        self.quarantined += quarantined;
-        self.promoted += promoted;
-        self.retired += retired;
-        self.resumed += resumed;
-        self.counted_late += counted_late;
-        self.duplicates += duplicates;
-        self.stale += stale;
-        self.ended_by_successor += ended_by_successor;
-    }
-}
+use crate::tally::{Seen, Tally};
 
 /// One query sent to the database.
 #[derive(Debug)]
@@ -169,7 +77,7 @@ impl Checks {
     // -- what the database sees ----------------------------------------------------------------------------------------
 
     pub(crate) fn execution(&mut self, row: RowId, client: &Client) -> usize {
-        self.tally.executions += 1;
+        self.tally.add(Seen::Executions, 1);
         self.runs[row.index()].push(self.executions.len());
         self.executions.push(Execution {
             row,
@@ -199,7 +107,11 @@ impl Checks {
         let beside = |other: &Execution| {
             format!(
                 "row {row} of host {host} began as {slot}:{epoch}/{} while row {} ran as {}:{}/{}",
-                client.worker, other.row, other.client.grant.slot, other.client.grant.epoch, other.client.worker
+                client.worker,
+                other.row,
+                other.client.grant.slot,
+                other.client.grant.epoch,
+                other.client.worker
             )
         };
         let mut violated = None;
@@ -226,7 +138,7 @@ impl Checks {
     }
 
     pub(crate) fn ended_by_successor(&mut self, execution: usize) {
-        self.tally.ended_by_successor += 1;
+        self.tally.add(Seen::QueriesEndedBySuccessors, 1);
         self.executions[execution].is_ended_by_successor = true;
     }
 
@@ -243,6 +155,7 @@ impl Checks {
 
     /// Nobody listened for longer than an agent keeps its results.
     pub(crate) fn expired(&mut self, execution: u64) {
+        self.tally.add(Seen::ResultsExpired, 1);
         self.numbered(execution).is_expired = true;
     }
 
@@ -255,7 +168,7 @@ impl Checks {
     }
 
     pub(crate) fn session_begun(&mut self, grant: Grant) {
-        self.tally.sessions += 1;
+        self.tally.add(Seen::Sessions, 1);
         self.live.insert((grant.slot, grant.epoch));
         self.over.remove(&grant.epoch);
     }
@@ -288,10 +201,12 @@ impl Checks {
         let execution = &*self.numbered(number);
         let (row, ran_under, began) = (execution.row, execution.client.grant.epoch, execution.began);
         let (is_lapsed, is_ended) = (execution.is_lapsed, execution.is_ended_by_successor);
-        self.tally.counted_late += usize::from(ran_under != from);
+        self.tally.add(Seen::ResultsCountedLate, usize::from(ran_under != from));
         if is_over || is_lapsed {
             self.violated(Invariant::LostIsLost, || {
-                format!("row {row} was counted, told by session {from}, run under {ran_under}, which was over")
+                format!(
+                    "row {row} was counted, told by session {from}, run under {ran_under}, which was over"
+                )
             });
         }
         if is_ended {
@@ -309,7 +224,7 @@ impl Checks {
 
     /// A result was dropped, since its row has one.
     pub(crate) fn dropped(&mut self, execution: u64) {
-        self.tally.duplicates += 1;
+        self.tally.add(Seen::Duplicates, 1);
         self.numbered(execution).is_dropped = true;
     }
 
@@ -344,13 +259,17 @@ impl Checks {
             });
         }
         let vanished = self.executions.iter().find(|execution| {
-            let Execution { is_acknowledged, is_journaled, is_dropped, is_measured, is_expired, .. } = **execution;
+            let Execution { is_acknowledged, is_journaled, is_dropped, is_measured, is_expired, .. } =
+                **execution;
             let is_kept = reporters.contains(&(execution.client.agent, execution.client.life));
             let is_expected = ending == Ending::Completed && is_measured && is_kept && !is_expired;
             (is_acknowledged || is_expected) && !is_journaled && !is_dropped
         });
         if let Some(Execution { row, client, .. }) = vanished {
-            let text = format!("a measurement of row {row} by agent {} is neither counted nor dropped", client.agent);
+            let text = format!(
+                "a measurement of row {row} by agent {} is neither counted nor dropped",
+                client.agent
+            );
             self.violated(Invariant::NothingVanishes, || text);
         }
     }

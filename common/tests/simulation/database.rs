@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{RowId, SlotId};
+use muster_common::ids::{Epoch, RowId, SlotId};
 use muster_common::slots::Grant;
 
 use crate::agent::AgentEvent;
@@ -13,12 +13,25 @@ use crate::world::{Event, World};
 #[derive(Debug)]
 pub(crate) enum DatabaseEvent {
     Connect(Client),
-    Begin { backend: usize, execution: usize, row: RowId },
-    End { backend: usize, execution: usize },
+    Begin {
+        backend: usize,
+        execution: usize,
+        row: RowId,
+    },
+    End {
+        backend: usize,
+        execution: usize,
+    },
     /// The client is gone; when the cancel came through, its query, too.
-    Close { backend: usize },
+    Close {
+        backend: usize,
+    },
     /// A new owner, or whoever gets the slot's hosts, ends what sessions before `below` left.
-    EndBackends { life: u32, slot: SlotId, below: u64 },
+    EndBackends {
+        life: u32,
+        slot: SlotId,
+        below: Epoch,
+    },
 }
 
 /// One worker of one session.
@@ -119,7 +132,7 @@ impl Database {
             return self.answer(world, number, execution, Answer::NotBegun);
         }
         backend.running = Some(execution);
-        world.note(|| format!("database: row {row} begins as {}", world_name(&self.backends[number].client)));
+        world.note(|| format!("database: row {row} begins as {}", name_of(&self.backends[number].client)));
         world.checks.begun(execution);
         let service_time = world.scenario.rows[row.index()].service_time;
         let event = DatabaseEvent::End { backend: number, execution };
@@ -145,7 +158,7 @@ impl Database {
         }
     }
 
-    fn end_backends(&mut self, world: &mut World, life: u32, slot: SlotId, below: u64) {
+    fn end_backends(&mut self, world: &mut World, life: u32, slot: SlotId, below: Epoch) {
         if world.now < self.down_until {
             let retry = self.down_until - world.now + Duration::from_millis(100);
             let event = DatabaseEvent::EndBackends { life, slot, below };
@@ -155,7 +168,7 @@ impl Database {
         if is_allowed {
             for number in 0..self.backends.len() {
                 let Backend { client, running, .. } = &self.backends[number];
-                if client.grant.slot == slot && client.grant.epoch.get() < below {
+                if client.grant.slot == slot && client.grant.epoch < below {
                     if let Some(execution) = *running {
                         world.checks.ended_by_successor(execution);
                     }
@@ -176,6 +189,6 @@ impl Database {
     }
 }
 
-fn world_name(client: &Client) -> String {
+fn name_of(client: &Client) -> String {
     format!("{}:{}/{} of agent {}", client.grant.slot, client.grant.epoch, client.worker, client.agent)
 }

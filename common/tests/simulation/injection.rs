@@ -8,6 +8,7 @@ use crate::messages::Envelope;
 use crate::network::End;
 use crate::scenario::Policy;
 use crate::schedule::Schedule;
+use crate::tally::Seen;
 use crate::world::Event;
 
 impl Schedule {
@@ -62,7 +63,7 @@ impl Schedule {
                 disturbed = Some(agent);
                 world.network.links[agent].is_slow = false;
             }
-            Fault::KillCoordinator => self.kill_coordinator(),
+            Fault::KillCoordinator { with_machine } => self.kill_coordinator(with_machine),
             Fault::StartCoordinator => self.start_coordinator(),
             Fault::FreezeCoordinator => drop(self.frozen[coordinator].get_or_insert_default()),
             Fault::ThawCoordinator => self.thaw(coordinator),
@@ -105,9 +106,9 @@ impl Schedule {
         }
     }
 
-    fn kill_coordinator(&mut self) {
+    fn kill_coordinator(&mut self, with_machine: bool) {
         if let Some(coordinator) = self.coordinator.take() {
-            coordinator.kill(&mut self.world);
+            coordinator.kill(&mut self.world, with_machine);
             self.world.coordinator_life = None;
             self.frozen[self.agents.len()] = None;
         }
@@ -117,7 +118,7 @@ impl Schedule {
         if self.coordinator.is_none() {
             self.coordinator_life += 1;
             self.world.coordinator_life = Some(self.coordinator_life);
-            self.world.checks.tally.resumed += 1;
+            self.world.checks.tally.add(Seen::CoordinatorsResumed, 1);
             self.frozen[self.agents.len()] = None;
             self.coordinator = Some(Coordinator::start(&mut self.world, self.coordinator_life));
         }

@@ -24,7 +24,10 @@ pub(crate) enum FromCoordinator {
     Welcome(Grant),
     BeatAck(u64),
     Start,
-    Assign { worker: u16, rows: Vec<RowId> },
+    Assign {
+        worker: u16,
+        rows: Vec<RowId>,
+    },
     Ack(u64),
     Drain,
     Cancel,

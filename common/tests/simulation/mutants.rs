@@ -25,6 +25,8 @@ pub(crate) enum Mutant {
     BrokenIsLapsed,
     /// A coordinator that takes a run up again begins at once.
     NoLeaseWait,
+    /// A coordinator that takes a run up again ends the old backends of each slot when that slot begins, and not of all slots first.
+    ResumeSlotBySlot,
     /// A coordinator that takes a run up again numbers its sessions from 1.
     EpochsRepeat,
     /// The journal has what was settled, and not what was sent.
@@ -34,7 +36,7 @@ pub(crate) enum Mutant {
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::NoDeduplication,
         Self::ShortFence,
         Self::NoSelfFencing,
@@ -45,6 +47,7 @@ impl Mutant {
         Self::BackendsNotEnded,
         Self::BrokenIsLapsed,
         Self::NoLeaseWait,
+        Self::ResumeSlotBySlot,
         Self::EpochsRepeat,
         Self::SentNotJournaled,
         Self::FormerStaysLive,
@@ -64,6 +67,7 @@ impl fmt::Display for Mutant {
             Self::BackendsNotEnded => "old backends are not ended",
             Self::BrokenIsLapsed => "a broken connection counts as a lapsed lease",
             Self::NoLeaseWait => "resume does not wait one lease",
+            Self::ResumeSlotBySlot => "resume ends old backends slot by slot",
             Self::EpochsRepeat => "resume numbers its epochs from 1",
             Self::SentNotJournaled => "rows sent are not journaled",
             Self::FormerStaysLive => "a former session stays live",

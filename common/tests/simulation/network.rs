@@ -63,7 +63,13 @@ impl Network {
     }
 
     /// When the message arrives; `None` when it is held by a partition or lost with its connection.
-    pub(crate) fn send(&mut self, number: usize, to: End, envelope: &Envelope, now: Instant) -> Option<Instant> {
+    pub(crate) fn send(
+        &mut self,
+        number: usize,
+        to: End,
+        envelope: &Envelope,
+        now: Instant,
+    ) -> Option<Instant> {
         let connection = &mut self.connections[number];
         let link = &mut self.links[connection.agent];
         if link.is_blocked(to) {
@@ -108,9 +114,9 @@ impl Network {
         if !random.chance(25) {
             return Vec::new();
         }
-        let replayed = replayable.into_iter().filter_map(|(to, envelope)| {
-            random.chance(50).then(|| (random.millis(0..=9_000), to, envelope))
-        });
+        let replayed = replayable
+            .into_iter()
+            .filter_map(|(to, envelope)| random.chance(50).then(|| (random.millis(0..=9_000), to, envelope)));
         replayed.collect()
     }
 

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
-use crate::checks::{Invariant, Tally, Violation};
 use crate::coordinator::{Coordinator, Ending};
 use crate::database::Database;
+use crate::invariants::{Invariant, Violation};
 use crate::messages::Envelope;
 use crate::mutants::Mutant;
 use crate::network::End;
 use crate::scenario::{Policy, Scenario};
+use crate::tally::Tally;
 use crate::world::{Event, World};
 
 /// An agent that nothing disturbs for so long has a slot, or could have one: the retry, a dead predecessor's fence, a slow start.
@@ -82,7 +83,9 @@ impl Schedule {
                 Some(self.world.network.connections[*connection].agent)
             }
             Event::Agent { number, .. } => Some(*number),
-            Event::Arrival { to: End::Coordinator, .. } | Event::Coordinator { .. } => Some(self.agents.len()),
+            Event::Arrival { to: End::Coordinator, .. } | Event::Coordinator { .. } => {
+                Some(self.agents.len())
+            }
             Event::Database(_) | Event::Fault(_) => None,
         };
         if let Some(waiting) = stopped.and_then(|party| self.frozen[party].as_mut()) {

@@ -67,7 +67,7 @@ impl Session {
             self.workers.push(Worker { is_connecting: true, ..Worker::default() });
         }
         for credit in self.outbox.first_credits() {
-            world.to_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
+            world.tell_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
         }
     }
 
@@ -77,7 +77,7 @@ impl Session {
         worker.backend = Some(backend);
         if !self.is_ready && self.workers.iter().all(|worker| worker.backend.is_some()) {
             self.is_ready = true;
-            world.to_coordinator(self.connection, FromAgent::Ready(self.grant));
+            world.tell_coordinator(self.connection, FromAgent::Ready(self.grant));
         }
     }
 
@@ -117,7 +117,7 @@ impl Session {
         }
         for credit in self.outbox.acknowledge(number) {
             if !self.is_closing {
-                world.to_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
+                world.tell_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
             }
         }
     }
@@ -141,7 +141,9 @@ impl Session {
         }
         let outcome = match answer {
             Answer::Completed => Outcome::Completed(Digest::default()),
-            _ => Outcome::Failed(QueryError { sqlstate: SqlState::CONNECTION_FAILURE, message: String::new() }),
+            _ => {
+                Outcome::Failed(QueryError { sqlstate: SqlState::CONNECTION_FAILURE, message: String::new() })
+            }
         };
         let service_time = world.now - running.began;
         // `start_ns` carries the number of the execution, so that each measurement is known wherever it turns up.
@@ -168,13 +170,13 @@ impl Session {
             let Some(results) = self.outbox.take_batch() else { break };
             let executions = results.measurements.iter().map(|(_, measurement)| measurement.start_ns);
             self.batches.push_back((results.number, executions.collect()));
-            world.to_coordinator(self.connection, FromAgent::Results(self.grant, results));
+            world.tell_coordinator(self.connection, FromAgent::Results(self.grant, results));
         }
         if is_ending
             && !self.outbox.has_unacknowledged()
             && let Some(word) = self.last_word.take()
         {
-            world.to_coordinator(self.connection, word);
+            world.tell_coordinator(self.connection, word);
         }
     }
 

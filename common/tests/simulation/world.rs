@@ -96,11 +96,11 @@ impl World {
         self.coordinator_life.map(|life| self.network.open(agent, agent_life, life))
     }
 
-    pub(crate) fn to_coordinator(&mut self, connection: usize, message: FromAgent) {
+    pub(crate) fn tell_coordinator(&mut self, connection: usize, message: FromAgent) {
         self.send(connection, End::Coordinator, Envelope::FromAgent(message));
     }
 
-    pub(crate) fn to_agent(&mut self, connection: usize, message: FromCoordinator) {
+    pub(crate) fn tell_agent(&mut self, connection: usize, message: FromCoordinator) {
         self.send(connection, End::Agent, Envelope::FromCoordinator(message));
     }
 

@@ -11,9 +11,10 @@ use muster_common::slots::Grant;
 use super::Coordinator;
 use super::journal::Entry;
 use super::losses::Over;
-use crate::checks::Invariant;
+use crate::invariants::Invariant;
 use crate::messages::FromCoordinator;
 use crate::mutants::Mutant;
+use crate::tally::Seen;
 use crate::world::World;
 
 impl Coordinator {
@@ -59,7 +60,7 @@ impl Coordinator {
                 self.journal.add(Entry::Settled { row, settled: settled(measurement), execution });
             }
             Receipt::Duplicate => world.checks.dropped(execution),
-            Receipt::Stale => world.checks.tally.stale += 1,
+            Receipt::Stale => world.checks.tally.add(Seen::StaleResults, 1),
             Receipt::NotGiven => world.checks.violated(Invariant::NothingUnknown, || {
                 format!("row {row}, measured by execution {execution}, was given to nobody who could tell it")
             }),
@@ -68,7 +69,7 @@ impl Coordinator {
 
     fn acknowledge(&mut self, world: &mut World, connection: usize, number: u64) {
         if world.is(Mutant::AckBeforeJournal) {
-            world.to_agent(connection, FromCoordinator::Ack(number));
+            world.tell_agent(connection, FromCoordinator::Ack(number));
         } else {
             self.journal.then_send(connection, FromCoordinator::Ack(number));
         }

@@ -49,7 +49,7 @@ impl Journal {
     pub(super) fn schedule(&mut self, world: &mut World, life: u32) {
         let has_work = !self.entries.is_empty() || !self.then.is_empty();
         if has_work && !std::mem::replace(&mut self.is_scheduled, true) {
-            let fsync = world.random.micros(200..=40_000);
+            let fsync = world.random.micros(200..=world.scenario.fsync_ms * 1_000);
             world.schedule(fsync, Event::Coordinator { life, event: CoordinatorEvent::Synced });
         }
     }
@@ -60,7 +60,7 @@ impl Journal {
             write(world, entry);
         }
         for (connection, message) in self.then.drain(..) {
-            world.to_agent(connection, message);
+            world.tell_agent(connection, message);
         }
     }
 
@@ -106,4 +106,3 @@ pub(super) fn replay(world: &World, workers: usize) -> (Dispatch, Epoch) {
     let first_epoch = if world.is(Mutant::EpochsRepeat) { 1 } else { last_epoch + 1 };
     (dispatch, Epoch::new(first_epoch))
 }
-

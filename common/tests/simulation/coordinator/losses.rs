@@ -3,18 +3,20 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::ids::SlotId;
+use muster_common::ids::{Epoch, SlotId};
 use muster_common::lease::Fence;
 use muster_common::limits;
 use muster_common::slots::Grant;
 
 use super::journal::Entry;
+use super::phases::Phase;
 use super::{Coordinator, Ending};
 use crate::database::DatabaseEvent;
 use crate::messages::FromCoordinator;
 use crate::mutants::Mutant;
 use crate::network::End;
 use crate::scenario::{Policy, STATEMENT_TIMEOUT};
+use crate::tally::Seen;
 use crate::world::{Event, World};
 
 /// What a slot's former sessions may still do in the database.
@@ -62,12 +64,13 @@ impl Coordinator {
         world.checks.session_over(grant);
         let workers = self.workers_of(world, grant.slot);
         if cause == Over::HandedBack {
-            world.checks.tally.handed_back += self.dispatch.handed_back(workers, grant.epoch);
+            let rows = self.dispatch.handed_back(workers, grant.epoch);
+            world.checks.tally.add(Seen::RowsHandedBack, rows);
             self.journal.add(Entry::HandedBack(grant.epoch));
         } else {
             let lost = self.dispatch.lost(workers, grant.epoch);
-            world.checks.tally.lost += lost.in_flight.len();
-            world.checks.tally.quarantined += lost.quarantined.len();
+            world.checks.tally.add(Seen::RowsLost, lost.in_flight.len());
+            world.checks.tally.add(Seen::RowsQuarantined, lost.quarantined.len());
         }
         if member.has_begun {
             let quiet_at = match cause {
@@ -103,7 +106,7 @@ impl Coordinator {
             && let Ok(grant) = self.slots.join(None, world.now)
         {
             let standby = self.standbys.remove(0);
-            world.checks.tally.promoted += 1;
+            world.checks.tally.add(Seen::Promotions, 1);
             self.welcome(world, standby.connection, grant);
         }
     }
@@ -128,18 +131,21 @@ impl Coordinator {
 
     pub(super) fn retire(&mut self, world: &mut World, slot: SlotId) {
         world.note(|| format!("coordinator: {slot} is given up"));
-        world.checks.tally.retired += 1;
+        world.checks.tally.add(Seen::SlotsGivenUp, 1);
         self.slots.retire(slot);
         self.retired.push(slot);
     }
 
-    /// Ends what former sessions left of each slot that somebody is about to take over.
+    /// Ends what former sessions left of each slot that somebody is about to take over, and of all slots before a run is taken up
+    /// again: hosts that had moved before the crash are back at their first owners then.
     pub(super) fn clear_grounds(&mut self, world: &mut World) {
+        let resumes = matches!(self.phase, Phase::Gathering) && !world.is(Mutant::ResumeSlotBySlot);
         for slot in (0..world.scenario.slots).map(SlotId::new) {
             let next = self.members.values().find(|member| member.grant.slot == slot && member.is_ready);
             let below = match next {
-                Some(member) => member.grant.epoch.get(),
-                None if self.retired.contains(&slot) => u64::MAX,
+                _ if resumes => self.first_epoch,
+                Some(member) => member.grant.epoch,
+                None if self.retired.contains(&slot) => Epoch::new(u64::MAX),
                 None => continue,
             };
             let ground = &mut self.grounds[slot.index()];

@@ -4,6 +4,7 @@
 mod counting;
 pub(crate) mod journal;
 mod losses;
+mod phases;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -17,11 +18,11 @@ use muster_common::slots::{Grant, Slots};
 
 use self::journal::{Entry, Journal};
 use self::losses::{Ground, Over};
+use self::phases::Phase;
 use crate::messages::{Envelope, FromAgent, FromCoordinator};
 use crate::mutants::Mutant;
 use crate::network::End;
-use crate::scenario::Policy;
-use crate::world::{Event, World};
+use crate::world::World;
 
 #[derive(Debug)]
 pub(crate) enum CoordinatorEvent {
@@ -37,17 +38,11 @@ pub(crate) enum Ending {
     NotJoined,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Phase {
-    Gathering,
-    Running,
-    Draining { ending: Ending, until: Instant, is_cancelled: bool },
-    Over(Ending),
-}
-
 pub(crate) struct Coordinator {
     life: u32,
     began: Instant,
+    /// Below it are the sessions of coordinators before.
+    first_epoch: Epoch,
     phase: Phase,
     slots: Slots,
     dispatch: Dispatch,
@@ -93,6 +88,7 @@ impl Coordinator {
         let mut coordinator = Self {
             life,
             began: world.now,
+            first_epoch,
             phase: Phase::Gathering,
             slots: Slots::new(slots, first_epoch),
             dispatch,
@@ -107,12 +103,12 @@ impl Coordinator {
         coordinator
     }
 
-    /// SIGKILL: all that is left is the journal.
-    pub(crate) fn kill(self, world: &mut World) {
-        let connections = self.members.values().map(|member| member.connection);
-        let connections = connections.chain(self.standbys.iter().map(|standby| standby.connection));
-        for connection in connections.collect::<Vec<_>>() {
-            world.close(connection, End::Coordinator);
+    /// SIGKILL, or the machine is gone: then nobody tells the agents. All that is left is the journal.
+    pub(crate) fn kill(self, world: &mut World, with_machine: bool) {
+        if !with_machine {
+            let members = self.members.values().map(|member| member.connection);
+            let standbys = self.standbys.iter().map(|standby| standby.connection);
+            members.chain(standbys).for_each(|connection| world.close(connection, End::Coordinator));
         }
         self.journal.tear(world);
     }
@@ -176,12 +172,12 @@ impl Coordinator {
 
     fn join(&mut self, world: &mut World, connection: usize) {
         if matches!(self.phase, Phase::Draining { .. } | Phase::Over(_)) {
-            world.to_agent(connection, FromCoordinator::Bye);
+            world.tell_agent(connection, FromCoordinator::Bye);
         } else if let Ok(grant) = self.slots.join(None, world.now) {
             self.welcome(world, connection, grant);
         } else if self.standbys.len() < limits::STANDBYS_MAX {
             self.standbys.push(Standby { connection, fence: Fence::new(world.now) });
-            world.to_agent(connection, FromCoordinator::StandBy);
+            world.tell_agent(connection, FromCoordinator::StandBy);
         }
     }
 
@@ -210,104 +206,7 @@ impl Coordinator {
         } else if !world.is(Mutant::LapsedResume) {
             return;
         }
-        world.to_agent(connection, FromCoordinator::BeatAck(number));
-    }
-
-    /// Does whatever is due, in every phase.
-    fn proceed(&mut self, world: &mut World) {
-        self.lose_fallen(world);
-        self.clear_grounds(world);
-        match self.phase {
-            Phase::Gathering => {
-                self.promote(world);
-                self.gather(world);
-            }
-            Phase::Running => {
-                self.promote(world);
-                self.run(world);
-            }
-            Phase::Draining { .. } | Phase::Over(_) => {}
-        }
-        if let Phase::Draining { ending, until, is_cancelled } = self.phase {
-            self.drain(world, ending, until, is_cancelled);
-        }
-        self.journal.schedule(world, self.life);
-        self.wake_when_due(world);
-    }
-
-    /// Until every slot is ready. A run that is taken up again gives up slots for which nobody comes.
-    fn gather(&mut self, world: &mut World) {
-        let grace = limits::FENCE + limits::SLOT_GRACE;
-        let may_give_up = self.life > 1 && world.scenario.policy == Policy::Reassign;
-        if self.dispatch.is_finished() {
-            self.end(world, Ending::Completed);
-        } else if self.slots.all_ready() {
-            self.place(world);
-        } else if may_give_up && world.now >= self.began + grace && self.members.values().any(|m| m.is_ready) {
-            for slot in self.slots.vacant() {
-                self.retire(world, slot);
-            }
-            self.place(world);
-        } else if world.now >= self.began + limits::JOIN_TIMEOUT {
-            self.end(world, Ending::NotJoined);
-        }
-    }
-
-    fn run(&mut self, world: &mut World) {
-        self.judge_vacant(world);
-        self.begin_ready(world);
-        self.move_retired(world);
-        self.send_rows(world);
-        if self.dispatch.is_finished() {
-            self.end(world, Ending::Completed);
-        }
-    }
-
-    /// Every agent ends what it runs and sends what it has.
-    fn end(&mut self, world: &mut World, ending: Ending) {
-        world.note(|| format!("coordinator: {ending:?}, drain"));
-        for member in self.members.values() {
-            world.to_agent(member.connection, FromCoordinator::Drain);
-        }
-        let patience = match ending {
-            Ending::Completed => limits::FAREWELL_TIMEOUT,
-            Ending::AgentsLost | Ending::NotJoined => limits::DRAIN_TIMEOUT,
-        };
-        self.phase = Phase::Draining { ending, until: world.now + patience, is_cancelled: false };
-    }
-
-    fn drain(&mut self, world: &mut World, ending: Ending, until: Instant, is_cancelled: bool) {
-        let all_reported = self.members.values().all(|member| member.has_reported);
-        if all_reported || (is_cancelled && world.now >= until) {
-            self.journal.sync(world);
-            self.phase = Phase::Over(ending);
-        } else if world.now >= until {
-            for member in self.members.values() {
-                world.to_agent(member.connection, FromCoordinator::Cancel);
-            }
-            let until = world.now + limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT;
-            self.phase = Phase::Draining { ending, until, is_cancelled: true };
-        }
-    }
-
-    fn wake_when_due(&mut self, world: &mut World) {
-        let fences = self.members.values().map(|member| self.falls_at(world, &member.fence));
-        let standbys = self.standbys.iter().map(|standby| standby.fence.falls_at());
-        let grounds = self.grounds.iter().filter_map(Ground::due_at);
-        let phase = match self.phase {
-            Phase::Gathering => {
-                vec![self.began + limits::FENCE + limits::SLOT_GRACE, self.began + limits::JOIN_TIMEOUT]
-            }
-            Phase::Running => self.slots.next_overdue(limits::SLOT_GRACE).into_iter().collect(),
-            Phase::Draining { until, .. } => vec![until],
-            Phase::Over(_) => return,
-        };
-        let all = fences.chain(standbys).chain(grounds).chain(phase);
-        let Some(at) = all.filter(|at| *at > world.now).min() else { return };
-        if self.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
-            self.wakes_at = Some(at);
-            world.schedule_at(at, Event::Coordinator { life: self.life, event: CoordinatorEvent::Wake });
-        }
+        world.tell_agent(connection, FromCoordinator::BeatAck(number));
     }
 
     /// How the run ended, once it has.

@@ -5,9 +5,10 @@ use std::ops::Range;
 use muster_common::ids::{SlotId, WorkerId};
 use muster_common::placement::Candidates;
 
+use super::Coordinator;
 use super::journal::Entry;
 use super::losses::Ground;
-use super::{Coordinator, Phase};
+use super::phases::Phase;
 use crate::messages::FromCoordinator;
 use crate::mutants::Mutant;
 use crate::world::World;
@@ -43,7 +44,7 @@ impl Coordinator {
                 let workers = usize::from(world.scenario.workers);
                 let positions = slot.index() * workers..(slot.index() + 1) * workers;
                 self.dispatch.begin(positions, member.grant.epoch);
-                world.to_agent(member.connection, FromCoordinator::Start);
+                world.tell_agent(member.connection, FromCoordinator::Start);
                 world.note(|| format!("coordinator: {slot}:{} begins", member.grant.epoch));
             }
         }
@@ -51,6 +52,9 @@ impl Coordinator {
 
     /// Places the hosts of slots that were given up among the live workers, once nothing of them runs any more.
     pub(super) fn move_retired(&mut self, world: &mut World) {
+        if self.retired.is_empty() {
+            return;
+        }
         let begun = self.members.values().filter(|member| member.has_begun);
         let mut slots: Vec<SlotId> = begun.map(|member| member.grant.slot).collect();
         slots.sort_unstable();
