@@ -24,6 +24,14 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# Random faults against the counting, in virtual time: so many schedules of the simulation
+simulate N="100000":
+    MUSTER_SIMULATIONS={{ N }} cargo test --release --locked -p muster-common --test simulation every_row -- --nocapture
+
+# What each mechanism of the counting is there for: how many of so many schedules go wrong without it
+simulate-without N="1000":
+    MUSTER_SIMULATIONS={{ N }} cargo test --release --locked -p muster-common --test simulation every_mechanism -- --nocapture
+
 # The benchmarks, or those named: `just bench --bench workload`
 bench *arguments="--bench '*'":
     cargo bench --locked -p muster-coordinator {{ arguments }}

@@ -13,7 +13,7 @@ use crate::limits;
 pub struct Dispatch {
     ledger: Ledger,
     workers: Vec<Worker>,
-    /// The sessions that were lost with a row in flight, oldest first. Only rows that this happened to.
+    /// The sessions that were lost with a row in flight, in the order in which they had it. Only rows that this happened to.
     losses: HashMap<RowId, Vec<Epoch>>,
     /// Rows that nobody runs any more, since [`limits::LOSSES_MAX`] sessions were lost with them.
     quarantined: BTreeSet<RowId>,
@@ -138,6 +138,9 @@ impl Dispatch {
 
     /// Takes a result that was measured under a session which is over and is told again by a later one.
     /// Whoever has the row meanwhile comes second and is dropped.
+    ///
+    /// That the result is told by a later session proves that the one of `ran_under` is over: [`lost`](Self::lost) comes first, should
+    /// it still count as live here. Until then the result would be [`Receipt::NotGiven`].
     pub fn settle_late(&mut self, ran_under: Epoch, row: RowId, settled: Settled) -> Receipt {
         if self.ledger.is_settled(row) {
             return Receipt::Duplicate;
@@ -179,9 +182,12 @@ impl Dispatch {
         for worker in &mut self.workers[workers] {
             if worker.holder == Some(epoch) {
                 worker.holder = None;
-                count += worker.in_flight.len();
                 for row in std::mem::take(&mut worker.in_flight).into_iter().rev() {
-                    worker.waiting.push_front(row);
+                    // A late result may have settled it meanwhile.
+                    if !self.ledger.is_settled(row) {
+                        worker.waiting.push_front(row);
+                        count += 1;
+                    }
                 }
             }
         }
@@ -198,7 +204,8 @@ impl Dispatch {
         self.workers[worker].waiting.extend(rows);
     }
 
-    /// Notes what is known from before this coordinator began: the session of `epoch` was lost with these rows.
+    /// Notes what is known from before this coordinator began: the session of `epoch` was lost with these rows. To be called in the
+    /// order in which the rows were given, which is not always that of the epochs.
     pub fn remember_loss(&mut self, rows: impl IntoIterator<Item = RowId>, epoch: Epoch) {
         for row in rows {
             if note_loss(&mut self.losses, row, epoch) >= limits::LOSSES_MAX && !self.ledger.is_settled(row) {
@@ -317,6 +324,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_late_result_settled_is_not_handed_back() {
+        let mut dispatch = one_worker(2);
+        dispatch.take(0, A, 2);
+        dispatch.lost(0..1, A);
+        dispatch.begin(0..1, B);
+        dispatch.take(0, B, 2);
+        dispatch.settle_late(A, row(0), Settled::Completed);
+        assert_eq!(dispatch.handed_back(0..1, B), 1);
+    }
+
+    #[test]
     fn the_row_that_kills_is_quarantined_and_its_neighbours_are_run() {
         let mut dispatch = one_worker(3);
         for epoch in [A, B] {
@@ -355,19 +373,18 @@ mod tests {
         assert_eq!(dispatch.take(1, B, 9), rows([1, 0, 2]));
     }
 
-    /// It was told as run once: its second run was among the latencies.
     #[test]
-    fn a_row_that_moved_to_an_older_session_is_told_as_retried() {
-        let mut dispatch = Dispatch::new(Ledger::new(2), vec![rows([0]).into(), rows([1]).into()]);
-        dispatch.begin(0..1, B);
-        dispatch.begin(1..2, A);
-        dispatch.take(0, B, 1);
-        dispatch.lost(0..1, B);
-        let moved = dispatch.retire(0);
-        dispatch.give(1, moved);
-        dispatch.take(1, A, 2);
-        assert_eq!(dispatch.settle(1, A, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
-        assert_eq!(dispatch.settle(1, A, row(1), Settled::Completed), Receipt::Counted { attempt: 1 });
+    fn a_row_that_goes_to_an_older_session_is_told_as_retried() {
+        let mut dispatch = Dispatch::new(Ledger::new(2), vec![VecDeque::new(), rows([0, 1]).into()]);
+        dispatch.begin(0..1, A);
+        dispatch.begin(1..2, B);
+        dispatch.take(1, B, 2);
+        dispatch.lost(1..2, B);
+        let moved = dispatch.retire(1);
+        dispatch.give(0, moved);
+        assert_eq!(dispatch.take(0, A, 2), rows([0, 1]));
+        assert_eq!(dispatch.settle(0, A, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
+        assert_eq!(dispatch.settle_late(B, row(1), Settled::Completed), Receipt::Counted { attempt: 1 });
     }
 
     #[test]

@@ -1,0 +1,228 @@
+//! The coordinator: thin glue around `Slots`, `Fence` and `Dispatch`. This file tells what it hears and what it does next; counting,
+//! losses and the journal have files of their own.
+
+mod counting;
+pub(crate) mod journal;
+mod losses;
+mod phases;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use muster_common::dispatch::Dispatch;
+use muster_common::ids::{Epoch, SlotId};
+use muster_common::lease::Fence;
+use muster_common::limits;
+use muster_common::slots::{Grant, Slots};
+
+use self::journal::{Entry, Journal};
+use self::losses::{Ground, Over};
+use self::phases::Phase;
+use crate::messages::{Envelope, FromAgent, FromCoordinator};
+use crate::mutants::Mutant;
+use crate::network::End;
+use crate::world::World;
+
+#[derive(Debug)]
+pub(crate) enum CoordinatorEvent {
+    Wake,
+    Synced,
+    BackendsEnded { slot: SlotId, is_allowed: bool },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Completed,
+    AgentsLost,
+    NotJoined,
+}
+
+pub(crate) struct Coordinator {
+    life: u32,
+    began: Instant,
+    /// Below it are the sessions of coordinators before.
+    first_epoch: Epoch,
+    phase: Phase,
+    slots: Slots,
+    dispatch: Dispatch,
+    /// The sessions that hold a slot.
+    members: BTreeMap<Epoch, Member>,
+    standbys: Vec<Standby>,
+    /// By slot.
+    grounds: Vec<Ground>,
+    /// Slots that were given up and whose rows still wait there.
+    retired: Vec<SlotId>,
+    journal: Journal,
+    wakes_at: Option<Instant>,
+}
+
+struct Member {
+    grant: Grant,
+    connection: usize,
+    fence: Fence,
+    is_ready: bool,
+    /// Its slot's rows are its own now.
+    has_begun: bool,
+    /// By worker: rows granted and rows sent, in total.
+    flow: Vec<(u64, u64)>,
+    has_reported: bool,
+}
+
+struct Standby {
+    connection: usize,
+    fence: Fence,
+}
+
+impl Coordinator {
+    /// The first coordinator of a run, or one that takes it up again from the journal.
+    pub(crate) fn start(world: &mut World, life: u32) -> Self {
+        let slots = world.scenario.slots;
+        let workers = usize::from(slots) * usize::from(world.scenario.workers);
+        let (dispatch, first_epoch) = journal::replay(world, workers);
+        let resumes = life > 1;
+        let lease_wait = if world.is(Mutant::NoLeaseWait) { Duration::ZERO } else { limits::FENCE };
+        // Whoever served the coordinator before may go on for a lease, and its queries for longer.
+        let ground = if resumes { Ground::Used { quiet_at: world.now + lease_wait } } else { Ground::Clear };
+        world.checks.coordinator_started();
+        let mut coordinator = Self {
+            life,
+            began: world.now,
+            first_epoch,
+            phase: Phase::Gathering,
+            slots: Slots::new(slots, first_epoch),
+            dispatch,
+            members: BTreeMap::new(),
+            standbys: Vec::new(),
+            grounds: vec![ground; slots.into()],
+            retired: Vec::new(),
+            journal: Journal::default(),
+            wakes_at: None,
+        };
+        coordinator.proceed(world);
+        coordinator
+    }
+
+    /// SIGKILL, or the machine is gone: then nobody tells the agents. All that is left is the journal.
+    pub(crate) fn kill(self, world: &mut World, with_machine: bool) {
+        if !with_machine {
+            let members = self.members.values().map(|member| member.connection);
+            let standbys = self.standbys.iter().map(|standby| standby.connection);
+            members.chain(standbys).for_each(|connection| world.close(connection, End::Coordinator));
+        }
+        self.journal.tear(world);
+    }
+
+    pub(crate) fn uses(&self, connection: usize) -> bool {
+        self.members.values().any(|member| member.connection == connection)
+            || self.standbys.iter().any(|standby| standby.connection == connection)
+    }
+
+    pub(crate) fn handle(&mut self, world: &mut World, event: CoordinatorEvent) {
+        match event {
+            CoordinatorEvent::Wake => self.wakes_at = None,
+            CoordinatorEvent::Synced => self.journal.sync(world),
+            CoordinatorEvent::BackendsEnded { slot, is_allowed } => {
+                self.backends_ended(world, slot, is_allowed)
+            }
+        }
+        self.proceed(world);
+    }
+
+    pub(crate) fn receive(&mut self, world: &mut World, connection: usize, envelope: Envelope) {
+        match envelope {
+            Envelope::FromAgent(message) => self.take(world, connection, message),
+            Envelope::Closed => {
+                self.standbys.retain(|standby| standby.connection != connection);
+                if let Some(member) = self.members.values().find(|member| member.connection == connection) {
+                    self.over(world, member.grant, Over::Broken);
+                }
+            }
+            Envelope::FromCoordinator(_) => unreachable!("the coordinator does not write to itself"),
+        }
+        self.proceed(world);
+    }
+
+    fn take(&mut self, world: &mut World, connection: usize, message: FromAgent) {
+        match message {
+            FromAgent::Hello => self.join(world, connection),
+            FromAgent::Beat(number) => self.beat(world, connection, number),
+            FromAgent::Ready(grant) => {
+                if self.slots.ready(grant)
+                    && let Some(member) = self.members.get_mut(&grant.epoch)
+                {
+                    member.is_ready = true;
+                }
+            }
+            FromAgent::Credit(grant, credit) => {
+                if let Some(member) = self.members.get_mut(&grant.epoch) {
+                    let (granted, _) = &mut member.flow[usize::from(credit.worker)];
+                    *granted = credit.rows.max(*granted);
+                }
+            }
+            FromAgent::Results(grant, results) => self.results(world, connection, grant, results),
+            FromAgent::Leave(grant) => self.over(world, grant, Over::HandedBack),
+            FromAgent::Report(grant) => {
+                if let Some(member) = self.members.get_mut(&grant.epoch) {
+                    member.has_reported = true;
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, world: &mut World, connection: usize) {
+        if matches!(self.phase, Phase::Draining { .. } | Phase::Over(_)) {
+            world.tell_agent(connection, FromCoordinator::Bye);
+        } else if let Ok(grant) = self.slots.join(None, world.now) {
+            self.welcome(world, connection, grant);
+        } else if self.standbys.len() < limits::STANDBYS_MAX {
+            self.standbys.push(Standby { connection, fence: Fence::new(world.now) });
+            world.tell_agent(connection, FromCoordinator::StandBy);
+        }
+    }
+
+    fn welcome(&mut self, world: &mut World, connection: usize, grant: Grant) {
+        world.checks.session_begun(grant);
+        self.journal.add(Entry::Session(grant.epoch));
+        self.journal.then_send(connection, FromCoordinator::Welcome(grant));
+        let member = Member {
+            grant,
+            connection,
+            fence: Fence::new(world.now),
+            is_ready: false,
+            has_begun: false,
+            flow: vec![(0, 0); world.scenario.workers.into()],
+            has_reported: false,
+        };
+        self.members.insert(grant.epoch, member);
+    }
+
+    fn beat(&mut self, world: &mut World, connection: usize, number: u64) {
+        let members = self.members.values_mut().map(|member| (member.connection, &mut member.fence));
+        let standbys = self.standbys.iter_mut().map(|standby| (standby.connection, &mut standby.fence));
+        let known = members.chain(standbys).find(|(known, _)| *known == connection);
+        if let Some((_, fence)) = known {
+            fence.beat(world.now);
+        } else if !world.is(Mutant::LapsedResume) {
+            return;
+        }
+        world.tell_agent(connection, FromCoordinator::BeatAck(number));
+    }
+
+    /// How the run ended, once it has.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        match self.phase {
+            Phase::Over(ending) => Some(ending),
+            Phase::Gathering | Phase::Running | Phase::Draining { .. } => None,
+        }
+    }
+
+    pub(crate) fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
+    /// The connections of the sessions that held their slots to the end and said so.
+    pub(crate) fn reporters(&self) -> impl Iterator<Item = usize> {
+        self.members.values().filter(|member| member.has_reported).map(|member| member.connection)
+    }
+}

@@ -1,0 +1,116 @@
+//! Which worker runs which rows: the placement, its change when a slot is given up, and the rows on their way to the agents.
+
+use std::ops::Range;
+
+use muster_common::ids::{SlotId, WorkerId};
+use muster_common::placement::Candidates;
+
+use super::Coordinator;
+use super::journal::Entry;
+use super::losses::Ground;
+use super::phases::Phase;
+use crate::messages::FromCoordinator;
+use crate::mutants::Mutant;
+use crate::world::World;
+
+impl Coordinator {
+    /// The positions of a slot's workers in the placement.
+    pub(super) fn workers_of(&self, world: &World, slot: SlotId) -> Range<usize> {
+        let workers = usize::from(world.scenario.workers);
+        slot.index() * workers..(slot.index() + 1) * workers
+    }
+
+    /// Gives every row to a worker, the rows of slots that are given up already included: these move next.
+    pub(super) fn place(&mut self, world: &mut World) {
+        world.note(|| "coordinator: all are ready, the run begins".to_owned());
+        let slots = (0..world.scenario.slots).map(SlotId::new);
+        let all: Vec<WorkerId> = slots.flat_map(|slot| worker_ids(world, slot)).collect();
+        let candidates = Candidates::new(&all);
+        let owners: Vec<u32> = world.scenario.hosts.iter().map(|host| candidates.owner(host)).collect();
+        for (row, place) in (0u32..).zip(&world.scenario.rows) {
+            self.dispatch.give(owners[place.host] as usize, [muster_common::ids::RowId::new(row)]);
+        }
+        self.phase = Phase::Running;
+        self.run(world);
+    }
+
+    /// Lets each session begin whose slot nobody else works on any more.
+    pub(super) fn begin_ready(&mut self, world: &mut World) {
+        for member in self.members.values_mut() {
+            let slot = member.grant.slot;
+            let is_due = member.is_ready && !member.has_begun && self.grounds[slot.index()] == Ground::Clear;
+            if is_due {
+                member.has_begun = true;
+                let workers = usize::from(world.scenario.workers);
+                let positions = slot.index() * workers..(slot.index() + 1) * workers;
+                self.dispatch.begin(positions, member.grant.epoch);
+                world.tell_agent(member.connection, FromCoordinator::Start);
+                world.note(|| format!("coordinator: {slot}:{} begins", member.grant.epoch));
+            }
+        }
+    }
+
+    /// Places the hosts of slots that were given up among the live workers, once nothing of them runs any more.
+    pub(super) fn move_retired(&mut self, world: &mut World) {
+        if self.retired.is_empty() {
+            return;
+        }
+        let begun = self.members.values().filter(|member| member.has_begun);
+        let mut slots: Vec<SlotId> = begun.map(|member| member.grant.slot).collect();
+        slots.sort_unstable();
+        let live: Vec<WorkerId> = slots.iter().flat_map(|slot| worker_ids(world, *slot)).collect();
+        if live.is_empty() {
+            return;
+        }
+        let candidates = Candidates::new(&live);
+        let (clear, waiting) = std::mem::take(&mut self.retired)
+            .into_iter()
+            .partition::<Vec<_>, _>(|slot| self.grounds[slot.index()] == Ground::Clear);
+        self.retired = waiting;
+        for retired in clear {
+            world.checks.hosts_left(retired);
+            let everyone = world.is(Mutant::NoRendezvous);
+            let slots_moved = if everyone { slots.as_slice() } else { &[] };
+            for slot in slots_moved.iter().chain([&retired]) {
+                for position in self.workers_of(world, *slot) {
+                    for row in self.dispatch.retire(position) {
+                        let host = world.scenario.rows[row.index()].host;
+                        let owner = match everyone {
+                            true => host % live.len(),
+                            false => candidates.owner(&world.scenario.hosts[host]) as usize,
+                        };
+                        let WorkerId { slot, index } = live[owner];
+                        let position = self.workers_of(world, slot).start + usize::from(index);
+                        self.dispatch.give(position, [row]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends each worker as many rows as its credit allows.
+    pub(super) fn send_rows(&mut self, world: &mut World) {
+        for member in self.members.values_mut().filter(|member| member.has_begun) {
+            let slot = member.grant.slot;
+            let workers = usize::from(world.scenario.workers);
+            for (worker, (granted, sent)) in (0u16..).zip(&mut member.flow) {
+                let room = usize::try_from(*granted - *sent).expect("some dozens");
+                let position = slot.index() * workers + usize::from(worker);
+                let rows = self.dispatch.take(position, member.grant.epoch, room);
+                if rows.is_empty() {
+                    continue;
+                }
+                *sent += rows.len() as u64;
+                for row in &rows {
+                    world.checks.assigned(*row, slot, worker);
+                }
+                self.journal.add(Entry::Sent { epoch: member.grant.epoch, rows: rows.clone() });
+                self.journal.then_send(member.connection, FromCoordinator::Assign { worker, rows });
+            }
+        }
+    }
+}
+
+fn worker_ids(world: &World, slot: SlotId) -> impl Iterator<Item = WorkerId> + use<> {
+    (0..world.scenario.workers).map(move |index| WorkerId::new(slot, index))
+}

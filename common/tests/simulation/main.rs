@@ -1,0 +1,127 @@
+//! The simulation: a coordinator, agents, a network and a database in virtual time, random faults, and the invariants of counting.
+//!
+//! The coordinator and the agents are thin glue around the state machines of `common`; docs/FAULTS.md says what is simulated. One seed
+//! is one schedule. `MUSTER_SIMULATIONS=100000` runs that many, `MUSTER_SEED=7` replays one and prints what happened, and with
+//! `MUSTER_MUTANT="every result counts"` the system lacks this mechanism.
+
+mod agent;
+mod checks;
+mod coordinator;
+mod database;
+mod faults;
+mod injection;
+mod invariants;
+mod messages;
+mod mutants;
+mod network;
+mod random;
+mod scenario;
+mod schedule;
+mod session;
+mod stories;
+mod tally;
+mod world;
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::time::Instant;
+
+use crate::invariants::Invariant;
+use crate::mutants::Mutant;
+use crate::schedule::Verdict;
+use crate::tally::{Seen, Tally};
+
+/// What a plain `cargo test` runs.
+const SCHEDULES: u64 = 10_000;
+const SCHEDULES_PER_MUTANT: u64 = 1_000;
+/// With fewer, rare events may not come.
+const SCHEDULES_ENOUGH: u64 = 10_000;
+const VIOLATIONS_SHOWN: usize = 20;
+const REPLAY: &str =
+    "MUSTER_SEED=<seed> cargo test -p muster-common --test simulation every_row -- --nocapture";
+
+#[test]
+fn every_row_is_counted_once_whatever_breaks() {
+    if let Some(seed) = variable("MUSTER_SEED") {
+        let verdict = replay(seed);
+        verdict.trace.iter().for_each(|line| println!("{line}"));
+        println!("seed {seed} ends with {:?}", verdict.ending);
+        let violation = verdict.violation.map(|violation| violation.to_string());
+        return assert_eq!(violation, None);
+    }
+    let schedules = variable("MUSTER_SIMULATIONS").unwrap_or(SCHEDULES);
+    let started = Instant::now();
+    let mut endings: BTreeMap<String, u64> = BTreeMap::new();
+    let mut total = Tally::default();
+    let mut wrong = Vec::new();
+    for (seed, Verdict { violation, ending, tally, .. }) in run_all(schedules, None) {
+        *endings.entry(ending.map_or("None".to_owned(), |ending| format!("{ending:?}"))).or_default() += 1;
+        total.merge(&tally);
+        wrong.extend(violation.map(|violation| format!("seed {seed}: {violation}")));
+    }
+    println!("{schedules} schedules in {:.1?}: {endings:?}", started.elapsed());
+    Seen::ALL.iter().for_each(|seen| println!("{:>10} {seen:?}", total.of(*seen)));
+    let shown = &wrong[..wrong.len().min(VIOLATIONS_SHOWN)];
+    assert!(wrong.is_empty(), "{} went wrong:\n{}\nreplay: {REPLAY}", wrong.len(), shown.join("\n"));
+    let never: Vec<Seen> = Seen::ALL.into_iter().filter(|seen| total.of(*seen) == 0).collect();
+    assert!(schedules < SCHEDULES_ENOUGH || never.is_empty(), "the simulation does not reach {never:?}");
+}
+
+#[test]
+fn every_mechanism_that_is_taken_out_is_missed() {
+    let schedules = variable("MUSTER_SIMULATIONS").unwrap_or(SCHEDULES_PER_MUTANT);
+    println!("| taken out | of {schedules} schedules go wrong | most often violated |\n|---|---|---|");
+    let mut survivors = Vec::new();
+    for mutant in Mutant::ALL {
+        let mut by_invariant: BTreeMap<Invariant, u64> = BTreeMap::new();
+        for (_, verdict) in run_all(schedules, Some(mutant)) {
+            if let Some(violation) = verdict.violation {
+                *by_invariant.entry(violation.invariant).or_default() += 1;
+            }
+        }
+        let wrong: u64 = by_invariant.values().sum();
+        match by_invariant.into_iter().max_by_key(|(_, count)| *count) {
+            Some((invariant, count)) => println!("| {mutant} | {wrong} | {invariant} ({count}) |"),
+            None => survivors.push(mutant),
+        }
+    }
+    assert_eq!(survivors, [], "the simulation does not notice that these are missing");
+}
+
+#[test]
+fn one_seed_is_one_schedule() {
+    for seed in 0..20 {
+        let [first, second] = [(); 2].map(|()| schedule::run(seed, None, true).trace);
+        assert!(first.len() > 100, "seed {seed} is hardly a run");
+        assert_eq!(first, second, "seed {seed} runs differently each time");
+    }
+}
+
+fn replay(seed: u64) -> Verdict {
+    let name = std::env::var("MUSTER_MUTANT").ok();
+    let mutant = name.map(|name| {
+        let named = Mutant::ALL.into_iter().find(|mutant| mutant.to_string() == name);
+        named.unwrap_or_else(|| panic!("there is no mutant '{name}'"))
+    });
+    schedule::run(seed, mutant, true)
+}
+
+/// The schedules of seeds 0 to `count − 1`, on all cores.
+fn run_all(count: u64, mutant: Option<Mutant>) -> Vec<(u64, Verdict)> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let run = |seed| {
+        let verdict = std::panic::catch_unwind(|| schedule::run(seed, mutant, false));
+        (seed, verdict.unwrap_or_else(|_| panic!("seed {seed} panicked; replay: {REPLAY}")))
+    };
+    std::thread::scope(|scope| {
+        let run_share = |thread| (thread..count).step_by(threads).map(run).collect::<Vec<_>>();
+        let shares: Vec<_> =
+            (0..threads as u64).map(|thread| scope.spawn(move || run_share(thread))).collect();
+        shares.into_iter().flat_map(|share| share.join().expect("a seed that panics was named")).collect()
+    })
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is '{text}', which is no number")))
+}
