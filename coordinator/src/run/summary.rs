@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use muster_common::ids::WorkerId;
-use muster_common::latency::Samples;
+use muster_common::latency::{Samples, Sorted, Summary};
 use muster_common::limits;
 use muster_common::measurement::QueryError;
 use muster_common::placement::Assignment;
@@ -20,11 +20,9 @@ use crate::workload::{HostIndex, HostTable};
 pub(crate) fn summarize(plan: &RunPlan, record: Record, books: Books) -> RunResult {
     let Books { ledger, mut tally, duplicates, last_result } = books;
     let wall = wall_time(&record, last_result.map(|last| last.saturating_duration_since(record.started)));
-    let (workers, agents, mut all) = per_worker(&record, &mut tally.workers, plan);
-    let all_summary = all.summarize();
+    let (workers, agents, all_summary) = per_worker(&record, &mut tally.workers);
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
-    drop(all);
 
     let first_ready = record.members.iter().find_map(|member| member.ready.as_ref());
     let mut events = record.events;
@@ -95,45 +93,44 @@ fn wall_time(record: &Record, last_result: Option<Duration>) -> Duration {
     reported.max(arrived).unwrap_or(Duration::ZERO)
 }
 
-/// The workers and the agents of the result, and all latencies together. Each worker's samples are moved on and freed as it goes.
+/// The workers and the agents of the result, and all latencies together.
 fn per_worker(
     record: &Record,
     tallies: &mut [WorkerTally],
-    plan: &RunPlan,
-) -> (Vec<result::Worker>, Vec<result::Agent>, Samples) {
+) -> (Vec<result::Worker>, Vec<result::Agent>, Option<Summary>) {
     let placed = record.assignment.table();
     let mut workers = Vec::with_capacity(record.workers.len());
     let mut agents = Vec::with_capacity(record.members.len());
-    let mut all = Samples::with_capacity(plan.workload.rows() as usize);
+    let samples: Vec<Sorted> =
+        tallies.iter_mut().map(|tally| std::mem::take(&mut tally.service_times).into_sorted()).collect();
     let mut positions = 0..record.workers.len();
     for member in &record.members {
-        let mut agent_samples = Samples::default();
         let mut agent = agent(member);
+        let first = positions.start;
         for position in positions.by_ref().take(member.hello.workers.into()) {
-            let WorkerTally { service_times, failed } = &mut tallies[position];
-            let mut samples = std::mem::take(service_times);
-            let summary = samples.summarize();
+            let WorkerTally { service_times: _, failed } = &tallies[position];
+            let summary = Summary::of(&samples[position..=position]);
+            let completed = summary.as_ref().map_or(0, |summary| summary.count);
             let load = &placed.workers[position];
             workers.push(result::Worker {
                 worker: record.workers[position].to_string(),
                 hosts: load.hosts,
                 queries: load.rows,
-                completed: samples.len() as u64,
+                completed,
                 failed: *failed,
                 busy_ms: summary.as_ref().map_or(0.0, |summary| milliseconds(summary.sum_ns)),
                 service_time_ms: summary.as_ref().map(result::Latency::from),
             });
             agent.hosts += load.hosts;
             agent.queries += load.rows;
-            agent.completed += samples.len() as u64;
+            agent.completed += completed;
             agent.failed += *failed;
-            agent_samples.absorb(samples);
         }
-        agent.service_time_ms = agent_samples.summarize().as_ref().map(result::Latency::from);
+        let summary = Summary::of(&samples[first..positions.start]);
+        agent.service_time_ms = summary.as_ref().map(result::Latency::from);
         agents.push(agent);
-        all.absorb(agent_samples);
     }
-    (workers, agents, all)
+    (workers, agents, Summary::of(&samples))
 }
 
 fn agent(member: &Member) -> result::Agent {
@@ -251,7 +248,7 @@ fn setup_times(members: &[Member], times: impl Fn(&Ready) -> &Vec<Duration>) -> 
     for time in members.iter().filter_map(|member| member.ready.as_ref()).flat_map(&times) {
         samples.push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
-    samples.summarize().as_ref().map(result::Latency::from)
+    Summary::of(&[samples.into_sorted()]).as_ref().map(result::Latency::from)
 }
 
 fn no_lag(service: &result::Latency) -> result::Latency {
