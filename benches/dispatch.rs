@@ -22,6 +22,7 @@ async fn main() -> anyhow::Result<()> {
     let mut numbers = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
     let mut number = |default: u32| numbers.next().map_or(Ok(default), |text| text.parse());
     let (rows, hosts) = (number(10_000_000)?, number(1_000)?);
+    let (coordinator, agent) = (program("coordinator")?, program("agent")?);
     let directory = tempfile::tempdir()?;
     let [workload, query, report] =
         ["rows.csv", "query.sql", "report.json"].map(|name| directory.path().join(name));
@@ -29,29 +30,18 @@ async fn main() -> anyhow::Result<()> {
     std::fs::write(&query, "SELECT 1 WHERE :hostname::text IS NOT NULL")?;
 
     let server = Embedded::start(&Options::default(), &|_| {}).await?;
-    let mut coordinator = Command::new(program("coordinator")?)
-        .args(["run", "--agents", &AGENTS.to_string(), "--listen", ADDRESS, "--database-url", server.url()])
+    let mut run = Command::new(coordinator);
+    run.args(["run", "--agents", &AGENTS.to_string(), "--listen", ADDRESS, "--database-url", server.url()])
         .arg("--query")
         .arg(&query)
         .arg("--output")
         .arg(format!("json={}", report.display()))
-        .arg(&workload)
-        .spawn()?;
-    let start_agent = || {
-        let mut agent = Command::new(program("agent")?);
-        anyhow::Ok(
-            agent
-                .args(["--once", "--workers", WORKERS, "--coordinator", ADDRESS])
-                .stderr(Stdio::null())
-                .spawn()?,
-        )
-    };
-    let mut agents = (0..AGENTS).map(|_| start_agent()).collect::<anyhow::Result<Vec<Child>>>()?;
-    let peak = watch(&mut coordinator)?;
-    for agent in &mut agents {
-        agent.wait()?;
-    }
+        .arg(&workload);
+    let mut join = Command::new(agent);
+    join.args(["--once", "--workers", WORKERS, "--coordinator", ADDRESS]).stderr(Stdio::null());
+    let peak = peak_of(&mut run, &mut join);
     server.stop().await?;
+    let peak = peak?;
 
     let result: serde_json::Value = serde_json::from_slice(&std::fs::read(report)?)?;
     println!("{rows} rows, {hosts} hosts, {AGENTS} agents with {WORKERS} workers each");
@@ -80,6 +70,29 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
     let path = own.ancestors().nth(2).context("find the release binaries")?.join(name);
     ensure!(path.exists(), "{} is missing: run `cargo build --release` first", path.display());
     Ok(path)
+}
+
+/// Runs the coordinator with its agents to the end; returns the most memory that it took.
+fn peak_of(run: &mut Command, join: &mut Command) -> anyhow::Result<String> {
+    let mut coordinator = Guarded(run.spawn()?);
+    let agents = (0..AGENTS).map(|_| Ok(Guarded(join.spawn()?)));
+    let mut agents = agents.collect::<std::io::Result<Vec<_>>>()?;
+    let peak = watch(&mut coordinator.0)?;
+    for agent in &mut agents {
+        agent.0.wait()?;
+    }
+    Ok(peak)
+}
+
+/// A process that does not outlive this value.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Nothing happens to one that has ended and was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Waits for the process to end; returns its last seen peak of memory.

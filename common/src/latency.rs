@@ -1,6 +1,8 @@
 //! Latency statistics over every sample: exact nearest-rank percentiles, and none that the sample cannot support.
 //! Nanoseconds as integers until the result; no histogram, no estimate, no reading of a clock here.
 
+use std::ops::RangeInclusive;
+
 use crate::result;
 
 /// A percentile is given only when the sample reaches beyond it with this probability.
@@ -38,17 +40,13 @@ pub fn samples_needed(percentile: Percentile) -> u64 {
     ((1.0 - CONFIDENCE).ln() / p.ln()).ceil() as u64
 }
 
-/// Times in nanoseconds, in order of arrival until they are summarised. Eight bytes a sample.
+/// Times in nanoseconds, in order of arrival. Eight bytes a sample.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Samples {
     values_ns: Vec<u64>,
 }
 
 impl Samples {
-    pub const fn new() -> Self {
-        Self { values_ns: Vec::new() }
-    }
-
     /// For a known number of samples: growing by doubling holds old and new together for a moment.
     pub fn with_capacity(count: usize) -> Self {
         Self { values_ns: Vec::with_capacity(count) }
@@ -66,23 +64,18 @@ impl Samples {
         self.values_ns.is_empty()
     }
 
-    /// The one merge: takes every sample of `other` and frees its memory.
-    pub fn absorb(&mut self, other: Samples) {
-        let Samples { values_ns: mut incoming } = other;
-        // Where memory must move, the shorter one moves.
-        let must_grow = self.values_ns.capacity() - self.values_ns.len() < incoming.len();
-        if must_grow && incoming.len() > self.values_ns.len() {
-            std::mem::swap(&mut self.values_ns, &mut incoming);
-        }
-        self.values_ns.append(&mut incoming);
+    /// Sorts in place: a second copy of 10 million samples would cost another 80 MB.
+    pub fn into_sorted(self) -> Sorted {
+        let Self { mut values_ns } = self;
+        values_ns.sort_unstable();
+        Sorted { values_ns }
     }
+}
 
-    /// Every figure of the sample, exact; `None` when it is empty. Sorts in place: a second copy of 10 million samples
-    /// would cost another 80 MB.
-    pub fn summarize(&mut self) -> Option<Summary> {
-        self.values_ns.sort_unstable();
-        Summary::of_sorted(&self.values_ns)
-    }
+/// Times in ascending order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sorted {
+    values_ns: Vec<u64>,
 }
 
 /// What a sample says. Nanoseconds.
@@ -106,44 +99,66 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn of_sorted(sorted_ns: &[u64]) -> Option<Self> {
-        let (min_ns, max_ns) = (*sorted_ns.first()?, *sorted_ns.last()?);
-        let count = sorted_ns.len() as u64;
-        let sum_ns: u128 = sorted_ns.iter().map(|&ns| u128::from(ns)).sum();
+    /// Every figure of all `parts` together, exact; `None` when they are empty. Nothing is moved or copied: the workers' samples are
+    /// summarised where they lie, for each worker, each agent and the whole run.
+    pub fn of(parts: &[Sorted]) -> Option<Self> {
+        let min_ns = *parts.iter().filter_map(|part| part.values_ns.first()).min()?;
+        let max_ns = *parts.iter().filter_map(|part| part.values_ns.last()).max()?;
+        let count = parts.iter().map(|part| part.values_ns.len()).sum();
+        let sum_ns: u128 = values(parts).map(u128::from).sum();
         let mean_ns = sum_ns as f64 / count as f64;
+        let nearest_rank = |percentile: Percentile| {
+            let index = percentile.index(count)?;
+            Some(value_at(parts, index, min_ns..=max_ns))
+        };
+        let supported = |percentile| {
+            let enough = count as u64 >= samples_needed(percentile);
+            enough.then(|| nearest_rank(percentile))?
+        };
         Some(Self {
-            count,
+            count: count as u64,
             sum_ns,
             min_ns,
-            median_ns: nearest_rank(sorted_ns, Percentile::P50)?,
+            median_ns: nearest_rank(Percentile::P50)?,
             mean_ns,
             max_ns,
-            stddev_ns: stddev(sorted_ns, mean_ns),
-            p90_ns: supported(sorted_ns, Percentile::P90),
-            p95_ns: supported(sorted_ns, Percentile::P95),
-            p99_ns: supported(sorted_ns, Percentile::P99),
-            p99_9_ns: supported(sorted_ns, Percentile::P99_9),
+            stddev_ns: stddev(parts, count, mean_ns),
+            p90_ns: supported(Percentile::P90),
+            p95_ns: supported(Percentile::P95),
+            p99_ns: supported(Percentile::P99),
+            p99_9_ns: supported(Percentile::P99_9),
         })
     }
 }
 
-fn nearest_rank(sorted_ns: &[u64], percentile: Percentile) -> Option<u64> {
-    sorted_ns.get(percentile.index(sorted_ns.len())?).copied()
+fn values(parts: &[Sorted]) -> impl Iterator<Item = u64> {
+    parts.iter().flat_map(|part| part.values_ns.iter().copied())
 }
 
-fn supported(sorted_ns: &[u64], percentile: Percentile) -> Option<u64> {
-    let enough = sorted_ns.len() as u64 >= samples_needed(percentile);
-    enough.then(|| nearest_rank(sorted_ns, percentile))?
+/// What would stand at `index` if all parts were one sorted list: the least value with more than `index` at or below it, found by
+/// halving the range of values. Such a value is always one of the samples.
+fn value_at(parts: &[Sorted], index: usize, range_ns: RangeInclusive<u64>) -> u64 {
+    let (mut low, mut high) = range_ns.into_inner();
+    while low < high {
+        let middle = low.midpoint(high);
+        let at_or_below = |part: &Sorted| part.values_ns.partition_point(|&ns| ns <= middle);
+        if parts.iter().map(at_or_below).sum::<usize>() > index {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }
 
 /// Two passes: the one-pass formula (sum of squares minus squared sum) cancels away the digits that matter when times are
 /// close together and far from zero.
-fn stddev(values_ns: &[u64], mean_ns: f64) -> Option<f64> {
-    if values_ns.len() < 2 {
+fn stddev(parts: &[Sorted], count: usize, mean_ns: f64) -> Option<f64> {
+    if count < 2 {
         return None;
     }
-    let squares: f64 = values_ns.iter().map(|&ns| (ns as f64 - mean_ns).powi(2)).sum();
-    Some((squares / (values_ns.len() - 1) as f64).sqrt())
+    let squares: f64 = values(parts).map(|ns| (ns as f64 - mean_ns).powi(2)).sum();
+    Some((squares / (count - 1) as f64).sqrt())
 }
 
 /// The result carries milliseconds; `sum_ns` leaves as the total processing time, which is not part of a distribution.
@@ -184,12 +199,12 @@ mod tests {
 
     use super::*;
 
-    fn samples(values_ns: impl IntoIterator<Item = u64>) -> Samples {
-        Samples { values_ns: values_ns.into_iter().collect() }
+    fn sorted(values_ns: impl IntoIterator<Item = u64>) -> Sorted {
+        Samples { values_ns: values_ns.into_iter().collect() }.into_sorted()
     }
 
     fn summary(values_ns: impl IntoIterator<Item = u64>) -> Summary {
-        samples(values_ns).summarize().unwrap()
+        Summary::of(&[sorted(values_ns)]).unwrap()
     }
 
     #[test]
@@ -265,7 +280,8 @@ mod tests {
 
     #[test]
     fn an_empty_sample_has_no_summary() {
-        assert_eq!(Samples::new().summarize(), None);
+        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::of(&[sorted([]), sorted([])]), None);
     }
 
     #[test]
@@ -322,17 +338,23 @@ mod tests {
             }
         }
 
+        /// Both wide and narrow: many equal values lie in several parts.
         #[test]
-        fn merged_samples_say_what_their_union_says(parts in prop::collection::vec(
-            prop::collection::vec(any::<u64>(), 0..50), 0..8,
+        fn parts_together_say_what_their_union_says(parts in prop::collection::vec(
+            prop::collection::vec(prop_oneof![any::<u64>(), 0u64..8], 0..150), 0..8,
         )) {
-            let mut merged = Samples::new();
-            for part in &parts {
-                merged.absorb(samples(part.iter().copied()));
+            let together: Vec<Sorted> = parts.iter().map(|part| sorted(part.iter().copied())).collect();
+            let (together, union) = (Summary::of(&together), Summary::of(&[sorted(parts.concat())]));
+            let stddev = |summary: &Option<Summary>| summary.as_ref().and_then(|summary| summary.stddev_ns);
+            // Added up in another order, so its last digits may differ.
+            match (stddev(&together), stddev(&union)) {
+                (Some(a), Some(b)) => prop_assert!((a - b).abs() <= b * 1e-12, "{} and {}", a, b),
+                (a, b) => prop_assert_eq!(a, b),
             }
-            let mut union = samples(parts.concat());
-            prop_assert_eq!(merged.len(), union.len());
-            prop_assert_eq!(merged.summarize(), union.summarize());
+            let but_for_stddev = |summary: Option<Summary>| {
+                summary.map(|summary| Summary { stddev_ns: None, ..summary })
+            };
+            prop_assert_eq!(but_for_stddev(together), but_for_stddev(union));
         }
     }
 }

@@ -4,9 +4,6 @@ use std::process::ExitCode;
 
 use muster_coordinator::{cli, exit::Exit};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     cli::start_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

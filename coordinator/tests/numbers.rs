@@ -8,7 +8,7 @@ mod support;
 
 use std::time::Duration;
 
-use muster_common::result::{Latency, RunResult, VerdictStatus};
+use muster_common::result::{Latency, RunResult, VerdictStatus, Worker};
 use support::fake_postgres::FakePostgres;
 use support::programs::{Finished, Run};
 use support::record::{Execution, Record};
@@ -115,6 +115,18 @@ fn assert_sums(report: &RunResult, record: &Record) {
     assert!(is_total(
         report.hosts.iter().filter_map(|host| Some(host.mean_ms? * host.completed as f64)).sum()
     ));
+    for agent in &report.agents {
+        let of_agent = |worker: &&Worker| worker.worker.starts_with(&format!("{}/", agent.slot));
+        let workers = report.workers.iter().filter(of_agent);
+        let own: Vec<&Latency> = workers.filter_map(|worker| worker.service_time_ms.as_ref()).collect();
+        let figures = agent.service_time_ms.as_ref().map(|latency| (latency.count, latency.min, latency.max));
+        let expected = (!own.is_empty()).then(|| {
+            let count = own.iter().map(|worker| worker.count).sum();
+            let min = own.iter().map(|worker| worker.min).fold(f64::INFINITY, f64::min);
+            (count, min, own.iter().map(|worker| worker.max).fold(0.0, f64::max))
+        });
+        assert_eq!(figures, expected, "{}", agent.slot);
+    }
     let busiest = report.workers.iter().map(|worker| worker.busy_ms).fold(0.0, f64::max);
     assert!(report.wall_time_ms >= busiest, "{} < {busiest}", report.wall_time_ms);
     let qps = report.queries.completed as f64 / report.wall_time_ms * 1e3;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_common::ids::{RowId, SlotId, WorkerId};
-use muster_common::latency::Samples;
+use muster_common::latency::{Samples, Sorted, Summary};
 use muster_common::ledger::Ledger;
 use muster_common::limits;
 use muster_common::measurement::QueryError;
@@ -45,12 +45,10 @@ pub(crate) fn summarize(
     let workers = record.workers();
     let owners = owners_at_end(subject.hosts, &record, assignment, &workers);
     let wall = Duration::from_nanos(tally.ran_for_ns);
-    let (worker_results, agents, mut all) =
+    let (worker_results, agents, all_summary) =
         per_worker(&record, &workers, assignment, &mut tally.workers, &owners);
-    let all_summary = all.summarize();
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
-    drop(all);
 
     let found = record.sessions.iter().find_map(|session| session.found.as_ref());
     RunResult {
@@ -128,27 +126,26 @@ fn owners_at_end(
     owners
 }
 
-/// The workers and the agents of the result, and all latencies together. Each worker's samples are moved on and freed as it goes.
+/// The workers and the agents of the result, and all latencies together. Each worker's samples are sorted where they lie.
 fn per_worker(
     record: &Record,
     ids: &[WorkerId],
     assignment: &Assignment,
     tallies: &mut [WorkerTally],
     owners: &[u32],
-) -> (Vec<result::Worker>, Vec<result::Agent>, Samples) {
+) -> (Vec<result::Worker>, Vec<result::Agent>, Option<Summary>) {
     let placed = assignment.table();
     let mut hosts_at_end = vec![0; ids.len()];
     owners.iter().for_each(|owner| hosts_at_end[*owner as usize] += 1);
+    let samples: Vec<Sorted> =
+        tallies.iter_mut().map(|tally| std::mem::take(&mut tally.service_times).into_sorted()).collect();
     let mut workers = Vec::with_capacity(ids.len());
     let mut agents: Vec<result::Agent> = Vec::new();
-    let mut all = Samples::with_capacity(tallies.iter().map(|tally| tally.service_times.len()).sum());
     for slot in (0u16..).map(SlotId::new).take(record.workers_of_slot.len()) {
-        let mut agent_samples = Samples::default();
         let mut agent = agent(slot, record);
         for position in record.workers_of(slot) {
-            let WorkerTally { service_times, completed, failed } = &mut tallies[position];
-            let mut samples = std::mem::take(service_times);
-            let summary = samples.summarize();
+            let WorkerTally { service_times: _, completed, failed } = &tallies[position];
+            let summary = Summary::of(&samples[position..=position]);
             let load = &placed.workers[position];
             workers.push(result::Worker {
                 worker: ids[position].to_string(),
@@ -164,13 +161,12 @@ fn per_worker(
             agent.completed += *completed;
             agent.failed += *failed;
             agent.hosts_at_end += hosts_at_end[position];
-            agent_samples.absorb(samples);
         }
-        agent.service_time_ms = agent_samples.summarize().as_ref().map(result::Latency::from);
+        let summary = Summary::of(&samples[record.workers_of(slot)]);
+        agent.service_time_ms = summary.as_ref().map(result::Latency::from);
         agents.push(agent);
-        all.absorb(agent_samples);
     }
-    (workers, agents, all)
+    (workers, agents, Summary::of(&samples))
 }
 
 /// A slot and everybody who ran its rows, in order.
@@ -306,7 +302,7 @@ fn setup_times(record: &Record, times: impl Fn(&Found) -> &Vec<u64>) -> Option<r
     let mut samples = Samples::default();
     let found = record.sessions.iter().filter_map(|session| session.found.as_ref());
     found.flat_map(&times).for_each(|time| samples.push(*time));
-    samples.summarize().as_ref().map(result::Latency::from)
+    Summary::of(&[samples.into_sorted()]).as_ref().map(result::Latency::from)
 }
 
 fn no_lag(service: &result::Latency) -> result::Latency {
