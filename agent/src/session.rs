@@ -117,6 +117,7 @@ struct Session {
     fence_turn: Arc<tokio::sync::Mutex<()>>,
     /// When the countdown of Arm ends; taken once Started is sent.
     starts_at: Option<Instant>,
+    has_started: bool,
     /// All workers have ended and every result is acknowledged.
     is_delivered: bool,
     farewell: Farewell,
@@ -183,6 +184,7 @@ impl Session {
             fences: JoinSet::new(),
             fence_turn: Arc::default(),
             starts_at: None,
+            has_started: false,
             is_delivered: false,
             farewell: Farewell::NotYet,
             may_end: false,
@@ -267,6 +269,7 @@ impl Session {
             FromCoordinator::Arm { countdown } => {
                 let starts_at = Instant::now() + countdown.saturating_sub(self.round_trip / 2);
                 self.starts_at = Some(starts_at);
+                self.has_started = true;
                 self.crew.start_at(starts_at);
             }
             FromCoordinator::EndBackends { slot, below } => self.fence(slot, below),
@@ -334,6 +337,10 @@ impl Session {
         self.farewell = Farewell::Agent { deadline: Instant::now() + limits::DRAIN_TIMEOUT };
         self.may_end = true;
         self.crew.drain();
+        if !self.has_started {
+            // Connecting may take long, and nothing is run yet.
+            self.crew.cancel();
+        }
     }
 
     /// Report or Leave, once all workers are done and all results are acknowledged. True when that ends the session.

@@ -122,7 +122,8 @@ impl Worker {
             let mut packed = Values::new(&batch.parameters);
             let mut values = Vec::with_capacity(executor.parameters());
             for row in batch.rows {
-                if self.must_stop() || *self.phase.borrow() == Phase::Draining {
+                let must_stop = self.cancel.is_cancelled() || self.permit.has_lapsed(Instant::now());
+                if must_stop || *self.phase.borrow() == Phase::Draining {
                     return;
                 }
                 if let Err(problem) = packed.next_row(executor.parameters(), &mut values) {
@@ -131,7 +132,8 @@ impl Worker {
                 }
                 let measurement = executor.execute(row, &values, started_at).await;
                 // What ended after the lapse may have ended because of it: somebody else runs the row.
-                let Some(measurement) = measurement.filter(|_| !self.must_stop()) else { return };
+                let has_lapsed = self.permit.has_lapsed(Instant::now());
+                let Some(measurement) = measurement.filter(|_| !has_lapsed) else { return };
                 report.executed += 1;
                 report.ran_for = started_at.elapsed();
                 if self.measurements.send((self.index, measurement)).await.is_err() {
@@ -139,10 +141,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    fn must_stop(&self) -> bool {
-        self.cancel.is_cancelled() || self.permit.has_lapsed(Instant::now())
     }
 }
 
