@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
+use muster_common::ids::SlotId;
 use muster_common::slots::{Grant, JoinError};
 use muster_proto::control::{
     FromAgent, FromCoordinator, Hello, PrepareFailed, Ready, RunConfig, StandBy, Welcome,
 };
 
 use super::{Conductor, Phase, RunError, Turn};
-use crate::run::link::{Admission, Call, Joining, Line, Loss, MemberId, Refusal};
+use crate::run::link::{Admission, Call, Joining, Line, Loss, MemberId, Refusal, WorkPorts};
 
 impl Conductor<'_> {
     pub(super) fn take(&mut self, call: Call) -> Turn {
@@ -19,6 +20,9 @@ impl Conductor<'_> {
             }
             Call::OpenWork { session, answer } => {
                 let ports = (session.run == self.plan.id).then(|| self.roster.open_work(&session)).flatten();
+                if let (Some(WorkPorts { member, .. }), Some(field)) = (&ports, self.field.clone()) {
+                    self.share_early(*member, &field);
+                }
                 let _ = answer.send(ports);
             }
             Call::Prefetched { member } => {
@@ -55,11 +59,15 @@ impl Conductor<'_> {
             return Err(Refusal { reason: "the run is over".to_owned(), retry: true });
         }
         let config = self.plan.config_for(hello.has_database, is_loopback);
-        let has_room = self.has_room_for(&hello);
-        let joined = match (hello.slot, has_room) {
-            // Somebody else may have its slot for a moment longer than it lives: it asks again.
-            (Some(_), _) | (None, true) => self.roster.join(hello, line, Instant::now()),
-            (None, false) => return self.let_stand_by(hello, is_loopback, line, config),
+        let vacant = self.vacant_for(&hello);
+        let joined = match (hello.slot, vacant) {
+            (Some(wanted), _) => {
+                self.check_workers(&hello, wanted)?;
+                // Somebody else may have its slot for a moment longer than it lives: it asks again.
+                self.roster.join(wanted, hello, line, Instant::now())
+            }
+            (None, Some(slot)) => self.roster.join(slot, hello, line, Instant::now()),
+            (None, None) => return self.let_stand_by(hello, is_loopback, line, config),
         };
         let member = joined.map_err(|error| Refusal {
             retry: !matches!(error, JoinError::NoSuchSlot { .. }),
@@ -77,15 +85,24 @@ impl Conductor<'_> {
         Ok(Admission { member: id, ended })
     }
 
-    /// Whether a slot is free that an agent with so many workers can take: in mid-run no host may move.
-    fn has_room_for(&self, hello: &Hello) -> bool {
-        let vacant = self.roster.slots().vacant();
-        match &self.field {
-            None => !vacant.is_empty(),
-            Some(field) => {
-                vacant.iter().any(|slot| field.workers_of(*slot).len() == usize::from(hello.workers))
-            }
+    /// The first slot that is free and that an agent with so many workers can take: in mid-run no host may move.
+    fn vacant_for(&self, hello: &Hello) -> Option<SlotId> {
+        let fits = |slot: &SlotId| match &self.field {
+            None => true,
+            Some(field) => field.workers_of(*slot).len() == usize::from(hello.workers),
+        };
+        self.roster.slots().vacant().into_iter().find(fits)
+    }
+
+    /// In mid-run an agent with fewer workers than its slot has would leave some of its hosts to nobody.
+    fn check_workers(&self, hello: &Hello, wanted: SlotId) -> Result<(), Refusal> {
+        let Some(field) = &self.field else { return Ok(()) };
+        let (needed, own) = (field.workers_of(wanted).len(), usize::from(hello.workers));
+        if needed == own || needed == 0 {
+            return Ok(());
         }
+        let reason = format!("{wanted} has hosts for {needed} workers in this run, the agent has {own}");
+        Err(Refusal { reason, retry: true })
     }
 
     fn let_stand_by(

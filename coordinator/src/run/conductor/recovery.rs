@@ -125,15 +125,23 @@ impl Conductor<'_> {
         }
     }
 
+    /// An agent that joins in mid-run may have results of an earlier session: they count at once. Rows wait until it begins.
+    pub(super) fn share_early(&mut self, id: MemberId, field: &Field) {
+        let Some(member) = self.roster.present_mut(id) else { return };
+        let has_none = member.share.borrow().is_none();
+        if let Some(Grant { slot, epoch }) = member.grant.filter(|_| has_none) {
+            member.share.send_replace(Some(field.share(epoch, field.workers_of(slot))));
+        }
+    }
+
     /// The new holder of a slot gets its rows and starts.
     fn begin(&mut self, id: MemberId, field: &Field) {
         let offset = self.started.map(|started| started.elapsed()).unwrap_or_default();
         let Some(member) = self.roster.present_mut(id) else { return };
         let Some(Grant { slot, epoch }) = member.grant else { return };
-        let workers = field.workers_of(slot);
-        field.rows.begin(workers.clone(), epoch, u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX));
+        let offset_ns = u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX);
         member.has_begun = true;
-        member.share.send_replace(Some(field.share(epoch, workers)));
+        field.rows.begin(field.workers_of(slot), epoch, offset_ns);
         member.line.say(FromCoordinator::Arm { countdown: Duration::ZERO });
         let what = format!("{slot} goes on with {}; no host moved", member.name());
         self.tell(what);
