@@ -111,11 +111,13 @@ impl Load {
         self.database.wait_for(self.shape.agents.into(), sessions).await;
     }
 
-    /// Closes the gate, until so many queries wait at it: nothing goes on, and the run cannot end.
+    /// Closes the gate and waits until so many queries are at it, or any number for 0: no row ends, and so the run does not.
     pub(crate) async fn close_gate(&self, queries: u16) -> Gate {
         let session = self.database.session().await;
         session.batch_execute("SELECT pg_advisory_lock(1, 1)").await.unwrap();
-        self.wait_at_gate(queries).await;
+        if queries > 0 {
+            self.wait_at_gate(queries).await;
+        }
         Gate(session)
     }
 
@@ -166,7 +168,14 @@ impl Load {
 
     /// The end: this exit code, a report that is right, agents that leave when they are asked to, and nothing left on the server.
     pub(crate) async fn end(&mut self, code: i32) -> Report {
-        let ended = self.coordinator.end().await.expect(code);
+        self.end_with(&[code]).await
+    }
+
+    /// The same with one of these exit codes.
+    pub(crate) async fn end_with(&mut self, codes: &[i32]) -> Report {
+        let ended = self.coordinator.end().await;
+        let code = codes.iter().find(|code| ended.code == Some(**code)).unwrap_or(&codes[0]);
+        let ended = ended.expect(*code);
         let report = self.check(&ended).await;
         for mut agent in self.agents.drain(..) {
             agent.signal("TERM");
@@ -249,12 +258,11 @@ fn unaccounted(report: &Report) -> Vec<usize> {
     ranges.flat_map(|range| bound(range, 0)..=bound(range, 1)).collect()
 }
 
-/// The slot that an agent was given last: `slot-1`.
-#[track_caller]
+/// The slot that an agent was given last: `slot-1`. Nothing for one that was given none yet.
 pub(crate) fn slot_of(agent: &Process) -> String {
     let said = agent.said();
-    let last = said.lines().rev().find_map(|line| line.split_once("joined run ")?.1.split_once(" as "));
-    last.unwrap_or_else(|| panic!("it never joined:\n{said}")).1.trim().to_owned()
+    let slot = |line: &str| Some(line.split_once("joined run ")?.1.split_once(" as ")?.1.trim().to_owned());
+    said.lines().rev().find_map(slot).unwrap_or_default()
 }
 
 /// Each host's slot at the end of a run.

@@ -138,6 +138,19 @@ impl Database {
         }
     }
 
+    /// Until the text that `sql` gives is not empty; that text.
+    pub(crate) async fn wait_for_text(&self, sql: &str) -> String {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let found = self.text(sql).await;
+            if !found.is_empty() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{sql}: nothing");
+            sleep(ASK_EVERY).await;
+        }
+    }
+
     /// Until so many workers execute a query in this database: mid-run. A statement that is merely being prepared is active, too, so
     /// the sleep itself is asked for.
     pub(crate) async fn wait_for_running(&self, workers: i64) {
