@@ -47,7 +47,7 @@ async fn results_that_a_cut_connection_lost_are_told_again_and_their_rows_do_not
     assert!(untold > 0);
     assert_eq!(load.reruns().await, 0, "{untold} results were told late, and none of these rows ran again");
     assert_eq!(report.number("/queries/duplicates"), 0, "the coordinator had none of them");
-    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_network_that_stalls_for_longer_than_the_lease_costs_a_session_and_no_
     let report = load.end(0).await;
     assert!(untold > 0);
     assert_eq!(load.reruns().await, 0, "{untold} results were told late, and none of these rows ran again");
-    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
 }
 
 #[tokio::test]
@@ -85,9 +85,9 @@ async fn a_network_that_is_cut_again_and_again_loses_nothing() {
     for times in 1..=3 {
         let (_, gate) = run_untold(&load, &proxy, Way::ToCoordinator).await;
         proxy.cut();
-        load.coordinator.wait_for_times(times, "slot-0 lost").await;
+        load.wait_for_events(times, "slot-0 lost").await;
         proxy.heal();
-        load.coordinator.wait_for_times(times, "slot-0 goes on with").await;
+        load.wait_for_events(times, "slot-0 goes on with").await;
         gate.open().await;
     }
     let report = load.end(0).await;

@@ -36,7 +36,7 @@ async fn one_that_wakes_within_the_grace_joins_anew_and_takes_its_slot_again() {
     assert!(!is_running(&load, &session).await, "its successor has begun");
     gate.open().await;
     let report = load.end(0).await;
-    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
     assert_eq!(load.reruns().await, 0, "what was at the gate was ended there, and what had ended was told");
     assert!(report.number("/queries/retried") > 0);
 }
@@ -58,7 +58,7 @@ async fn the_query_of_one_whose_slot_is_taken_is_ended_before_its_successor_begi
     load.agents[0].wait_for("standing by in run").await;
     gate.open().await;
     let report = load.end(0).await;
-    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
     assert_eq!(rows_of(&load, &session).await, before, "what was at the gate was ended there");
 }
 

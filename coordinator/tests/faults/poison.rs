@@ -28,9 +28,9 @@ async fn a_row_that_kills_three_agents_is_listed_and_all_others_are_counted() {
         let slot = load.database.wait_for_text(VICTIM).await;
         let position = load.agents.iter().position(|agent| slot_of(agent) == slot).unwrap();
         load.kill(position).await;
-        load.coordinator.wait_for_times(times, &format!("{slot} lost")).await;
+        load.wait_for_events(times, &format!("{slot} lost")).await;
         load.join().wait_for(&format!("as {slot}")).await;
-        load.coordinator.wait_for_times(times, &format!("{slot} goes on with")).await;
+        load.wait_for_events(times, &format!("{slot} goes on with")).await;
     }
     let report = load.end(12).await;
     assert_eq!(report.books(), (TWO.rows as u64 - 1, 0, 1));

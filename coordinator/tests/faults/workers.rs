@@ -12,7 +12,8 @@ async fn a_vacant_slot_goes_to_an_agent_with_as_many_workers() {
     let gate = load.close_gate(4).await;
     load.kill(0).await;
     load.kill(0).await;
-    load.coordinator.wait_for_times(2, " lost (").await;
+    load.wait_for_events(1, "slot-0 lost").await;
+    load.wait_for_events(1, "slot-1 lost").await;
     gate.open().await;
     // One that wants a slot with more workers is told why it does not get it, and one that wants any gets the one that fits.
     load.join_with(address, &["--workers", "2", "--slot", "0"])

@@ -52,6 +52,11 @@ impl Database {
         Self::create(name, "").await
     }
 
+    /// An empty one on another server.
+    pub(crate) async fn on(server: &str, name: &str) -> Self {
+        Self::create_on(server, name, "").await
+    }
+
     async fn create(name: &str, options: &str) -> Option<Self> {
         let server = match &*SERVER {
             Ok(server) => server,
@@ -60,11 +65,15 @@ impl Database {
                 return None;
             }
         };
+        Some(Self::create_on(server, name, options).await)
+    }
+
+    async fn create_on(server: &str, name: &str, options: &str) -> Self {
         let admin = connect(server).await;
         admin.batch_execute(&format!("CREATE DATABASE {name} {options}")).await.expect("a name is used once");
         // `…@/postgres?host=…`
         let url = server.replace("@/postgres?", &format!("@/{name}?"));
-        Some(Self { name: name.to_owned(), sql: connect(&url).await, url })
+        Self { name: name.to_owned(), sql: connect(&url).await, url }
     }
 
     /// With the demo's data, indexed so that a query takes a millisecond.
@@ -99,6 +108,22 @@ impl Database {
     /// Another session: what this one sees of the others stands still while it is in a transaction.
     pub(crate) async fn session(&self) -> Client {
         connect(&self.url).await
+    }
+
+    /// After the server was away: until it answers again.
+    pub(crate) async fn reconnect(&mut self) {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            match tokio_postgres::connect(&self.url, NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    self.sql = client;
+                    return;
+                }
+                Err(error) => assert!(Instant::now() < deadline, "the server does not come back: {error}"),
+            }
+            sleep(ASK_EVERY).await;
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
