@@ -173,14 +173,7 @@ impl Load {
 
     /// The end: this exit code, a report that is right, agents that leave when they are asked to, and nothing left on the server.
     pub(crate) async fn end(&mut self, code: i32) -> Report {
-        self.end_with(&[code]).await
-    }
-
-    /// The same with one of these exit codes.
-    pub(crate) async fn end_with(&mut self, codes: &[i32]) -> Report {
-        let ended = self.coordinator.end().await;
-        let code = codes.iter().find(|code| ended.code == Some(**code)).unwrap_or(&codes[0]);
-        let ended = ended.expect(*code);
+        let ended = self.coordinator.end().await.expect(code);
         let report = self.check(&ended).await;
         for mut agent in self.agents.drain(..) {
             agent.signal("TERM");
