@@ -194,7 +194,12 @@ fn target(config: &AgentConfig, run: &RunConfig, application_name: String) -> Re
     };
     Ok(Target {
         settings: Arc::new(settings),
-        setup: SessionSetup { timezone: run.timezone.clone(), read_only: !config.allow_writes },
+        setup: SessionSetup {
+            timezone: run.timezone.clone(),
+            read_only: !config.allow_writes,
+            // Cancelling is this agent's part; a query must not outlive it when the agent dies.
+            statement_timeout: run.timeout.map(|limit| limit + limits::CANCEL_GRACE),
+        },
         application_name,
         sql: run.sql.clone(),
         parameters: run.parameters,

@@ -236,6 +236,8 @@ impl Session {
                         self.control.send(FromAgent::PrepareFailed(failed))?;
                     }
                     CrewEvent::Done if self.may_end => {}
+                    // A worker ends when its permit lapses. After a freeze that may be before the timer above has noticed.
+                    CrewEvent::Done if self.lease.has_lapsed(Instant::now()) => return Err(SessionError::Lapsed),
                     CrewEvent::Done => return Err(SessionError::WorkerLost),
                 },
                 delivered = self.work.delivered() => {

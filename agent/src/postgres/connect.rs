@@ -24,6 +24,8 @@ pub struct SessionSetup {
     /// As PostgreSQL names it: `UTC`, `Europe/Vienna`.
     pub timezone: String,
     pub read_only: bool,
+    /// After which the server itself ends a statement whose client is gone; `None` is never.
+    pub statement_timeout: Option<Duration>,
 }
 
 impl SessionSetup {
@@ -31,6 +33,11 @@ impl SessionSetup {
         let mut statement = format!("SET TimeZone = {}", quote(&self.timezone));
         if self.read_only {
             statement.push_str("; SET default_transaction_read_only = on");
+        }
+        if let Some(limit) = self.statement_timeout {
+            // The server counts milliseconds in 32 bits with a sign.
+            let milliseconds = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+            statement.push_str(&format!("; SET statement_timeout = {milliseconds}"));
         }
         statement
     }
@@ -245,8 +252,10 @@ mod tests {
     use super::*;
 
     fn check(timezone: &str, read_only: bool, expected: &str) {
-        let setup = SessionSetup { timezone: timezone.to_owned(), read_only };
+        let setup = SessionSetup { timezone: timezone.to_owned(), read_only, statement_timeout: None };
         assert_eq!(setup.statement(), expected);
+        let setup = SessionSetup { statement_timeout: Some(Duration::from_millis(5_300)), ..setup };
+        assert_eq!(setup.statement(), format!("{expected}; SET statement_timeout = 5300"));
     }
 
     #[test]

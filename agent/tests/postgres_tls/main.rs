@@ -181,7 +181,8 @@ async fn a_session_is_set_up_and_an_unknown_time_zone_is_told() {
         return;
     };
     let settings = server.settings("/postgres");
-    let setup = SessionSetup { timezone: "Europe/Vienna".to_owned(), read_only: true };
+    let setup =
+        SessionSetup { timezone: "Europe/Vienna".to_owned(), read_only: true, statement_timeout: None };
     let connection = connect::connect(&settings, "muster:r:slot-0:1", &setup).await.unwrap();
     tokio::spawn(connection.driver.run());
     for (name, expected) in [
@@ -192,7 +193,7 @@ async fn a_session_is_set_up_and_an_unknown_time_zone_is_told() {
         let row = connection.client.query_one(&format!("SHOW {name}"), &[]).await.unwrap();
         assert_eq!(row.get::<_, String>(0), expected);
     }
-    let setup = SessionSetup { timezone: "x'; SELECT 1 --".to_owned(), read_only: false };
+    let setup = SessionSetup { timezone: "x'; SELECT 1 --".to_owned(), ..setup };
     let error = connect::connect(&settings, "m", &setup).await.err().unwrap();
     assert_eq!(error.sqlstate().as_str(), "22023", "{error}");
     assert!(error.to_string().contains("time zone"), "{error}");

@@ -168,7 +168,7 @@ impl Drop for Server {
 }
 
 pub(crate) fn utc() -> SessionSetup {
-    SessionSetup { timezone: "UTC".to_owned(), read_only: true }
+    SessionSetup { timezone: "UTC".to_owned(), read_only: true, statement_timeout: None }
 }
 
 fn settings(directory: &Path, port: u16) -> Vec<String> {

@@ -55,9 +55,15 @@ impl Roster {
         Self { slots: Slots::new(agents, first_epoch), members: BTreeMap::new() }
     }
 
-    /// Gives an agent the slot that it wants, or any that is vacant.
-    pub(crate) fn join(&mut self, hello: Hello, line: Line, now: Instant) -> Result<&mut Member, JoinError> {
-        let grant = self.slots.join(hello.slot, now)?;
+    /// Gives an agent this slot.
+    pub(crate) fn join(
+        &mut self,
+        slot: SlotId,
+        hello: Hello,
+        line: Line,
+        now: Instant,
+    ) -> Result<&mut Member, JoinError> {
+        let grant = self.slots.join(Some(slot), now)?;
         Ok(self.add(Some(grant), hello, line))
     }
 

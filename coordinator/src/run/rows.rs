@@ -17,7 +17,7 @@ use crate::workload::Workload;
 pub(crate) struct Rows {
     workload: Arc<Workload>,
     state: Mutex<State>,
-    /// Changes when a worker was given rows beside those that it had.
+    /// Changes when a worker was given rows: its first ones, or others beside those that it had.
     given: watch::Sender<()>,
 }
 
@@ -68,6 +68,8 @@ impl Rows {
         let begun = Begun { first: workers.start, workers: workers.len(), offset_ns };
         state.sessions.insert(epoch, begun);
         state.dispatch.begin(workers, epoch);
+        drop(state);
+        self.given.send_replace(());
     }
 
     /// At most `count` rows to be sent to a worker; none to a session that lost its slot.

@@ -23,7 +23,9 @@ async fn a_frozen_coordinator_loses_its_agents_by_their_lease() {
     running.database.wait_for_silence().await;
     running.coordinator.signal("CONT");
     // The same agents come back for the same slots.
-    running.coordinator.wait_for_times(2, "goes on with").await;
+    for slot in ["slot-0", "slot-1"] {
+        running.coordinator.wait_for(&format!("{slot} goes on with")).await;
+    }
     running.database.wait_for_running(2).await;
     running.coordinator.signal("INT");
     running.coordinator.wait_for("interrupted").await;

@@ -73,7 +73,7 @@ async fn an_agent_that_is_killed_when_all_are_armed_is_replaced() {
         load.join().wait_for("as slot-0").await;
         load.coordinator.wait_for("slot-0 goes on with").await;
         let report = load.end(0).await;
-        assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+        assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
         assert_eq!(load.reruns().await, 0, "the one that was killed had run nothing");
     }
 }

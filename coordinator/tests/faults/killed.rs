@@ -12,7 +12,7 @@ async fn the_hosts_of_a_killed_agent_and_they_alone_move_when_nobody_replaces_it
     let report = load.end(0).await;
     assert_eq!(report.text("/verdict/status"), "DEGRADED");
     assert!(report.number("/queries/retried") > 0, "the query in flight ran again");
-    let before = hosts_of(&load.undisturbed(None).await);
+    let before = hosts_of(&load.undisturbed().await);
     let (after, seen) = (hosts_of(&report), load.slots_of_hosts().await);
     for (host, owner) in &before {
         let has_moved = *owner == slot;
@@ -35,7 +35,7 @@ async fn a_replacement_takes_the_slot_of_a_killed_agent_with_all_its_hosts() {
     let report = load.end(0).await;
     assert_eq!(report.text("/verdict/status"), "DEGRADED");
     assert!(report.number("/queries/retried") > 0);
-    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
     for (host, slots) in load.slots_of_hosts().await {
         assert_eq!(slots.len(), 1, "{host} ran in {slots:?}");
     }
@@ -102,7 +102,7 @@ async fn a_run_that_waits_says_whom_it_awaits_and_goes_on_when_somebody_comes() 
     load.join();
     load.coordinator.wait_for(&format!("{slot} goes on with")).await;
     let report = load.end(0).await;
-    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
 }
 
 #[tokio::test]
@@ -114,7 +114,8 @@ async fn with_all_agents_killed_and_none_back_the_run_ends_after_the_grace() {
         let gate = load.close_gate(2).await;
         load.kill(0).await;
         load.kill(0).await;
-        load.coordinator.wait_for_times(2, " lost (").await;
+        load.wait_for_events(1, "slot-0 lost").await;
+        load.wait_for_events(1, "slot-1 lost").await;
         let report = load.coordinator.end().await;
         gate.open().await;
         // What the killed agents had running ends by itself: nobody is left to end it.

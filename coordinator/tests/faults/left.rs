@@ -26,7 +26,7 @@ async fn an_agent_that_is_asked_to_leave_hands_its_rows_back_and_none_runs_twice
         assert_eq!([queries("retried"), queries("duplicates"), queries("stale")], [0; 3]);
         assert_eq!(load.reruns().await, 0);
         assert_eq!(report.books(), (THREE.rows as u64, 0, 0));
-        let before = hosts_of(&load.undisturbed(None).await);
+        let before = hosts_of(&load.undisturbed().await);
         assert_eq!(hosts_of(&report) == before, grace == "60s");
         assert_eq!(agent_of(&report, &slot)["lost"].is_null(), grace == "60s");
     }
@@ -44,7 +44,7 @@ async fn an_agent_that_is_killed_while_it_leaves_is_lost_like_any_other() {
     gate.open().await;
     let report = load.end(0).await;
     assert!(report.number("/queries/retried") > 0);
-    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
 }
 
 /// Long enough that a report which comes earlier was not waiting for it.

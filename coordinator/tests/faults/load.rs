@@ -2,7 +2,7 @@
 //! that the test can close, sleeps, and writes down which session ran it and whether its host was alone. So the server knows by
 //! itself how often each row ran, where, and whether two queries of a host ever met; and the answer says so, too, for the digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -111,11 +111,13 @@ impl Load {
         self.database.wait_for(self.shape.agents.into(), sessions).await;
     }
 
-    /// Closes the gate, until so many queries wait at it: nothing goes on, and the run cannot end.
+    /// Closes the gate and waits until so many queries are at it, or any number for 0: no row ends, and so the run does not.
     pub(crate) async fn close_gate(&self, queries: u16) -> Gate {
         let session = self.database.session().await;
         session.batch_execute("SELECT pg_advisory_lock(1, 1)").await.unwrap();
-        self.wait_at_gate(queries).await;
+        if queries > 0 {
+            self.wait_at_gate(queries).await;
+        }
         Gate(session)
     }
 
@@ -124,7 +126,12 @@ impl Load {
         self.database.wait_for(queries.into(), &waiting).await;
     }
 
-    /// Kills an agent while it runs a query, and returns its slot.
+    /// Until the coordinator told so many events that begin so. It says each on stderr and logs it, too: the log is counted.
+    pub(crate) async fn wait_for_events(&mut self, times: usize, what: &str) {
+        self.coordinator.wait_for_times(times, &format!("events: {what}")).await;
+    }
+
+    /// Kills an agent and returns its slot.
     pub(crate) async fn kill(&mut self, index: usize) -> String {
         let mut killed = self.agents.remove(index);
         killed.signal("KILL");
@@ -196,23 +203,40 @@ impl Load {
         let retried = report.number("/queries/retried");
         let with_retried = report.text("/tool/command").contains("--include-retried");
         assert_eq!(timed, if with_retried { completed } else { completed - retried });
-        if failed == 0 {
-            let undisturbed = self.undisturbed(Some(&report)).await;
-            for what in ["/result/digest", "/result/rows", "/result/bytes"] {
-                assert_eq!(report.at(what), undisturbed.at(what), "{what}: an answer is missing or twice");
-            }
+        let undisturbed = self.undisturbed_without(&self.not_completed(&report).await).await;
+        for what in ["/result/digest", "/result/rows", "/result/bytes"] {
+            assert_eq!(report.at(what), undisturbed.at(what), "{what}: an answer is missing or twice");
         }
         report
     }
 
-    /// The same rows when nothing happens, but those that a report has as unaccounted.
-    pub(crate) async fn undisturbed(&self, without: Option<&Report>) -> Report {
+    /// The rows without an answer: those that are listed, and those that failed, of which the server has nothing.
+    async fn not_completed(&self, report: &Report) -> BTreeSet<usize> {
+        let sql = format!(
+            "SELECT id FROM generate_series(0, {} - 1) id EXCEPT SELECT id FROM ran",
+            self.shape.rows
+        );
+        let mut missing: BTreeSet<usize> = unaccounted(report).collect();
+        if report.number("/queries/failed") > 0 {
+            let never_ran = self.database.session().await.query(&sql, &[]).await.unwrap();
+            missing.extend(never_ran.iter().map(|row| row.get::<_, i32>(0) as usize));
+        }
+        let (_, failed, unaccounted) = report.books();
+        assert_eq!(missing.len() as u64, failed + unaccounted, "a row that failed has left nothing");
+        missing
+    }
+
+    /// The same rows when nothing happens.
+    pub(crate) async fn undisturbed(&self) -> Report {
+        self.undisturbed_without(&BTreeSet::new()).await
+    }
+
+    async fn undisturbed_without(&self, without: &BTreeSet<usize>) -> Report {
         let path = |name: &str| self.files.path().join(name).to_str().unwrap().to_owned();
-        let unaccounted = without.map(unaccounted).unwrap_or_default();
         let rows = self.files.read("rows.csv");
         let mut changed = String::new();
         for (number, line) in rows.lines().enumerate() {
-            let is_missing = number > 0 && unaccounted.contains(&(number - 1));
+            let is_missing = number > 0 && without.contains(&(number - 1));
             let line =
                 if is_missing { format!("{},none", line.rsplit_once(',').unwrap().0) } else { line.into() };
             writeln!(changed, "{line}").unwrap();
@@ -221,7 +245,7 @@ impl Load {
         let agents = self.shape.agents.to_string();
         let head = ["run", "--local", "--agents", &agents, "--output", "json"];
         let own = [&changed, "--query", &answers, "--database-url", self.database.url()];
-        let code = if unaccounted.is_empty() { 0 } else { 14 };
+        let code = if without.is_empty() { 0 } else { 14 };
         Report::of(&complete(coordinator(&[&head[..], &own].concat())).await.expect(code))
     }
 }
@@ -243,18 +267,17 @@ fn csv(shape: Shape, change: impl Fn(&mut Row)) -> String {
     csv
 }
 
-fn unaccounted(report: &Report) -> Vec<usize> {
+fn unaccounted(report: &Report) -> impl Iterator<Item = usize> {
     let bound = |range: &serde_json::Value, end: usize| range[end].as_u64().unwrap() as usize;
     let ranges = report.list("/queries/unaccounted_rows").iter();
-    ranges.flat_map(|range| bound(range, 0)..=bound(range, 1)).collect()
+    ranges.flat_map(move |range| bound(range, 0)..=bound(range, 1))
 }
 
-/// The slot that an agent was given last: `slot-1`.
-#[track_caller]
+/// The slot that an agent was given last: `slot-1`. Nothing for one that was given none yet.
 pub(crate) fn slot_of(agent: &Process) -> String {
     let said = agent.said();
-    let last = said.lines().rev().find_map(|line| line.split_once("joined run ")?.1.split_once(" as "));
-    last.unwrap_or_else(|| panic!("it never joined:\n{said}")).1.trim().to_owned()
+    let slot = |line: &str| Some(line.split_once("joined run ")?.1.split_once(" as ")?.1.trim().to_owned());
+    said.lines().rev().find_map(slot).unwrap_or_default()
 }
 
 /// Each host's slot at the end of a run.

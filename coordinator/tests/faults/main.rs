@@ -3,11 +3,18 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
+mod cut;
 mod early;
+mod frozen;
 mod killed;
+mod kills;
 mod left;
 mod load;
+mod poison;
+mod restarted;
+mod roles;
 mod standby;
+mod workers;
 
 #[path = "../support"]
 mod support {

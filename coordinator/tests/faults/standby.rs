@@ -25,7 +25,7 @@ async fn an_agent_that_stands_by_takes_over_long_before_the_grace_is_over() {
     load.database.wait_for(0, &standing_by).await;
     gate.open().await;
     let report = load.end(0).await;
-    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
     for (host, slots) in load.slots_of_hosts().await {
         assert_eq!(slots.len(), 1, "{host} ran in {slots:?}");
     }

@@ -52,6 +52,11 @@ impl Database {
         Self::create(name, "").await
     }
 
+    /// An empty one on another server.
+    pub(crate) async fn on(server: &str, name: &str) -> Self {
+        Self::create_on(server, name, "").await
+    }
+
     async fn create(name: &str, options: &str) -> Option<Self> {
         let server = match &*SERVER {
             Ok(server) => server,
@@ -60,11 +65,15 @@ impl Database {
                 return None;
             }
         };
+        Some(Self::create_on(server, name, options).await)
+    }
+
+    async fn create_on(server: &str, name: &str, options: &str) -> Self {
         let admin = connect(server).await;
         admin.batch_execute(&format!("CREATE DATABASE {name} {options}")).await.expect("a name is used once");
         // `…@/postgres?host=…`
         let url = server.replace("@/postgres?", &format!("@/{name}?"));
-        Some(Self { name: name.to_owned(), sql: connect(&url).await, url })
+        Self { name: name.to_owned(), sql: connect(&url).await, url }
     }
 
     /// With the demo's data, indexed so that a query takes a millisecond.
@@ -101,6 +110,22 @@ impl Database {
         connect(&self.url).await
     }
 
+    /// After the server was away: until it answers again.
+    pub(crate) async fn reconnect(&mut self) {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            match tokio_postgres::connect(&self.url, NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    self.sql = client;
+                    return;
+                }
+                Err(error) => assert!(Instant::now() < deadline, "the server does not come back: {error}"),
+            }
+            sleep(ASK_EVERY).await;
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -134,6 +159,19 @@ impl Database {
                 return;
             }
             assert!(Instant::now() < deadline, "{sql}: {found} instead of {expected}");
+            sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Until the text that `sql` gives is not empty; that text.
+    pub(crate) async fn wait_for_text(&self, sql: &str) -> String {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let found = self.text(sql).await;
+            if !found.is_empty() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{sql}: nothing");
             sleep(ASK_EVERY).await;
         }
     }

@@ -9,7 +9,7 @@ use muster_proto::control::{
 };
 
 use super::{Conductor, Phase, RunError, Turn};
-use crate::run::link::{Admission, Call, Joining, Line, Loss, MemberId, Refusal};
+use crate::run::link::{Admission, Call, Joining, Line, Loss, MemberId, Refusal, WorkPorts};
 use crate::run::record::{Fact, Found};
 
 impl Conductor<'_> {
@@ -21,6 +21,9 @@ impl Conductor<'_> {
             }
             Call::OpenWork { session, answer } => {
                 let ports = (session.run == self.plan.id).then(|| self.roster.open_work(&session)).flatten();
+                if let (Some(WorkPorts { member, .. }), Some(field)) = (&ports, self.field.clone()) {
+                    self.share_early(*member, &field);
+                }
                 let _ = answer.send(ports);
             }
             Call::Prefetched { member } => {
@@ -62,7 +65,7 @@ impl Conductor<'_> {
         }
         let config = self.plan.config_for(hello.has_database, is_loopback);
         let joined = match self.slot_for(&hello)? {
-            Some(slot) => self.roster.join(Hello { slot, ..hello }, line, Instant::now()),
+            Some(slot) => self.roster.join(slot, hello, line, Instant::now()),
             None => return self.let_stand_by(hello, is_loopback, line, config),
         };
         let member = joined.map_err(|error| Refusal {
@@ -83,23 +86,22 @@ impl Conductor<'_> {
         Ok(Admission { member: id, ended })
     }
 
-    /// The slot to ask the roster for: `None` when it has to wait for one. Once hosts are placed none may move, so a slot wants as many
-    /// workers as it had.
-    fn slot_for(&self, hello: &Hello) -> Result<Option<Option<SlotId>>, Refusal> {
-        let vacant = self.roster.slots().vacant();
+    /// The slot that an agent may ask for; `None` when it has to wait for one. Once hosts are placed none may move, so a slot wants as
+    /// many workers as it had: with fewer, some of its hosts would be nobody's.
+    fn slot_for(&self, hello: &Hello) -> Result<Option<SlotId>, Refusal> {
         let had = |slot: SlotId| self.record.workers_of(slot).len();
         let is_placed = !self.record.workers_of_slot.is_empty();
         let fits = |slot: SlotId| !is_placed || had(slot) == usize::from(hello.workers);
-        match hello.slot {
-            Some(slot) if had(slot) > 0 && !fits(slot) => {
-                let reason =
-                    format!("{slot} has {} workers in this run: start the agent with as many", had(slot));
-                Err(Refusal { reason, retry: false })
-            }
-            // Somebody else may have its slot for a moment longer than it lives: it asks again.
-            Some(slot) => Ok(Some(Some(slot))),
-            None => Ok(vacant.into_iter().find(|slot| fits(*slot)).map(Some)),
+        let Some(wanted) = hello.slot else {
+            return Ok(self.roster.slots().vacant().into_iter().find(|slot| fits(*slot)));
+        };
+        // Somebody else may have its slot for a moment longer than it lives: it asks again.
+        if fits(wanted) || had(wanted) == 0 {
+            return Ok(Some(wanted));
         }
+        let (needed, own) = (had(wanted), hello.workers);
+        let reason = format!("{wanted} has hosts for {needed} workers in this run, the agent has {own}");
+        Err(Refusal { reason, retry: true })
     }
 
     fn let_stand_by(

@@ -26,11 +26,19 @@ pub(super) struct Fences(BTreeMap<SlotId, Fence>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fence {
-    /// Who was asked; `None` when nobody can be: then only time helps.
-    asked: Option<MemberId>,
+    asked: Asked,
     /// The rows go on at the latest then.
     until: Instant,
     then: Then,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Member(MemberId),
+    /// Nobody runs who could be asked; the next who does is.
+    Nobody,
+    /// Who was asked cannot tell: only time helps.
+    InVain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,13 +99,14 @@ impl Conductor<'_> {
         let Some(Grant { slot, epoch }) = member.grant.filter(|_| !member.has_begun) else { return };
         member.line.say(FromCoordinator::EndBackends { slot, below: epoch });
         let until = Instant::now() + limits::END_BACKENDS_TIMEOUT + limits::FENCE;
-        self.fences.0.insert(slot, Fence { asked: Some(id), until, then: Then::Begin(id) });
+        self.fences.0.insert(slot, Fence { asked: Asked::Member(id), until, then: Then::Begin(id) });
     }
 
     /// An agent has looked whether backends of a lost session are left.
     pub(super) fn backends_ended(&mut self, id: MemberId, answer: BackendsEnded, field: &Field) {
         let BackendsEnded { slot, outcome } = answer;
-        let Some(fence) = self.fences.0.get_mut(&slot).filter(|fence| fence.asked == Some(id)) else {
+        let Some(fence) = self.fences.0.get_mut(&slot).filter(|fence| fence.asked == Asked::Member(id))
+        else {
             return;
         };
         match outcome {
@@ -111,11 +120,15 @@ impl Conductor<'_> {
                 self.pass(slot, field);
             }
             Err(problem) => {
-                // Without them ended, their queries end by themselves when their time is over.
-                let wait = self.plan.timeout.unwrap_or_default();
-                (fence.asked, fence.until) = (None, Instant::now() + wait);
+                // Without them ended, the server ends their queries when their time is over.
+                let wait = self.plan.timeout.map(|limit| limit + limits::CANCEL_GRACE);
+                (fence.asked, fence.until) = (Asked::InVain, Instant::now() + wait.unwrap_or_default());
+                let what = match wait {
+                    Some(wait) => format!("waiting {wait:?}, until --timeout has ended them"),
+                    None => "going on, for there is no --timeout that would end them".to_owned(),
+                };
                 self.tell(format!(
-                    "{slot}: it is not known whether queries of the lost session still run ({problem}); waiting {wait:?}"
+                    "{slot}: it is not known whether queries of the lost session still run ({problem}); {what}"
                 ));
             }
         }
@@ -130,6 +143,15 @@ impl Conductor<'_> {
         }
     }
 
+    /// An agent that joins in mid-run may have results of an earlier session: they count at once. Rows wait until it begins.
+    pub(super) fn share_early(&mut self, id: MemberId, field: &Field) {
+        let Some(member) = self.roster.present_mut(id) else { return };
+        let has_none = member.share.borrow().is_none();
+        if let Some(Grant { slot, epoch }) = member.grant.filter(|_| has_none) {
+            member.share.send_replace(Some(field.share(epoch, field.workers_of(slot))));
+        }
+    }
+
     /// The new holder of a slot gets its rows and starts.
     fn begin(&mut self, id: MemberId, field: &Field) {
         let since_start = self.started.map(|started| started.elapsed()).unwrap_or_default();
@@ -137,10 +159,8 @@ impl Conductor<'_> {
             field.ran_before_ns.saturating_add(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX));
         let Some(member) = self.roster.present_mut(id) else { return };
         let Some(Grant { slot, epoch }) = member.grant else { return };
-        let workers = field.workers_of(slot);
-        field.rows.begin(workers.clone(), epoch, offset_ns);
         member.has_begun = true;
-        member.share.send_replace(Some(field.share(epoch, workers)));
+        field.rows.begin(field.workers_of(slot), epoch, offset_ns);
         member.line.say(FromCoordinator::Arm { countdown: Duration::ZERO });
         let what = format!("{slot} goes on with {}; no host moved", member.name());
         self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });
@@ -246,20 +266,25 @@ impl Conductor<'_> {
             let below = Epoch::new(u64::MAX);
             member.line.say(FromCoordinator::EndBackends { slot, below });
         }
+        let asked = asked.map_or(Asked::Nobody, |member| Asked::Member(member.id));
         let until = now + limits::END_BACKENDS_TIMEOUT + limits::FENCE;
-        self.fences.0.insert(slot, Fence { asked: asked.map(|member| member.id), until, then: Then::Move });
+        self.fences.0.insert(slot, Fence { asked, until, then: Then::Move });
     }
 
     fn pass_overdue_fences(&mut self, now: Instant, field: &Field) {
         for (slot, fence) in self.fences.0.clone() {
-            let is_answering = fence.asked.is_some_and(|id| self.roster.present_mut(id).is_some());
+            let is_gone = match fence.asked {
+                Asked::Member(id) => self.roster.present_mut(id).is_none(),
+                Asked::Nobody => true,
+                Asked::InVain => false,
+            };
             match fence.then {
                 // The new holder was lost, too: its loss has begun all this anew.
                 Then::Begin(id) if self.roster.present_mut(id).is_none() => {
                     self.fences.0.remove(&slot);
                 }
+                Then::Move if is_gone => self.ask_somebody(slot, now),
                 _ if now >= fence.until => self.pass(slot, field),
-                Then::Move if fence.asked.is_some() && !is_answering => self.ask_somebody(slot, now),
                 _ => {}
             }
         }
