@@ -131,7 +131,14 @@ impl Coordinator {
 
     pub(crate) fn receive(&mut self, world: &mut World, connection: usize, envelope: Envelope) {
         match envelope {
-            Envelope::FromAgent(message) => self.take(world, connection, message),
+            Envelope::FromAgent(message) => {
+                let is_beat = matches!(message, FromAgent::Beat(_));
+                self.take(world, connection, message);
+                // Nothing becomes due by a beat, and most messages are beats.
+                if is_beat {
+                    return;
+                }
+            }
             Envelope::Closed => {
                 self.standbys.retain(|standby| standby.connection != connection);
                 if let Some(member) = self.members.values().find(|member| member.connection == connection) {
