@@ -2,20 +2,19 @@
 //! `cargo bench -p muster-coordinator --bench workload [-- ROWS [HOSTS [WORKERS]]]`; the file is written to the temporary directory first.
 #![allow(clippy::print_stdout, reason = "a benchmark's report goes to stdout")]
 
+use std::collections::VecDeque;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use muster_common::ids::{SlotId, WorkerId};
+use muster_common::ids::{RowId, SlotId, WorkerId};
 use muster_common::limits::BATCH_ROWS_MAX;
 use muster_common::parameters::PackedParameters;
 use muster_common::placement::{self, Method};
 use muster_coordinator::demo::generate::{Shape, Windows, windows, write_windows};
-use muster_coordinator::workload::{
-    Checks, HOST_COLUMN, OnBadRow, Options, RowQueue, RowReader, Workload, open,
-};
+use muster_coordinator::workload::{Checks, HOST_COLUMN, OnBadRow, Options, RowReader, Workload, open};
 
 fn main() -> anyhow::Result<()> {
     // `cargo bench` adds `--bench`.
@@ -66,9 +65,9 @@ fn options() -> Options {
 }
 
 /// As sessions do: each worker has its reader and takes a batch when it is its turn.
-fn read_all(workload: Arc<Workload>, queues: Vec<RowQueue>) -> anyhow::Result<u64> {
+fn read_all(workload: Arc<Workload>, queues: Vec<VecDeque<RowId>>) -> anyhow::Result<u64> {
     let mut left = workload.rows();
-    let mut workers: Vec<(RowQueue, RowReader)> =
+    let mut workers: Vec<(VecDeque<RowId>, RowReader)> =
         queues.into_iter().map(|queue| (queue, RowReader::new(Arc::clone(&workload)))).collect();
     let mut packed = PackedParameters::new();
     let mut bytes = 0;
@@ -76,7 +75,7 @@ fn read_all(workload: Arc<Workload>, queues: Vec<RowQueue>) -> anyhow::Result<u6
         for (queue, reader) in &mut workers {
             packed.clear();
             for _ in 0..BATCH_ROWS_MAX.min(queue.len()) {
-                let row = queue.pop().context("the queue was not empty")?;
+                let row = queue.pop_front().context("the queue was not empty")?;
                 reader.read(row, &mut packed)?;
                 left -= 1;
             }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use muster_agent::postgres::{Environment, Settings};
-use muster_agent::{AgentConfig, Coordinator};
+use muster_agent::{AgentConfig, AgentError, Coordinator};
 use muster_common::ids::SlotId;
 use muster_common::limits;
 use secrecy::SecretString;
@@ -58,7 +58,8 @@ Examples:
   agent --coordinator db-load:50051 --workers 4 --insecure
   DATABASE_URL=postgresql://me@db1/metrics agent --once
 
-Exit codes: 0 fine · 2 usage, or refused by the coordinator
+Exit codes: 0 fine · 2 usage, or refused by the coordinator · 13 with --once, the coordinator was lost and did not come back
+SIGTERM or Ctrl-C: finish the queries in flight, hand back the rows that are not run, leave; a second one leaves at once.
 MUSTER_LOG chooses what is logged to stderr: error, warn, info (default), debug.";
 
 pub(crate) async fn run() -> ExitCode {
@@ -74,7 +75,10 @@ pub(crate) async fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!("{failure:#}");
-            ExitCode::from(2)
+            match failure.downcast_ref() {
+                Some(AgentError::Lost { .. }) => ExitCode::from(13),
+                Some(AgentError::Refused { .. }) | None => ExitCode::from(2),
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use muster_common::limits;
 use muster_common::measurement::Measurement;
-use muster_proto::control::{PrepareFailed, Ready, Welcome, WorkerReport};
+use muster_proto::control::{PrepareFailed, Ready, RunConfig, WorkerReport};
 use muster_proto::work::Assign;
 use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::config::AgentConfig;
+use crate::permit::Permit;
 use crate::postgres::{Environment, Prepared, SessionSetup, Settings, Target, no_database};
 use crate::worker::{Phase, Worker, WorkerEvent};
 
@@ -33,7 +34,11 @@ pub(crate) struct Crew {
     phase: watch::Sender<Phase>,
     cancel: CancellationToken,
     threads: Threads,
+    /// `None` when there is no database that the workers could use.
+    target: Option<Arc<Target>>,
     prepared: Vec<Option<Prepared>>,
+    /// Workers that have the name of the slot that was given late.
+    placed: usize,
     reports: Vec<Option<WorkerReport>>,
 }
 
@@ -41,8 +46,13 @@ type Queues = Vec<mpsc::Sender<Assign>>;
 type Measurements = mpsc::Receiver<(u16, Measurement)>;
 
 impl Crew {
-    /// Starts the threads; the workers begin to connect at once.
-    pub(crate) fn start(config: &AgentConfig, welcome: &Welcome) -> (Self, Queues, Measurements) {
+    /// Starts the threads; the workers begin to connect at once, and run queries only as long as the permit lasts.
+    pub(crate) fn start(
+        config: &AgentConfig,
+        run: &RunConfig,
+        application_name: String,
+        permit: &Arc<Permit>,
+    ) -> (Self, Queues, Measurements) {
         let count = usize::from(config.workers);
         let (event_sender, events) = mpsc::channel(2 * count);
         let (measurement_sender, measurements) = mpsc::channel(4 * limits::BATCH_ROWS_MAX);
@@ -60,10 +70,12 @@ impl Crew {
                 phase: phase_receiver.clone(),
                 events: event_sender.clone(),
                 cancel: cancel.clone(),
+                permit: Arc::clone(permit),
             }
         });
         let workers: Vec<Worker> = workers.collect();
-        let threads = target(config, welcome).and_then(|target| spawn_threads(workers, &Arc::new(target)));
+        let target = target(config, run, application_name).map(Arc::new);
+        let threads = target.clone().and_then(|target| spawn_threads(workers, &target));
         let threads = threads.unwrap_or_else(|failed| {
             event_sender.try_send(WorkerEvent::PrepareFailed(failed)).expect("a new channel has room");
             Vec::new()
@@ -73,15 +85,27 @@ impl Crew {
             phase,
             cancel,
             threads,
+            target: target.ok(),
             prepared: (0..count).map(|_| None).collect(),
+            placed: 0,
             reports: vec![None; count],
         };
         (crew, queues, measurements)
     }
 
+    /// The agent stood by and has a slot now; [`CrewEvent::Ready`] comes again.
+    pub(crate) fn take_place(&self, application_name: &str) {
+        self.phase.send_replace(Phase::Placed { application_name: application_name.into() });
+    }
+
+    /// The database that the workers use.
+    pub(crate) fn target(&self) -> Option<Arc<Target>> {
+        self.target.clone()
+    }
+
     pub(crate) fn start_at(&self, starts_at: Instant) {
         self.phase.send_if_modified(|phase| {
-            let is_first = *phase == Phase::Preparing;
+            let is_first = matches!(phase, Phase::Preparing | Phase::Placed { .. });
             if is_first {
                 *phase = Phase::Running { starts_at };
             }
@@ -106,6 +130,12 @@ impl Crew {
                 Some(WorkerEvent::Prepared(worker, prepared)) => {
                     self.prepared[usize::from(worker)] = Some(prepared);
                     if self.prepared.iter().all(Option::is_some) {
+                        return Some(CrewEvent::Ready(self.ready()));
+                    }
+                }
+                Some(WorkerEvent::Placed) => {
+                    self.placed += 1;
+                    if self.placed == self.prepared.len() {
                         return Some(CrewEvent::Ready(self.ready()));
                     }
                 }
@@ -153,8 +183,7 @@ impl Crew {
 }
 
 /// The agent's own database, else the coordinator's, else what libpq would take.
-fn target(config: &AgentConfig, welcome: &Welcome) -> Result<Target, PrepareFailed> {
-    let run = &welcome.config;
+fn target(config: &AgentConfig, run: &RunConfig, application_name: String) -> Result<Target, PrepareFailed> {
     let settings = match (&config.database, &run.database_url) {
         (Some(own), _) => own.clone(),
         (None, handed) => {
@@ -166,7 +195,7 @@ fn target(config: &AgentConfig, welcome: &Welcome) -> Result<Target, PrepareFail
     Ok(Target {
         settings: Arc::new(settings),
         setup: SessionSetup { timezone: run.timezone.clone(), read_only: !config.allow_writes },
-        application_name: welcome.session.application_name(),
+        application_name,
         sql: run.sql.clone(),
         parameters: run.parameters,
         timeout: run.timeout,

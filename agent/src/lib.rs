@@ -4,6 +4,8 @@
 mod config;
 mod crew;
 mod dial;
+mod join;
+mod permit;
 pub mod postgres;
 mod results;
 mod serve;

@@ -1,21 +1,139 @@
-//! The Work stream: rows in, results out. Results are kept until the coordinator acknowledged them; credit follows the acknowledgements,
-//! so rows waiting here and results not yet acknowledged are bounded by the same window.
+//! The Work stream: rows in, results out. The outbox outlives it: what the coordinator has not acknowledged when the session ends is
+//! kept for the next one.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
+use muster_common::ids::SessionId;
 use muster_common::limits;
 use muster_common::measurement::Measurement;
+use muster_common::outbox::Outbox;
 use muster_proto::v1;
-use muster_proto::work::{Assign, Credit, FromAgent, FromCoordinator, Results};
+use muster_proto::v1::muster_client::MusterClient;
+use muster_proto::work::{Assign, FromAgent, FromCoordinator};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use crate::session::SessionError;
 
+/// What the stream carries on the agent's side.
+pub(crate) struct Cargo {
+    /// By worker.
+    pub(crate) queues: Vec<mpsc::Sender<Assign>>,
+    /// Closed once every worker has ended.
+    pub(crate) measurements: mpsc::Receiver<(u16, Measurement)>,
+    pub(crate) outbox: Outbox,
+}
+
+/// The open stream, served by a task of its own.
+pub(crate) struct WorkStream {
+    events: mpsc::Receiver<Result<(), SessionError>>,
+    over: CancellationToken,
+    task: JoinHandle<Outbox>,
+}
+
+impl WorkStream {
+    pub(crate) fn open(client: MusterClient<Channel>, session: SessionId, cargo: Cargo) -> Self {
+        let (sender, events) = mpsc::channel(2);
+        let over = CancellationToken::new();
+        let task = tokio::spawn(serve(client, session, cargo, sender, over.clone()));
+        Self { events, over, task }
+    }
+
+    /// Returns once all workers have ended and every result is acknowledged, and then for ever pending; or why the stream broke.
+    pub(crate) async fn next(&mut self) -> Result<(), SessionError> {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the stream. Returns once the workers have ended, with what they measured and nobody acknowledged; the caller ends them.
+    pub(crate) async fn stop(self) -> Option<Outbox> {
+        self.over.cancel();
+        self.task.await.ok()
+    }
+}
+
+async fn serve(
+    client: MusterClient<Channel>,
+    session: SessionId,
+    cargo: Cargo,
+    events: mpsc::Sender<Result<(), SessionError>>,
+    over: CancellationToken,
+) -> Outbox {
+    let Cargo { queues, mut measurements, mut outbox } = cargo;
+    tokio::select! {
+        () = over.cancelled() => {}
+        broken = exchange(client, session, queues, &mut measurements, &mut outbox, &events) => {
+            // The session may be over for another reason, too; then nobody asks.
+            let _ = events.send(Err(broken)).await;
+        }
+    }
+    keep_the_rest(&mut measurements, &mut outbox).await;
+    outbox
+}
+
+/// What the workers measure until they have ended.
+async fn keep_the_rest(measurements: &mut mpsc::Receiver<(u16, Measurement)>, outbox: &mut Outbox) {
+    loop {
+        let (pending, room) = outbox.pending();
+        if room == 0 {
+            outbox.take_batch();
+        } else if measurements.recv_many(pending, room).await == 0 {
+            return;
+        }
+    }
+}
+
+/// Both directions at once. Returns why nothing more can be exchanged.
+async fn exchange(
+    client: MusterClient<Channel>,
+    session: SessionId,
+    queues: Vec<mpsc::Sender<Assign>>,
+    measurements: &mut mpsc::Receiver<(u16, Measurement)>,
+    outbox: &mut Outbox,
+    events: &mpsc::Sender<Result<(), SessionError>>,
+) -> SessionError {
+    let (sender, inbound) = match open(client, session).await {
+        Ok(opened) => opened,
+        Err(error) => return error,
+    };
+    let (acked_sender, acked) = watch::channel(0);
+    let deliver = async {
+        send_results(outbox, measurements, acked, &sender).await?;
+        let _ = events.send(Ok(())).await;
+        // The stream stays open until the session ends: closed from here, it would be a loss.
+        std::future::pending().await
+    };
+    let delivered: Result<std::convert::Infallible, SessionError> = tokio::select! {
+        received = receive_rows(inbound, queues, acked_sender) => {
+            Err(received.err().unwrap_or(SessionError::Closed("work")))
+        }
+        delivered = deliver => delivered,
+    };
+    match delivered {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+type Opened = (mpsc::Sender<v1::AgentWork>, Streaming<v1::CoordinatorWork>);
+
+async fn open(mut client: MusterClient<Channel>, session: SessionId) -> Result<Opened, SessionError> {
+    let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
+    sender.try_send(FromAgent::Open(session).into()).expect("a new channel has room");
+    let opening = client.work(ReceiverStream::new(receiver));
+    let response = timeout(limits::HELLO_TIMEOUT, opening)
+        .await
+        .map_err(|_| SessionError::Silent(limits::HELLO_TIMEOUT))?;
+    Ok((sender, response?.into_inner()))
+}
+
 /// Hands rows to the workers and passes acknowledgements on. Never waits: credit bounds what may come.
-pub(crate) async fn receive_rows(
+async fn receive_rows(
     mut inbound: Streaming<v1::CoordinatorWork>,
     queues: Vec<mpsc::Sender<Assign>>,
     acked: watch::Sender<u64>,
@@ -44,45 +162,44 @@ pub(crate) async fn receive_rows(
 }
 
 /// Sends results in batches, and credit. Ends when all workers have ended and every result is acknowledged.
-/// Returns the stream's sending half, which must outlive the session's farewell.
-pub(crate) async fn send_results(
-    workers: u16,
-    mut measurements: mpsc::Receiver<(u16, Measurement)>,
+async fn send_results(
+    outbox: &mut Outbox,
+    measurements: &mut mpsc::Receiver<(u16, Measurement)>,
     mut acked: watch::Receiver<u64>,
-    sender: mpsc::Sender<v1::AgentWork>,
-) -> Result<mpsc::Sender<v1::AgentWork>, SessionError> {
-    let mut outbox = Outbox::new(workers);
+    sender: &mpsc::Sender<v1::AgentWork>,
+) -> Result<(), SessionError> {
     for credit in outbox.first_credits() {
-        send(&sender, FromAgent::Credit(credit)).await?;
+        send(sender, FromAgent::Credit(credit)).await?;
     }
     let mut is_open = true;
     while is_open || outbox.has_unacknowledged() {
-        let room = limits::BATCH_ROWS_MAX - outbox.pending.len();
+        let now = std::time::Instant::now();
+        let is_due = !is_open || outbox.is_due(now);
+        if is_due && let Some(results) = outbox.take_batch() {
+            send(sender, FromAgent::Results(results)).await?;
+            continue;
+        }
         let flush_at = outbox.flush_at();
+        let (pending, room) = outbox.pending();
         tokio::select! {
-            received = measurements.recv_many(&mut outbox.pending, room), if is_open && room > 0 => {
+            received = measurements.recv_many(pending, room), if is_open && room > 0 => {
                 is_open = received > 0;
-                outbox.note_arrivals(received, Instant::now());
+                outbox.note_arrivals(received, std::time::Instant::now());
             }
             // The coordinator is gone when this fails; the reader of its stream says why.
             changed = acked.changed() => if changed.is_err() {
                 return Err(SessionError::Closed("work"));
             },
-            () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {}
+            () = sleep_until(flush_at.unwrap_or(now).into()), if flush_at.is_some() => {}
         }
         let number = *acked.borrow_and_update();
         for credit in outbox.acknowledge(number) {
-            send(&sender, FromAgent::Credit(credit)).await?;
-        }
-        let is_due = !is_open || outbox.is_due(Instant::now());
-        if is_due && let Some(results) = outbox.take_batch() {
-            send(&sender, FromAgent::Results(results)).await?;
+            send(sender, FromAgent::Credit(credit)).await?;
         }
     }
-    Ok(sender)
+    Ok(())
 }
 
 async fn send(sender: &mpsc::Sender<v1::AgentWork>, message: FromAgent) -> Result<(), SessionError> {
     sender.send(message.into()).await.map_err(|_| SessionError::Closed("work"))
 }
-

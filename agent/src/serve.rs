@@ -1,44 +1,78 @@
 //! An agent's life: join a run, serve it, join the next. Without a coordinator it waits for one, for ever.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_common::limits;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::config::AgentConfig;
-use crate::session::{self, Ended, SessionError};
+use crate::session::{self, Ended, KeptResults, SessionError};
 
 /// Why an agent gave up. Everything else it survives by joining anew.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     #[error("coordinator {coordinator} refused this agent: {reason}")]
     Refused { coordinator: String, reason: String },
+    #[error("coordinator {coordinator} was lost in mid-run and did not come back within {:?}", limits::PARK)]
+    Lost { coordinator: String },
 }
 
 /// Serves runs until `shutdown`, or one run when `config.once`.
 pub async fn serve(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
     let mut retry = Retry::new();
+    let mut kept = None;
+    let mut lost_at = None;
     while !shutdown.is_cancelled() {
-        match session::serve(&config, &shutdown).await {
+        let began = Instant::now();
+        match session::serve(&config, &mut kept, &shutdown).await {
             Ok(Ended::Shutdown) => break,
-            Ok(Ended::Bye { reason }) => {
+            Ok(Ended::Bye { reason, had_place }) => {
                 info!("run ended: {reason}");
-                if config.once {
+                if config.once && had_place {
                     break;
                 }
-                retry = Retry::new();
+                (retry, lost_at) = (Retry::new(), None);
             }
             Err(SessionError::Refused { reason }) => {
                 return Err(AgentError::Refused { coordinator: config.coordinator.to_string(), reason });
             }
-            Err(error) => retry.say(&config, &error),
+            Err(error) => {
+                if began.elapsed() > limits::RETRY_MAX {
+                    (retry, lost_at) = (Retry::new(), None);
+                }
+                if error.ended_a_session() {
+                    lost_at.get_or_insert_with(Instant::now);
+                }
+                retry.say(&config, &error);
+            }
         }
+        park(&config, &mut kept, lost_at)?;
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(retry.next_delay()) => {}
         }
+    }
+    Ok(())
+}
+
+/// Without its coordinator an agent runs nothing and keeps its results, for a while.
+fn park(
+    config: &AgentConfig,
+    kept: &mut Option<KeptResults>,
+    lost_at: Option<Instant>,
+) -> Result<(), AgentError> {
+    if let Some(old) = kept.take_if(|kept| kept.since.elapsed() > limits::PARK) {
+        warn!(
+            "{} results of run {} are dropped: nobody took them for {:?}",
+            old.count(),
+            old.run,
+            limits::PARK
+        );
+    }
+    if config.once && lost_at.is_some_and(|at| at.elapsed() > limits::PARK) {
+        return Err(AgentError::Lost { coordinator: config.coordinator.to_string() });
     }
     Ok(())
 }

@@ -1,34 +1,39 @@
-//! One session: from Hello to Bye. This file drives the Control stream and the lease; rows and results have tasks of their own.
+//! One session: from Hello to Bye. This file drives the Control stream and the lease; rows and results have a task of their own.
 //! Nothing here waits for a full channel: a control queue that is full means a dead peer, and ends the session.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::SessionId;
+use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
 use muster_common::lease::Lease;
 use muster_common::limits;
+use muster_common::outbox::{Kept, Outbox};
+use muster_common::slots::Grant;
 use muster_proto::WireError;
-use muster_proto::control::{FromAgent, FromCoordinator, Hello, Welcome};
-use muster_proto::v1;
+use muster_proto::control::{BackendsEnded, FromAgent, FromCoordinator, StandBy, Welcome};
 use muster_proto::v1::muster_client::MusterClient;
-use muster_proto::work;
-use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, sleep_until, timeout};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 use tonic::transport::Channel;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::config::AgentConfig;
 use crate::crew::{Crew, CrewEvent};
 use crate::dial::dial;
-use crate::results;
+use crate::join::{Control, Joined, join};
+use crate::permit::Permit;
+use crate::postgres::end_backends;
+use crate::results::{Cargo, WorkStream};
 
 /// How a session ended well.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    Bye { reason: String },
+    /// The run is over; whether this agent had a place in it, or only stood by.
+    Bye {
+        reason: String,
+        had_place: bool,
+    },
     Shutdown,
 }
 
@@ -57,153 +62,135 @@ pub(crate) enum SessionError {
     WorkerLost,
 }
 
-type Work = (mpsc::Sender<v1::AgentWork>, Streaming<v1::CoordinatorWork>);
+impl SessionError {
+    /// Whether there was a session: this agent had been answered before the error.
+    pub(crate) fn ended_a_session(&self) -> bool {
+        matches!(self, Self::Closed(_) | Self::Broken(_) | Self::Lapsed | Self::WorkerLost)
+    }
+}
 
-/// Joins and serves one run.
-pub(crate) async fn serve(config: &AgentConfig, shutdown: &CancellationToken) -> Result<Ended, SessionError> {
+/// Results of an earlier session that nobody acknowledged, for the next one of the same run.
+#[derive(Debug)]
+pub(crate) struct KeptResults {
+    pub(crate) run: RunId,
+    pub(crate) results: Vec<Kept>,
+    pub(crate) since: Instant,
+}
+
+/// Joins and serves one run. Takes what `kept` has for that run, and leaves there what nobody acknowledged.
+pub(crate) async fn serve(
+    config: &AgentConfig,
+    kept: &mut Option<KeptResults>,
+    shutdown: &CancellationToken,
+) -> Result<Ended, SessionError> {
     let mut client = tokio::select! {
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
         client = dial(&config.coordinator) => client.map_err(SessionError::Unreachable)?,
     };
     let hello_sent = Instant::now();
-    let (control, welcome) = tokio::select! {
+    let (control, joined) = tokio::select! {
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
         joined = join(&mut client, config) => joined?,
     };
-    info!("joined run {} as {}", welcome.session.run, welcome.session.slot);
-    let work = tokio::select! {
-        () = shutdown.cancelled() => return Ok(Ended::Shutdown),
-        opened = open_work(&mut client, welcome.session.clone()) => opened?,
-    };
-    let mut session = Session::start(config, welcome, control, Lease::new(hello_sent), work);
+    let mut session = Session::start(config, client, control, joined, Lease::new(hello_sent), kept);
     let ended = session.drive(shutdown).await;
-    session.stop().await;
+    let run = session.run.clone();
+    let results = session.stop().await;
+    if !results.is_empty() {
+        *kept = Some(KeptResults { run, results, since: Instant::now() });
+    }
     ended
 }
 
-/// Hello out, Welcome back.
-async fn join(
-    client: &mut MusterClient<Channel>,
-    config: &AgentConfig,
-) -> Result<(Control, Welcome), SessionError> {
-    let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-    let mut control = Control { sender, inbound: None };
-    control.send(FromAgent::Hello(hello(config)))?;
-    let answer = async {
-        let mut inbound = client.control(ReceiverStream::new(receiver)).await?.into_inner();
-        let first = inbound.message().await?.ok_or(SessionError::Closed("control"))?;
-        Ok::<_, SessionError>((inbound, FromCoordinator::try_from(first)?))
-    };
-    let (inbound, first) = timeout(limits::HELLO_TIMEOUT, answer)
-        .await
-        .map_err(|_| SessionError::Silent(limits::HELLO_TIMEOUT))??;
-    control.inbound = Some(inbound);
-    match first {
-        FromCoordinator::Welcome(welcome) => Ok((control, welcome)),
-        FromCoordinator::Reject { reason, retry: true } => Err(SessionError::Full { reason }),
-        FromCoordinator::Reject { reason, retry: false } => Err(SessionError::Refused { reason }),
-        _ => Err(SessionError::Protocol("the answer to Hello was neither Welcome nor Reject")),
-    }
-}
-
-fn hello(config: &AgentConfig) -> Hello {
-    Hello {
-        protocol_version: limits::PROTOCOL_VERSION,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        machine: machine_name(),
-        process_id: std::process::id(),
-        workers: config.workers,
-        slot: config.slot,
-        has_database: config.database.is_some(),
-    }
-}
-
-fn machine_name() -> String {
-    let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = from_kernel.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
-    if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
-}
-
-async fn open_work(client: &mut MusterClient<Channel>, session: SessionId) -> Result<Work, SessionError> {
-    let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-    let open = work::FromAgent::Open(session).into();
-    sender.try_send(open).expect("a new channel has room");
-    let opening = client.work(ReceiverStream::new(receiver));
-    let response = timeout(limits::HELLO_TIMEOUT, opening)
-        .await
-        .map_err(|_| SessionError::Silent(limits::HELLO_TIMEOUT))?;
-    Ok((sender, response?.into_inner()))
-}
-
-/// The Control stream of this session, both directions.
-struct Control {
-    sender: mpsc::Sender<v1::AgentControl>,
-    /// Absent until the coordinator answered Hello.
-    inbound: Option<Streaming<v1::CoordinatorControl>>,
-}
-
-impl Control {
-    fn send(&self, message: FromAgent) -> Result<(), SessionError> {
-        self.sender.try_send(message.into()).map_err(|_| SessionError::Closed("control"))
-    }
-
-    async fn receive(&mut self) -> Result<FromCoordinator, SessionError> {
-        let inbound = self.inbound.as_mut().ok_or(SessionError::Closed("control"))?;
-        let message = inbound.message().await?.ok_or(SessionError::Closed("control"))?;
-        Ok(message.try_into()?)
-    }
-}
-
 struct Session {
+    client: MusterClient<Channel>,
     control: Control,
+    run: RunId,
     lease: Lease,
+    permit: Arc<Permit>,
     /// From the latest acknowledged beat.
     round_trip: Duration,
     crew: Crew,
-    /// The two tasks of the Work stream; each ends with `Ok` only when its part is done.
-    tasks: JoinSet<Result<WorkTask, SessionError>>,
+    work: Work,
+    /// Backends of lost sessions that are being ended for the coordinator.
+    fences: JoinSet<BackendsEnded>,
+    fence_turn: Arc<tokio::sync::Mutex<()>>,
     /// When the countdown of Arm ends; taken once Started is sent.
     starts_at: Option<Instant>,
-    /// The sending half of the Work stream once every result is acknowledged: it stays open until the session ends.
-    acknowledged: Option<mpsc::Sender<v1::AgentWork>>,
-    is_reported: bool,
+    /// All workers have ended and every result is acknowledged.
+    is_delivered: bool,
+    farewell: Farewell,
     /// Workers end when they are told to; before, it is a fault.
     may_end: bool,
 }
 
-/// Which of the two tasks ended.
-enum WorkTask {
-    /// The coordinator closed its half.
-    Rows,
-    /// Every result is acknowledged.
-    Results(mpsc::Sender<v1::AgentWork>),
+/// Rows and results.
+enum Work {
+    /// No slot yet: it stands by.
+    Waiting(Box<Cargo>),
+    Open {
+        stream: WorkStream,
+        grant: Grant,
+    },
+    /// Only for the moment between the two.
+    Opening,
+}
+
+/// Who ends the session, and how far that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    NotYet,
+    /// The run drains; Report follows.
+    Run,
+    /// This agent was asked to stop; Leave follows, at the latest then.
+    Agent {
+        deadline: Instant,
+    },
+    /// The last word is said.
+    Said,
 }
 
 impl Session {
-    fn start(config: &AgentConfig, welcome: Welcome, control: Control, lease: Lease, work: Work) -> Self {
-        let (work_sender, work_inbound) = work;
-        let (acked_sender, acked) = watch::channel(0);
-        let (crew, queues, measurements) = Crew::start(config, &welcome);
-        let workers = config.workers;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            results::receive_rows(work_inbound, queues, acked_sender).await.map(|()| WorkTask::Rows)
-        });
-        tasks.spawn(async move {
-            let sender = results::send_results(workers, measurements, acked, work_sender).await?;
-            Ok(WorkTask::Results(sender))
-        });
-        Self {
+    fn start(
+        config: &AgentConfig,
+        client: MusterClient<Channel>,
+        control: Control,
+        joined: Joined,
+        lease: Lease,
+        kept: &mut Option<KeptResults>,
+    ) -> Self {
+        let permit = Arc::new(Permit::until(lease.lapses_at()));
+        let (run, run_config, name) = match &joined {
+            Joined::Placed(Welcome { session, config }) => {
+                (session.run.clone(), config, session.application_name())
+            }
+            Joined::StandingBy(StandBy { run, config }) => {
+                info!("standing by in run {run}: every slot is taken");
+                (run.clone(), config, format!("muster:{run}:standby"))
+            }
+        };
+        let (crew, queues, measurements) = Crew::start(config, run_config, name, &permit);
+        let outbox = Outbox::new(config.workers, inherited(kept, &run));
+        let mut session = Self {
+            client,
             control,
+            run,
             lease,
+            permit,
             round_trip: Duration::ZERO,
             crew,
-            tasks,
+            work: Work::Waiting(Box::new(Cargo { queues, measurements, outbox })),
+            fences: JoinSet::new(),
+            fence_turn: Arc::default(),
             starts_at: None,
-            acknowledged: None,
-            is_reported: false,
+            is_delivered: false,
+            farewell: Farewell::NotYet,
             may_end: false,
+        };
+        if let Joined::Placed(welcome) = joined {
+            session.open_work(welcome.session);
         }
+        session
     }
 
     async fn drive(&mut self, shutdown: &CancellationToken) -> Result<Ended, SessionError> {
@@ -212,12 +199,19 @@ impl Session {
         loop {
             let lapses_at = self.lease.lapses_at();
             let starts_at = self.starts_at.unwrap_or(lapses_at);
+            let leaves_at = match self.farewell {
+                Farewell::Agent { deadline } => Some(deadline),
+                _ => None,
+            };
             tokio::select! {
                 // In this order: after a freeze the lapse comes before anything that waited meanwhile.
                 biased;
                 () = sleep_until(lapses_at.into()) => return Err(SessionError::Lapsed),
-                () = shutdown.cancelled() => {
-                    self.leave().await?;
+                () = shutdown.cancelled(), if self.farewell == Farewell::NotYet => {
+                    self.begin_to_leave();
+                }
+                () = sleep_until(leaves_at.unwrap_or(lapses_at).into()), if leaves_at.is_some() => {
+                    self.leave(false).await?;
                     return Ok(Ended::Shutdown);
                 }
                 () = sleep_until(starts_at.into()), if self.starts_at.is_some() => {
@@ -242,14 +236,18 @@ impl Session {
                     CrewEvent::Done if self.may_end => {}
                     CrewEvent::Done => return Err(SessionError::WorkerLost),
                 },
-                Some(task) = self.tasks.join_next() => {
-                    match task.map_err(|_| SessionError::WorkerLost)?? {
-                        WorkTask::Rows => return Err(SessionError::Closed("work")),
-                        WorkTask::Results(sender) => self.acknowledged = Some(sender),
-                    }
+                delivered = self.work.delivered() => {
+                    delivered?;
+                    self.is_delivered = true;
+                }
+                Some(fenced) = self.fences.join_next() => {
+                    let answer = fenced.map_err(|_| SessionError::WorkerLost)?;
+                    self.control.send(FromAgent::BackendsEnded(answer))?;
                 }
             }
-            self.report_when_drained()?;
+            if self.say_last_word().await? {
+                return Ok(Ended::Shutdown);
+            }
         }
     }
 
@@ -259,14 +257,21 @@ impl Session {
             FromCoordinator::BeatAck(number) => {
                 if let Some(sent_at) = self.lease.acknowledged(number) {
                     self.round_trip = sent_at.elapsed();
+                    self.permit.prolong(self.lease.lapses_at());
                 }
+            }
+            FromCoordinator::Welcome(Welcome { session, config: _ }) => {
+                self.crew.take_place(&session.application_name());
+                self.open_work(session);
             }
             FromCoordinator::Arm { countdown } => {
                 let starts_at = Instant::now() + countdown.saturating_sub(self.round_trip / 2);
                 self.starts_at = Some(starts_at);
                 self.crew.start_at(starts_at);
             }
+            FromCoordinator::EndBackends { slot, below } => self.fence(slot, below),
             FromCoordinator::Drain => {
+                self.farewell = Farewell::Run;
                 self.may_end = true;
                 self.crew.drain();
             }
@@ -275,42 +280,134 @@ impl Session {
                 self.may_end = true;
                 self.crew.cancel();
             }
-            FromCoordinator::Bye { reason } => return Some(Ended::Bye { reason }),
-            FromCoordinator::Welcome(_) | FromCoordinator::Reject { .. } => {
+            FromCoordinator::Bye { reason } => {
+                let had_place = matches!(self.work, Work::Open { .. });
+                return Some(Ended::Bye { reason, had_place });
+            }
+            FromCoordinator::StandBy(_) | FromCoordinator::Reject { .. } => {
                 debug!("a second answer to Hello is ignored");
             }
         }
         None
     }
 
-    /// Says Leave and waits until the coordinator has closed the work stream: closed from here first, that would be the loss, and
-    /// nobody would learn the reason.
-    async fn leave(&mut self) -> Result<(), SessionError> {
-        self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned() })?;
-        self.crew.cancel();
-        let closed = async {
-            while let Some(Ok(Ok(WorkTask::Results(sender)))) = self.tasks.join_next().await {
-                self.acknowledged = Some(sender);
+    /// Opens the Work stream of the slot that was given; once a session.
+    fn open_work(&mut self, session: SessionId) {
+        match std::mem::replace(&mut self.work, Work::Opening) {
+            Work::Waiting(cargo) => {
+                info!("joined run {} as {}", session.run, session.slot);
+                let grant = Grant { slot: session.slot, epoch: session.epoch };
+                let stream = WorkStream::open(self.client.clone(), session, *cargo);
+                self.work = Work::Open { stream, grant };
             }
-        };
+            open => {
+                debug!("a second Welcome is ignored");
+                self.work = open;
+            }
+        }
+    }
+
+    /// Ends what a lost session left in the database; the answer goes to the coordinator.
+    fn fence(&mut self, slot: SlotId, below: Epoch) {
+        let (run, target, turn) = (self.run.clone(), self.crew.target(), Arc::clone(&self.fence_turn));
+        self.fences.spawn(async move {
+            // One after the other: the workers have taken most of the connections that the server allows.
+            let _turn = turn.lock().await;
+            let ending = async {
+                let target = target.ok_or("no database")?;
+                end_backends(&target.settings, &target.setup, &run, slot, below).await
+            };
+            let outcome = timeout(limits::END_BACKENDS_TIMEOUT, ending).await;
+            let outcome = outcome.unwrap_or_else(|_| {
+                Err(format!("older backends did not end within {:?}", limits::END_BACKENDS_TIMEOUT))
+            });
+            if let Err(problem) = &outcome {
+                warn!("cannot end older backends of {slot}: {problem}");
+            }
+            BackendsEnded { slot, outcome }
+        });
+    }
+
+    /// Asked to stop: the queries in flight end, every result is delivered, then Leave.
+    fn begin_to_leave(&mut self) {
+        info!("asked to stop: queries in flight may end, for at most {:?}", limits::DRAIN_TIMEOUT);
+        self.farewell = Farewell::Agent { deadline: Instant::now() + limits::DRAIN_TIMEOUT };
+        self.may_end = true;
+        self.crew.drain();
+    }
+
+    /// Report or Leave, once all workers are done and all results are acknowledged. True when that ends the session.
+    async fn say_last_word(&mut self) -> Result<bool, SessionError> {
+        let Some(reports) = self.crew.reports() else { return Ok(false) };
+        let has_nothing = matches!(self.work, Work::Waiting(_));
+        match self.farewell {
+            Farewell::Run if self.is_delivered => {
+                self.control.send(FromAgent::Report(reports))?;
+                self.farewell = Farewell::Said;
+                Ok(false)
+            }
+            Farewell::Agent { .. } if self.is_delivered || has_nothing => {
+                self.leave(true).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Says Leave and waits until the coordinator has closed a stream: closed from here first, that would be the loss, and nobody
+    /// would learn the reason.
+    async fn leave(&mut self, drained: bool) -> Result<(), SessionError> {
+        self.farewell = Farewell::Said;
+        self.crew.cancel();
+        self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned(), drained })?;
+        let closed = async { while self.control.receive().await.is_ok() {} };
         // Who does not answer is left without a word.
         let _ = timeout(limits::FAREWELL_TIMEOUT, closed).await;
         Ok(())
     }
 
-    /// The last word of a drained agent: all workers done, all results acknowledged.
-    fn report_when_drained(&mut self) -> Result<(), SessionError> {
-        let is_due = self.acknowledged.is_some() && !self.is_reported;
-        if is_due && let Some(reports) = self.crew.reports() {
-            self.control.send(FromAgent::Report(reports))?;
-            self.is_reported = true;
+    /// Ends everything that this session started. Returns the results that nobody acknowledged.
+    async fn stop(mut self) -> Vec<Kept> {
+        self.fences.shutdown().await;
+        self.crew.cancel();
+        match self.work {
+            Work::Open { stream, grant } => {
+                let (outbox, ()) = tokio::join!(stream.stop(), self.crew.stop());
+                outbox.map(|outbox| outbox.into_kept(grant)).unwrap_or_default()
+            }
+            Work::Waiting(cargo) => {
+                self.crew.stop().await;
+                cargo.outbox.into_inherited()
+            }
+            Work::Opening => Vec::new(),
         }
-        Ok(())
     }
+}
 
-    /// Ends everything that this session started.
-    async fn stop(mut self) {
-        self.tasks.shutdown().await;
-        self.crew.stop().await;
+impl Work {
+    /// Pending for ever while there is no stream.
+    async fn delivered(&mut self) -> Result<(), SessionError> {
+        match self {
+            Self::Open { stream, .. } => stream.next().await,
+            Self::Waiting(_) | Self::Opening => std::future::pending().await,
+        }
+    }
+}
+
+/// What an earlier session of the same run left.
+fn inherited(kept: &mut Option<KeptResults>, run: &RunId) -> Vec<Kept> {
+    match kept.take() {
+        Some(kept) if kept.run == *run => kept.results,
+        Some(kept) => {
+            warn!("{} results of run {} are dropped: this is run {run}", kept.count(), kept.run);
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
+}
+
+impl KeptResults {
+    pub(crate) fn count(&self) -> usize {
+        self.results.iter().map(|kept| kept.measurements.len()).sum()
     }
 }

@@ -11,19 +11,28 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::postgres::{Executor, Prepared, Target};
+use crate::permit::Permit;
+use crate::postgres::{Executor, Prepared, Target, no_database};
 
 /// What all workers of a session wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     Preparing,
-    Running { starts_at: Instant },
+    /// It stood by and has a slot now: its connections take the session's name.
+    Placed {
+        application_name: Arc<str>,
+    },
+    Running {
+        starts_at: Instant,
+    },
     Draining,
 }
 
 pub(crate) enum WorkerEvent {
     Prepared(u16, Prepared),
     PrepareFailed(PrepareFailed),
+    /// Its connection has the name of the slot that it was given.
+    Placed,
     Done(u16, WorkerReport),
     /// A worker broke.
     Lost,
@@ -37,6 +46,7 @@ pub(crate) struct Worker {
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) events: mpsc::Sender<WorkerEvent>,
     pub(crate) cancel: CancellationToken,
+    pub(crate) permit: Arc<Permit>,
 }
 
 impl Worker {
@@ -63,7 +73,7 @@ impl Worker {
             }
         };
         let mut report = WorkerReport::default();
-        if let Some(started_at) = self.wait_for_start().await {
+        if let Some(started_at) = self.wait_for_start(&mut executor).await {
             self.run_rows(&mut executor, started_at, &mut report).await;
         }
         report.reconnects = executor.reconnects();
@@ -71,11 +81,18 @@ impl Worker {
     }
 
     /// When the countdown ended; `None` when the session did so first.
-    async fn wait_for_start(&mut self) -> Option<Instant> {
+    async fn wait_for_start(&mut self, executor: &mut Executor) -> Option<Instant> {
         loop {
-            let phase = *self.phase.borrow_and_update();
+            let phase = self.phase.borrow_and_update().clone();
             match phase {
                 Phase::Preparing => {}
+                Phase::Placed { application_name } => {
+                    let event = match executor.rename(&application_name).await {
+                        Ok(()) => WorkerEvent::Placed,
+                        Err(error) => WorkerEvent::PrepareFailed(no_database(&error.message)),
+                    };
+                    let _ = self.events.send(event).await;
+                }
                 Phase::Running { starts_at } => {
                     tokio::select! {
                         () = self.cancel.cancelled() => return None,
@@ -105,14 +122,16 @@ impl Worker {
             let mut packed = Values::new(&batch.parameters);
             let mut values = Vec::with_capacity(executor.parameters());
             for row in batch.rows {
-                if self.cancel.is_cancelled() || *self.phase.borrow() == Phase::Draining {
+                if self.must_stop() || *self.phase.borrow() == Phase::Draining {
                     return;
                 }
                 if let Err(problem) = packed.next_row(executor.parameters(), &mut values) {
                     error!("row {row} cannot be decoded: {problem}");
                     return;
                 }
-                let Some(measurement) = executor.execute(row, &values).await else { return };
+                let measurement = executor.execute(row, &values, started_at).await;
+                // What ended after the lapse may have ended because of it: somebody else runs the row.
+                let Some(measurement) = measurement.filter(|_| !self.must_stop()) else { return };
                 report.executed += 1;
                 report.ran_for = started_at.elapsed();
                 if self.measurements.send((self.index, measurement)).await.is_err() {
@@ -120,6 +139,10 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn must_stop(&self) -> bool {
+        self.cancel.is_cancelled() || self.permit.has_lapsed(Instant::now())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// One CSV record: its position among the data records, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(u32);
@@ -117,7 +119,8 @@ impl fmt::Display for Epoch {
 }
 
 /// A run's name: 1 to 24 characters of `a-z`, `0-9` and `-`, so that it fits into an `application_name` and a path.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 impl RunId {
@@ -135,6 +138,20 @@ impl RunId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = InvalidRunId;
+
+    fn try_from(text: String) -> Result<Self, InvalidRunId> {
+        Self::try_new(&text)
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.0
     }
 }
 
@@ -160,6 +177,12 @@ impl SessionId {
     /// `muster:<run>:<slot>:<epoch>`, at most 63 bytes, which is PostgreSQL's limit.
     pub fn application_name(&self) -> String {
         format!("muster:{}:{}:{}", self.run, self.slot, self.epoch)
+    }
+
+    /// The epoch in an `application_name`; `None` when it is not of this run and slot.
+    pub fn epoch_of_application_name(name: &str, run: &RunId, slot: SlotId) -> Option<Epoch> {
+        let epoch = name.strip_prefix(&format!("muster:{run}:{slot}:"))?;
+        epoch.parse().ok().map(Epoch::new)
     }
 }
 
@@ -190,6 +213,19 @@ mod tests {
             epoch: Epoch::new(u64::from(u32::MAX)),
         };
         assert!(session.application_name().len() <= 63, "{}", session.application_name());
+    }
+
+    #[test]
+    fn an_application_name_tells_its_epoch_for_its_own_slot_only() {
+        let (run, slot) = (RunId::try_new("r").unwrap(), SlotId::new(1));
+        let name = SessionId { run: run.clone(), slot, epoch: Epoch::new(42) }.application_name();
+        let epoch = |name: &str| SessionId::epoch_of_application_name(name, &run, slot);
+        assert_eq!(epoch(&name), Some(Epoch::new(42)));
+        for other in
+            ["muster:r:slot-11:42", "muster:s:slot-1:42", "muster:r:slot-1:", "psql", "muster:r:slot-1:x"]
+        {
+            assert_eq!(epoch(other), None, "{other}");
+        }
     }
 
     #[test]

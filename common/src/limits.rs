@@ -44,6 +44,23 @@ pub const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
 /// Messages between a session's tasks; small, because each may be a whole batch.
 pub const SESSION_QUEUE_MAX: usize = 16;
 
+// -- journal and run directory -----------------------------------------------------------------------------------------
+
+/// One record: a batch of the longest messages takes 1.1 MiB, a placement on the most workers some 8 MiB. A reader refuses more
+/// before it makes room for it.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 16 << 20;
+/// Rows of one record, part of the journal's format: a writer divides what is larger, a reader refuses it.
+pub const JOURNAL_RECORD_ROWS_MAX: usize = 256;
+/// Bytes that a writer gathers before it writes them without being asked to.
+pub const JOURNAL_BUFFER_BYTES_MAX: usize = 4 << 20;
+/// A look at whether a journal is being written holds its lock for a moment; a writer waits that much longer before it gives up.
+pub const JOURNAL_LOCK_PATIENCE: Duration = Duration::from_millis(200);
+
+/// A run's manifest, the statement included. More is not read.
+pub const MANIFEST_BYTES_MAX: usize = 16 << 20;
+/// Names of runs that a message lists.
+pub const RUNS_SHOWN: usize = 10;
+
 // -- flow of rows ------------------------------------------------------------------------------------------------------
 
 /// Rows that a worker may hold before its speed is known.

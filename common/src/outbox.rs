@@ -150,6 +150,11 @@ impl Outbox {
         grants.filter_map(|(worker, rows)| Some(Credit { worker, rows: rows? })).collect()
     }
 
+    /// What it inherited, for a session that never got a slot.
+    pub fn into_inherited(self) -> Vec<Kept> {
+        self.inherited.into()
+    }
+
     /// What nobody acknowledged when the session of `grant` ended, for the next one.
     pub fn into_kept(self, grant: Grant) -> Vec<Kept> {
         let sent = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| {

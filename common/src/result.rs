@@ -62,8 +62,14 @@ pub enum Ending {
     Completed,
     /// Stopped by Ctrl-C or SIGTERM; the result is partial.
     Interrupted,
-    /// An agent was lost; the result is partial.
+    /// Agents were lost, and the run could not go on without them; the result is partial.
     AgentsLost,
+    /// The workload's file was changed or became unreadable in mid-run; the result is partial.
+    WorkloadUnreadable,
+    /// The journal could not be written, a full disk say; the result is partial.
+    CannotWrite,
+    /// There is no end yet: the run goes on, or its coordinator was killed.
+    Unfinished,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,8 +113,18 @@ pub struct Queries {
     pub failed: u64,
     /// Rows with no result.
     pub unaccounted: u64,
-    /// Rows that ran more than once; each is counted once.
+    /// Counted rows that may have run before, in a session that was lost; each is counted once. Their times are not among the
+    /// latencies unless `--include-retried`.
     pub retried: u64,
+    /// Results that came for a row which had one, and were dropped.
+    #[serde(default)]
+    pub duplicates: u64,
+    /// Results that came from a session which had lost its slot, and were dropped.
+    #[serde(default)]
+    pub stale: u64,
+    /// Rows among the unaccounted that were given to nobody again, because three sessions were lost with them.
+    #[serde(default)]
+    pub quarantined_rows: Vec<u64>,
     /// The unaccounted rows as inclusive ranges `[first, last]` of row ids.
     pub unaccounted_rows: Vec<[u64; 2]>,
 }
@@ -171,7 +187,24 @@ pub struct Agent {
     pub completed: u64,
     pub failed: u64,
     pub service_time_ms: Option<Latency>,
-    /// `null` while the agent lived to the end; otherwise why it was lost.
+    /// `null` when its slot was held to the end; otherwise why it was lost.
+    pub lost: Option<String>,
+    /// Hosts placed on it when the run ended; differs from `hosts` after a slot was given up.
+    #[serde(default)]
+    pub hosts_at_end: u64,
+    /// Everybody who held the slot, in order.
+    #[serde(default)]
+    pub sessions: Vec<Session>,
+}
+
+/// One agent's time in a slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Session {
+    /// The number in the database's `application_name`: `muster:<run>:<slot>:<epoch>`.
+    pub epoch: u64,
+    pub name: String,
+    /// Why it ended before the run did.
     pub lost: Option<String>,
 }
 

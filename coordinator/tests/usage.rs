@@ -174,6 +174,25 @@ async fn generated_files_are_the_committed_ones_and_the_same_each_time() {
     assert!(files.read("cpu.csv") == first.stdout, "a file and a pipe get the same");
 }
 
+#[tokio::test]
+async fn runs_that_were_kept_are_listed_and_none_is_said_to_be_none() {
+    let files = Files::new();
+    let kept = files.path().join("kept");
+    let list = [&["runs", "--run-dir"][..], &[kept.to_str().unwrap()]].concat();
+    let none = complete(coordinator(&list)).await.expect(0).says("there are no runs in '");
+    assert_eq!(none.stdout, "");
+
+    std::fs::create_dir_all(kept.join("20261123-213153-1193")).unwrap();
+    files.write("kept/20261123-213153-1193/manifest.json", "{}");
+    let listed = complete(coordinator(&list)).await.expect(0);
+    assert_eq!(listed.stderr, "");
+    assert!(listed.stdout.contains("20261123-213153-1193") && listed.stdout.contains("broken"), "{listed:?}");
+
+    let mut homeless = coordinator(&["runs"]);
+    homeless.env_remove("HOME");
+    complete(homeless).await.expect(2).says("name a directory with --run-dir");
+}
+
 // -- with a database ---------------------------------------------------------------------------------------------------
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use muster_common::ids::{SessionId, SlotId};
+use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::SqlState;
 
@@ -27,18 +27,37 @@ pub enum FromAgent {
     Report(Vec<WorkerReport>),
     Leave {
         reason: String,
+        /// Every result is acknowledged: the rows that it was sent beside those were not run.
+        drained: bool,
     },
+    BackendsEnded(BackendsEnded),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromCoordinator {
     Welcome(Welcome),
-    Reject { reason: String, retry: bool },
+    /// No slot is free: connect, prepare, wait for Welcome.
+    StandBy(StandBy),
+    Reject {
+        reason: String,
+        retry: bool,
+    },
     BeatAck(u64),
-    Arm { countdown: Duration },
+    Arm {
+        countdown: Duration,
+    },
     Drain,
-    Cancel { reason: String },
-    Bye { reason: String },
+    Cancel {
+        reason: String,
+    },
+    Bye {
+        reason: String,
+    },
+    /// End this run's backends of this slot with an epoch below.
+    EndBackends {
+        slot: SlotId,
+        below: Epoch,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +79,20 @@ pub struct Hello {
 pub struct Welcome {
     pub session: SessionId,
     pub config: RunConfig,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct StandBy {
+    pub run: RunId,
+    pub config: RunConfig,
+}
+
+/// Whether the backends of a lost session are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendsEnded {
+    pub slot: SlotId,
+    /// How many were ended, or why the database could not be asked to.
+    pub outcome: Result<u32, String>,
 }
 
 /// What an agent must know of the run.
@@ -140,7 +173,16 @@ impl TryFrom<v1::AgentControl> for FromAgent {
                 Self::Started { round_trip: Duration::from_nanos(started.round_trip_ns) }
             }
             AgentKind::Report(report) => Self::Report(report.workers.into_iter().map(Into::into).collect()),
-            AgentKind::Leave(leave) => Self::Leave { reason: wire::text(&leave.reason) },
+            AgentKind::Leave(leave) => {
+                Self::Leave { reason: wire::text(&leave.reason), drained: leave.drained }
+            }
+            AgentKind::BackendsEnded(answer) => Self::BackendsEnded(BackendsEnded {
+                slot: SlotId::new(narrow("backends_ended.slot", answer.slot)?),
+                outcome: match answer.problem.as_str() {
+                    "" => Ok(answer.ended),
+                    problem => Err(wire::text(problem)),
+                },
+            }),
         })
     }
 }
@@ -157,6 +199,13 @@ impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
             CoordinatorKind::Drain(v1::Drain {}) => Self::Drain,
             CoordinatorKind::Cancel(cancel) => Self::Cancel { reason: cancel.reason },
             CoordinatorKind::Bye(bye) => Self::Bye { reason: bye.reason },
+            CoordinatorKind::StandBy(stand_by) => {
+                Self::StandBy(StandBy { run: wire::run(stand_by.run)?, config: config(stand_by.config)? })
+            }
+            CoordinatorKind::EndBackends(end) => Self::EndBackends {
+                slot: SlotId::new(narrow("end_backends.slot", end.slot)?),
+                below: Epoch::new(end.below_epoch),
+            },
         })
     }
 }
@@ -185,18 +234,19 @@ impl TryFrom<v1::Welcome> for Welcome {
     type Error = WireError;
 
     fn try_from(wire: v1::Welcome) -> Result<Self, WireError> {
-        let config = wire.config.ok_or(WireError::Missing { field: "welcome.config" })?;
-        Ok(Self {
-            session: wire::session(wire.session)?,
-            config: RunConfig {
-                sql: config.sql,
-                parameters: narrow("config.parameters", config.parameters)?,
-                timezone: config.timezone,
-                timeout: config.timeout_ns.map(Duration::from_nanos),
-                database_url: config.database_url,
-            },
-        })
+        Ok(Self { session: wire::session(wire.session)?, config: config(wire.config)? })
     }
+}
+
+fn config(wire: Option<v1::RunConfig>) -> Result<RunConfig, WireError> {
+    let config = wire.ok_or(WireError::Missing { field: "config" })?;
+    Ok(RunConfig {
+        sql: config.sql,
+        parameters: narrow("config.parameters", config.parameters)?,
+        timezone: config.timezone,
+        timeout: config.timeout_ns.map(Duration::from_nanos),
+        database_url: config.database_url,
+    })
 }
 
 impl From<v1::Ready> for Ready {
@@ -293,7 +343,14 @@ impl From<FromAgent> for v1::AgentControl {
                     })
                     .collect(),
             }),
-            FromAgent::Leave { reason } => AgentKind::Leave(v1::Leave { reason }),
+            FromAgent::Leave { reason, drained } => AgentKind::Leave(v1::Leave { reason, drained }),
+            FromAgent::BackendsEnded(BackendsEnded { slot, outcome }) => {
+                let (ended, problem) = match outcome {
+                    Ok(ended) => (ended, String::new()),
+                    Err(problem) => (0, problem),
+                };
+                AgentKind::BackendsEnded(v1::BackendsEnded { slot: slot.get().into(), ended, problem })
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -304,14 +361,15 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
         let kind = match message {
             FromCoordinator::Welcome(Welcome { session, config }) => CoordinatorKind::Welcome(v1::Welcome {
                 session: Some(session.into()),
-                config: Some(v1::RunConfig {
-                    sql: config.sql,
-                    parameters: u32::try_from(config.parameters).unwrap_or(u32::MAX),
-                    timezone: config.timezone,
-                    timeout_ns: config.timeout.map(nanoseconds),
-                    database_url: config.database_url,
-                }),
+                config: Some(config.into()),
             }),
+            FromCoordinator::StandBy(StandBy { run, config }) => {
+                CoordinatorKind::StandBy(v1::StandBy { run: run.to_string(), config: Some(config.into()) })
+            }
+            FromCoordinator::EndBackends { slot, below } => {
+                let slot = slot.get().into();
+                CoordinatorKind::EndBackends(v1::EndBackends { slot, below_epoch: below.get() })
+            }
             FromCoordinator::Reject { reason, retry } => {
                 CoordinatorKind::Reject(v1::Reject { reason, retry })
             }
@@ -324,6 +382,18 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
             FromCoordinator::Bye { reason } => CoordinatorKind::Bye(v1::Bye { reason }),
         };
         Self { kind: Some(kind) }
+    }
+}
+
+impl From<RunConfig> for v1::RunConfig {
+    fn from(config: RunConfig) -> Self {
+        Self {
+            sql: config.sql,
+            parameters: u32::try_from(config.parameters).unwrap_or(u32::MAX),
+            timezone: config.timezone,
+            timeout_ns: config.timeout.map(nanoseconds),
+            database_url: config.database_url,
+        }
     }
 }
 

@@ -42,13 +42,15 @@ pub(crate) fn text(wire: &str) -> String {
 
 pub(crate) fn session(wire: Option<v1::Session>) -> Result<SessionId, WireError> {
     let wire = wire.ok_or(WireError::Missing { field: "session" })?;
-    let run = RunId::try_new(&wire.run)
-        .map_err(|_| WireError::OutOfRange { field: "session.run", value: wire.run })?;
     Ok(SessionId {
-        run,
+        run: run(wire.run)?,
         slot: SlotId::new(narrow("session.slot", wire.slot)?),
         epoch: Epoch::new(wire.epoch),
     })
+}
+
+pub(crate) fn run(wire: String) -> Result<RunId, WireError> {
+    RunId::try_new(&wire).map_err(|_| WireError::OutOfRange { field: "run", value: wire })
 }
 
 impl From<SessionId> for v1::Session {

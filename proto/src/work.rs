@@ -1,9 +1,11 @@
 //! The Work stream in domain types: rows out, measurements back, each in batches.
 
 use bytes::Bytes;
-use muster_common::ids::{RowId, SessionId};
+use muster_common::ids::{Epoch, RowId, SessionId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::{Answer, Measurement, Outcome, QueryError, SqlState};
+pub use muster_common::outbox::{Credit, Results};
+use muster_common::slots::Grant;
 
 use crate::v1;
 use crate::v1::agent_work::Kind as AgentKind;
@@ -24,13 +26,6 @@ pub enum FromCoordinator {
     Ack(u64),
 }
 
-/// The worker may have been sent `rows` rows in total since the session began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Credit {
-    pub worker: u16,
-    pub rows: u64,
-}
-
 /// Rows for one worker, in the order in which it runs them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assign {
@@ -38,13 +33,6 @@ pub struct Assign {
     pub rows: Vec<RowId>,
     /// The values of all rows in the layout of [`muster_common::parameters`].
     pub parameters: Bytes,
-}
-
-/// Measurements of one session, numbered from 1 without gaps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Results {
-    pub number: u64,
-    pub measurements: Vec<(u16, Measurement)>,
 }
 
 // -- from the wire -----------------------------------------------------------------------------------------------------
@@ -88,6 +76,7 @@ impl TryFrom<v1::Results> for Results {
         };
         expect("results.worker", wire.worker.len())?;
         expect("results.service_time_ns", wire.service_time_ns.len())?;
+        expect("results.start_ns", wire.start_ns.len())?;
         expect("results.answer_rows", wire.answer_rows.len())?;
         expect("results.answer_bytes", wire.answer_bytes.len())?;
         expect("results.answer_digest", wire.answer_digest.len())?;
@@ -95,6 +84,7 @@ impl TryFrom<v1::Results> for Results {
             expect("results.lag_ns", wire.lag_ns.len())?;
         }
 
+        let ran_under = wire.ran_under.map(grant).transpose()?;
         let mut failures = wire.failure.into_iter().peekable();
         let mut measurements = Vec::with_capacity(count);
         for index in 0..count {
@@ -108,6 +98,7 @@ impl TryFrom<v1::Results> for Results {
             };
             let measurement = Measurement {
                 row: RowId::new(wire.row[index]),
+                start_ns: wire.start_ns[index],
                 lag_ns: wire.lag_ns.get(index).copied().unwrap_or(0),
                 service_time_ns: wire.service_time_ns[index],
                 outcome,
@@ -115,12 +106,17 @@ impl TryFrom<v1::Results> for Results {
             measurements.push((narrow("results.worker", wire.worker[index])?, measurement));
         }
         match failures.next() {
-            None => Ok(Self { number: wire.number, measurements }),
+            None => Ok(Self { number: wire.number, ran_under, measurements }),
             Some(failure) => {
                 Err(WireError::OutOfRange { field: "failure.index", value: failure.index.to_string() })
             }
         }
     }
+}
+
+fn grant(wire: v1::RanUnder) -> Result<Grant, WireError> {
+    let slot = SlotId::new(narrow("ran_under.slot", wire.slot)?);
+    Ok(Grant { slot, epoch: Epoch::new(wire.epoch) })
 }
 
 impl TryFrom<v1::Failure> for QueryError {
@@ -168,7 +164,10 @@ impl From<FromCoordinator> for v1::CoordinatorWork {
 
 impl From<Results> for v1::Results {
     fn from(results: Results) -> Self {
-        let mut wire = Self { number: results.number, ..Self::default() };
+        let ran_under = results
+            .ran_under
+            .map(|Grant { slot, epoch }| v1::RanUnder { slot: slot.get().into(), epoch: epoch.get() });
+        let mut wire = Self { number: results.number, ran_under, ..Self::default() };
         for (index, (worker, measurement)) in (0u32..).zip(results.measurements) {
             let answer = match measurement.outcome {
                 Outcome::Completed(answer) => answer,
@@ -179,6 +178,7 @@ impl From<Results> for v1::Results {
             };
             wire.worker.push(worker.into());
             wire.row.push(measurement.row.get());
+            wire.start_ns.push(measurement.start_ns);
             wire.lag_ns.push(measurement.lag_ns);
             wire.service_time_ns.push(measurement.service_time_ns);
             wire.answer_rows.push(answer.rows);
@@ -208,17 +208,22 @@ mod tests {
     }
 
     fn measurement() -> impl Strategy<Value = (u16, Measurement)> {
-        (any::<u16>(), any::<u32>(), any::<u64>(), any::<u64>(), outcome()).prop_map(
-            |(worker, row, lag_ns, service_time_ns, outcome)| {
-                (worker, Measurement { row: RowId::new(row), lag_ns, service_time_ns, outcome })
+        (any::<u16>(), any::<u32>(), any::<[u64; 3]>(), outcome()).prop_map(
+            |(worker, row, [start_ns, lag_ns, service_time_ns], outcome)| {
+                (worker, Measurement { row: RowId::new(row), start_ns, lag_ns, service_time_ns, outcome })
             },
         )
     }
 
     proptest! {
         #[test]
-        fn results_survive_the_wire(number: u64, measurements in proptest::collection::vec(measurement(), 0..40)) {
-            let results = Results { number, measurements };
+        fn results_survive_the_wire(
+            number: u64,
+            ran_under in proptest::option::of((any::<u16>(), any::<u64>())),
+            measurements in proptest::collection::vec(measurement(), 0..40),
+        ) {
+            let ran_under = ran_under.map(|(slot, epoch)| Grant { slot: SlotId::new(slot), epoch: Epoch::new(epoch) });
+            let results = Results { number, ran_under, measurements };
             let wire = v1::Results::from(results.clone());
             prop_assert_eq!(Results::try_from(wire).unwrap(), results);
         }
@@ -229,6 +234,7 @@ mod tests {
             number: 1,
             worker: vec![0],
             row: vec![7],
+            start_ns: vec![5],
             service_time_ns: vec![1_000],
             answer_rows: vec![1],
             answer_bytes: vec![8],

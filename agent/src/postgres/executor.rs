@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::Rows;
 use super::connect::{self, SessionSetup};
 use super::failure::with_causes;
-use super::pool::{Connector, WorkerPool};
+use super::pool::{Connector, PoolError, WorkerPool};
 use super::server::{ServerFacts, describe_server};
 use super::settings::Settings;
 use super::text_value::TextValue;
@@ -79,8 +79,16 @@ enum Interruption {
 
 /// One execution, as the clock saw it.
 struct Execution {
+    start: Instant,
     service_time: Duration,
     outcome: Result<Rows, tokio_postgres::Error>,
+}
+
+impl Target {
+    fn pool(&self) -> Result<WorkerPool, PoolError> {
+        let settings = Arc::clone(&self.settings);
+        WorkerPool::try_new(Connector::new(settings, self.application_name.clone(), self.setup.clone()))
+    }
 }
 
 impl Executor {
@@ -89,12 +97,7 @@ impl Executor {
         target: Arc<Target>,
         cancel: CancellationToken,
     ) -> Result<(Self, Prepared), PrepareFailed> {
-        let connector = Connector::new(
-            Arc::clone(&target.settings),
-            target.application_name.clone(),
-            target.setup.clone(),
-        );
-        let pool = WorkerPool::try_new(connector).map_err(|error| no_database(&error))?;
+        let pool = target.pool().map_err(|error| no_database(&error))?;
         let connecting = Instant::now();
         let client = pool.get().await.map(Object::take).map_err(|error| no_database(&error))?;
         let connect = connecting.elapsed();
@@ -128,15 +131,40 @@ impl Executor {
         self.reconnects
     }
 
-    /// Runs one row. An SQL error, a timeout and a lost connection are results, too; only the end of the session gives none.
-    pub(crate) async fn execute(&mut self, row: RowId, values: &[Option<&str>]) -> Option<Measurement> {
+    /// The session's name in the database, now and after a reconnect: an agent that stood by has taken a slot.
+    pub(crate) async fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
+        let target = Target { application_name: application_name.to_owned(), ..(*self.target).clone() };
+        let pool = target.pool().map_err(|error| cannot_connect(error.to_string()))?;
+        if let Some(live) = self.live.as_ref().filter(|live| !live.client.is_closed()) {
+            let set = "SELECT set_config('application_name', $1, false)";
+            let named = live.client.query_one(set, &[&application_name]).await;
+            named.map_err(|error| cannot_connect(format!("name the session: {}", with_causes(&error))))?;
+        }
+        (self.target, self.pool) = (Arc::new(target), pool);
+        Ok(())
+    }
+
+    /// Runs one row of a session that began at `started_at`. An SQL error, a timeout and a lost connection are results, too; only
+    /// the end of the session gives none.
+    pub(crate) async fn execute(
+        &mut self,
+        row: RowId,
+        values: &[Option<&str>],
+        started_at: Instant,
+    ) -> Option<Measurement> {
         let values: Vec<TextValue<'_>> = values.iter().copied().map(TextValue).collect();
-        let (service_time, outcome) = match self.connected().await? {
+        let (start, service_time, outcome) = match self.connected().await? {
             Ok(live) => self.execute_on(live, row, &values).await?,
-            Err(error) => (Duration::ZERO, Outcome::Failed(error)),
+            Err(error) => (Instant::now(), Duration::ZERO, Outcome::Failed(error)),
         };
-        let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap_or(u64::MAX);
-        Some(Measurement { row, lag_ns: 0, service_time_ns, outcome })
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Some(Measurement {
+            row,
+            start_ns: nanoseconds(start.saturating_duration_since(started_at)),
+            lag_ns: 0,
+            service_time_ns: nanoseconds(service_time),
+            outcome,
+        })
     }
 
     /// Keeps the connection for the next row unless it ended, or a cancel is on its way, which might come late and meet that row.
@@ -145,7 +173,8 @@ impl Executor {
         live: Live,
         row: RowId,
         values: &[TextValue<'_>],
-    ) -> Option<(Duration, Outcome)> {
+    ) -> Option<(Instant, Duration, Outcome)> {
+        let begun = Instant::now();
         let ended = {
             let mut execution = std::pin::pin!(timed(&live, values, Rows::new(row)));
             tokio::select! {
@@ -160,21 +189,22 @@ impl Executor {
             }
         };
         match ended {
-            Ok(Execution { service_time, outcome: Ok(rows) }) => {
+            Ok(Execution { start, service_time, outcome: Ok(rows) }) => {
                 self.live = Some(live);
-                Some((service_time, Outcome::Completed(rows.finish())))
+                Some((start, service_time, Outcome::Completed(rows.finish())))
             }
-            Ok(Execution { service_time, outcome: Err(error) }) => {
+            Ok(Execution { start, service_time, outcome: Err(error) }) => {
                 let outcome = Outcome::Failed(self.explain(&error).await);
                 if !ends_connection(&error) {
                     self.live = Some(live);
                 }
-                Some((service_time, outcome))
+                Some((start, service_time, outcome))
             }
             Err((Interruption::SessionEnded, _)) => None,
             Err((Interruption::Timeout(limit), execution)) => {
                 let service_time = execution.map(|execution| execution.service_time);
                 Some((
+                    begun,
                     service_time.unwrap_or(limit + limits::CANCEL_GRACE),
                     Outcome::Failed(timed_out(limit, service_time)),
                 ))
@@ -278,7 +308,7 @@ async fn timed(live: &Live, values: &[TextValue<'_>], mut rows: Rows) -> Executi
     };
     let outcome: Result<(), tokio_postgres::Error> = outcome.await;
     let service_time = start.elapsed();
-    Execution { service_time, outcome: outcome.map(|()| rows) }
+    Execution { start, service_time, outcome: outcome.map(|()| rows) }
 }
 
 fn statement_for(target: &Target, facts: &ServerFacts) -> (String, Option<BucketFunction>) {

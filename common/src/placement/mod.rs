@@ -10,6 +10,8 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::WorkerId;
 
 pub use assignment::{Assignment, Load, Table};
@@ -17,7 +19,8 @@ pub use rendezvous::Candidates;
 use rendezvous::HostHash;
 
 /// How hosts are given to workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Method {
     /// The worker with the highest score. Retiring or adding a worker moves the fewest hosts that can be; even only with many hosts.
     #[default]

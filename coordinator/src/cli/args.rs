@@ -26,6 +26,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run a workload and report
     Run(Box<RunArgs>),
+    /// Report a run that was kept: ended, running or killed
+    Report(ReportArgs),
     /// Show which worker gets which rows, without touching a database
     Plan(PlanArgs),
     /// Create the demo schema and load data into it
@@ -33,6 +35,8 @@ pub(super) enum Command {
     /// Write deterministic demo data
     #[command(subcommand)]
     Generate(GenerateArgs),
+    /// List the runs that were kept, the latest first
+    Runs(RunsArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -40,9 +44,8 @@ pub(super) enum Command {
 /// Which rows, and what to do with bad ones.
 #[derive(Debug, clap::Args)]
 pub(super) struct WorkloadArgs {
-    /// CSV of query parameters; `-` reads standard input
-    #[arg(default_value = "data/query_params.csv")]
-    pub(super) file: PathBuf,
+    /// CSV of query parameters; `-` reads standard input [default: data/query_params.csv]
+    pub(super) file: Option<PathBuf>,
 
     /// Statement with `:column` placeholders named after CSV columns [default: the demo's minute aggregate]
     #[arg(long, value_name = "FILE.sql")]
@@ -87,6 +90,8 @@ pub(super) struct SizeArgs {
     pub(super) workers: u16,
 }
 
+pub(super) const DEFAULT_WORKLOAD: &str = "data/query_params.csv";
+
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = RUN_HELP)]
 pub(super) struct RunArgs {
@@ -123,9 +128,24 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(super) timezone: String,
 
-    /// What to do when an agent is lost
-    #[arg(long, value_enum, default_value_t = OnAgentLossArg::Fail)]
+    /// What to do when an agent is lost and no other took its place within the grace
+    #[arg(long, value_enum, default_value_t = OnAgentLossArg::Reassign)]
     pub(super) on_agent_loss: OnAgentLossArg,
+
+    /// How long a lost agent's place waits for a replacement, which takes it over with all its hosts
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration_or_zero)]
+    pub(super) slot_grace: Duration,
+
+    /// Count the times of rows that may have run before, in a session that was lost: a warm cache may have helped them
+    #[arg(long)]
+    pub(super) include_retried: bool,
+
+    /// Go on with a run whose coordinator is gone: its id, the beginning of one, or its directory. Statement, rows and sizes are its own
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["no_run_dir", "query", "limit", "agents", "workers", "local"])]
+    pub(super) resume: Option<String>,
+
+    #[command(flatten)]
+    pub(super) run_dir: RunDirArgs,
 
     /// Reports: text, json, csv, markdown, each with `=PATH` for a file; at most one goes to stdout
     #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
@@ -136,10 +156,48 @@ pub(super) struct RunArgs {
     pub(super) quiet: bool,
 }
 
+/// Where runs are kept.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunDirArgs {
+    /// Directory that holds the directories of runs [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: Option<PathBuf>,
+
+    /// Keep nothing of this run: when its coordinator dies, it is gone
+    #[arg(long, conflicts_with = "run_dir")]
+    pub(super) no_run_dir: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ReportArgs {
+    /// The run: its id, the beginning of one, or its directory
+    pub(super) run: String,
+
+    /// Directory that holds the directories of runs [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: Option<PathBuf>,
+
+    /// The raw measurements, one line a row, as CSV or Parquet after the file's extension
+    #[arg(long, value_name = "FILE.csv|FILE.parquet")]
+    pub(super) samples: Option<PathBuf>,
+
+    /// Count the times of rows that may have run before, in a session that was lost
+    #[arg(long)]
+    pub(super) include_retried: bool,
+
+    /// Reports: text, json, csv, markdown, each with `=PATH` for a file; at most one goes to stdout
+    #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
+    pub(super) output: OutputSpec,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OnAgentLossArg {
+    /// Place its hosts, and them alone, anew over the agents that are left
+    Reassign,
     /// End the run with a partial report and exit code 13
     Fail,
+    /// Go on without it and wait for a replacement, for ever
+    Wait,
 }
 
 /// Which database.
@@ -231,11 +289,25 @@ pub(super) enum GenerateArgs {
     },
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct RunsArgs {
+    /// Directory that holds the runs [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: Option<PathBuf>,
+}
+
 /// `500ms`, `5s`, `2m`, `1h 30m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not a time above zero such as 500ms, 5s or 2m");
     let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(signed).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+/// The same, and `0s`.
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a time such as 0s, 500ms, 5s or 2m");
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).map_err(|_| wrong())
 }
 
 const RUN_HELP: &str = "\

@@ -3,11 +3,15 @@
 mod args;
 mod database;
 mod generate;
+mod job;
+mod keeping;
 mod logging;
 mod migrate;
 mod plan;
 mod query;
+mod report;
 mod run;
+mod runs;
 mod signals;
 
 use clap::{CommandFactory, Parser};
@@ -74,6 +78,8 @@ async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationTok
         Command::Plan(args) => plan::run(args, interrupt).await,
         Command::Migrate(args) => migrate::run(args, interrupt).await,
         Command::Generate(args) => generate::run(args, &interrupt),
+        Command::Report(args) => report::run(&args),
+        Command::Runs(args) => runs::run(args, interrupt).await,
         Command::Completions { shell } => {
             let mut command = Args::command();
             clap_complete::generate(shell, &mut command, "coordinator", &mut std::io::stdout());

@@ -7,9 +7,9 @@ use muster_common::ids::{SlotId, WorkerId};
 use muster_common::placement;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
 use super::args::PlanArgs;
 use super::run::open_workload;
+use super::{Failure, job};
 use crate::exit::Exit;
 use crate::output::plan::{self, PlanTable, PlanWorker};
 use crate::progress::ProgressDisplay;
@@ -17,7 +17,8 @@ use crate::progress::ProgressDisplay;
 pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let statement = super::query::statement(args.workload.query.as_deref())?;
     let display = Arc::new(ProgressDisplay::new(stderr().is_terminal()));
-    let workload = open_workload(&args.workload, &statement, &display, &interrupt).await?;
+    let (file, options) = (job::file(&args.workload), job::options(&args.workload, &statement));
+    let workload = open_workload(file, options, &display, &interrupt).await?;
     display.finish();
     let slots = (0..args.size.agents).map(SlotId::new);
     let workers: Vec<WorkerId> =

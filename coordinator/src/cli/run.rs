@@ -2,12 +2,13 @@
 
 use std::io::{IsTerminal, stderr, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use muster_agent::postgres::Settings;
 use muster_agent::{AgentConfig, AgentError};
-use muster_common::ids::{RunId, SlotId};
+use muster_common::ids::SlotId;
 use muster_common::limits;
 use muster_common::result::{Ending, RunResult};
 use muster_proto::control::{PrepareFailed, PrepareFailure};
@@ -15,77 +16,104 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
-use super::args::{OnBadRowArg, RunArgs, WorkloadArgs};
+use super::args::RunArgs;
 use super::database::{self, Choice};
+use super::job::Job;
+use super::keeping::{Kept, TakenUp};
+use super::{Failure, job, keeping};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Source};
 use crate::embedded::Embedded;
 use crate::exit::Exit;
 use crate::grpc::Listener;
+use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
-use crate::run::{self, RunError, RunPlan, Statement};
-use crate::workload::{self, OnBadRow, Workload};
+use crate::run::{self, Outcome, Replayed, Retried, RunError, RunPlan, Statement};
+use crate::run_dir::{LocalAgents, Manifest};
+use crate::workload::{self, Workload};
 
 const DEFAULT_PORT: u16 = 50_051;
 
 pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
-    let address = listen_address(&args)?;
+    let resumed = args.resume.as_deref().map(|run| keeping::find(args.run_dir.run_dir.as_deref(), run));
+    let resumed = resumed.transpose()?;
+    let job = match &resumed {
+        None => Job::typed(&args)?,
+        Some(dir) => Job::recorded(&args, dir.manifest())?,
+    };
+    let address = listen_address(&args, &job)?;
     output::check_writable(&args.output).map_err(Failure::write)?;
-    let statement = super::query::statement(args.workload.query.as_deref())?;
     let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
         false => ProgressDisplay::new(stderr().is_terminal()),
     });
-    let workload = open_workload(&args.workload, &statement, &display, &interrupt).await?;
-    let (embedded, settings) = database(&args, &interrupt, &display).await?;
-    let plan = RunPlan {
-        id: new_run_id(),
-        agents: args.size.agents,
-        workload: Arc::new(workload),
-        placement: args.workload.placement,
-        statement,
-        timezone: args.timezone.clone(),
-        timeout: args.timeout,
-        join_timeout: args.join_timeout,
-        database_url: settings.as_ref().map(Settings::to_conninfo),
-        has_local_agents: args.local,
-        embedded: embedded.as_ref().map(|server| server.origin().to_owned()),
-        command: command_line(),
+    let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
+    let manifest = resumed.as_ref().map(|dir| dir.manifest().clone());
+    let taken_up = resumed.map(|dir| TakenUp::read(dir, retried, &display)).transpose()?;
+    let workload = open_workload(&job.file, job.options.clone(), &display, &interrupt).await?;
+    if let Some(manifest) = &manifest {
+        job::check_same(manifest, &workload)?;
+    }
+    let (embedded, settings) = database(&args, &job, manifest.as_ref(), &interrupt, &display).await?;
+    let origin = embedded.as_ref().map(|server| server.origin().to_owned());
+    let (kept, taken_up) = match taken_up {
+        Some(taken_up) => {
+            let (kept, replayed) = taken_up.begin()?;
+            (Some(kept), Some(replayed))
+        }
+        None => {
+            let manifest = job.manifest(&workload, address, origin.clone());
+            (keeping::create(&args.run_dir, manifest, workload.hosts(), &display)?, None)
+        }
     };
-    let outcome = serve(&args, plan, address, &display, interrupt).await;
+    let plan = RunPlan {
+        id: job.id,
+        agents: job.agents,
+        file: job.file_typed,
+        workload: Arc::new(workload),
+        placement: job.placement,
+        statement: job.statement,
+        timezone: job.timezone,
+        timeout: job.timeout,
+        join_timeout: args.join_timeout,
+        on_agent_loss: job.on_agent_loss,
+        slot_grace: job.slot_grace,
+        retried,
+        database_url: settings.as_ref().map(Settings::to_conninfo),
+        has_local_agents: job.local.is_some(),
+        embedded: origin,
+        command: job.command,
+    };
+    let (dir, journal) = kept.map(|Kept { dir, journal }| (dir, journal)).unzip();
+    let outcome = serve(job.local, plan, address, &display, journal, taken_up, interrupt).await;
     display.finish();
     let stopped = match embedded {
         Some(server) => server.stop().await,
         None => Ok(()),
     };
     // The report first: a server that does not end must not cost an hour of results.
-    let result = outcome?;
+    let Outcome { result, journal } = outcome?;
     output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
         .map_err(Failure::write)?;
+    if let Some(dir) = &dir {
+        keeping::finish(dir, journal, &result)?;
+        if result.ending != Ending::Completed {
+            super::say(&format!("to go on with this run: {}", keeping::resume_hint(dir, &args.run_dir)));
+        }
+    }
     stopped.map_err(Failure::internal)?;
     Ok(exit_of(&result))
 }
 
 /// Reads and checks the whole file before anything else starts. On a thread of its own: standard input may never end.
 pub(super) async fn open_workload(
-    args: &WorkloadArgs,
-    statement: &Statement,
+    file: &Path,
+    options: workload::Options,
     display: &Arc<ProgressDisplay>,
     interrupt: &CancellationToken,
 ) -> Result<Workload, Failure> {
-    let options = workload::Options {
-        host_column: args.host_column.clone(),
-        parameters: statement.template().columns().to_vec(),
-        checks: super::query::checks(statement),
-        on_bad_row: match args.on_bad_row {
-            OnBadRowArg::Fail => OnBadRow::Fail,
-            OnBadRowArg::Skip => OnBadRow::Skip,
-        },
-        limit: args.limit,
-    };
-    let file = args.file.clone();
+    let file = file.to_owned();
     let shown = Arc::clone(display);
     let reading = tokio::task::spawn_blocking(move || {
         workload::open(&file, &options, &mut |progress| shown.reading(&progress))
@@ -101,8 +129,8 @@ pub(super) async fn open_workload(
 }
 
 /// Agents of other machines come in clear and unproven for now, so that must be typed.
-fn listen_address(args: &RunArgs) -> Result<SocketAddr, Failure> {
-    let default_port = if args.local { 0 } else { DEFAULT_PORT };
+fn listen_address(args: &RunArgs, job: &Job) -> Result<SocketAddr, Failure> {
+    let default_port = if job.local.is_some() { 0 } else { DEFAULT_PORT };
     let address = args.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, default_port).into());
     if address.ip().is_loopback() || args.insecure {
         return Ok(address);
@@ -116,19 +144,27 @@ fn listen_address(args: &RunArgs) -> Result<SocketAddr, Failure> {
 /// The database that the coordinator knows of: named, embedded, or none, when every agent brings its own.
 async fn database(
     args: &RunArgs,
+    job: &Job,
+    recorded: Option<&Manifest>,
     interrupt: &CancellationToken,
     display: &ProgressDisplay,
 ) -> Result<(Option<Embedded>, Option<Settings>), Failure> {
     match database::choose(&args.database)? {
         Choice::Named(settings) => return Ok((None, Some(settings))),
-        Choice::Nothing if !args.local => return Ok((None, None)),
+        Choice::Nothing if job.local.is_none() => return Ok((None, None)),
+        Choice::Nothing if recorded.is_some_and(|manifest| manifest.embedded.is_none()) => {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "this run used a database of yours, whose address is not kept: name it again with --database-url"
+            )));
+        }
         Choice::Nothing => {
             display.say("no database was named: using an embedded PostgreSQL with the demo data")
         }
         Choice::Embedded => {}
     }
     let say = |line: &str| display.say(line);
-    let connections = u32::from(args.size.agents) * u32::from(args.size.workers);
+    let workers = job.local.map_or(args.size.workers, |local| local.workers);
+    let connections = u32::from(job.agents) * u32::from(workers);
     let (embedded, settings) = database::start(&args.database, connections, interrupt, &say).await?;
     let options =
         migrate::Options { source: Source::Generated(Shape::default()), index: false, replace: false };
@@ -143,12 +179,14 @@ async fn database(
 
 /// Binds, starts the local agents if asked to, and runs.
 async fn serve(
-    args: &RunArgs,
+    local: Option<LocalAgents>,
     plan: RunPlan,
     address: SocketAddr,
     display: &ProgressDisplay,
+    journal: Option<Writer>,
+    taken_up: Option<Replayed>,
     interrupt: CancellationToken,
-) -> Result<RunResult, Failure> {
+) -> Result<Outcome, Failure> {
     let listener = Listener::bind(address).await.with_context(|| {
         format!(
             "cannot listen on {address}; is another coordinator running? --listen chooses another address"
@@ -157,13 +195,13 @@ async fn serve(
     let listener = listener.map_err(Failure::usage)?;
     let end_of_agents = CancellationToken::new();
     let mut agents = JoinSet::new();
-    if args.local {
-        for config in local_agents(args, listener.address()) {
+    if let Some(LocalAgents { workers }) = local {
+        for config in local_agents(plan.agents, workers, listener.address()) {
             agents.spawn(muster_agent::serve(config, end_of_agents.clone()));
         }
     }
     let plan = Arc::new(plan);
-    let outcome = run::run(Arc::clone(&plan), listener, display, interrupt).await;
+    let outcome = run::run(Arc::clone(&plan), listener, display, journal, taken_up, interrupt).await;
     end_of_agents.cancel();
     if timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, join_all(&mut agents)).await.is_err() {
         tracing::warn!("not every local agent ended; they are left to themselves");
@@ -181,11 +219,10 @@ async fn join_all(agents: &mut JoinSet<Result<(), AgentError>>) {
     }
 }
 
-fn local_agents(args: &RunArgs, address: SocketAddr) -> impl Iterator<Item = AgentConfig> {
+fn local_agents(count: u16, workers: u16, address: SocketAddr) -> impl Iterator<Item = AgentConfig> {
     let coordinator: muster_agent::Coordinator =
         address.to_string().parse().expect("a socket address is a host and a port");
-    let workers = args.size.workers;
-    (0..args.size.agents).map(move |slot| AgentConfig {
+    (0..count).map(move |slot| AgentConfig {
         coordinator: coordinator.clone(),
         workers,
         slot: Some(SlotId::new(slot)),
@@ -229,33 +266,11 @@ fn exit_of(result: &RunResult) -> Exit {
     match result.ending {
         Ending::Interrupted => Exit::Interrupted,
         Ending::AgentsLost => Exit::AgentsLost,
+        Ending::WorkloadUnreadable => Exit::Usage,
+        Ending::CannotWrite => Exit::CannotWrite,
+        Ending::Unfinished => Exit::Internal,
         Ending::Completed if result.queries.unaccounted > 0 => Exit::Unaccounted,
         Ending::Completed if result.queries.failed > 0 => Exit::QueriesFailed,
         Ending::Completed => Exit::Success,
     }
-}
-
-/// `20261123-190409-7f3a`: sorts by time, and two runs of one second differ.
-fn new_run_id() -> RunId {
-    use std::hash::{BuildHasher, RandomState};
-    let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    let random = RandomState::new().hash_one(std::process::id()) & 0xffff;
-    RunId::try_new(&format!("{now}-{random:04x}")).expect("digits, dashes and 20 characters")
-}
-
-/// As typed; a value of `--database-url` may hold a password.
-fn command_line() -> String {
-    let mut words = Vec::new();
-    let mut is_secret = false;
-    for word in std::env::args_os().skip(1) {
-        let word = word.to_string_lossy();
-        let shown = match word.split_once('=') {
-            _ if is_secret => "…".to_owned(),
-            Some(("--database-url", _)) => "--database-url=…".to_owned(),
-            _ => word.to_string(),
-        };
-        is_secret = word == "--database-url";
-        words.push(shown);
-    }
-    format!("coordinator {}", words.join(" "))
 }

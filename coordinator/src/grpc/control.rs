@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use muster_common::lease::Fence;
 use muster_common::limits;
-use muster_common::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
 use muster_proto::v1;
 use tokio::sync::mpsc;
@@ -12,7 +11,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use crate::run::{Admission, Desk, Joining, Line, Refusal};
+use crate::run::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal};
 
 /// One stream from its first message to its end.
 pub(super) async fn serve(
@@ -31,9 +30,9 @@ pub(super) async fn serve(
     }
 }
 
-/// A session that holds a slot.
+/// An agent that was let in.
 struct ControlSession {
-    grant: Grant,
+    member: MemberId,
     fence: Fence,
     inbound: Streaming<v1::AgentControl>,
     line: Line,
@@ -54,9 +53,9 @@ async fn admit(
     };
     match admission {
         // The conductor has said Welcome: said from here, it could come behind the Bye of a run that ends at this moment.
-        Ok(Admission { grant, ended }) => {
+        Ok(Admission { member, ended }) => {
             let fence = Fence::new(Instant::now());
-            Ok(Some(ControlSession { grant, fence, inbound, line, ended }))
+            Ok(Some(ControlSession { member, fence, inbound, line, ended }))
         }
         Err(Refusal { reason, retry }) => {
             line.say(FromCoordinator::Reject { reason, retry });
@@ -95,37 +94,39 @@ impl ControlSession {
     /// Serves the stream until the session ends. Every end is reported as a loss; the conductor knows which are none.
     async fn attend(mut self, desk: Desk) {
         let ended = self.ended.clone();
-        let reason = tokio::select! {
-            () = ended.cancelled() => "ended".to_owned(),
-            reason = self.listen(&desk) => reason,
+        let loss = tokio::select! {
+            () = ended.cancelled() => Loss::because("ended"),
+            loss = self.listen(&desk) => loss,
         };
-        desk.lost(self.grant, reason).await;
+        desk.lost(self.member, loss).await;
     }
 
     /// Returns why nothing more can be heard.
-    async fn listen(&mut self, desk: &Desk) -> String {
+    async fn listen(&mut self, desk: &Desk) -> Loss {
         loop {
             let message = tokio::select! {
                 message = self.inbound.message() => message,
                 () = sleep_until(self.fence.falls_at().into()) => {
-                    return format!("no beat for {:?}", limits::FENCE);
+                    return Loss::because(format!("no beat for {:?}", limits::FENCE));
                 }
             };
             let message = match message {
                 Ok(Some(message)) => message,
-                Ok(None) => return "closed its connection".to_owned(),
-                Err(status) => return format!("connection broke: {}", status.message()),
+                Ok(None) => return Loss::because("closed its connection"),
+                Err(status) => return Loss::because(format!("connection broke: {}", status.message())),
             };
             match FromAgent::try_from(message) {
                 Ok(FromAgent::Beat(number)) => {
                     self.fence.beat(Instant::now());
                     if !self.line.say(FromCoordinator::BeatAck(number)) {
-                        return "does not read its control stream".to_owned();
+                        return Loss::because("does not read its control stream");
                     }
                 }
-                Ok(FromAgent::Leave { reason }) => return format!("left: {reason}"),
-                Ok(message) => desk.said(self.grant, message).await,
-                Err(malformed) => return format!("sent a malformed message: {malformed}"),
+                Ok(FromAgent::Leave { reason, drained }) => {
+                    return Loss { reason, is_drained: drained };
+                }
+                Ok(message) => desk.said(self.member, message).await,
+                Err(malformed) => return Loss::because(format!("sent a malformed message: {malformed}")),
             }
         }
     }

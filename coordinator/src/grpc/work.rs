@@ -1,12 +1,9 @@
 //! One agent's Work stream: rows out as credit allows, results in. Two tasks; neither waits for the other's channel.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::parameters::PackedParameters;
-use muster_common::slots::Grant;
 use muster_proto::v1;
 use muster_proto::work::{Assign, Credit, FromAgent, FromCoordinator, Results};
 use tokio::sync::{mpsc, watch};
@@ -15,8 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
-use crate::run::{Batch, Desk, Executed, Share, WorkPorts};
-use crate::workload::RowReader;
+use crate::run::{Batch, Desk, Loss, MemberId, NotGiven, Share, WorkPorts};
+use crate::workload::{RowReader, WorkloadError};
+
+/// Rows taken from the queue at a time, before their size is known: with as many records of the largest size, a batch that was a byte
+/// short of its bound still fits into a message.
+const READ_AHEAD: usize = 4;
 
 type Outbound = mpsc::Sender<Result<v1::CoordinatorWork, Status>>;
 
@@ -45,58 +46,33 @@ pub(super) async fn open(mut inbound: Streaming<v1::AgentWork>, desk: &Desk) -> 
 
 impl WorkSession {
     pub(super) fn spawn(self, sessions: &TaskTracker, outbound: Outbound, desk: &Desk) {
-        let WorkPorts { grant, ended, share } = self.ports;
+        let WorkPorts { member, ended, share } = self.ports;
         let (credit_sender, credits) = watch::channel(Vec::new());
         let (ack_sender, acks) = watch::channel(0);
-        let in_flight = InFlight::default();
         let receiver = Receiver {
             inbound: self.inbound,
             share: share.clone(),
             credits: credit_sender,
             acks: ack_sender,
-            in_flight: in_flight.clone(),
             last_number: 0,
         };
-        let sender = Sender { grant, share, credits, acks, in_flight, outbound, desk: desk.clone() };
-        sessions.spawn(guarded(grant, ended.clone(), desk.clone(), receiver.receive()));
-        sessions.spawn(guarded(grant, ended, desk.clone(), sender.send()));
+        let sender = Sender { member, share, credits, acks, outbound, desk: desk.clone() };
+        let receiving = guarded(member, ended.clone(), desk.clone(), receiver.receive());
+        sessions.spawn(receiving);
+        sessions.spawn(guarded(member, ended, desk.clone(), sender.send()));
     }
 }
 
 /// Runs one direction until the session ends; its own end is a loss.
 async fn guarded(
-    grant: Grant,
+    member: MemberId,
     ended: CancellationToken,
     desk: Desk,
     direction: impl Future<Output = String>,
 ) {
     tokio::select! {
         () = ended.cancelled() => {}
-        reason = direction => desk.lost(grant, reason).await,
-    }
-}
-
-/// The rows that were sent and have no result yet, per worker, in the order in which the worker runs them.
-#[derive(Clone, Default)]
-struct InFlight(Arc<Mutex<Vec<VecDeque<RowId>>>>);
-
-impl InFlight {
-    fn sent(&self, worker: usize, rows: &[RowId]) {
-        let mut workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if workers.len() <= worker {
-            workers.resize_with(worker + 1, VecDeque::new);
-        }
-        workers[worker].extend(rows);
-    }
-
-    /// Takes a row out; false when this worker was not to run it.
-    fn returned(&self, worker: usize, row: RowId) -> bool {
-        let mut workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = workers.get_mut(worker);
-        rows.is_some_and(|rows| {
-            let position = rows.iter().position(|sent| *sent == row);
-            position.and_then(|position| rows.remove(position)).is_some()
-        })
+        reason = direction => desk.lost(member, Loss::because(reason)).await,
     }
 }
 
@@ -104,11 +80,10 @@ impl InFlight {
 
 struct Receiver {
     inbound: Streaming<v1::AgentWork>,
-    share: watch::Receiver<Option<Arc<Share>>>,
+    share: watch::Receiver<Option<Share>>,
     /// By worker: rows that may have been sent in total.
     credits: watch::Sender<Vec<u64>>,
     acks: watch::Sender<u64>,
-    in_flight: InFlight,
     last_number: u64,
 }
 
@@ -151,28 +126,24 @@ impl Receiver {
     }
 
     async fn take_results(&mut self, results: Results) -> Result<(), String> {
-        let Results { number, measurements } = results;
+        let number = results.number;
         if number <= self.last_number {
             return Ok(());
         }
         if number != self.last_number + 1 {
             return Err(format!("sent results {number} after {}", self.last_number));
         }
-        let Some(share) = self.share.borrow().clone() else {
-            return Err("sent results before it was given rows".to_owned());
+        // An earlier session's results may come before this one's part of the run begins.
+        let share = match self.share.wait_for(Option::is_some).await {
+            Ok(share) => share.clone(),
+            Err(_) => None,
         };
-        let mut executed = Vec::with_capacity(measurements.len());
-        for (worker, measurement) in measurements {
-            let worker = usize::from(worker);
-            let row = measurement.row;
-            let host = share.workload.host_of(row).filter(|_| self.in_flight.returned(worker, row));
-            let (Some(host), Some(position)) = (host, share.positions.get(worker)) else {
-                return Err(format!("sent a result for row {row}, which it was not given"));
-            };
-            executed.push(Executed { worker: *position, host, measurement });
-        }
+        let Some(share) = share else { return Err("the run is over".to_owned()) };
+        let counted = share.rows.settle(share.epoch, results);
+        let results = counted
+            .map_err(|NotGiven(row)| format!("sent a result for row {row}, which it was not given"))?;
         self.last_number = number;
-        let batch = Batch { number, results: executed, acks: self.acks.clone() };
+        let batch = Batch { number, results, acks: self.acks.clone() };
         if share.keeper.settle(batch).await { Ok(()) } else { Err("the run is over".to_owned()) }
     }
 }
@@ -180,11 +151,10 @@ impl Receiver {
 // -- rows out ----------------------------------------------------------------------------------------------------------
 
 struct Sender {
-    grant: Grant,
-    share: watch::Receiver<Option<Arc<Share>>>,
+    member: MemberId,
+    share: watch::Receiver<Option<Share>>,
     credits: watch::Receiver<Vec<u64>>,
     acks: watch::Receiver<u64>,
-    in_flight: InFlight,
     outbound: Outbound,
     desk: Desk,
 }
@@ -203,19 +173,21 @@ impl Sender {
         }
     }
 
-    async fn send_share(&mut self, share: &Arc<Share>) -> Result<std::convert::Infallible, String> {
+    async fn send_share(&mut self, share: &Share) -> Result<std::convert::Infallible, String> {
         let mut reader = RowReader::new(Arc::clone(&share.workload));
-        let mut sent = vec![0; share.positions.len()];
+        let mut sent = vec![0; share.workers.len()];
+        let mut given = share.rows.given();
         let mut is_prefetched = false;
         loop {
             let is_complete = self.send_allowed(share, &mut sent, &mut reader).await?;
             if is_complete && !is_prefetched {
                 is_prefetched = true;
-                self.desk.prefetched(self.grant).await;
+                self.desk.prefetched(self.member).await;
             }
             let gone = |_| "closed its work stream".to_owned();
             tokio::select! {
                 changed = self.credits.changed() => changed.map_err(gone)?,
+                changed = given.changed() => changed.map_err(gone)?,
                 changed = self.acks.changed() => {
                     changed.map_err(gone)?;
                     let number = *self.acks.borrow_and_update();
@@ -242,13 +214,25 @@ impl Sender {
                 let allowed = usize::try_from(credit.saturating_sub(*sent)).unwrap_or(usize::MAX);
                 let count = allowed.min(limits::BATCH_ROWS_MAX);
                 // The file may be on a slow disk, and beats are answered on these threads.
-                let assign = tokio::task::block_in_place(|| next_batch(share, worker, count, reader))?;
-                let Some(assign) = assign else {
-                    is_complete &= credit > 0 || share.is_empty(worker);
-                    continue;
+                let next = tokio::task::block_in_place(|| next_batch(share, worker, count, reader));
+                let assign = match next {
+                    Ok(Some(assign)) => assign,
+                    Ok(None) => {
+                        is_complete &= credit > 0 || share.rows.is_drained(share.workers.start + worker);
+                        continue;
+                    }
+                    Err(problem) => {
+                        self.desk.unreadable(problem).await;
+                        // The run ends, and this session with it.
+                        std::future::pending().await
+                    }
                 };
+                let position = share.workers.start + worker;
+                if !share.keeper.sent(share.epoch, position, &assign.rows).await {
+                    // Nothing can be written down any more: the run ends, and this session with it.
+                    std::future::pending().await
+                }
                 *sent += assign.rows.len() as u64;
-                self.in_flight.sent(worker, &assign.rows);
                 self.send_message(FromCoordinator::Assign(assign)).await?;
                 has_sent = true;
             }
@@ -269,13 +253,20 @@ fn next_batch(
     worker: usize,
     count: usize,
     reader: &mut RowReader,
-) -> Result<Option<Assign>, String> {
+) -> Result<Option<Assign>, WorkloadError> {
     let mut parameters = PackedParameters::new();
     let mut rows = Vec::new();
     while rows.len() < count && parameters.len() < limits::BATCH_BYTES_MAX {
-        let Some(row) = share.pop(worker) else { break };
-        reader.read(row, &mut parameters).map_err(|problem| problem.to_string())?;
-        rows.push(row);
+        // A few at a time: how many fit is not known before they are read.
+        let taken =
+            share.rows.take(share.workers.start + worker, share.epoch, READ_AHEAD.min(count - rows.len()));
+        if taken.is_empty() {
+            break;
+        }
+        for row in &taken {
+            reader.read(*row, &mut parameters)?;
+        }
+        rows.extend(taken);
     }
     if rows.is_empty() {
         return Ok(None);

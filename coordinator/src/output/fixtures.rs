@@ -265,14 +265,18 @@ fn books(total: u64, completed: u64, failed: u64, unaccounted_rows: &[[u64; 2]])
         failed,
         unaccounted: unaccounted_rows.iter().map(|[first, last]| last - first + 1).sum(),
         retried: 0,
+        duplicates: 0,
+        stale: 0,
+        quarantined_rows: Vec::new(),
         unaccounted_rows: unaccounted_rows.to_vec(),
     }
 }
 
 fn agent(slot: u16, scale: f64) -> Agent {
+    let name = format!("db{}/{}", slot + 1, 4711 + u32::from(slot));
     Agent {
         slot: format!("slot-{slot}"),
-        name: format!("db{}/{}", slot + 1, 4711 + u32::from(slot)),
+        name: name.clone(),
         version: "0.1.0".to_owned(),
         workers: 1,
         hosts: 5,
@@ -281,6 +285,8 @@ fn agent(slot: u16, scale: f64) -> Agent {
         failed: 0,
         service_time_ms: Some(latency(100, scale)),
         lost: None,
+        hosts_at_end: 5,
+        sessions: vec![Session { epoch: u64::from(slot) + 1, name, lost: None }],
     }
 }
 

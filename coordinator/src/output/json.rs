@@ -39,6 +39,9 @@ mod tests {
             "failed": 197,
             "unaccounted": 3,
             "retried": 0,
+            "duplicates": 0,
+            "stale": 0,
+            "quarantined_rows": [],
             "unaccounted_rows": [
               [
                 7,
@@ -82,7 +85,15 @@ mod tests {
               "completed": 0,
               "failed": 100,
               "service_time_ms": null,
-              "lost": null
+              "lost": null,
+              "hosts_at_end": 5,
+              "sessions": [
+                {
+                  "epoch": 1,
+                  "name": "db1/4711",
+                  "lost": null
+                }
+              ]
             }
           ],
           "workers": [

@@ -6,6 +6,7 @@ mod json;
 mod markdown;
 pub(crate) mod page;
 pub mod plan;
+pub(crate) mod runs;
 mod spec;
 mod table;
 mod text;

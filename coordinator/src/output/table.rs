@@ -9,7 +9,11 @@ const NAME_WIDTH_MIN: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
+    /// Names: they give way where the page is too narrow.
     Left,
+    /// Names that say nothing when shortened, such as those to be typed.
+    LeftWhole,
+    /// Numbers.
     Right,
 }
 
@@ -45,7 +49,7 @@ impl<const N: usize> Table<N> {
             let cell = shorten_middle(cell, width);
             line.push_str(&" ".repeat(GAP));
             match align {
-                Align::Left => line.push_str(&format!("{cell:<width$}")),
+                Align::Left | Align::LeftWhole => line.push_str(&format!("{cell:<width$}")),
                 Align::Right => line.push_str(&format!("{cell:>width$}")),
             }
         }

@@ -1,17 +1,21 @@
-//! The ledger keeper: the one task that counts. settle → (journal) → ack, in this order.
-//! Owns the ledger and the tally, so nothing about counting needs a lock.
+//! The keeper: the one task that adds up what was settled. settle → journal → ack, in this order.
+//! Owns the tally, so nothing about adding up needs a lock.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use muster_common::ledger::{Ledger, Settled, Settlement};
+use muster_common::ids::{Epoch, RowId};
 use muster_common::limits;
 use muster_common::measurement::{Measurement, Outcome};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::record::Fact;
+use super::rows::Rows;
 use super::tally::Tally;
+use crate::journal::{Sample, Writer};
 use crate::workload::HostIndex;
 
 /// How often the figures for the display are renewed.
@@ -20,12 +24,17 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// An hour: for the display, longer is as long.
 const DISPLAYED_NS_MAX: u64 = 3_600_000_000_000;
 
-/// One result, with what the coordinator knows of its row.
+/// One result that counts, with what the coordinator knows of its row.
 #[derive(Debug)]
 pub(crate) struct Executed {
     /// Position in the placement's list of workers.
     pub(crate) worker: usize,
     pub(crate) host: HostIndex,
+    /// Of the session that ran it.
+    pub(crate) epoch: Epoch,
+    /// Above 1, it may have run before.
+    pub(crate) attempt: u32,
+    /// Its start is counted from the start of the run.
     pub(crate) measurement: Measurement,
 }
 
@@ -36,35 +45,70 @@ pub(crate) struct Batch {
     pub(crate) acks: watch::Sender<u64>,
 }
 
+/// What the keeper is told.
+enum Note {
+    Batch(Batch),
+    Facts(Vec<Fact>),
+    /// Rows that are about to be sent; they go once this is written down.
+    Sent {
+        epoch: Epoch,
+        worker: usize,
+        rows: Vec<RowId>,
+        written: oneshot::Sender<()>,
+    },
+}
+
 /// The run so far. Percentiles are estimates (3 digits) for the display; the report's are exact.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
     pub(crate) p50: Option<Duration>,
     pub(crate) p95: Option<Duration>,
-    pub(crate) is_closed: bool,
+    /// Why nothing more is written down, and so nothing acknowledged.
+    pub(crate) journal_problem: Option<String>,
 }
 
 /// What is left when the run is over.
-#[derive(Debug)]
 pub(crate) struct Books {
-    pub(crate) ledger: Ledger,
     pub(crate) tally: Tally,
-    pub(crate) duplicates: u64,
-    pub(crate) last_result: Option<Instant>,
+    /// `None` without a run directory, and once it cannot be written.
+    pub(crate) journal: Option<Writer>,
+    completed: u64,
+    failed: u64,
+    /// For the display.
+    seen: Histogram<u64>,
+    journal_problem: Option<String>,
 }
 
 /// The way to the keeper.
 #[derive(Debug, Clone)]
 pub(crate) struct KeeperHandle {
-    batches: mpsc::Sender<Batch>,
+    notes: mpsc::Sender<Note>,
+    has_journal: bool,
 }
 
 impl KeeperHandle {
     /// Waits while the keeper is busy; false when the run is over.
     pub(crate) async fn settle(&self, batch: Batch) -> bool {
-        self.batches.send(batch).await.is_ok()
+        self.notes.send(Note::Batch(batch)).await.is_ok()
+    }
+
+    /// Returns once it is written down that these rows go out, so that after a crash it is known that they may have run; false when it
+    /// cannot be.
+    pub(crate) async fn sent(&self, epoch: Epoch, worker: usize, rows: &[RowId]) -> bool {
+        if !self.has_journal {
+            return true;
+        }
+        let (written, is_written) = oneshot::channel();
+        let note = Note::Sent { epoch, worker, rows: rows.to_vec(), written };
+        self.notes.send(note).await.is_ok() && is_written.await.is_ok()
+    }
+
+    pub(crate) async fn note(&self, facts: Vec<Fact>) {
+        if self.has_journal && !facts.is_empty() {
+            let _ = self.notes.send(Note::Facts(facts)).await;
+        }
     }
 }
 
@@ -75,17 +119,17 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn start(rows: u32, rows_of_worker: &[u64], hosts: usize) -> (Self, KeeperHandle) {
-        let (sender, batches) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-        let (progress_sender, progress) = watch::channel(Progress::default());
-        let books = Books {
-            ledger: Ledger::new(rows),
-            tally: Tally::new(rows_of_worker, hosts),
-            duplicates: 0,
-            last_result: None,
-        };
-        let task = tokio::spawn(keep(books, batches, progress_sender));
-        (Self { task, progress }, KeeperHandle { batches: sender })
+    /// `tally` has what was counted before, in a run that goes on.
+    pub(crate) fn start(rows: Arc<Rows>, tally: Tally, journal: Option<Writer>) -> (Self, KeeperHandle) {
+        let (sender, notes) = mpsc::channel(limits::SESSION_QUEUE_MAX);
+        let seen = Histogram::<u64>::new_with_bounds(1, DISPLAYED_NS_MAX, 3)
+            .expect("the bounds are constants in order");
+        let handle = KeeperHandle { notes: sender, has_journal: journal.is_some() };
+        let (completed, failed) = tally.counted();
+        let books = Books { tally, journal, completed, failed, seen, journal_problem: None };
+        let (progress_sender, progress) = watch::channel(books.progress());
+        let task = tokio::spawn(keep(books, rows, notes, progress_sender));
+        (Self { task, progress }, handle)
     }
 
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
@@ -103,58 +147,135 @@ impl Keeper {
 
 async fn keep(
     mut books: Books,
-    mut batches: mpsc::Receiver<Batch>,
+    rows: Arc<Rows>,
+    mut notes: mpsc::Receiver<Note>,
     progress: watch::Sender<Progress>,
 ) -> Books {
-    let mut seen =
-        Histogram::<u64>::new_with_bounds(1, DISPLAYED_NS_MAX, 3).expect("the bounds are constants in order");
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut group = Vec::with_capacity(limits::SESSION_QUEUE_MAX);
     loop {
         tokio::select! {
-            batch = batches.recv() => {
-                let Some(Batch { number, results, acks }) = batch else { return books };
-                books.settle(results, &mut seen);
-                acks.send_replace(number);
-                if books.ledger.is_closed() {
-                    progress.send_replace(books.progress(&seen));
+            count = notes.recv_many(&mut group, limits::SESSION_QUEUE_MAX) => {
+                if count == 0 {
+                    return books;
+                }
+                books.take(&mut group);
+                // The conductor waits for the last row, and for a full disk, not for the next tick.
+                if rows.finished().is_some() || books.journal_problem.is_some() {
+                    progress.send_replace(books.progress());
                 }
             }
             _ = ticks.tick() => {
-                progress.send_replace(books.progress(&seen));
+                progress.send_replace(books.progress());
             }
         }
     }
 }
 
 impl Books {
-    fn settle(&mut self, results: Vec<Executed>, seen: &mut Histogram<u64>) {
-        self.last_result = Some(Instant::now());
-        for Executed { worker, host, measurement } in results {
-            let settled = match measurement.outcome {
-                Outcome::Completed(_) => Settled::Completed,
-                Outcome::Failed(_) => Settled::Failed,
-            };
-            match self.ledger.settle(measurement.row, settled) {
-                Settlement::Counted => {
-                    if settled == Settled::Completed {
-                        seen.saturating_record(measurement.service_time_ns);
-                    }
-                    self.tally.add(worker, host, measurement);
+    /// Takes a group of notes: one write to the journal for all of them, and only then their answers.
+    fn take(&mut self, group: &mut Vec<Note>) {
+        let mut acks = Vec::new();
+        let mut written_down = Vec::new();
+        for note in group.drain(..) {
+            match note {
+                Note::Batch(Batch { number, results, acks: sender }) => {
+                    self.settle(results);
+                    acks.push((sender, number));
                 }
-                Settlement::Duplicate | Settlement::Unknown => self.duplicates += 1,
+                Note::Facts(facts) => self.note(&facts),
+                Note::Sent { epoch, worker, rows, written } => {
+                    if let Some(journal) = &mut self.journal {
+                        journal.sent(epoch, position(worker), &rows);
+                    }
+                    written_down.push(written);
+                }
+            }
+        }
+        if !self.commit() {
+            return;
+        }
+        for (sender, number) in acks {
+            sender.send_replace(number);
+        }
+        for written in written_down {
+            // The session may be over.
+            let _ = written.send(());
+        }
+    }
+
+    fn settle(&mut self, results: Vec<Executed>) {
+        if let Some(journal) = &mut self.journal {
+            for of_session in results.chunk_by(|a, b| a.epoch == b.epoch) {
+                let samples: Vec<Sample> = of_session.iter().map(Sample::from).collect();
+                journal.results(of_session[0].epoch, &samples);
+            }
+        }
+        for executed in results {
+            match executed.measurement.outcome {
+                Outcome::Completed(_) => {
+                    self.completed += 1;
+                    self.seen.saturating_record(executed.measurement.service_time_ns);
+                }
+                Outcome::Failed(_) => self.failed += 1,
+            }
+            self.tally.add(executed);
+        }
+    }
+
+    fn note(&mut self, facts: &[Fact]) {
+        let Some(journal) = &mut self.journal else { return };
+        for fact in facts {
+            if let Err(problem) = journal.fact(fact) {
+                tracing::warn!("an event is missing in the journal: {problem}");
             }
         }
     }
 
-    fn progress(&self, seen: &Histogram<u64>) -> Progress {
-        let quantile = |q| (!seen.is_empty()).then(|| Duration::from_nanos(seen.value_at_quantile(q)));
-        Progress {
-            completed: self.ledger.completed().into(),
-            failed: self.ledger.failed().into(),
-            p50: quantile(0.5),
-            p95: quantile(0.95),
-            is_closed: self.ledger.is_closed(),
+    /// False once the journal cannot be written: nothing may be acknowledged then.
+    fn commit(&mut self) -> bool {
+        let Some(journal) = &mut self.journal else { return self.journal_problem.is_none() };
+        // A disk may be slow, and beats are answered on these threads.
+        match tokio::task::block_in_place(|| journal.commit()) {
+            Ok(()) => true,
+            Err(problem) => {
+                self.journal_problem = Some(problem.to_string());
+                self.journal = None;
+                false
+            }
         }
     }
+
+    fn progress(&self) -> Progress {
+        let quantile =
+            |q| (!self.seen.is_empty()).then(|| Duration::from_nanos(self.seen.value_at_quantile(q)));
+        Progress {
+            completed: self.completed,
+            failed: self.failed,
+            p50: quantile(0.5),
+            p95: quantile(0.95),
+            journal_problem: self.journal_problem.clone(),
+        }
+    }
+}
+
+impl From<&Executed> for Sample {
+    fn from(executed: &Executed) -> Self {
+        let Measurement { row, start_ns, lag_ns, service_time_ns, ref outcome } = executed.measurement;
+        Self {
+            row,
+            host: executed.host,
+            worker: position(executed.worker),
+            attempt: executed.attempt,
+            start_ns,
+            lag_ns,
+            service_time_ns,
+            outcome: outcome.clone(),
+        }
+    }
+}
+
+fn position(worker: usize) -> u32 {
+    u32::try_from(worker).expect("positions of workers are 32 bits wide")
 }

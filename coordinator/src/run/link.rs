@@ -1,10 +1,10 @@
 //! What the gRPC edge and the conductor say to each other. The edge holds a [`Desk`]; the channels stay in here.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
+use std::sync::Arc;
 
-use muster_common::ids::{RowId, SessionId};
+use muster_common::ids::{Epoch, SessionId};
 use muster_common::limits;
-use muster_common::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
 use muster_proto::v1;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::keeper::KeeperHandle;
-use crate::workload::{RowQueue, Workload};
+use super::rows::Rows;
+use crate::workload::{Workload, WorkloadError};
 
 /// What the edge tells the conductor.
 pub(crate) enum Call {
@@ -21,7 +22,7 @@ pub(crate) enum Call {
         answer: oneshot::Sender<Result<Admission, Refusal>>,
     },
     Said {
-        grant: Grant,
+        member: MemberId,
         message: FromAgent,
     },
     OpenWork {
@@ -30,13 +31,35 @@ pub(crate) enum Call {
     },
     /// The rows that the first credits allow are on their way.
     Prefetched {
-        grant: Grant,
+        member: MemberId,
+    },
+    /// The workload's file is not what it was, or cannot be read: nobody's fault but the run's.
+    Unreadable {
+        problem: WorkloadError,
     },
     /// The one path for every kind of loss.
     Lost {
-        grant: Grant,
-        reason: String,
+        member: MemberId,
+        loss: Loss,
     },
+}
+
+/// An agent's stay in this run, from Hello to its end; it may hold no slot, or get one late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MemberId(pub(crate) u32);
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub(crate) reason: String,
+    /// It has told everything it ran; the rows that it still has were not run.
+    pub(crate) is_drained: bool,
+}
+
+impl Loss {
+    pub(crate) fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_drained: false }
+    }
 }
 
 /// An agent at the door.
@@ -47,9 +70,9 @@ pub(crate) struct Joining {
     pub(crate) line: Line,
 }
 
-/// A granted session.
+/// An agent that was let in.
 pub(crate) struct Admission {
-    pub(crate) grant: Grant,
+    pub(crate) member: MemberId,
     /// Ends the session's tasks.
     pub(crate) ended: CancellationToken,
 }
@@ -62,45 +85,21 @@ pub(crate) struct Refusal {
 
 /// What the Work stream of a session needs.
 pub(crate) struct WorkPorts {
-    pub(crate) grant: Grant,
+    pub(crate) member: MemberId,
     pub(crate) ended: CancellationToken,
-    /// `None` until all agents are ready and the hosts are placed.
-    pub(crate) share: watch::Receiver<Option<Arc<Share>>>,
+    /// `None` until the session's part of the run begins.
+    pub(crate) share: watch::Receiver<Option<Share>>,
 }
 
-/// One agent's part of the workload.
+/// One session's part of the run.
+#[derive(Clone)]
 pub(crate) struct Share {
+    pub(crate) epoch: Epoch,
+    /// Its workers' positions in the placement's list.
+    pub(crate) workers: Range<usize>,
     pub(crate) workload: Arc<Workload>,
+    pub(crate) rows: Arc<Rows>,
     pub(crate) keeper: KeeperHandle,
-    /// By the agent's worker: its position in the placement's list of workers.
-    pub(crate) positions: Vec<usize>,
-    /// By the agent's worker: the rows it has not been sent.
-    queues: Mutex<Vec<RowQueue>>,
-}
-
-impl Share {
-    pub(crate) fn new(
-        workload: Arc<Workload>,
-        keeper: KeeperHandle,
-        positions: Vec<usize>,
-        queues: Vec<RowQueue>,
-    ) -> Self {
-        Self { workload, keeper, positions, queues: Mutex::new(queues) }
-    }
-
-    /// Takes the next row of a worker.
-    pub(crate) fn pop(&self, worker: usize) -> Option<RowId> {
-        self.lock().get_mut(worker)?.pop()
-    }
-
-    /// Nothing is left to be sent to this worker.
-    pub(crate) fn is_empty(&self, worker: usize) -> bool {
-        self.lock().get(worker).is_none_or(RowQueue::is_empty)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<RowQueue>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The coordinator's half of a Control stream. Never waits: a full line is a dead peer.
@@ -137,8 +136,8 @@ impl Desk {
         answered.await.map_err(|_| over)?
     }
 
-    pub(crate) async fn said(&self, grant: Grant, message: FromAgent) {
-        self.call(Call::Said { grant, message }).await;
+    pub(crate) async fn said(&self, member: MemberId, message: FromAgent) {
+        self.call(Call::Said { member, message }).await;
     }
 
     /// `None` for a session that holds no slot.
@@ -148,12 +147,16 @@ impl Desk {
         answered.await.ok().flatten()
     }
 
-    pub(crate) async fn prefetched(&self, grant: Grant) {
-        self.call(Call::Prefetched { grant }).await;
+    pub(crate) async fn prefetched(&self, member: MemberId) {
+        self.call(Call::Prefetched { member }).await;
     }
 
-    pub(crate) async fn lost(&self, grant: Grant, reason: String) {
-        self.call(Call::Lost { grant, reason }).await;
+    pub(crate) async fn unreadable(&self, problem: WorkloadError) {
+        self.call(Call::Unreadable { problem }).await;
+    }
+
+    pub(crate) async fn lost(&self, member: MemberId, loss: Loss) {
+        self.call(Call::Lost { member, loss }).await;
     }
 
     /// When the conductor is gone the run is over, and nobody needs to know.

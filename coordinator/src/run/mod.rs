@@ -1,11 +1,13 @@
 //! One run, from waiting for agents to the result. [`run`] tells the order; each step has a file of its own.
 
 mod conductor;
-mod events;
 mod keeper;
 mod link;
 mod plan;
+mod record;
+mod replay;
 mod roster;
+mod rows;
 mod summary;
 mod tally;
 
@@ -15,31 +17,47 @@ use std::sync::Arc;
 use muster_common::result::RunResult;
 use tokio_util::sync::CancellationToken;
 
-use conductor::Conductor;
 pub(crate) use conductor::RunError;
-pub(crate) use keeper::{Batch, Executed};
-pub(crate) use link::{Admission, Desk, Joining, Line, Refusal, Share, WorkPorts};
-pub(crate) use plan::{RunPlan, Statement};
+use conductor::{Conclusion, Conductor};
+pub(crate) use keeper::Batch;
+use keeper::Books;
+pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
+pub(crate) use plan::{OnAgentLoss, Retried, RunPlan, Statement};
+pub(crate) use replay::{Replayed, replay};
+pub(crate) use rows::NotGiven;
+use summary::Counted;
+pub(crate) use summary::{Subject, summarize};
 
 use crate::grpc::{Listener, Server};
+use crate::journal::Writer;
 use crate::progress::ProgressDisplay;
+
+/// What a run left: its result, and its journal, which is to be synced and dropped once the reports are kept.
+pub(crate) struct Outcome {
+    pub(crate) result: RunResult,
+    pub(crate) journal: Option<Writer>,
+}
 
 /// Serves one run on a bound port: gathers the agents, runs the rows, says goodbye, sums up.
 ///
-/// `interrupt` ends it early with a partial result.
+/// `taken_up` has what an earlier coordinator of this run wrote down. `interrupt` ends the run early with a partial result.
 pub(crate) async fn run(
     plan: Arc<RunPlan>,
     listener: Listener,
     display: &ProgressDisplay,
+    journal: Option<Writer>,
+    taken_up: Option<Replayed>,
     interrupt: CancellationToken,
-) -> Result<RunResult, RunError> {
+) -> Result<Outcome, RunError> {
     let address: SocketAddr = listener.address();
     let (desk, calls) = Desk::open();
     let server = Server::start(listener, desk);
     let conductor = Conductor::new(Arc::clone(&plan), address, calls, display, interrupt);
-    let concluded = conductor.conduct().await;
+    let concluded = conductor.conduct(journal, taken_up).await;
     server.stop().await;
-    let conclusion = concluded?;
-    let books = conclusion.keeper.close().await;
-    Ok(summary::summarize(&plan, conclusion.record, books))
+    let Conclusion { record, assignment, keeper, rows } = concluded?;
+    let Books { tally, journal, .. } = keeper.close().await;
+    let counted = Counted { quarantined: rows.quarantined(), ledger: rows.close(), tally };
+    let result = summary::summarize(&plan.subject(), record, &assignment, counted);
+    Ok(Outcome { result, journal })
 }

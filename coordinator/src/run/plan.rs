@@ -3,24 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::ids::RunId;
+use muster_common::ids::{RunId, SessionId};
 use muster_common::placement::Method;
 use muster_common::query::Template;
+use muster_common::result;
+use muster_common::slots::Grant;
 use muster_proto::control::RunConfig;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::summary::Subject;
 use crate::workload::Workload;
 
 pub(crate) struct RunPlan {
     pub(crate) id: RunId,
     /// 1 to [`muster_common::limits::AGENTS_MAX`].
     pub(crate) agents: u16,
+    /// As typed when the run began.
+    pub(crate) file: String,
     pub(crate) workload: Arc<Workload>,
     pub(crate) placement: Method,
     pub(crate) statement: Statement,
     pub(crate) timezone: String,
     pub(crate) timeout: Option<Duration>,
     pub(crate) join_timeout: Duration,
+    pub(crate) on_agent_loss: OnAgentLoss,
+    /// A lost agent's slot waits this long for a replacement.
+    pub(crate) slot_grace: Duration,
+    /// What rows that may have run before mean for the latencies.
+    pub(crate) retried: Retried,
     /// For agents on this machine that have no database of their own.
     pub(crate) database_url: Option<SecretString>,
     /// The agents are started by this process; nobody else needs to.
@@ -29,6 +39,24 @@ pub(crate) struct RunPlan {
     pub(crate) embedded: Option<String>,
     /// The command line, without secrets.
     pub(crate) command: String,
+}
+
+/// What happens when nobody took a lost agent's slot within the grace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAgentLoss {
+    /// That slot's hosts, and they alone, are placed anew over the agents that are left.
+    Reassign,
+    /// The run ends with a partial report.
+    Fail,
+    /// The run goes on without them and waits, for ever.
+    Wait,
+}
+
+/// Whether the service times of rows that may have run before are among the latencies: their second run may have met a warm cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retried {
+    LeftOut,
+    Included,
 }
 
 /// The statement of a run and where it came from.
@@ -68,6 +96,30 @@ impl Statement {
 }
 
 impl RunPlan {
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        let workload = &self.workload;
+        Subject {
+            run_id: self.id.to_string(),
+            workload: result::Workload {
+                file: self.file.clone(),
+                sha256: workload.sha256().to_owned(),
+                rows: workload.rows().into(),
+                hosts: workload.hosts().len() as u64,
+                skipped: workload.skipped(),
+            },
+            hosts: workload.hosts(),
+            placement: self.placement,
+            statement: self.statement.name().to_owned(),
+            sql: self.statement.template().sql().to_owned(),
+            embedded: self.embedded.clone(),
+            command: self.command.clone(),
+        }
+    }
+
+    pub(crate) fn session(&self, grant: Grant) -> SessionId {
+        SessionId { run: self.id.clone(), slot: grant.slot, epoch: grant.epoch }
+    }
+
     /// What an agent is told. The database is a secret: it goes only to agents on this machine that have none.
     pub(crate) fn config_for(&self, has_database: bool, is_loopback: bool) -> RunConfig {
         let template = self.statement.template();

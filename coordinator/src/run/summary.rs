@@ -1,57 +1,74 @@
 //! From the books and the record of a run to its result. Pure: plain values in, plain values out.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use muster_common::ids::WorkerId;
+use muster_common::ids::{RowId, SlotId, WorkerId};
 use muster_common::latency::Samples;
+use muster_common::ledger::Ledger;
 use muster_common::limits;
 use muster_common::measurement::QueryError;
-use muster_common::placement::Assignment;
+use muster_common::placement::{Assignment, Candidates, Method};
 use muster_common::result::{self, Ending, RunResult, VerdictStatus};
-use muster_proto::control::{Ready, WorkerReport};
 
-use super::conductor::Record;
-use super::keeper::Books;
-use super::plan::RunPlan;
-use super::roster::Member;
+use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Session};
 use super::tally::{ErrorTally, HostTally, Tally, WorkerTally};
 use crate::workload::{HostIndex, HostTable};
 
-pub(crate) fn summarize(plan: &RunPlan, record: Record, books: Books) -> RunResult {
-    let Books { ledger, mut tally, duplicates, last_result } = books;
-    let wall = wall_time(&record, last_result.map(|last| last.saturating_duration_since(record.started)));
-    let (workers, agents, mut all) = per_worker(&record, &mut tally.workers, plan);
+/// What a run was about, whoever asks: the process that runs it, or one that reads its journal.
+pub(crate) struct Subject<'a> {
+    pub(crate) run_id: String,
+    pub(crate) workload: result::Workload,
+    pub(crate) hosts: &'a HostTable,
+    pub(crate) placement: Method,
+    pub(crate) statement: String,
+    /// Its text, where no agent came so far as to send it.
+    pub(crate) sql: String,
+    /// Where the embedded server's programs came from.
+    pub(crate) embedded: Option<String>,
+    pub(crate) command: String,
+}
+
+/// What became of the rows.
+pub(crate) struct Counted {
+    pub(crate) ledger: Ledger,
+    pub(crate) quarantined: Vec<RowId>,
+    pub(crate) tally: Tally,
+}
+
+pub(crate) fn summarize(
+    subject: &Subject<'_>,
+    record: Record,
+    assignment: &Assignment,
+    counted: Counted,
+) -> RunResult {
+    let Counted { ledger, quarantined, mut tally } = counted;
+    let workers = record.workers();
+    let owners = owners_at_end(subject.hosts, &record, assignment, &workers);
+    let wall = Duration::from_nanos(tally.ran_for_ns);
+    let (worker_results, agents, mut all) =
+        per_worker(&record, &workers, assignment, &mut tally.workers, &owners);
     let all_summary = all.summarize();
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
     drop(all);
 
-    let first_ready = record.members.iter().find_map(|member| member.ready.as_ref());
-    let mut events = record.events;
-    if duplicates > 0 {
-        let at_ms = events.last().map_or(0.0, |event| event.at_ms);
-        events
-            .push(result::Event { at_ms, what: format!("{duplicates} results came twice and were dropped") });
-    }
+    let found = record.sessions.iter().find_map(|session| session.found.as_ref());
     RunResult {
         schema: result::SCHEMA.to_owned(),
-        run_id: plan.id.to_string(),
-        started_at: Some(rfc3339(record.started_at)),
-        ending: record.ending,
-        verdict: verdict(record.ending, &record.members),
-        workload: result::Workload {
-            file: plan.workload.file().to_owned(),
-            sha256: plan.workload.sha256().to_owned(),
-            rows: plan.workload.rows().into(),
-            hosts: plan.workload.hosts().len() as u64,
-            skipped: plan.workload.skipped(),
-        },
+        run_id: subject.run_id.clone(),
+        started_at: record.started_at.clone(),
+        ending: record.ending.unwrap_or(Ending::Unfinished),
+        verdict: verdict(&record),
+        workload: subject.workload.clone(),
         queries: result::Queries {
             total: ledger.rows().into(),
             completed: ledger.completed().into(),
             failed: ledger.failed().into(),
             unaccounted: ledger.unaccounted().into(),
-            retried: 0,
+            retried: tally.retried,
+            duplicates: record.dropped.duplicates,
+            stale: record.dropped.stale,
+            quarantined_rows: quarantined.into_iter().map(|row| row.get().into()).collect(),
             unaccounted_rows: ledger
                 .unaccounted_ranges()
                 .into_iter()
@@ -70,63 +87,83 @@ pub(crate) fn summarize(plan: &RunPlan, record: Record, books: Books) -> RunResu
         response_time_ms: service_time_ms.clone(),
         lag_ms: service_time_ms.as_ref().map(no_lag),
         service_time_ms,
-        connect_ms: setup_times(&record.members, |ready| &ready.connect),
-        prepare_ms: setup_times(&record.members, |ready| &ready.prepare),
+        connect_ms: setup_times(&record, |found| &found.connect_ns),
+        prepare_ms: setup_times(&record, |found| &found.prepare_ns),
         start_skew_ms: record.start_skew.map(|skew| skew.as_secs_f64() * 1e3),
         agents,
-        workers,
-        hosts: per_host(plan.workload.hosts(), &tally, &record.assignment, &record.workers),
-        errors: errors(&tally, plan.workload.hosts()),
-        placement: placement(plan, &record.assignment),
-        events,
+        workers: worker_results,
+        hosts: per_host(subject.hosts, &tally, &owners, &workers),
+        errors: errors(&tally, subject.hosts),
+        placement: placement(subject, assignment),
         thresholds: Vec::new(),
-        query: query(plan, first_ready),
-        database: first_ready.map(|ready| database(plan, ready)),
-        tool: result::Tool { version: env!("CARGO_PKG_VERSION").to_owned(), command: plan.command.clone() },
+        query: query(subject, found),
+        database: found.map(|found| database(subject, found)),
+        tool: result::Tool {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: subject.command.clone(),
+        },
+        events: record.events,
     }
 }
 
-/// From the first query to the last. Agents report their own; for one that was lost, the arrival of the last result stands in.
-fn wall_time(record: &Record, last_result: Option<Duration>) -> Duration {
-    let reports = || record.members.iter().filter_map(|member| member.report.as_ref()).flatten();
-    let reported = reports().map(|WorkerReport { ran_for, .. }| *ran_for).max();
-    let has_all = record.members.iter().all(|member| member.report.is_some());
-    let arrived = last_result.filter(|_| !has_all);
-    reported.max(arrived).unwrap_or(Duration::ZERO)
+/// Each host's worker when the run ended, by the host's index: hosts of slots that were given up moved.
+fn owners_at_end(
+    hosts: &HostTable,
+    record: &Record,
+    assignment: &Assignment,
+    workers: &[WorkerId],
+) -> Vec<u32> {
+    let mut owners = assignment.workers().to_vec();
+    for Move { from, to } in &record.moves {
+        let targets: Vec<WorkerId> = to.iter().map(|position| workers[*position]).collect();
+        let candidates = Candidates::new(&targets);
+        for (host, name, _) in hosts.iter() {
+            let owner = &mut owners[host.index()];
+            if workers[*owner as usize].slot == *from {
+                let position = to[candidates.owner(name) as usize];
+                *owner = u32::try_from(position).expect("positions are 32 bits wide");
+            }
+        }
+    }
+    owners
 }
 
 /// The workers and the agents of the result, and all latencies together. Each worker's samples are moved on and freed as it goes.
 fn per_worker(
     record: &Record,
+    ids: &[WorkerId],
+    assignment: &Assignment,
     tallies: &mut [WorkerTally],
-    plan: &RunPlan,
+    owners: &[u32],
 ) -> (Vec<result::Worker>, Vec<result::Agent>, Samples) {
-    let placed = record.assignment.table();
-    let mut workers = Vec::with_capacity(record.workers.len());
-    let mut agents = Vec::with_capacity(record.members.len());
-    let mut all = Samples::with_capacity(plan.workload.rows() as usize);
-    let mut positions = 0..record.workers.len();
-    for member in &record.members {
+    let placed = assignment.table();
+    let mut hosts_at_end = vec![0; ids.len()];
+    owners.iter().for_each(|owner| hosts_at_end[*owner as usize] += 1);
+    let mut workers = Vec::with_capacity(ids.len());
+    let mut agents: Vec<result::Agent> = Vec::new();
+    let mut all = Samples::with_capacity(tallies.iter().map(|tally| tally.service_times.len()).sum());
+    for slot in (0u16..).map(SlotId::new).take(record.workers_of_slot.len()) {
         let mut agent_samples = Samples::default();
-        let mut agent = agent(member);
-        for position in positions.by_ref().take(member.hello.workers.into()) {
-            let WorkerTally { service_times, failed } = &mut tallies[position];
+        let mut agent = agent(slot, record);
+        for position in record.workers_of(slot) {
+            let WorkerTally { service_times, completed, failed } = &mut tallies[position];
             let mut samples = std::mem::take(service_times);
             let summary = samples.summarize();
             let load = &placed.workers[position];
             workers.push(result::Worker {
-                worker: record.workers[position].to_string(),
+                worker: ids[position].to_string(),
                 hosts: load.hosts,
                 queries: load.rows,
-                completed: samples.len() as u64,
+                completed: *completed,
                 failed: *failed,
                 busy_ms: summary.as_ref().map_or(0.0, |summary| milliseconds(summary.sum_ns)),
                 service_time_ms: summary.as_ref().map(result::Latency::from),
             });
             agent.hosts += load.hosts;
             agent.queries += load.rows;
-            agent.completed += samples.len() as u64;
+            agent.completed += *completed;
             agent.failed += *failed;
+            agent.hosts_at_end += hosts_at_end[position];
             agent_samples.absorb(samples);
         }
         agent.service_time_ms = agent_samples.summarize().as_ref().map(result::Latency::from);
@@ -136,31 +173,39 @@ fn per_worker(
     (workers, agents, all)
 }
 
-fn agent(member: &Member) -> result::Agent {
+/// A slot and everybody who ran its rows, in order.
+fn agent(slot: SlotId, record: &Record) -> result::Agent {
+    let ran = |session: &&Session| session.grant.slot == slot && session.offset_ns.is_some();
+    let sessions: Vec<&Session> = record.sessions.iter().filter(ran).collect();
+    let last = sessions.last();
+    let lost = |session: &Session| session.lost.as_ref().map(|loss| loss.reason.clone());
     result::Agent {
-        slot: member.grant.slot.to_string(),
-        name: member.name(),
-        version: member.hello.version.clone(),
-        workers: member.hello.workers.into(),
+        slot: slot.to_string(),
+        name: last.map(|last| last.name()).unwrap_or_default(),
+        version: last.map(|last| last.version.clone()).unwrap_or_default(),
+        workers: record.workers_of(slot).len() as u64,
         hosts: 0,
         queries: 0,
         completed: 0,
         failed: 0,
         service_time_ms: None,
-        lost: member.lost.clone(),
+        lost: last.and_then(|last| lost(last)),
+        hosts_at_end: 0,
+        sessions: sessions
+            .iter()
+            .map(|session| result::Session {
+                epoch: session.grant.epoch.get(),
+                name: session.name(),
+                lost: lost(session),
+            })
+            .collect(),
     }
 }
 
 /// The hosts by mean service time, slowest first; those without a completed query last.
-fn per_host(
-    hosts: &HostTable,
-    tally: &Tally,
-    assignment: &Assignment,
-    workers: &[WorkerId],
-) -> Vec<result::Host> {
-    let mean_ns = |host: &HostTally| {
-        (host.completed > 0).then(|| host.service_time_sum_ns as f64 / f64::from(host.completed))
-    };
+fn per_host(hosts: &HostTable, tally: &Tally, owners: &[u32], workers: &[WorkerId]) -> Vec<result::Host> {
+    let mean_ns =
+        |host: &HostTally| (host.timed > 0).then(|| host.service_time_sum_ns as f64 / f64::from(host.timed));
     let has_run = |host: &HostTally| host.completed + host.failed > 0;
     let mut order: Vec<HostIndex> = hosts
         .iter()
@@ -175,11 +220,11 @@ fn per_host(
         let host = &tally.hosts[index.index()];
         result::Host {
             host: hosts.name(index).to_owned(),
-            worker: workers[assignment.workers()[index.index()] as usize].to_string(),
+            worker: workers[owners[index.index()] as usize].to_string(),
             completed: host.completed.into(),
             failed: host.failed.into(),
             mean_ms: mean_ns(host).map(|ns| ns / 1e6),
-            max_ms: (host.completed > 0).then(|| host.service_time_max_ns as f64 / 1e6),
+            max_ms: (host.timed > 0).then(|| host.service_time_max_ns as f64 / 1e6),
         }
     };
     order.into_iter().take(limits::HOSTS_REPORTED).map(row).collect()
@@ -196,61 +241,71 @@ fn errors(tally: &Tally, hosts: &HostTable) -> Vec<result::Error> {
     tally.errors().into_iter().map(error).collect()
 }
 
-fn placement(plan: &RunPlan, assignment: &Assignment) -> result::Placement {
+fn placement(subject: &Subject<'_>, assignment: &Assignment) -> result::Placement {
     let table = assignment.table();
     result::Placement {
-        method: plan.placement.to_string(),
+        method: subject.placement.to_string(),
         workers: table.workers.len() as u64,
         idle: table.idle,
         skew: table.skew,
     }
 }
 
-fn query(plan: &RunPlan, ready: Option<&Ready>) -> result::Query {
-    let template = plan.statement.template();
+fn query(subject: &Subject<'_>, found: Option<&Found>) -> result::Query {
     result::Query {
-        name: plan.statement.name().to_owned(),
-        sql: ready.map_or_else(|| template.sql().to_owned(), |ready| ready.sql.clone()),
+        name: subject.statement.clone(),
+        sql: found.map_or_else(|| subject.sql.clone(), |found| found.sql.clone()),
         protocol: "prepared".to_owned(),
-        bucket_function: ready.and_then(|ready| ready.bucket_function.clone()),
+        bucket_function: found.and_then(|found| found.bucket_function.clone()),
     }
 }
 
-fn database(plan: &RunPlan, ready: &Ready) -> result::Database {
+fn database(subject: &Subject<'_>, found: &Found) -> result::Database {
     result::Database {
-        server_version: ready.database.server_version.clone(),
-        timescaledb: ready.database.timescaledb.clone(),
-        embedded: plan.embedded.clone(),
-        settings: ready.database.settings.clone(),
+        server_version: found.server_version.clone(),
+        timescaledb: found.timescaledb.clone(),
+        embedded: subject.embedded.clone(),
+        settings: found.settings.clone(),
     }
 }
 
 /// What is known today: whether every agent lived to the end and every row was asked for.
-fn verdict(ending: Ending, members: &[Member]) -> result::Verdict {
+fn verdict(record: &Record) -> result::Verdict {
     let mut reasons = Vec::new();
-    match ending {
-        Ending::Completed => {}
-        Ending::Interrupted => reasons.push("the run was interrupted: run it again to the end".to_owned()),
-        Ending::AgentsLost => {
-            let lost = members.iter().filter_map(|member| Some((member, member.lost.as_ref()?)));
-            reasons.extend(lost.map(|(member, why)| {
-                format!(
-                    "{} was lost ({why}); its log on {} may say more",
-                    member.grant.slot, member.hello.machine
-                )
-            }));
+    let ended = match record.ending {
+        Some(Ending::Completed | Ending::AgentsLost) => None,
+        Some(Ending::Interrupted) => Some("the run was interrupted: go on with it by --resume"),
+        Some(Ending::WorkloadUnreadable) => {
+            Some("the workload could not be read to its end: leave the file alone while it is run")
         }
+        Some(Ending::CannotWrite) => {
+            Some("the journal could not be written: make room, and go on with the run by --resume")
+        }
+        Some(Ending::Unfinished) | None => Some(
+            "the run has not ended: it is running, or its coordinator was killed; go on with it by --resume",
+        ),
+    };
+    reasons.extend(ended.map(str::to_owned));
+    if record.resumed > 0 {
+        reasons.push("the run was taken up again: its parts met different states of the database".to_owned());
     }
+    let ran = record.sessions.iter().filter(|session| session.offset_ns.is_some());
+    reasons.extend(ran.filter_map(|session| {
+        let Loss { reason, .. } = session.lost.as_ref().filter(|loss| loss.reason != COORDINATOR_GONE)?;
+        Some(format!(
+            "{} was lost ({reason}); its log on {} may say more",
+            session.grant.slot, session.machine
+        ))
+    }));
     let status = if reasons.is_empty() { VerdictStatus::Valid } else { VerdictStatus::Degraded };
     result::Verdict { status, reasons }
 }
 
 /// Connect or prepare times of every worker, before the clock started.
-fn setup_times(members: &[Member], times: impl Fn(&Ready) -> &Vec<Duration>) -> Option<result::Latency> {
+fn setup_times(record: &Record, times: impl Fn(&Found) -> &Vec<u64>) -> Option<result::Latency> {
     let mut samples = Samples::default();
-    for time in members.iter().filter_map(|member| member.ready.as_ref()).flat_map(&times) {
-        samples.push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-    }
+    let found = record.sessions.iter().filter_map(|session| session.found.as_ref());
+    found.flat_map(&times).for_each(|time| samples.push(*time));
     samples.summarize().as_ref().map(result::Latency::from)
 }
 
@@ -276,8 +331,4 @@ fn milliseconds(ns: u128) -> f64 {
 
 fn per_second(count: u32, wall: Duration) -> f64 {
     if wall.is_zero() { 0.0 } else { f64::from(count) / wall.as_secs_f64() }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map(|time| format!("{time:.3}")).unwrap_or_default()
 }

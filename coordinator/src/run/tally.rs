@@ -6,8 +6,10 @@ use std::collections::hash_map::Entry;
 use muster_common::ids::RowId;
 use muster_common::latency::Samples;
 use muster_common::limits;
-use muster_common::measurement::{Measurement, Outcome, QueryError, SqlState};
+use muster_common::measurement::{Outcome, QueryError, SqlState};
 
+use super::keeper::Executed;
+use super::plan::Retried;
 use crate::workload::HostIndex;
 
 /// Aggregates of one run. 8 bytes a completed row, and 24 a host.
@@ -18,6 +20,11 @@ pub(crate) struct Tally {
     pub(crate) hosts: Vec<HostTally>,
     pub(crate) answers: Answers,
     errors: HashMap<QueryError, ErrorTally>,
+    /// From the start of the run to the end of its last query.
+    pub(crate) ran_for_ns: u64,
+    /// Counted rows that may have run before.
+    pub(crate) retried: u64,
+    retried_are: Retried,
     /// Failures beyond [`limits::ERRORS_REPORTED`] different texts, by SQLSTATE.
     other_errors: HashMap<SqlState, ErrorTally>,
 }
@@ -26,6 +33,7 @@ pub(crate) struct Tally {
 pub(crate) struct WorkerTally {
     /// Of completed rows, in nanoseconds.
     pub(crate) service_times: Samples,
+    pub(crate) completed: u64,
     pub(crate) failed: u64,
 }
 
@@ -33,6 +41,8 @@ pub(crate) struct WorkerTally {
 pub(crate) struct HostTally {
     pub(crate) completed: u32,
     pub(crate) failed: u32,
+    /// Completed rows whose times are among the latencies.
+    pub(crate) timed: u32,
     pub(crate) service_time_sum_ns: u64,
     pub(crate) service_time_max_ns: u64,
 }
@@ -55,9 +65,10 @@ pub(crate) struct ErrorTally {
 
 impl Tally {
     /// `rows_of_worker`: made to measure, since growing by doubling would cost as much again as the samples.
-    pub(crate) fn new(rows_of_worker: &[u64], hosts: usize) -> Self {
+    pub(crate) fn new(rows_of_worker: &[u64], hosts: usize, retried: Retried) -> Self {
         let worker = |rows: &u64| WorkerTally {
             service_times: Samples::with_capacity(usize::try_from(*rows).unwrap_or(0)),
+            completed: 0,
             failed: 0,
         };
         Self {
@@ -65,24 +76,42 @@ impl Tally {
             hosts: vec![HostTally::default(); hosts],
             answers: Answers::default(),
             errors: HashMap::new(),
+            ran_for_ns: 0,
+            retried: 0,
+            retried_are: retried,
             other_errors: HashMap::new(),
         }
     }
 
-    /// Adds one counted row. Failures never enter latencies.
-    pub(crate) fn add(&mut self, worker: usize, host: HostIndex, measurement: Measurement) {
+    /// Room for so many workers, when they were not known before.
+    pub(crate) fn widen(&mut self, workers: usize) {
+        if self.workers.len() < workers {
+            self.workers.resize_with(workers, WorkerTally::default);
+        }
+    }
+
+    /// Adds one counted row. Failures never enter latencies, and rows that may have run before only when that was asked for.
+    pub(crate) fn add(&mut self, executed: Executed) {
+        let Executed { worker, host, epoch: _, attempt, measurement } = executed;
         let service_time_ns = measurement.service_time_ns;
         let host_tally = &mut self.hosts[host.index()];
+        let is_retried = attempt > 1;
+        self.retried += u64::from(is_retried);
+        self.ran_for_ns = self.ran_for_ns.max(measurement.start_ns.saturating_add(service_time_ns));
         match measurement.outcome {
             Outcome::Completed(answer) => {
-                self.workers[worker].service_times.push(service_time_ns);
+                self.workers[worker].completed += 1;
                 host_tally.completed += 1;
-                host_tally.service_time_sum_ns =
-                    host_tally.service_time_sum_ns.saturating_add(service_time_ns);
-                host_tally.service_time_max_ns = host_tally.service_time_max_ns.max(service_time_ns);
                 self.answers.rows = self.answers.rows.saturating_add(answer.rows);
                 self.answers.bytes = self.answers.bytes.saturating_add(answer.bytes);
                 self.answers.digest = self.answers.digest.wrapping_add(answer.digest);
+                if !is_retried || self.retried_are == Retried::Included {
+                    self.workers[worker].service_times.push(service_time_ns);
+                    host_tally.timed += 1;
+                    host_tally.service_time_sum_ns =
+                        host_tally.service_time_sum_ns.saturating_add(service_time_ns);
+                    host_tally.service_time_max_ns = host_tally.service_time_max_ns.max(service_time_ns);
+                }
             }
             Outcome::Failed(error) => {
                 self.workers[worker].failed += 1;
@@ -90,6 +119,13 @@ impl Tally {
                 self.add_error(error, measurement.row, host);
             }
         }
+    }
+
+    /// Completed and failed rows.
+    pub(crate) fn counted(&self) -> (u64, u64) {
+        self.workers.iter().fold((0, 0), |(completed, failed), worker| {
+            (completed + worker.completed, failed + worker.failed)
+        })
     }
 
     /// Errors by SQLSTATE and message, the most frequent first; ties in the order of their rows.
@@ -129,10 +165,13 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_common::measurement::Answer;
+    use muster_common::ids::Epoch;
+    use muster_common::measurement::{Answer, Measurement};
 
-    fn measurement(row: u32, service_time_ns: u64, outcome: Outcome) -> Measurement {
-        Measurement { row: RowId::new(row), lag_ns: 0, service_time_ns, outcome }
+    fn executed(host: u32, row: u32, service_time_ns: u64, outcome: Outcome) -> Executed {
+        let measurement =
+            Measurement { row: RowId::new(row), start_ns: 0, lag_ns: 0, service_time_ns, outcome };
+        Executed { worker: 0, host: HostIndex::new(host), epoch: Epoch::new(1), attempt: 1, measurement }
     }
 
     fn failure(sqlstate: &str, message: &str) -> Outcome {
@@ -142,25 +181,25 @@ mod tests {
 
     #[test]
     fn failures_do_not_enter_latencies() {
-        let mut tally = Tally::new(&[1], 1);
-        let host = HostIndex::new(0);
+        let mut tally = Tally::new(&[1], 1, Retried::LeftOut);
         let answer = Answer { rows: 60, bytes: 480, digest: u64::MAX };
-        tally.add(0, host, measurement(0, 1_000, Outcome::Completed(answer)));
-        tally.add(0, host, measurement(1, 9_000_000, failure("57014", "timed out")));
-        tally.add(0, host, measurement(2, 3_000, Outcome::Completed(answer)));
+        tally.add(executed(0, 0, 1_000, Outcome::Completed(answer)));
+        tally.add(executed(0, 1, 9_000_000, failure("57014", "timed out")));
+        tally.add(executed(0, 2, 3_000, Outcome::Completed(answer)));
         assert_eq!(tally.workers[0].service_times.len(), 2);
         assert_eq!(tally.workers[0].failed, 1);
-        let HostTally { completed, failed, service_time_sum_ns, service_time_max_ns } = tally.hosts[0];
+        let HostTally { completed, failed, timed: _, service_time_sum_ns, service_time_max_ns } =
+            tally.hosts[0];
         assert_eq!((completed, failed, service_time_sum_ns, service_time_max_ns), (2, 1, 4_000, 3_000));
         assert_eq!(tally.answers, Answers { rows: 120, bytes: 960, digest: u64::MAX - 1 });
     }
 
     #[test]
     fn errors_are_grouped_with_the_lowest_row_as_example() {
-        let mut tally = Tally::new(&[1], 2);
-        tally.add(0, HostIndex::new(1), measurement(9, 1, failure("22007", "bad time")));
-        tally.add(0, HostIndex::new(0), measurement(4, 1, failure("22007", "bad time")));
-        tally.add(0, HostIndex::new(0), measurement(1, 1, failure("57014", "timed out")));
+        let mut tally = Tally::new(&[1], 2, Retried::LeftOut);
+        tally.add(executed(1, 9, 1, failure("22007", "bad time")));
+        tally.add(executed(0, 4, 1, failure("22007", "bad time")));
+        tally.add(executed(0, 1, 1, failure("57014", "timed out")));
         let errors = tally.errors();
         assert_eq!(errors[0].0.message, "bad time");
         assert_eq!(errors[0].1, ErrorTally { count: 2, row: RowId::new(4), host: HostIndex::new(0) });
@@ -169,14 +208,27 @@ mod tests {
 
     #[test]
     fn a_flood_of_different_messages_is_counted_by_sqlstate() {
-        let mut tally = Tally::new(&[1], 1);
+        let mut tally = Tally::new(&[1], 1, Retried::LeftOut);
         for row in 0..250 {
             let outcome = failure("22P02", &format!("invalid input: {row}"));
-            tally.add(0, HostIndex::new(0), measurement(row, 1, outcome));
+            tally.add(executed(0, row, 1, outcome));
         }
         let errors = tally.errors();
         assert_eq!(errors.len(), limits::ERRORS_REPORTED + 1);
         assert_eq!(errors.iter().map(|(_, tally)| tally.count).sum::<u64>(), 250);
         assert_eq!(errors[0].0.message, "(further messages)");
+    }
+
+    #[test]
+    fn rows_that_may_have_run_before_are_counted_and_left_out_of_the_latencies_unless_asked_for() {
+        for (retried, expected) in [(Retried::LeftOut, 1), (Retried::Included, 2)] {
+            let mut tally = Tally::new(&[2], 1, retried);
+            tally.add(executed(0, 0, 1_000, Outcome::Completed(Answer::default())));
+            let again = executed(0, 1, 10, Outcome::Completed(Answer::default()));
+            tally.add(Executed { attempt: 2, ..again });
+            assert_eq!((tally.workers[0].completed, tally.retried), (2, 1));
+            assert_eq!(tally.workers[0].service_times.len(), expected);
+            assert_eq!(tally.hosts[0].timed as usize, expected);
+        }
     }
 }

@@ -116,6 +116,17 @@ impl HostTable {
         HostIndex(index)
     }
 
+    /// Adds a host with all of its rows, for a table that is put together again. False when there is such a host already, or when
+    /// it has no name or no row, which no workload has.
+    pub(crate) fn push(&mut self, name: &str, rows: u32) -> bool {
+        let is_new = !name.is_empty() && rows > 0 && self.find(name.as_bytes()).is_none();
+        if is_new {
+            let host = self.count_row(name);
+            self.rows[host.index()] = rows;
+        }
+        is_new
+    }
+
     /// Gives back what growing left over.
     pub(super) fn shrink(&mut self) {
         self.names.shrink_to_fit();

@@ -10,7 +10,6 @@ mod error;
 mod header;
 mod hosts;
 mod index;
-mod queue;
 mod reader;
 mod records;
 mod source;
@@ -19,13 +18,14 @@ mod time;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use muster_common::ids::RowId;
+use serde::{Deserialize, Serialize};
 
 pub use error::{BadRow, Fault, MissingColumn, WorkloadError};
 pub use hosts::{HostIndex, HostTable};
-pub use queue::RowQueue;
 pub use reader::RowReader;
 pub use source::Packing;
 
@@ -33,7 +33,7 @@ pub use source::Packing;
 pub const HOST_COLUMN: &str = "hostname";
 
 /// What is needed of the file, and what to do with rows that cannot be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     pub host_column: String,
     /// The columns that the statement's placeholders name, in the order of `$1`, `$2`, …; a name may come twice.
@@ -45,7 +45,8 @@ pub struct Options {
 }
 
 /// What is known about the values before the database sees them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Checks {
     /// The default query: two columns hold times, the second not before the first.
     DemoWindow { start_time: String, end_time: String },
@@ -53,7 +54,8 @@ pub enum Checks {
     None,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnBadRow {
     /// Name the bad rows and run nothing.
     #[default]
@@ -137,16 +139,17 @@ impl Workload {
     ///
     /// # Panics
     /// When `worker_of_host` is of another workload or names a worker that there is not, as indexing does.
-    pub fn by_worker(&self, worker_of_host: &[u32], workers: usize) -> Vec<RowQueue> {
+    pub fn by_worker(&self, worker_of_host: &[u32], workers: usize) -> Vec<VecDeque<RowId>> {
         assert_eq!(worker_of_host.len(), self.hosts.len(), "every host has one worker");
         let mut rows_of_worker = vec![0; workers];
         for (host, _, rows) in self.hosts.iter() {
             rows_of_worker[worker_of_host[host.index()] as usize] += rows as usize;
         }
         // Made to measure: growing by doubling would cost as much again as the rows themselves.
-        let mut queues: Vec<RowQueue> = rows_of_worker.into_iter().map(RowQueue::with_capacity).collect();
+        let mut queues: Vec<VecDeque<RowId>> =
+            rows_of_worker.into_iter().map(VecDeque::with_capacity).collect();
         for (row, host) in (0..self.rows).zip(self.host_of_row.iter()) {
-            queues[worker_of_host[host as usize] as usize].push(RowId::new(row));
+            queues[worker_of_host[host as usize] as usize].push_back(RowId::new(row));
         }
         queues
     }

@@ -11,6 +11,9 @@ use crate::support::report::Report;
 /// The fence falls 3.3 s after the last beat; queries of 0.1 s, the drain and a busy machine come on top.
 const FENCED_WITHIN: Duration = Duration::from_secs(6);
 
+/// The first loss ends the run.
+const FAIL_AT_ONCE: &[&str] = &["--on-agent-loss", "fail", "--slot-grace", "0s"];
+
 /// The slot and the reason of the one agent that the report has as lost.
 #[track_caller]
 fn the_lost(report: &Report) -> (String, String) {
@@ -24,21 +27,22 @@ async fn expect_loss(coordinator: &mut Process) -> String {
     let report = Report::of(&coordinator.end().await.expect(13));
     expect_partial(&report, "agents_lost");
     let (slot, reason) = the_lost(&report);
-    assert!(report.events().contains(&format!("{slot} lost")), "{}", report.events());
+    let words = [format!("{slot} lost"), format!("{slot} left")];
+    assert!(words.iter().any(|words| report.events().contains(words)), "{}", report.events());
     assert!(report.text("/verdict/reasons/0").contains(&reason), "{}", report.text("/verdict/reasons/0"));
     reason
 }
 
 #[tokio::test]
 async fn a_killed_agent_ends_the_run_and_the_others_serve_the_next() {
-    let Some(mut running) = Running::start("lost_killed", 3, 0.1, &[]).await else { return };
+    let Some(mut running) = Running::start("lost_killed", 3, 0.1, FAIL_AT_ONCE).await else { return };
     running.database.wait_for(3, &running.database.workers("query_start > backend_start + '0.5 s'")).await;
     let mut killed = running.agents.remove(0);
     killed.signal("KILL");
     killed.end().await;
     expect_loss(&mut running.coordinator).await;
     for agent in &mut running.agents {
-        agent.wait_for("run ended: an agent was lost").await;
+        agent.wait_for("run ended: agents were lost").await;
         agent.wait_for("waiting for a coordinator").await;
     }
     running.database.wait_for_silence().await;
@@ -48,14 +52,14 @@ async fn a_killed_agent_ends_the_run_and_the_others_serve_the_next() {
 
 #[tokio::test]
 async fn a_frozen_agent_is_fenced_and_joins_anew_when_it_wakes() {
-    let Some(mut running) = Running::start("lost_frozen", 2, 0.1, &[]).await else { return };
+    let Some(mut running) = Running::start("lost_frozen", 2, 0.1, FAIL_AT_ONCE).await else { return };
     running.database.wait_for(2, &running.database.workers("query_start > backend_start + '0.5 s'")).await;
     let frozen = Instant::now();
     running.agents[0].signal("STOP");
     let reason = expect_loss(&mut running.coordinator).await;
     assert!(reason.contains("no beat for 3.3s"), "{reason}");
     assert!(frozen.elapsed() < FENCED_WITHIN, "{:?}", frozen.elapsed());
-    running.agents[1].wait_for("run ended: an agent was lost").await;
+    running.agents[1].wait_for("run ended: agents were lost").await;
 
     running.agents[0].signal("CONT");
     running.agents[0].wait_for("waiting for a coordinator").await;
@@ -67,7 +71,7 @@ async fn a_frozen_agent_is_fenced_and_joins_anew_when_it_wakes() {
 #[tokio::test]
 async fn an_agent_that_is_asked_to_leave_says_so_and_exits_0() {
     for (signal, name) in [("INT", "lost_int"), ("TERM", "lost_term")] {
-        let Some(mut running) = Running::start(name, 2, 0.1, &[]).await else { return };
+        let Some(mut running) = Running::start(name, 2, 0.1, FAIL_AT_ONCE).await else { return };
         running
             .database
             .wait_for(2, &running.database.workers("query_start > backend_start + '0.5 s'"))

@@ -40,7 +40,7 @@ async fn an_agent_too_many_waits_and_gets_the_next_run() {
     let mut first = Process::start(agent(address, &["--once"]));
     coordinator.wait_for("slot-0 joined").await;
     let mut second = Process::start(agent(address, &["--once"]));
-    second.wait_for("no place in this run").await;
+    second.wait_for("standing by in run").await;
     assert_eq!(Report::of(&coordinator.end().await.expect(0)).books(), (20, 0, 0));
     first.end().await.expect(0);
     assert_eq!(Report::of(&complete(run(address, 1, &words)).await.expect(0)).books(), (20, 0, 0));

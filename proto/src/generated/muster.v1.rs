@@ -11,7 +11,7 @@ pub struct Session {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentControl {
-    #[prost(oneof = "agent_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "agent_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: ::core::option::Option<agent_control::Kind>,
 }
 /// Nested message and enum types in `AgentControl`.
@@ -32,6 +32,8 @@ pub mod agent_control {
         Report(super::Report),
         #[prost(message, tag = "7")]
         Leave(super::Leave),
+        #[prost(message, tag = "8")]
+        BackendsEnded(super::BackendsEnded),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -180,10 +182,24 @@ pub struct WorkerReport {
 pub struct Leave {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
+    /// Every result is acknowledged: the rows that it was sent beside those were not run.
+    #[prost(bool, tag = "2")]
+    pub drained: bool,
+}
+/// The answer to EndBackends.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackendsEnded {
+    #[prost(uint32, tag = "1")]
+    pub slot: u32,
+    #[prost(uint32, tag = "2")]
+    pub ended: u32,
+    /// Empty when none of them is left.
+    #[prost(string, tag = "3")]
+    pub problem: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CoordinatorControl {
-    #[prost(oneof = "coordinator_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "coordinator_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<coordinator_control::Kind>,
 }
 /// Nested message and enum types in `CoordinatorControl`.
@@ -204,12 +220,25 @@ pub mod coordinator_control {
         Cancel(super::Cancel),
         #[prost(message, tag = "7")]
         Bye(super::Bye),
+        #[prost(message, tag = "8")]
+        StandBy(super::StandBy),
+        #[prost(message, tag = "9")]
+        EndBackends(super::EndBackends),
     }
 }
+/// Also said to an agent that stood by, when a slot became vacant: then it opens its Work stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<Session>,
+    #[prost(message, optional, tag = "2")]
+    pub config: ::core::option::Option<RunConfig>,
+}
+/// No slot is free. Connect and prepare, and wait for Welcome.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StandBy {
+    #[prost(string, tag = "1")]
+    pub run: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub config: ::core::option::Option<RunConfig>,
 }
@@ -261,6 +290,14 @@ pub struct Cancel {
 pub struct Bye {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
+}
+/// End, in the database, the backends of this run and slot whose epoch is below: their session is over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndBackends {
+    #[prost(uint32, tag = "1")]
+    pub slot: u32,
+    #[prost(uint64, tag = "2")]
+    pub below_epoch: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentWork {
@@ -315,6 +352,19 @@ pub struct Results {
     /// The executions among them that failed, by ascending index.
     #[prost(message, repeated, tag = "9")]
     pub failure: ::prost::alloc::vec::Vec<Failure>,
+    /// From the end of the session's countdown to the start of the execution.
+    #[prost(uint64, repeated, tag = "10")]
+    pub start_ns: ::prost::alloc::vec::Vec<u64>,
+    /// The session that measured them, when that is an earlier one of this agent in this run.
+    #[prost(message, optional, tag = "11")]
+    pub ran_under: ::core::option::Option<RanUnder>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RanUnder {
+    #[prost(uint32, tag = "1")]
+    pub slot: u32,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Failure {

@@ -73,6 +73,9 @@ pub(in crate::output) fn partial(result: &RunResult) -> Option<String> {
         Ending::Completed => "the run ended",
         Ending::Interrupted => "the run was interrupted",
         Ending::AgentsLost => "agents were lost",
+        Ending::WorkloadUnreadable => "the workload could not be read to its end",
+        Ending::CannotWrite => "the journal could not be written",
+        Ending::Unfinished => "the run has not ended",
     };
     Some(format!(
         "{cause}: {} of {} have no result",
@@ -117,7 +120,11 @@ pub(in crate::output) fn books(result: &RunResult) -> Vec<String> {
         format!("{} unaccounted", count(queries.unaccounted)),
     ];
     if queries.retried > 0 {
-        books.push(format!("{} ran more than once", count(queries.retried)));
+        books.push(format!("{} may have run before", count(queries.retried)));
+    }
+    if queries.duplicates + queries.stale > 0 {
+        let dropped = queries.duplicates.saturating_add(queries.stale);
+        books.push(format!("{} dropped", counted(dropped, "second result")));
     }
     if result.workload.skipped > 0 {
         books.push(format!("{} skipped", counted(result.workload.skipped, "bad row")));

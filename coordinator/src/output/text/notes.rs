@@ -54,6 +54,10 @@ pub(super) fn unaccounted(page: &mut Page, queries: &Queries) {
     }
     page.section(&format!("UNACCOUNTED   {}; row ids count from 0", counted(queries.unaccounted, "row")));
     page.hanging("  ", &ranges(&queries.unaccounted_rows), usize::MAX);
+    if !queries.quarantined_rows.is_empty() {
+        let rows: Vec<[u64; 2]> = queries.quarantined_rows.iter().map(|row| [*row, *row]).collect();
+        page.hanging("  three agents were lost with: ", &ranges(&rows), usize::MAX);
+    }
 }
 
 /// `0-99, 150, 200-300`: the first ranges, and how many more there are.

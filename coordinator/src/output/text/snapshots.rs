@@ -161,7 +161,7 @@ fn a_run_that_lost_an_agent() {
     workload               data/query_params.csv · 200 rows · 10 hosts
                            sha256 9f86d081884c
     queries                200 total · 150 completed · 0 failed · 50 unaccounted
-                           4 ran more than once
+                           4 may have run before
     total processing time  1.04 s
     wall time              312 ms · 641 queries/s · start skew 412 µs
     answers                12,162 rows · 291,888 bytes · digest 0123456789abcdef

@@ -96,7 +96,7 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
             agent.slot.clone(),
             agent.name.clone(),
             if several { count(agent.workers) } else { String::new() },
-            count(agent.hosts),
+            before_and_after(agent),
             count(agent.queries),
             count(agent.failed),
             median,
@@ -112,12 +112,27 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
 fn lost(page: &mut Page, agents: &[Agent]) {
     let lost: Vec<(&Agent, &String)> =
         agents.iter().filter_map(|agent| Some((agent, agent.lost.as_ref()?))).collect();
+    let replaced = agents.iter().flat_map(|agent| {
+        let earlier = agent.sessions.split_last().map_or(&[][..], |(_, earlier)| earlier);
+        earlier.iter().filter_map(move |session| Some((agent, session, session.lost.as_ref()?)))
+    });
+    for (agent, session, why) in replaced.take(ROWS_MAX) {
+        page.hanging(&format!("  {} replaced {}: ", agent.slot, session.name), why, LINES_MAX);
+    }
     for (agent, why) in lost.iter().take(ROWS_MAX) {
         page.hanging(&format!("  {} lost: ", agent.slot), why, LINES_MAX);
     }
     if let Some(more) = lost.len().checked_sub(ROWS_MAX).filter(|more| *more > 0) {
         page.line(&format!("  … and {more} more lost agents (in the JSON: all)"));
     }
+}
+
+/// Hosts as placed, and at the end where that differs.
+fn before_and_after(agent: &Agent) -> String {
+    if agent.hosts == agent.hosts_at_end || agent.sessions.is_empty() {
+        return count(agent.hosts);
+    }
+    format!("{} → {}", count(agent.hosts), count(agent.hosts_at_end))
 }
 
 /// Otherwise the count of each is no news, and the table of agents says what the table of workers would.

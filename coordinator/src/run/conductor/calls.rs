@@ -2,12 +2,15 @@
 
 use std::time::Instant;
 
-use muster_common::ids::SessionId;
+use muster_common::ids::SlotId;
 use muster_common::slots::{Grant, JoinError};
-use muster_proto::control::{FromAgent, FromCoordinator, Ready, Welcome};
+use muster_proto::control::{
+    FromAgent, FromCoordinator, Hello, PrepareFailed, Ready, RunConfig, StandBy, Welcome,
+};
 
 use super::{Conductor, Phase, RunError, Turn};
-use crate::run::link::{Admission, Call, Joining, Refusal};
+use crate::run::link::{Admission, Call, Joining, Line, Loss, MemberId, Refusal};
+use crate::run::record::{Fact, Found};
 
 impl Conductor<'_> {
     pub(super) fn take(&mut self, call: Call) -> Turn {
@@ -20,82 +23,187 @@ impl Conductor<'_> {
                 let ports = (session.run == self.plan.id).then(|| self.roster.open_work(&session)).flatten();
                 let _ = answer.send(ports);
             }
-            Call::Prefetched { grant } => {
-                if let Some(member) = self.roster.member_mut(grant) {
+            Call::Prefetched { member } => {
+                if let Some(member) = self.roster.present_mut(member) {
                     member.has_prefetched = true;
                 }
             }
-            Call::Said { grant, message } => return self.hear(grant, message),
-            Call::Lost { grant, reason } => {
-                if let Some(member) = self.roster.lost(grant, &reason) {
-                    let what = format!("{} lost ({}): {reason}", grant.slot, member.name());
-                    self.tell(what);
-                    return Turn::Lost;
-                }
-            }
+            Call::Said { member, message } => return self.hear(member, message),
+            Call::Unreadable { problem } => return Turn::Unreadable(problem),
+            Call::Lost { member, loss } => self.lose(member, &loss),
         }
         Turn::Nothing
     }
 
+    /// The one path for every kind of loss.
+    pub(super) fn lose(&mut self, id: MemberId, loss: &Loss) {
+        let Some(member) = self.roster.lost(id, &loss.reason, Instant::now()) else { return };
+        let (name, grant, has_begun) = (member.name(), member.grant, member.has_begun);
+        match (grant, self.field.clone()) {
+            (Some(grant), Some(field)) if self.phase == Phase::Running => {
+                self.note_loss(grant, &name, loss, &field);
+            }
+            (Some(Grant { slot, epoch }), _) => {
+                self.tell(format!("{slot} lost ({name}): {}", loss.reason));
+                let (epoch, reason) = (epoch.get(), loss.reason.clone());
+                self.note(Fact::Lost { epoch, reason, drained: loss.is_drained });
+            }
+            (None, _) => {}
+        }
+        if !has_begun {
+            self.roster.forget(id);
+        }
+    }
+
     fn admit(&mut self, joining: Joining) -> Result<Admission, Refusal> {
         let Joining { hello, is_loopback, line } = joining;
-        if self.phase != Phase::Gathering {
-            return Err(Refusal { reason: "the run has started".to_owned(), retry: true });
+        if self.phase == Phase::Draining {
+            return Err(Refusal { reason: "the run is over".to_owned(), retry: true });
         }
-        let has_database = hello.has_database;
-        let member = self.roster.join(hello, line).map_err(|error| Refusal {
+        let config = self.plan.config_for(hello.has_database, is_loopback);
+        let joined = match self.slot_for(&hello)? {
+            Some(slot) => self.roster.join(Hello { slot, ..hello }, line, Instant::now()),
+            None => return self.let_stand_by(hello, is_loopback, line, config),
+        };
+        let member = joined.map_err(|error| Refusal {
             retry: !matches!(error, JoinError::NoSuchSlot { .. }),
             reason: error.to_string(),
         })?;
-        let grant = member.grant;
-        let workers = member.hello.workers;
-        let what = format!("{} joined: {}, {workers} worker{}", grant.slot, member.name(), plural(workers));
-        let ended = member.ended.clone();
-        self.events.record(what);
-        let session = SessionId { run: self.plan.id.clone(), slot: grant.slot, epoch: grant.epoch };
-        let config = self.plan.config_for(has_database, is_loopback);
-        if let Some(member) = self.roster.member_mut(grant) {
-            member.line.say(FromCoordinator::Welcome(Welcome { session, config }));
-        }
-        Ok(Admission { grant, ended })
+        member.is_loopback = is_loopback;
+        let (id, ended, name, workers) =
+            (member.id, member.ended.clone(), member.name(), member.hello.workers);
+        let Some(grant) = member.grant else {
+            return Err(Refusal { reason: "no slot".to_owned(), retry: true });
+        };
+        let session = self.plan.session(grant);
+        member.line.say(FromCoordinator::Welcome(Welcome { session, config }));
+        let joined = Fact::joined(grant, &member.hello);
+        self.note(joined);
+        self.log(format!("{} joined: {name}, {workers} worker{}", grant.slot, plural(workers)));
+        Ok(Admission { member: id, ended })
     }
 
-    fn hear(&mut self, grant: Grant, message: FromAgent) -> Turn {
+    /// The slot to ask the roster for: `None` when it has to wait for one. Once hosts are placed none may move, so a slot wants as many
+    /// workers as it had.
+    fn slot_for(&self, hello: &Hello) -> Result<Option<Option<SlotId>>, Refusal> {
+        let vacant = self.roster.slots().vacant();
+        let had = |slot: SlotId| self.record.workers_of(slot).len();
+        let is_placed = !self.record.workers_of_slot.is_empty();
+        let fits = |slot: SlotId| !is_placed || had(slot) == usize::from(hello.workers);
+        match hello.slot {
+            Some(slot) if had(slot) > 0 && !fits(slot) => {
+                let reason =
+                    format!("{slot} has {} workers in this run: start the agent with as many", had(slot));
+                Err(Refusal { reason, retry: false })
+            }
+            // Somebody else may have its slot for a moment longer than it lives: it asks again.
+            Some(slot) => Ok(Some(Some(slot))),
+            None => Ok(vacant.into_iter().find(|slot| fits(*slot)).map(Some)),
+        }
+    }
+
+    fn let_stand_by(
+        &mut self,
+        hello: Hello,
+        is_loopback: bool,
+        line: Line,
+        config: RunConfig,
+    ) -> Result<Admission, Refusal> {
+        let run = self.plan.id.clone();
+        let Some(member) = self.roster.stand_by(hello, line) else {
+            return Err(Refusal {
+                reason: "all slots are taken, and enough agents stand by".to_owned(),
+                retry: true,
+            });
+        };
+        member.is_loopback = is_loopback;
+        member.line.say(FromCoordinator::StandBy(StandBy { run, config }));
+        Ok(Admission { member: member.id, ended: member.ended.clone() })
+    }
+
+    fn hear(&mut self, id: MemberId, message: FromAgent) -> Turn {
         match message {
-            FromAgent::Ready(ready) => {
-                self.note_difference(grant, &ready);
-                self.roster.ready(grant, ready);
-            }
-            FromAgent::PrepareFailed(failed) => {
-                let slot = grant.slot.to_string();
-                return Turn::PrepareFailed(RunError::Prepare { slot, failed: Box::new(failed) });
-            }
+            FromAgent::Ready(ready) => self.note_ready(id, ready),
+            FromAgent::PrepareFailed(failed) => return self.note_unprepared(id, failed),
             FromAgent::Started { round_trip } => {
-                if let Some(member) = self.roster.member_mut(grant) {
+                if let Some(member) = self.roster.present_mut(id) {
                     member.started = Instant::now().checked_sub(round_trip / 2);
                 }
             }
             FromAgent::Report(_) if self.phase != Phase::Draining => {
-                return self.take(Call::Lost { grant, reason: "reported before the end".to_owned() });
+                self.lose(id, &Loss::because("reported before the end"));
             }
             FromAgent::Report(report) => {
-                if let Some(member) = self.roster.member_mut(grant) {
+                if let Some(member) = self.roster.present_mut(id) {
                     member.report = Some(report);
                 }
             }
+            FromAgent::BackendsEnded(answer) => match self.field.clone() {
+                Some(field) if self.phase == Phase::Running => self.backends_ended(id, answer, &field),
+                Some(_) => {}
+                None => self.note_clear(&answer),
+            },
             // The edge answers beats, takes Hello once and turns Leave into a loss.
             FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}
         }
         Turn::Nothing
     }
 
+    fn note_ready(&mut self, id: MemberId, ready: Ready) {
+        self.note_difference(id, &ready);
+        let found = Box::new(Found::from(&ready));
+        self.roster.ready(id, ready);
+        let Some(member) = self.roster.present_mut(id) else { return };
+        let (name, grant, has_begun) = (member.name(), member.grant, member.has_begun);
+        if let Some(Grant { epoch, .. }) = grant {
+            self.note(Fact::Ready { epoch: epoch.get(), found });
+        }
+        let Some(field) = self.field.clone().filter(|_| self.phase == Phase::Running) else { return };
+        match grant {
+            Some(_) if has_begun => {}
+            Some(_) => self.take_over(id),
+            None => {
+                self.log(format!("{name} stands by"));
+                for slot in self.roster.slots().vacant() {
+                    self.fill(slot, &field);
+                }
+            }
+        }
+    }
+
+    /// Before the start that ends the run: it would fail on this agent. Later it only ends this agent's part.
+    fn note_unprepared(&mut self, id: MemberId, failed: PrepareFailed) -> Turn {
+        let Some(member) = self.roster.present_mut(id) else { return Turn::Nothing };
+        let reason = format!("cannot prepare: {}", failed.message);
+        match member.grant {
+            Some(Grant { slot, .. }) if self.phase == Phase::Gathering => {
+                let slot = slot.to_string();
+                return Turn::PrepareFailed(RunError::Prepare { slot, failed: Box::new(failed) });
+            }
+            Some(_) | None => {
+                member.line.say(FromCoordinator::Bye { reason: reason.clone() });
+                self.lose(id, &Loss::because(reason));
+            }
+        }
+        Turn::Nothing
+    }
+
+    /// A slot that became vacant before the start goes to an agent that stands by.
+    pub(super) fn fill_while_gathering(&mut self) {
+        for slot in self.roster.slots().vacant() {
+            let ready =
+                self.roster.standbys().find(|member| member.ready.is_some() && member.hello.slot.is_none());
+            let Some(workers) = ready.map(|member| usize::from(member.hello.workers)) else { return };
+            self.fill_with(slot, workers);
+        }
+    }
+
     /// Agents may each have a database of their own; whether they are alike decides what the numbers mean.
-    fn note_difference(&mut self, grant: Grant, ready: &Ready) {
+    fn note_difference(&mut self, id: MemberId, ready: &Ready) {
         let Some((member, first)) = self.roster.first_ready() else { return };
         let differs = first.database != ready.database || first.sql != ready.sql;
-        if differs {
-            let other = member.grant.slot;
-            self.events.record(format!("{} and {other} found different databases", grant.slot));
+        if differs && let (Some(other), Some(own)) = (member.grant, self.roster.name_of(id)) {
+            self.log(format!("{own} and {} found different databases", other.slot));
         }
     }
 }

@@ -1,28 +1,41 @@
 //! The conductor: one task that owns the roster and takes the run through its phases.
-//! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by.
+//! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by; losses on the way are `recovery`'s.
 
 mod calls;
+mod recovery;
 mod sentences;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::WorkerId;
+use muster_common::dispatch::Dispatch;
+use muster_common::ids::{Epoch, SlotId, WorkerId};
+use muster_common::ledger::Ledger;
 use muster_common::limits;
 use muster_common::placement::{self, Assignment};
 use muster_common::result::{self, Ending};
+use muster_common::slots::Grant;
 use muster_proto::control::{FromCoordinator, PrepareFailed, PrepareFailure};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use super::events::EventLog;
 use super::keeper::{Keeper, KeeperHandle, Progress};
-use super::link::{Call, Refusal, Share};
+use super::link::{Call, MemberId, Refusal};
 use super::plan::RunPlan;
-use super::roster::{Member, Roster};
+use super::record::{Fact, Record};
+use super::replay::Replayed;
+use super::roster::Roster;
+use super::rows::{Dropped, Rows};
+use super::tally::Tally;
+use crate::journal::Writer;
 use crate::progress::{self, ProgressDisplay};
+use crate::workload::{Workload, WorkloadError};
+use recovery::Fences;
 
 /// How often the display is renewed while rows run.
 const DISPLAY_EVERY: Duration = Duration::from_millis(100);
@@ -47,22 +60,24 @@ fn refusal(kind: PrepareFailure) -> &'static str {
     }
 }
 
-/// What a run left behind, the books apart.
-pub(crate) struct Record {
-    pub(crate) ending: Ending,
-    pub(crate) started: Instant,
-    /// Wall clock, for people only.
-    pub(crate) started_at: std::time::SystemTime,
-    pub(crate) members: Vec<Member>,
-    pub(crate) workers: Vec<WorkerId>,
-    pub(crate) assignment: Assignment,
-    pub(crate) start_skew: Option<Duration>,
-    pub(crate) events: Vec<result::Event>,
-}
-
+/// What the run left behind; the keeper closes once this is all that holds it.
 pub(crate) struct Conclusion {
     pub(crate) record: Record,
+    pub(crate) assignment: Assignment,
     pub(crate) keeper: Keeper,
+    pub(crate) rows: Arc<Rows>,
+}
+
+/// What is fixed once the hosts are placed: rows, workers and the way to the keeper.
+struct Field {
+    /// Nanoseconds that the run had run before this coordinator took it up.
+    ran_before_ns: u64,
+    workload: Arc<Workload>,
+    rows: Arc<Rows>,
+    keeper: KeeperHandle,
+    workers: Vec<WorkerId>,
+    /// By slot: positions among the workers.
+    workers_of_slot: Vec<Range<usize>>,
 }
 
 pub(crate) struct Conductor<'a> {
@@ -72,8 +87,20 @@ pub(crate) struct Conductor<'a> {
     display: &'a ProgressDisplay,
     interrupt: CancellationToken,
     roster: Roster,
-    events: EventLog,
+    record: Record,
+    /// Facts that the keeper was not told yet.
+    unwritten: Vec<Fact>,
+    listening_since: Instant,
     phase: Phase,
+    /// `None` while agents gather.
+    field: Option<Arc<Field>>,
+    /// When the agents started; `None` before.
+    started: Option<Instant>,
+    fences: Fences,
+    /// Slots of which nothing is left in the database that ran under a coordinator before this one.
+    cleared: BTreeSet<SlotId>,
+    /// When it was last said who is awaited in mid-run.
+    awaited_at: Option<Instant>,
 }
 
 /// What the conductor accepts: joins at first, reports at last.
@@ -87,8 +114,8 @@ enum Phase {
 /// What a call meant for the run.
 enum Turn {
     Nothing,
-    Lost,
     PrepareFailed(RunError),
+    Unreadable(WorkloadError),
 }
 
 impl<'a> Conductor<'a> {
@@ -99,46 +126,124 @@ impl<'a> Conductor<'a> {
         display: &'a ProgressDisplay,
         interrupt: CancellationToken,
     ) -> Self {
-        let roster = Roster::new(plan.agents);
-        let events = EventLog::new(Instant::now());
-        Self { plan, address, calls, display, interrupt, roster, events, phase: Phase::Gathering }
+        let roster = Roster::new(plan.agents, Epoch::new(1));
+        Self {
+            plan,
+            address,
+            calls,
+            display,
+            interrupt,
+            roster,
+            record: Record::default(),
+            unwritten: Vec::new(),
+            listening_since: Instant::now(),
+            phase: Phase::Gathering,
+            field: None,
+            started: None,
+            fences: Fences::default(),
+            cleared: BTreeSet::new(),
+            awaited_at: None,
+        }
     }
 
-    pub(crate) async fn conduct(mut self) -> Result<Conclusion, RunError> {
-        if let Err(error) = self.gather().await {
+    pub(crate) async fn conduct(
+        mut self,
+        journal: Option<Writer>,
+        mut taken_up: Option<Replayed>,
+    ) -> Result<Conclusion, RunError> {
+        if let Some(replayed) = &mut taken_up {
+            self.take_up(std::mem::take(&mut replayed.record));
+        }
+        if let Err(error) = self.gather_and_clear(taken_up.is_some()).await {
             self.say_goodbye("the run did not start").await;
             return Err(error);
         }
         self.phase = Phase::Running;
-        let workers = self.roster.workers();
-        let assignment = self.place(&workers);
-        let workload = &self.plan.workload;
-        let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
-        let (keeper, handle) = Keeper::start(workload.rows(), &rows_of_worker, workload.hosts().len());
-        self.hand_out(&workers, &assignment, &handle);
-        drop(handle);
+        self.note(Fact::Placed { workers: self.workers_of_slots() });
+        let assignment = self.place();
+        let (keeper, field) = self.lay_out(&assignment, journal, taken_up);
+        let rows = Arc::clone(&field.rows);
+        self.hand_out(field);
+        self.write_down().await;
 
-        let (ending, started, started_at) = match self.prefetch().await {
+        let ending = match self.prefetch().await {
             Ok(()) => {
-                let (started, started_at) = self.arm();
-                (self.watch(&keeper, started).await, started, started_at)
+                self.arm();
+                self.watch(&keeper).await
             }
-            Err(ending) => (ending, Instant::now(), std::time::SystemTime::now()),
+            Err(ending) => ending,
         };
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
         self.say_goodbye(farewell(ending)).await;
-        let record = Record {
-            ending,
-            started,
-            started_at,
-            members: self.roster.into_members(),
-            workers,
-            assignment,
-            start_skew,
-            events: self.events.into_events(),
+        let Dropped { duplicates, stale } = rows.dropped();
+        let start_skew_ns = start_skew.map(|skew| u64::try_from(skew.as_nanos()).unwrap_or(u64::MAX));
+        self.note(Fact::Ended { ending, start_skew_ns, duplicates, stale });
+        self.write_down().await;
+        // The keeper ends when nobody can settle rows any more.
+        self.field = None;
+        Ok(Conclusion { record: self.record, assignment, keeper, rows })
+    }
+
+    /// An earlier coordinator ran a part of this run.
+    fn take_up(&mut self, record: Record) {
+        let told_until = record.events.last().map_or(0.0, |event| event.at_ms);
+        let before = Duration::try_from_secs_f64(told_until / 1e3).unwrap_or_default();
+        self.listening_since = self.listening_since.checked_sub(before).unwrap_or(self.listening_since);
+        let slots = Roster::new(self.plan.agents, record.next_epoch());
+        (self.roster, self.record) = (slots, record);
+        self.note(Fact::Resumed);
+        self.tell("the run goes on where an earlier coordinator left it".to_owned());
+    }
+
+    /// All agents, prepared; in a run that goes on, with nothing left in the database of those that an earlier coordinator had.
+    async fn gather_and_clear(&mut self, is_taken_up: bool) -> Result<(), RunError> {
+        // Agents of before stop by themselves within their lease; nobody else starts earlier.
+        let not_before = Instant::now() + limits::FENCE;
+        self.gather().await?;
+        while is_taken_up && !self.clear(not_before).await? {
+            self.gather().await?;
+        }
+        Ok(())
+    }
+
+    /// The books and the rows of every worker.
+    fn lay_out(
+        &mut self,
+        assignment: &Assignment,
+        journal: Option<Writer>,
+        taken_up: Option<Replayed>,
+    ) -> (Keeper, Arc<Field>) {
+        let workload = Arc::clone(&self.plan.workload);
+        let workers = self.record.workers();
+        let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
+        let (ledger, tally, losses) = match taken_up {
+            Some(Replayed { ledger, mut tally, losses, .. }) => {
+                tally.widen(workers.len());
+                (ledger, tally, losses)
+            }
+            None => {
+                let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.retried);
+                (Ledger::new(workload.rows()), tally, BTreeMap::new())
+            }
         };
-        Ok(Conclusion { record, keeper })
+        let mut dispatch = Dispatch::new(ledger, workload.by_worker(assignment.workers(), workers.len()));
+        for (epoch, rows) in losses {
+            dispatch.remember_loss(rows, epoch);
+        }
+        let rows = Arc::new(Rows::new(Arc::clone(&workload), dispatch));
+        for session in &self.record.sessions {
+            if let Some(offset_ns) = session.offset_ns {
+                let Grant { slot, epoch } = session.grant;
+                rows.remember(self.record.workers_of(slot), epoch, offset_ns);
+            }
+        }
+        let ran_before_ns = tally.ran_for_ns;
+        let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, journal);
+        let workers_of_slot =
+            (0..self.plan.agents).map(|slot| self.record.workers_of(SlotId::new(slot))).collect();
+        let field = Field { ran_before_ns, workload, rows, keeper: handle, workers, workers_of_slot };
+        (keeper, Arc::new(field))
     }
 
     /// Until every slot's agent is connected and prepared.
@@ -165,48 +270,55 @@ impl<'a> Conductor<'a> {
                     }
                 }
             }
+            self.fill_while_gathering();
             let slots = self.roster.slots();
             self.display.joining(slots.joined() as u64, slots.count() as u64);
         }
         Ok(())
     }
 
-    fn place(&self, workers: &[WorkerId]) -> Assignment {
+    /// In mid-run and in one that goes on, a slot is taken by as many workers as it had; else by as many as came.
+    fn workers_of_slots(&self) -> Vec<u16> {
+        self.roster.live().map(|member| member.hello.workers).collect()
+    }
+
+    fn place(&self) -> Assignment {
         let hosts = self.plan.workload.hosts();
         placement::place(
             self.plan.placement,
             hosts.iter().map(|(_, name, rows)| (name, rows.into())),
-            workers,
+            &self.record.workers(),
         )
     }
 
     /// Gives each agent its share; its Work stream begins to send.
-    fn hand_out(&mut self, workers: &[WorkerId], assignment: &Assignment, keeper: &KeeperHandle) {
-        let workload = &self.plan.workload;
-        let mut queues = workload.by_worker(assignment.workers(), workers.len()).into_iter();
-        let mut position = 0;
-        for member in self.roster.live() {
-            let count = usize::from(member.hello.workers);
-            let positions = (position..position + count).collect();
-            position += count;
-            let own_queues = queues.by_ref().take(count).collect();
-            let share = Share::new(Arc::clone(workload), keeper.clone(), positions, own_queues);
-            member.share.send_replace(Some(Arc::new(share)));
+    fn hand_out(&mut self, field: Arc<Field>) {
+        let grants: Vec<(MemberId, Grant)> =
+            self.roster.live().filter_map(|member| Some((member.id, member.grant?))).collect();
+        for (id, Grant { slot, epoch }) in grants {
+            let workers = field.workers_of(slot);
+            field.rows.begin(workers.clone(), epoch, field.ran_before_ns);
+            self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns: field.ran_before_ns });
+            if let Some(member) = self.roster.present_mut(id) {
+                member.has_begun = true;
+                member.share.send_replace(Some(field.share(epoch, workers)));
+            }
         }
+        self.field = Some(field);
     }
 
     /// Until every agent was sent the first rows that it has room for.
     async fn prefetch(&mut self) -> Result<(), Ending> {
         let interrupt = self.interrupt.clone();
         let deadline = Instant::now() + limits::PREFETCH_TIMEOUT;
-        while !self.roster.live().all(|member| member.has_prefetched) {
+        while !self.roster.running().all(|member| member.has_prefetched) {
             tokio::select! {
                 () = interrupt.cancelled() => return Err(Ending::Interrupted),
                 // Slow links start with what they have.
                 () = sleep_until(deadline.into()) => return Ok(()),
                 Some(call) = self.calls.recv() => {
-                    if let Turn::Lost = self.take(call) {
-                        return Err(Ending::AgentsLost);
+                    if let Turn::Unreadable(problem) = self.take(call) {
+                        return Err(self.give_up_workload(&problem));
                     }
                 }
             }
@@ -214,56 +326,97 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    /// All agents start together after a countdown. Returns when that will be.
-    fn arm(&mut self) -> (Instant, std::time::SystemTime) {
+    fn give_up_workload(&mut self, problem: &WorkloadError) -> Ending {
+        self.tell(format!("the workload cannot be read to its end: {problem}"));
+        Ending::WorkloadUnreadable
+    }
+
+    /// All agents start together after a countdown.
+    fn arm(&mut self) {
         let countdown = limits::ARM_COUNTDOWN;
-        self.roster.say_to_all(&FromCoordinator::Arm { countdown });
-        self.events.record(format!("all {} agents armed", self.roster.slots().count()));
-        (Instant::now() + countdown, std::time::SystemTime::now() + countdown)
+        for member in self.roster.running() {
+            member.line.say(FromCoordinator::Arm { countdown });
+        }
+        self.log(format!("all {} agents armed", self.roster.running().count()));
+        self.started = Some(Instant::now() + countdown);
+        let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
+        self.note(Fact::Armed { at: at.map(|at| format!("{at:.3}")).unwrap_or_default() });
     }
 
     /// Until every row is settled, or something ends the run earlier.
-    async fn watch(&mut self, keeper: &Keeper, started: Instant) -> Ending {
+    async fn watch(&mut self, keeper: &Keeper) -> Ending {
         let interrupt = self.interrupt.clone();
         let mut progress = keeper.progress();
         let mut ticks = tokio::time::interval(DISPLAY_EVERY);
         loop {
+            self.write_down().await;
+            let so_far = progress.borrow_and_update().clone();
+            if let Some(problem) = &so_far.journal_problem {
+                self.tell(format!("{problem}; nothing more is acknowledged, and the run ends"));
+                return Ending::CannotWrite;
+            }
+            if self.is_finished(&so_far) {
+                self.show(&so_far);
+                return Ending::Completed;
+            }
             tokio::select! {
                 () = interrupt.cancelled() => {
-                    self.events.record("the run was interrupted".to_owned());
+                    self.log("the run was interrupted".to_owned());
                     self.display.say(&format!(
                         "interrupted: queries in flight may end, for at most {:?}; Ctrl-C again leaves at once, without a report",
                         limits::DRAIN_TIMEOUT
                     ));
                     return Ending::Interrupted;
                 }
-                closed = progress.wait_for(|progress| progress.is_closed) => {
-                    // The keeper lives as long as this function's caller holds it.
-                    if let Ok(last) = closed {
-                        self.show(&last, started);
-                    }
-                    return Ending::Completed;
-                }
+                // An error means that the keeper broke, which is told when it is closed.
+                changed = progress.changed() => if changed.is_err() { return Ending::Interrupted },
                 _ = ticks.tick() => {
-                    let so_far = *keeper.progress().borrow();
-                    self.show(&so_far, started);
+                    self.show(&so_far);
+                    if let Some(ending) = self.field.clone().and_then(|field| self.mend(&field)) {
+                        return ending;
+                    }
                 }
                 Some(call) = self.calls.recv() => {
-                    if let Turn::Lost = self.take(call) {
-                        return Ending::AgentsLost;
+                    if let Turn::Unreadable(problem) = self.take(call) {
+                        return self.give_up_workload(&problem);
                     }
                 }
             }
         }
     }
 
+    /// Every row is settled or given up, and the keeper has counted all that are settled.
+    fn is_finished(&self, so_far: &Progress) -> bool {
+        let settled = self.field.as_ref().and_then(|field| field.rows.finished());
+        settled.is_some_and(|settled| settled == so_far.completed + so_far.failed)
+    }
+
     /// Into the report and before the person's eyes.
     fn tell(&mut self, what: String) {
         self.display.say(&what);
-        self.events.record(what);
+        self.log(what);
     }
 
-    fn show(&self, so_far: &Progress, started: Instant) {
+    /// Into the report and the log. `what` is a plain sentence that begins with its subject.
+    fn log(&mut self, what: String) {
+        info!("{what}");
+        let at_ms = self.listening_since.elapsed().as_secs_f64() * 1e3;
+        self.note(Fact::Happened(result::Event { at_ms, what }));
+    }
+
+    fn note(&mut self, fact: Fact) {
+        self.record.apply(fact.clone());
+        self.unwritten.push(fact);
+    }
+
+    /// Facts go to the journal once there is one.
+    async fn write_down(&mut self) {
+        if let Some(field) = self.field.clone() {
+            field.keeper.note(std::mem::take(&mut self.unwritten)).await;
+        }
+    }
+
+    fn show(&self, so_far: &Progress) {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         self.display.running(&progress::Progress {
             joined: self.roster.slots().joined() as u64,
@@ -273,7 +426,7 @@ impl<'a> Conductor<'a> {
             failed: so_far.failed,
             p50_ms: so_far.p50.map(milliseconds),
             p95_ms: so_far.p95.map(milliseconds),
-            elapsed: started.elapsed(),
+            elapsed: self.started.map(|started| started.elapsed()).unwrap_or_default(),
         });
     }
 
@@ -283,9 +436,11 @@ impl<'a> Conductor<'a> {
         self.roster.say_to_all(&FromCoordinator::Drain);
         let patience = match ending {
             Ending::Completed => limits::FAREWELL_TIMEOUT,
-            Ending::Interrupted | Ending::AgentsLost => limits::DRAIN_TIMEOUT,
+            // Nothing is acknowledged, so no agent will report.
+            Ending::CannotWrite | Ending::Unfinished => limits::RETRY_MAX,
+            Ending::Interrupted | Ending::AgentsLost | Ending::WorkloadUnreadable => limits::DRAIN_TIMEOUT,
         };
-        if timeout(patience, self.take_reports()).await.is_ok() {
+        if timeout(patience, self.take_reports()).await.is_ok() || ending == Ending::CannotWrite {
             return;
         }
         self.tell(format!("queries in flight are cancelled after {patience:?}"));
@@ -307,11 +462,11 @@ impl<'a> Conductor<'a> {
 
     /// Bye to all, until they have hung up.
     async fn say_goodbye(&mut self, reason: &str) {
-        self.roster.say_to_all(&FromCoordinator::Bye { reason: reason.to_owned() });
+        self.roster.dismiss_all(reason);
         let hung_up = async {
-            while self.roster.live().next().is_some() {
+            while !self.roster.is_empty() {
                 match self.calls.recv().await {
-                    Some(Call::Lost { grant, .. }) => self.roster.hung_up(grant),
+                    Some(Call::Lost { member, .. }) => self.roster.hung_up(member, Instant::now()),
                     Some(Call::Join { answer, .. }) => {
                         let _ =
                             answer.send(Err(Refusal { reason: "the run is over".to_owned(), retry: true }));
@@ -332,6 +487,8 @@ fn farewell(ending: Ending) -> &'static str {
     match ending {
         Ending::Completed => "every row was run",
         Ending::Interrupted => "the run was interrupted",
-        Ending::AgentsLost => "an agent was lost",
+        Ending::AgentsLost => "agents were lost",
+        Ending::WorkloadUnreadable => "the workload cannot be read to its end",
+        Ending::CannotWrite | Ending::Unfinished => "the coordinator cannot write its journal",
     }
 }

@@ -40,8 +40,13 @@ impl Conductor<'_> {
     }
 }
 
+/// `1 row`, `20 rows`.
+pub(super) fn rows(count: usize) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
 /// The first few slots by name.
-fn list(slots: &[SlotId]) -> String {
+pub(super) fn list(slots: &[SlotId]) -> String {
     const SHOWN: usize = 6;
     let mut names: Vec<String> = slots.iter().take(SHOWN).map(ToString::to_string).collect();
     if let Some(last) = slots.last().filter(|_| slots.len() > SHOWN) {

@@ -10,22 +10,8 @@ use super::*;
 fn every_worker_gets_the_rows_of_its_hosts_in_file_order() {
     let workload = open_bytes("host\na\nb\nc\na\nb\na\n", &own("host", &[])).unwrap();
     let queues = workload.by_worker(&[2, 0, 2], 3);
-    let ids: Vec<Vec<u32>> = queues.iter().map(|queue| queue.iter().map(RowId::get).collect()).collect();
+    let ids: Vec<Vec<u32>> = queues.iter().map(|queue| queue.iter().map(|row| row.get()).collect()).collect();
     assert_eq!(ids, [vec![1, 4], vec![], vec![0, 2, 3, 5]]);
-}
-
-#[test]
-fn a_queue_takes_rows_back_and_takes_on_those_of_another() {
-    let workload = open_bytes("host\na\na\n", &own("host", &[])).unwrap();
-    let mut queue = workload.by_worker(&[0], 1).remove(0);
-    let first = queue.pop().unwrap();
-    queue.put_back(first);
-    queue.push(RowId::new(7));
-    let mut ids = Vec::new();
-    while let Some(row) = queue.pop() {
-        ids.push(row.get());
-    }
-    assert_eq!((ids, queue.is_empty()), (vec![0, 1, 7], true));
 }
 
 #[test]

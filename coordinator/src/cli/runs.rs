@@ -1,0 +1,34 @@
+//! `coordinator runs`: the runs that were kept, and how far each came.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use super::args::RunsArgs;
+use crate::exit::Exit;
+use crate::output::runs;
+use crate::run_dir;
+
+pub(super) async fn run(args: RunsArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
+    let parent = run_dir::parent(args.run_dir.as_deref()).map_err(Failure::usage)?;
+    // On a thread of its own: journals of killed runs are read through, and they may be many.
+    let reading = tokio::task::spawn_blocking({
+        let parent = parent.clone();
+        move || run_dir::list(&parent)
+    });
+    let listed = tokio::select! {
+        () = interrupt.cancelled() => return Err(Failure::interrupted()),
+        listed = reading => listed.map_err(Failure::internal)?.map_err(Failure::usage)?,
+    };
+    if listed.is_empty() {
+        super::say(&format!("there are no runs in '{}'", parent.display()));
+        return Ok(Exit::Success);
+    }
+    let text = runs::text(&parent, &listed, Timestamp::now());
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::write(error)),
+        _ => Ok(Exit::Success),
+    }
+}

@@ -1,0 +1,213 @@
+//! What is in a record, as bytes and back. Numbers are LEB128, in columns, so that a sample takes some twenty bytes.
+//!
+//! - `Results`: number of samples, epoch; the columns row, host, worker, attempt, start, lag, service time; the failures; of the
+//!   completed samples the columns rows and bytes, and 8 bytes of digest each.
+//! - a failure: how many samples lie between it and the one before; 0 for "as the failure before", or the length of the message + 1,
+//!   the SQLSTATE's 5 bytes and the message.
+//! - `Sent`: number of rows, epoch, worker, the column of rows.
+//! - `Fact`: JSON.
+
+use muster_common::ids::{Epoch, RowId};
+use muster_common::limits::{JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
+use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
+
+use super::columns::{Bytes, put, put_column, put_deltas};
+use super::format::Fault;
+use crate::workload::HostIndex;
+
+pub(super) const RESULTS: u8 = 1;
+pub(super) const SENT: u8 = 2;
+pub(super) const FACT: u8 = 3;
+
+/// A character has at most 4 bytes. Checked when reading, as one message may stand for a whole batch of failures.
+const MESSAGE_BYTES_MAX: usize = MESSAGE_CHARS_MAX * 4;
+
+/// One counted row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    pub row: RowId,
+    pub host: HostIndex,
+    /// Position in the placement's list of workers.
+    pub worker: u32,
+    /// 1 unless lost sessions had the row before.
+    pub attempt: u32,
+    /// When the query began: since the start of the run.
+    pub start_ns: u64,
+    /// Start minus due time; 0 in a closed loop.
+    pub lag_ns: u64,
+    pub service_time_ns: u64,
+    pub outcome: Outcome,
+}
+
+/// One record as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Counted rows, 1 to [`JOURNAL_RECORD_ROWS_MAX`], all run by one session.
+    Results { epoch: Epoch, samples: Vec<Sample> },
+    /// Rows that were about to be sent: they may have run. `worker` is a position in the placement's list of workers.
+    Sent { epoch: Epoch, worker: u32, rows: Vec<RowId> },
+    /// JSON of the run's own.
+    Fact(Vec<u8>),
+}
+
+// -- to bytes ----------------------------------------------------------------------------------------------------------
+
+pub(super) fn put_results(out: &mut Vec<u8>, epoch: Epoch, samples: &[Sample]) {
+    put(out, samples.len() as u64);
+    put(out, epoch.get());
+    put_deltas(out, samples.iter().map(|sample| sample.row.get().into()));
+    put_column(out, samples.iter().map(|sample| sample.host.get().into()));
+    put_column(out, samples.iter().map(|sample| sample.worker.into()));
+    put_column(out, samples.iter().map(|sample| sample.attempt.into()));
+    put_deltas(out, samples.iter().map(|sample| sample.start_ns));
+    put_column(out, samples.iter().map(|sample| sample.lag_ns));
+    put_column(out, samples.iter().map(|sample| sample.service_time_ns));
+    put_failures(out, samples);
+    let answers = samples.iter().filter_map(|sample| match &sample.outcome {
+        Outcome::Completed(answer) => Some(*answer),
+        Outcome::Failed(_) => None,
+    });
+    put_column(out, answers.clone().map(|answer| answer.rows));
+    put_column(out, answers.clone().map(|answer| answer.bytes));
+    for answer in answers {
+        out.extend(answer.digest.to_le_bytes());
+    }
+}
+
+fn put_failures(out: &mut Vec<u8>, samples: &[Sample]) {
+    let failures = samples.iter().enumerate().filter_map(|(position, sample)| match &sample.outcome {
+        Outcome::Completed(_) => None,
+        Outcome::Failed(error) => Some((position, error)),
+    });
+    put(out, failures.clone().count() as u64);
+    let mut next = 0;
+    let mut before: Option<&QueryError> = None;
+    for (position, error) in failures {
+        put(out, (position - next) as u64);
+        next = position + 1;
+        if before == Some(error) {
+            put(out, 0);
+        } else {
+            let message = first_chars(&error.message);
+            put(out, message.len() as u64 + 1);
+            out.extend(error.sqlstate.as_str().as_bytes());
+            out.extend(message.as_bytes());
+            before = Some(error);
+        }
+    }
+}
+
+/// As much of a message as travels anyway.
+fn first_chars(message: &str) -> &str {
+    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => &message[..end],
+        None => message,
+    }
+}
+
+pub(super) fn put_sent(out: &mut Vec<u8>, epoch: Epoch, worker: u32, rows: &[RowId]) {
+    put(out, rows.len() as u64);
+    put(out, epoch.get());
+    put(out, worker.into());
+    put_deltas(out, rows.iter().map(|row| row.get().into()));
+}
+
+// -- from bytes --------------------------------------------------------------------------------------------------------
+
+impl Entry {
+    pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Self, Fault> {
+        let mut bytes = Bytes::new(payload);
+        let entry = match kind {
+            RESULTS => results(&mut bytes),
+            SENT => sent(&mut bytes),
+            FACT => bytes.take(payload.len()).map(|json| Self::Fact(json.to_owned())),
+            unknown => return Err(Fault::Kind(unknown)),
+        };
+        entry.filter(|_| bytes.is_empty()).ok_or(Fault::Content(kind))
+    }
+}
+
+/// How many samples a record of results has, without reading them.
+pub(super) fn count_of_results(payload: &[u8]) -> Result<u64, Fault> {
+    let count = count(&mut Bytes::new(payload)).ok_or(Fault::Content(RESULTS))?;
+    Ok(count as u64)
+}
+
+/// Before any room is made for so many.
+fn count(bytes: &mut Bytes<'_>) -> Option<usize> {
+    bytes.narrow().filter(|count| (1..=JOURNAL_RECORD_ROWS_MAX).contains(count))
+}
+
+fn results(bytes: &mut Bytes<'_>) -> Option<Entry> {
+    let count = count(bytes)?;
+    let epoch = Epoch::new(bytes.number()?);
+    let empty = Sample {
+        row: RowId::new(0),
+        host: HostIndex::new(0),
+        worker: 0,
+        attempt: 0,
+        start_ns: 0,
+        lag_ns: 0,
+        service_time_ns: 0,
+        outcome: Outcome::Completed(Answer::default()),
+    };
+    let mut samples = vec![empty; count];
+    bytes.deltas(count, |i, row| samples[i].row = RowId::new(row))?;
+    bytes.column(count, |i, host| samples[i].host = HostIndex::new(host))?;
+    bytes.column(count, |i, worker| samples[i].worker = worker)?;
+    bytes.column(count, |i, attempt| samples[i].attempt = attempt)?;
+    bytes.deltas(count, |i, start_ns| samples[i].start_ns = start_ns)?;
+    bytes.column(count, |i, lag_ns| samples[i].lag_ns = lag_ns)?;
+    bytes.column(count, |i, service_time_ns| samples[i].service_time_ns = service_time_ns)?;
+    failures(bytes, &mut samples)?;
+    answers(bytes, &mut samples)?;
+    Some(Entry::Results { epoch, samples })
+}
+
+fn failures(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
+    let count: usize = bytes.narrow()?;
+    let mut rest = samples;
+    let mut before: Option<QueryError> = None;
+    for _ in 0..count {
+        let skipped = bytes.narrow()?;
+        let (failed, further) = rest.get_mut(skipped..)?.split_first_mut()?;
+        rest = further;
+        let error = match bytes.narrow::<usize>()?.checked_sub(1) {
+            None => before.clone()?,
+            Some(length) if length > MESSAGE_BYTES_MAX => return None,
+            Some(length) => {
+                let sqlstate = std::str::from_utf8(bytes.take(5)?).ok()?;
+                let message = std::str::from_utf8(bytes.take(length)?).ok()?;
+                QueryError { sqlstate: SqlState::try_new(sqlstate).ok()?, message: message.to_owned() }
+            }
+        };
+        failed.outcome = Outcome::Failed(error.clone());
+        before = Some(error);
+    }
+    Some(())
+}
+
+fn answers(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
+    let mut answers: Vec<&mut Answer> = samples
+        .iter_mut()
+        .filter_map(|sample| match &mut sample.outcome {
+            Outcome::Completed(answer) => Some(answer),
+            Outcome::Failed(_) => None,
+        })
+        .collect();
+    bytes.column(answers.len(), |i, rows| answers[i].rows = rows)?;
+    bytes.column(answers.len(), |i, length| answers[i].bytes = length)?;
+    for answer in answers {
+        answer.digest = u64::from_le_bytes(bytes.array()?);
+    }
+    Some(())
+}
+
+fn sent(bytes: &mut Bytes<'_>) -> Option<Entry> {
+    let count = count(bytes)?;
+    let epoch = Epoch::new(bytes.number()?);
+    let worker = bytes.narrow()?;
+    let mut rows = Vec::with_capacity(count);
+    bytes.deltas(count, |_, row| rows.push(RowId::new(row)))?;
+    Some(Entry::Sent { epoch, worker, rows })
+}

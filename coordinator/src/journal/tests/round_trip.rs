@@ -1,0 +1,135 @@
+//! What is written is what is read, in little room.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use muster_common::ids::{Epoch, RowId};
+use muster_common::limits::{JOURNAL_RECORD_BYTES_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
+use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::super::format::HEADER_BYTES;
+use super::super::{Entry, Reader, Sample, Tail, Writer};
+use super::{completed, failed, journal, place, read, some_entries};
+use crate::workload::HostIndex;
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let answer = any::<[u64; 3]>().prop_map(|[rows, bytes, digest]| Answer { rows, bytes, digest });
+    let error = ("[0-9A-Z]{5}", prop_oneof![Just("timed out".to_owned()), "\\PC{0,40}"]);
+    let error =
+        error.prop_map(|(code, message)| QueryError { sqlstate: SqlState::try_new(&code).unwrap(), message });
+    prop_oneof![3 => answer.prop_map(Outcome::Completed), 1 => error.prop_map(Outcome::Failed)]
+}
+
+fn any_sample() -> impl Strategy<Value = Sample> {
+    (any::<[u32; 4]>(), any::<[u64; 3]>(), outcome()).prop_map(
+        |([row, host, worker, attempt], [start_ns, lag_ns, service_time_ns], outcome)| Sample {
+            row: RowId::new(row),
+            host: HostIndex::new(host),
+            worker,
+            attempt,
+            start_ns,
+            lag_ns,
+            service_time_ns,
+            outcome,
+        },
+    )
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let epoch = any::<u64>().prop_map(Epoch::new);
+    let samples = prop::collection::vec(any_sample(), 1..20);
+    let rows = prop::collection::vec(any::<u32>().prop_map(RowId::new), 1..20);
+    prop_oneof![
+        (epoch.clone(), samples).prop_map(|(epoch, samples)| Entry::Results { epoch, samples }),
+        (epoch, any::<u32>(), rows).prop_map(|(epoch, worker, rows)| Entry::Sent { epoch, worker, rows }),
+        any::<u64>().prop_map(|number| Entry::Fact(number.to_string().into_bytes())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_entry_comes_back_in_order(entries in prop::collection::vec(entry(), 0..10)) {
+        prop_assert_eq!(read(&journal(&entries)).unwrap(), (entries, Tail::Clean));
+    }
+}
+
+/// Journals of runs that were made with an earlier release are read by later ones.
+#[test]
+fn the_bytes_are_those_of_the_first_release() {
+    let expected: [&[u8]; 6] = [
+        b"MSTRJRNL\x01\0\0\0\xb9\x808I",
+        b"!\0\0\0\x9ch\xc6i\x03{\"granted\":{\"epoch\":7,\"slot\":0}}",
+        b"\x08\0\0\0\0G\xf3\xb6\x02\x03\x07\x01\x04\0\x03\x02",
+        b"]\0\0\0-x&%\x01\x04\x07\x02\0\x04\x02\x03\0\x02\x04\x05\x03\0\x02\0\x01\x03\x01\x01\xa0\x82\x81\x86\xe3h\
+          \0\xc0\x84=\xa0\xc2\x1e\xbf\x84=\x01\0\0\xaf\x92L\x9e\xa0[\x96\xe7B\xa6\xd9s\x02\x01\n57014timed out\0\0\
+          \x01<\0\xa2\x0b\xa3\x0b*\xf8\x94\xfer\xf3n<?t\xdf},m\xa6\xda",
+        b"\x1f\0\0\0w\x94\x90\x81\x01\x01\xac\x02\t\x01\t\x01\x01\x01\x01\x90\xea\xeb\x86\xe3h\x01\0\x01\xf4\x82a\x01\0\
+          \x0157014",
+        b"\x05\0\0\0\xca\x17XQ\x03null",
+    ];
+    let expected = expected.concat();
+    assert_eq!(journal(&some_entries()).escape_ascii().to_string(), expected.escape_ascii().to_string());
+    assert_eq!(read(&expected).unwrap(), (some_entries(), Tail::Clean));
+}
+
+#[test]
+fn a_batch_takes_less_than_thirty_bytes_a_row() {
+    let samples: Vec<Sample> = (0..256).map(|row| completed(row * 17)).collect();
+    let bytes = journal(&[Entry::Results { epoch: Epoch::new(9), samples }]).len() - HEADER_BYTES;
+    assert!(bytes < 256 * 30, "{} bytes a row", bytes / 256);
+}
+
+#[test]
+fn what_is_larger_than_a_record_is_divided() {
+    let samples: Vec<Sample> = (0..600).map(completed).collect();
+    let rows: Vec<RowId> = (0..257).map(RowId::new).collect();
+    let (epoch, worker) = (Epoch::new(1), 0);
+    let bytes = journal(&[
+        Entry::Results { epoch, samples: samples.clone() },
+        Entry::Sent { epoch, worker, rows: rows.clone() },
+    ]);
+    let (entries, tail) = read(&bytes).unwrap();
+    let results = samples.chunks(JOURNAL_RECORD_ROWS_MAX).map(<[Sample]>::to_vec);
+    let sent = rows.chunks(JOURNAL_RECORD_ROWS_MAX).map(<[RowId]>::to_vec);
+    let expected: Vec<Entry> = results
+        .map(|samples| Entry::Results { epoch, samples })
+        .chain(sent.map(|rows| Entry::Sent { epoch, worker, rows }))
+        .collect();
+    assert_eq!((entries, tail), (expected, Tail::Clean));
+}
+
+#[test]
+fn the_longest_messages_fit_and_longer_ones_are_cut() {
+    let long = |row| failed(row, &format!("{row}{}", "\u{10ffff}".repeat(MESSAGE_CHARS_MAX + 9)));
+    let samples: Vec<Sample> = (0..256).map(long).collect();
+    let (entries, tail) = read(&journal(&[Entry::Results { epoch: Epoch::new(1), samples }])).unwrap();
+    assert_eq!((entries.len(), tail), (1, Tail::Clean));
+    let Entry::Results { samples, .. } = &entries[0] else { panic!("{:?}", entries[0]) };
+    let Outcome::Failed(error) = &samples[255].outcome else { panic!("{:?}", samples[255]) };
+    assert_eq!(error.message.chars().count(), MESSAGE_CHARS_MAX);
+}
+
+#[test]
+fn a_fact_too_long_for_any_reader_is_refused_and_the_next_one_is_written() {
+    let (_directory, path) = place();
+    let mut writer = Writer::create(&path).unwrap();
+    let error = writer.fact(&"x".repeat(JOURNAL_RECORD_BYTES_MAX)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a fact of 16777219 bytes is too long for the journal, which takes 16777216"
+    );
+    writer.fact(&json!({"kept": true})).unwrap();
+    writer.commit().unwrap();
+    assert_eq!(read(&fs::read(path).unwrap()).unwrap().0, [Entry::Fact(br#"{"kept":true}"#.to_vec())]);
+}
+
+#[test]
+fn samples_are_counted_without_reading_them() {
+    let bytes = journal(&some_entries());
+    let mut reader = Reader::over(Cursor::new(&bytes), bytes.len() as u64, Path::new("journal")).unwrap();
+    assert_eq!(reader.count_samples().unwrap(), 5);
+    assert_eq!((reader.tail(), reader.end()), (Some(Tail::Clean), bytes.len() as u64));
+}

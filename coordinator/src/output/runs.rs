@@ -1,0 +1,155 @@
+//! The runs that were kept as a table: what `coordinator runs` prints. Reads no file; the list comes in.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use muster_common::result::Ending;
+
+use super::page::{Page, WIDTH, chars, shorten_path};
+use super::table::{Align, Table};
+use super::units::count;
+use crate::run_dir::{Listed, State, Summary};
+
+const TITLE: &str = "RUNS   ";
+/// Lines of one broken run's reason.
+const REASON_LINES_MAX: usize = 3;
+
+/// For people, 80 columns wide. The ids are never shortened: they are there to be typed.
+pub(crate) fn text(parent: &Path, runs: &[Listed], now: Timestamp) -> String {
+    let mut page = Page::default();
+    let parent = parent.display().to_string();
+    page.line(&format!("{TITLE}{}", shorten_path(&parent, WIDTH - chars(TITLE))));
+    let mut table = Table::new([
+        ("run", Align::LeftWhole),
+        ("started", Align::Right),
+        ("state", Align::LeftWhole),
+        ("rows", Align::Right),
+        ("settled", Align::Right),
+        ("file", Align::Left),
+    ]);
+    for run in runs {
+        table.row(match &run.summary {
+            Ok(summary) => row(&run.id, summary, now),
+            Err(_) => [&run.id, "", "broken", "", "", ""].map(str::to_owned),
+        });
+    }
+    page.table(&table);
+    let broken: Vec<_> =
+        runs.iter().filter_map(|run| run.summary.as_ref().err().map(|why| (&run.id, why))).collect();
+    if !broken.is_empty() {
+        page.section("BROKEN");
+        for (id, why) in broken {
+            page.hanging(&format!("  {id}  "), &why.to_string(), REASON_LINES_MAX);
+        }
+    }
+    page.finish()
+}
+
+fn row(id: &str, summary: &Summary, now: Timestamp) -> [String; 6] {
+    let Summary { started, file, state, rows, settled } = summary;
+    let settled = if settled == rows { "all".to_owned() } else { count(*settled) };
+    // Where it lies is in the manifest.
+    let name = Path::new(file).file_name().map_or(file.clone(), |name| name.to_string_lossy().into_owned());
+    [id.to_owned(), ago(*started, now), state_name(*state).to_owned(), count(*rows), settled, name]
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Running => "running",
+        State::Ended(Ending::Completed) => "finished",
+        State::Ended(Ending::Interrupted) => "interrupted",
+        State::Ended(Ending::AgentsLost) => "agents lost",
+        State::Ended(Ending::WorkloadUnreadable) => "workload unreadable",
+        State::Ended(Ending::CannotWrite) => "not written",
+        State::Ended(Ending::Unfinished) | State::Unfinished => "unfinished",
+    }
+}
+
+/// `now`, `5 min ago`, `3 h ago`, `12 d ago`. A clock that was set back makes no negative times.
+fn ago(started: Timestamp, now: Timestamp) -> String {
+    let minutes = now.duration_since(started).as_mins();
+    match minutes {
+        ..1 => "now".to_owned(),
+        1..60 => format!("{minutes} min ago"),
+        60..2_880 => format!("{} h ago", minutes / 60),
+        _ => format!("{} d ago", minutes / 1_440),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_dir::RunDirError;
+
+    fn now() -> Timestamp {
+        "2026-11-24T10:00:00Z".parse().unwrap()
+    }
+
+    fn listed(id: &str, started: &str, state: State, rows: u64, settled: u64) -> Listed {
+        let file = "data/query_params.csv".to_owned();
+        let summary = Summary { started: started.parse().unwrap(), file, state, rows, settled };
+        Listed { id: id.to_owned(), path: id.into(), summary: Ok(summary) }
+    }
+
+    fn broken(id: &str) -> Listed {
+        let path = format!("/home/u/.local/state/muster/runs/{id}").into();
+        let why = RunDirError::Schema { path, found: "muster.run/v2".to_owned() };
+        Listed { id: id.to_owned(), path: id.into(), summary: Err(why) }
+    }
+
+    #[test]
+    fn looks_like_this() {
+        let runs = [
+            listed("20261124-095959-0a1b", "2026-11-24T09:59:59Z", State::Running, 10_000_000, 9_999_999),
+            listed("20261124-091500-ffff", "2026-11-24T09:15:00Z", State::Unfinished, 200, 0),
+            broken("20261124-081500-ffff"),
+            listed("20261123-213153-1193", "2026-11-23T21:31:53Z", State::Ended(Ending::Completed), 200, 200),
+            listed("20261120-213153-1193", "2026-11-20T21:31:53Z", State::Ended(Ending::Interrupted), 200, 7),
+            listed("20251120-213153-1193", "2025-11-20T21:31:53Z", State::Ended(Ending::AgentsLost), 200, 7),
+        ];
+        let text = text(Path::new("/home/u/.local/state/muster/runs"), &runs, now());
+        insta::assert_snapshot!(text, @r"
+        RUNS   /home/u/.local/state/muster/runs
+          run                      started  state              rows    settled  file
+          20261124-095959-0a1b         now  running      10,000,000  9,999,999  quer…csv
+          20261124-091500-ffff  45 min ago  unfinished          200          0  quer…csv
+          20261124-081500-ffff              broken
+          20261123-213153-1193    12 h ago  finished            200        all  quer…csv
+          20261120-213153-1193     3 d ago  interrupted         200          7  quer…csv
+          20251120-213153-1193   368 d ago  agents lost         200          7  quer…csv
+
+        BROKEN
+          20261124-081500-ffff  '/home/u/.local/state/muster/runs/20261124-081500-ffff'
+                                has the schema 'muster.run/v2' and this program reads
+                                'muster.run/v1'; use the one that made the run
+        ");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_page_and_ids_stay_whole() {
+        let id = "x".repeat(24);
+        let rows = u32::MAX.into();
+        let mut wide = listed(&id, "2020-01-01T00:00:00Z", State::Ended(Ending::Interrupted), rows, rows - 1);
+        if let Ok(summary) = &mut wide.summary {
+            summary.file = format!("{}\u{1b}[2J", "f".repeat(300));
+        }
+        let text = text(Path::new(&"d".repeat(300)), &[wide, broken(&id)], now());
+        for line in text.lines() {
+            assert!(chars(line) <= WIDTH, "{line}");
+        }
+        assert_eq!(text.matches(&id).count(), 3, "both in the table, and the broken one once more\n{text}");
+    }
+
+    #[test]
+    fn a_time_is_told_in_the_unit_that_fits() {
+        let check = |started: &str, expected: &str| {
+            assert_eq!(ago(started.parse().unwrap(), now()), expected, "{started}");
+        };
+        check("2026-11-24T11:00:00Z", "now");
+        check("2026-11-24T09:59:01Z", "now");
+        check("2026-11-24T09:59:00Z", "1 min ago");
+        check("2026-11-24T09:00:00Z", "1 h ago");
+        check("2026-11-22T10:00:01Z", "47 h ago");
+        check("2026-11-22T10:00:00Z", "2 d ago");
+    }
+}

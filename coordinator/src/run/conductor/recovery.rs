@@ -1,0 +1,332 @@
+//! What follows from a loss in mid-run. A replacement takes the vacant slot, or the slot's hosts move to the others, or the run ends;
+//! before anybody else runs its rows, whatever the lost session left in the database is ended.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
+use muster_common::limits;
+use muster_common::placement::Candidates;
+use muster_common::result::Ending;
+use muster_common::slots::Grant;
+use muster_proto::control::{BackendsEnded, FromCoordinator, Welcome};
+use tokio::time::sleep_until;
+
+use super::sentences::{list, rows};
+use super::{Conductor, Field, RunError, Turn};
+use crate::run::link::{Loss, MemberId, Share};
+use crate::run::plan::OnAgentLoss;
+use crate::run::record::Fact;
+
+/// Slots whose rows wait until older backends are ended in the database.
+#[derive(Debug, Default)]
+pub(super) struct Fences(BTreeMap<SlotId, Fence>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fence {
+    /// Who was asked; `None` when nobody can be: then only time helps.
+    asked: Option<MemberId>,
+    /// The rows go on at the latest then.
+    until: Instant,
+    then: Then,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The slot's new holder begins.
+    Begin(MemberId),
+    /// The slot was given up: its hosts move.
+    Move,
+}
+
+impl Conductor<'_> {
+    /// A session that held a slot is over. Its rows wait for whoever comes next.
+    pub(super) fn note_loss(&mut self, grant: Grant, name: &str, loss: &Loss, field: &Field) {
+        let workers = field.workers_of(grant.slot);
+        let (slot, reason) = (grant.slot, &loss.reason);
+        if loss.is_drained {
+            let count = field.rows.handed_back(workers, grant.epoch);
+            self.tell(format!("{slot} left ({name}): {reason}; {} handed back", rows(count)));
+        } else {
+            let mut what = format!("{slot} lost ({name}): {reason}");
+            let lost = field.rows.lost(workers, grant.epoch);
+            if !lost.in_flight.is_empty() {
+                what.push_str(&format!("; {} may have run and will run again", rows(lost.in_flight.len())));
+            }
+            self.tell(what);
+            for row in lost.quarantined {
+                self.tell(format!(
+                    "row {row} is run no more: {} sessions were lost with it",
+                    limits::LOSSES_MAX
+                ));
+            }
+        }
+        let (epoch, reason) = (grant.epoch.get(), loss.reason.clone());
+        self.note(Fact::Lost { epoch, reason, drained: loss.is_drained });
+        self.fill(grant.slot, field);
+    }
+
+    /// Gives a vacant slot to an agent that stands by.
+    pub(super) fn fill(&mut self, slot: SlotId, field: &Field) {
+        self.fill_with(slot, field.workers_of(slot).len());
+    }
+
+    pub(super) fn fill_with(&mut self, slot: SlotId, workers: usize) {
+        let plan = Arc::clone(&self.plan);
+        let Some(member) = self.roster.promote(slot, workers, Instant::now()) else { return };
+        let Some(grant) = member.grant else { return };
+        let config = plan.config_for(member.hello.has_database, member.is_loopback);
+        member.line.say(FromCoordinator::Welcome(Welcome { session: plan.session(grant), config }));
+        let what = format!("{slot} taken over by {}, which stood by", member.name());
+        let joined = Fact::joined(grant, &member.hello);
+        self.note(joined);
+        self.tell(what);
+    }
+
+    /// The new holder of a lost slot is prepared. Older backends are ended first.
+    pub(super) fn take_over(&mut self, id: MemberId) {
+        let Some(member) = self.roster.present_mut(id) else { return };
+        let Some(Grant { slot, epoch }) = member.grant.filter(|_| !member.has_begun) else { return };
+        member.line.say(FromCoordinator::EndBackends { slot, below: epoch });
+        let until = Instant::now() + limits::END_BACKENDS_TIMEOUT + limits::FENCE;
+        self.fences.0.insert(slot, Fence { asked: Some(id), until, then: Then::Begin(id) });
+    }
+
+    /// An agent has looked whether backends of a lost session are left.
+    pub(super) fn backends_ended(&mut self, id: MemberId, answer: BackendsEnded, field: &Field) {
+        let BackendsEnded { slot, outcome } = answer;
+        let Some(fence) = self.fences.0.get_mut(&slot).filter(|fence| fence.asked == Some(id)) else {
+            return;
+        };
+        match outcome {
+            Ok(ended) => {
+                if ended > 0 {
+                    let plural = if ended == 1 { "" } else { "s" };
+                    self.tell(format!(
+                        "{slot}: {ended} backend{plural} of the lost session ended in the database"
+                    ));
+                }
+                self.pass(slot, field);
+            }
+            Err(problem) => {
+                // Without them ended, their queries end by themselves when their time is over.
+                let wait = self.plan.timeout.unwrap_or_default();
+                (fence.asked, fence.until) = (None, Instant::now() + wait);
+                self.tell(format!(
+                    "{slot}: it is not known whether queries of the lost session still run ({problem}); waiting {wait:?}"
+                ));
+            }
+        }
+    }
+
+    /// Nothing of the lost session runs any more: its rows go on.
+    fn pass(&mut self, slot: SlotId, field: &Field) {
+        match self.fences.0.remove(&slot).map(|fence| fence.then) {
+            Some(Then::Begin(id)) => self.begin(id, field),
+            Some(Then::Move) => self.move_hosts(slot, field),
+            None => {}
+        }
+    }
+
+    /// The new holder of a slot gets its rows and starts.
+    fn begin(&mut self, id: MemberId, field: &Field) {
+        let since_start = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        let offset_ns =
+            field.ran_before_ns.saturating_add(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX));
+        let Some(member) = self.roster.present_mut(id) else { return };
+        let Some(Grant { slot, epoch }) = member.grant else { return };
+        let workers = field.workers_of(slot);
+        field.rows.begin(workers.clone(), epoch, offset_ns);
+        member.has_begun = true;
+        member.share.send_replace(Some(field.share(epoch, workers)));
+        member.line.say(FromCoordinator::Arm { countdown: Duration::ZERO });
+        let what = format!("{slot} goes on with {}; no host moved", member.name());
+        self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });
+        self.tell(what);
+    }
+
+    /// In a run that goes on: has one agent end what is left of all earlier sessions, not before their leases have lapsed. False when an
+    /// agent was lost meanwhile.
+    pub(super) async fn clear(&mut self, not_before: Instant) -> Result<bool, RunError> {
+        let interrupt = self.interrupt.clone();
+        let grants: Vec<Grant> = self.roster.live().filter_map(|member| member.grant).collect();
+        if let Some(member) = self.roster.live().next() {
+            for Grant { slot, epoch } in &grants {
+                member.line.say(FromCoordinator::EndBackends { slot: *slot, below: *epoch });
+            }
+        }
+        self.cleared.clear();
+        let patience = limits::END_BACKENDS_TIMEOUT + limits::FENCE;
+        let mut give_up_at = Instant::now() + patience;
+        while self.roster.slots().all_ready() {
+            let all_clear = grants.iter().all(|grant| self.cleared.contains(&grant.slot));
+            if Instant::now() >= if all_clear { not_before } else { give_up_at } {
+                return Ok(true);
+            }
+            tokio::select! {
+                () = interrupt.cancelled() => return Err(RunError::Interrupted),
+                () = sleep_until(if all_clear { not_before } else { give_up_at }.into()) => {}
+                Some(call) = self.calls.recv() => {
+                    let known = self.cleared.len();
+                    if let Turn::PrepareFailed(error) = self.take(call) {
+                        return Err(error);
+                    }
+                    if self.cleared.len() > known {
+                        give_up_at = Instant::now() + patience;
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Before the start: what an agent found of a slot's earlier sessions.
+    pub(super) fn note_clear(&mut self, answer: &BackendsEnded) {
+        self.cleared.insert(answer.slot);
+        match &answer.outcome {
+            Ok(0) => {}
+            Ok(ended) => {
+                self.tell(format!("{}: {ended} backends of before ended in the database", answer.slot))
+            }
+            Err(problem) => self.tell(format!(
+                "{}: it is not known whether queries of before still run: {problem}",
+                answer.slot
+            )),
+        }
+    }
+
+    /// Looks at every slot that nobody holds; `Some` when the run cannot go on.
+    pub(super) fn mend(&mut self, field: &Field) -> Option<Ending> {
+        let now = Instant::now();
+        self.give_up_stuck(now);
+        self.pass_overdue_fences(now, field);
+        let overdue = self.roster.slots().overdue(now, self.plan.slot_grace);
+        if overdue.is_empty() {
+            return None;
+        }
+        if self.roster.live().next().is_none() {
+            self.tell("no agent is left, and none came back within the grace".to_owned());
+            return Some(Ending::AgentsLost);
+        }
+        match self.plan.on_agent_loss {
+            OnAgentLoss::Fail => return Some(Ending::AgentsLost),
+            OnAgentLoss::Wait => self.say_who_is_awaited(now),
+            // Its new owners are those that run; one that still prepares is not among them yet.
+            OnAgentLoss::Reassign if self.roster.running().next().is_none() => {}
+            OnAgentLoss::Reassign => {
+                for slot in overdue {
+                    self.give_up(slot, now);
+                }
+            }
+        }
+        None
+    }
+
+    /// A replacement that does not get ready is no replacement.
+    fn give_up_stuck(&mut self, now: Instant) {
+        for slot in self.roster.slots().stuck(now, limits::PREPARE_TIMEOUT) {
+            if let Some(id) = self.roster.holder(slot).map(|member| member.id) {
+                let reason = format!("not ready within {:?}", limits::PREPARE_TIMEOUT);
+                self.lose(id, &Loss::because(reason));
+            }
+        }
+    }
+
+    /// Gives a slot up: once its backends are ended, its hosts move.
+    fn give_up(&mut self, slot: SlotId, now: Instant) {
+        self.roster.slots_mut().retire(slot);
+        self.ask_somebody(slot, now);
+    }
+
+    fn ask_somebody(&mut self, slot: SlotId, now: Instant) {
+        let asked = self.roster.running().next();
+        if let Some(member) = asked {
+            let below = Epoch::new(u64::MAX);
+            member.line.say(FromCoordinator::EndBackends { slot, below });
+        }
+        let until = now + limits::END_BACKENDS_TIMEOUT + limits::FENCE;
+        self.fences.0.insert(slot, Fence { asked: asked.map(|member| member.id), until, then: Then::Move });
+    }
+
+    fn pass_overdue_fences(&mut self, now: Instant, field: &Field) {
+        for (slot, fence) in self.fences.0.clone() {
+            let is_answering = fence.asked.is_some_and(|id| self.roster.present_mut(id).is_some());
+            match fence.then {
+                // The new holder was lost, too: its loss has begun all this anew.
+                Then::Begin(id) if self.roster.present_mut(id).is_none() => {
+                    self.fences.0.remove(&slot);
+                }
+                _ if now >= fence.until => self.pass(slot, field),
+                Then::Move if fence.asked.is_some() && !is_answering => self.ask_somebody(slot, now),
+                _ => {}
+            }
+        }
+    }
+
+    /// A lost slot's hosts, and they alone, are placed anew over the workers that run.
+    fn move_hosts(&mut self, slot: SlotId, field: &Field) {
+        let targets: Vec<(usize, WorkerId)> = self
+            .roster
+            .running()
+            .filter_map(|member| member.grant)
+            .flat_map(|grant| field.workers_of(grant.slot))
+            .map(|position| (position, field.workers[position]))
+            .collect();
+        if targets.is_empty() {
+            // The last of them was lost meanwhile; when somebody comes back, it is asked again.
+            self.ask_somebody(slot, Instant::now());
+            return;
+        }
+        let (positions, ids): (Vec<usize>, Vec<WorkerId>) = targets.into_iter().unzip();
+        let candidates = Candidates::new(&ids);
+        let workload = &field.workload;
+        let mut owners = HashMap::new();
+        let owner = |row: RowId| {
+            let host = workload.host_of(row).expect("rows come from the workload");
+            let best = || positions[candidates.owner(workload.hosts().name(host)) as usize];
+            *owners.entry(host).or_insert_with(best)
+        };
+        let moved = field.rows.move_on(field.workers_of(slot), owner);
+        self.note(Fact::Moved { from: slot.get(), to: positions });
+        self.tell(format!(
+            "{slot} given up: its hosts and their {} move to {}",
+            rows(moved),
+            list(
+                &self
+                    .roster
+                    .running()
+                    .filter_map(|member| member.grant)
+                    .map(|grant| grant.slot)
+                    .collect::<Vec<_>>()
+            )
+        ));
+    }
+
+    fn say_who_is_awaited(&mut self, now: Instant) {
+        let is_due = self.awaited_at.is_none_or(|at| now >= at + limits::JOIN_NOTICE_EVERY);
+        if is_due {
+            self.awaited_at = Some(now);
+            let notice = self.who_is_missing();
+            self.display.say(&notice);
+        }
+    }
+}
+
+impl Field {
+    /// Positions of a slot's workers in the placement's list.
+    pub(super) fn workers_of(&self, slot: SlotId) -> Range<usize> {
+        self.workers_of_slot.get(slot.index()).cloned().unwrap_or(0..0)
+    }
+
+    pub(super) fn share(&self, epoch: Epoch, workers: Range<usize>) -> Share {
+        Share {
+            epoch,
+            workers,
+            workload: Arc::clone(&self.workload),
+            rows: Arc::clone(&self.rows),
+            keeper: self.keeper.clone(),
+        }
+    }
+}

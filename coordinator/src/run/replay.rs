@@ -1,0 +1,172 @@
+//! A run read back from its journal: the same record, ledger and tally that its coordinator had, as far as it wrote them down.
+//! What is behind a torn tail was never acknowledged: an agent may still have it, or the row runs again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use muster_common::dispatch::Dispatch;
+use muster_common::ids::{Epoch, RowId};
+use muster_common::ledger::{Ledger, Settled, Settlement};
+use muster_common::measurement::{Measurement, Outcome};
+
+use super::keeper::Executed;
+use super::plan::Retried;
+use super::record::{Fact, Record};
+use super::summary::Counted;
+use super::tally::Tally;
+use crate::journal::{Entry, JournalError, Reader, Sample, Tail};
+
+/// What the journal of a run says.
+pub(crate) struct Replayed {
+    pub(crate) record: Record,
+    pub(crate) ledger: Ledger,
+    pub(crate) tally: Tally,
+    /// By session: rows that it had when it was over, so that nobody knows whether they ran.
+    pub(crate) losses: BTreeMap<Epoch, Vec<RowId>>,
+    /// Behind the last good entry.
+    pub(crate) end: u64,
+    pub(crate) tail: Tail,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplayError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the journal is of another run than its manifest: {0}")]
+    Foreign(String),
+    #[error("an event in the journal cannot be read, perhaps of a newer version: {0}")]
+    Fact(#[from] serde_json::Error),
+}
+
+/// Reads a whole journal of a run with so many rows and hosts. `each` sees every counted row, in the order of counting.
+pub(crate) fn replay(
+    reader: Reader,
+    rows: u32,
+    hosts: usize,
+    retried: Retried,
+    mut each: impl FnMut(&Record, Epoch, &Sample) -> Result<(), JournalError>,
+) -> Result<Replayed, ReplayError> {
+    let mut reading = Reading {
+        record: Record::default(),
+        ledger: Ledger::new(rows),
+        tally: Tally::new(&[], hosts, retried),
+        hosts,
+        sent: HashMap::new(),
+        over: HashMap::new(),
+        losses: BTreeMap::new(),
+    };
+    let mut reader = reader;
+    while let Some(entry) = reader.next() {
+        match entry? {
+            Entry::Fact(json) => reading.take_fact(serde_json::from_slice(&json)?),
+            Entry::Sent { epoch, worker: _, rows } => reading.take_sent(epoch, rows),
+            Entry::Results { epoch, samples } => {
+                for sample in samples {
+                    if reading.counts(&sample)? {
+                        each(&reading.record, epoch, &sample)?;
+                        reading.tally.add(executed(epoch, sample));
+                    }
+                }
+            }
+        }
+    }
+    let tail = reader.tail().unwrap_or(Tail::Clean);
+    Ok(reading.finish(reader.end(), tail))
+}
+
+struct Reading {
+    record: Record,
+    ledger: Ledger,
+    tally: Tally,
+    hosts: usize,
+    /// Rows on their way, with the session that has them.
+    sent: HashMap<RowId, Epoch>,
+    /// Sessions that are over; whether they told everything they ran.
+    over: HashMap<Epoch, bool>,
+    losses: BTreeMap<Epoch, Vec<RowId>>,
+}
+
+impl Reading {
+    fn take_fact(&mut self, fact: Fact) {
+        match &fact {
+            Fact::Placed { workers } => {
+                let count: usize = workers.iter().map(|count| usize::from(*count)).sum();
+                self.tally.widen(count);
+            }
+            Fact::Lost { epoch, drained, .. } => self.end_session(Epoch::new(*epoch), *drained),
+            Fact::Resumed => {
+                let running: HashSet<Epoch> = self.sent.values().copied().collect();
+                running.into_iter().for_each(|epoch| self.end_session(epoch, false));
+            }
+            _ => {}
+        }
+        self.record.apply(fact);
+    }
+
+    fn end_session(&mut self, epoch: Epoch, is_drained: bool) {
+        self.over.insert(epoch, is_drained);
+        let rows: Vec<RowId> = self.sent.extract_if(|_, by| *by == epoch).map(|(row, _)| row).collect();
+        if !is_drained && !rows.is_empty() {
+            self.losses.entry(epoch).or_default().extend(rows);
+        }
+    }
+
+    fn take_sent(&mut self, epoch: Epoch, rows: Vec<RowId>) {
+        for row in rows.into_iter().filter(|row| !self.ledger.is_settled(*row)) {
+            match self.over.get(&epoch) {
+                None => drop(self.sent.insert(row, epoch)),
+                Some(false) => self.losses.entry(epoch).or_default().push(row),
+                Some(true) => {}
+            }
+        }
+    }
+
+    /// Whether a sample is the first of its row.
+    fn counts(&mut self, sample: &Sample) -> Result<bool, ReplayError> {
+        let foreign =
+            |what: &str, number: u64| Err(ReplayError::Foreign(format!("there is no {what} {number}")));
+        if sample.host.index() >= self.hosts {
+            return foreign("host", sample.host.get().into());
+        }
+        if sample.worker as usize >= self.tally.workers.len() {
+            return foreign("worker", sample.worker.into());
+        }
+        let settled = match sample.outcome {
+            Outcome::Completed(_) => Settled::Completed,
+            Outcome::Failed(_) => Settled::Failed,
+        };
+        self.sent.remove(&sample.row);
+        match self.ledger.settle(sample.row, settled) {
+            Settlement::Counted => Ok(true),
+            Settlement::Duplicate => Ok(false),
+            Settlement::Unknown => foreign("row", sample.row.get().into()),
+        }
+    }
+
+    fn finish(mut self, end: u64, tail: Tail) -> Replayed {
+        for (row, epoch) in self.sent {
+            self.losses.entry(epoch).or_default().push(row);
+        }
+        let Self { record, ledger, tally, mut losses, .. } = self;
+        losses.values_mut().for_each(|rows| rows.sort_unstable());
+        Replayed { record, ledger, tally, losses, end, tail }
+    }
+}
+
+impl Replayed {
+    /// For a report: nothing goes on.
+    pub(crate) fn into_counted(self) -> (Record, Counted) {
+        let mut dispatch = Dispatch::new(self.ledger, Vec::new());
+        for (epoch, rows) in self.losses {
+            dispatch.remember_loss(rows, epoch);
+        }
+        let quarantined = dispatch.quarantined().iter().copied().collect();
+        let counted = Counted { ledger: dispatch.into_ledger(), quarantined, tally: self.tally };
+        (self.record, counted)
+    }
+}
+
+fn executed(epoch: Epoch, sample: Sample) -> Executed {
+    let Sample { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome } = sample;
+    let measurement = Measurement { row, start_ns, lag_ns, service_time_ns, outcome };
+    Executed { worker: worker as usize, host, epoch, attempt, measurement }
+}

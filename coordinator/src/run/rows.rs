@@ -1,0 +1,176 @@
+//! Where every row of the run is, for all sessions and the conductor: one lock around [`Dispatch`], taken once a batch.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use muster_common::dispatch::{Dispatch, Lost, Receipt};
+use muster_common::ids::{Epoch, RowId};
+use muster_common::ledger::{Ledger, Settled};
+use muster_common::measurement::{Measurement, Outcome};
+use muster_common::outbox::Results;
+use tokio::sync::watch;
+
+use super::keeper::Executed;
+use crate::workload::Workload;
+
+pub(crate) struct Rows {
+    workload: Arc<Workload>,
+    state: Mutex<State>,
+    /// Changes when a worker was given rows beside those that it had.
+    given: watch::Sender<()>,
+}
+
+struct State {
+    dispatch: Dispatch,
+    sessions: HashMap<Epoch, Begun>,
+    dropped: Dropped,
+}
+
+/// A session that runs rows, or did.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    /// Position of its worker 0 in the placement's list.
+    first: usize,
+    workers: usize,
+    /// From the start of the run to its own, in nanoseconds.
+    offset_ns: u64,
+}
+
+/// Results that were not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Dropped {
+    /// The row had a result already.
+    pub(crate) duplicates: u64,
+    /// The session had lost its slot.
+    pub(crate) stale: u64,
+}
+
+/// A result for a row that its session was never given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotGiven(pub(crate) RowId);
+
+impl Rows {
+    pub(crate) fn new(workload: Arc<Workload>, dispatch: Dispatch) -> Self {
+        let state = State { dispatch, sessions: HashMap::new(), dropped: Dropped::default() };
+        Self { workload, state: Mutex::new(state), given: watch::channel(()).0 }
+    }
+
+    /// A session of before this coordinator took the run up: its agent may still tell what it ran.
+    pub(crate) fn remember(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
+        let begun = Begun { first: workers.start, workers: workers.len(), offset_ns };
+        self.lock().sessions.insert(epoch, begun);
+    }
+
+    /// From now on the session of `epoch` runs these workers; `offset_ns` after the run began.
+    pub(crate) fn begin(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
+        let mut state = self.lock();
+        let begun = Begun { first: workers.start, workers: workers.len(), offset_ns };
+        state.sessions.insert(epoch, begun);
+        state.dispatch.begin(workers, epoch);
+    }
+
+    /// At most `count` rows to be sent to a worker; none to a session that lost its slot.
+    pub(crate) fn take(&self, worker: usize, epoch: Epoch, count: usize) -> Vec<RowId> {
+        self.lock().dispatch.take(worker, epoch, count)
+    }
+
+    pub(crate) fn is_drained(&self, worker: usize) -> bool {
+        self.lock().dispatch.is_drained(worker)
+    }
+
+    /// Takes the results of the session of `epoch`, or those that it tells again for an earlier one. Returns those that count.
+    pub(crate) fn settle(&self, epoch: Epoch, results: Results) -> Result<Vec<Executed>, NotGiven> {
+        let Results { number: _, ran_under, measurements } = results;
+        let ran_under = ran_under.map_or(epoch, |grant| grant.epoch);
+        let mut counted = Vec::with_capacity(measurements.len());
+        let mut state = self.lock();
+        let State { dispatch, sessions, dropped } = &mut *state;
+        let begun = sessions.get(&ran_under).copied();
+        for (worker, measurement) in measurements {
+            let row = measurement.row;
+            let host = self.workload.host_of(row).ok_or(NotGiven(row))?;
+            let begun = begun.filter(|begun| usize::from(worker) < begun.workers).ok_or(NotGiven(row))?;
+            let worker = begun.first + usize::from(worker);
+            let settled = settled(&measurement);
+            let receipt = match ran_under == epoch {
+                true => dispatch.settle(worker, epoch, row, settled),
+                false => dispatch.settle_late(ran_under, row, settled),
+            };
+            match receipt {
+                Receipt::Counted { attempt } => {
+                    let start_ns = begun.offset_ns.saturating_add(measurement.start_ns);
+                    let measurement = Measurement { start_ns, ..measurement };
+                    counted.push(Executed { worker, host, epoch: ran_under, attempt, measurement });
+                }
+                Receipt::Duplicate => dropped.duplicates += 1,
+                Receipt::Stale => dropped.stale += 1,
+                Receipt::NotGiven => return Err(NotGiven(row)),
+            }
+        }
+        Ok(counted)
+    }
+
+    /// A session is over, and nobody knows which of its rows were run.
+    pub(crate) fn lost(&self, workers: Range<usize>, epoch: Epoch) -> Lost {
+        self.lock().dispatch.lost(workers, epoch)
+    }
+
+    /// A session is over that has told everything it ran. Returns how many rows it gave back.
+    pub(crate) fn handed_back(&self, workers: Range<usize>, epoch: Epoch) -> usize {
+        self.lock().dispatch.handed_back(workers, epoch)
+    }
+
+    /// Moves what waits for these workers to those that `to` names for each row.
+    pub(crate) fn move_on(&self, workers: Range<usize>, mut to: impl FnMut(RowId) -> usize) -> usize {
+        let mut state = self.lock();
+        let mut moved = 0;
+        for worker in workers {
+            let rows = state.dispatch.retire(worker);
+            moved += rows.len();
+            for row in rows {
+                state.dispatch.give(to(row), [row]);
+            }
+        }
+        drop(state);
+        self.given.send_replace(());
+        moved
+    }
+
+    /// Changes when rows were given to somebody.
+    pub(crate) fn given(&self) -> watch::Receiver<()> {
+        self.given.subscribe()
+    }
+
+    /// Nothing is left to be run, and this many rows are settled.
+    pub(crate) fn finished(&self) -> Option<u64> {
+        let state = self.lock();
+        let ledger = state.dispatch.ledger();
+        state.dispatch.is_finished().then(|| u64::from(ledger.completed()) + u64::from(ledger.failed()))
+    }
+
+    pub(crate) fn quarantined(&self) -> Vec<RowId> {
+        self.lock().dispatch.quarantined().iter().copied().collect()
+    }
+
+    /// What the run leaves behind; the rows themselves are freed.
+    pub(crate) fn close(&self) -> Ledger {
+        let empty = Dispatch::new(Ledger::new(0), Vec::new());
+        std::mem::replace(&mut self.lock().dispatch, empty).into_ledger()
+    }
+
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.lock().dropped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn settled(measurement: &Measurement) -> Settled {
+    match measurement.outcome {
+        Outcome::Completed(_) => Settled::Completed,
+        Outcome::Failed(_) => Settled::Failed,
+    }
+}

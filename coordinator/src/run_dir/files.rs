@@ -1,0 +1,125 @@
+//! The files of a run's directory but the journal: written whole or not at all, read with a limit.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use muster_common::limits::MANIFEST_BYTES_MAX;
+use muster_common::result::RunResult;
+use serde::de::DeserializeOwned;
+
+use super::RunDirError;
+use super::manifest::{Manifest, SCHEMA, Schema, Workload, Written};
+use crate::workload::HostTable;
+
+// -- manifest ----------------------------------------------------------------------------------------------------------
+
+pub(super) fn write_manifest(path: &Path, manifest: &Manifest) -> Result<(), RunDirError> {
+    let mut json = serde_json::to_vec_pretty(&Written::new(manifest)).map_err(json_error(path))?;
+    json.push(b'\n');
+    write(path, &json)
+}
+
+pub(super) fn read_manifest(path: &Path) -> Result<Manifest, RunDirError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(path);
+            return Err(RunDirError::NotARun { path: directory.to_owned() });
+        }
+        other => other.map_err(RunDirError::on("open", path))?,
+    };
+    let mut json = Vec::new();
+    let limit = MANIFEST_BYTES_MAX as u64 + 1;
+    file.take(limit).read_to_end(&mut json).map_err(RunDirError::on("read", path))?;
+    if json.len() > MANIFEST_BYTES_MAX {
+        return Err(RunDirError::TooLong { path: path.to_owned(), bytes_max: MANIFEST_BYTES_MAX });
+    }
+    let Schema { schema } = serde_json::from_slice(&json).map_err(json_error(path))?;
+    if schema != SCHEMA {
+        return Err(RunDirError::Schema { path: path.to_owned(), found: schema });
+    }
+    serde_json::from_slice(&json).map_err(json_error(path))
+}
+
+fn json_error(path: &Path) -> impl FnOnce(serde_json::Error) -> RunDirError {
+    |source| RunDirError::Json { path: path.to_owned(), source }
+}
+
+// -- hosts -------------------------------------------------------------------------------------------------------------
+
+const COLUMNS: [&str; 2] = ["host", "rows"];
+
+pub(super) fn write_hosts(path: &Path, hosts: &HostTable) -> Result<(), RunDirError> {
+    let write = || {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut csv = csv::Writer::from_writer(BufWriter::new(file));
+        csv.write_record(COLUMNS)?;
+        for (_, name, rows) in hosts.iter() {
+            csv.write_record([name, &rows.to_string()])?;
+        }
+        csv.flush()
+    };
+    write().map_err(RunDirError::on("write", path))
+}
+
+pub(super) fn read_hosts(path: &Path, workload: &Workload) -> Result<HostTable, RunDirError> {
+    let wrong = |problem: String| RunDirError::Hosts { path: path.to_owned(), problem };
+    let file = File::open(path).map_err(RunDirError::on("open", path))?;
+    let mut csv = csv::Reader::from_reader(file);
+    if csv.headers().map_err(|error| wrong(error.to_string()))? != COLUMNS.as_slice() {
+        return Err(wrong("its columns are not host and rows".to_owned()));
+    }
+    let mut hosts = HostTable::default();
+    let mut rows: u64 = 0;
+    for record in csv.records() {
+        let record = record.map_err(|error| wrong(error.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let host_rows: Option<u32> = record.get(1).and_then(|rows| rows.parse().ok());
+        match (record.get(0), host_rows) {
+            (Some(name), Some(host_rows)) if hosts.push(name, host_rows) => rows += u64::from(host_rows),
+            _ => return Err(wrong(format!("line {line} is not a new host with its rows"))),
+        }
+    }
+    if (hosts.len() as u64, rows) != (workload.hosts.into(), workload.rows.into()) {
+        let (found, hosts, expected) = (hosts.len(), workload.hosts, workload.rows);
+        return Err(wrong(format!(
+            "it has {found} hosts with {rows} rows, and the manifest {hosts} with {expected}"
+        )));
+    }
+    Ok(hosts)
+}
+
+// -- reports -----------------------------------------------------------------------------------------------------------
+
+pub(super) fn read_report(path: &Path) -> Result<Option<RunResult>, RunDirError> {
+    read_json(path)
+}
+
+/// `None` when there is no such file.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunDirError> {
+    match fs::read(path) {
+        Ok(json) => serde_json::from_slice(&json).map(Some).map_err(json_error(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(RunDirError::on("read", path)(error)),
+    }
+}
+
+/// Beside its place first, then renamed: a crash leaves the old file or the new one. Readable by its owner alone.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RunDirError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut temporary = tempfile::Builder::new().prefix(super::UNFINISHED).tempfile_in(directory)?;
+        temporary.write_all(bytes)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(RunDirError::on("write", path))
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), RunDirError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RunDirError::on("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,92 @@
+//! Directories of runs as a whole: made, found, listed, and what is said of those that are broken.
+
+mod broken;
+mod many;
+mod one;
+
+use std::fs;
+use std::path::Path;
+
+use muster_common::ids::{RowId, RunId};
+use muster_common::measurement::{Answer, Outcome};
+use muster_common::placement::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{LocalAgents, MANIFEST, Manifest, OnAgentLoss, RunDir, RunDirError, Statement, Workload, Writer};
+use crate::journal::Sample;
+use crate::workload::{Checks, HostIndex, HostTable, OnBadRow, Options};
+
+fn manifest(id: &str) -> Manifest {
+    let [hostname, start_time, end_time] = ["hostname", "start_time", "end_time"].map(str::to_owned);
+    Manifest {
+        run_id: RunId::try_new(id).unwrap(),
+        created_at: "2026-11-23T21:31:53.779Z".parse().unwrap(),
+        tool_version: "0.1.0".to_owned(),
+        command: "coordinator run --agents 2 --database-url … rows.csv".to_owned(),
+        workload: Workload {
+            file: "rows.csv".to_owned(),
+            path: Some("/data/rows.csv".into()),
+            sha256: "115b6751ef89".to_owned(),
+            rows: 5,
+            hosts: 2,
+            skipped: 1,
+            options: Options {
+                host_column: hostname.clone(),
+                parameters: vec![hostname, start_time.clone(), end_time.clone()],
+                checks: Checks::DemoWindow { start_time, end_time },
+                on_bad_row: OnBadRow::Skip,
+                limit: Some(5),
+            },
+        },
+        agents: 2,
+        placement: Method::Balanced,
+        statement: Statement { name: "default".to_owned(), sql: None },
+        timezone: "UTC".to_owned(),
+        timeout_ms: Some(30_000),
+        on_agent_loss: OnAgentLoss::Reassign,
+        slot_grace_ms: 10_000,
+        listen: "127.0.0.1:50051".parse().unwrap(),
+        local: Some(LocalAgents { workers: 4 }),
+        embedded: Some("PostgreSQL 15.18".to_owned()),
+        seed: u64::MAX,
+    }
+}
+
+fn hosts() -> HostTable {
+    let mut hosts = HostTable::default();
+    assert!(hosts.push("a \"host\",\nin two lines", 3) && hosts.push("b", 2));
+    hosts
+}
+
+fn create(parent: &Path, id: &str) -> (RunDir, Writer) {
+    RunDir::create(parent, manifest(id), &hosts()).unwrap()
+}
+
+fn sample(row: u32) -> Sample {
+    Sample {
+        row: RowId::new(row),
+        host: HostIndex::new(0),
+        worker: 0,
+        attempt: 1,
+        start_ns: 0,
+        lag_ns: 0,
+        service_time_ns: 1,
+        outcome: Outcome::Completed(Answer::default()),
+    }
+}
+
+/// Changes the manifest as another program might.
+fn edit(run: &RunDir, change: impl FnOnce(&mut Value)) {
+    let path = run.path().join(MANIFEST);
+    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut json);
+    fs::write(path, json.to_string()).unwrap();
+}
+
+/// The sentence, with the temporary directory's name taken out.
+#[track_caller]
+fn check_refused<T: std::fmt::Debug>(found: Result<T, RunDirError>, directory: &TempDir, expected: &str) {
+    let sentence = found.unwrap_err().to_string();
+    assert_eq!(sentence.replace(&directory.path().display().to_string(), "DIR"), expected);
+}

@@ -1,0 +1,171 @@
+//! One run: what is made is read back, and by its owner alone.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use muster_common::ids::Epoch;
+
+use super::super::{HOSTS, JOURNAL, MANIFEST, REPORT_JSON, REPORT_TEXT, RunDir, Workload};
+use super::{check_refused, create, hosts, manifest, sample};
+use crate::journal::Entry;
+use crate::workload::{Checks, OnBadRow, Options};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_run_is_read_back_as_it_was_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let parent = directory.path().join("state/runs");
+    let (made, mut journal) = create(&parent, "20261123-213153-1193");
+    journal.results(Epoch::new(1), &[sample(3)]);
+    journal.commit().unwrap();
+    assert!(made.is_running().unwrap());
+    check_refused(
+        made.lock(),
+        &directory,
+        "journal 'DIR/state/runs/20261123-213153-1193/journal' is being written by another process; \
+         wait until that run has ended, or end it",
+    );
+    drop(journal);
+
+    let run = RunDir::open(Some(&parent), "20261123-213153-1193").unwrap();
+    assert!(!run.is_running().unwrap());
+    assert_eq!(run.manifest(), &manifest("20261123-213153-1193"));
+    let read = run.hosts().unwrap();
+    let expected: Vec<_> = hosts().iter().map(|(_, name, rows)| (name.to_owned(), rows)).collect();
+    assert_eq!(read.iter().map(|(_, name, rows)| (name.to_owned(), rows)).collect::<Vec<_>>(), expected);
+    let entries: Vec<Entry> = run.journal().unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(entries, [Entry::Results { epoch: Epoch::new(1), samples: vec![sample(3)] }]);
+}
+
+#[test]
+fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let (run, _journal) = create(directory.path(), "20261123-213153-1193");
+    insta::assert_snapshot!(fs::read_to_string(run.path().join(MANIFEST)).unwrap(), @r#"
+    {
+      "schema": "muster.run/v1",
+      "run_id": "20261123-213153-1193",
+      "created_at": "2026-11-23T21:31:53.779Z",
+      "tool_version": "0.1.0",
+      "command": "coordinator run --agents 2 --database-url … rows.csv",
+      "workload": {
+        "file": "rows.csv",
+        "path": "/data/rows.csv",
+        "sha256": "115b6751ef89",
+        "rows": 5,
+        "hosts": 2,
+        "skipped": 1,
+        "host_column": "hostname",
+        "parameters": [
+          "hostname",
+          "start_time",
+          "end_time"
+        ],
+        "checks": {
+          "demo_window": {
+            "start_time": "start_time",
+            "end_time": "end_time"
+          }
+        },
+        "on_bad_row": "skip",
+        "limit": 5
+      },
+      "agents": 2,
+      "placement": "balanced",
+      "statement": {
+        "name": "default",
+        "sql": null
+      },
+      "timezone": "UTC",
+      "timeout_ms": 30000,
+      "on_agent_loss": "reassign",
+      "slot_grace_ms": 10000,
+      "listen": "127.0.0.1:50051",
+      "local": {
+        "workers": 4
+      },
+      "embedded": "PostgreSQL 15.18",
+      "seed": 18446744073709551615
+    }
+    "#);
+}
+
+#[test]
+fn a_run_is_its_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let parent = directory.path().join("state/runs");
+    let (run, _journal) = create(&parent, "r");
+    run.write_report("{}", "").unwrap();
+    for made in [&directory.path().join("state"), &parent, run.path()] {
+        assert_eq!(mode(made), 0o700, "{}", made.display());
+    }
+    let mut files: Vec<String> = Vec::new();
+    for file in fs::read_dir(run.path()).unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        files.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    files.sort();
+    assert_eq!(files, [HOSTS, JOURNAL, MANIFEST, REPORT_JSON, REPORT_TEXT]);
+}
+
+#[test]
+fn a_directory_appears_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(create(directory.path(), "r"));
+    check_refused(
+        RunDir::create(directory.path(), manifest("r"), &hosts()),
+        &directory,
+        "'DIR/r' exists already; remove it, or name another directory with --run-dir",
+    );
+    let names: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["r"], "nothing is left of the attempt");
+}
+
+#[test]
+fn every_way_to_read_a_workload_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    for (i, checks) in [Checks::None, manifest("x").workload.options.checks].into_iter().enumerate() {
+        for (j, on_bad_row) in [OnBadRow::Fail, OnBadRow::Skip].into_iter().enumerate() {
+            for (k, limit) in [None, Some(1), Some(u64::MAX)].into_iter().enumerate() {
+                let id = format!("r-{i}-{j}-{k}");
+                let mut manifest = manifest(&id);
+                let Options { host_column, parameters, .. } = manifest.workload.options;
+                manifest.workload.options =
+                    Options { host_column, parameters, checks: checks.clone(), on_bad_row, limit };
+                manifest.workload.path = None;
+                manifest.statement.sql = Some("SELECT :\"ü\"\n".to_owned());
+                drop(RunDir::create(directory.path(), manifest.clone(), &hosts()).unwrap());
+                assert_eq!(RunDir::open(Some(directory.path()), &id).unwrap().manifest, manifest);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_workload_is_found_again_by_an_absolute_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rows.csv");
+    fs::write(&path, "h\na\nb\n").unwrap();
+    let options = Options {
+        host_column: "h".to_owned(),
+        parameters: Vec::new(),
+        checks: Checks::None,
+        on_bad_row: OnBadRow::Fail,
+        limit: None,
+    };
+    let workload = crate::workload::open(&path, &options, &mut |_| {}).unwrap();
+    let of = |path: &Path| Workload::of(&workload, path, options.clone());
+    assert_eq!(of(&path).path.as_deref(), Some(path.as_path()));
+    assert_eq!((of(&path).rows, of(&path).hosts), (2, 2));
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(of(Path::new("rows.csv")).path, Some(here.join("rows.csv")));
+    assert_eq!(of(Path::new("-")).path, None);
+    assert_eq!(of(Path::new(std::ffi::OsStr::from_bytes(b"/\xff.csv"))).path, None);
+}

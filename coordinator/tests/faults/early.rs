@@ -1,0 +1,98 @@
+//! `kill -9` before the first query: of agents that have joined, that prepare, and that were told to start.
+
+use crate::load::{Load, TWO, hosts_of};
+use crate::support::proxy::{Proxy, Way};
+
+/// Whatever the policy: before the start, a loss costs nothing.
+const POLICIES: [&str; 3] = ["reassign", "fail", "wait"];
+
+#[tokio::test]
+async fn an_agent_that_is_killed_before_the_start_gives_its_place_to_the_next() {
+    for policy in POLICIES {
+        let name = format!("early_joined_{policy}");
+        let Some(mut load) = Load::gather(&name, TWO, &["--on-agent-loss", policy]).await else { return };
+        load.join();
+        load.agents[0].wait_for("as slot-0").await;
+        load.kill(0).await;
+        load.coordinator.wait_for("slot-0 lost").await;
+        load.join();
+        load.join();
+        let report = load.end(0).await;
+        assert_eq!((report.text("/verdict/status"), report.number("/queries/retried")), ("VALID", 0));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_while_it_prepares_gives_its_place_to_one_that_stands_by() {
+    for policy in POLICIES {
+        let name = format!("early_preparing_{policy}");
+        let Some(mut load) = Load::gather(&name, TWO, &["--on-agent-loss", policy]).await else { return };
+        // Preparing needs to read the table's definition, and waits for this lock.
+        let locker = load.database.session().await;
+        locker.batch_execute("BEGIN; LOCK TABLE ran IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        for _ in 0..2 {
+            load.join().wait_for("joined run").await;
+        }
+        load.join().wait_for("standing by").await;
+        load.database.wait_for(3, &load.database.workers("wait_event_type = 'Lock'")).await;
+        let slot = load.kill(0).await;
+        load.coordinator.wait_for(&format!("{slot} lost")).await;
+        locker.batch_execute("ROLLBACK").await.unwrap();
+        load.coordinator.wait_for(&format!("{slot} taken over by")).await;
+        let report = load.end(0).await;
+        assert_eq!((report.text("/verdict/status"), report.number("/queries/retried")), ("VALID", 0));
+        assert_eq!(report.list("/agents").len(), 2);
+    }
+}
+
+/// A run whose first agent was sent its rows and the start, and has heard of neither when it is killed.
+async fn killed_unarmed(name: &str, policy: &[&str]) -> Option<(Load, Proxy)> {
+    let mut load = Load::gather(name, TWO, policy).await?;
+    let locker = load.database.session().await;
+    locker.batch_execute("BEGIN; LOCK TABLE ran IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let proxy = Proxy::start(load.address).await;
+    load.join_at(proxy.address()).wait_for("as slot-0").await;
+    load.join().wait_for("as slot-1").await;
+    load.database.wait_for(2, &load.database.workers("wait_event_type = 'Lock'")).await;
+    proxy.stall(Way::ToAgent);
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    load.coordinator.wait_for("all 2 agents armed").await;
+    load.kill(0).await;
+    load.coordinator.wait_for("slot-0 lost").await;
+    Some((load, proxy))
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_when_all_are_armed_is_replaced() {
+    for policy in POLICIES {
+        let words = ["--on-agent-loss", policy, "--slot-grace", "60s"];
+        let Some((mut load, _proxy)) = killed_unarmed(&format!("early_replaced_{policy}"), &words).await
+        else {
+            return;
+        };
+        load.join().wait_for("as slot-0").await;
+        load.coordinator.wait_for("slot-0 goes on with").await;
+        let report = load.end(0).await;
+        assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed(None).await), "no host moved");
+        assert_eq!(load.reruns().await, 0, "the one that was killed had run nothing");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_when_all_are_armed_leaves_its_hosts_to_the_others() {
+    let words = ["--slot-grace", "200ms"];
+    let Some((mut load, _proxy)) = killed_unarmed("early_armed_moved", &words).await else { return };
+    load.coordinator.wait_for("slot-0 given up").await;
+    let report = load.end(0).await;
+    assert!(hosts_of(&report).values().all(|slot| slot == "slot-1"));
+    assert_eq!(load.reruns().await, 0, "the one that was killed had run nothing");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_when_all_are_armed_ends_a_run_that_is_to_fail() {
+    let words = ["--on-agent-loss", "fail", "--slot-grace", "0s"];
+    let Some((mut load, _proxy)) = killed_unarmed("early_armed_fail", &words).await else { return };
+    let report = load.end(13).await;
+    assert_eq!(report.text("/ending"), "agents_lost");
+    assert!(report.books().2 > 0, "{:?}", report.books());
+}

@@ -1,0 +1,271 @@
+//! A run whose rows tell on the server that they ran. Each row's query takes the lock of its host if nobody has it, waits at a gate
+//! that the test can close, sleeps, and writes down which session ran it and whether its host was alone. So the server knows by
+//! itself how often each row ran, where, and whether two queries of a host ever met; and the answer says so, too, for the digest.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use tokio_postgres::Client;
+
+use crate::support::database::Database;
+use crate::support::files::{Files, HOSTS};
+use crate::support::processes::{Ended, Process, address, agent, complete, coordinator, run};
+use crate::support::report::Report;
+
+/// The columns are filled from left to right: the gate and the sleep are within the host's lock.
+const TABLE: &str = "CREATE TABLE ran (id INT, host TEXT, session TEXT, alone BOOL, passed TEXT, slept TEXT)";
+const STATEMENT: &str = "\
+INSERT INTO ran
+SELECT :id::int, :hostname::text, current_setting('application_name'),
+       pg_try_advisory_xact_lock(hashtext(:hostname::text)),
+       pg_advisory_xact_lock_shared(1, 1)::text, pg_sleep(:seconds::float8)::text
+RETURNING id, host, alone";
+/// The same answers, with nothing written and nobody asleep. A row that says `none` for its seconds fails.
+const ANSWERS: &str = "SELECT :id::int, :hostname::text, :seconds::float8 >= 0";
+
+/// How large a run is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) agents: u16,
+    pub(crate) rows: usize,
+    /// That each row sleeps.
+    pub(crate) seconds: f64,
+}
+
+/// Two or three seconds when nothing happens, and rows for everybody at any time of it.
+pub(crate) const THREE: Shape = Shape { agents: 3, rows: 400, seconds: 0.01 };
+pub(crate) const TWO: Shape = Shape { agents: 2, rows: 300, seconds: 0.01 };
+
+pub(crate) struct Load {
+    pub(crate) database: Database,
+    pub(crate) address: SocketAddr,
+    pub(crate) coordinator: Process,
+    pub(crate) agents: Vec<Process>,
+    files: Files,
+    shape: Shape,
+}
+
+/// Closed while this lives: queries that run wait at it.
+pub(crate) struct Gate(Client);
+
+impl Gate {
+    pub(crate) async fn open(self) {
+        self.0.batch_execute("SELECT pg_advisory_unlock(1, 1)").await.unwrap();
+    }
+}
+
+impl Load {
+    /// The coordinator, waiting for its agents. `None` without a PostgreSQL.
+    pub(crate) async fn gather(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
+        let database = Database::empty(name).await?;
+        Some(Self::gather_on(database, shape, |_| {}, more).await)
+    }
+
+    /// With some hosts' rows changed: `change` gets host and seconds of each row by its id.
+    pub(crate) async fn gather_on(
+        database: Database,
+        shape: Shape,
+        change: impl Fn(&mut Row),
+        more: &[&str],
+    ) -> Self {
+        database.execute(TABLE).await;
+        let files = Files::new();
+        let rows = files.write("rows.csv", csv(shape, change));
+        let query = files.write("ran.sql", STATEMENT);
+        files.write("answers.sql", ANSWERS);
+        let address = address();
+        let own = [&rows, "--query", &query, "--database-url", database.url()];
+        let coordinator = Process::start(run(address, shape.agents, &[&own, more].concat()));
+        Self { database, address, coordinator, agents: Vec::new(), files, shape }
+    }
+
+    /// In mid-run: every agent has run rows.
+    pub(crate) async fn start(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
+        let mut load = Self::gather(name, shape, more).await?;
+        for _ in 0..shape.agents {
+            load.join();
+        }
+        load.run().await;
+        Some(load)
+    }
+
+    /// Starts one more agent.
+    pub(crate) fn join(&mut self) -> &mut Process {
+        self.join_at(self.address)
+    }
+
+    /// One that finds the coordinator elsewhere, behind a proxy.
+    pub(crate) fn join_at(&mut self, address: SocketAddr) -> &mut Process {
+        self.join_with(address, &[])
+    }
+
+    pub(crate) fn join_with(&mut self, address: SocketAddr, words: &[&str]) -> &mut Process {
+        self.agents.push(Process::start(agent(address, &[&["--allow-writes"], words].concat())));
+        self.agents.last_mut().unwrap()
+    }
+
+    /// Until as many sessions as the run has agents have run rows.
+    pub(crate) async fn run(&mut self) {
+        let sessions = "SELECT count(DISTINCT session) FROM ran";
+        self.database.wait_for(self.shape.agents.into(), sessions).await;
+    }
+
+    /// Closes the gate, until so many queries wait at it: nothing goes on, and the run cannot end.
+    pub(crate) async fn close_gate(&self, queries: u16) -> Gate {
+        let session = self.database.session().await;
+        session.batch_execute("SELECT pg_advisory_lock(1, 1)").await.unwrap();
+        self.wait_at_gate(queries).await;
+        Gate(session)
+    }
+
+    pub(crate) async fn wait_at_gate(&self, queries: u16) {
+        let waiting = self.database.workers("wait_event_type = 'Lock' AND wait_event = 'advisory'");
+        self.database.wait_for(queries.into(), &waiting).await;
+    }
+
+    /// Kills an agent while it runs a query, and returns its slot.
+    pub(crate) async fn kill(&mut self, index: usize) -> String {
+        let mut killed = self.agents.remove(index);
+        killed.signal("KILL");
+        killed.end().await;
+        slot_of(&killed)
+    }
+
+    /// Kills an agent that is known to have a query in flight.
+    pub(crate) async fn kill_in_flight(&mut self, index: usize) -> String {
+        let gate = self.close_gate(self.shape.agents).await;
+        let slot = self.kill(index).await;
+        self.coordinator.wait_for(&format!("{slot} lost")).await;
+        gate.open().await;
+        slot
+    }
+
+    /// Until nobody has run anything for a while: those that are left have run all that is theirs.
+    pub(crate) async fn until_idle(&self) {
+        let busy = "state <> 'idle' OR state_change > clock_timestamp() - INTERVAL '0.3 s'";
+        self.database.wait_for(0, &self.database.workers(busy)).await;
+    }
+
+    /// Of the rows that ran: those whose host was not alone, which must be none.
+    async fn meetings(&self) -> i64 {
+        self.database.number("SELECT count(*) FROM ran WHERE NOT alone").await
+    }
+
+    /// How often rows ran again to their end.
+    pub(crate) async fn reruns(&self) -> i64 {
+        self.database.number("SELECT count(*) - count(DISTINCT id) FROM ran").await
+    }
+
+    /// The slots in which each host's rows ran, as the server saw them.
+    pub(crate) async fn slots_of_hosts(&self) -> BTreeMap<String, Vec<String>> {
+        let sql = "SELECT host, array_agg(DISTINCT split_part(session, ':', 3)) FROM ran GROUP BY host";
+        let rows = self.database.session().await.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    /// The end: this exit code, a report that is right, agents that leave when they are asked to, and nothing left on the server.
+    pub(crate) async fn end(&mut self, code: i32) -> Report {
+        let ended = self.coordinator.end().await.expect(code);
+        let report = self.check(&ended).await;
+        for mut agent in self.agents.drain(..) {
+            agent.signal("TERM");
+            agent.end().await.expect(0);
+        }
+        self.database.wait_for_silence().await;
+        report
+    }
+
+    /// Holds the report against the server's own count and against an undisturbed run.
+    pub(crate) async fn check(&self, ended: &Ended) -> Report {
+        let report = Report::of(ended);
+        let (completed, failed, unaccounted) = report.books();
+        assert_eq!(completed + failed + unaccounted, self.shape.rows as u64);
+        let ran = self.database.number("SELECT count(DISTINCT id) FROM ran").await;
+        let is_whole = failed + unaccounted == 0;
+        assert!(
+            ran as u64 == completed || !is_whole && ran as u64 > completed,
+            "{ran} rows ran: {:?}",
+            report.books()
+        );
+        assert_eq!(self.meetings().await, 0, "two queries of a host ran side by side");
+        let told = report.number("/queries/retried") + report.number("/queries/duplicates");
+        let reruns = self.reruns().await as u64;
+        assert!(reruns <= told, "{reruns} rows ran again, {told} are told: {}", report.events());
+        let timed = report.at("/service_time_ms").get("count").map_or(0, |count| count.as_u64().unwrap());
+        let retried = report.number("/queries/retried");
+        let with_retried = report.text("/tool/command").contains("--include-retried");
+        assert_eq!(timed, if with_retried { completed } else { completed - retried });
+        if failed == 0 {
+            let undisturbed = self.undisturbed(Some(&report)).await;
+            for what in ["/result/digest", "/result/rows", "/result/bytes"] {
+                assert_eq!(report.at(what), undisturbed.at(what), "{what}: an answer is missing or twice");
+            }
+        }
+        report
+    }
+
+    /// The same rows when nothing happens, but those that a report has as unaccounted.
+    pub(crate) async fn undisturbed(&self, without: Option<&Report>) -> Report {
+        let path = |name: &str| self.files.path().join(name).to_str().unwrap().to_owned();
+        let unaccounted = without.map(unaccounted).unwrap_or_default();
+        let rows = self.files.read("rows.csv");
+        let mut changed = String::new();
+        for (number, line) in rows.lines().enumerate() {
+            let is_missing = number > 0 && unaccounted.contains(&(number - 1));
+            let line =
+                if is_missing { format!("{},none", line.rsplit_once(',').unwrap().0) } else { line.into() };
+            writeln!(changed, "{line}").unwrap();
+        }
+        let (changed, answers) = (self.files.write("undisturbed.csv", changed), path("answers.sql"));
+        let agents = self.shape.agents.to_string();
+        let head = ["run", "--local", "--agents", &agents, "--output", "json"];
+        let own = [&changed, "--query", &answers, "--database-url", self.database.url()];
+        let code = if unaccounted.is_empty() { 0 } else { 14 };
+        Report::of(&complete(coordinator(&[&head[..], &own].concat())).await.expect(code))
+    }
+}
+
+/// One row of the workload.
+pub(crate) struct Row {
+    pub(crate) id: usize,
+    pub(crate) host: String,
+    pub(crate) seconds: f64,
+}
+
+fn csv(shape: Shape, change: impl Fn(&mut Row)) -> String {
+    let mut csv = "hostname,id,seconds\n".to_owned();
+    for id in 0..shape.rows {
+        let mut row = Row { id, host: format!("host_{:02}", id % HOSTS), seconds: shape.seconds };
+        change(&mut row);
+        writeln!(csv, "{},{},{}", row.host, row.id, row.seconds).unwrap();
+    }
+    csv
+}
+
+fn unaccounted(report: &Report) -> Vec<usize> {
+    let bound = |range: &serde_json::Value, end: usize| range[end].as_u64().unwrap() as usize;
+    let ranges = report.list("/queries/unaccounted_rows").iter();
+    ranges.flat_map(|range| bound(range, 0)..=bound(range, 1)).collect()
+}
+
+/// The slot that an agent was given last: `slot-1`.
+#[track_caller]
+pub(crate) fn slot_of(agent: &Process) -> String {
+    let said = agent.said();
+    let last = said.lines().rev().find_map(|line| line.split_once("joined run ")?.1.split_once(" as "));
+    last.unwrap_or_else(|| panic!("it never joined:\n{said}")).1.trim().to_owned()
+}
+
+/// Each host's slot at the end of a run.
+pub(crate) fn hosts_of(report: &Report) -> BTreeMap<String, String> {
+    let text = |host: &serde_json::Value, name: &str| host[name].as_str().unwrap().to_owned();
+    let slot = |host| text(host, "worker").split('/').next().unwrap().to_owned();
+    report.list("/hosts").iter().map(|host| (text(host, "host"), slot(host))).collect()
+}
+
+/// The agent of this slot in a report.
+#[track_caller]
+pub(crate) fn agent_of<'a>(report: &'a Report, slot: &str) -> &'a serde_json::Value {
+    report.list("/agents").iter().find(|agent| agent["slot"] == slot).unwrap()
+}

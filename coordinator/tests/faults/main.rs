@@ -1,0 +1,20 @@
+//! Everything that can go wrong with an agent, the network or the database in mid-run, with the built programs: every row is still
+//! counted once, no two queries of a host run side by side, and nothing stays behind. docs/FAULTS.md has the table.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
+
+mod early;
+mod killed;
+mod left;
+mod load;
+mod standby;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod agent;
+    pub(crate) mod database;
+    pub(crate) mod files;
+    pub(crate) mod processes;
+    pub(crate) mod proxy;
+    pub(crate) mod report;
+}
