@@ -373,21 +373,6 @@ mod tests {
         assert_eq!(dispatch.take(1, B, 9), rows([1, 0, 2]));
     }
 
-    /// It was told as run once: its second run was among the latencies.
-    #[test]
-    fn a_row_that_moved_to_an_older_session_is_told_as_retried() {
-        let mut dispatch = Dispatch::new(Ledger::new(2), vec![rows([0]).into(), rows([1]).into()]);
-        dispatch.begin(0..1, B);
-        dispatch.begin(1..2, A);
-        dispatch.take(0, B, 1);
-        dispatch.lost(0..1, B);
-        let moved = dispatch.retire(0);
-        dispatch.give(1, moved);
-        dispatch.take(1, A, 2);
-        assert_eq!(dispatch.settle(1, A, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
-        assert_eq!(dispatch.settle(1, A, row(1), Settled::Completed), Receipt::Counted { attempt: 1 });
-    }
-
     #[test]
     fn what_a_killed_coordinator_had_sent_may_have_run() {
         let mut ledger = Ledger::new(3);

@@ -55,7 +55,7 @@ pub(crate) fn replay(
         losses: BTreeMap::new(),
     };
     let mut reader = reader;
-    while let Some(entry) = reader.next() {
+    for entry in reader.by_ref() {
         match entry? {
             Entry::Fact(json) => reading.take_fact(serde_json::from_slice(&json)?),
             Entry::Sent { epoch, worker: _, rows } => reading.take_sent(epoch, rows),
