@@ -67,6 +67,8 @@ struct Member {
     /// By worker: rows granted and rows sent, in total.
     flow: Vec<(u64, u64)>,
     has_reported: bool,
+    /// Settled and not handed to the journal yet; only without the step that does both.
+    unwritten: Vec<Entry>,
 }
 
 struct Standby {
@@ -121,7 +123,11 @@ impl Coordinator {
     pub(crate) fn handle(&mut self, world: &mut World, event: CoordinatorEvent) {
         match event {
             CoordinatorEvent::Wake => self.wakes_at = None,
-            CoordinatorEvent::Synced => self.journal.sync(world),
+            CoordinatorEvent::Synced => {
+                let unwritten = self.members.values_mut().flat_map(|member| member.unwritten.drain(..));
+                unwritten.for_each(|entry| self.journal.add(entry));
+                self.journal.sync(world);
+            }
             CoordinatorEvent::BackendsEnded { slot, is_allowed } => {
                 self.backends_ended(world, slot, is_allowed)
             }
@@ -200,6 +206,7 @@ impl Coordinator {
             has_begun: false,
             flow: vec![(0, 0); world.scenario.workers.into()],
             has_reported: false,
+            unwritten: Vec::new(),
         };
         self.members.insert(grant.epoch, member);
     }
