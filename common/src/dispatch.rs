@@ -374,20 +374,6 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_goes_to_an_older_session_is_told_as_retried() {
-        let mut dispatch = Dispatch::new(Ledger::new(2), vec![VecDeque::new(), rows([0, 1]).into()]);
-        dispatch.begin(0..1, A);
-        dispatch.begin(1..2, B);
-        dispatch.take(1, B, 2);
-        dispatch.lost(1..2, B);
-        let moved = dispatch.retire(1);
-        dispatch.give(0, moved);
-        assert_eq!(dispatch.take(0, A, 2), rows([0, 1]));
-        assert_eq!(dispatch.settle(0, A, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
-        assert_eq!(dispatch.settle_late(B, row(1), Settled::Completed), Receipt::Counted { attempt: 1 });
-    }
-
-    #[test]
     fn what_a_killed_coordinator_had_sent_may_have_run() {
         let mut ledger = Ledger::new(3);
         ledger.settle(row(0), Settled::Completed);

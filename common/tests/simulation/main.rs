@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Instant;
 
-use crate::invariants::Invariant;
+use crate::invariants::{Invariant, Violation};
 use crate::mutants::Mutant;
 use crate::schedule::Verdict;
 use crate::tally::{Seen, Tally};
@@ -51,19 +51,14 @@ fn every_row_is_counted_once_whatever_breaks() {
     }
     let schedules = variable("MUSTER_SIMULATIONS").unwrap_or(SCHEDULES);
     let started = Instant::now();
-    let mut endings: BTreeMap<String, u64> = BTreeMap::new();
-    let mut total = Tally::default();
-    let mut wrong = Vec::new();
-    for (seed, Verdict { violation, ending, tally, .. }) in run_all(schedules, None) {
-        *endings.entry(ending.map_or("None".to_owned(), |ending| format!("{ending:?}"))).or_default() += 1;
-        total.merge(&tally);
-        wrong.extend(violation.map(|violation| format!("seed {seed}: {violation}")));
-    }
+    let Summary { endings, tally, wrong } = run_all(schedules, None);
     println!("{schedules} schedules in {:.1?}: {endings:?}", started.elapsed());
-    Seen::ALL.iter().for_each(|seen| println!("{:>10} {seen:?}", total.of(*seen)));
+    Seen::ALL.iter().for_each(|seen| println!("{:>10} {seen:?}", tally.of(*seen)));
+    let wrong: Vec<String> =
+        wrong.iter().map(|(seed, violation)| format!("seed {seed}: {violation}")).collect();
     let shown = &wrong[..wrong.len().min(VIOLATIONS_SHOWN)];
     assert!(wrong.is_empty(), "{} went wrong:\n{}\nreplay: {REPLAY}", wrong.len(), shown.join("\n"));
-    let never: Vec<Seen> = Seen::ALL.into_iter().filter(|seen| total.of(*seen) == 0).collect();
+    let never: Vec<Seen> = Seen::ALL.into_iter().filter(|seen| tally.of(*seen) == 0).collect();
     assert!(schedules < SCHEDULES_ENOUGH || never.is_empty(), "the simulation does not reach {never:?}");
 }
 
@@ -74,10 +69,8 @@ fn every_mechanism_that_is_taken_out_is_missed() {
     let mut survivors = Vec::new();
     for mutant in Mutant::ALL {
         let mut by_invariant: BTreeMap<Invariant, u64> = BTreeMap::new();
-        for (_, verdict) in run_all(schedules, Some(mutant)) {
-            if let Some(violation) = verdict.violation {
-                *by_invariant.entry(violation.invariant).or_default() += 1;
-            }
+        for (_, violation) in run_all(schedules, Some(mutant)).wrong {
+            *by_invariant.entry(violation.invariant).or_default() += 1;
         }
         let wrong: u64 = by_invariant.values().sum();
         match by_invariant.into_iter().max_by_key(|(_, count)| *count) {
@@ -106,18 +99,50 @@ fn replay(seed: u64) -> Verdict {
     schedule::run(seed, mutant, true)
 }
 
-/// The schedules of seeds 0 to `count − 1`, on all cores.
-fn run_all(count: u64, mutant: Option<Mutant>) -> Vec<(u64, Verdict)> {
+/// What many schedules came to.
+#[derive(Default)]
+struct Summary {
+    endings: BTreeMap<String, u64>,
+    tally: Tally,
+    wrong: Vec<(u64, Violation)>,
+}
+
+impl Summary {
+    fn add(&mut self, seed: u64, verdict: Verdict) {
+        let Verdict { violation, ending, tally, trace: _ } = verdict;
+        let ending = ending.map_or("broken off".to_owned(), |ending| format!("{ending:?}"));
+        *self.endings.entry(ending).or_default() += 1;
+        self.tally.merge(&tally);
+        self.wrong.extend(violation.map(|violation| (seed, violation)));
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        let Self { endings, tally, wrong } = other;
+        for (ending, count) in endings {
+            *self.endings.entry(ending).or_default() += count;
+        }
+        self.tally.merge(&tally);
+        self.wrong.extend(wrong);
+        self
+    }
+}
+
+/// Runs the schedules of seeds 0 to `count − 1`, on all cores.
+fn run_all(count: u64, mutant: Option<Mutant>) -> Summary {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let run = |seed| {
-        let verdict = std::panic::catch_unwind(|| schedule::run(seed, mutant, false));
-        (seed, verdict.unwrap_or_else(|_| panic!("seed {seed} panicked; replay: {REPLAY}")))
+    let run_share = |thread| {
+        let mut summary = Summary::default();
+        for seed in (thread..count).step_by(threads) {
+            let verdict = std::panic::catch_unwind(|| schedule::run(seed, mutant, false));
+            summary.add(seed, verdict.unwrap_or_else(|_| panic!("seed {seed} panicked; replay: {REPLAY}")));
+        }
+        summary
     };
     std::thread::scope(|scope| {
-        let run_share = |thread| (thread..count).step_by(threads).map(run).collect::<Vec<_>>();
         let shares: Vec<_> =
             (0..threads as u64).map(|thread| scope.spawn(move || run_share(thread))).collect();
-        shares.into_iter().flat_map(|share| share.join().expect("a seed that panics was named")).collect()
+        let summaries = shares.into_iter().map(|share| share.join().expect("a seed that panics was named"));
+        summaries.fold(Summary::default(), Summary::merge)
     })
 }
 

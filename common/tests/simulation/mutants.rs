@@ -19,8 +19,12 @@ pub(crate) enum Mutant {
     NoRendezvous,
     /// Results are acknowledged before they are in the journal.
     AckBeforeJournal,
+    /// A result is settled, and handed to the journal a moment later, unless its session is over by then.
+    SettledApart,
     /// A slot's new owner does not end the backends of the session before.
     BackendsNotEnded,
+    /// When the database does not let old backends be ended, nobody waits for the server's own timeout.
+    RefusalIgnored,
     /// A broken connection counts as a lapsed lease: the slot's next owner begins at once.
     BrokenIsLapsed,
     /// A coordinator that takes a run up again begins at once.
@@ -36,7 +40,7 @@ pub(crate) enum Mutant {
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::NoDeduplication,
         Self::ShortFence,
         Self::NoSelfFencing,
@@ -44,7 +48,9 @@ impl Mutant {
         Self::LapsedResume,
         Self::NoRendezvous,
         Self::AckBeforeJournal,
+        Self::SettledApart,
         Self::BackendsNotEnded,
+        Self::RefusalIgnored,
         Self::BrokenIsLapsed,
         Self::NoLeaseWait,
         Self::ResumeSlotBySlot,
@@ -64,7 +70,9 @@ impl fmt::Display for Mutant {
             Self::LapsedResume => "a lost session is taken back",
             Self::NoRendezvous => "a loss places every host anew",
             Self::AckBeforeJournal => "acknowledged before journaled",
+            Self::SettledApart => "settled and journaled in two steps",
             Self::BackendsNotEnded => "old backends are not ended",
+            Self::RefusalIgnored => "the database's refusal is not waited out",
             Self::BrokenIsLapsed => "a broken connection counts as a lapsed lease",
             Self::NoLeaseWait => "resume does not wait one lease",
             Self::ResumeSlotBySlot => "resume ends old backends slot by slot",

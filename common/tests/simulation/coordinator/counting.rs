@@ -54,7 +54,11 @@ impl Coordinator {
         match receipt {
             Receipt::Counted { attempt } => {
                 world.checks.counted(execution, from, attempt);
-                self.journal.add(Entry::Settled { row, settled: settled(measurement), execution });
+                let entry = Entry::Settled { row, settled: settled(measurement), execution };
+                match self.members.get_mut(&from).filter(|_| world.is(Mutant::SettledApart)) {
+                    Some(member) => member.unwritten.push(entry),
+                    None => self.journal.add(entry),
+                }
             }
             Receipt::Duplicate if world.is(Mutant::NoDeduplication) => {
                 self.journal.add(Entry::Settled { row, settled: settled(measurement), execution });

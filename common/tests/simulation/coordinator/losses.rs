@@ -170,7 +170,8 @@ impl Coordinator {
         let ground = &mut self.grounds[slot.index()];
         if *ground == Ground::Asked {
             let until = world.now + STATEMENT_TIMEOUT;
-            *ground = if is_allowed { Ground::Clear } else { Ground::TimingOut { until } };
+            let is_clear = is_allowed || world.is(Mutant::RefusalIgnored);
+            *ground = if is_clear { Ground::Clear } else { Ground::TimingOut { until } };
         }
     }
 }

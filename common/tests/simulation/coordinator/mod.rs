@@ -67,6 +67,8 @@ struct Member {
     /// By worker: rows granted and rows sent, in total.
     flow: Vec<(u64, u64)>,
     has_reported: bool,
+    /// Settled and not handed to the journal yet; only without the step that does both.
+    unwritten: Vec<Entry>,
 }
 
 struct Standby {
@@ -121,7 +123,11 @@ impl Coordinator {
     pub(crate) fn handle(&mut self, world: &mut World, event: CoordinatorEvent) {
         match event {
             CoordinatorEvent::Wake => self.wakes_at = None,
-            CoordinatorEvent::Synced => self.journal.sync(world),
+            CoordinatorEvent::Synced => {
+                let unwritten = self.members.values_mut().flat_map(|member| member.unwritten.drain(..));
+                unwritten.for_each(|entry| self.journal.add(entry));
+                self.journal.sync(world);
+            }
             CoordinatorEvent::BackendsEnded { slot, is_allowed } => {
                 self.backends_ended(world, slot, is_allowed)
             }
@@ -131,7 +137,14 @@ impl Coordinator {
 
     pub(crate) fn receive(&mut self, world: &mut World, connection: usize, envelope: Envelope) {
         match envelope {
-            Envelope::FromAgent(message) => self.take(world, connection, message),
+            Envelope::FromAgent(message) => {
+                let is_beat = matches!(message, FromAgent::Beat(_));
+                self.take(world, connection, message);
+                // Nothing becomes due by a beat, and most messages are beats.
+                if is_beat {
+                    return;
+                }
+            }
             Envelope::Closed => {
                 self.standbys.retain(|standby| standby.connection != connection);
                 if let Some(member) = self.members.values().find(|member| member.connection == connection) {
@@ -193,6 +206,7 @@ impl Coordinator {
             has_begun: false,
             flow: vec![(0, 0); world.scenario.workers.into()],
             has_reported: false,
+            unwritten: Vec::new(),
         };
         self.members.insert(grant.epoch, member);
     }
