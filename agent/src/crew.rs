@@ -156,16 +156,22 @@ impl Crew {
         self.reports.iter().copied().collect()
     }
 
-    /// Cancels what runs and waits for the threads, which end within the grace of a cancel.
-    pub(crate) async fn stop(self) {
+    /// Cancels what runs and waits for the threads, which end within the grace of a cancel. False when one did not.
+    pub(crate) async fn stop(self) -> bool {
         self.cancel.cancel();
         drop(self.events);
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
         match timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, joined).await {
-            Ok(Ok(true)) => {}
-            Ok(_) => warn!("a worker thread panicked"),
-            Err(_) => warn!("a worker thread did not end; it is left to itself"),
+            Ok(Ok(true)) => true,
+            Ok(_) => {
+                warn!("a worker thread panicked");
+                true
+            }
+            Err(_) => {
+                warn!("a worker thread did not end; it is left to itself");
+                false
+            }
         }
     }
 

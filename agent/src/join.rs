@@ -1,5 +1,6 @@
 //! Joining a run: Hello out, the answer back.
 
+use muster_common::ids::SessionId;
 use muster_common::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello, StandBy, Welcome};
 use muster_proto::v1;
@@ -44,9 +45,10 @@ impl Control {
 pub(crate) async fn join(
     client: &mut MusterClient<Channel>,
     config: &AgentConfig,
+    ended: Option<SessionId>,
 ) -> Result<(Control, Joined), SessionError> {
     let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-    sender.try_send(FromAgent::Hello(hello(config)).into()).expect("a new channel has room");
+    sender.try_send(FromAgent::Hello(hello(config, ended)).into()).expect("a new channel has room");
     let answer = async {
         let inbound = client.control(ReceiverStream::new(receiver)).await?.into_inner();
         let mut control = Control { sender, inbound };
@@ -65,7 +67,7 @@ pub(crate) async fn join(
     }
 }
 
-fn hello(config: &AgentConfig) -> Hello {
+fn hello(config: &AgentConfig, ended: Option<SessionId>) -> Hello {
     Hello {
         protocol_version: limits::PROTOCOL_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -74,6 +76,7 @@ fn hello(config: &AgentConfig) -> Hello {
         workers: config.workers,
         slot: config.slot,
         has_database: config.database.is_some(),
+        ended,
     }
 }
 

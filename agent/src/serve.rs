@@ -23,10 +23,11 @@ pub enum AgentError {
 pub async fn serve(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
     let mut retry = Retry::new();
     let mut kept = None;
+    let mut last = None;
     let mut lost_at = None;
     while !shutdown.is_cancelled() {
         let began = Instant::now();
-        match session::serve(&config, &mut kept, &shutdown).await {
+        match session::serve(&config, &mut kept, &mut last, &shutdown).await {
             Ok(Ended::Shutdown) => break,
             Ok(Ended::Bye { reason, had_place }) => {
                 info!("run ended: {reason}");

@@ -77,10 +77,12 @@ pub(crate) struct KeptResults {
     pub(crate) since: Instant,
 }
 
-/// Joins and serves one run. Takes what `kept` has for that run, and leaves there what nobody acknowledged.
+/// Joins and serves one run. Takes what `kept` has for that run, and leaves there what nobody acknowledged; `last` is the session that
+/// this process held, once nothing of it runs.
 pub(crate) async fn serve(
     config: &AgentConfig,
     kept: &mut Option<KeptResults>,
+    last: &mut Option<SessionId>,
     shutdown: &CancellationToken,
 ) -> Result<Ended, SessionError> {
     let mut client = tokio::select! {
@@ -90,12 +92,15 @@ pub(crate) async fn serve(
     let hello_sent = Instant::now();
     let (control, joined) = tokio::select! {
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
-        joined = join(&mut client, config) => joined?,
+        joined = join(&mut client, config, last.clone()) => joined?,
     };
     let mut session = Session::start(config, client, control, joined, Lease::new(hello_sent), kept);
     let ended = session.drive(shutdown).await;
     let run = session.run.clone();
-    let results = session.stop().await;
+    let (results, stopped) = session.stop().await;
+    if let Some(stopped) = stopped {
+        *last = Some(stopped);
+    }
     if !results.is_empty() {
         *kept = Some(KeptResults { run, results, since: Instant::now() });
     }
@@ -375,20 +380,23 @@ impl Session {
         Ok(())
     }
 
-    /// Ends everything that this session started. Returns the results that nobody acknowledged.
-    async fn stop(mut self) -> Vec<Kept> {
+    /// Ends everything that this session started. Returns the results that nobody acknowledged, and the session if it held a slot and
+    /// nothing of it runs any more.
+    async fn stop(mut self) -> (Vec<Kept>, Option<SessionId>) {
         self.fences.shutdown().await;
         self.crew.cancel();
         match self.work {
             Work::Open { stream, grant } => {
-                let (outbox, ()) = tokio::join!(stream.stop(), self.crew.stop());
-                outbox.map(|outbox| outbox.into_kept(grant)).unwrap_or_default()
+                let (outbox, has_stopped) = tokio::join!(stream.stop(), self.crew.stop());
+                let session = SessionId { run: self.run, slot: grant.slot, epoch: grant.epoch };
+                let kept = outbox.map(|outbox| outbox.into_kept(grant)).unwrap_or_default();
+                (kept, has_stopped.then_some(session))
             }
             Work::Waiting(cargo) => {
                 self.crew.stop().await;
-                cargo.outbox.into_inherited()
+                (cargo.outbox.into_inherited(), None)
             }
-            Work::Opening => Vec::new(),
+            Work::Opening => (Vec::new(), None),
         }
     }
 }

@@ -73,6 +73,8 @@ pub struct Hello {
     pub slot: Option<SlotId>,
     /// Whether it knows a database of its own.
     pub has_database: bool,
+    /// The session that this process held before: it is over, and nothing of it runs any more.
+    pub ended: Option<SessionId>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -226,6 +228,7 @@ impl TryFrom<v1::Hello> for Hello {
             workers,
             slot: hello.slot.map(|slot| narrow("hello.slot", slot).map(SlotId::new)).transpose()?,
             has_database: hello.has_database,
+            ended: hello.ended.map(|ended| wire::session(Some(ended))).transpose()?,
         })
     }
 }
@@ -326,6 +329,7 @@ impl From<FromAgent> for v1::AgentControl {
                 workers: hello.workers.into(),
                 slot: hello.slot.map(|slot| slot.get().into()),
                 has_database: hello.has_database,
+                ended: hello.ended.map(Into::into),
             }),
             FromAgent::Beat(number) => AgentKind::Beat(v1::Beat { number }),
             FromAgent::Ready(ready) => AgentKind::Ready(ready.into()),

@@ -96,7 +96,7 @@ impl ControlSession {
         let ended = self.ended.clone();
         let loss = tokio::select! {
             () = ended.cancelled() => Loss::because("ended"),
-            loss = self.listen(&desk) => loss,
+            loss = self.listen(&desk) => Loss { lapses_at: Some(self.fence.falls_at()), ..loss },
         };
         desk.lost(self.member, loss).await;
     }
@@ -123,7 +123,7 @@ impl ControlSession {
                     }
                 }
                 Ok(FromAgent::Leave { reason, drained }) => {
-                    return Loss { reason, is_drained: drained };
+                    return Loss { is_drained: drained, ..Loss::because(reason) };
                 }
                 Ok(message) => desk.said(self.member, message).await,
                 Err(malformed) => return Loss::because(format!("sent a malformed message: {malformed}")),

@@ -139,12 +139,15 @@ impl Receiver {
             Err(_) => None,
         };
         let Some(share) = share else { return Err("the run is over".to_owned()) };
-        let counted = share.rows.settle(share.epoch, results);
-        let results = counted
-            .map_err(|NotGiven(row)| format!("sent a result for row {row}, which it was not given"))?;
+        let place = share.keeper.place().await.ok_or("the run is over")?;
+        // From here to the keeper nothing waits: what is settled is added up.
+        let (counted, refused) = share.rows.settle(share.epoch, results);
         self.last_number = number;
-        let batch = Batch { number, results, acks: self.acks.clone() };
-        if share.keeper.settle(batch).await { Ok(()) } else { Err("the run is over".to_owned()) }
+        place.put(Batch { number, results: counted, acks: self.acks.clone() });
+        match refused {
+            None => Ok(()),
+            Some(NotGiven(row)) => Err(format!("sent a result for row {row}, which it was not given")),
+        }
     }
 }
 

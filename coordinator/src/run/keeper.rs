@@ -89,9 +89,10 @@ pub(crate) struct KeeperHandle {
 }
 
 impl KeeperHandle {
-    /// Waits while the keeper is busy; false when the run is over.
-    pub(crate) async fn settle(&self, batch: Batch) -> bool {
-        self.notes.send(Note::Batch(batch)).await.is_ok()
+    /// A place for one batch; waits while the keeper is busy. `None` when the run is over. Taken before the rows are settled: a session
+    /// may end while it waits, and what is settled must be added up.
+    pub(crate) async fn place(&self) -> Option<Place<'_>> {
+        self.notes.reserve().await.ok().map(Place)
     }
 
     /// Returns once it is written down that these rows go out, so that after a crash it is known that they may have run; false when it
@@ -109,6 +110,15 @@ impl KeeperHandle {
         if self.has_journal && !facts.is_empty() {
             let _ = self.notes.send(Note::Facts(facts)).await;
         }
+    }
+}
+
+/// Room for one batch in the keeper's queue.
+pub(crate) struct Place<'a>(mpsc::Permit<'a, Note>);
+
+impl Place<'_> {
+    pub(crate) fn put(self, batch: Batch) {
+        self.0.send(Note::Batch(batch));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use muster_common::ids::{Epoch, SessionId};
 use muster_common::limits;
@@ -54,11 +55,13 @@ pub(crate) struct Loss {
     pub(crate) reason: String,
     /// It has told everything it ran; the rows that it still has were not run.
     pub(crate) is_drained: bool,
+    /// Its agent stops by itself until then, whatever it knows; `None` when its last beat is not known.
+    pub(crate) lapses_at: Option<Instant>,
 }
 
 impl Loss {
     pub(crate) fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_drained: false }
+        Self { reason: reason.into(), is_drained: false, lapses_at: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A run read back from its journal: the same record, ledger and tally that its coordinator had, as far as it wrote them down.
 //! What is behind a torn tail was never acknowledged: an agent may still have it, or the row runs again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use muster_common::dispatch::Dispatch;
 use muster_common::ids::{Epoch, RowId};
@@ -20,8 +20,8 @@ pub(crate) struct Replayed {
     pub(crate) record: Record,
     pub(crate) ledger: Ledger,
     pub(crate) tally: Tally,
-    /// By session: rows that it had when it was over, so that nobody knows whether they ran.
-    pub(crate) losses: BTreeMap<Epoch, Vec<RowId>>,
+    /// Sessions in the order of their ends, with the rows that each had then: nobody knows whether those ran.
+    pub(crate) losses: Vec<(Epoch, Vec<RowId>)>,
     /// Behind the last good entry.
     pub(crate) end: u64,
     pub(crate) tail: Tail,
@@ -52,7 +52,7 @@ pub(crate) fn replay(
         hosts,
         sent: HashMap::new(),
         over: HashMap::new(),
-        losses: BTreeMap::new(),
+        losses: Vec::new(),
     };
     let mut reader = reader;
     for entry in reader.by_ref() {
@@ -82,7 +82,7 @@ struct Reading {
     sent: HashMap<RowId, Epoch>,
     /// Sessions that are over; whether they told everything they ran.
     over: HashMap<Epoch, bool>,
-    losses: BTreeMap<Epoch, Vec<RowId>>,
+    losses: Vec<(Epoch, Vec<RowId>)>,
 }
 
 impl Reading {
@@ -94,7 +94,7 @@ impl Reading {
             }
             Fact::Lost { epoch, drained, .. } => self.end_session(Epoch::new(*epoch), *drained),
             Fact::Resumed => {
-                let running: HashSet<Epoch> = self.sent.values().copied().collect();
+                let running: BTreeSet<Epoch> = self.sent.values().copied().collect();
                 running.into_iter().for_each(|epoch| self.end_session(epoch, false));
             }
             _ => {}
@@ -106,17 +106,16 @@ impl Reading {
         self.over.insert(epoch, is_drained);
         let rows: Vec<RowId> = self.sent.extract_if(|_, by| *by == epoch).map(|(row, _)| row).collect();
         if !is_drained && !rows.is_empty() {
-            self.losses.entry(epoch).or_default().extend(rows);
+            self.losses.push((epoch, rows));
         }
     }
 
     fn take_sent(&mut self, epoch: Epoch, rows: Vec<RowId>) {
-        for row in rows.into_iter().filter(|row| !self.ledger.is_settled(*row)) {
-            match self.over.get(&epoch) {
-                None => drop(self.sent.insert(row, epoch)),
-                Some(false) => self.losses.entry(epoch).or_default().push(row),
-                Some(true) => {}
-            }
+        let open = rows.into_iter().filter(|row| !self.ledger.is_settled(*row));
+        match self.over.get(&epoch) {
+            None => self.sent.extend(open.map(|row| (row, epoch))),
+            Some(false) => self.losses.push((epoch, open.collect())),
+            Some(true) => {}
         }
     }
 
@@ -143,11 +142,9 @@ impl Reading {
     }
 
     fn finish(mut self, end: u64, tail: Tail) -> Replayed {
-        for (row, epoch) in self.sent {
-            self.losses.entry(epoch).or_default().push(row);
-        }
-        let Self { record, ledger, tally, mut losses, .. } = self;
-        losses.values_mut().for_each(|rows| rows.sort_unstable());
+        let running: BTreeSet<Epoch> = self.sent.values().copied().collect();
+        running.into_iter().for_each(|epoch| self.end_session(epoch, false));
+        let Self { record, ledger, tally, losses, .. } = self;
         Replayed { record, ledger, tally, losses, end, tail }
     }
 }

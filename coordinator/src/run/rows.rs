@@ -81,8 +81,9 @@ impl Rows {
         self.lock().dispatch.is_drained(worker)
     }
 
-    /// Takes the results of the session of `epoch`, or those that it tells again for an earlier one. Returns those that count.
-    pub(crate) fn settle(&self, epoch: Epoch, results: Results) -> Result<Vec<Executed>, NotGiven> {
+    /// Takes the results of the session of `epoch`, or those that it tells again for an earlier one. Returns those that count, up to the
+    /// first that the session was never given.
+    pub(crate) fn settle(&self, epoch: Epoch, results: Results) -> (Vec<Executed>, Option<NotGiven>) {
         let Results { number: _, ran_under, measurements } = results;
         let ran_under = ran_under.map_or(epoch, |grant| grant.epoch);
         let mut counted = Vec::with_capacity(measurements.len());
@@ -91,8 +92,10 @@ impl Rows {
         let begun = sessions.get(&ran_under).copied();
         for (worker, measurement) in measurements {
             let row = measurement.row;
-            let host = self.workload.host_of(row).ok_or(NotGiven(row))?;
-            let begun = begun.filter(|begun| usize::from(worker) < begun.workers).ok_or(NotGiven(row))?;
+            let begun = begun.filter(|begun| usize::from(worker) < begun.workers);
+            let (Some(host), Some(begun)) = (self.workload.host_of(row), begun) else {
+                return (counted, Some(NotGiven(row)));
+            };
             let worker = begun.first + usize::from(worker);
             let settled = settled(&measurement);
             let receipt = match ran_under == epoch {
@@ -107,10 +110,10 @@ impl Rows {
                 }
                 Receipt::Duplicate => dropped.duplicates += 1,
                 Receipt::Stale => dropped.stale += 1,
-                Receipt::NotGiven => return Err(NotGiven(row)),
+                Receipt::NotGiven => return (counted, Some(NotGiven(row))),
             }
         }
-        Ok(counted)
+        (counted, None)
     }
 
     /// A session is over, and nobody knows which of its rows were run.

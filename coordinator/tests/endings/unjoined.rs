@@ -87,6 +87,7 @@ async fn greet(address: SocketAddr, protocol_version: u32) -> FromCoordinator {
         workers: 1,
         slot: None,
         has_database: false,
+        ended: None,
     });
     let stream = client.control(tokio_stream::once(hello.into())).await.unwrap();
     let first = timeout(WITHIN, stream.into_inner().message()).await.unwrap().unwrap();

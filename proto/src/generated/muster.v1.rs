@@ -55,6 +55,9 @@ pub struct Hello {
     /// It knows a database of its own; otherwise it takes the coordinator's.
     #[prost(bool, tag = "7")]
     pub has_database: bool,
+    /// The session that this process held before, if any: it is over, and nothing of it runs any more.
+    #[prost(message, optional, tag = "8")]
+    pub ended: ::core::option::Option<Session>,
 }
 /// Numbered from 1; each is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

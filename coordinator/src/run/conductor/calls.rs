@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use muster_common::ids::SlotId;
+use muster_common::ids::{SessionId, SlotId};
 use muster_common::slots::{Grant, JoinError};
 use muster_proto::control::{
     FromAgent, FromCoordinator, Hello, PrepareFailed, Ready, RunConfig, StandBy, Welcome,
@@ -63,6 +63,9 @@ impl Conductor<'_> {
         if self.phase == Phase::Draining {
             return Err(Refusal { reason: "the run is over".to_owned(), retry: true });
         }
+        if let Some(ended) = &hello.ended {
+            self.note_ended(ended);
+        }
         let config = self.plan.config_for(hello.has_database, is_loopback);
         let joined = match self.slot_for(&hello)? {
             Some(slot) => self.roster.join(slot, hello, line, Instant::now()),
@@ -84,6 +87,21 @@ impl Conductor<'_> {
         self.note(joined);
         self.log(format!("{} joined: {name}, {workers} worker{}", grant.slot, plural(workers)));
         Ok(Admission { member: id, ended })
+    }
+
+    /// An agent that joins anew has ended its last session, perhaps before anybody noticed here.
+    fn note_ended(&mut self, ended: &SessionId) {
+        if ended.run != self.plan.id {
+            return;
+        }
+        let grant = Grant { slot: ended.slot, epoch: ended.epoch };
+        let holder = self.roster.live().find(|member| member.grant == Some(grant)).map(|member| member.id);
+        if let Some(id) = holder {
+            self.lose(id, &Loss::because("its agent joined anew"));
+        }
+        if self.lapses.get(&grant.slot).is_some_and(|(lost, _)| *lost == grant) {
+            self.lapses.remove(&grant.slot);
+        }
     }
 
     /// The slot that an agent may ask for; `None` when it has to wait for one. Once hosts are placed none may move, so a slot wants as

@@ -70,7 +70,7 @@ pub(crate) struct Conclusion {
 
 /// What is fixed once the hosts are placed: rows, workers and the way to the keeper.
 struct Field {
-    /// Nanoseconds that the run had run before this coordinator took it up.
+    /// How long the run had run before this coordinator took it up.
     ran_before_ns: u64,
     workload: Arc<Workload>,
     rows: Arc<Rows>,
@@ -97,8 +97,12 @@ pub(crate) struct Conductor<'a> {
     /// When the agents started; `None` before.
     started: Option<Instant>,
     fences: Fences,
+    /// Sessions that were lost and whose agents may still run queries for a moment, by slot.
+    lapses: BTreeMap<SlotId, (Grant, Instant)>,
     /// Slots of which nothing is left in the database that ran under a coordinator before this one.
     cleared: BTreeSet<SlotId>,
+    /// Those among them of which that is not known.
+    uncleared: BTreeSet<SlotId>,
     /// When it was last said who is awaited in mid-run.
     awaited_at: Option<Instant>,
 }
@@ -141,7 +145,9 @@ impl<'a> Conductor<'a> {
             field: None,
             started: None,
             fences: Fences::default(),
+            lapses: BTreeMap::new(),
             cleared: BTreeSet::new(),
+            uncleared: BTreeSet::new(),
             awaited_at: None,
         }
     }
@@ -163,6 +169,8 @@ impl<'a> Conductor<'a> {
         let assignment = self.place();
         let (keeper, field) = self.lay_out(&assignment, journal, taken_up);
         let rows = Arc::clone(&field.rows);
+        // Who joined is written down before a row is.
+        field.keeper.note(std::mem::take(&mut self.unwritten)).await;
         self.hand_out(field);
         self.write_down().await;
 
@@ -224,7 +232,7 @@ impl<'a> Conductor<'a> {
             }
             None => {
                 let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.retried);
-                (Ledger::new(workload.rows()), tally, BTreeMap::new())
+                (Ledger::new(workload.rows()), tally, Vec::new())
             }
         };
         let mut dispatch = Dispatch::new(ledger, workload.by_worker(assignment.workers(), workers.len()));
@@ -399,7 +407,7 @@ impl<'a> Conductor<'a> {
 
     /// Into the report and the log. `what` is a plain sentence that begins with its subject.
     fn log(&mut self, what: String) {
-        info!("{what}");
+        info!(target: "muster_coordinator::run::events", "{what}");
         let at_ms = self.listening_since.elapsed().as_secs_f64() * 1e3;
         self.note(Fact::Happened(result::Event { at_ms, what }));
     }

@@ -34,6 +34,8 @@ struct Fence {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
+    /// The lost agent may still run queries until then.
+    NotYet(Instant),
     Member(MemberId),
     /// Nobody runs who could be asked; the next who does is.
     Nobody,
@@ -71,6 +73,10 @@ impl Conductor<'_> {
                 ));
             }
         }
+        if !loss.is_drained {
+            let lapses_at = loss.lapses_at.unwrap_or_else(|| Instant::now() + limits::FENCE);
+            self.lapses.insert(slot, (grant, lapses_at));
+        }
         let (epoch, reason) = (grant.epoch.get(), loss.reason.clone());
         self.note(Fact::Lost { epoch, reason, drained: loss.is_drained });
         self.fill(grant.slot, field);
@@ -97,9 +103,15 @@ impl Conductor<'_> {
     pub(super) fn take_over(&mut self, id: MemberId) {
         let Some(member) = self.roster.present_mut(id) else { return };
         let Some(Grant { slot, epoch }) = member.grant.filter(|_| !member.has_begun) else { return };
-        member.line.say(FromCoordinator::EndBackends { slot, below: epoch });
-        let until = Instant::now() + limits::END_BACKENDS_TIMEOUT + limits::FENCE;
-        self.fences.0.insert(slot, Fence { asked: Asked::Member(id), until, then: Then::Begin(id) });
+        let now = Instant::now();
+        let asked = match self.lapses.get(&slot) {
+            Some((_, at)) if now < *at => Asked::NotYet(*at),
+            _ => {
+                member.line.say(FromCoordinator::EndBackends { slot, below: epoch });
+                Asked::Member(id)
+            }
+        };
+        self.fences.0.insert(slot, Fence { asked, until: patience(now), then: Then::Begin(id) });
     }
 
     /// An agent has looked whether backends of a lost session are left.
@@ -169,7 +181,7 @@ impl Conductor<'_> {
 
     /// In a run that goes on: has one agent end what is left of all earlier sessions, not before their leases have lapsed. False when an
     /// agent was lost meanwhile.
-    pub(super) async fn clear(&mut self, not_before: Instant) -> Result<bool, RunError> {
+    pub(super) async fn clear(&mut self, mut not_before: Instant) -> Result<bool, RunError> {
         let interrupt = self.interrupt.clone();
         let grants: Vec<Grant> = self.roster.live().filter_map(|member| member.grant).collect();
         if let Some(member) = self.roster.live().next() {
@@ -178,6 +190,7 @@ impl Conductor<'_> {
             }
         }
         self.cleared.clear();
+        self.uncleared.clear();
         let patience = limits::END_BACKENDS_TIMEOUT + limits::FENCE;
         let mut give_up_at = Instant::now() + patience;
         while self.roster.slots().all_ready() {
@@ -190,11 +203,17 @@ impl Conductor<'_> {
                 () = sleep_until(if all_clear { not_before } else { give_up_at }.into()) => {}
                 Some(call) = self.calls.recv() => {
                     let known = self.cleared.len();
+                    let unknown = self.uncleared.len();
                     if let Turn::PrepareFailed(error) = self.take(call) {
                         return Err(error);
                     }
                     if self.cleared.len() > known {
                         give_up_at = Instant::now() + patience;
+                    }
+                    if self.uncleared.len() > unknown {
+                        // The server ends them by itself when their time is over.
+                        let wait = self.plan.timeout.map_or(Duration::ZERO, |limit| limit + limits::CANCEL_GRACE);
+                        not_before = not_before.max(Instant::now() + wait);
                     }
                 }
             }
@@ -210,10 +229,13 @@ impl Conductor<'_> {
             Ok(ended) => {
                 self.tell(format!("{}: {ended} backends of before ended in the database", answer.slot))
             }
-            Err(problem) => self.tell(format!(
-                "{}: it is not known whether queries of before still run: {problem}",
-                answer.slot
-            )),
+            Err(problem) => {
+                self.uncleared.insert(answer.slot);
+                self.tell(format!(
+                    "{}: it is not known whether queries of before still run: {problem}",
+                    answer.slot
+                ));
+            }
         }
     }
 
@@ -226,7 +248,8 @@ impl Conductor<'_> {
         if overdue.is_empty() {
             return None;
         }
-        if self.roster.live().next().is_none() {
+        let all_overdue = overdue.len() == self.roster.slots().vacant().len();
+        if all_overdue && self.roster.live().next().is_none() {
             self.tell("no agent is left, and none came back within the grace".to_owned());
             return Some(Ending::AgentsLost);
         }
@@ -261,21 +284,24 @@ impl Conductor<'_> {
     }
 
     fn ask_somebody(&mut self, slot: SlotId, now: Instant) {
-        let asked = self.roster.running().next();
-        if let Some(member) = asked {
-            let below = Epoch::new(u64::MAX);
-            member.line.say(FromCoordinator::EndBackends { slot, below });
-        }
-        let asked = asked.map_or(Asked::Nobody, |member| Asked::Member(member.id));
-        let until = now + limits::END_BACKENDS_TIMEOUT + limits::FENCE;
-        self.fences.0.insert(slot, Fence { asked, until, then: Then::Move });
+        let asked = match (self.lapses.get(&slot), self.roster.running().next()) {
+            (Some((_, at)), _) if now < *at => Asked::NotYet(*at),
+            (_, Some(member)) => {
+                let below = Epoch::new(u64::MAX);
+                member.line.say(FromCoordinator::EndBackends { slot, below });
+                Asked::Member(member.id)
+            }
+            (_, None) => Asked::Nobody,
+        };
+        self.fences.0.insert(slot, Fence { asked, until: patience(now), then: Then::Move });
     }
 
     fn pass_overdue_fences(&mut self, now: Instant, field: &Field) {
         for (slot, fence) in self.fences.0.clone() {
-            let is_gone = match fence.asked {
+            let is_to_be_asked = match fence.asked {
                 Asked::Member(id) => self.roster.present_mut(id).is_none(),
                 Asked::Nobody => true,
+                Asked::NotYet(at) => now >= at,
                 Asked::InVain => false,
             };
             match fence.then {
@@ -283,7 +309,8 @@ impl Conductor<'_> {
                 Then::Begin(id) if self.roster.present_mut(id).is_none() => {
                     self.fences.0.remove(&slot);
                 }
-                Then::Move if is_gone => self.ask_somebody(slot, now),
+                Then::Begin(id) if is_to_be_asked => self.take_over(id),
+                Then::Move if is_to_be_asked => self.ask_somebody(slot, now),
                 _ if now >= fence.until => self.pass(slot, field),
                 _ => {}
             }
@@ -337,6 +364,11 @@ impl Conductor<'_> {
             self.display.say(&notice);
         }
     }
+}
+
+/// Until when an agent that was asked to end backends is waited for, its lease and theirs included.
+fn patience(now: Instant) -> Instant {
+    now + limits::FENCE + limits::END_BACKENDS_TIMEOUT + limits::FENCE
 }
 
 impl Field {
