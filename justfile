@@ -24,6 +24,10 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# Ten runs in a row with ten agents each, one of them killed on the way; a line each. Takes two minutes
+kills:
+    cargo test --locked -p muster-coordinator --test faults -- --ignored --nocapture
+
 # The benchmarks, or those named: `just bench --bench workload`
 bench *arguments="--bench '*'":
     cargo bench --locked -p muster-coordinator {{ arguments }}
