@@ -30,6 +30,10 @@ pub(crate) async fn run_untold(load: &Load, proxy: &Proxy, way: Way) -> (i64, Ga
     let more = "SELECT (count(*) > $)::int::bigint FROM ran WHERE session LIKE '%:slot-0:%'";
     load.database.wait_for(1, &more.replace('$', &before.to_string())).await;
     let gate = load.close_gate(0).await;
+    // It is at the gate with the row behind them, or has none: it has the answers in its hands.
+    let has_answers = "application_name LIKE '%:slot-0:%' AND (wait_event = 'advisory' \
+                       OR state = 'idle' AND state_change < clock_timestamp() - INTERVAL '0.3 s')";
+    load.database.wait_for(1, &load.database.workers(has_answers)).await;
     (rows_of_first(load).await - before, gate)
 }
 
