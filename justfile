@@ -32,6 +32,10 @@ simulate N="100000":
 simulate-without N="1000":
     MUSTER_SIMULATIONS={{ N }} cargo test --release --locked -p muster-common --test simulation every_mechanism -- --nocapture
 
+# Ten runs in a row with ten agents each, one of them killed on the way; a line each. Takes two minutes
+kills:
+    cargo test --locked -p muster-coordinator --test faults -- --ignored --nocapture
+
 # The benchmarks, or those named: `just bench --bench workload`
 bench *arguments="--bench '*'":
     cargo bench --locked -p muster-coordinator {{ arguments }}

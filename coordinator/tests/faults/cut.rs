@@ -30,6 +30,10 @@ pub(crate) async fn run_untold(load: &Load, proxy: &Proxy, way: Way) -> (i64, Ga
     let more = "SELECT (count(*) > $)::int::bigint FROM ran WHERE session LIKE '%:slot-0:%'";
     load.database.wait_for(1, &more.replace('$', &before.to_string())).await;
     let gate = load.close_gate(0).await;
+    // It is at the gate with the row behind them, or has none: it has the answers in its hands.
+    let has_answers = "application_name LIKE '%:slot-0:%' AND (wait_event = 'advisory' \
+                       OR state = 'idle' AND state_change < clock_timestamp() - INTERVAL '0.3 s')";
+    load.database.wait_for(1, &load.database.workers(has_answers)).await;
     (rows_of_first(load).await - before, gate)
 }
 
@@ -66,8 +70,17 @@ async fn results_whose_acknowledgement_was_lost_are_told_again_and_dropped_as_du
 
 #[tokio::test]
 async fn a_network_that_stalls_for_longer_than_the_lease_costs_a_session_and_no_result() {
-    let Some((mut load, proxy)) = behind_proxy("cut_stalled").await else { return };
-    let (untold, gate) = run_untold(&load, &proxy, Way::Both).await;
+    stalled_for_long("cut_stalled", Way::Both).await;
+}
+
+#[tokio::test]
+async fn a_network_that_stalls_towards_the_coordinator_costs_a_session_and_no_result() {
+    stalled_for_long("cut_one_way", Way::ToCoordinator).await;
+}
+
+async fn stalled_for_long(name: &str, way: Way) {
+    let Some((mut load, proxy)) = behind_proxy(name).await else { return };
+    let (untold, gate) = run_untold(&load, &proxy, way).await;
     load.coordinator.wait_for("slot-0 lost").await;
     load.agents[0].wait_for("lease lapsed").await;
     proxy.heal();
@@ -77,6 +90,18 @@ async fn a_network_that_stalls_for_longer_than_the_lease_costs_a_session_and_no_
     assert!(untold > 0);
     assert_eq!(load.reruns().await, 0, "{untold} results were told late, and none of these rows ran again");
     assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
+}
+
+#[tokio::test]
+async fn a_network_that_stalls_for_a_moment_costs_nothing() {
+    let Some((mut load, proxy)) = behind_proxy("cut_briefly").await else { return };
+    let (untold, gate) = run_untold(&load, &proxy, Way::Both).await;
+    proxy.heal();
+    gate.open().await;
+    let report = load.end(0).await;
+    assert!(untold > 0);
+    assert_eq!(report.text("/verdict/status"), "VALID", "{}", report.events());
+    assert_eq!((report.number("/queries/retried"), load.reruns().await), (0, 0));
 }
 
 #[tokio::test]

@@ -29,7 +29,9 @@ async fn rows_in_flight_when_the_server_crashes_are_failed_and_the_run_goes_on()
     signal("KILL", u32::try_from(backend).unwrap());
     load.database.reconnect().await;
     let report = load.end(14).await;
-    assert_eq!(report.books(), (TWO.rows as u64 - 2, 2, 0), "{:#}", report.at("/errors"));
+    // The query of each; and the next one, of a worker that connected again before the server knew of its crash.
+    let (completed, failed, _) = report.books();
+    assert!(completed + failed == TWO.rows as u64 && (2..=4).contains(&failed), "{:#}", report.at("/errors"));
     for error in report.list("/errors") {
         let sqlstate = error["sqlstate"].as_str().unwrap();
         assert!(sqlstate.starts_with("08") || sqlstate.starts_with("57P0"), "{error}");

@@ -110,9 +110,13 @@ impl Database {
         connect(&self.url).await
     }
 
-    /// After the server was away: until it answers again.
+    /// While the server crashes: until it has ended this connection, too, and answers again.
     pub(crate) async fn reconnect(&mut self) {
         let deadline = Instant::now() + WITHIN;
+        while !self.sql.is_closed() {
+            assert!(Instant::now() < deadline, "the server lives on");
+            sleep(ASK_EVERY).await;
+        }
         loop {
             match tokio_postgres::connect(&self.url, NoTls).await {
                 Ok((client, connection)) => {
