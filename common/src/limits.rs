@@ -56,6 +56,8 @@ pub const JOURNAL_BUFFER_BYTES_MAX: usize = 4 << 20;
 /// A look at whether a journal is being written holds its lock for a moment; a writer waits that much longer before it gives up.
 pub const JOURNAL_LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
+/// Rows that an export to Parquet holds in memory until it writes them, which takes some 20 MB. Readers work by such groups, too.
+pub const ROW_GROUP_ROWS_MAX: usize = 128 << 10;
 /// A run's manifest, the statement included. More is not read.
 pub const MANIFEST_BYTES_MAX: usize = 16 << 20;
 /// Names of runs that a message lists.

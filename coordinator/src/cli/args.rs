@@ -10,6 +10,7 @@ use muster_common::placement::Method;
 use secrecy::SecretString;
 
 use crate::output::OutputSpec;
+use crate::output::samples::SamplesFile;
 
 /// Measures how long queries take on PostgreSQL or TimescaleDB, under many workers on many machines.
 ///
@@ -179,7 +180,7 @@ pub(super) struct ReportArgs {
 
     /// The raw measurements, one line a row, as CSV or Parquet after the file's extension
     #[arg(long, value_name = "FILE.csv|FILE.parquet")]
-    pub(super) samples: Option<PathBuf>,
+    pub(super) samples: Option<SamplesFile>,
 
     /// Count the times of rows that may have run before, in a session that was lost
     #[arg(long)]

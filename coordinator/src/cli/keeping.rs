@@ -61,8 +61,7 @@ impl TakenUp {
         let lock = dir.lock().map_err(Failure::usage)?;
         let rows = dir.manifest().workload.rows;
         let reader = lock.reader().map_err(Failure::usage)?;
-        let replayed =
-            replay(reader, rows, hosts.len(), retried, |_, _, _| Ok(())).map_err(Failure::usage)?;
+        let replayed = replay(reader, rows, hosts.len(), retried).map_err(Failure::usage)?;
         if let Tail::Torn { offset, bytes, reason } = replayed.tail {
             display.say(&format!(
                 "the journal ends in {bytes} bytes that cannot be read, from byte {offset} on ({reason}): they are cut off, and their rows run again"

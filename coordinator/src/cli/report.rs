@@ -1,16 +1,18 @@
 //! `coordinator report`: the report of a run that has ended, that goes on or that was killed, from its journal; and its raw measurements.
 
 use std::io::stdout;
-use std::path::Path;
 
+use muster_common::ids::WorkerId;
+use muster_common::ledger::{Ledger, Settled, Settlement};
 use muster_common::placement;
 use muster_common::result;
 
 use super::args::ReportArgs;
 use super::{Failure, job, keeping};
 use crate::exit::Exit;
-use crate::journal::Tail;
+use crate::journal::{Entry, Tail};
 use crate::output;
+use crate::output::samples::{SampleRow, SamplesFile};
 
 use crate::run::{Replayed, Retried, Subject, replay, summarize};
 use crate::run_dir::{Manifest, RunDir};
@@ -18,10 +20,16 @@ use crate::workload::HostTable;
 
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     output::check_writable(&args.output).map_err(Failure::write)?;
+    if let Some(file) = &args.samples {
+        file.check_writable().map_err(Failure::write)?;
+    }
     let dir = keeping::find(args.run_dir.as_deref(), &args.run)?;
     let hosts = dir.hosts().map_err(Failure::usage)?;
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
-    let replayed = read(&dir, &hosts, retried, args.samples.as_deref())?;
+    let replayed = read(&dir, &hosts, retried)?;
+    if let Some(file) = &args.samples {
+        write_samples(file, &dir, &hosts, &replayed.record.workers())?;
+    }
     if let Tail::Torn { offset, bytes, reason } = replayed.tail
         && !dir.is_running().map_err(Failure::usage)?
     {
@@ -46,17 +54,34 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Reads the journal, and writes the measurements on the way when that was asked for.
-fn read(
+fn read(dir: &RunDir, hosts: &HostTable, retried: Retried) -> Result<Replayed, Failure> {
+    let reader = dir.journal().map_err(Failure::usage)?;
+    replay(reader, dir.manifest().workload.rows, hosts.len(), retried).map_err(Failure::usage)
+}
+
+/// Every counted row, in the order of counting.
+fn write_samples(
+    file: &SamplesFile,
     dir: &RunDir,
     hosts: &HostTable,
-    retried: Retried,
-    samples: Option<&Path>,
-) -> Result<Replayed, Failure> {
-    let reader = dir.journal().map_err(Failure::usage)?;
-    let rows = dir.manifest().workload.rows;
-    let _ = samples;
-    replay(reader, rows, hosts.len(), retried, |_, _, _| Ok(())).map_err(Failure::usage)
+    workers: &[WorkerId],
+) -> Result<(), Failure> {
+    let mut ledger = Ledger::new(dir.manifest().workload.rows);
+    let samples = dir.journal().map_err(Failure::usage)?.flat_map(|entry| match entry {
+        Ok(Entry::Results { samples, .. }) => samples.into_iter().map(Ok).collect(),
+        Ok(Entry::Sent { .. } | Entry::Fact(_)) => Vec::new(),
+        Err(problem) => vec![Err(problem)],
+    });
+    let rows = samples.filter_map(|sample| match sample {
+        Ok(sample) => {
+            let is_first = ledger.settle(sample.row, Settled::Completed) == Settlement::Counted;
+            SampleRow::of(&sample, hosts, workers).filter(|_| is_first).map(Ok)
+        }
+        Err(problem) => Some(Err(problem)),
+    });
+    let count = file.write(rows).map_err(Failure::write)?;
+    super::say(&format!("{count} measurements are in {}", file.path().display()));
+    Ok(())
 }
 
 fn subject<'a>(manifest: &Manifest, hosts: &'a HostTable, statement: &str, sql: &str) -> Subject<'a> {

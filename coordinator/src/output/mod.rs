@@ -7,6 +7,7 @@ mod markdown;
 pub(crate) mod page;
 pub mod plan;
 pub(crate) mod runs;
+pub mod samples;
 mod spec;
 mod table;
 mod text;

@@ -20,7 +20,7 @@ pub fn write(
         let text = render(output.format);
         let written = match &output.target {
             Target::Stdout => write_stdout(stdout, &text),
-            Target::File(path) => write_file(path, text.as_bytes()),
+            Target::File(path) => write_file(path, |file| file.write_all(text.as_bytes())),
         };
         if let Err(error) = written {
             failures.push(Failure { format: output.format, target: output.target.clone(), error });
@@ -33,16 +33,20 @@ pub fn write(
 pub fn check_writable(spec: &OutputSpec) -> Result<(), WriteError> {
     let mut failures = Vec::new();
     for (format, path) in spec.files() {
-        let checked = place(path).and_then(|place| match place {
-            Place::Beside { path, mode } => temporary_beside(&path, mode).map(drop),
-            // A pipe is not tried: its reader would take the closing for the end.
-            Place::Into(_) => Ok(()),
-        });
-        if let Err(error) = checked {
+        if let Err(error) = check_file(path) {
             failures.push(Failure { format, target: Target::File(path.to_owned()), error });
         }
     }
     WriteError::unless_empty(failures)
+}
+
+/// Whether a file can be written. Leaves nothing behind.
+pub(super) fn check_file(path: &Path) -> io::Result<()> {
+    match place(path)? {
+        Place::Beside { path, mode } => temporary_beside(&path, mode).map(drop),
+        // A pipe is not tried: its reader would take the closing for the end.
+        Place::Into(_) => Ok(()),
+    }
 }
 
 fn write_stdout(stdout: &mut dyn Write, text: &str) -> io::Result<()> {
@@ -53,11 +57,15 @@ fn write_stdout(stdout: &mut dyn Write, text: &str) -> io::Result<()> {
     }
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file; `content` writes into it.
+pub(super) fn write_file<E: From<io::Error>>(
+    path: &Path,
+    content: impl FnOnce(&mut fs::File) -> Result<(), E>,
+) -> Result<(), E> {
     match place(path)? {
         Place::Beside { path, mode } => {
             let mut temporary = temporary_beside(&path, mode)?;
-            temporary.write_all(bytes)?;
+            content(temporary.as_file_mut())?;
             // On the disk before it takes the name: a crash leaves the old file or the new one, not an empty one.
             temporary.as_file().sync_all()?;
             temporary.persist(&path).map_err(|error| error.error)?;
@@ -65,8 +73,8 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         }
         Place::Into(path) => {
             let mut file = fs::OpenOptions::new().write(true).open(path)?;
-            file.write_all(bytes)?;
-            file.flush()
+            content(&mut file)?;
+            Ok(file.flush()?)
         }
     }
 }
@@ -145,21 +153,20 @@ impl fmt::Display for Failure {
             }
             Target::File(path) => path.display(),
         };
-        write!(f, "cannot write the {format} report to '{path}': ")?;
-        match error.kind() {
-            io::ErrorKind::NotFound => {
-                write!(f, "its directory does not exist; create it, or name another path")
-            }
-            io::ErrorKind::IsADirectory => write!(f, "it is a directory; name a file in it"),
-            io::ErrorKind::StorageFull => {
-                write!(f, "the disk is full; free space, or name another path")
-            }
-            io::ErrorKind::PermissionDenied => {
-                write!(f, "permission denied; name a path that you may write to")
-            }
-            _ => write!(f, "{error}"),
-        }
+        write!(f, "cannot write the {format} report to '{path}': {}", reason(error))
     }
+}
+
+/// Why a file cannot be written, and the way out.
+pub(super) fn reason(error: &io::Error) -> String {
+    let known = match error.kind() {
+        io::ErrorKind::NotFound => "its directory does not exist; create it, or name another path",
+        io::ErrorKind::IsADirectory => "it is a directory; name a file in it",
+        io::ErrorKind::StorageFull => "the disk is full; free space, or name another path",
+        io::ErrorKind::PermissionDenied => "permission denied; name a path that you may write to",
+        _ => return error.to_string(),
+    };
+    known.to_owned()
 }
 
 #[cfg(test)]

@@ -37,13 +37,12 @@ pub(crate) enum ReplayError {
     Fact(#[from] serde_json::Error),
 }
 
-/// Reads a whole journal of a run with so many rows and hosts. `each` sees every counted row, in the order of counting.
+/// Reads a whole journal of a run with so many rows and hosts.
 pub(crate) fn replay(
     reader: Reader,
     rows: u32,
     hosts: usize,
     retried: Retried,
-    mut each: impl FnMut(&Record, Epoch, &Sample) -> Result<(), JournalError>,
 ) -> Result<Replayed, ReplayError> {
     let mut reading = Reading {
         record: Record::default(),
@@ -62,7 +61,6 @@ pub(crate) fn replay(
             Entry::Results { epoch, samples } => {
                 for sample in samples {
                     if reading.counts(&sample)? {
-                        each(&reading.record, epoch, &sample)?;
                         reading.tally.add(executed(epoch, sample));
                     }
                 }

@@ -1,0 +1,50 @@
+//! Samples as CSV with a header; quoted only where a host's name needs it.
+
+use std::fmt::Write as _;
+use std::fs::File;
+
+use super::{Broken, COLUMNS, RowOutcome, SampleRow};
+use crate::journal::JournalError;
+
+const BUFFER_BYTES: usize = 64 << 10;
+
+pub(super) fn write<'a>(
+    file: &mut File,
+    rows: impl Iterator<Item = Result<SampleRow<'a>, JournalError>>,
+) -> Result<(), Broken> {
+    let mut csv = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
+    csv.write_record(COLUMNS)?;
+    let mut record = csv::ByteRecord::new();
+    let mut scratch = String::new();
+    for row in rows {
+        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome } = row?;
+        record.clear();
+        let mut put = |value: &dyn std::fmt::Display| {
+            scratch.clear();
+            write!(scratch, "{value}").expect("a string takes everything");
+            record.push_field(scratch.as_bytes());
+        };
+        put(&row);
+        put(&host);
+        put(&worker.slot);
+        put(&worker);
+        put(&attempt);
+        put(&start_ns);
+        put(&lag_ns);
+        put(&service_time_ns);
+        match outcome {
+            RowOutcome::Completed { rows, bytes } => {
+                put(&rows);
+                put(&bytes);
+                put(&"");
+            }
+            RowOutcome::Failed(sqlstate) => {
+                put(&"");
+                put(&"");
+                put(&sqlstate);
+            }
+        }
+        csv.write_byte_record(&record)?;
+    }
+    Ok(csv.flush()?)
+}

@@ -1,0 +1,154 @@
+//! Samples that are written are read back by the crates' own readers.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use muster_common::ids::{RowId, SlotId, WorkerId};
+use muster_common::limits::ROW_GROUP_ROWS_MAX;
+use muster_common::measurement::SqlState;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
+
+use super::*;
+
+const HOST: &str = "a \"host\", ü\nin two lines";
+
+fn sample(row: u32) -> SampleRow<'static> {
+    SampleRow {
+        row: RowId::new(row),
+        host: if row.is_multiple_of(2) { HOST } else { "b" },
+        worker: WorkerId::new(SlotId::new(3), (row % 2).try_into().unwrap()),
+        attempt: 1 + row % 3,
+        start_ns: 1_000_000_000 + u64::from(row) * 7,
+        lag_ns: 0,
+        service_time_ns: 500 + u64::from(row),
+        outcome: if row % 5 == 4 {
+            RowOutcome::Failed(SqlState::QUERY_CANCELED)
+        } else {
+            RowOutcome::Completed { rows: 60, bytes: u64::MAX }
+        },
+    }
+}
+
+fn written(name: &str, rows: u32) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    let file: SamplesFile = path.to_str().unwrap().parse().unwrap();
+    file.check_writable().unwrap();
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left of the check");
+    assert_eq!(file.write((0..rows).map(|row| Ok(sample(row)))).unwrap(), u64::from(rows));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside the file");
+    (directory, path)
+}
+
+fn read(path: &Path) -> (SerializedFileReader<File>, Vec<Row>) {
+    let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
+    let rows = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    (reader, rows)
+}
+
+#[test]
+fn the_csv_looks_like_this() {
+    let (_directory, path) = written("samples.csv", 5);
+    insta::assert_snapshot!(fs::read_to_string(path).unwrap(), @r#"
+    row,host,slot,worker,attempt,start_ns,lag_ns,service_time_ns,result_rows,result_bytes,sqlstate
+    0,"a ""host"", ü
+    in two lines",slot-3,slot-3/0,1,1000000000,0,500,60,18446744073709551615,
+    1,b,slot-3,slot-3/1,2,1000000007,0,501,60,18446744073709551615,
+    2,"a ""host"", ü
+    in two lines",slot-3,slot-3/0,3,1000000014,0,502,60,18446744073709551615,
+    3,b,slot-3,slot-3/1,1,1000000021,0,503,60,18446744073709551615,
+    4,"a ""host"", ü
+    in two lines",slot-3,slot-3/0,2,1000000028,0,504,,,57014
+    "#);
+}
+
+#[test]
+fn a_parquet_file_has_every_sample_once_in_groups() {
+    let rows = u32::try_from(ROW_GROUP_ROWS_MAX).unwrap() + 3;
+    let (_directory, path) = written("samples.parquet", rows);
+    let (reader, found) = read(&path);
+    assert_eq!(reader.num_row_groups(), 2);
+    assert_eq!(found.len(), ROW_GROUP_ROWS_MAX + 3);
+    for (row, found) in (0..rows).zip(&found) {
+        let expected = sample(row);
+        let text = |text: &str| Field::Str(text.to_owned());
+        let (result_rows, result_bytes, sqlstate) = match expected.outcome {
+            RowOutcome::Completed { .. } => (Field::Long(60), Field::Long(i64::MAX), Field::Null),
+            RowOutcome::Failed(sqlstate) => (Field::Null, Field::Null, text(sqlstate.as_str())),
+        };
+        let expected = [
+            Field::Long(row.into()),
+            text(expected.host),
+            text("slot-3"),
+            text(&expected.worker.to_string()),
+            Field::Int(expected.attempt.try_into().unwrap()),
+            Field::Long(expected.start_ns.try_into().unwrap()),
+            Field::Long(0),
+            Field::Long(expected.service_time_ns.try_into().unwrap()),
+            result_rows,
+            result_bytes,
+            sqlstate,
+        ];
+        let expected = COLUMNS.map(str::to_owned).into_iter().zip(expected).collect::<Vec<_>>();
+        let found: Vec<_> =
+            found.get_column_iter().map(|(name, field)| (name.clone(), field.clone())).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_run_without_results_gives_a_file_without_rows() {
+    let (_directory, path) = written("samples.parquet", 0);
+    assert!(read(&path).1.is_empty());
+    let (_directory, path) = written("samples.CSV", 0);
+    assert_eq!(fs::read_to_string(path).unwrap(), COLUMNS.join(",") + "\n");
+}
+
+#[test]
+fn another_ending_is_refused_with_the_way_out() {
+    for name in ["samples.txt", "samples", ".csv", "samples.csv.gz", ""] {
+        assert_eq!(
+            name.parse::<SamplesFile>().unwrap_err().to_string(),
+            format!("--samples: '{name}' does not tell its format; end it in .csv or .parquet")
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_or_read_from_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing: SamplesFile = directory.path().join("none/x.csv").to_str().unwrap().parse().unwrap();
+    for error in [missing.check_writable().unwrap_err(), missing.write([]).unwrap_err()] {
+        assert!(error.to_string().ends_with("its directory does not exist; create it, or name another path"));
+    }
+    for name in ["x.csv", "x.parquet"] {
+        let file: SamplesFile = directory.path().join(name).to_str().unwrap().parse().unwrap();
+        let broken = JournalError::Refused { path: "journal".into() };
+        let error = file.write([Ok(sample(0)), Err(broken)]).unwrap_err();
+        assert!(matches!(error, SamplesError::Journal(_)), "{error}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_sample_gets_its_names_unless_it_is_of_another_run() {
+    let mut hosts = HostTable::default();
+    assert!(hosts.push("a", 1) && hosts.push("b", 1));
+    let workers = [WorkerId::new(SlotId::new(0), 0)];
+    let sample = |host, worker| crate::journal::Sample {
+        row: RowId::new(7),
+        host: crate::workload::HostIndex::new(host),
+        worker,
+        attempt: 2,
+        start_ns: 1,
+        lag_ns: 2,
+        service_time_ns: 3,
+        outcome: Outcome::Completed(muster_common::measurement::Answer { rows: 4, bytes: 5, digest: 6 }),
+    };
+    let named = SampleRow::of(&sample(1, 0), &hosts, &workers).unwrap();
+    assert_eq!((named.host, named.worker, named.attempt), ("b", workers[0], 2));
+    assert_eq!(named.outcome, RowOutcome::Completed { rows: 4, bytes: 5 });
+    assert_eq!(SampleRow::of(&sample(2, 0), &hosts, &workers), None);
+    assert_eq!(SampleRow::of(&sample(0, 1), &hosts, &workers), None);
+}
