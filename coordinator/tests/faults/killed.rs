@@ -122,7 +122,8 @@ async fn with_all_agents_killed_and_none_back_the_run_ends_after_the_grace() {
         load.database.wait_for_silence().await;
         let report = load.check(&report.expect(13)).await;
         assert_eq!(report.text("/ending"), "agents_lost", "{policy}");
-        let (completed, failed, unaccounted) = report.books();
-        assert!(completed > 0 && failed == 0 && unaccounted > 0, "{:?}", report.books());
+        // How many results had come before the kill is chance.
+        let (_, failed, unaccounted) = report.books();
+        assert!(failed == 0 && unaccounted > 0, "{:?}", report.books());
     }
 }
