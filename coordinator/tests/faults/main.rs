@@ -6,7 +6,6 @@
 mod early;
 mod killed;
 mod left;
-mod load;
 mod standby;
 
 #[path = "../support"]
@@ -14,7 +13,10 @@ mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
     pub(crate) mod files;
+    pub(crate) mod load;
     pub(crate) mod processes;
     pub(crate) mod proxy;
     pub(crate) mod report;
 }
+
+use support::load;

@@ -1,6 +1,7 @@
 //! A run whose rows tell on the server that they ran. Each row's query takes the lock of its host if nobody has it, waits at a gate
 //! that the test can close, sleeps, and writes down which session ran it and whether its host was alone. So the server knows by
 //! itself how often each row ran, where, and whether two queries of a host ever met; and the answer says so, too, for the digest.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,10 +9,10 @@ use std::net::SocketAddr;
 
 use tokio_postgres::Client;
 
-use crate::support::database::Database;
-use crate::support::files::{Files, HOSTS};
-use crate::support::processes::{Ended, Process, address, agent, complete, coordinator, run};
-use crate::support::report::Report;
+use super::database::Database;
+use super::files::{Files, HOSTS};
+use super::processes::{Ended, Process, address, agent, complete, coordinator, run};
+use super::report::Report;
 
 /// The columns are filled from left to right: the gate and the sleep are within the host's lock.
 const TABLE: &str = "CREATE TABLE ran (id INT, host TEXT, session TEXT, alone BOOL, passed TEXT, slept TEXT)";
@@ -42,8 +43,8 @@ pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     pub(crate) coordinator: Process,
     pub(crate) agents: Vec<Process>,
-    files: Files,
-    shape: Shape,
+    pub(crate) files: Files,
+    pub(crate) shape: Shape,
 }
 
 /// Closed while this lives: queries that run wait at it.
@@ -168,12 +169,17 @@ impl Load {
     pub(crate) async fn end(&mut self, code: i32) -> Report {
         let ended = self.coordinator.end().await.expect(code);
         let report = self.check(&ended).await;
+        self.leave().await;
+        report
+    }
+
+    /// Agents that are asked to leave do, and nothing is left on the server.
+    pub(crate) async fn leave(&mut self) {
         for mut agent in self.agents.drain(..) {
             agent.signal("TERM");
             agent.end().await.expect(0);
         }
         self.database.wait_for_silence().await;
-        report
     }
 
     /// Holds the report against the server's own count and against an undisturbed run.
