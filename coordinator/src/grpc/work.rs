@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
-use crate::run::{Batch, Desk, Loss, MemberId, NotGiven, Share, WorkPorts};
+use crate::run::{Batch, Desk, Loss, MemberId, Share, Taken, WorkPorts};
 use crate::workload::{RowReader, WorkloadError};
 
 /// Rows taken from the queue at a time, before their size is known: with as many records of the largest size, a batch that was a byte
@@ -139,12 +139,16 @@ impl Receiver {
             Err(_) => None,
         };
         let Some(share) = share else { return Err("the run is over".to_owned()) };
-        let counted = share.rows.settle(share.epoch, results);
-        let results = counted
-            .map_err(|NotGiven(row)| format!("sent a result for row {row}, which it was not given"))?;
+        let Taken { counted, not_given } = share.rows.settle(share.epoch, results);
         self.last_number = number;
-        let batch = Batch { number, results, acks: self.acks.clone() };
-        if share.keeper.settle(batch).await { Ok(()) } else { Err("the run is over".to_owned()) }
+        let batch = Batch { number, results: counted, acks: self.acks.clone() };
+        if !share.keeper.settle(batch).await {
+            return Err("the run is over".to_owned());
+        }
+        match not_given {
+            None => Ok(()),
+            Some(row) => Err(format!("sent a result for row {row}, which it was not given")),
+        }
     }
 }
 
