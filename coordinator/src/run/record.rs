@@ -53,6 +53,10 @@ pub(crate) enum Fact {
         reason: String,
         drained: bool,
     },
+    /// At the end of the run: a session has told everything that it ran.
+    Reported {
+        epoch: u64,
+    },
     /// A slot was given up; its hosts went to the workers at these positions.
     Moved {
         from: u16,
@@ -200,6 +204,8 @@ impl Record {
                     session.lost = Some(Loss { reason, is_drained: drained });
                 }
             }
+            // It says what became of rows, not of the session.
+            Fact::Reported { epoch: _ } => {}
             Fact::Moved { from, to } => self.moves.push(Move { from: SlotId::new(from), to }),
             Fact::Happened(event) => self.events.push(event),
             Fact::Resumed => self.begin_anew(),
