@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
+use tokio::time::{Duration, Instant, sleep};
 
+use crate::support::database::Database;
 use crate::support::files::Files;
 use crate::support::load::{Load, Shape};
-use crate::support::processes::{Ended, Process, complete, coordinator};
+use crate::support::processes::{Ended, Process, WITHIN, complete, coordinator};
 use crate::support::report::Report;
 
 /// Each row writes down how many backends of an earlier coordinator's sessions were left when it ran. Epochs of two coordinators
@@ -22,6 +24,9 @@ CREATE FUNCTION elders() RETURNS INT LANGUAGE sql VOLATILE AS $$
 $$;
 ALTER TABLE ran ADD COLUMN elders INT DEFAULT elders()";
 
+/// Nothing tells that a file has grown, so it is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 pub(crate) struct Kept {
     pub(crate) load: Load,
     place: Files,
@@ -30,10 +35,21 @@ pub(crate) struct Kept {
 impl Kept {
     /// The coordinator, waiting for its agents. `None` without a PostgreSQL.
     pub(crate) async fn gather(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
+        Self::gather_within(name, shape, more, |command| command).await
+    }
+
+    /// With a coordinator that `around` puts into surroundings of its own.
+    pub(crate) async fn gather_within(
+        name: &str,
+        shape: Shape,
+        more: &[&str],
+        around: impl FnOnce(Command) -> Command,
+    ) -> Option<Self> {
         let place = Files::new();
         let runs = place.path().join("runs");
         let own = ["--run-dir", runs.to_str().unwrap()];
-        let load = Load::gather(name, shape, &[&own, more].concat()).await?;
+        let database = Database::empty(name).await?;
+        let load = Load::gather_within(database, shape, |_| {}, &[&own, more].concat(), around).await;
         load.database.execute(ELDERS).await;
         Some(Self { load, place })
     }
@@ -107,6 +123,15 @@ impl Kept {
         }
     }
 
+    /// Until the journal has these words; facts are JSON in it.
+    pub(crate) async fn wait_for_fact(&self, words: &str) {
+        let deadline = Instant::now() + WITHIN;
+        while !is_in(words.as_bytes(), &self.journal()) {
+            assert!(Instant::now() < deadline, "'{words}' is not in the journal");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// `run --resume` on the same address.
     pub(crate) fn resume(&self, more: &[&str]) -> Command {
         let (address, runs, id) = (self.load.address.to_string(), self.runs(), self.id());
@@ -150,4 +175,8 @@ impl Kept {
         assert_eq!(met, 0, "rows ran beside backends of an earlier coordinator");
         report
     }
+}
+
+fn is_in(words: &[u8], file: &Path) -> bool {
+    fs::read(file).unwrap().windows(words.len()).any(|window| window == words)
 }

@@ -3,9 +3,13 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
+mod asked;
+mod full;
 mod kept;
 mod killed;
+mod phases;
 mod reported;
+mod torn;
 
 #[path = "../support"]
 mod support {

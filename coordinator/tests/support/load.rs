@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use tokio::process::Command;
 use tokio_postgres::Client;
 
 use super::database::Database;
@@ -70,6 +71,17 @@ impl Load {
         change: impl Fn(&mut Row),
         more: &[&str],
     ) -> Self {
+        Self::gather_within(database, shape, change, more, |command| command).await
+    }
+
+    /// With a coordinator that `around` puts into surroundings of its own.
+    pub(crate) async fn gather_within(
+        database: Database,
+        shape: Shape,
+        change: impl Fn(&mut Row),
+        more: &[&str],
+        around: impl FnOnce(Command) -> Command,
+    ) -> Self {
         database.execute(TABLE).await;
         let files = Files::new();
         let rows = files.write("rows.csv", csv(shape, change));
@@ -77,7 +89,7 @@ impl Load {
         files.write("answers.sql", ANSWERS);
         let address = address();
         let own = [&rows, "--query", &query, "--database-url", database.url()];
-        let coordinator = Process::start(run(address, shape.agents, &[&own, more].concat()));
+        let coordinator = Process::start(around(run(address, shape.agents, &[&own, more].concat())));
         Self { database, address, coordinator, agents: Vec::new(), files, shape }
     }
 
