@@ -1,13 +1,23 @@
-//! Ctrl-C and SIGTERM: the first asks to end well, the second to leave at once.
+//! Ctrl-C and SIGTERM: the first asks to end well, the second to leave at once. A file that may not grow is told like a full disk.
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// Linux and macOS, whatever the processor; MIPS alone has another number.
+const SIGXFSZ: i32 = 25;
+
+/// A write beyond `ulimit -f` ends the process, unless somebody listens: then the write fails, as on a full disk, and is told.
+/// Once listened to, it stays so.
+fn survive_file_limits() -> io::Result<Signal> {
+    signal(SignalKind::from_raw(SIGXFSZ))
+}
+
 /// Returns the watching task and the tokens of the first and of the second signal.
 pub(super) fn watch() -> io::Result<(JoinHandle<()>, CancellationToken, CancellationToken)> {
+    drop(survive_file_limits()?);
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
     let first = CancellationToken::new();

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
-use crate::run::{Batch, Desk, Loss, MemberId, NotGiven, Share, WorkPorts};
+use crate::run::{Batch, Desk, Loss, MemberId, Share, Taken, WorkPorts};
 use crate::workload::{RowReader, WorkloadError};
 
 /// Rows taken from the queue at a time, before their size is known: with as many records of the largest size, a batch that was a byte
@@ -141,12 +141,12 @@ impl Receiver {
         let Some(share) = share else { return Err("the run is over".to_owned()) };
         let place = share.keeper.place().await.ok_or("the run is over")?;
         // From here to the keeper nothing waits: what is settled is added up.
-        let (counted, refused) = share.rows.settle(share.epoch, results);
+        let Taken { counted, not_given } = share.rows.settle(share.epoch, results);
         self.last_number = number;
         place.put(Batch { number, results: counted, acks: self.acks.clone() });
-        match refused {
+        match not_given {
             None => Ok(()),
-            Some(NotGiven(row)) => Err(format!("sent a result for row {row}, which it was not given")),
+            Some(row) => Err(format!("sent a result for row {row}, which it was not given")),
         }
     }
 }

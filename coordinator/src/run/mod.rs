@@ -24,7 +24,7 @@ use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
 pub(crate) use plan::{OnAgentLoss, Retried, RunPlan, Statement};
 pub(crate) use replay::{Replayed, replay};
-pub(crate) use rows::NotGiven;
+pub(crate) use rows::Taken;
 use summary::Counted;
 pub(crate) use summary::{Subject, summarize};
 

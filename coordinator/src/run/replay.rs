@@ -91,6 +91,7 @@ impl Reading {
                 self.tally.widen(count);
             }
             Fact::Lost { epoch, drained, .. } => self.end_session(Epoch::new(*epoch), *drained),
+            Fact::Reported { epoch } => self.end_session(Epoch::new(*epoch), true),
             Fact::Resumed => {
                 let running: BTreeSet<Epoch> = self.sent.values().copied().collect();
                 running.into_iter().for_each(|epoch| self.end_session(epoch, false));

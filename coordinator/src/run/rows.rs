@@ -35,6 +35,8 @@ struct Begun {
     workers: usize,
     /// From the start of the run to its own, in nanoseconds.
     offset_ns: u64,
+    /// An earlier coordinator had it.
+    is_of_before: bool,
 }
 
 /// Results that were not counted.
@@ -42,13 +44,17 @@ struct Begun {
 pub(crate) struct Dropped {
     /// The row had a result already.
     pub(crate) duplicates: u64,
-    /// The session had lost its slot.
+    /// The session had lost its slot, or nobody knows of it any more.
     pub(crate) stale: u64,
 }
 
-/// A result for a row that its session was never given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotGiven(pub(crate) RowId);
+/// What became of one message of results.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) counted: Vec<Executed>,
+    /// A row that the session was never given: it breaks the protocol.
+    pub(crate) not_given: Option<RowId>,
+}
 
 impl Rows {
     pub(crate) fn new(workload: Arc<Workload>, dispatch: Dispatch) -> Self {
@@ -58,14 +64,16 @@ impl Rows {
 
     /// A session of before this coordinator took the run up: its agent may still tell what it ran.
     pub(crate) fn remember(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
-        let begun = Begun { first: workers.start, workers: workers.len(), offset_ns };
+        let (first, workers) = (workers.start, workers.len());
+        let begun = Begun { first, workers, offset_ns, is_of_before: true };
         self.lock().sessions.insert(epoch, begun);
     }
 
     /// From now on the session of `epoch` runs these workers; `offset_ns` after the run began.
     pub(crate) fn begin(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
         let mut state = self.lock();
-        let begun = Begun { first: workers.start, workers: workers.len(), offset_ns };
+        let (first, count) = (workers.start, workers.len());
+        let begun = Begun { first, workers: count, offset_ns, is_of_before: false };
         state.sessions.insert(epoch, begun);
         state.dispatch.begin(workers, epoch);
         drop(state);
@@ -81,20 +89,26 @@ impl Rows {
         self.lock().dispatch.is_drained(worker)
     }
 
-    /// Takes the results of the session of `epoch`, or those that it tells again for an earlier one. Returns those that count, up to the
-    /// first that the session was never given.
-    pub(crate) fn settle(&self, epoch: Epoch, results: Results) -> (Vec<Executed>, Option<NotGiven>) {
+    /// Takes the results of the session of `epoch`, or those that it tells again for an earlier one. All that count are returned, beside
+    /// one that does not: they are settled here, and the run ends when they are added up.
+    pub(crate) fn settle(&self, epoch: Epoch, results: Results) -> Taken {
         let Results { number: _, ran_under, measurements } = results;
         let ran_under = ran_under.map_or(epoch, |grant| grant.epoch);
-        let mut counted = Vec::with_capacity(measurements.len());
+        let mut taken = Taken { counted: Vec::with_capacity(measurements.len()), not_given: None };
         let mut state = self.lock();
         let State { dispatch, sessions, dropped } = &mut *state;
         let begun = sessions.get(&ran_under).copied();
+        // A journal that lost its end does not know every session, nor all that was sent: those rows run again.
+        let is_forgotten = ran_under != epoch && begun.is_none_or(|begun| begun.is_of_before);
         for (worker, measurement) in measurements {
             let row = measurement.row;
             let begun = begun.filter(|begun| usize::from(worker) < begun.workers);
-            let (Some(host), Some(begun)) = (self.workload.host_of(row), begun) else {
-                return (counted, Some(NotGiven(row)));
+            let (Some(begun), Some(host)) = (begun, self.workload.host_of(row)) else {
+                match is_forgotten {
+                    true => dropped.stale += 1,
+                    false => drop(taken.not_given.get_or_insert(row)),
+                }
+                continue;
             };
             let worker = begun.first + usize::from(worker);
             let settled = settled(&measurement);
@@ -106,14 +120,15 @@ impl Rows {
                 Receipt::Counted { attempt } => {
                     let start_ns = begun.offset_ns.saturating_add(measurement.start_ns);
                     let measurement = Measurement { start_ns, ..measurement };
-                    counted.push(Executed { worker, host, epoch: ran_under, attempt, measurement });
+                    taken.counted.push(Executed { worker, host, epoch: ran_under, attempt, measurement });
                 }
                 Receipt::Duplicate => dropped.duplicates += 1,
                 Receipt::Stale => dropped.stale += 1,
-                Receipt::NotGiven => return (counted, Some(NotGiven(row))),
+                Receipt::NotGiven if is_forgotten => dropped.stale += 1,
+                Receipt::NotGiven => drop(taken.not_given.get_or_insert(row)),
             }
         }
-        (counted, None)
+        taken
     }
 
     /// A session is over, and nobody knows which of its rows were run.

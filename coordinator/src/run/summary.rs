@@ -51,12 +51,15 @@ pub(crate) fn summarize(
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
 
     let found = record.sessions.iter().find_map(|session| session.found.as_ref());
+    // Killed after the last row, its coordinator said no more; nothing was left to do but that.
+    let is_whole = ledger.unaccounted() == 0;
+    let ending = record.ending.unwrap_or(if is_whole { Ending::Completed } else { Ending::Unfinished });
     RunResult {
         schema: result::SCHEMA.to_owned(),
         run_id: subject.run_id.clone(),
         started_at: record.started_at.clone(),
-        ending: record.ending.unwrap_or(Ending::Unfinished),
-        verdict: verdict(&record),
+        ending,
+        verdict: verdict(&record, ending),
         workload: subject.workload.clone(),
         queries: result::Queries {
             total: ledger.rows().into(),
@@ -266,18 +269,18 @@ fn database(subject: &Subject<'_>, found: &Found) -> result::Database {
 }
 
 /// What is known today: whether every agent lived to the end and every row was asked for.
-fn verdict(record: &Record) -> result::Verdict {
+fn verdict(record: &Record, ending: Ending) -> result::Verdict {
     let mut reasons = Vec::new();
-    let ended = match record.ending {
-        Some(Ending::Completed | Ending::AgentsLost) => None,
-        Some(Ending::Interrupted) => Some("the run was interrupted: go on with it by --resume"),
-        Some(Ending::WorkloadUnreadable) => {
+    let ended = match ending {
+        Ending::Completed | Ending::AgentsLost => None,
+        Ending::Interrupted => Some("the run was interrupted: go on with it by --resume"),
+        Ending::WorkloadUnreadable => {
             Some("the workload could not be read to its end: leave the file alone while it is run")
         }
-        Some(Ending::CannotWrite) => {
+        Ending::CannotWrite => {
             Some("the journal could not be written: make room, and go on with the run by --resume")
         }
-        Some(Ending::Unfinished) | None => Some(
+        Ending::Unfinished => Some(
             "the run has not ended: it is running, or its coordinator was killed; go on with it by --resume",
         ),
     };

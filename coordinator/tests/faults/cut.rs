@@ -3,7 +3,7 @@
 
 use tokio::time::Duration;
 
-use crate::load::{Gate, Load, TWO, hosts_of};
+use crate::support::load::{Gate, Load, TWO, hosts_of};
 use crate::support::proxy::{Proxy, Way};
 
 /// A run in its middle whose slot-0 is behind a proxy.

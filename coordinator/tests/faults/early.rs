@@ -1,6 +1,6 @@
 //! `kill -9` before the first query: of agents that have joined, that prepare, and that were told to start.
 
-use crate::load::{Load, TWO, hosts_of};
+use crate::support::load::{Load, TWO, hosts_of};
 use crate::support::proxy::{Proxy, Way};
 
 /// Whatever the policy: before the start, a loss costs nothing.

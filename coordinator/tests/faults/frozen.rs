@@ -1,7 +1,7 @@
 //! Machines that freeze for longer than their lease and then wake up, while a query of theirs is at the gate: before the grace is over,
 //! after somebody else has taken their slot, and after their hosts have moved.
 
-use crate::load::{Load, TWO, hosts_of, slot_of};
+use crate::support::load::{Load, TWO, hosts_of, slot_of};
 
 /// In mid-run with a query of each agent at the gate, the first agent is frozen and given up. Returns what its backends are called.
 async fn freeze(load: &mut Load) -> (String, String) {

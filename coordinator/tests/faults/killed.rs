@@ -1,6 +1,6 @@
 //! `kill -9` of agents in mid-run, under each policy.
 
-use crate::load::{Load, THREE, TWO, agent_of, hosts_of};
+use crate::support::load::{Load, THREE, TWO, agent_of, hosts_of};
 
 #[tokio::test]
 async fn the_hosts_of_a_killed_agent_and_they_alone_move_when_nobody_replaces_it() {

@@ -1,6 +1,6 @@
 //! Ten runs in a row with ten agents and 20,000 rows each, an agent killed at another moment in each. `just kills` runs it.
 
-use crate::load::{Load, Row, Shape};
+use crate::support::load::{Load, Row, Shape};
 
 const RUNS: usize = 10;
 const LARGE: Shape = Shape { agents: 10, rows: 20_000, seconds: 0.001 };

@@ -2,7 +2,7 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::load::{Load, Shape, THREE, TWO, agent_of, hosts_of, slot_of};
+use crate::support::load::{Load, Shape, THREE, TWO, agent_of, hosts_of, slot_of};
 
 #[tokio::test]
 async fn an_agent_that_is_asked_to_leave_hands_its_rows_back_and_none_runs_twice() {

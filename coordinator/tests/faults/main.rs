@@ -9,7 +9,6 @@ mod frozen;
 mod killed;
 mod kills;
 mod left;
-mod load;
 mod poison;
 mod restarted;
 mod roles;
@@ -21,6 +20,7 @@ mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
     pub(crate) mod files;
+    pub(crate) mod load;
     pub(crate) mod processes;
     pub(crate) mod proxy;
     pub(crate) mod report;

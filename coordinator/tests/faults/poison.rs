@@ -1,7 +1,7 @@
 //! A row that kills whoever runs it.
 
-use crate::load::{Load, Row, TWO, slot_of};
 use crate::support::database::Database;
+use crate::support::load::{Load, Row, TWO, slot_of};
 
 const POISON: usize = 7;
 

@@ -2,8 +2,8 @@
 
 use muster_coordinator::embedded::{Embedded, EmbeddedError, Options};
 
-use crate::load::{Load, TWO};
 use crate::support::database::Database;
+use crate::support::load::{Load, TWO};
 use crate::support::processes::signal;
 
 #[tokio::test]

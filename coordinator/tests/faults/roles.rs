@@ -3,8 +3,8 @@
 use tokio::time::{Duration, Instant};
 
 use crate::cut::run_untold;
-use crate::load::{Load, TWO};
 use crate::support::database::Database;
+use crate::support::load::{Load, TWO};
 use crate::support::proxy::{Proxy, Way};
 
 /// The URL of this database for a role of its own, which may do what a run does and no more.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::time::Duration;
 
-use crate::load::{Load, TWO, agent_of, hosts_of};
+use crate::support::load::{Load, TWO, agent_of, hosts_of};
 
 /// A second on a quiet machine, and far below the grace on any.
 const SOON: Duration = Duration::from_secs(10);

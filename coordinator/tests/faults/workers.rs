@@ -1,6 +1,6 @@
 //! Agents with several connections. In mid-run a slot goes only to an agent with as many as it had: fewer would leave hosts to nobody.
 
-use crate::load::{Load, TWO, hosts_of, slot_of};
+use crate::support::load::{Load, TWO, hosts_of, slot_of};
 
 #[tokio::test]
 async fn a_vacant_slot_goes_to_an_agent_with_as_many_workers() {

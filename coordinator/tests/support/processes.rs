@@ -68,6 +68,15 @@ fn program(path: &Path, words: &[&str]) -> Command {
     command
 }
 
+/// The same program, and no file that it writes may grow beyond so many KiB.
+pub(crate) fn limited(command: &Command, kib: u32) -> Command {
+    let inner = command.as_std();
+    let mut outer =
+        program(Path::new("/bin/bash"), &["-c", &format!("ulimit -f {kib}; exec \"$@\""), "bash"]);
+    outer.arg(inner.get_program()).args(inner.get_args());
+    outer
+}
+
 /// Runs a command to its end.
 pub(crate) async fn complete(command: Command) -> Ended {
     Process::start(command).end().await

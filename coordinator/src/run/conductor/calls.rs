@@ -154,8 +154,10 @@ impl Conductor<'_> {
                 self.lose(id, &Loss::because("reported before the end"));
             }
             FromAgent::Report(report) => {
-                if let Some(member) = self.roster.present_mut(id) {
-                    member.report = Some(report);
+                let Some(member) = self.roster.present_mut(id) else { return Turn::Nothing };
+                member.report = Some(report);
+                if let Some(Grant { epoch, .. }) = member.grant {
+                    self.note(Fact::Reported { epoch: epoch.get() });
                 }
             }
             FromAgent::BackendsEnded(answer) => match self.field.clone() {

@@ -1,17 +1,19 @@
 //! A run whose rows tell on the server that they ran. Each row's query takes the lock of its host if nobody has it, waits at a gate
 //! that the test can close, sleeps, and writes down which session ran it and whether its host was alone. So the server knows by
 //! itself how often each row ran, where, and whether two queries of a host ever met; and the answer says so, too, for the digest.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use tokio::process::Command;
 use tokio_postgres::Client;
 
-use crate::support::database::Database;
-use crate::support::files::Files;
-use crate::support::processes::{Ended, Process, address, agent, complete, coordinator, run};
-use crate::support::report::Report;
+use super::database::Database;
+use super::files::Files;
+use super::processes::{Ended, Process, address, agent, complete, coordinator, run};
+use super::report::Report;
 
 /// The columns are filled from left to right: the gate and the sleep are within the host's lock.
 const TABLE: &str = "CREATE TABLE ran (id INT, host TEXT, session TEXT, alone BOOL, passed TEXT, slept TEXT)";
@@ -45,8 +47,8 @@ pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     pub(crate) coordinator: Process,
     pub(crate) agents: Vec<Process>,
-    files: Files,
-    shape: Shape,
+    pub(crate) files: Files,
+    pub(crate) shape: Shape,
 }
 
 /// Closed while this lives: queries that run wait at it.
@@ -72,6 +74,17 @@ impl Load {
         change: impl Fn(&mut Row),
         more: &[&str],
     ) -> Self {
+        Self::gather_within(database, shape, change, more, |command| command).await
+    }
+
+    /// With a coordinator that `around` puts into surroundings of its own.
+    pub(crate) async fn gather_within(
+        database: Database,
+        shape: Shape,
+        change: impl Fn(&mut Row),
+        more: &[&str],
+        around: impl FnOnce(Command) -> Command,
+    ) -> Self {
         database.execute(TABLE).await;
         let files = Files::new();
         let rows = files.write("rows.csv", csv(shape, change));
@@ -79,7 +92,7 @@ impl Load {
         files.write("answers.sql", ANSWERS);
         let address = address();
         let own = [&rows, "--query", &query, "--database-url", database.url()];
-        let coordinator = Process::start(run(address, shape.agents, &[&own, more].concat()));
+        let coordinator = Process::start(around(run(address, shape.agents, &[&own, more].concat())));
         Self { database, address, coordinator, agents: Vec::new(), files, shape }
     }
 
@@ -178,12 +191,17 @@ impl Load {
     pub(crate) async fn end(&mut self, code: i32) -> Report {
         let ended = self.coordinator.end().await.expect(code);
         let report = self.check(&ended).await;
+        self.leave().await;
+        report
+    }
+
+    /// Agents that are asked to leave do, and nothing is left on the server.
+    pub(crate) async fn leave(&mut self) {
         for mut agent in self.agents.drain(..) {
             agent.signal("TERM");
             agent.end().await.expect(0);
         }
         self.database.wait_for_silence().await;
-        report
     }
 
     /// Holds the report against the server's own count and against an undisturbed run.

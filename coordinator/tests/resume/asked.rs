@@ -1,0 +1,32 @@
+//! A run that a person ended says how to go on with it, and goes on.
+
+use crate::kept::Kept;
+use crate::support::load::TWO;
+use crate::support::processes::{Process, coordinator};
+use crate::support::report::Report;
+
+const HINT: &str = "to go on with this run: coordinator ";
+
+#[tokio::test]
+async fn the_command_that_an_interrupted_run_names_completes_it() {
+    let Some(mut kept) = Kept::start("asked", TWO, &[]).await else { return };
+    let gate = kept.load.close_gate(2).await;
+    kept.load.coordinator.signal("INT");
+    kept.load.coordinator.wait_for("interrupted: queries in flight may end").await;
+    gate.open().await;
+    let ended = kept.load.coordinator.end().await.expect(130);
+    let report = Report::of(&ended);
+    assert_eq!(report.text("/ending"), "interrupted");
+    assert!(report.at("/verdict/reasons").to_string().contains("--resume"), "{}", report.at("/verdict"));
+    assert_eq!(kept.report(&[]).await.stdout, ended.stdout);
+    assert_eq!(kept.load.reruns().await, 0);
+    let told = ended.stderr.lines().find_map(|line| line.strip_prefix(HINT));
+    let told = told.unwrap_or_else(|| panic!("'{HINT}' is not said in:\n{}", ended.stderr));
+    let words: Vec<&str> = told.split(' ').collect();
+    let address = kept.load.address.to_string();
+    let own = ["--listen", &address, "--output", "json", "--database-url", kept.load.database.url()];
+    kept.load.coordinator = Process::start(coordinator(&[&words[..], &own].concat()));
+    // The agents were dismissed, and wait for the next run.
+    let report = kept.end_whole().await;
+    assert_eq!((report.number("/queries/retried"), kept.load.reruns().await), (0, 0));
+}

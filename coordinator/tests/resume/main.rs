@@ -1,0 +1,22 @@
+//! Runs that are kept: reported when their process is gone, and taken up by another one, with the built programs. Whatever was
+//! killed and whatever the journal lost, every row is counted once.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
+
+mod asked;
+mod full;
+mod kept;
+mod killed;
+mod phases;
+mod reported;
+mod torn;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod agent;
+    pub(crate) mod database;
+    pub(crate) mod files;
+    pub(crate) mod load;
+    pub(crate) mod processes;
+    pub(crate) mod report;
+}
