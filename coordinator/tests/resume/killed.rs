@@ -37,7 +37,7 @@ async fn results_that_nobody_acknowledged_are_told_to_the_next_coordinator() {
     let ran = kept.load.database.number("SELECT count(DISTINCT id) FROM ran").await;
     kept.go_on();
     let said = kept.load.coordinator.wait_for("are left to run").await;
-    let settled = said.split(" of 300 rows are settled").next().unwrap().rsplit(['\n', ' ']).next().unwrap();
+    let settled = said.split(" of 400 rows are settled").next().unwrap().rsplit(['\n', ' ']).next().unwrap();
     let settled: i64 = settled.parse().unwrap();
     assert!(settled < ran, "{settled} of {ran} rows that ran were acknowledged");
     kept.end_whole().await;

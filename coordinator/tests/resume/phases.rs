@@ -15,7 +15,7 @@ async fn while_agents_gather_the_one_that_had_come_waits_for_the_next_coordinato
     kept.crash().await;
     kept.until_parked(1).await;
     kept.go_on();
-    kept.load.coordinator.wait_for("0 of 300 rows are settled; 300 are left to run").await;
+    kept.load.coordinator.wait_for("0 of 400 rows are settled; 400 are left to run").await;
     kept.load.join();
     let report = kept.end_whole().await;
     assert_eq!((report.number("/queries/retried"), kept.load.reruns().await), (0, 0));
@@ -33,7 +33,7 @@ async fn when_rows_were_sent_and_none_has_run_all_of_them_run_under_the_next_coo
     kept.until_parked(1).await;
     gate.open().await;
     kept.go_on();
-    kept.load.coordinator.wait_for("0 of 300 rows are settled; 300 are left to run").await;
+    kept.load.coordinator.wait_for("0 of 400 rows are settled; 400 are left to run").await;
     kept.end_whole().await;
     assert_eq!(kept.load.reruns().await, 0);
 }
