@@ -56,3 +56,8 @@ generate *arguments="cpu-usage":
 # Licenses, duplicates and sources of the dependencies; needs cargo-deny
 deny:
     cargo deny --locked check bans licenses sources
+
+# Throws random input at a target for some time: journal, messages, query or workload; needs cargo-fuzz and a nightly compiler
+fuzz target seconds="60":
+    mkdir -p fuzz/corpus/{{ target }}
+    cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }} -max_len=4096

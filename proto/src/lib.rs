@@ -3,6 +3,8 @@
 //! What comes off the wire is checked here, and an error names the message and the field.
 
 pub mod control;
+#[doc(hidden)]
+pub mod fuzzing;
 mod wire;
 pub mod work;
 

@@ -3,6 +3,8 @@
 //! the server does, and [`Template::original_position`] leads its complaints back to what was typed.
 
 mod default;
+#[doc(hidden)]
+pub mod fuzzing;
 mod scan;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,8 @@
 mod columns;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lock;
 mod reader;
 mod record;

@@ -178,6 +178,9 @@ fn failures(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
             Some(length) => {
                 let sqlstate = std::str::from_utf8(bytes.take(5)?).ok()?;
                 let message = std::str::from_utf8(bytes.take(length)?).ok()?;
+                if first_chars(message) != message {
+                    return None;
+                }
                 QueryError { sqlstate: SqlState::try_new(sqlstate).ok()?, message: message.to_owned() }
             }
         };

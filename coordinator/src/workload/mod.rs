@@ -7,6 +7,8 @@
 mod check;
 mod column;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod hosts;
 mod index;

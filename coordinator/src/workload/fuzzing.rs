@@ -1,0 +1,105 @@
+//! What holds for the reading of a workload whatever a file holds: for the fuzzer, and for the tests that replay what it found.
+
+use std::sync::Arc;
+
+use muster_common::ids::RowId;
+use muster_common::parameters::{PackedParameters, Values};
+
+use super::records::{Records, Step};
+use super::source::Source;
+use super::{Checks, OnBadRow, Options, RowReader, Workload, index};
+
+/// The first byte tells how the rest is taken: 0 is a file as it is, another one gets a header before it. The second byte is a size of
+/// blocks, which must make no difference.
+pub fn check(data: &[u8]) {
+    let [how, block, rest @ ..] = data else { return };
+    let checks = Checks::DemoWindow { start_time: "start_time".to_owned(), end_time: "end_time".to_owned() };
+    let own = |checks| Options {
+        host_column: "hostname".to_owned(),
+        parameters: ["end_time", "hostname"].map(str::to_owned).to_vec(),
+        checks,
+        on_bad_row: OnBadRow::Skip,
+        limit: None,
+    };
+    check_blocks(rest, usize::from(*block) + 1);
+    match how {
+        0 => drop(read(rest, &own(checks))),
+        1 => drop(read(&with_header(rest), &own(checks))),
+        _ => {
+            let file = with_header(rest);
+            let rows = read(&file, &own(Checks::None)).unwrap_or_default();
+            assert_eq!(rows, good_rows(&file), "what the csv crate finds");
+        }
+    }
+}
+
+/// Host and parameters of a row.
+type Row = (String, [Option<String>; 2]);
+
+fn with_header(rest: &[u8]) -> Vec<u8> {
+    [b"hostname,start_time,end_time\n", rest].concat()
+}
+
+/// All rows of a workload by the second pass, which must find what the first one saw. `None` for a file that is none.
+fn read(file: &[u8], options: &Options) -> Option<Vec<Row>> {
+    let source = Source::spool("-".to_owned(), file, &mut |_| {}).expect("a temporary file can be written");
+    let workload = Arc::new(index::read(source, options, &mut |_| {}).ok()?);
+    assert_eq!(workload.hosts.iter().map(|(_, _, rows)| rows).sum::<u32>(), workload.rows);
+    let mut reader = RowReader::new(Arc::clone(&workload));
+    // Backwards as well: every row is found from anywhere.
+    let forward: Vec<Row> = (0..workload.rows).map(|row| row_of(&mut reader, &workload, row)).collect();
+    let mut backward: Vec<Row> =
+        (0..workload.rows).rev().map(|row| row_of(&mut reader, &workload, row)).collect();
+    backward.reverse();
+    assert_eq!(forward, backward);
+    Some(forward)
+}
+
+fn row_of(reader: &mut RowReader, workload: &Workload, row: u32) -> Row {
+    let mut packed = PackedParameters::new();
+    let host = reader.read(RowId::new(row), &mut packed).expect("a good row is read again");
+    assert_eq!(workload.host_of(RowId::new(row)), Some(host));
+    let values = Values::new(packed.as_bytes());
+    let values: Vec<_> = values.map(|value| value.expect("what was packed").map(str::to_owned)).collect();
+    (workload.hosts().name(host).to_owned(), values.try_into().expect("two parameters"))
+}
+
+/// The good rows of a file with the header above, by the csv crate's own reader.
+fn good_rows(file: &[u8]) -> Vec<Row> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+    let records = reader.byte_records().map(|record| record.expect("memory can be read"));
+    let good = records.filter_map(|record| {
+        let text =
+            |position| std::str::from_utf8(record.get(position)?).ok().filter(|text| !text.contains('\0'));
+        let (host, end_time) = (text(0)?, text(2)?);
+        let or_null = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let is_good = record.len() == 3 && !host.is_empty();
+        is_good.then(|| (host.to_owned(), [or_null(end_time), or_null(host)]))
+    });
+    good.collect()
+}
+
+fn check_blocks(text: &[u8], block: usize) {
+    assert_eq!(records(text, block), records(text, text.len().max(1)));
+}
+
+fn records(text: &[u8], block: usize) -> Vec<Vec<Vec<u8>>> {
+    let mut records = Records::new();
+    let mut found = Vec::new();
+    let mut blocks = text.chunks(block);
+    let mut rest: &[u8] = &[];
+    loop {
+        if rest.is_empty() {
+            rest = blocks.next().unwrap_or_default();
+        }
+        let (taken, step) = records.feed(rest);
+        rest = &rest[taken..];
+        match step {
+            Step::More => {}
+            Step::Record => {
+                found.push((0..records.len()).map(|field| records.field(field).to_owned()).collect());
+            }
+            Step::TooLong | Step::End => return found,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Any file as a workload. What is checked stands in `muster_coordinator::workload::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| muster_coordinator::workload::fuzzing::check(data));

@@ -1,0 +1,37 @@
+//! What holds for every message that comes off the wire: for the fuzzer, and for the tests that replay what it found.
+
+use std::fmt::Debug;
+
+use muster_common::parameters::Values;
+use prost::Message;
+
+use crate::{control, v1, work};
+
+/// The first byte tells the message's type.
+pub fn check(data: &[u8]) {
+    match data.split_first() {
+        Some((0, message)) => drop(round_trip::<v1::AgentControl, control::FromAgent>(message)),
+        Some((1, message)) => drop(round_trip::<v1::CoordinatorControl, control::FromCoordinator>(message)),
+        Some((2, message)) => drop(round_trip::<v1::AgentWork, work::FromAgent>(message)),
+        Some((3, message)) => {
+            if let Some(work::FromCoordinator::Assign(assign)) = round_trip::<v1::CoordinatorWork, _>(message)
+            {
+                let _ = Values::new(&assign.parameters).count();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// From the wire, and there and back again: what was taken once is taken again as the same.
+fn round_trip<W, D>(message: &[u8]) -> Option<D>
+where
+    W: Message + Default + From<D>,
+    D: TryFrom<W> + Clone + PartialEq + Debug,
+{
+    let domain = D::try_from(W::decode(message).ok()?).ok()?;
+    let bytes = W::from(domain.clone()).encode_to_vec();
+    let again = W::decode(&bytes[..]).ok().and_then(|wire| D::try_from(wire).ok());
+    assert_eq!(again.as_ref(), Some(&domain));
+    Some(domain)
+}
