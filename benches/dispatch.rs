@@ -34,6 +34,8 @@ async fn main() -> anyhow::Result<()> {
     run.args(["run", "--agents", &AGENTS.to_string(), "--listen", ADDRESS, "--database-url", server.url()])
         .arg("--query")
         .arg(&query)
+        .arg("--run-dir")
+        .arg(directory.path().join("runs"))
         .arg("--output")
         .arg(format!("json={}", report.display()))
         .arg(&workload);

@@ -37,7 +37,7 @@ COPY lib /usr/local/lib
 COPY ca-certificates.crt /etc/ssl/machine.crt
 ENV CARGO_HTTP_CAINFO=/etc/ssl/machine.crt
 END
-tar -C "$work" -c Dockerfile -C /etc/ssl/certs ca-certificates.crt -C "$(rustc --print sysroot)" bin/cargo bin/rustc lib | docker build -q -t muster-base-rust -
+tar -C "$work" -c Dockerfile -C /etc/ssl/certs ca-certificates.crt -C "$(rustc --print sysroot)" bin/cargo bin/rustc bin/rustdoc lib | docker build -q -t muster-base-rust -
 
 echo "muster-postgres"
 docker build -q -t muster-postgres -f - . <<'END'

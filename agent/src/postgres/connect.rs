@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use muster_common::measurement::{QueryError, SqlState};
 use secrecy::ExposeSecret;
+use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode as Negotiation;
@@ -120,6 +121,8 @@ pub async fn connect(
             Err(_) => problems.push(Problem::Timeout(settings.connect_timeout)),
         }
         let over = problems.last().is_some_and(Problem::ends_the_search);
+        // A name that nobody serves at any of its addresses is told once.
+        problems.dedup();
         failures.extend(problems.into_iter().map(|problem| (address.to_string(), problem)));
         if over {
             break;
@@ -128,8 +131,47 @@ pub async fn connect(
     Err(ConnectError::new(settings, failures))
 }
 
-/// One server, with TLS and without as `sslmode` has it; leaves the problems when there is no connection.
+/// Every address that the name stands for; leaves the problems when there is no connection. Not left to tokio-postgres, which goes
+/// on after a server that refused and tells the last problem only: a wrong password would be told as an address that has no server.
 async fn try_address(
+    settings: &Settings,
+    address: &Address,
+    application_name: &str,
+    setup: &SessionSetup,
+    problems: &mut Vec<Problem>,
+) -> Option<Connection> {
+    let resolved = match resolve(address).await {
+        Ok(resolved) => resolved,
+        Err(problem) => {
+            problems.push(problem);
+            return None;
+        }
+    };
+    for address in &resolved {
+        let connection = try_one(settings, address, application_name, setup, problems).await;
+        if connection.is_some() || problems.last().is_some_and(Problem::ends_the_search) {
+            return connection;
+        }
+    }
+    None
+}
+
+async fn resolve(address: &Address) -> Result<Vec<Address>, Problem> {
+    let Host::Tcp { name, ip: None } = &address.host else {
+        return Ok(vec![address.clone()]);
+    };
+    let unresolved = |cause: String| Problem::Unresolved { host: name.clone(), cause };
+    let found = lookup_host((name.as_str(), address.port)).await;
+    let found = found.map_err(|error| unresolved(error.to_string()))?.map(|found| Address {
+        host: Host::Tcp { name: name.clone(), ip: Some(found.ip()) },
+        ..address.clone()
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() { Err(unresolved("it has no address".to_owned())) } else { Ok(found) }
+}
+
+/// One server, with TLS and without as `sslmode` has it; leaves the problems when there is no connection.
+async fn try_one(
     settings: &Settings,
     address: &Address,
     application_name: &str,
@@ -264,6 +306,26 @@ mod tests {
         check("Europe/Vienna", false, "SET TimeZone = 'Europe/Vienna'");
         check("x'; DROP TABLE t; --", false, "SET TimeZone = 'x''; DROP TABLE t; --'");
         check(r"x\'; DROP", false, r"SET TimeZone =  E'x\\''; DROP'");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved_and_kept_for_the_certificate() {
+        let resolved = async |host: Host| resolve(&Address { host, port: 5432, password: None }).await;
+        let tcp = |name: &str, ip: Option<&str>| Host::Tcp {
+            name: name.to_owned(),
+            ip: ip.map(|ip| ip.parse().unwrap()),
+        };
+        let found = resolved(tcp("localhost", None)).await.unwrap();
+        assert!(!found.is_empty());
+        for address in found {
+            let Host::Tcp { name, ip: Some(ip) } = &address.host else { panic!("{address:?}") };
+            assert!(name == "localhost" && ip.is_loopback() && address.port == 5432, "{address:?}");
+        }
+        for known in [tcp("db", Some("10.0.0.1")), Host::Unix("/srv/pg".into())] {
+            assert_eq!(resolved(known.clone()).await.unwrap()[0].host, known);
+        }
+        let unknown = resolved(tcp("nobody.invalid", None)).await.unwrap_err();
+        assert!(matches!(unknown, Problem::Unresolved { .. }), "{unknown}");
     }
 
     #[tokio::test]

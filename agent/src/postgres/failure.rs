@@ -64,7 +64,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     #[error("the host '{host}' was not found ({cause}); check its spelling and this machine's DNS")]
     Unresolved { host: String, cause: String },
@@ -130,8 +130,6 @@ impl Problem {
         }
         let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         match (io, stage) {
-            // One name may stand for several addresses, of which an earlier one was open.
-            (Some(io), _) if io.kind() == io::ErrorKind::ConnectionRefused => Self::Refused,
             (Some(io), Stage::Dialling) => Self::of_dialling(io, address, settings),
             (Some(io), _) if io.kind() == io::ErrorKind::PermissionDenied => Self::Unsuitable(io.to_string()),
             (Some(io), Stage::Encrypting) => Self::of_handshake(io),
@@ -151,12 +149,9 @@ impl Problem {
 
     fn of_dialling(error: &io::Error, address: &Address, settings: &Settings) -> Self {
         match (error.kind(), &address.host) {
+            (io::ErrorKind::ConnectionRefused, _) => Self::Refused,
             (io::ErrorKind::TimedOut, _) => Self::Timeout(settings.connect_timeout),
             (io::ErrorKind::NotFound, Host::Unix(_)) => Self::NoSocket(address.socket().unwrap_or_default()),
-            // The resolver's errors carry no number of the operating system's.
-            (_, Host::Tcp { name, ip: None }) if error.raw_os_error().is_none() => {
-                Self::Unresolved { host: name.clone(), cause: error.to_string() }
-            }
             _ => Self::Broken(error.to_string()),
         }
     }
@@ -198,6 +193,7 @@ impl Problem {
         match self {
             Self::Server(refusal) => refusal.sqlstate.as_str() != "57P03",
             Self::PasswordMissing | Self::ChannelBinding { .. } | Self::Setup(_) => true,
+            Self::Handshake { remedy, .. } => !remedy.is_empty(),
             _ => false,
         }
     }

@@ -109,6 +109,27 @@ async fn a_certificate_that_does_not_fit_is_named_with_the_remedy() {
     assert!(issuer.is_lasting());
 }
 
+/// Nor does psql go on; a later address where nobody listens would have the last word.
+#[tokio::test]
+async fn a_server_that_refused_is_told_and_no_later_one_is_tried() {
+    let Some(server) = server::start() else {
+        return;
+    };
+    let closed = "127.0.0.1:1";
+    let root = server.path("other.crt");
+    let certificate =
+        format!("localhost:{},{closed}/postgres?sslmode=verify-full&sslrootcert={root}", server.port);
+    let password = format!("localhost:{},{closed}/postgres", server.port);
+    for (rest, given, told) in
+        [(certificate, PASSWORD, "sslrootcert must name"), (password, "hunter2", "28P01")]
+    {
+        let error = refused(format!("postgresql://{rest}"), &server.environment(Some(given))).await;
+        let shown = error.to_string();
+        assert!(shown.contains(told) && !shown.contains("connection refused"), "{shown}");
+        assert!(error.is_lasting(), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn passwords_come_from_the_password_file_and_wrong_ones_are_told() {
     let Some(server) = server::start() else {

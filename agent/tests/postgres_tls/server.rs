@@ -162,7 +162,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // SIGINT: end every session and shut down; a killed server would leave its children to find out.
-        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        let asked = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
