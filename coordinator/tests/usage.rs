@@ -189,7 +189,7 @@ async fn runs_that_were_kept_are_listed_and_none_is_said_to_be_none() {
     assert!(listed.stdout.contains("20261123-213153-1193") && listed.stdout.contains("broken"), "{listed:?}");
 
     let mut homeless = coordinator(&["runs"]);
-    homeless.env_remove("HOME");
+    homeless.env_remove("HOME").env_remove("XDG_STATE_HOME");
     complete(homeless).await.expect(2).says("name a directory with --run-dir");
 }
 
