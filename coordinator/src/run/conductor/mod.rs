@@ -2,6 +2,7 @@
 //! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by; losses on the way are `recovery`'s.
 
 mod calls;
+mod opening;
 mod recovery;
 mod sentences;
 
@@ -11,11 +12,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::dispatch::Dispatch;
 use muster_common::ids::{Epoch, SlotId, WorkerId};
-use muster_common::ledger::Ledger;
 use muster_common::limits;
-use muster_common::placement::{self, Assignment};
+use muster_common::placement::Assignment;
 use muster_common::result::{self, Ending};
 use muster_common::slots::Grant;
 use muster_proto::control::{FromCoordinator, PrepareFailed, PrepareFailure};
@@ -25,13 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::keeper::{Keeper, KeeperHandle, Progress};
-use super::link::{Call, MemberId, Refusal};
+use super::link::{Call, Refusal};
 use super::plan::RunPlan;
 use super::record::{Fact, Record};
 use super::replay::Replayed;
 use super::roster::Roster;
 use super::rows::{Dropped, Rows};
-use super::tally::Tally;
 use crate::journal::Writer;
 use crate::progress::{self, ProgressDisplay};
 use crate::workload::{Workload, WorkloadError};
@@ -193,17 +191,6 @@ impl<'a> Conductor<'a> {
         Ok(Conclusion { record: self.record, assignment, keeper, rows })
     }
 
-    /// An earlier coordinator ran a part of this run.
-    fn take_up(&mut self, record: Record) {
-        let told_until = record.events.last().map_or(0.0, |event| event.at_ms);
-        let before = Duration::try_from_secs_f64(told_until / 1e3).unwrap_or_default();
-        self.listening_since = self.listening_since.checked_sub(before).unwrap_or(self.listening_since);
-        let slots = Roster::new(self.plan.agents, record.next_epoch());
-        (self.roster, self.record) = (slots, record);
-        self.note(Fact::Resumed);
-        self.tell("the run goes on where an earlier coordinator left it".to_owned());
-    }
-
     /// All agents, prepared; in a run that goes on, with nothing left in the database of those that an earlier coordinator had.
     async fn gather_and_clear(&mut self, is_taken_up: bool) -> Result<(), RunError> {
         // Agents of before stop by themselves within their lease; nobody else starts earlier.
@@ -213,45 +200,6 @@ impl<'a> Conductor<'a> {
             self.gather().await?;
         }
         Ok(())
-    }
-
-    /// The books and the rows of every worker.
-    fn lay_out(
-        &mut self,
-        assignment: &Assignment,
-        journal: Option<Writer>,
-        taken_up: Option<Replayed>,
-    ) -> (Keeper, Arc<Field>) {
-        let workload = Arc::clone(&self.plan.workload);
-        let workers = self.record.workers();
-        let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
-        let (ledger, tally, losses) = match taken_up {
-            Some(Replayed { ledger, mut tally, losses, .. }) => {
-                tally.widen(workers.len());
-                (ledger, tally, losses)
-            }
-            None => {
-                let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.retried);
-                (Ledger::new(workload.rows()), tally, Vec::new())
-            }
-        };
-        let mut dispatch = Dispatch::new(ledger, workload.by_worker(assignment.workers(), workers.len()));
-        for (epoch, rows) in losses {
-            dispatch.remember_loss(rows, epoch);
-        }
-        let rows = Arc::new(Rows::new(Arc::clone(&workload), dispatch));
-        for session in &self.record.sessions {
-            if let Some(offset_ns) = session.offset_ns {
-                let Grant { slot, epoch } = session.grant;
-                rows.remember(self.record.workers_of(slot), epoch, offset_ns);
-            }
-        }
-        let ran_before_ns = tally.ran_for_ns;
-        let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, journal);
-        let workers_of_slot =
-            (0..self.plan.agents).map(|slot| self.record.workers_of(SlotId::new(slot))).collect();
-        let field = Field { ran_before_ns, workload, rows, keeper: handle, workers, workers_of_slot };
-        (keeper, Arc::new(field))
     }
 
     /// Until every slot's agent is connected and prepared.
@@ -283,36 +231,6 @@ impl<'a> Conductor<'a> {
             self.display.joining(slots.joined() as u64, slots.count() as u64);
         }
         Ok(())
-    }
-
-    /// In mid-run and in one that goes on, a slot is taken by as many workers as it had; else by as many as came.
-    fn workers_of_slots(&self) -> Vec<u16> {
-        self.roster.live().map(|member| member.hello.workers).collect()
-    }
-
-    fn place(&self) -> Assignment {
-        let hosts = self.plan.workload.hosts();
-        placement::place(
-            self.plan.placement,
-            hosts.iter().map(|(_, name, rows)| (name, rows.into())),
-            &self.record.workers(),
-        )
-    }
-
-    /// Gives each agent its share; its Work stream begins to send.
-    fn hand_out(&mut self, field: Arc<Field>) {
-        let grants: Vec<(MemberId, Grant)> =
-            self.roster.live().filter_map(|member| Some((member.id, member.grant?))).collect();
-        for (id, Grant { slot, epoch }) in grants {
-            let workers = field.workers_of(slot);
-            field.rows.begin(workers.clone(), epoch, field.ran_before_ns);
-            self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns: field.ran_before_ns });
-            if let Some(member) = self.roster.present_mut(id) {
-                member.has_begun = true;
-                member.share.send_replace(Some(field.share(epoch, workers)));
-            }
-        }
-        self.field = Some(field);
     }
 
     /// Until every agent was sent the first rows that it has room for.
