@@ -1,18 +1,23 @@
 //! Which row is where: waiting for its worker, in flight in a session, or settled. One place decides all of it, so that a row which
 //! is lost, handed back, sent again or reported twice is still counted once. Does no I/O and knows no clock.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 
 use crate::ids::{Epoch, RowId};
 use crate::ledger::{Ledger, Settled, Settlement};
 use crate::limits;
+use crate::passes::Passes;
+use crate::queue::{Queue, Task};
 
 /// The rows of a run and where they are. Workers are named by their position in the placement's list of workers.
 #[derive(Debug)]
 pub struct Dispatch {
     ledger: Ledger,
+    passes: Passes,
     workers: Vec<Worker>,
+    /// The run's time is over: what waits is not run.
+    is_closed: bool,
     /// The sessions that were lost with a row in flight, in the order in which they had it. Only rows that this happened to.
     losses: HashMap<RowId, Vec<Epoch>>,
     /// Rows that nobody runs any more, since [`limits::LOSSES_MAX`] sessions were lost with them.
@@ -23,9 +28,9 @@ pub struct Dispatch {
 struct Worker {
     /// The session that runs this worker's rows; `None` while nobody does.
     holder: Option<Epoch>,
-    waiting: VecDeque<RowId>,
+    waiting: Queue,
     /// Sent and not settled, in the order in which the worker runs them.
-    in_flight: VecDeque<RowId>,
+    in_flight: VecDeque<Task>,
 }
 
 /// What became of one result.
@@ -51,10 +56,11 @@ pub struct Lost {
 }
 
 impl Dispatch {
-    /// `waiting` has the rows of each worker in their order. Rows that `ledger` has settled already are not run.
-    pub fn new(ledger: Ledger, waiting: Vec<VecDeque<RowId>>) -> Self {
+    /// `waiting` has the rows of each worker in their order. Rows that `ledger` has settled already are not run. The ledger grows with
+    /// the passes.
+    pub fn new(ledger: Ledger, passes: Passes, waiting: Vec<Queue>) -> Self {
         let workers = waiting.into_iter().map(|waiting| Worker { waiting, ..Worker::default() }).collect();
-        Self { ledger, workers, losses: HashMap::new(), quarantined: BTreeSet::new() }
+        Self { ledger, passes, workers, is_closed: false, losses: HashMap::new(), quarantined: BTreeSet::new() }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -65,9 +71,21 @@ impl Dispatch {
         &self.quarantined
     }
 
-    /// Nothing is left to be run: every row is settled or quarantined.
+    /// Nothing is left to be run: every row of every pass is settled or quarantined, or the time is over.
     pub fn is_finished(&self) -> bool {
-        self.ledger.unaccounted() as usize == self.quarantined.len()
+        let is_settled = self.ledger.unaccounted() as usize == self.quarantined.len();
+        self.is_closed || (is_settled && self.ledger.rows() == self.passes.rows())
+    }
+
+    /// The run's time is over. Nothing more is given out, and of what no session was lost with, no result is expected any more: rows
+    /// that are in flight have to be handed back before, or told.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+        for row in (0..self.ledger.rows()).map(RowId::new) {
+            if !self.losses.contains_key(&row) {
+                self.ledger.withdraw(row);
+            }
+        }
     }
 
     /// From now on the session of `epoch` runs these workers. An older session's results are stale.
@@ -81,33 +99,33 @@ impl Dispatch {
     /// Takes at most `count` rows for a worker: they are in flight then. None for a session that does not run it.
     ///
     /// A row that two lost sessions had is sent alone, so that a third loss condemns this row and not its neighbours.
-    pub fn take(&mut self, worker: usize, epoch: Epoch, count: usize) -> Vec<RowId> {
-        let Self { ledger, workers, losses, quarantined } = self;
+    pub fn take(&mut self, worker: usize, epoch: Epoch, count: usize) -> Vec<Task> {
+        let Self { ledger, passes, workers, losses, quarantined, is_closed } = self;
         let worker = &mut workers[worker];
         let mut taken = Vec::new();
-        if worker.holder != Some(epoch) {
+        if worker.holder != Some(epoch) || *is_closed {
             return taken;
         }
         let is_suspect =
-            |row: &RowId| losses.get(row).is_some_and(|lost| lost.len() + 1 >= limits::LOSSES_MAX);
+            |task: &Task| losses.get(&task.row).is_some_and(|lost| lost.len() + 1 >= limits::LOSSES_MAX);
         if worker.in_flight.front().is_some_and(is_suspect) {
             return taken;
         }
         while taken.len() < count
-            && let Some(row) = worker.waiting.front().copied()
+            && let Some(task) = worker.waiting.next()
         {
             // A result of an earlier session may have come meanwhile.
-            if ledger.is_settled(row) || quarantined.contains(&row) {
-                worker.waiting.pop_front();
+            if ledger.is_settled(task.row) || quarantined.contains(&task.row) {
                 continue;
             }
-            let alone = is_suspect(&row);
+            let alone = is_suspect(&task);
             if alone && !worker.in_flight.is_empty() {
+                worker.waiting.put_back(task);
                 break;
             }
-            worker.waiting.pop_front();
-            worker.in_flight.push_back(row);
-            taken.push(row);
+            ledger.grow_to(passes.rows_through(task.row));
+            worker.in_flight.push_back(task);
+            taken.push(task);
             if alone {
                 break;
             }
@@ -126,7 +144,7 @@ impl Dispatch {
         if known.holder != Some(epoch) {
             return Receipt::Stale;
         }
-        match known.in_flight.iter().position(|sent| *sent == row) {
+        match known.in_flight.iter().position(|sent| sent.row == row) {
             Some(position) => {
                 known.in_flight.remove(position);
             }
@@ -158,7 +176,8 @@ impl Dispatch {
                 continue;
             }
             worker.holder = None;
-            for row in std::mem::take(&mut worker.in_flight).into_iter().rev() {
+            for task in std::mem::take(&mut worker.in_flight).into_iter().rev() {
+                let row = task.row;
                 if self.ledger.is_settled(row) {
                     continue;
                 }
@@ -167,7 +186,7 @@ impl Dispatch {
                     self.quarantined.insert(row);
                     lost.quarantined.push(row);
                 } else {
-                    worker.waiting.push_front(row);
+                    worker.waiting.put_back(task);
                 }
             }
         }
@@ -182,10 +201,10 @@ impl Dispatch {
         for worker in &mut self.workers[workers] {
             if worker.holder == Some(epoch) {
                 worker.holder = None;
-                for row in std::mem::take(&mut worker.in_flight).into_iter().rev() {
+                for task in std::mem::take(&mut worker.in_flight).into_iter().rev() {
                     // A late result may have settled it meanwhile.
-                    if !self.ledger.is_settled(row) {
-                        worker.waiting.push_front(row);
+                    if !self.ledger.is_settled(task.row) {
+                        worker.waiting.put_back(task);
                         count += 1;
                     }
                 }
@@ -194,14 +213,15 @@ impl Dispatch {
         count
     }
 
-    /// Takes away all rows that wait for a worker which nobody runs any more; [`give`](Self::give) them to others.
-    pub fn retire(&mut self, worker: usize) -> VecDeque<RowId> {
-        std::mem::take(&mut self.workers[worker].waiting)
+    /// Takes away all rows that wait for a worker which nobody runs any more, divided by what `owner` says of each record; to be
+    /// [given](Self::give) to others.
+    pub fn retire(&mut self, worker: usize, owner: impl FnMut(RowId) -> usize) -> BTreeMap<usize, Queue> {
+        std::mem::take(&mut self.workers[worker].waiting).divide(&self.passes, owner)
     }
 
     /// Adds rows behind those of a worker.
-    pub fn give(&mut self, worker: usize, rows: impl IntoIterator<Item = RowId>) {
-        self.workers[worker].waiting.extend(rows);
+    pub fn give(&mut self, worker: usize, rows: Queue) {
+        self.workers[worker].waiting.append(rows);
     }
 
     /// Notes what is known from before this coordinator began: the session of `epoch` was lost with these rows. To be called in the
@@ -261,22 +281,31 @@ mod tests {
         numbers.into_iter().map(RowId::new).collect()
     }
 
+    fn queue(records: impl IntoIterator<Item = u32>, passes: Passes) -> Queue {
+        Queue::new(rows(records), passes, None)
+    }
+
     /// One worker with rows 0 to `count − 1`, run by session A.
     fn one_worker(count: u32) -> Dispatch {
-        let mut dispatch = Dispatch::new(Ledger::new(count), vec![(0..count).map(RowId::new).collect()]);
+        let passes = Passes::once(count);
+        let mut dispatch = Dispatch::new(Ledger::new(count), passes, vec![queue(0..count, passes)]);
         dispatch.begin(0..1, A);
         dispatch
+    }
+
+    fn take(dispatch: &mut Dispatch, worker: usize, epoch: Epoch, count: usize) -> Vec<RowId> {
+        dispatch.take(worker, epoch, count).into_iter().map(|task| task.row).collect()
     }
 
     #[test]
     fn a_result_is_counted_once_and_only_from_the_session_that_has_the_row() {
         let mut dispatch = one_worker(3);
-        assert_eq!(dispatch.take(0, A, 2), rows([0, 1]));
+        assert_eq!(take(&mut dispatch, 0, A, 2), rows([0, 1]));
         assert_eq!(dispatch.settle(0, A, row(2), Settled::Completed), Receipt::NotGiven);
         assert_eq!(dispatch.settle(0, A, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
         assert_eq!(dispatch.settle(0, A, row(0), Settled::Failed), Receipt::Duplicate);
         assert_eq!(dispatch.settle(0, B, row(1), Settled::Completed), Receipt::Stale);
-        assert_eq!(dispatch.take(0, B, 9), [], "another session does not run this worker");
+        assert_eq!(take(&mut dispatch, 0, B, 9), [], "another session does not run this worker");
         assert_eq!(dispatch.settle(7, A, row(1), Settled::Completed), Receipt::NotGiven);
     }
 
@@ -290,7 +319,7 @@ mod tests {
         assert_eq!(dispatch.lost(0..1, A), Lost::default(), "a loss is handled once");
         assert_eq!(dispatch.settle(0, A, row(1), Settled::Completed), Receipt::Stale);
         dispatch.begin(0..1, B);
-        assert_eq!(dispatch.take(0, B, 9), rows([1, 2, 3, 4]));
+        assert_eq!(take(&mut dispatch, 0, B, 9), rows([1, 2, 3, 4]));
         assert_eq!(dispatch.settle(0, B, row(1), Settled::Completed), Receipt::Counted { attempt: 2 });
         assert_eq!(dispatch.settle(0, B, row(3), Settled::Completed), Receipt::Counted { attempt: 1 });
     }
@@ -301,7 +330,7 @@ mod tests {
         dispatch.take(0, A, 3);
         dispatch.lost(0..1, A);
         dispatch.begin(0..1, B);
-        assert_eq!(dispatch.take(0, B, 1), rows([0]));
+        assert_eq!(take(&mut dispatch, 0, B, 1), rows([0]));
         assert_eq!(dispatch.settle_late(A, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
         assert_eq!(dispatch.settle_late(A, row(1), Settled::Failed), Receipt::Counted { attempt: 1 });
         assert_eq!(dispatch.settle_late(A, row(3), Settled::Completed), Receipt::NotGiven);
@@ -310,7 +339,7 @@ mod tests {
             Receipt::Duplicate,
             "it ran again in vain"
         );
-        assert_eq!(dispatch.take(0, B, 9), rows([2, 3]), "row 1 is settled");
+        assert_eq!(take(&mut dispatch, 0, B, 9), rows([2, 3]), "row 1 is settled");
     }
 
     #[test]
@@ -319,7 +348,7 @@ mod tests {
         dispatch.take(0, A, 2);
         assert_eq!(dispatch.handed_back(0..1, A), 2);
         dispatch.begin(0..1, B);
-        assert_eq!(dispatch.take(0, B, 9), rows([0, 1, 2]));
+        assert_eq!(take(&mut dispatch, 0, B, 9), rows([0, 1, 2]));
         assert_eq!(dispatch.settle(0, B, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
     }
 
@@ -339,17 +368,17 @@ mod tests {
         let mut dispatch = one_worker(3);
         for epoch in [A, B] {
             dispatch.begin(0..1, epoch);
-            assert_eq!(dispatch.take(0, epoch, 9), rows([0, 1, 2]));
+            assert_eq!(take(&mut dispatch, 0, epoch, 9), rows([0, 1, 2]));
             assert_eq!(dispatch.lost(0..1, epoch).quarantined, []);
         }
         dispatch.begin(0..1, C);
-        assert_eq!(dispatch.take(0, C, 9), rows([0]), "alone");
-        assert_eq!(dispatch.take(0, C, 9), [], "and nothing behind it");
+        assert_eq!(take(&mut dispatch, 0, C, 9), rows([0]), "alone");
+        assert_eq!(take(&mut dispatch, 0, C, 9), [], "and nothing behind it");
         assert_eq!(dispatch.lost(0..1, C).quarantined, rows([0]));
         let next = Epoch::new(4);
         dispatch.begin(0..1, next);
         for number in [1, 2] {
-            assert_eq!(dispatch.take(0, next, 9), rows([number]));
+            assert_eq!(take(&mut dispatch, 0, next, 9), rows([number]));
             assert!(!dispatch.is_finished());
             dispatch.settle(0, next, row(number), Settled::Completed);
         }
@@ -361,27 +390,69 @@ mod tests {
 
     #[test]
     fn a_retired_workers_rows_go_to_another() {
-        let waiting = vec![rows([0, 2]).into(), rows([1]).into()];
-        let mut dispatch = Dispatch::new(Ledger::new(3), waiting);
+        let once = Passes::once(3);
+        let waiting = vec![queue([0, 2], once), queue([1], once)];
+        let mut dispatch = Dispatch::new(Ledger::new(3), once, waiting);
         dispatch.begin(0..1, A);
         dispatch.begin(1..2, B);
         dispatch.take(0, A, 1);
         dispatch.lost(0..1, A);
-        let moved = dispatch.retire(0);
-        dispatch.give(1, moved);
+        for (worker, moved) in dispatch.retire(0, |_| 1) {
+            dispatch.give(worker, moved);
+        }
         assert!(dispatch.is_drained(0));
-        assert_eq!(dispatch.take(1, B, 9), rows([1, 0, 2]));
+        assert_eq!(take(&mut dispatch, 1, B, 9), rows([0, 1, 2]), "what was in flight comes first");
     }
 
     #[test]
     fn what_a_killed_coordinator_had_sent_may_have_run() {
         let mut ledger = Ledger::new(3);
         ledger.settle(row(0), Settled::Completed);
-        let mut dispatch = Dispatch::new(ledger, vec![rows([0, 1, 2]).into()]);
+        let once = Passes::once(3);
+        let mut dispatch = Dispatch::new(ledger, once, vec![queue([0, 1, 2], once)]);
         dispatch.remember_loss(rows([0, 1]), A);
         dispatch.begin(0..1, B);
-        assert_eq!(dispatch.take(0, B, 9), rows([1, 2]));
+        assert_eq!(take(&mut dispatch, 0, B, 9), rows([1, 2]));
         assert_eq!(dispatch.settle(0, B, row(1), Settled::Completed), Receipt::Counted { attempt: 2 });
         assert_eq!(dispatch.settle(0, B, row(2), Settled::Completed), Receipt::Counted { attempt: 1 });
+    }
+    #[test]
+    fn the_ledger_grows_with_the_passes_and_a_run_ends_when_its_time_is_over() {
+        let passes = Passes::endless(2, 1, 0);
+        let mut dispatch = Dispatch::new(Ledger::new(2), passes, vec![queue([0, 1], passes)]);
+        dispatch.begin(0..1, A);
+        assert_eq!(take(&mut dispatch, 0, A, 5), rows([0, 1, 2, 3, 4]));
+        for number in [0, 1, 2] {
+            dispatch.settle(0, A, row(number), Settled::Completed);
+        }
+        assert!(!dispatch.is_finished());
+        dispatch.close();
+        assert!(dispatch.is_finished() && take(&mut dispatch, 0, A, 5).is_empty());
+        let ledger = dispatch.ledger();
+        assert_eq!((ledger.expected(), ledger.unaccounted()), (3, 0), "3, 4 and 5 were not run");
+    }
+
+    #[test]
+    fn what_a_lost_session_had_is_unaccounted_when_the_time_is_over() {
+        let passes = Passes::endless(2, 1, 0);
+        let mut dispatch = Dispatch::new(Ledger::new(2), passes, vec![queue([0, 1], passes)]);
+        dispatch.begin(0..1, A);
+        dispatch.take(0, A, 1);
+        dispatch.lost(0..1, A);
+        dispatch.close();
+        assert_eq!(dispatch.ledger().unaccounted_ranges(), [[row(0), row(0)]]);
+    }
+
+    #[test]
+    fn a_run_of_several_passes_ends_with_the_last() {
+        let passes = Passes::try_new(1, 1, 2, 0).unwrap();
+        let mut dispatch = Dispatch::new(Ledger::new(1), passes, vec![queue([0], passes)]);
+        dispatch.begin(0..1, A);
+        for number in [0, 1] {
+            assert!(!dispatch.is_finished());
+            assert_eq!(take(&mut dispatch, 0, A, 1), rows([number]));
+            dispatch.settle(0, A, row(number), Settled::Completed);
+        }
+        assert!(dispatch.is_finished());
     }
 }

@@ -28,17 +28,27 @@ pub struct Ledger {
     states: Vec<u64>,
     completed: u32,
     failed: u32,
+    withdrawn: u32,
 }
 
 const ROWS_PER_WORD: usize = 32;
 const OPEN: u64 = 0;
 const COMPLETED: u64 = 1;
 const FAILED: u64 = 2;
+const WITHDRAWN: u64 = 3;
 
 impl Ledger {
     pub fn new(rows: u32) -> Self {
         let words = (rows as usize).div_ceil(ROWS_PER_WORD);
-        Self { rows, states: vec![OPEN; words], completed: 0, failed: 0 }
+        Self { rows, states: vec![OPEN; words], completed: 0, failed: 0, withdrawn: 0 }
+    }
+
+    /// Adds rows behind those that there are; fewer than before changes nothing.
+    pub fn grow_to(&mut self, rows: u32) {
+        if rows > self.rows {
+            self.rows = rows;
+            self.states.resize((rows as usize).div_ceil(ROWS_PER_WORD), OPEN);
+        }
     }
 
     /// Settles one row; only the first call for a row counts.
@@ -58,13 +68,27 @@ impl Ledger {
         Settlement::Counted
     }
 
+    /// The run is over before this row was sent to anybody: nothing is expected of it any more. A settled row stays settled.
+    pub fn withdraw(&mut self, row: RowId) {
+        if row.get() < self.rows && self.state(row) == OPEN {
+            self.withdrawn += 1;
+            self.states[row.index() / ROWS_PER_WORD] |= WITHDRAWN << shift(row);
+        }
+    }
+
     /// False for a row that this run does not have.
     pub fn is_settled(&self, row: RowId) -> bool {
         row.get() < self.rows && self.state(row) != OPEN
     }
 
+    /// The rows that there are, withdrawn ones among them.
     pub fn rows(&self) -> u32 {
         self.rows
+    }
+
+    /// The rows of which a result is expected: all but the withdrawn.
+    pub fn expected(&self) -> u32 {
+        self.rows - self.withdrawn
     }
 
     pub fn completed(&self) -> u32 {
@@ -75,9 +99,9 @@ impl Ledger {
         self.failed
     }
 
-    /// Rows without a result. The books close: `completed + failed + unaccounted = rows`.
+    /// Rows without a result. The books close: `completed + failed + unaccounted = expected`.
     pub fn unaccounted(&self) -> u32 {
-        self.rows - self.completed - self.failed
+        self.expected() - self.completed - self.failed
     }
 
     pub fn is_closed(&self) -> bool {

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use random::{SplitMix64, Walk};
+use random::Walk;
 pub use shape::{Shape, ShapeError, Windows};
 use shape::{Valid, whole_seconds};
 
@@ -141,7 +141,7 @@ pub fn windows(shape: &Shape, windows: &Windows) -> Result<impl Iterator<Item = 
     if window >= span {
         return Err(ShapeError::WindowTooLong { window, span });
     }
-    let mut random = SplitMix64(windows.seed);
+    let mut random = SplitMix64::new(windows.seed);
     let hosts = choose(windows.hosts, shape.hosts, &mut random);
     let window_at = move |_| {
         let host = hosts[random.below(hosts.len() as u64) as usize];

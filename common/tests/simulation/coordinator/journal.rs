@@ -1,13 +1,15 @@
 //! What outlives a coordinator. Entries are written in groups, as with one fsync for many; what waits for them (acknowledgements, rows,
 //! welcomes) is sent only afterwards.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use muster_common::dispatch::Dispatch;
 use muster_common::ids::{Epoch, RowId};
 use muster_common::ledger::{Ledger, Settled};
+use muster_common::queue::Queue;
 
 use super::CoordinatorEvent;
+use super::rows::passes;
 use crate::messages::FromCoordinator;
 use crate::mutants::Mutant;
 use crate::world::{Event, World};
@@ -84,7 +86,7 @@ fn write(world: &mut World, entry: Entry) {
 
 /// What a journal tells the coordinator that takes the run up again: where every row is, and the first epoch that nobody had.
 pub(super) fn replay(world: &World, workers: usize) -> (Dispatch, Epoch) {
-    let mut ledger = Ledger::new(u32::try_from(world.scenario.rows.len()).expect("some dozens"));
+    let mut ledger = Ledger::new(passes(world).rows());
     let mut last_epoch = 0;
     let mut handed_back = BTreeSet::new();
     for entry in &world.disk {
@@ -95,7 +97,7 @@ pub(super) fn replay(world: &World, workers: usize) -> (Dispatch, Epoch) {
             Entry::Sent { .. } => {}
         }
     }
-    let mut dispatch = Dispatch::new(ledger, vec![VecDeque::new(); workers]);
+    let mut dispatch = Dispatch::new(ledger, passes(world), vec![Queue::default(); workers]);
     for entry in &world.disk {
         if let Entry::Sent { epoch, rows } = entry
             && !handed_back.contains(epoch)

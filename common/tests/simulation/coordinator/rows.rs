@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use muster_common::ids::{SlotId, WorkerId};
+use muster_common::ids::{RowId, SlotId, WorkerId};
+use muster_common::passes::Passes;
 use muster_common::placement::Candidates;
+use muster_common::queue::Queue;
 
 use super::Coordinator;
 use super::journal::Entry;
@@ -27,8 +29,12 @@ impl Coordinator {
         let all: Vec<WorkerId> = slots.flat_map(|slot| worker_ids(world, slot)).collect();
         let candidates = Candidates::new(&all);
         let owners: Vec<u32> = world.scenario.hosts.iter().map(|host| candidates.owner(host)).collect();
+        let mut records = vec![Vec::new(); all.len()];
         for (row, place) in (0u32..).zip(&world.scenario.rows) {
-            self.dispatch.give(owners[place.host] as usize, [muster_common::ids::RowId::new(row)]);
+            records[owners[place.host] as usize].push(RowId::new(row));
+        }
+        for (worker, records) in records.into_iter().enumerate() {
+            self.dispatch.give(worker, Queue::new(records, passes(world), None));
         }
         self.phase = Phase::Running;
         self.run(world);
@@ -73,15 +79,17 @@ impl Coordinator {
             let slots_moved = if everyone { slots.as_slice() } else { &[] };
             for slot in slots_moved.iter().chain([&retired]) {
                 for position in self.workers_of(world, *slot) {
-                    for row in self.dispatch.retire(position) {
+                    let owner = |row: RowId| {
                         let host = world.scenario.rows[row.index()].host;
                         let owner = match everyone {
                             true => host % live.len(),
                             false => candidates.owner(&world.scenario.hosts[host]) as usize,
                         };
                         let WorkerId { slot, index } = live[owner];
-                        let position = self.workers_of(world, slot).start + usize::from(index);
-                        self.dispatch.give(position, [row]);
+                        slot.index() * usize::from(world.scenario.workers) + usize::from(index)
+                    };
+                    for (worker, rows) in self.dispatch.retire(position, owner) {
+                        self.dispatch.give(worker, rows);
                     }
                 }
             }
@@ -96,7 +104,8 @@ impl Coordinator {
             for (worker, (granted, sent)) in (0u16..).zip(&mut member.flow) {
                 let room = usize::try_from(*granted - *sent).expect("some dozens");
                 let position = slot.index() * workers + usize::from(worker);
-                let rows = self.dispatch.take(position, member.grant.epoch, room);
+                let tasks = self.dispatch.take(position, member.grant.epoch, room);
+                let rows: Vec<RowId> = tasks.into_iter().map(|task| task.row).collect();
                 if rows.is_empty() {
                     continue;
                 }
@@ -109,6 +118,11 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// Every row once.
+pub(super) fn passes(world: &World) -> Passes {
+    Passes::once(u32::try_from(world.scenario.rows.len()).expect("some dozens"))
 }
 
 fn worker_ids(world: &World, slot: SlotId) -> impl Iterator<Item = WorkerId> + use<> {

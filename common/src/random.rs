@@ -1,0 +1,62 @@
+//! Random numbers that stay the same for ever: Sebastiano Vigna's splitmix64 (public domain, prng.di.unimi.it). Own, because a crate
+//! may change its numbers with a release, and a run is to be repeated by its seed.
+
+#[derive(Debug, Clone)]
+pub struct SplitMix64(u64);
+
+impl SplitMix64 {
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A sequence of its own for each `stream` of one seed.
+    pub fn of_stream(seed: u64, stream: u64) -> Self {
+        Self(Self(Self(seed).next() ^ stream).next())
+    }
+
+    // No iterator: it never ends, and `next` alone is what is wanted.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would need an Option that is never None")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// 0 to `bound - 1`. The high half of the product; its bias is below bound ÷ 2⁶⁴.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// Above 0 and at most 1: its logarithm is finite.
+    pub fn unit(&mut self) -> f64 {
+        // 53 bits are what a float holds exactly.
+        ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_the_published_ones() {
+        // From the reference implementation with seed 1234567.
+        let mut random = SplitMix64::new(1_234_567);
+        let numbers = [random.next(), random.next(), random.next()];
+        assert_eq!(
+            numbers,
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+        );
+    }
+
+    #[test]
+    fn units_are_even_between_0_and_1() {
+        let mut random = SplitMix64::new(7);
+        let units: Vec<f64> = (0..100_000).map(|_| random.unit()).collect();
+        assert!(units.iter().all(|unit| *unit > 0.0 && *unit <= 1.0));
+        let mean = units.iter().sum::<f64>() / units.len() as f64;
+        assert!((mean - 0.5).abs() < 0.005, "{mean}");
+    }
+}

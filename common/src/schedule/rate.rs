@@ -1,0 +1,215 @@
+//! A rate over time: constant, a ramp, or steps; the last rate goes on for ever. Piecewise linear, so that the number of arrivals up to
+//! a moment, and the moment of the n-th arrival, are closed formulas.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Above this a query would be due more often than a clock can tell apart on several workers.
+const RATE_MAX: f64 = 1e7;
+/// Below this the first query of a run is due after days.
+const RATE_MIN: f64 = 1e-3;
+const STEPS_MAX: usize = 1_000;
+
+/// Queries per second over the time of a run: `500`, `100..2000/60s` (a ramp) or `100,200,400/30s` (steps of 30 s each).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rate {
+    text: String,
+    segments: Vec<Segment>,
+}
+
+/// A piece of time in which the rate changes evenly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Segment {
+    start_s: f64,
+    /// Arrivals before it.
+    before: f64,
+    /// At its start, per second.
+    rate: f64,
+    /// Change of the rate per second.
+    slope: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{text}' is no rate: {reason}; write queries per second such as 500, a ramp such as 100..2000/60s, or steps such as 100,200,400/30s"
+)]
+pub struct InvalidRate {
+    text: String,
+    reason: &'static str,
+}
+
+impl Rate {
+    /// # Errors
+    /// For a rate that is no number or outside of 0.001 to 10,000,000 a second.
+    pub fn constant(per_second: f64) -> Result<Self, InvalidRate> {
+        per_second.to_string().parse()
+    }
+
+    /// Seconds from the start until `count` arrivals are due: the inverse of the area under the rate.
+    pub(super) fn seconds_until(&self, count: f64) -> f64 {
+        let position = self.segments.partition_point(|segment| segment.before <= count).saturating_sub(1);
+        let Segment { start_s, before, rate, slope, .. } = self.segments[position];
+        let within = count - before;
+        // The root of rate·x + slope·x²/2 = within, in the form that does not cancel where the slope is small.
+        let root = (rate * rate + 2.0 * slope * within).max(0.0).sqrt();
+        start_s + 2.0 * within / (rate + root)
+    }
+
+    /// Arrivals that are due in so many seconds from the start.
+    pub fn arrivals_in(&self, time: Duration) -> f64 {
+        let at_s = time.as_secs_f64();
+        let position = self.segments.partition_point(|segment| segment.start_s <= at_s).saturating_sub(1);
+        let Segment { start_s, before, rate, slope, .. } = self.segments[position];
+        let within = at_s - start_s;
+        before + rate * within + slope * within * within / 2.0
+    }
+
+    fn of(text: &str, pieces: impl IntoIterator<Item = (f64, f64, f64)>, last: f64) -> Self {
+        let (mut start_s, mut before) = (0.0, 0.0);
+        let mut segments = Vec::new();
+        for (from, to, length_s) in pieces {
+            let count = (from + to) / 2.0 * length_s;
+            segments.push(Segment { start_s, before, rate: from, slope: (to - from) / length_s });
+            start_s += length_s;
+            before += count;
+        }
+        segments.push(Segment { start_s, before, rate: last, slope: 0.0 });
+        Self { text: text.to_owned(), segments }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = InvalidRate;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRate> {
+        let wrong = |reason| InvalidRate { text: text.to_owned(), reason };
+        let number = |part: &str| -> Result<f64, InvalidRate> {
+            let rate: f64 = part.trim().parse().map_err(|_| wrong("a number is missing"))?;
+            match (RATE_MIN..=RATE_MAX).contains(&rate) {
+                true => Ok(rate),
+                false => Err(wrong("a rate is between 0.001 and 10,000,000 a second")),
+            }
+        };
+        let Some((rates, length)) = text.split_once('/') else {
+            return match text.contains("..") || text.contains(',') {
+                true => Err(wrong("a ramp or steps need a time behind '/'")),
+                false => Ok(Self::of(text, [], number(text)?)),
+            };
+        };
+        let length_s = seconds(length.trim()).ok_or_else(|| wrong("the time behind '/' is none"))?;
+        if let Some((from, to)) = rates.split_once("..") {
+            let (from, to) = (number(from)?, number(to)?);
+            return Ok(Self::of(text, [(from, to, length_s)], to));
+        }
+        let steps = rates.split(',').map(number).collect::<Result<Vec<f64>, _>>()?;
+        match steps.as_slice() {
+            [_] => Err(wrong("one rate needs no time")),
+            [before @ .., last] if steps.len() <= STEPS_MAX => {
+                Ok(Self::of(text, before.iter().map(|rate| (*rate, *rate, length_s)), *last))
+            }
+            _ => Err(wrong("there are more than 1,000 steps")),
+        }
+    }
+}
+
+/// `60s`, `500ms`, `2m`, `1h`: a number and its unit.
+fn seconds(text: &str) -> Option<f64> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit_at);
+    let factor = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        _ => return None,
+    };
+    let seconds = number.trim().parse::<f64>().ok()? * factor;
+    (1e-3..=1e7).contains(&seconds).then_some(seconds)
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = InvalidRate;
+
+    fn try_from(text: String) -> Result<Self, InvalidRate> {
+        text.parse()
+    }
+}
+
+impl From<Rate> for String {
+    fn from(rate: Rate) -> Self {
+        rate.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(text: &str) -> Rate {
+        text.parse().unwrap()
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-9 * b.abs().max(1.0)
+    }
+
+    #[test]
+    fn a_constant_rate_is_even() {
+        for count in [0.0, 1.0, 2.5, 1e6] {
+            assert!(close(rate("500").seconds_until(count), count / 500.0), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_reaches_its_end_when_it_should_and_stays_there() {
+        // The area of the trapezoid: (100 + 2000) / 2 · 60 = 63,000.
+        let ramp = rate("100..2000/60s");
+        assert!(close(ramp.seconds_until(63_000.0), 60.0));
+        assert!(close(ramp.seconds_until(65_000.0), 61.0), "2,000 a second from then on");
+        // Half of the time: 100 · 30 + 31.67 · 30² / 2.
+        assert!(close(ramp.seconds_until(3_000.0 + 1_900.0 / 60.0 * 450.0), 30.0));
+        assert!(close(rate("2000..100/60s").seconds_until(63_000.0), 60.0), "downwards as well");
+        assert!(close(rate("100..100/60s").seconds_until(600.0), 6.0), "a flat ramp is a constant");
+    }
+
+    #[test]
+    fn steps_follow_each_other() {
+        let steps = rate("100,200,400/30s");
+        for (count, at_s) in [(3_000.0, 30.0), (9_000.0, 60.0), (9_400.0, 61.0), (49_000.0, 160.0)] {
+            assert!(close(steps.seconds_until(count), at_s), "{count}");
+        }
+    }
+
+    #[test]
+    fn the_area_and_its_inverse_agree() {
+        for text in ["3", "100..2000/60s", "2000..1/10s", "5,500,50/2s"] {
+            for ms in [1, 10, 999, 5_000, 61_000, 600_000] {
+                let time = Duration::from_millis(ms);
+                let back = rate(text).seconds_until(rate(text).arrivals_in(time));
+                assert!((back - time.as_secs_f64()).abs() < 1e-6, "{text} at {time:?}: {back}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_rate_is_told_with_the_ways_to_write_one() {
+        for bad in ["", "fast", "0", "-5", "1e9", "NaN", "inf", "100..200", "1,2", "5/10s", "1..2/", "1..2/5", "1..x/5s"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+        assert_eq!(
+            "100..200".parse::<Rate>().unwrap_err().to_string(),
+            "'100..200' is no rate: a ramp or steps need a time behind '/'; write queries per second such as 500, \
+             a ramp such as 100..2000/60s, or steps such as 100,200,400/30s"
+        );
+    }
+}
