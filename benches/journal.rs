@@ -101,6 +101,8 @@ fn sample(row: u32, workers: u32) -> Sample {
         host: HostIndex::new(row % HOSTS),
         worker: row % workers,
         attempt: 1,
+        statement: 0,
+        execution: 1,
         start_ns: u64::from(row / workers) * 1_100_000 + jitter_ns,
         lag_ns: 0,
         service_time_ns: 800_000 + jitter_ns,

@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
 use muster_common::limits;
-use muster_common::measurement::Measurement;
 use muster_proto::control::{PrepareFailed, Ready, RunConfig, WorkerReport};
 use muster_proto::work::Assign;
 use secrecy::SecretString;
@@ -18,7 +16,7 @@ use tracing::{error, warn};
 use crate::config::AgentConfig;
 use crate::permit::Permit;
 use crate::postgres::{Environment, Prepared, SessionSetup, Settings, Target, no_database};
-use crate::worker::{Phase, Worker, WorkerEvent};
+use crate::worker::{Phase, Round, Told, Worker, WorkerEvent};
 
 /// What the session must know of its workers.
 pub(crate) enum CrewEvent {
@@ -43,19 +41,19 @@ pub(crate) struct Crew {
 }
 
 type Queues = Vec<mpsc::Sender<Assign>>;
-type Measurements = mpsc::Receiver<(u16, Measurement)>;
+type Heard = mpsc::Receiver<(u16, Told)>;
 
 impl Crew {
     /// Starts the threads; the workers begin to connect at once, and run queries only as long as the permit lasts.
-    pub(crate) fn start(
+    pub(crate) fn open(
         config: &AgentConfig,
         run: &RunConfig,
         application_name: String,
         permit: &Arc<Permit>,
-    ) -> (Self, Queues, Measurements) {
+    ) -> (Self, Queues, Heard) {
         let count = usize::from(config.workers);
         let (event_sender, events) = mpsc::channel(2 * count);
-        let (measurement_sender, measurements) = mpsc::channel(4 * limits::BATCH_ROWS_MAX);
+        let (told_sender, told) = mpsc::channel(4 * limits::BATCH_ROWS_MAX);
         let (phase, phase_receiver) = watch::channel(Phase::Preparing);
         let cancel = CancellationToken::new();
         let mut queues = Vec::with_capacity(count);
@@ -66,11 +64,12 @@ impl Crew {
             Worker {
                 index,
                 rows,
-                measurements: measurement_sender.clone(),
+                told: told_sender.clone(),
                 phase: phase_receiver.clone(),
                 events: event_sender.clone(),
                 cancel: cancel.clone(),
                 permit: Arc::clone(permit),
+                think_time: run.think_time,
             }
         });
         let workers: Vec<Worker> = workers.collect();
@@ -90,7 +89,7 @@ impl Crew {
             placed: 0,
             reports: vec![None; count],
         };
-        (crew, queues, measurements)
+        (crew, queues, told)
     }
 
     /// The agent stood by and has a slot now; [`CrewEvent::Ready`] comes again.
@@ -103,13 +102,18 @@ impl Crew {
         self.target.clone()
     }
 
-    pub(crate) fn start_at(&self, starts_at: Instant) {
+    /// Starts a round; a second time for the same one changes nothing.
+    pub(crate) fn start(&self, round: Round) {
         self.phase.send_if_modified(|phase| {
-            let is_first = matches!(phase, Phase::Preparing | Phase::Placed { .. });
-            if is_first {
-                *phase = Phase::Running { starts_at };
+            let is_new = match phase {
+                Phase::Preparing | Phase::Placed { .. } => true,
+                Phase::Running(running) => running.number != round.number,
+                Phase::Draining => false,
+            };
+            if is_new {
+                *phase = Phase::Running(round);
             }
-            is_first
+            is_new
         });
     }
 
@@ -205,10 +209,11 @@ fn target(config: &AgentConfig, run: &RunConfig, application_name: String) -> Re
             read_only: !config.allow_writes,
             // Cancelling is this agent's part; a query must not outlive it when the agent dies.
             statement_timeout: run.timeout.map(|limit| limit + limits::CANCEL_GRACE),
+            plan_cache_mode: run.plan_cache_mode,
         },
         application_name,
-        sql: run.sql.clone(),
-        parameters: run.parameters,
+        statements: run.statements.clone(),
+        protocol: run.protocol,
         timeout: run.timeout,
     })
 }

@@ -5,6 +5,7 @@ mod config;
 mod crew;
 mod dial;
 mod join;
+mod pace;
 mod permit;
 pub mod postgres;
 mod results;

@@ -1,9 +1,11 @@
 //! The Work stream: rows in, results out. The outbox outlives it: what the coordinator has not acknowledged when the session ends is
 //! kept for the next one.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use muster_common::ids::SessionId;
 use muster_common::limits;
-use muster_common::measurement::Measurement;
 use muster_common::outbox::Outbox;
 use muster_proto::v1;
 use muster_proto::v1::muster_client::MusterClient;
@@ -17,13 +19,14 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use crate::session::SessionError;
+use crate::worker::Told;
 
 /// What the stream carries on the agent's side.
 pub(crate) struct Cargo {
     /// By worker.
     pub(crate) queues: Vec<mpsc::Sender<Assign>>,
     /// Closed once every worker has ended.
-    pub(crate) measurements: mpsc::Receiver<(u16, Measurement)>,
+    pub(crate) told: mpsc::Receiver<(u16, Told)>,
     pub(crate) outbox: Outbox,
 }
 
@@ -64,26 +67,28 @@ async fn serve(
     events: mpsc::Sender<Result<(), SessionError>>,
     over: CancellationToken,
 ) -> Outbox {
-    let Cargo { queues, mut measurements, mut outbox } = cargo;
+    let Cargo { queues, mut told, mut outbox } = cargo;
     tokio::select! {
         () = over.cancelled() => {}
-        broken = exchange(client, session, queues, &mut measurements, &mut outbox, &events) => {
+        broken = exchange(client, session, queues, &mut told, &mut outbox, &events) => {
             // The session may be over for another reason, too; then nobody asks.
             let _ = events.send(Err(broken)).await;
         }
     }
-    keep_the_rest(&mut measurements, &mut outbox).await;
+    keep_the_rest(&mut told, &mut outbox).await;
     outbox
 }
 
 /// What the workers measure until they have ended.
-async fn keep_the_rest(measurements: &mut mpsc::Receiver<(u16, Measurement)>, outbox: &mut Outbox) {
-    loop {
+async fn keep_the_rest(told: &mut mpsc::Receiver<(u16, Told)>, outbox: &mut Outbox) {
+    while let Some((worker, told)) = told.recv().await {
         let (pending, room) = outbox.pending();
-        if room == 0 {
+        match told {
+            Told::Measured(measurement) => pending.push((worker, measurement)),
+            Told::LeftOut(_) | Told::RoundOver(_) => {}
+        }
+        if room <= 1 {
             outbox.take_batch();
-        } else if measurements.recv_many(pending, room).await == 0 {
-            return;
         }
     }
 }
@@ -93,7 +98,7 @@ async fn exchange(
     client: MusterClient<Channel>,
     session: SessionId,
     queues: Vec<mpsc::Sender<Assign>>,
-    measurements: &mut mpsc::Receiver<(u16, Measurement)>,
+    told: &mut mpsc::Receiver<(u16, Told)>,
     outbox: &mut Outbox,
     events: &mpsc::Sender<Result<(), SessionError>>,
 ) -> SessionError {
@@ -102,8 +107,9 @@ async fn exchange(
         Err(error) => return error,
     };
     let (acked_sender, acked) = watch::channel(0);
+    let delivery = Delivery { outbox, workers: queues.len(), over: BTreeMap::new(), sender: &sender };
     let deliver = async {
-        send_results(outbox, measurements, acked, &sender).await?;
+        delivery.run(told, acked).await?;
         let _ = events.send(Ok(())).await;
         // The stream stays open until the session ends: closed from here, it would be a loss.
         std::future::pending().await
@@ -161,43 +167,89 @@ async fn receive_rows(
     Ok(())
 }
 
-/// Sends results in batches, and credit. Ends when all workers have ended and every result is acknowledged.
-async fn send_results(
-    outbox: &mut Outbox,
-    measurements: &mut mpsc::Receiver<(u16, Measurement)>,
-    mut acked: watch::Receiver<u64>,
-    sender: &mpsc::Sender<v1::AgentWork>,
-) -> Result<(), SessionError> {
-    for credit in outbox.first_credits() {
-        send(sender, FromAgent::Credit(credit)).await?;
-    }
-    let mut is_open = true;
-    while is_open || outbox.has_unacknowledged() {
-        let now = std::time::Instant::now();
-        let is_due = !is_open || outbox.is_due(now);
-        if is_due && let Some(results) = outbox.take_batch() {
-            send(sender, FromAgent::Results(results)).await?;
-            continue;
+/// Results on their way out.
+struct Delivery<'a> {
+    outbox: &'a mut Outbox,
+    workers: usize,
+    /// For how many workers a round is over.
+    over: BTreeMap<u32, usize>,
+    sender: &'a mpsc::Sender<v1::AgentWork>,
+}
+
+impl Delivery<'_> {
+    /// Sends results in batches, and credit. Ends when all workers have ended and every result is acknowledged.
+    async fn run(
+        mut self,
+        told: &mut mpsc::Receiver<(u16, Told)>,
+        mut acked: watch::Receiver<u64>,
+    ) -> Result<(), SessionError> {
+        for credit in self.outbox.first_credits() {
+            self.send(FromAgent::Credit(credit)).await?;
         }
-        let flush_at = outbox.flush_at();
-        let (pending, room) = outbox.pending();
-        tokio::select! {
-            received = measurements.recv_many(pending, room), if is_open && room > 0 => {
-                is_open = received > 0;
-                outbox.note_arrivals(received, std::time::Instant::now());
+        let mut arrived = Vec::with_capacity(limits::BATCH_ROWS_MAX);
+        let mut is_open = true;
+        while is_open || self.outbox.has_unacknowledged() {
+            let now = Instant::now();
+            let is_due = !is_open || self.outbox.is_due(now);
+            if is_due && let Some(results) = self.outbox.take_batch() {
+                self.send(FromAgent::Results(results)).await?;
+                continue;
             }
-            // The coordinator is gone when this fails; the reader of its stream says why.
-            changed = acked.changed() => if changed.is_err() {
-                return Err(SessionError::Closed("work"));
-            },
-            () = sleep_until(flush_at.unwrap_or(now).into()), if flush_at.is_some() => {}
+            let flush_at = self.outbox.flush_at();
+            let room = self.outbox.pending().1;
+            tokio::select! {
+                received = told.recv_many(&mut arrived, room), if is_open && room > 0 => {
+                    is_open = received > 0;
+                    self.take(&mut arrived).await?;
+                }
+                // The coordinator is gone when this fails; the reader of its stream says why.
+                changed = acked.changed() => if changed.is_err() {
+                    return Err(SessionError::Closed("work"));
+                },
+                () = sleep_until(flush_at.unwrap_or(now).into()), if flush_at.is_some() => {}
+            }
+            let number = *acked.borrow_and_update();
+            for credit in self.outbox.acknowledge(number) {
+                self.send(FromAgent::Credit(credit)).await?;
+            }
         }
-        let number = *acked.borrow_and_update();
-        for credit in outbox.acknowledge(number) {
-            send(sender, FromAgent::Credit(credit)).await?;
-        }
+        Ok(())
     }
-    Ok(())
+
+    async fn take(&mut self, arrived: &mut Vec<(u16, Told)>) -> Result<(), SessionError> {
+        let mut measured = 0;
+        for (worker, told) in arrived.drain(..) {
+            match told {
+                Told::Measured(measurement) => {
+                    self.outbox.pending().0.push((worker, measurement));
+                    measured += 1;
+                }
+                Told::LeftOut(rows) => {
+                    if let Some(credit) = self.outbox.note_left_out(worker, rows) {
+                        send(self.sender, FromAgent::Credit(credit)).await?;
+                    }
+                }
+                Told::RoundOver(round) => {
+                    self.outbox.note_arrivals(std::mem::take(&mut measured), Instant::now());
+                    let over = self.over.entry(round).or_default();
+                    *over += 1;
+                    if *over == self.workers {
+                        // What was measured goes first: nothing of this round comes behind its end.
+                        while let Some(results) = self.outbox.take_batch() {
+                            send(self.sender, FromAgent::Results(results)).await?;
+                        }
+                        send(self.sender, FromAgent::RoundOver { round }).await?;
+                    }
+                }
+            }
+        }
+        self.outbox.note_arrivals(measured, Instant::now());
+        Ok(())
+    }
+
+    async fn send(&self, message: FromAgent) -> Result<(), SessionError> {
+        send(self.sender, message).await
+    }
 }
 
 async fn send(sender: &mpsc::Sender<v1::AgentWork>, message: FromAgent) -> Result<(), SessionError> {

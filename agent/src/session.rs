@@ -25,6 +25,7 @@ use crate::join::{Control, Joined, join};
 use crate::permit::Permit;
 use crate::postgres::end_backends;
 use crate::results::{Cargo, WorkStream};
+use crate::worker::Round;
 
 /// How a session ended well.
 #[derive(Debug)]
@@ -175,7 +176,7 @@ impl Session {
                 (run.clone(), config, format!("muster:{run}:standby"))
             }
         };
-        let (crew, queues, measurements) = Crew::start(config, run_config, name, &permit);
+        let (crew, queues, told) = Crew::open(config, run_config, name, &permit);
         let outbox = Outbox::new(config.workers, inherited(kept, &run));
         let mut session = Self {
             client,
@@ -185,7 +186,7 @@ impl Session {
             permit,
             round_trip: Duration::ZERO,
             crew,
-            work: Work::Waiting(Box::new(Cargo { queues, measurements, outbox })),
+            work: Work::Waiting(Box::new(Cargo { queues, told, outbox })),
             fences: JoinSet::new(),
             fence_turn: Arc::default(),
             starts_at: None,
@@ -273,11 +274,11 @@ impl Session {
                 self.crew.take_place(&session.application_name());
                 self.open_work(session);
             }
-            FromCoordinator::Arm { countdown } => {
-                let starts_at = Instant::now() + countdown.saturating_sub(self.round_trip / 2);
+            FromCoordinator::Arm(arm) => {
+                let starts_at = Instant::now() + arm.countdown.saturating_sub(self.round_trip / 2);
                 self.starts_at = Some(starts_at);
                 self.has_started = true;
-                self.crew.start_at(starts_at);
+                self.crew.start(Round::new(&arm, starts_at));
             }
             FromCoordinator::EndBackends { slot, below } => self.fence(slot, below),
             FromCoordinator::Drain => {

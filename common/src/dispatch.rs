@@ -78,14 +78,17 @@ impl Dispatch {
     }
 
     /// The run's time is over. Nothing more is given out, and of what no session was lost with, no result is expected any more: rows
-    /// that are in flight have to be handed back before, or told.
-    pub fn close(&mut self) {
-        self.is_closed = true;
+    /// that are in flight have to be handed back before, or told. False when it was over before.
+    pub fn close(&mut self) -> bool {
+        if std::mem::replace(&mut self.is_closed, true) {
+            return false;
+        }
         for row in (0..self.ledger.rows()).map(RowId::new) {
             if !self.losses.contains_key(&row) {
                 self.ledger.withdraw(row);
             }
         }
+        true
     }
 
     /// From now on the session of `epoch` runs these workers. An older session's results are stale.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Version of the gRPC protocol; an agent of another version is refused with a sentence that names both.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 // -- size of a run ---------------------------------------------------------------------------------------------------
 

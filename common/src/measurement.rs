@@ -12,7 +12,29 @@ pub struct Measurement {
     pub lag_ns: u64,
     /// From writing Bind/Execute to ReadyForQuery, all rows read.
     pub service_time_ns: u64,
+    pub execution: Execution,
     pub outcome: Outcome,
+}
+
+/// Which of the executions it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Execution {
+    /// All rounds of a run have numbers of their own; 0 is the one that is reported.
+    pub round: u32,
+    /// Position among the run's statements.
+    pub statement: u16,
+    /// Of this statement on its connection, from 1; 0 where that is not known.
+    pub number: u32,
+}
+
+impl Execution {
+    /// PostgreSQL plans a prepared statement anew for each of its first executions, and may keep a generic plan from the next one on.
+    pub const CUSTOM_PLANS: u32 = 5;
+
+    /// Among those that PostgreSQL plans anew.
+    pub fn is_early(&self) -> bool {
+        (1..=Self::CUSTOM_PLANS).contains(&self.number)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

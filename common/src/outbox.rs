@@ -82,6 +82,14 @@ impl Outbox {
         (&mut self.pending, room)
     }
 
+    /// A worker ran so many of its rows not at all: their time was over.
+    pub fn note_left_out(&mut self, worker: u16, rows: u64) -> Option<Credit> {
+        let window = &mut self.windows[usize::from(worker)];
+        (window.measured, window.flushed) = (window.measured + rows, window.flushed + rows);
+        window.acknowledged += rows;
+        window.grant().map(|rows| Credit { worker, rows })
+    }
+
     /// Looks at the newest `count` of the pending ones.
     pub fn note_arrivals(&mut self, count: usize, now: Instant) {
         if count > 0 {
@@ -114,8 +122,14 @@ impl Outbox {
         if self.pending.is_empty() {
             return None;
         }
-        self.pending_since = None;
-        let measurements = std::mem::replace(&mut self.pending, Vec::with_capacity(limits::BATCH_ROWS_MAX));
+        // A message has results of one round.
+        let round = self.pending[0].1.execution.round;
+        let end = self.pending.iter().position(|(_, measurement)| measurement.execution.round != round);
+        let others = self.pending.split_off(end.unwrap_or(self.pending.len()));
+        if others.is_empty() {
+            self.pending_since = None;
+        }
+        let measurements = std::mem::replace(&mut self.pending, others);
         for (worker, _) in &measurements {
             self.windows[usize::from(*worker)].flushed += 1;
         }
@@ -160,8 +174,10 @@ impl Outbox {
         let sent = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| {
             Kept { ran_under: ran_under.unwrap_or(grant), measurements }
         });
-        let unsent = Kept { ran_under: grant, measurements: self.pending };
-        let all = sent.chain(self.inherited).chain(std::iter::once(unsent));
+        let unsent = self.pending.chunk_by(|(_, a), (_, b)| a.execution.round == b.execution.round);
+        let unsent: Vec<Kept> =
+            unsent.map(|of_round| Kept { ran_under: grant, measurements: of_round.to_vec() }).collect();
+        let all = sent.chain(self.inherited).chain(unsent);
         all.filter(|kept| !kept.measurements.is_empty()).collect()
     }
 }
@@ -224,12 +240,13 @@ impl Window {
 mod tests {
     use super::*;
     use crate::ids::{Epoch, RowId, SlotId};
-    use crate::measurement::{Answer, Outcome};
+    use crate::measurement::{Answer, Execution, Outcome};
 
     fn measurement(row: u32, service_time: Duration) -> (u16, Measurement) {
         let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap();
-        let outcome = Outcome::Completed(Answer::default());
-        (0, Measurement { row: RowId::new(row), start_ns: 0, lag_ns: 0, service_time_ns, outcome })
+        let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
+        let row = RowId::new(row);
+        (0, Measurement { row, start_ns: 0, lag_ns: 0, service_time_ns, execution, outcome })
     }
 
     fn run_rows(outbox: &mut Outbox, rows: std::ops::Range<u32>, service_time: Duration) {
@@ -317,5 +334,27 @@ mod tests {
         run_rows(&mut second, 4..5, Duration::from_millis(1));
         let kept = second.into_kept(grant(2));
         assert_eq!((kept.len(), kept[0].ran_under, rows_of(&kept[0])), (1, grant(2), vec![4]));
+    }
+
+    #[test]
+    fn a_message_has_results_of_one_round() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        for (row, round) in [(0, 1), (1, 1), (0, 2)] {
+            let (worker, measured) = measurement(row, Duration::from_millis(1));
+            let execution = Execution { round, ..Execution::default() };
+            outbox.pending().0.push((worker, Measurement { execution, ..measured }));
+            outbox.note_arrivals(1, Instant::now());
+        }
+        let sizes: Vec<usize> =
+            std::iter::from_fn(|| outbox.take_batch()).map(|results| results.measurements.len()).collect();
+        assert_eq!(sizes, [2, 1]);
+        assert_eq!(outbox.flush_at(), None);
+    }
+
+    #[test]
+    fn rows_that_were_left_out_give_their_credit_back() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        let credit = outbox.note_left_out(0, 16);
+        assert_eq!(credit, Some(Credit { worker: 0, rows: 32 }), "16 more, with the first window");
     }
 }

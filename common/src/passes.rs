@@ -11,6 +11,7 @@ pub struct Passes {
     records: u32,
     targets: u32,
     count: u32,
+    is_endless: bool,
     seed: u64,
 }
 
@@ -25,7 +26,7 @@ pub struct TooManyPasses {
 impl Passes {
     /// Every record once.
     pub fn once(records: u32) -> Self {
-        Self { records, targets: 1, count: 1, seed: 0 }
+        Self { records, targets: 1, count: 1, is_endless: false, seed: 0 }
     }
 
     /// Every record `count` times; with two targets, against both of them in every pass, in an order that `seed` decides.
@@ -36,7 +37,9 @@ impl Passes {
         let times = u64::from(targets) * u64::from(count);
         let all = u64::from(records).checked_mul(times);
         match all {
-            Some(all) if all <= limits::ROWS_MAX.into() => Ok(Self { records, targets, count, seed }),
+            Some(all) if all <= limits::ROWS_MAX.into() => {
+                Ok(Self { records, targets, count, is_endless: false, seed })
+            }
             _ => Err(TooManyPasses { records, times }),
         }
     }
@@ -44,7 +47,7 @@ impl Passes {
     /// As many passes as ids suffice for: the clock ends the run.
     pub fn endless(records: u32, targets: u32, seed: u64) -> Self {
         let count = limits::ROWS_MAX / records.saturating_mul(targets).max(1);
-        Self { records, targets, count: count.max(1), seed }
+        Self { records, targets, count: count.max(1), is_endless: true, seed }
     }
 
     /// Passes.
@@ -63,6 +66,16 @@ impl Passes {
     /// Row ids of all passes.
     pub fn rows(&self) -> u32 {
         self.records * self.targets * self.count
+    }
+
+    /// Row ids that a run begins with: all of them, or one pass of endless ones.
+    pub fn rows_at_start(&self) -> u32 {
+        if self.is_endless { self.rows_through(RowId::new(0)) } else { self.rows() }
+    }
+
+    /// The clock ends the run.
+    pub fn is_endless(&self) -> bool {
+        self.is_endless
     }
 
     /// Row ids of the passes up to the one of `row`, and of one pass at least.

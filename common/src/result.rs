@@ -27,6 +27,12 @@ pub struct RunResult {
     pub wall_time_ms: f64,
     /// Completed queries per second of wall time.
     pub throughput_qps: f64,
+    /// When queries were sent: as workers became free, or at due times.
+    #[serde(default)]
+    pub load: Load,
+    /// Service times of the first pass, which met what nobody had read before, and of those that followed; `null` for a single pass.
+    #[serde(default)]
+    pub passes: Option<Passes>,
     /// `null` when no query completed.
     pub service_time_ms: Option<Latency>,
     /// Service time plus lag.
@@ -51,6 +57,45 @@ pub struct RunResult {
     /// `null` when no agent reached the database.
     pub database: Option<Database>,
     pub tool: Tool,
+}
+
+/// When queries were sent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Load {
+    pub model: LoadModel,
+    /// Queries per second of the whole run, as it was asked for; `null` in a closed loop.
+    pub rate: Option<String>,
+    /// `uniform` or `poisson`; `null` in a closed loop.
+    pub arrivals: Option<String>,
+    /// Between a query and the next one of its worker.
+    pub think_time_ms: f64,
+    /// What was run before and not counted, as it was asked for: `1000 rows` or `30s`.
+    pub warmup: Option<String>,
+    /// How often every record was to be run; `null` when the clock ended the run.
+    pub repeat: Option<u64>,
+    /// After which no query began; `null` when the rows ended the run.
+    pub duration_ms: Option<f64>,
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LoadModel {
+    /// Each worker runs its next row when the last one is done.
+    #[default]
+    Closed,
+    /// Rows are due at times that do not depend on the answers.
+    Open,
+}
+
+/// Service times by pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Passes {
+    pub first: Option<Latency>,
+    pub later: Option<Latency>,
 }
 
 /// How the run ended.

@@ -8,6 +8,7 @@ use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::SqlState;
 
+pub use crate::config::{RunConfig, Statement};
 use crate::v1;
 use crate::v1::agent_control::Kind as AgentKind;
 use crate::v1::coordinator_control::Kind as CoordinatorKind;
@@ -43,9 +44,7 @@ pub enum FromCoordinator {
         retry: bool,
     },
     BeatAck(u64),
-    Arm {
-        countdown: Duration,
-    },
+    Arm(Arm),
     Drain,
     Cancel {
         reason: String,
@@ -58,6 +57,17 @@ pub enum FromCoordinator {
         slot: SlotId,
         below: Epoch,
     },
+}
+
+/// The start of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arm {
+    pub countdown: Duration,
+    pub round: u32,
+    /// How long the round had run when this session begins.
+    pub offset: Duration,
+    /// No row begins later than this after the session's start.
+    pub lasts: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,19 +105,6 @@ pub struct BackendsEnded {
     pub slot: SlotId,
     /// How many were ended, or why the database could not be asked to.
     pub outcome: Result<u32, String>,
-}
-
-/// What an agent must know of the run.
-#[derive(Clone, PartialEq)]
-pub struct RunConfig {
-    /// The statement with `$1`, `$2`, …; `None` for the default query, whose bucketing function depends on the server.
-    pub sql: Option<String>,
-    /// Values per row.
-    pub parameters: usize,
-    pub timezone: String,
-    pub timeout: Option<Duration>,
-    /// A secret: the coordinator's database, for an agent that has none.
-    pub database_url: Option<String>,
 }
 
 /// Every connection is open and every statement prepared.
@@ -197,7 +194,7 @@ impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
             CoordinatorKind::Welcome(welcome) => Self::Welcome(welcome.try_into()?),
             CoordinatorKind::Reject(reject) => Self::Reject { reason: reject.reason, retry: reject.retry },
             CoordinatorKind::BeatAck(ack) => Self::BeatAck(ack.number),
-            CoordinatorKind::Arm(arm) => Self::Arm { countdown: Duration::from_nanos(arm.countdown_ns) },
+            CoordinatorKind::Arm(arm) => Self::Arm(arm.into()),
             CoordinatorKind::Drain(v1::Drain {}) => Self::Drain,
             CoordinatorKind::Cancel(cancel) => Self::Cancel { reason: cancel.reason },
             CoordinatorKind::Bye(bye) => Self::Bye { reason: bye.reason },
@@ -242,14 +239,18 @@ impl TryFrom<v1::Welcome> for Welcome {
 }
 
 fn config(wire: Option<v1::RunConfig>) -> Result<RunConfig, WireError> {
-    let config = wire.ok_or(WireError::Missing { field: "config" })?;
-    Ok(RunConfig {
-        sql: config.sql,
-        parameters: narrow("config.parameters", config.parameters)?,
-        timezone: config.timezone,
-        timeout: config.timeout_ns.map(Duration::from_nanos),
-        database_url: config.database_url,
-    })
+    wire.ok_or(WireError::Missing { field: "config" })?.try_into()
+}
+
+impl From<v1::Arm> for Arm {
+    fn from(wire: v1::Arm) -> Self {
+        Self {
+            countdown: Duration::from_nanos(wire.countdown_ns),
+            round: wire.round,
+            offset: Duration::from_nanos(wire.offset_ns),
+            lasts: wire.lasts_ns.map(Duration::from_nanos),
+        }
+    }
 }
 
 impl From<v1::Ready> for Ready {
@@ -378,9 +379,7 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
                 CoordinatorKind::Reject(v1::Reject { reason, retry })
             }
             FromCoordinator::BeatAck(number) => CoordinatorKind::BeatAck(v1::BeatAck { number }),
-            FromCoordinator::Arm { countdown } => {
-                CoordinatorKind::Arm(v1::Arm { countdown_ns: nanoseconds(countdown) })
-            }
+            FromCoordinator::Arm(arm) => CoordinatorKind::Arm(arm.into()),
             FromCoordinator::Drain => CoordinatorKind::Drain(v1::Drain {}),
             FromCoordinator::Cancel { reason } => CoordinatorKind::Cancel(v1::Cancel { reason }),
             FromCoordinator::Bye { reason } => CoordinatorKind::Bye(v1::Bye { reason }),
@@ -389,14 +388,13 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
     }
 }
 
-impl From<RunConfig> for v1::RunConfig {
-    fn from(config: RunConfig) -> Self {
+impl From<Arm> for v1::Arm {
+    fn from(Arm { countdown, round, offset, lasts }: Arm) -> Self {
         Self {
-            sql: config.sql,
-            parameters: u32::try_from(config.parameters).unwrap_or(u32::MAX),
-            timezone: config.timezone,
-            timeout_ns: config.timeout.map(nanoseconds),
-            database_url: config.database_url,
+            countdown_ns: nanoseconds(countdown),
+            round,
+            offset_ns: nanoseconds(offset),
+            lasts_ns: lasts.map(nanoseconds),
         }
     }
 }
@@ -433,19 +431,6 @@ impl From<PrepareFailed> for v1::PrepareFailed {
             position: failed.position.unwrap_or_default(),
             sql: failed.sql,
         }
-    }
-}
-
-/// Hand-written: the database URL is a secret, and a `{:?}` must not print it.
-impl fmt::Debug for RunConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunConfig")
-            .field("sql", &self.sql)
-            .field("parameters", &self.parameters)
-            .field("timezone", &self.timezone)
-            .field("timeout", &self.timeout)
-            .field("database_url", &self.database_url.as_ref().map(|_| "…"))
-            .finish()
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use muster_common::ids::{Epoch, RowId, SessionId, SlotId};
 use muster_common::limits;
-use muster_common::measurement::{Answer, Measurement, Outcome, QueryError, SqlState};
+use muster_common::measurement::{Answer, Execution, Measurement, Outcome, QueryError, SqlState};
 pub use muster_common::outbox::{Credit, Results};
 use muster_common::slots::Grant;
 
@@ -17,6 +17,10 @@ pub enum FromAgent {
     Open(SessionId),
     Credit(Credit),
     Results(Results),
+    /// The time of this round is over, and all of its results were sent before.
+    RoundOver {
+        round: u32,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -30,9 +34,23 @@ pub enum FromCoordinator {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assign {
     pub worker: u16,
-    pub rows: Vec<RowId>,
+    /// The round that they belong to.
+    pub round: u32,
+    pub rows: Vec<Order>,
     /// The values of all rows in the layout of [`muster_common::parameters`].
     pub parameters: Bytes,
+}
+
+/// One row to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    pub row: RowId,
+    /// Since the start of the round; `None` in a closed loop.
+    pub due_ns: Option<u64>,
+    /// Position among the run's statements.
+    pub statement: u16,
+    /// 0, or 1 for the second database.
+    pub target: u16,
 }
 
 // -- from the wire -----------------------------------------------------------------------------------------------------
@@ -47,6 +65,7 @@ impl TryFrom<v1::AgentWork> for FromAgent {
                 Self::Credit(Credit { worker: narrow("credit.worker", credit.worker)?, rows: credit.rows })
             }
             AgentKind::Results(results) => Self::Results(results.try_into()?),
+            AgentKind::RoundOver(over) => Self::RoundOver { round: over.round },
         })
     }
 }
@@ -56,14 +75,45 @@ impl TryFrom<v1::CoordinatorWork> for FromCoordinator {
 
     fn try_from(wire: v1::CoordinatorWork) -> Result<Self, WireError> {
         Ok(match wire.kind.ok_or(WireError::Empty("CoordinatorWork"))? {
-            CoordinatorKind::Assign(assign) => Self::Assign(Assign {
-                worker: narrow("assign.worker", assign.worker)?,
-                rows: assign.row.into_iter().map(RowId::new).collect(),
-                parameters: assign.parameters,
-            }),
+            CoordinatorKind::Assign(assign) => Self::Assign(assign.try_into()?),
             CoordinatorKind::Ack(ack) => Self::Ack(ack.number),
         })
     }
+}
+
+impl TryFrom<v1::Assign> for Assign {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Assign) -> Result<Self, WireError> {
+        let count = wire.row.len();
+        expect_or_empty("assign.due_ns", count, wire.due_ns.len())?;
+        expect_or_empty("assign.statement", count, wire.statement.len())?;
+        expect_or_empty("assign.target", count, wire.target.len())?;
+        let column = |name, numbers: &[u32], index| narrow(name, numbers.get(index).copied().unwrap_or(0));
+        let order = |(index, row): (usize, u32)| -> Result<Order, WireError> {
+            Ok(Order {
+                row: RowId::new(row),
+                due_ns: wire.due_ns.get(index).copied(),
+                statement: column("assign.statement", &wire.statement, index)?,
+                target: column("assign.target", &wire.target, index)?,
+            })
+        };
+        Ok(Self {
+            worker: narrow("assign.worker", wire.worker)?,
+            round: wire.round,
+            rows: wire.row.iter().copied().enumerate().map(order).collect::<Result<_, _>>()?,
+            parameters: wire.parameters,
+        })
+    }
+}
+
+fn expect(field: &'static str, expected: usize, found: usize) -> Result<(), WireError> {
+    if found == expected { Ok(()) } else { Err(WireError::Length { field, expected, found }) }
+}
+
+/// A column of zeros is left out.
+fn expect_or_empty(field: &'static str, expected: usize, found: usize) -> Result<(), WireError> {
+    if found == 0 { Ok(()) } else { expect(field, expected, found) }
 }
 
 impl TryFrom<v1::Results> for Results {
@@ -71,18 +121,16 @@ impl TryFrom<v1::Results> for Results {
 
     fn try_from(wire: v1::Results) -> Result<Self, WireError> {
         let count = wire.row.len();
-        let expect = |field, found: usize| {
-            if found == count { Ok(()) } else { Err(WireError::Length { field, expected: count, found }) }
-        };
+        let expect = |field, found: usize| expect(field, count, found);
         expect("results.worker", wire.worker.len())?;
         expect("results.service_time_ns", wire.service_time_ns.len())?;
         expect("results.start_ns", wire.start_ns.len())?;
         expect("results.answer_rows", wire.answer_rows.len())?;
         expect("results.answer_bytes", wire.answer_bytes.len())?;
         expect("results.answer_digest", wire.answer_digest.len())?;
-        if !wire.lag_ns.is_empty() {
-            expect("results.lag_ns", wire.lag_ns.len())?;
-        }
+        expect_or_empty("results.lag_ns", count, wire.lag_ns.len())?;
+        expect_or_empty("results.statement", count, wire.statement.len())?;
+        expect_or_empty("results.execution", count, wire.execution.len())?;
 
         let ran_under = wire.ran_under.map(grant).transpose()?;
         let mut failures = wire.failure.into_iter().peekable();
@@ -101,6 +149,14 @@ impl TryFrom<v1::Results> for Results {
                 start_ns: wire.start_ns[index],
                 lag_ns: wire.lag_ns.get(index).copied().unwrap_or(0),
                 service_time_ns: wire.service_time_ns[index],
+                execution: Execution {
+                    round: wire.round,
+                    statement: narrow(
+                        "results.statement",
+                        wire.statement.get(index).copied().unwrap_or(0),
+                    )?,
+                    number: wire.execution.get(index).copied().unwrap_or(0),
+                },
                 outcome,
             };
             measurements.push((narrow("results.worker", wire.worker[index])?, measurement));
@@ -143,6 +199,7 @@ impl From<FromAgent> for v1::AgentWork {
                 AgentKind::Credit(v1::Credit { worker: worker.into(), rows })
             }
             FromAgent::Results(results) => AgentKind::Results(results.into()),
+            FromAgent::RoundOver { round } => AgentKind::RoundOver(v1::RoundOver { round }),
         };
         Self { kind: Some(kind) }
     }
@@ -151,14 +208,32 @@ impl From<FromAgent> for v1::AgentWork {
 impl From<FromCoordinator> for v1::CoordinatorWork {
     fn from(message: FromCoordinator) -> Self {
         let kind = match message {
-            FromCoordinator::Assign(assign) => CoordinatorKind::Assign(v1::Assign {
-                worker: assign.worker.into(),
-                row: assign.rows.into_iter().map(RowId::get).collect(),
-                parameters: assign.parameters,
-            }),
+            FromCoordinator::Assign(assign) => CoordinatorKind::Assign(assign.into()),
             FromCoordinator::Ack(number) => CoordinatorKind::Ack(v1::Ack { number }),
         };
         Self { kind: Some(kind) }
+    }
+}
+
+impl From<Assign> for v1::Assign {
+    fn from(Assign { worker, round, rows, parameters }: Assign) -> Self {
+        Self {
+            worker: worker.into(),
+            row: rows.iter().map(|order| order.row.get()).collect(),
+            parameters,
+            round,
+            due_ns: rows.iter().filter_map(|order| order.due_ns).collect(),
+            statement: unless_zeros(rows.iter().map(|order| order.statement)),
+            target: unless_zeros(rows.iter().map(|order| order.target)),
+        }
+    }
+}
+
+/// A column, left out where it says nothing.
+fn unless_zeros(numbers: impl Iterator<Item = u16> + Clone) -> Vec<u32> {
+    match numbers.clone().all(|number| number == 0) {
+        true => Vec::new(),
+        false => numbers.map(u32::from).collect(),
     }
 }
 
@@ -167,7 +242,9 @@ impl From<Results> for v1::Results {
         let ran_under = results
             .ran_under
             .map(|Grant { slot, epoch }| v1::RanUnder { slot: slot.get().into(), epoch: epoch.get() });
-        let mut wire = Self { number: results.number, ran_under, ..Self::default() };
+        let round = results.measurements.first().map_or(0, |(_, measurement)| measurement.execution.round);
+        let statement = unless_zeros(results.measurements.iter().map(|(_, m)| m.execution.statement));
+        let mut wire = Self { number: results.number, ran_under, round, statement, ..Self::default() };
         for (index, (worker, measurement)) in (0u32..).zip(results.measurements) {
             let answer = match measurement.outcome {
                 Outcome::Completed(answer) => answer,
@@ -181,6 +258,7 @@ impl From<Results> for v1::Results {
             wire.start_ns.push(measurement.start_ns);
             wire.lag_ns.push(measurement.lag_ns);
             wire.service_time_ns.push(measurement.service_time_ns);
+            wire.execution.push(measurement.execution.number);
             wire.answer_rows.push(answer.rows);
             wire.answer_bytes.push(answer.bytes);
             wire.answer_digest.push(answer.digest);
@@ -207,12 +285,23 @@ mod tests {
         ]
     }
 
+    /// A message has measurements of one round only.
+    const ROUND: u32 = 3;
+
     fn measurement() -> impl Strategy<Value = (u16, Measurement)> {
-        (any::<u16>(), any::<u32>(), any::<[u64; 3]>(), outcome()).prop_map(
-            |(worker, row, [start_ns, lag_ns, service_time_ns], outcome)| {
-                (worker, Measurement { row: RowId::new(row), start_ns, lag_ns, service_time_ns, outcome })
+        (any::<[u16; 2]>(), any::<[u32; 2]>(), any::<[u64; 3]>(), outcome()).prop_map(
+            |([worker, statement], [row, number], [start_ns, lag_ns, service_time_ns], outcome)| {
+                let execution = Execution { round: ROUND, statement, number };
+                let row = RowId::new(row);
+                (worker, Measurement { row, start_ns, lag_ns, service_time_ns, execution, outcome })
             },
         )
+    }
+
+    fn order() -> impl Strategy<Value = Order> {
+        (any::<u32>(), any::<u64>(), any::<[u16; 2]>()).prop_map(|(row, due_ns, [statement, target])| {
+            Order { row: RowId::new(row), due_ns: Some(due_ns), statement, target }
+        })
     }
 
     proptest! {
@@ -220,12 +309,28 @@ mod tests {
         fn results_survive_the_wire(
             number: u64,
             ran_under in proptest::option::of((any::<u16>(), any::<u64>())),
-            measurements in proptest::collection::vec(measurement(), 0..40),
+            measurements in proptest::collection::vec(measurement(), 1..40),
         ) {
             let ran_under = ran_under.map(|(slot, epoch)| Grant { slot: SlotId::new(slot), epoch: Epoch::new(epoch) });
             let results = Results { number, ran_under, measurements };
             let wire = v1::Results::from(results.clone());
             prop_assert_eq!(Results::try_from(wire).unwrap(), results);
+        }
+
+        #[test]
+        fn rows_survive_the_wire(
+            worker: u16,
+            round: u32,
+            is_open: bool,
+            orders in proptest::collection::vec(order(), 0..40),
+        ) {
+            let rows = orders.into_iter().map(|order| match is_open {
+                true => order,
+                false => Order { due_ns: None, ..order },
+            });
+            let assign = Assign { worker, round, rows: rows.collect(), parameters: Bytes::from_static(b"\0") };
+            let wire = v1::Assign::from(assign.clone());
+            prop_assert_eq!(Assign::try_from(wire).unwrap(), assign);
         }
     }
 

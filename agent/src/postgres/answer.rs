@@ -5,13 +5,15 @@ use std::error::Error;
 use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::measurement::Answer;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, SimpleQueryRow};
 use tokio_postgres::types::{FromSql, Type};
 use xxhash_rust::xxh3::Xxh3;
 
 /// The rows of one answer, in order.
 pub(super) struct Rows {
     kept: Vec<Row>,
+    /// Of the simple protocol.
+    kept_texts: Vec<SimpleQueryRow>,
     kept_bytes: usize,
     reduced: Reduced,
 }
@@ -26,13 +28,22 @@ impl Rows {
     /// The row's id seeds the digest: two rows that swap their answers give another sum.
     pub(super) fn new(row: RowId) -> Self {
         let reduced = Reduced { rows: 0, bytes: 0, hash: Xxh3::with_seed(row.get().into()) };
-        Self { kept: Vec::new(), kept_bytes: 0, reduced }
+        Self { kept: Vec::new(), kept_texts: Vec::new(), kept_bytes: 0, reduced }
     }
 
     /// On the timed path: keeps the row. Only an answer beyond [`limits::ANSWER_BYTES_KEPT`] is reduced while the clock runs.
     pub(super) fn push(&mut self, row: Row) {
         self.kept_bytes += row.raw_size_bytes();
         self.kept.push(row);
+        if self.kept_bytes > limits::ANSWER_BYTES_KEPT {
+            self.reduce();
+        }
+    }
+
+    /// The same for a row of the simple protocol, whose values are text: the digest differs from that of the other protocols.
+    pub(super) fn push_text(&mut self, row: SimpleQueryRow) {
+        self.kept_bytes += (0..row.len()).filter_map(|index| row.get(index)).map(str::len).sum::<usize>();
+        self.kept_texts.push(row);
         if self.kept_bytes > limits::ANSWER_BYTES_KEPT {
             self.reduce();
         }
@@ -45,22 +56,31 @@ impl Rows {
     }
 
     fn reduce(&mut self) {
-        let Reduced { rows, bytes, hash } = &mut self.reduced;
         for row in self.kept.drain(..) {
-            *rows += 1;
+            self.reduced.rows += 1;
             for index in 0..row.len() {
                 // Reading raw bytes fails for no type and no index below `len`.
                 let value = row.try_get::<_, RawValue<'_>>(index).map_or(None, |value| value.0);
-                // The length goes first, so that neighbouring values cannot run into each other; NULL has one of its own.
-                let length = value.map_or(u64::MAX, |value| value.len() as u64);
-                hash.update(&length.to_le_bytes());
-                if let Some(value) = value {
-                    hash.update(value);
-                    *bytes += value.len() as u64;
-                }
+                self.reduced.take(value);
             }
         }
+        for row in self.kept_texts.drain(..) {
+            self.reduced.rows += 1;
+            (0..row.len()).for_each(|index| self.reduced.take(row.get(index).map(str::as_bytes)));
+        }
         self.kept_bytes = 0;
+    }
+}
+
+impl Reduced {
+    fn take(&mut self, value: Option<&[u8]>) {
+        // The length goes first, so that neighbouring values cannot run into each other; NULL has one of its own.
+        let length = value.map_or(u64::MAX, |value| value.len() as u64);
+        self.hash.update(&length.to_le_bytes());
+        if let Some(value) = value {
+            self.hash.update(value);
+            self.bytes += value.len() as u64;
+        }
     }
 }
 

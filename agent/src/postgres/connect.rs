@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use muster_common::measurement::{QueryError, SqlState};
+use muster_common::protocol::PlanCacheMode;
+use muster_common::query::quote;
 use secrecy::ExposeSecret;
 use tokio::net::lookup_host;
 use tokio::sync::watch;
@@ -27,6 +29,8 @@ pub struct SessionSetup {
     pub read_only: bool,
     /// After which the server itself ends a statement whose client is gone; `None` is never.
     pub statement_timeout: Option<Duration>,
+    /// `None`: as the server has it.
+    pub plan_cache_mode: Option<PlanCacheMode>,
 }
 
 impl SessionSetup {
@@ -40,17 +44,10 @@ impl SessionSetup {
             let milliseconds = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
             statement.push_str(&format!("; SET statement_timeout = {milliseconds}"));
         }
+        if let Some(mode) = self.plan_cache_mode {
+            statement.push_str(&format!("; SET plan_cache_mode = {mode}"));
+        }
         statement
-    }
-}
-
-/// A string literal that means the same whatever `standard_conforming_strings` says.
-fn quote(text: &str) -> String {
-    let doubled = text.replace('\'', "''");
-    if doubled.contains('\\') {
-        format!(" E'{}'", doubled.replace('\\', "\\\\"))
-    } else {
-        format!("'{doubled}'")
     }
 }
 
@@ -294,7 +291,9 @@ mod tests {
     use super::*;
 
     fn check(timezone: &str, read_only: bool, expected: &str) {
-        let setup = SessionSetup { timezone: timezone.to_owned(), read_only, statement_timeout: None };
+        let timezone = timezone.to_owned();
+        let setup =
+            SessionSetup { timezone, read_only, statement_timeout: None, plan_cache_mode: None };
         assert_eq!(setup.statement(), expected);
         let setup = SessionSetup { statement_timeout: Some(Duration::from_millis(5_300)), ..setup };
         assert_eq!(setup.statement(), format!("{expected}; SET statement_timeout = 5300"));

@@ -1,27 +1,26 @@
-//! The stopwatch: one worker's connection and its prepared statement, and the execution of one row.
-//! Between the two clock readings there is the query and nothing else; everything that can wait until afterwards does.
+//! One worker's connection and its statements: opened before the start, kept through errors, opened anew when it broke, and one row
+//! after the other executed on it. The timing itself is `call`'s.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Object};
-use futures_util::TryStreamExt;
 use muster_common::ids::RowId;
 use muster_common::limits;
-use muster_common::measurement::{Measurement, Outcome, QueryError, SqlState};
-use muster_common::query::{self, BucketFunction, Template, default_sql};
-use muster_proto::control::{Database, PrepareFailed, PrepareFailure};
+use muster_common::measurement::{Outcome, QueryError, SqlState};
+use muster_common::protocol::Protocol;
+use muster_proto::control::{Database, PrepareFailed, Statement};
 use tokio::time::{sleep, timeout, timeout_at};
-use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Rows;
+use super::call::{Call, Execution, Source, timed};
 use super::connect::{self, SessionSetup};
 use super::failure::with_causes;
 use super::pool::{Connector, PoolError, WorkerPool};
-use super::server::{ServerFacts, describe_server};
+use super::server::describe_server;
 use super::settings::Settings;
-use super::text_value::TextValue;
+use super::unprepared::no_database;
 
 /// What every worker of a session opens its connection with.
 #[derive(Debug, Clone)]
@@ -29,10 +28,9 @@ pub(crate) struct Target {
     pub(crate) settings: Arc<Settings>,
     pub(crate) setup: SessionSetup,
     pub(crate) application_name: String,
-    /// `None` for the default query.
-    pub(crate) sql: Option<String>,
-    /// Values per row.
-    pub(crate) parameters: usize,
+    /// At least one.
+    pub(crate) statements: Vec<Statement>,
+    pub(crate) protocol: Protocol,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -42,6 +40,7 @@ pub(crate) struct Prepared {
     pub(crate) connect: Duration,
     pub(crate) prepare: Duration,
     pub(crate) database: Database,
+    /// Of the first statement.
     pub(crate) sql: String,
     pub(crate) bucket_function: Option<String>,
 }
@@ -49,7 +48,7 @@ pub(crate) struct Prepared {
 /// One held connection that executes rows.
 pub(crate) struct Executor {
     target: Arc<Target>,
-    sql: String,
+    sources: Vec<Source>,
     pool: WorkerPool,
     /// `None` after the connection broke or was given up.
     live: Option<Live>,
@@ -59,10 +58,19 @@ pub(crate) struct Executor {
     away: Option<Away>,
 }
 
-/// A connection and its statement. Taken out of the pool for good: dropping it ends the connection, and nobody gets it again.
+/// A connection and its statements. Taken out of the pool for good: dropping it ends the connection, and nobody gets it again.
 struct Live {
     client: ClientWrapper,
-    statement: Statement,
+    calls: Vec<Call>,
+}
+
+/// One execution of one row. An SQL error, a timeout and a lost connection are outcomes, too.
+pub(crate) struct Executed {
+    pub(crate) start: Instant,
+    pub(crate) service_time: Duration,
+    /// Which execution of its statement on its connection, from 1; 0 when there was no connection.
+    pub(crate) number: u32,
+    pub(crate) outcome: Outcome,
 }
 
 /// A database that does not come back: rows fail at once, and only now and then one of them tries again.
@@ -77,13 +85,6 @@ enum Interruption {
     SessionEnded,
 }
 
-/// One execution, as the clock saw it.
-struct Execution {
-    start: Instant,
-    service_time: Duration,
-    outcome: Result<Rows, tokio_postgres::Error>,
-}
-
 impl Target {
     fn pool(&self) -> Result<WorkerPool, PoolError> {
         let settings = Arc::clone(&self.settings);
@@ -92,7 +93,7 @@ impl Target {
 }
 
 impl Executor {
-    /// Connects, asks the server what it is, prepares the statement.
+    /// Connects, asks the server what it is, prepares the statements.
     pub(crate) async fn open(
         target: Arc<Target>,
         cancel: CancellationToken,
@@ -102,11 +103,12 @@ impl Executor {
         let client = pool.get().await.map(Object::take).map_err(|error| no_database(&error))?;
         let connect = connecting.elapsed();
         let facts = describe_server(&client).await.map_err(|error| no_database(&error))?;
-        let (sql, bucket_function) = statement_for(&target, &facts);
+        let sources: Vec<Source> =
+            target.statements.iter().map(|statement| Source::of(statement, &facts)).collect();
         let preparing = Instant::now();
-        let statement = client.prepare(&sql).await.map_err(|error| refused(&error, &sql))?;
+        let calls = prepare_all(&client, &sources).await?;
         let prepare = preparing.elapsed();
-        check_parameters(&statement, &target, &sql)?;
+        let first = sources.first().ok_or_else(|| no_database(&"the run has no statement"))?;
         let prepared = Prepared {
             connect,
             prepare,
@@ -115,16 +117,16 @@ impl Executor {
                 timescaledb: facts.timescaledb,
                 settings: facts.settings,
             },
-            sql: sql.clone(),
-            bucket_function: bucket_function.map(|function| function.to_string()),
+            sql: first.sql.clone(),
+            bucket_function: first.bucket_function.map(|function| function.to_string()),
         };
-        let live = Some(Live { client, statement });
-        Ok((Self { target, sql, pool, live, cancel, reconnects: 0, away: None }, prepared))
+        let live = Some(Live { client, calls });
+        Ok((Self { target, sources, pool, live, cancel, reconnects: 0, away: None }, prepared))
     }
 
-    /// Values per row.
-    pub(crate) fn parameters(&self) -> usize {
-        self.target.parameters
+    /// Values per row of a statement; `None` when there is no such statement.
+    pub(crate) fn parameters(&self, statement: u16) -> Option<usize> {
+        self.sources.get(usize::from(statement)).map(|source| source.parameters)
     }
 
     pub(crate) fn reconnects(&self) -> u64 {
@@ -144,39 +146,41 @@ impl Executor {
         Ok(())
     }
 
-    /// Runs one row of a session that began at `started_at`. An SQL error, a timeout and a lost connection are results, too; only
-    /// the end of the session gives none.
+    /// Runs one row. `None` when the session ends before it does.
+    ///
+    /// # Panics
+    /// For a statement or a number of values other than [`parameters`](Self::parameters) says.
     pub(crate) async fn execute(
         &mut self,
         row: RowId,
+        statement: u16,
         values: &[Option<&str>],
-        started_at: Instant,
-    ) -> Option<Measurement> {
-        let values: Vec<TextValue<'_>> = values.iter().copied().map(TextValue).collect();
-        let (start, service_time, outcome) = match self.connected().await? {
-            Ok(live) => self.execute_on(live, row, &values).await?,
-            Err(error) => (Instant::now(), Duration::ZERO, Outcome::Failed(error)),
-        };
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Some(Measurement {
-            row,
-            start_ns: nanoseconds(start.saturating_duration_since(started_at)),
-            lag_ns: 0,
-            service_time_ns: nanoseconds(service_time),
-            outcome,
-        })
+    ) -> Option<Executed> {
+        match self.connected().await? {
+            Ok(live) => self.execute_on(live, row, statement.into(), values).await,
+            Err(error) => Some(Executed {
+                start: Instant::now(),
+                service_time: Duration::ZERO,
+                number: 0,
+                outcome: Outcome::Failed(error),
+            }),
+        }
     }
 
     /// Keeps the connection for the next row unless it ended, or a cancel is on its way, which might come late and meet that row.
     async fn execute_on(
         &mut self,
-        live: Live,
+        mut live: Live,
         row: RowId,
-        values: &[TextValue<'_>],
-    ) -> Option<(Instant, Duration, Outcome)> {
+        statement: usize,
+        values: &[Option<&str>],
+    ) -> Option<Executed> {
         let begun = Instant::now();
+        let number = live.calls[statement].next_number();
         let ended = {
-            let mut execution = std::pin::pin!(timed(&live, values, Rows::new(row)));
+            let outgoing =
+                live.calls[statement].outgoing(self.target.protocol, &self.sources[statement], values);
+            let mut execution = std::pin::pin!(timed(&live.client, outgoing, Rows::new(row)));
             tokio::select! {
                 biased;
                 execution = &mut execution => Ok(execution),
@@ -188,22 +192,23 @@ impl Executor {
                 }
             }
         };
+        let executed = |start, service_time, outcome| Executed { start, service_time, number, outcome };
         match ended {
             Ok(Execution { start, service_time, outcome: Ok(rows) }) => {
                 self.live = Some(live);
-                Some((start, service_time, Outcome::Completed(rows.finish())))
+                Some(executed(start, service_time, Outcome::Completed(rows.finish())))
             }
             Ok(Execution { start, service_time, outcome: Err(error) }) => {
                 let outcome = Outcome::Failed(self.explain(&error).await);
                 if !ends_connection(&error) {
                     self.live = Some(live);
                 }
-                Some((start, service_time, outcome))
+                Some(executed(start, service_time, outcome))
             }
             Err((Interruption::SessionEnded, _)) => None,
             Err((Interruption::Timeout(limit), execution)) => {
                 let service_time = execution.map(|execution| execution.service_time);
-                Some((
+                Some(executed(
                     begun,
                     service_time.unwrap_or(limit + limits::CANCEL_GRACE),
                     Outcome::Failed(timed_out(limit, service_time)),
@@ -276,11 +281,10 @@ impl Executor {
     async fn reconnect(&self) -> Result<Live, QueryError> {
         let client =
             self.pool.get().await.map(Object::take).map_err(|error| cannot_connect(error.to_string()))?;
-        let statement = client
-            .prepare(&self.sql)
+        let calls = prepare_all(&client, &self.sources)
             .await
-            .map_err(|error| cannot_connect(format!("prepare: {}", with_causes(&error))))?;
-        Ok(Live { client, statement })
+            .map_err(|failed| cannot_connect(format!("prepare: {}", failed.message)))?;
+        Ok(Live { client, calls })
     }
 
     /// The server's words where it had any; for a connection that ended, those with which it ended.
@@ -295,42 +299,12 @@ impl Executor {
     }
 }
 
-/// The measurement itself. The clock stops at ReadyForQuery, which ends the stream of rows.
-async fn timed(live: &Live, values: &[TextValue<'_>], mut rows: Rows) -> Execution {
-    let start = Instant::now();
-    let outcome = async {
-        let answer = live.client.query_raw(&live.statement, values).await?;
-        let mut answer = std::pin::pin!(answer);
-        while let Some(row) = answer.try_next().await? {
-            rows.push(row);
-        }
-        Ok(())
-    };
-    let outcome: Result<(), tokio_postgres::Error> = outcome.await;
-    let service_time = start.elapsed();
-    Execution { start, service_time, outcome: outcome.map(|()| rows) }
-}
-
-fn statement_for(target: &Target, facts: &ServerFacts) -> (String, Option<BucketFunction>) {
-    match &target.sql {
-        Some(sql) => (sql.clone(), None),
-        None => {
-            let function = query::for_server(facts.version_num, facts.timescaledb.is_some());
-            let template = Template::parse(default_sql(function)).expect("a test parses every default query");
-            (template.sql().to_owned(), Some(function))
-        }
+async fn prepare_all(client: &ClientWrapper, sources: &[Source]) -> Result<Vec<Call>, PrepareFailed> {
+    let mut calls = Vec::with_capacity(sources.len());
+    for source in sources {
+        calls.push(Call::prepare(client, source).await?);
     }
-}
-
-/// The server counts parameters itself: `$1` inside a function body, say, is none.
-fn check_parameters(statement: &Statement, target: &Target, sql: &str) -> Result<(), PrepareFailed> {
-    let found = statement.params().len();
-    if found == target.parameters {
-        return Ok(());
-    }
-    let message =
-        format!("the server counts {found} parameters, the query has {} placeholders", target.parameters);
-    Err(PrepareFailed { message, ..failed(PrepareFailure::Statement, sql) })
+    Ok(calls)
 }
 
 /// A query that outlived `--timeout` has failed, even if its answer came before the cancel did.
@@ -361,38 +335,4 @@ fn query_error(error: &tokio_postgres::Error) -> Option<QueryError> {
         return Some(QueryError { sqlstate, message });
     }
     None
-}
-
-fn refused(error: &tokio_postgres::Error, sql: &str) -> PrepareFailed {
-    let Some(server) = error.as_db_error() else {
-        return no_database(&with_causes(error));
-    };
-    let position = match server.position() {
-        Some(tokio_postgres::error::ErrorPosition::Original(position)) => Some(*position),
-        _ => None,
-    };
-    PrepareFailed {
-        message: server.message().to_owned(),
-        sqlstate: SqlState::try_new(server.code().code()).ok(),
-        detail: server.detail().map(str::to_owned),
-        hint: server.hint().map(str::to_owned),
-        position,
-        ..failed(PrepareFailure::Statement, sql)
-    }
-}
-
-pub(crate) fn no_database(error: &dyn std::fmt::Display) -> PrepareFailed {
-    PrepareFailed { message: error.to_string(), ..failed(PrepareFailure::Database, "") }
-}
-
-fn failed(kind: PrepareFailure, sql: &str) -> PrepareFailed {
-    PrepareFailed {
-        kind,
-        message: String::new(),
-        sqlstate: None,
-        detail: None,
-        hint: None,
-        position: None,
-        sql: sql.to_owned(),
-    }
 }

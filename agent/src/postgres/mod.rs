@@ -3,6 +3,7 @@
 
 pub mod address;
 mod answer;
+mod call;
 pub mod connect;
 pub mod conninfo;
 pub mod environment;
@@ -17,10 +18,12 @@ pub mod service;
 pub mod settings;
 mod text_value;
 pub mod tls;
+mod unprepared;
 mod verify;
 
 pub use connect::SessionSetup;
 pub use environment::Environment;
-pub(crate) use executor::{Executor, Prepared, Target, no_database};
+pub(crate) use executor::{Executed, Executor, Prepared, Target};
+pub(crate) use unprepared::no_database;
 pub(crate) use fence::end_backends;
 pub use settings::{Settings, SettingsError};

@@ -5,6 +5,7 @@
 mod default;
 #[doc(hidden)]
 pub mod fuzzing;
+mod literal;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use crate::limits;
 
 pub use default::{BucketFunction, default_sql, for_server};
+pub use literal::{quote, with_literals};
 use scan::{Kind, Scanner};
 
 /// A statement, ready to be prepared.
@@ -27,6 +29,18 @@ pub struct Template {
     columns: Vec<String>,
     /// In the order of the text.
     replacements: Vec<Replacement>,
+    placeholders: Vec<Placeholder>,
+}
+
+/// A `$n` in the statement as the server gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placeholder {
+    /// Byte at which it begins.
+    pub start: usize,
+    /// Byte behind it.
+    pub end: usize,
+    /// From 0: which of the row's values.
+    pub parameter: usize,
 }
 
 /// One placeholder, before and after. Counted in characters from 0, as PostgreSQL counts from 1.
@@ -104,6 +118,11 @@ impl Template {
         &self.columns
     }
 
+    /// Where values would stand in [`sql`](Self::sql), in the order of the text.
+    pub fn placeholders(&self) -> &[Placeholder] {
+        &self.placeholders
+    }
+
     /// From a position in [`sql`](Self::sql), as in a server's error, to the one in what was typed. Both count characters from 1;
     /// anywhere in a placeholder is its colon. A byte order mark is not counted, as editors do not.
     pub fn original_position(&self, rewritten: usize) -> usize {
@@ -130,6 +149,7 @@ struct Rewriting<'a> {
     /// From column to its number, from 1. A map, because a statement may have thousands.
     numbers: HashMap<&'a str, usize>,
     replacements: Vec<Replacement>,
+    placeholders: Vec<Placeholder>,
 }
 
 impl<'a> Rewriting<'a> {
@@ -143,6 +163,7 @@ impl<'a> Rewriting<'a> {
             columns: Vec::new(),
             numbers: HashMap::new(),
             replacements: Vec::new(),
+            placeholders: Vec::new(),
         }
     }
 
@@ -164,6 +185,8 @@ impl<'a> Rewriting<'a> {
         self.copied_chars += original_chars;
         self.sql_chars += replacement.len();
         self.sql.push_str(&replacement);
+        let (end, parameter) = (self.sql.len(), number - 1);
+        self.placeholders.push(Placeholder { start: end - replacement.trim_start().len(), end, parameter });
         Ok(())
     }
 
@@ -192,6 +215,11 @@ impl<'a> Rewriting<'a> {
 
     fn finish(mut self, end: usize) -> Template {
         self.copy_until(end);
-        Template { sql: self.sql, columns: self.columns, replacements: self.replacements }
+        Template {
+            sql: self.sql,
+            columns: self.columns,
+            replacements: self.replacements,
+            placeholders: self.placeholders,
+        }
     }
 }

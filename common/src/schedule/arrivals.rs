@@ -5,6 +5,8 @@
 //! in the time in which the rate is constant, that is a Poisson process (Cinlar 1975, by inversion of the cumulative rate), and the
 //! processes of all workers add up to one of the whole rate.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Rate, Schedule};
@@ -19,6 +21,15 @@ pub enum Process {
     Uniform,
     /// At random and independent of each other, as users come.
     Poisson,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uniform => "uniform",
+            Self::Poisson => "poisson",
+        })
+    }
 }
 
 /// A part of the run's rows: above 0, at most 1.

@@ -19,6 +19,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// The same at the rate with which it begins, for ever.
+    pub fn at_its_beginning(&self) -> Self {
+        Self { rate: self.rate.at_its_beginning(), ..self.clone() }
+    }
+
     /// The due times of one worker, which has this share of the rows.
     pub fn arrivals(&self, worker: usize, share: Share) -> Arrivals {
         Arrivals::new(self, worker, share)

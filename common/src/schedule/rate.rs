@@ -49,6 +49,12 @@ impl Rate {
         per_second.to_string().parse()
     }
 
+    /// The constant rate that it begins with.
+    pub fn at_its_beginning(&self) -> Self {
+        let rate = self.segments[0].rate;
+        Self::of(&rate.to_string(), [], rate)
+    }
+
     /// Seconds from the start until `count` arrivals are due: the inverse of the area under the rate.
     pub(super) fn seconds_until(&self, count: f64) -> f64 {
         let position = self.segments.partition_point(|segment| segment.before <= count).saturating_sub(1);

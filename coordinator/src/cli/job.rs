@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
 use muster_common::ids::RunId;
+use muster_common::load::Load;
 use muster_common::placement::Method;
 use muster_common::query::Template;
+use muster_common::schedule::{Process, Schedule};
 
 use super::Failure;
-use super::args::{DEFAULT_WORKLOAD, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs};
+use super::args::{
+    ArrivalsArg, DEFAULT_WORKLOAD, LoadArgs, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs,
+};
 use crate::run::{OnAgentLoss, Statement};
 use crate::run_dir::{self, LocalAgents, Manifest};
 use crate::workload::{OnBadRow, Options, Workload};
@@ -21,6 +25,7 @@ pub(super) struct Job {
     pub(super) file_typed: String,
     pub(super) options: Options,
     pub(super) statement: Statement,
+    pub(super) load: Load,
     pub(super) agents: u16,
     /// The agents that this process starts itself.
     pub(super) local: Option<LocalAgents>,
@@ -42,6 +47,7 @@ impl Job {
             file_typed: file(&args.workload).display().to_string(),
             options: options(&args.workload, &statement),
             statement,
+            load: load(&args.load),
             agents: args.size.agents,
             local: args.local.then_some(LocalAgents { workers: args.size.workers }),
             placement: args.workload.placement,
@@ -73,6 +79,7 @@ impl Job {
             file_typed: workload.file.clone(),
             options: workload.options.clone(),
             statement: statement(&manifest.statement)?,
+            load: manifest.load.clone(),
             agents: manifest.agents,
             local: manifest.local,
             placement: manifest.placement,
@@ -108,6 +115,7 @@ impl Job {
                 name: self.statement.name().to_owned(),
                 sql: self.statement.original().map(|(source, _)| source.to_owned()),
             },
+            load: self.load.clone(),
             timezone: self.timezone.clone(),
             timeout_ms: self.timeout.map(milliseconds),
             on_agent_loss: match self.on_agent_loss {
@@ -119,7 +127,6 @@ impl Job {
             listen,
             local: self.local,
             embedded,
-            seed: 0,
         }
     }
 }
@@ -156,6 +163,23 @@ pub(super) fn options(args: &WorkloadArgs, statement: &Statement) -> Options {
             OnBadRowArg::Skip => OnBadRow::Skip,
         },
         limit: args.limit,
+    }
+}
+
+fn load(args: &LoadArgs) -> Load {
+    let process = match args.arrivals {
+        ArrivalsArg::Uniform => Process::Uniform,
+        ArrivalsArg::Poisson => Process::Poisson,
+    };
+    Load {
+        protocol: args.protocol,
+        plan_cache_mode: args.plan_cache_mode,
+        schedule: args.rate.clone().map(|rate| Schedule { rate, process, seed: args.seed }),
+        think_time: args.think_time.unwrap_or_default(),
+        warmup: args.warmup,
+        repeat: args.repeat,
+        duration: args.duration,
+        seed: args.seed,
     }
 }
 

@@ -10,7 +10,7 @@ use super::args::RunDirArgs;
 use crate::journal::{Lock, Tail, Writer};
 use crate::output::{self, Format};
 use crate::progress::ProgressDisplay;
-use crate::run::{Replayed, Retried, replay};
+use crate::run::{Replayed, Retried, Scope, replay};
 use crate::run_dir::{self, Manifest, RunDir};
 use crate::workload::HostTable;
 
@@ -59,16 +59,16 @@ impl TakenUp {
     pub(super) fn read(dir: RunDir, retried: Retried, display: &ProgressDisplay) -> Result<Self, Failure> {
         let hosts = dir.hosts().map_err(Failure::usage)?;
         let lock = dir.lock().map_err(Failure::usage)?;
-        let rows = dir.manifest().workload.rows;
+        let scope = scope(dir.manifest(), retried)?;
         let reader = lock.reader().map_err(Failure::usage)?;
-        let replayed = replay(reader, rows, hosts.len(), retried).map_err(Failure::usage)?;
+        let replayed = replay(reader, scope, hosts.len()).map_err(Failure::usage)?;
         if let Tail::Torn { offset, bytes, reason } = replayed.tail {
             display.say(&format!(
                 "the journal ends in {bytes} bytes that cannot be read, from byte {offset} on ({reason}): they are cut off, and their rows run again"
             ));
         }
-        let open = replayed.ledger.unaccounted();
-        if open == 0 {
+        let (rows, open) = (replayed.ledger.expected(), replayed.ledger.unaccounted());
+        if replayed.is_time_over || (open == 0 && !scope.passes.is_endless()) {
             return Err(Failure::usage(anyhow::anyhow!(
                 "run {} is complete; see it by: coordinator report {}",
                 dir.manifest().run_id,
@@ -96,6 +96,12 @@ pub(super) fn finish(dir: &RunDir, journal: Option<Writer>, result: &RunResult) 
         dir.write_report(&json, &text).map_err(Failure::write)?;
     }
     Ok(())
+}
+
+/// What the rows of a recorded run are.
+pub(super) fn scope(manifest: &Manifest, retried: Retried) -> Result<Scope, Failure> {
+    let passes = manifest.load.passes(manifest.workload.rows).map_err(Failure::usage)?;
+    Ok(Scope { passes, retried, has_due_times: manifest.load.has_due_times() })
 }
 
 /// The run that was named.

@@ -56,7 +56,8 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
 
 fn read(dir: &RunDir, hosts: &HostTable, retried: Retried) -> Result<Replayed, Failure> {
     let reader = dir.journal().map_err(Failure::usage)?;
-    replay(reader, dir.manifest().workload.rows, hosts.len(), retried).map_err(Failure::usage)
+    let scope = keeping::scope(dir.manifest(), retried)?;
+    replay(reader, scope, hosts.len()).map_err(Failure::usage)
 }
 
 /// Every counted row, in the order of counting.
@@ -66,7 +67,9 @@ fn write_samples(
     hosts: &HostTable,
     workers: &[WorkerId],
 ) -> Result<(), Failure> {
-    let mut ledger = Ledger::new(dir.manifest().workload.rows);
+    let manifest = dir.manifest();
+    let passes = manifest.load.passes(manifest.workload.rows).map_err(Failure::usage)?;
+    let mut ledger = Ledger::new(passes.rows_at_start());
     let samples = dir.journal().map_err(Failure::usage)?.flat_map(|entry| match entry {
         Ok(Entry::Results { samples, .. }) => samples.into_iter().map(Ok).collect(),
         Ok(Entry::Sent { .. } | Entry::Fact(_)) => Vec::new(),
@@ -74,8 +77,9 @@ fn write_samples(
     });
     let rows = samples.filter_map(|sample| match sample {
         Ok(sample) => {
+            ledger.grow_to(passes.rows_through(sample.row));
             let is_first = ledger.settle(sample.row, Settled::Completed) == Settlement::Counted;
-            SampleRow::of(&sample, hosts, workers).filter(|_| is_first).map(Ok)
+            SampleRow::of(&sample, &passes, hosts, workers).filter(|_| is_first).map(Ok)
         }
         Err(problem) => Some(Err(problem)),
     });
@@ -84,7 +88,7 @@ fn write_samples(
     Ok(())
 }
 
-fn subject<'a>(manifest: &Manifest, hosts: &'a HostTable, statement: &str, sql: &str) -> Subject<'a> {
+fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statement: &str, sql: &str) -> Subject<'a> {
     let workload = &manifest.workload;
     Subject {
         run_id: manifest.run_id.to_string(),
@@ -99,6 +103,7 @@ fn subject<'a>(manifest: &Manifest, hosts: &'a HostTable, statement: &str, sql: 
         placement: manifest.placement,
         statement: statement.to_owned(),
         sql: sql.to_owned(),
+        load: &manifest.load,
         embedded: manifest.embedded.clone(),
         command: manifest.command.clone(),
     }

@@ -55,6 +55,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     if let Some(manifest) = &manifest {
         job::check_same(manifest, &workload)?;
     }
+    let passes = job.load.passes(workload.rows()).map_err(Failure::usage)?;
     let (embedded, settings) = database(&args, &job, manifest.as_ref(), &interrupt, &display).await?;
     let origin = embedded.as_ref().map(|server| server.origin().to_owned());
     let (kept, taken_up) = match taken_up {
@@ -74,6 +75,8 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         workload: Arc::new(workload),
         placement: job.placement,
         statement: job.statement,
+        load: job.load,
+        passes,
         timezone: job.timezone,
         timeout: job.timeout,
         join_timeout: args.join_timeout,

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::parameters::PackedParameters;
+use muster_common::queue::Task;
 use muster_proto::v1;
-use muster_proto::work::{Assign, Credit, FromAgent, FromCoordinator, Results};
+use muster_proto::work::{Assign, Credit, FromAgent, FromCoordinator, Order, Results};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -50,13 +52,15 @@ impl WorkSession {
         let (credit_sender, credits) = watch::channel(Vec::new());
         let (ack_sender, acks) = watch::channel(0);
         let receiver = Receiver {
+            member,
+            desk: desk.clone(),
             inbound: self.inbound,
             share: share.clone(),
             credits: credit_sender,
             acks: ack_sender,
             last_number: 0,
         };
-        let sender = Sender { member, share, credits, acks, outbound, desk: desk.clone() };
+        let sender = Sender { member, share, credits, acks, outbound, desk: desk.clone(), sent: Vec::new() };
         let receiving = guarded(member, ended.clone(), desk.clone(), receiver.receive());
         sessions.spawn(receiving);
         sessions.spawn(guarded(member, ended, desk.clone(), sender.send()));
@@ -79,6 +83,8 @@ async fn guarded(
 // -- results in --------------------------------------------------------------------------------------------------------
 
 struct Receiver {
+    member: MemberId,
+    desk: Desk,
     inbound: Streaming<v1::AgentWork>,
     share: watch::Receiver<Option<Share>>,
     /// By worker: rows that may have been sent in total.
@@ -99,6 +105,10 @@ impl Receiver {
             let taken = match FromAgent::try_from(message) {
                 Ok(FromAgent::Credit(credit)) => self.note_credit(credit),
                 Ok(FromAgent::Results(results)) => self.take_results(results).await,
+                Ok(FromAgent::RoundOver { round }) => {
+                    self.desk.round_over(self.member, round).await;
+                    Ok(())
+                }
                 Ok(FromAgent::Open(_)) => Err("sent Open twice".to_owned()),
                 Err(malformed) => Err(format!("sent a malformed message: {malformed}")),
             };
@@ -160,35 +170,41 @@ struct Sender {
     acks: watch::Receiver<u64>,
     outbound: Outbound,
     desk: Desk,
+    /// By worker: rows in total, of all rounds.
+    sent: Vec<u64>,
 }
 
 impl Sender {
     /// Returns why nothing more can be sent.
     async fn send(mut self) -> String {
-        let share = match self.share.wait_for(Option::is_some).await {
-            Ok(share) => share.clone(),
-            Err(_) => return "the run is over".to_owned(),
-        };
-        let Some(share) = share else { return "the run is over".to_owned() };
-        match self.send_share(&share).await {
-            Ok(never) => match never {},
-            Err(reason) => reason,
+        loop {
+            let share = match self.share.wait_for(Option::is_some).await {
+                Ok(share) => share.clone(),
+                Err(_) => return "the run is over".to_owned(),
+            };
+            let Some(share) = share else { return "the run is over".to_owned() };
+            self.share.mark_unchanged();
+            self.sent.resize(share.workers.len(), 0);
+            if let Err(reason) = self.send_share(&share).await {
+                return reason;
+            }
         }
     }
 
-    async fn send_share(&mut self, share: &Share) -> Result<std::convert::Infallible, String> {
+    /// Returns when another round begins.
+    async fn send_share(&mut self, share: &Share) -> Result<(), String> {
         let mut reader = RowReader::new(Arc::clone(&share.workload));
-        let mut sent = vec![0; share.workers.len()];
         let mut given = share.rows.given();
         let mut is_prefetched = false;
         loop {
-            let is_complete = self.send_allowed(share, &mut sent, &mut reader).await?;
+            let is_complete = self.send_allowed(share, &mut reader).await?;
             if is_complete && !is_prefetched {
                 is_prefetched = true;
                 self.desk.prefetched(self.member).await;
             }
             let gone = |_| "closed its work stream".to_owned();
             tokio::select! {
+                changed = self.share.changed() => return changed.map_err(gone),
                 changed = self.credits.changed() => changed.map_err(gone)?,
                 changed = given.changed() => changed.map_err(gone)?,
                 changed = self.acks.changed() => {
@@ -202,19 +218,15 @@ impl Sender {
 
     /// Sends what credit allows, a batch per worker in turn, so that no worker waits for all of another's rows.
     /// True when every worker was given credit, or has no rows.
-    async fn send_allowed(
-        &mut self,
-        share: &Share,
-        sent: &mut [u64],
-        reader: &mut RowReader,
-    ) -> Result<bool, String> {
+    async fn send_allowed(&mut self, share: &Share, reader: &mut RowReader) -> Result<bool, String> {
         let credits = self.credits.borrow_and_update().clone();
         let mut is_complete = true;
         loop {
             let mut has_sent = false;
-            for (worker, sent) in sent.iter_mut().enumerate() {
+            for worker in 0..self.sent.len() {
                 let credit = credits.get(worker).copied().unwrap_or(0);
-                let allowed = usize::try_from(credit.saturating_sub(*sent)).unwrap_or(usize::MAX);
+                let allowed = credit.saturating_sub(self.sent[worker]);
+                let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
                 let count = allowed.min(limits::BATCH_ROWS_MAX);
                 // The file may be on a slow disk, and beats are answered on these threads.
                 let next = tokio::task::block_in_place(|| next_batch(share, worker, count, reader));
@@ -231,11 +243,12 @@ impl Sender {
                     }
                 };
                 let position = share.workers.start + worker;
-                if !share.keeper.sent(share.epoch, position, &assign.rows).await {
+                let rows: Vec<RowId> = assign.rows.iter().map(|order| order.row).collect();
+                if !share.keeper.sent(share.epoch, position, rows).await {
                     // Nothing can be written down any more: the run ends, and this session with it.
                     std::future::pending().await
                 }
-                *sent += assign.rows.len() as u64;
+                self.sent[worker] += assign.rows.len() as u64;
                 self.send_message(FromCoordinator::Assign(assign)).await?;
                 has_sent = true;
             }
@@ -259,6 +272,7 @@ fn next_batch(
 ) -> Result<Option<Assign>, WorkloadError> {
     let mut parameters = PackedParameters::new();
     let mut rows = Vec::new();
+    let passes = share.rows.passes();
     while rows.len() < count && parameters.len() < limits::BATCH_BYTES_MAX {
         // A few at a time: how many fit is not known before they are read.
         let taken =
@@ -266,14 +280,17 @@ fn next_batch(
         if taken.is_empty() {
             break;
         }
-        for row in &taken {
-            reader.read(*row, &mut parameters)?;
+        for Task { row, due_ns } in taken {
+            reader.read(passes.record_of(row), &mut parameters)?;
+            let target = u16::try_from(passes.target_of(row)).expect("there are at most two databases");
+            let due_ns = share.is_open_loop.then_some(due_ns);
+            rows.push(Order { row, due_ns, statement: 0, target });
         }
-        rows.extend(taken);
     }
     if rows.is_empty() {
         return Ok(None);
     }
     let worker = u16::try_from(worker).expect("an agent has at most u16::MAX workers");
-    Ok(Some(Assign { worker, rows, parameters: parameters.into_bytes().into() }))
+    let round = share.rows.round();
+    Ok(Some(Assign { worker, round, rows, parameters: parameters.into_bytes().into() }))
 }

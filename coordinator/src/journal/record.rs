@@ -1,7 +1,7 @@
 //! What is in a record, as bytes and back. Numbers are LEB128, in columns, so that a sample takes some twenty bytes.
 //!
-//! - `Results`: number of samples, epoch; the columns row, host, worker, attempt, start, lag, service time; the failures; of the
-//!   completed samples the columns rows and bytes, and 8 bytes of digest each.
+//! - `Results`: number of samples, epoch; the columns row, host, worker, attempt, statement, execution, start, lag, service time; the
+//!   failures; of the completed samples the columns rows and bytes, and 8 bytes of digest each.
 //! - a failure: how many samples lie between it and the one before; 0 for "as the failure before", or the length of the message + 1,
 //!   the SQLSTATE's 5 bytes and the message.
 //! - `Sent`: number of rows, epoch, worker, the column of rows.
@@ -31,6 +31,10 @@ pub struct Sample {
     pub worker: u32,
     /// 1 unless lost sessions had the row before.
     pub attempt: u32,
+    /// Position among the run's statements.
+    pub statement: u16,
+    /// Which execution of its statement on its connection, from 1; 0 where that is not known.
+    pub execution: u32,
     /// When the query began: since the start of the run.
     pub start_ns: u64,
     /// Start minus due time; 0 in a closed loop.
@@ -59,6 +63,8 @@ pub(super) fn put_results(out: &mut Vec<u8>, epoch: Epoch, samples: &[Sample]) {
     put_column(out, samples.iter().map(|sample| sample.host.get().into()));
     put_column(out, samples.iter().map(|sample| sample.worker.into()));
     put_column(out, samples.iter().map(|sample| sample.attempt.into()));
+    put_column(out, samples.iter().map(|sample| sample.statement.into()));
+    put_deltas(out, samples.iter().map(|sample| sample.execution.into()));
     put_deltas(out, samples.iter().map(|sample| sample.start_ns));
     put_column(out, samples.iter().map(|sample| sample.lag_ns));
     put_column(out, samples.iter().map(|sample| sample.service_time_ns));
@@ -146,6 +152,8 @@ fn results(bytes: &mut Bytes<'_>) -> Option<Entry> {
         host: HostIndex::new(0),
         worker: 0,
         attempt: 0,
+        statement: 0,
+        execution: 0,
         start_ns: 0,
         lag_ns: 0,
         service_time_ns: 0,
@@ -156,6 +164,8 @@ fn results(bytes: &mut Bytes<'_>) -> Option<Entry> {
     bytes.column(count, |i, host| samples[i].host = HostIndex::new(host))?;
     bytes.column(count, |i, worker| samples[i].worker = worker)?;
     bytes.column(count, |i, attempt| samples[i].attempt = attempt)?;
+    bytes.column(count, |i, statement| samples[i].statement = statement)?;
+    bytes.deltas(count, |i, execution| samples[i].execution = execution)?;
     bytes.deltas(count, |i, start_ns| samples[i].start_ns = start_ns)?;
     bytes.column(count, |i, lag_ns| samples[i].lag_ns = lag_ns)?;
     bytes.column(count, |i, service_time_ns| samples[i].service_time_ns = service_time_ns)?;

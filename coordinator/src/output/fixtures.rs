@@ -22,6 +22,8 @@ pub(super) fn good() -> RunResult {
         total_processing_time_ms: 1_040.4,
         wall_time_ms: 312.2,
         throughput_qps: 640.6,
+        load: Load { repeat: Some(1), ..Load::default() },
+        passes: None,
         service_time_ms: Some(latency(200, 1.0)),
         response_time_ms: Some(latency(200, 1.0)),
         lag_ms: Some(Latency {

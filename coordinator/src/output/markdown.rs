@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use muster_common::result::{Error, RunResult};
 
+use super::load;
 use super::page::harmless;
 use super::text::{self, books, partial, status};
 use super::uneven::uneven;
@@ -75,6 +76,7 @@ fn totals(page: &mut String, result: &RunResult) {
                     counted(workload.hosts, "host")
                 ),
             ],
+            ["Load", &load::load(&result.load).join(", ")],
             ["Queries", &books(result).join(", ")],
             ["Total processing time", &duration(result.total_processing_time_ms)],
             [
@@ -114,6 +116,9 @@ fn latency(page: &mut String, result: &RunResult) {
             cells.extend([response, lag].map(|latency| duration_or_none(figure(latency))));
         }
         put(page, &format!("| {} |", cells.join(" | ")));
+    }
+    for (name, figures) in load::passes(result) {
+        put(page, &format!("\n{name}: {}", figures.join(", ")));
     }
 }
 

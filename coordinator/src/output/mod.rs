@@ -3,6 +3,7 @@
 
 mod csv;
 mod json;
+mod load;
 mod markdown;
 pub(crate) mod page;
 pub mod plan;

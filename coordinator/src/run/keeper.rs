@@ -97,12 +97,12 @@ impl KeeperHandle {
 
     /// Returns once it is written down that these rows go out, so that after a crash it is known that they may have run; false when it
     /// cannot be.
-    pub(crate) async fn sent(&self, epoch: Epoch, worker: usize, rows: &[RowId]) -> bool {
+    pub(crate) async fn sent(&self, epoch: Epoch, worker: usize, rows: Vec<RowId>) -> bool {
         if !self.has_journal {
             return true;
         }
         let (written, is_written) = oneshot::channel();
-        let note = Note::Sent { epoch, worker, rows: rows.to_vec(), written };
+        let note = Note::Sent { epoch, worker, rows, written };
         self.notes.send(note).await.is_ok() && is_written.await.is_ok()
     }
 
@@ -272,12 +272,15 @@ impl Books {
 
 impl From<&Executed> for Sample {
     fn from(executed: &Executed) -> Self {
-        let Measurement { row, start_ns, lag_ns, service_time_ns, ref outcome } = executed.measurement;
+        let Measurement { row, start_ns, lag_ns, service_time_ns, execution, ref outcome } =
+            executed.measurement;
         Self {
             row,
             host: executed.host,
             worker: position(executed.worker),
             attempt: executed.attempt,
+            statement: execution.statement,
+            execution: execution.number,
             start_ns,
             lag_ns,
             service_time_ns,

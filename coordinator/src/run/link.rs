@@ -34,6 +34,11 @@ pub(crate) enum Call {
     Prefetched {
         member: MemberId,
     },
+    /// The time of a round is over, and this agent has told everything that it ran in it.
+    RoundOver {
+        member: MemberId,
+        round: u32,
+    },
     /// The workload's file is not what it was, or cannot be read: nobody's fault but the run's.
     Unreadable {
         problem: WorkloadError,
@@ -103,6 +108,8 @@ pub(crate) struct Share {
     pub(crate) workload: Arc<Workload>,
     pub(crate) rows: Arc<Rows>,
     pub(crate) keeper: KeeperHandle,
+    /// Rows have due times.
+    pub(crate) is_open_loop: bool,
 }
 
 /// The coordinator's half of a Control stream. Never waits: a full line is a dead peer.
@@ -152,6 +159,10 @@ impl Desk {
 
     pub(crate) async fn prefetched(&self, member: MemberId) {
         self.call(Call::Prefetched { member }).await;
+    }
+
+    pub(crate) async fn round_over(&self, member: MemberId, round: u32) {
+        self.call(Call::RoundOver { member, round }).await;
     }
 
     pub(crate) async fn unreadable(&self, problem: WorkloadError) {

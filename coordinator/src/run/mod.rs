@@ -2,6 +2,7 @@
 
 mod conductor;
 mod keeper;
+mod latencies;
 mod link;
 mod plan;
 mod record;
@@ -10,6 +11,7 @@ mod roster;
 mod rows;
 mod summary;
 mod tally;
+mod times;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
 pub(crate) use plan::{OnAgentLoss, Retried, RunPlan, Statement};
 pub(crate) use replay::{Replayed, replay};
+pub(crate) use tally::Scope;
 pub(crate) use rows::Taken;
 use summary::Counted;
 pub(crate) use summary::{Subject, summarize};

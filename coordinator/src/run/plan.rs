@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::ids::{RunId, SessionId};
+use muster_common::load::Load;
+use muster_common::passes::Passes;
 use muster_common::placement::Method;
 use muster_common::query::Template;
 use muster_common::result;
 use muster_common::slots::Grant;
-use muster_proto::control::RunConfig;
+use muster_proto::control::{self, RunConfig};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::summary::Subject;
+use super::tally::Scope;
 use crate::workload::Workload;
 
 pub(crate) struct RunPlan {
@@ -23,6 +26,9 @@ pub(crate) struct RunPlan {
     pub(crate) workload: Arc<Workload>,
     pub(crate) placement: Method,
     pub(crate) statement: Statement,
+    pub(crate) load: Load,
+    /// How often each record is run.
+    pub(crate) passes: Passes,
     pub(crate) timezone: String,
     pub(crate) timeout: Option<Duration>,
     pub(crate) join_timeout: Duration,
@@ -111,9 +117,15 @@ impl RunPlan {
             placement: self.placement,
             statement: self.statement.name().to_owned(),
             sql: self.statement.template().sql().to_owned(),
+            load: &self.load,
             embedded: self.embedded.clone(),
             command: self.command.clone(),
         }
+    }
+
+    /// Which times are kept.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope { passes: self.passes, retried: self.retried, has_due_times: self.load.has_due_times() }
     }
 
     pub(crate) fn session(&self, grant: Grant) -> SessionId {
@@ -125,12 +137,18 @@ impl RunPlan {
         let template = self.statement.template();
         let may_have_database = is_loopback && !has_database;
         let database_url = self.database_url.as_ref().filter(|_| may_have_database);
-        RunConfig {
-            sql: match &self.statement {
-                Statement::Default(_) => None,
-                Statement::Own { template, .. } => Some(template.sql().to_owned()),
-            },
+        let is_default = matches!(self.statement, Statement::Default(_));
+        let statement = control::Statement {
+            sql: (!is_default).then(|| template.sql().to_owned()),
             parameters: template.columns().len(),
+            placeholders: if is_default { Vec::new() } else { template.placeholders().to_owned() },
+        };
+        RunConfig {
+            statements: vec![statement],
+            protocol: self.load.protocol,
+            plan_cache_mode: self.load.plan_cache_mode,
+            think_time: self.load.think_time,
+            versus_url: None,
             timezone: self.timezone.clone(),
             timeout: self.timeout,
             database_url: database_url.map(|url| url.expose_secret().to_owned()),

@@ -62,6 +62,8 @@ pub(crate) enum Fact {
         from: u16,
         to: Vec<usize>,
     },
+    /// The time of the run is over; what was not sent is not run.
+    TimeOver,
     /// A sentence for people.
     Happened(Event),
     /// The run went on under another coordinator process.
@@ -205,7 +207,7 @@ impl Record {
                 }
             }
             // It says what became of rows, not of the session.
-            Fact::Reported { epoch: _ } => {}
+            Fact::Reported { epoch: _ } | Fact::TimeOver => {}
             Fact::Moved { from, to } => self.moves.push(Move { from: SlotId::new(from), to }),
             Fact::Happened(event) => self.events.push(event),
             Fact::Resumed => self.begin_anew(),

@@ -6,13 +6,13 @@ use std::collections::{BTreeSet, HashMap};
 use muster_common::dispatch::Dispatch;
 use muster_common::ids::{Epoch, RowId};
 use muster_common::ledger::{Ledger, Settled, Settlement};
-use muster_common::measurement::{Measurement, Outcome};
+use muster_common::measurement::{Execution, Measurement, Outcome};
+use muster_common::passes::Passes;
 
 use super::keeper::Executed;
-use super::plan::Retried;
 use super::record::{Fact, Record};
 use super::summary::Counted;
-use super::tally::Tally;
+use super::tally::{Scope, Tally};
 use crate::journal::{Entry, JournalError, Reader, Sample, Tail};
 
 /// What the journal of a run says.
@@ -20,6 +20,9 @@ pub(crate) struct Replayed {
     pub(crate) record: Record,
     pub(crate) ledger: Ledger,
     pub(crate) tally: Tally,
+    pub(crate) passes: Passes,
+    /// The time of the run was over when this was written.
+    pub(crate) is_time_over: bool,
     /// Sessions in the order of their ends, with the rows that each had then: nobody knows whether those ran.
     pub(crate) losses: Vec<(Epoch, Vec<RowId>)>,
     /// Behind the last good entry.
@@ -37,17 +40,18 @@ pub(crate) enum ReplayError {
     Fact(#[from] serde_json::Error),
 }
 
-/// Reads a whole journal of a run with so many rows and hosts.
+/// Reads a whole journal of a run with these rows and so many hosts.
 pub(crate) fn replay(
     reader: Reader,
-    rows: u32,
+    scope: Scope,
     hosts: usize,
-    retried: Retried,
 ) -> Result<Replayed, ReplayError> {
     let mut reading = Reading {
         record: Record::default(),
-        ledger: Ledger::new(rows),
-        tally: Tally::new(&[], hosts, retried),
+        ledger: Ledger::new(scope.passes.rows_at_start()),
+        tally: Tally::new(&[], hosts, scope),
+        passes: scope.passes,
+        is_time_over: false,
         hosts,
         sent: HashMap::new(),
         over: HashMap::new(),
@@ -75,6 +79,9 @@ struct Reading {
     record: Record,
     ledger: Ledger,
     tally: Tally,
+    passes: Passes,
+    /// What was not sent is not expected any more.
+    is_time_over: bool,
     hosts: usize,
     /// Rows on their way, with the session that has them.
     sent: HashMap<RowId, Epoch>,
@@ -92,7 +99,9 @@ impl Reading {
             }
             Fact::Lost { epoch, drained, .. } => self.end_session(Epoch::new(*epoch), *drained),
             Fact::Reported { epoch } => self.end_session(Epoch::new(*epoch), true),
+            Fact::TimeOver => self.is_time_over = true,
             Fact::Resumed => {
+                self.is_time_over = false;
                 let running: BTreeSet<Epoch> = self.sent.values().copied().collect();
                 running.into_iter().for_each(|epoch| self.end_session(epoch, false));
             }
@@ -110,6 +119,8 @@ impl Reading {
     }
 
     fn take_sent(&mut self, epoch: Epoch, rows: Vec<RowId>) {
+        let rows: Vec<RowId> = rows.into_iter().filter(|row| row.get() < self.passes.rows()).collect();
+        rows.iter().for_each(|row| self.ledger.grow_to(self.passes.rows_through(*row)));
         let open = rows.into_iter().filter(|row| !self.ledger.is_settled(*row));
         match self.over.get(&epoch) {
             None => self.sent.extend(open.map(|row| (row, epoch))),
@@ -133,6 +144,10 @@ impl Reading {
             Outcome::Failed(_) => Settled::Failed,
         };
         self.sent.remove(&sample.row);
+        if sample.row.get() >= self.passes.rows() {
+            return foreign("row", sample.row.get().into());
+        }
+        self.ledger.grow_to(self.passes.rows_through(sample.row));
         match self.ledger.settle(sample.row, settled) {
             Settlement::Counted => Ok(true),
             Settlement::Duplicate => Ok(false),
@@ -143,17 +158,21 @@ impl Reading {
     fn finish(mut self, end: u64, tail: Tail) -> Replayed {
         let running: BTreeSet<Epoch> = self.sent.values().copied().collect();
         running.into_iter().for_each(|epoch| self.end_session(epoch, false));
-        let Self { record, ledger, tally, losses, .. } = self;
-        Replayed { record, ledger, tally, losses, end, tail }
+        let Self { record, ledger, tally, passes, is_time_over, losses, .. } = self;
+        Replayed { record, ledger, tally, passes, is_time_over, losses, end, tail }
     }
 }
 
 impl Replayed {
     /// For a report: nothing goes on.
     pub(crate) fn into_counted(self) -> (Record, Counted) {
-        let mut dispatch = Dispatch::new(self.ledger, Vec::new());
+        let mut dispatch = Dispatch::new(self.ledger, self.passes, Vec::new());
         for (epoch, rows) in self.losses {
             dispatch.remember_loss(rows, epoch);
+        }
+        // Of passes that nobody counted on, only what was sent is missed.
+        if self.is_time_over || self.passes.is_endless() {
+            dispatch.close();
         }
         let quarantined = dispatch.quarantined().iter().copied().collect();
         let counted = Counted { ledger: dispatch.into_ledger(), quarantined, tally: self.tally };
@@ -162,7 +181,8 @@ impl Replayed {
 }
 
 fn executed(epoch: Epoch, sample: Sample) -> Executed {
-    let Sample { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome } = sample;
-    let measurement = Measurement { row, start_ns, lag_ns, service_time_ns, outcome };
+    let Sample { row, host, worker, attempt, statement, start_ns, lag_ns, service_time_ns, outcome, .. } = sample;
+    let execution = Execution { round: 0, statement, number: sample.execution };
+    let measurement = Measurement { row, start_ns, lag_ns, service_time_ns, execution, outcome };
     Executed { worker: worker as usize, host, epoch, attempt, measurement }
 }

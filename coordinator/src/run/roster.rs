@@ -34,6 +34,8 @@ pub(crate) struct Member {
     pub(crate) ready: Option<Ready>,
     pub(crate) has_work: bool,
     pub(crate) has_prefetched: bool,
+    /// The last round whose time was over for it.
+    pub(crate) round_over: Option<u32>,
     /// It runs its slot's rows, or did.
     pub(crate) has_begun: bool,
     /// When its countdown ended, by the coordinator's clock.
@@ -85,6 +87,7 @@ impl Roster {
             ready: None,
             has_work: false,
             has_prefetched: false,
+            round_over: None,
             has_begun: false,
             started: None,
             report: None,

@@ -9,6 +9,8 @@ use muster_common::ids::{Epoch, RowId};
 use muster_common::ledger::{Ledger, Settled};
 use muster_common::measurement::{Measurement, Outcome};
 use muster_common::outbox::Results;
+use muster_common::passes::Passes;
+use muster_common::queue::Task;
 use tokio::sync::watch;
 
 use super::keeper::Executed;
@@ -16,6 +18,9 @@ use crate::workload::Workload;
 
 pub(crate) struct Rows {
     workload: Arc<Workload>,
+    passes: Passes,
+    /// Results of other rounds do not count.
+    round: u32,
     state: Mutex<State>,
     /// Changes when a worker was given rows: its first ones, or others beside those that it had.
     given: watch::Sender<()>,
@@ -57,9 +62,18 @@ pub(crate) struct Taken {
 }
 
 impl Rows {
-    pub(crate) fn new(workload: Arc<Workload>, dispatch: Dispatch) -> Self {
+    pub(crate) fn new(workload: Arc<Workload>, passes: Passes, round: u32, dispatch: Dispatch) -> Self {
         let state = State { dispatch, sessions: HashMap::new(), dropped: Dropped::default() };
-        Self { workload, state: Mutex::new(state), given: watch::channel(()).0 }
+        Self { workload, passes, round, state: Mutex::new(state), given: watch::channel(()).0 }
+    }
+
+    pub(crate) fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// How the ids of these rows lead to records of the workload.
+    pub(crate) fn passes(&self) -> &Passes {
+        &self.passes
     }
 
     /// A session of before this coordinator took the run up: its agent may still tell what it ran.
@@ -81,7 +95,7 @@ impl Rows {
     }
 
     /// At most `count` rows to be sent to a worker; none to a session that lost its slot.
-    pub(crate) fn take(&self, worker: usize, epoch: Epoch, count: usize) -> Vec<RowId> {
+    pub(crate) fn take(&self, worker: usize, epoch: Epoch, count: usize) -> Vec<Task> {
         self.lock().dispatch.take(worker, epoch, count)
     }
 
@@ -101,9 +115,13 @@ impl Rows {
         // A journal that lost its end does not know every session, nor all that was sent: those rows run again.
         let is_forgotten = ran_under != epoch && begun.is_none_or(|begun| begun.is_of_before);
         for (worker, measurement) in measurements {
+            if measurement.execution.round != self.round {
+                dropped.stale += 1;
+                continue;
+            }
             let row = measurement.row;
             let begun = begun.filter(|begun| usize::from(worker) < begun.workers);
-            let (Some(begun), Some(host)) = (begun, self.workload.host_of(row)) else {
+            let (Some(begun), Some(host)) = (begun, self.workload.host_of(self.passes.record_of(row))) else {
                 match is_forgotten {
                     true => dropped.stale += 1,
                     false => drop(taken.not_given.get_or_insert(row)),
@@ -141,15 +159,14 @@ impl Rows {
         self.lock().dispatch.handed_back(workers, epoch)
     }
 
-    /// Moves what waits for these workers to those that `to` names for each row.
+    /// Moves what waits for these workers to those that `to` names for each record.
     pub(crate) fn move_on(&self, workers: Range<usize>, mut to: impl FnMut(RowId) -> usize) -> usize {
         let mut state = self.lock();
         let mut moved = 0;
         for worker in workers {
-            let rows = state.dispatch.retire(worker);
-            moved += rows.len();
-            for row in rows {
-                state.dispatch.give(to(row), [row]);
+            for (worker, rows) in state.dispatch.retire(worker, &mut to) {
+                moved += rows.len();
+                state.dispatch.give(worker, rows);
             }
         }
         drop(state);
@@ -169,13 +186,18 @@ impl Rows {
         state.dispatch.is_finished().then(|| u64::from(ledger.completed()) + u64::from(ledger.failed()))
     }
 
+    /// The time of the run is over: every session has told what it ran, or is lost. False when it was so before.
+    pub(crate) fn close_time(&self) -> bool {
+        self.lock().dispatch.close()
+    }
+
     pub(crate) fn quarantined(&self) -> Vec<RowId> {
         self.lock().dispatch.quarantined().iter().copied().collect()
     }
 
     /// What the run leaves behind; the rows themselves are freed.
     pub(crate) fn close(&self) -> Ledger {
-        let empty = Dispatch::new(Ledger::new(0), Vec::new());
+        let empty = Dispatch::new(Ledger::new(0), Passes::once(0), Vec::new());
         std::mem::replace(&mut self.lock().dispatch, empty).into_ledger()
     }
 

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use muster_common::ids::{RowId, SlotId, WorkerId};
-use muster_common::latency::{Samples, Sorted, Summary};
+use muster_common::latency::{Samples, Summary};
 use muster_common::ledger::Ledger;
 use muster_common::limits;
+use muster_common::load::{Load, Warmup};
 use muster_common::measurement::QueryError;
 use muster_common::placement::{Assignment, Candidates, Method};
 use muster_common::result::{self, Ending, RunResult, VerdictStatus};
 
+use super::latencies::Latencies;
 use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Session};
 use super::tally::{ErrorTally, HostTally, Tally, WorkerTally};
 use crate::workload::{HostIndex, HostTable};
@@ -23,6 +25,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) statement: String,
     /// Its text, where no agent came so far as to send it.
     pub(crate) sql: String,
+    pub(crate) load: &'a Load,
     /// Where the embedded server's programs came from.
     pub(crate) embedded: Option<String>,
     pub(crate) command: String,
@@ -45,10 +48,17 @@ pub(crate) fn summarize(
     let workers = record.workers();
     let owners = owners_at_end(subject.hosts, &record, assignment, &workers);
     let wall = Duration::from_nanos(tally.ran_for_ns);
-    let (worker_results, agents, all_summary) =
-        per_worker(&record, &workers, assignment, &mut tally.workers, &owners);
+    let latencies = Latencies::take(&mut tally.workers);
+    let (worker_results, agents) =
+        per_worker(&record, &workers, assignment, &tally.workers, &latencies, &owners);
+    let all_summary = latencies.service(|_| true);
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
+    // Without due times a row is due when its worker is free, so lag is 0 by definition.
+    let (response_time_ms, lag_ms) = match latencies.response_and_lag() {
+        Some((response, lag)) => (Some(response), Some(lag)),
+        None => (service_time_ms.clone(), service_time_ms.as_ref().map(no_lag)),
+    };
 
     let found = record.sessions.iter().find_map(|session| session.found.as_ref());
     // Killed after the last row, its coordinator said no more; nothing was left to do but that.
@@ -62,7 +72,7 @@ pub(crate) fn summarize(
         verdict: verdict(&record, ending),
         workload: subject.workload.clone(),
         queries: result::Queries {
-            total: ledger.rows().into(),
+            total: ledger.expected().into(),
             completed: ledger.completed().into(),
             failed: ledger.failed().into(),
             unaccounted: ledger.unaccounted().into(),
@@ -84,9 +94,13 @@ pub(crate) fn summarize(
         total_processing_time_ms: milliseconds(total_ns),
         wall_time_ms: wall.as_secs_f64() * 1e3,
         throughput_qps: per_second(ledger.completed(), wall),
-        // A closed loop: a row is due when its worker becomes free, so lag is 0 by definition.
-        response_time_ms: service_time_ms.clone(),
-        lag_ms: service_time_ms.as_ref().map(no_lag),
+        load: load(subject.load),
+        passes: latencies.first_and_later().map(|(first, later)| result::Passes {
+            first: first.as_ref().map(result::Latency::from),
+            later: later.as_ref().map(result::Latency::from),
+        }),
+        response_time_ms,
+        lag_ms,
         service_time_ms,
         connect_ms: setup_times(&record, |found| &found.connect_ns),
         prepare_ms: setup_times(&record, |found| &found.prepare_ns),
@@ -129,26 +143,25 @@ fn owners_at_end(
     owners
 }
 
-/// The workers and the agents of the result, and all latencies together. Each worker's samples are sorted where they lie.
+/// The workers and the agents of the result.
 fn per_worker(
     record: &Record,
     ids: &[WorkerId],
     assignment: &Assignment,
-    tallies: &mut [WorkerTally],
+    tallies: &[WorkerTally],
+    latencies: &Latencies,
     owners: &[u32],
-) -> (Vec<result::Worker>, Vec<result::Agent>, Option<Summary>) {
+) -> (Vec<result::Worker>, Vec<result::Agent>) {
     let placed = assignment.table();
     let mut hosts_at_end = vec![0; ids.len()];
     owners.iter().for_each(|owner| hosts_at_end[*owner as usize] += 1);
-    let samples: Vec<Sorted> =
-        tallies.iter_mut().map(|tally| std::mem::take(&mut tally.service_times).into_sorted()).collect();
     let mut workers = Vec::with_capacity(ids.len());
     let mut agents: Vec<result::Agent> = Vec::new();
     for slot in (0u16..).map(SlotId::new).take(record.workers_of_slot.len()) {
         let mut agent = agent(slot, record);
         for position in record.workers_of(slot) {
-            let WorkerTally { service_times: _, completed, failed } = &tallies[position];
-            let summary = Summary::of(&samples[position..=position]);
+            let WorkerTally { times: _, completed, failed } = &tallies[position];
+            let summary = latencies.service_of(position..position + 1);
             let load = &placed.workers[position];
             workers.push(result::Worker {
                 worker: ids[position].to_string(),
@@ -165,11 +178,28 @@ fn per_worker(
             agent.failed += *failed;
             agent.hosts_at_end += hosts_at_end[position];
         }
-        let summary = Summary::of(&samples[record.workers_of(slot)]);
+        let summary = latencies.service_of(record.workers_of(slot));
         agent.service_time_ms = summary.as_ref().map(result::Latency::from);
         agents.push(agent);
     }
-    (workers, agents, Summary::of(&samples))
+    (workers, agents)
+}
+
+fn load(load: &Load) -> result::Load {
+    let Load { protocol: _, plan_cache_mode: _, schedule, think_time, warmup, repeat, duration, seed } = load;
+    result::Load {
+        model: if schedule.is_some() { result::LoadModel::Open } else { result::LoadModel::Closed },
+        rate: schedule.as_ref().map(|schedule| schedule.rate.to_string()),
+        arrivals: schedule.as_ref().map(|schedule| schedule.process.to_string()),
+        think_time_ms: think_time.as_secs_f64() * 1e3,
+        warmup: warmup.map(|warmup| match warmup {
+            Warmup::Rows(rows) => format!("{rows} rows"),
+            Warmup::Time(time) => format!("{time:?}"),
+        }),
+        repeat: duration.is_none().then_some(u64::from(*repeat)),
+        duration_ms: duration.map(|duration| duration.as_secs_f64() * 1e3),
+        seed: *seed,
+    }
 }
 
 /// A slot and everybody who ran its rows, in order.
@@ -254,7 +284,7 @@ fn query(subject: &Subject<'_>, found: Option<&Found>) -> result::Query {
     result::Query {
         name: subject.statement.clone(),
         sql: found.map_or_else(|| subject.sql.clone(), |found| found.sql.clone()),
-        protocol: "prepared".to_owned(),
+        protocol: subject.load.protocol.to_string(),
         bucket_function: found.and_then(|found| found.bucket_function.clone()),
     }
 }

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use muster_common::ids::RowId;
-use muster_common::latency::Samples;
 use muster_common::limits;
 use muster_common::measurement::{Outcome, QueryError, SqlState};
+use muster_common::passes::Passes;
 
 use super::keeper::Executed;
 use super::plan::Retried;
+use super::times::{Class, Times};
 use crate::workload::HostIndex;
 
-/// Aggregates of one run. 8 bytes a completed row, and 24 a host.
+/// Aggregates of one run. 8 bytes a completed row, in an open loop 16, and 24 a host.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// By position in the placement's list of workers.
@@ -24,15 +25,24 @@ pub(crate) struct Tally {
     pub(crate) ran_for_ns: u64,
     /// Counted rows that may have run before.
     pub(crate) retried: u64,
-    retried_are: Retried,
+    scope: Scope,
     /// Failures beyond [`limits::ERRORS_REPORTED`] different texts, by SQLSTATE.
     other_errors: HashMap<SqlState, ErrorTally>,
 }
 
+/// What a run's rows are and which of their times are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope {
+    pub(crate) passes: Passes,
+    pub(crate) retried: Retried,
+    /// Rows are due at times: their lag is kept, too.
+    pub(crate) has_due_times: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct WorkerTally {
-    /// Of completed rows, in nanoseconds.
-    pub(crate) service_times: Samples,
+    /// Of completed rows.
+    pub(crate) times: Times,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
 }
@@ -65,11 +75,10 @@ pub(crate) struct ErrorTally {
 
 impl Tally {
     /// `rows_of_worker`: made to measure, since growing by doubling would cost as much again as the samples.
-    pub(crate) fn new(rows_of_worker: &[u64], hosts: usize, retried: Retried) -> Self {
-        let worker = |rows: &u64| WorkerTally {
-            service_times: Samples::with_capacity(usize::try_from(*rows).unwrap_or(0)),
-            completed: 0,
-            failed: 0,
+    pub(crate) fn new(rows_of_worker: &[u64], hosts: usize, scope: Scope) -> Self {
+        let worker = |rows: &u64| {
+            let times = Times::with_capacity(usize::try_from(*rows).unwrap_or(0), scope.has_due_times);
+            WorkerTally { times, completed: 0, failed: 0 }
         };
         Self {
             workers: rows_of_worker.iter().map(worker).collect(),
@@ -78,7 +87,7 @@ impl Tally {
             errors: HashMap::new(),
             ran_for_ns: 0,
             retried: 0,
-            retried_are: retried,
+            scope,
             other_errors: HashMap::new(),
         }
     }
@@ -86,7 +95,8 @@ impl Tally {
     /// Room for so many workers, when they were not known before.
     pub(crate) fn widen(&mut self, workers: usize) {
         if self.workers.len() < workers {
-            self.workers.resize_with(workers, WorkerTally::default);
+            let times = || Times::with_capacity(0, self.scope.has_due_times);
+            self.workers.resize_with(workers, || WorkerTally { times: times(), completed: 0, failed: 0 });
         }
     }
 
@@ -105,8 +115,9 @@ impl Tally {
                 self.answers.rows = self.answers.rows.saturating_add(answer.rows);
                 self.answers.bytes = self.answers.bytes.saturating_add(answer.bytes);
                 self.answers.digest = self.answers.digest.wrapping_add(answer.digest);
-                if !is_retried || self.retried_are == Retried::Included {
-                    self.workers[worker].service_times.push(service_time_ns);
+                if !is_retried || self.scope.retried == Retried::Included {
+                    let class = Class::of(&measurement, &self.scope.passes);
+                    self.workers[worker].times.add(class, &measurement);
                     host_tally.timed += 1;
                     host_tally.service_time_sum_ns =
                         host_tally.service_time_sum_ns.saturating_add(service_time_ns);
@@ -166,12 +177,16 @@ impl Tally {
 mod tests {
     use super::*;
     use muster_common::ids::Epoch;
-    use muster_common::measurement::{Answer, Measurement};
+    use muster_common::measurement::{Answer, Execution, Measurement};
 
     fn executed(host: u32, row: u32, service_time_ns: u64, outcome: Outcome) -> Executed {
-        let measurement =
-            Measurement { row: RowId::new(row), start_ns: 0, lag_ns: 0, service_time_ns, outcome };
+        let (row, execution) = (RowId::new(row), Execution::default());
+        let measurement = Measurement { row, start_ns: 0, lag_ns: 0, service_time_ns, execution, outcome };
         Executed { worker: 0, host: HostIndex::new(host), epoch: Epoch::new(1), attempt: 1, measurement }
+    }
+
+    fn scope(retried: Retried) -> Scope {
+        Scope { passes: Passes::once(250), retried, has_due_times: false }
     }
 
     fn failure(sqlstate: &str, message: &str) -> Outcome {
@@ -181,12 +196,12 @@ mod tests {
 
     #[test]
     fn failures_do_not_enter_latencies() {
-        let mut tally = Tally::new(&[1], 1, Retried::LeftOut);
+        let mut tally = Tally::new(&[1], 1, scope(Retried::LeftOut));
         let answer = Answer { rows: 60, bytes: 480, digest: u64::MAX };
         tally.add(executed(0, 0, 1_000, Outcome::Completed(answer)));
         tally.add(executed(0, 1, 9_000_000, failure("57014", "timed out")));
         tally.add(executed(0, 2, 3_000, Outcome::Completed(answer)));
-        assert_eq!(tally.workers[0].service_times.len(), 2);
+        assert_eq!(tally.workers[0].times.len(), 2);
         assert_eq!(tally.workers[0].failed, 1);
         let HostTally { completed, failed, timed: _, service_time_sum_ns, service_time_max_ns } =
             tally.hosts[0];
@@ -196,7 +211,7 @@ mod tests {
 
     #[test]
     fn errors_are_grouped_with_the_lowest_row_as_example() {
-        let mut tally = Tally::new(&[1], 2, Retried::LeftOut);
+        let mut tally = Tally::new(&[1], 2, scope(Retried::LeftOut));
         tally.add(executed(1, 9, 1, failure("22007", "bad time")));
         tally.add(executed(0, 4, 1, failure("22007", "bad time")));
         tally.add(executed(0, 1, 1, failure("57014", "timed out")));
@@ -208,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_different_messages_is_counted_by_sqlstate() {
-        let mut tally = Tally::new(&[1], 1, Retried::LeftOut);
+        let mut tally = Tally::new(&[1], 1, scope(Retried::LeftOut));
         for row in 0..250 {
             let outcome = failure("22P02", &format!("invalid input: {row}"));
             tally.add(executed(0, row, 1, outcome));
@@ -222,12 +237,12 @@ mod tests {
     #[test]
     fn rows_that_may_have_run_before_are_counted_and_left_out_of_the_latencies_unless_asked_for() {
         for (retried, expected) in [(Retried::LeftOut, 1), (Retried::Included, 2)] {
-            let mut tally = Tally::new(&[2], 1, retried);
+            let mut tally = Tally::new(&[2], 1, scope(retried));
             tally.add(executed(0, 0, 1_000, Outcome::Completed(Answer::default())));
             let again = executed(0, 1, 10, Outcome::Completed(Answer::default()));
             tally.add(Executed { attempt: 2, ..again });
             assert_eq!((tally.workers[0].completed, tally.retried), (2, 1));
-            assert_eq!(tally.workers[0].service_times.len(), expected);
+            assert_eq!(tally.workers[0].times.len(), expected);
             assert_eq!(tally.hosts[0].timed as usize, expected);
         }
     }

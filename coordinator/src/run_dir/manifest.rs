@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use muster_common::ids::RunId;
+use muster_common::load::Load;
 use muster_common::placement::Method;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::workload::{self, Options};
 
 pub(super) const SCHEMA: &str = "muster.run/v1";
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub run_id: RunId,
     pub created_at: Timestamp,
@@ -25,6 +26,8 @@ pub struct Manifest {
     pub agents: u16,
     pub placement: Method,
     pub statement: Statement,
+    #[serde(default)]
+    pub load: Load,
     /// Of the database sessions.
     pub timezone: String,
     /// `null`: queries run as long as they take.
@@ -37,7 +40,6 @@ pub struct Manifest {
     pub local: Option<LocalAgents>,
     /// Where the programs of the embedded server came from, of which nothing is left; `null` for a database of the user's own.
     pub embedded: Option<String>,
-    pub seed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

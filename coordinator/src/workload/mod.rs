@@ -20,7 +20,6 @@ mod time;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::path::Path;
 
 use muster_common::ids::RowId;
@@ -141,17 +140,16 @@ impl Workload {
     ///
     /// # Panics
     /// When `worker_of_host` is of another workload or names a worker that there is not, as indexing does.
-    pub fn by_worker(&self, worker_of_host: &[u32], workers: usize) -> Vec<VecDeque<RowId>> {
+    pub fn by_worker(&self, worker_of_host: &[u32], workers: usize) -> Vec<Vec<RowId>> {
         assert_eq!(worker_of_host.len(), self.hosts.len(), "every host has one worker");
         let mut rows_of_worker = vec![0; workers];
         for (host, _, rows) in self.hosts.iter() {
             rows_of_worker[worker_of_host[host.index()] as usize] += rows as usize;
         }
         // Made to measure: growing by doubling would cost as much again as the rows themselves.
-        let mut queues: Vec<VecDeque<RowId>> =
-            rows_of_worker.into_iter().map(VecDeque::with_capacity).collect();
+        let mut queues: Vec<Vec<RowId>> = rows_of_worker.into_iter().map(Vec::with_capacity).collect();
         for (row, host) in (0..self.rows).zip(self.host_of_row.iter()) {
-            queues[worker_of_host[host as usize] as usize].push_back(RowId::new(row));
+            queues[worker_of_host[host as usize] as usize].push(RowId::new(row));
         }
         queues
     }

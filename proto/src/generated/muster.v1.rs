@@ -200,14 +200,14 @@ pub struct BackendsEnded {
     #[prost(string, tag = "3")]
     pub problem: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CoordinatorControl {
     #[prost(oneof = "coordinator_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<coordinator_control::Kind>,
 }
 /// Nested message and enum types in `CoordinatorControl`.
 pub mod coordinator_control {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "1")]
         Welcome(super::Welcome),
@@ -230,7 +230,7 @@ pub mod coordinator_control {
     }
 }
 /// Also said to an agent that stood by, when a slot became vacant: then it opens its Work stream.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Welcome {
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<Session>,
@@ -238,21 +238,15 @@ pub struct Welcome {
     pub config: ::core::option::Option<RunConfig>,
 }
 /// No slot is free. Connect and prepare, and wait for Welcome.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StandBy {
     #[prost(string, tag = "1")]
     pub run: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub config: ::core::option::Option<RunConfig>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RunConfig {
-    /// The statement with $1, $2, …; absent for the default query.
-    #[prost(string, optional, tag = "1")]
-    pub sql: ::core::option::Option<::prost::alloc::string::String>,
-    /// Values per row.
-    #[prost(uint32, tag = "2")]
-    pub parameters: u32,
     #[prost(string, tag = "3")]
     pub timezone: ::prost::alloc::string::String,
     /// A query is cancelled on the server after this long; absent: never.
@@ -261,6 +255,42 @@ pub struct RunConfig {
     /// Only over TLS or loopback, and only to an agent that has no database of its own.
     #[prost(string, optional, tag = "5")]
     pub database_url: ::core::option::Option<::prost::alloc::string::String>,
+    /// At least one; rows name them by position.
+    #[prost(message, repeated, tag = "6")]
+    pub statements: ::prost::alloc::vec::Vec<Statement>,
+    #[prost(enumeration = "Protocol", tag = "7")]
+    pub protocol: i32,
+    /// PostgreSQL's plan_cache_mode; empty: as the server has it.
+    #[prost(string, tag = "8")]
+    pub plan_cache_mode: ::prost::alloc::string::String,
+    /// Between the end of a query and the next one of its worker, in a closed loop.
+    #[prost(uint64, tag = "9")]
+    pub think_time_ns: u64,
+    /// A second database, against which every row is run as well. Only over TLS or loopback.
+    #[prost(string, optional, tag = "10")]
+    pub versus_url: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Statement {
+    /// With $1, $2, …; absent for the default query.
+    #[prost(string, optional, tag = "1")]
+    pub sql: ::core::option::Option<::prost::alloc::string::String>,
+    /// Values per row.
+    #[prost(uint32, tag = "2")]
+    pub parameters: u32,
+    /// In the order of the text; for the simple protocol, which has no parameters.
+    #[prost(message, repeated, tag = "3")]
+    pub placeholders: ::prost::alloc::vec::Vec<Placeholder>,
+}
+/// A $n in a statement: the bytes from start to end stand for the value at this position of a row, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Placeholder {
+    #[prost(uint32, tag = "1")]
+    pub start: u32,
+    #[prost(uint32, tag = "2")]
+    pub end: u32,
+    #[prost(uint32, tag = "3")]
+    pub parameter: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reject {
@@ -274,11 +304,19 @@ pub struct BeatAck {
     #[prost(uint64, tag = "1")]
     pub number: u64,
 }
-/// Start this long after receipt, less half the round trip.
+/// Start a round this long after receipt, less half the round trip.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Arm {
     #[prost(uint64, tag = "1")]
     pub countdown_ns: u64,
+    #[prost(uint32, tag = "2")]
+    pub round: u32,
+    /// How long the round had run when this session begins; due times are counted from the start of the round.
+    #[prost(uint64, tag = "3")]
+    pub offset_ns: u64,
+    /// No row begins later than this after the session's start; absent: the rows decide.
+    #[prost(uint64, optional, tag = "4")]
+    pub lasts_ns: ::core::option::Option<u64>,
 }
 /// Finish the query in flight, run no further row, send every result, then Report.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -304,7 +342,7 @@ pub struct EndBackends {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentWork {
-    #[prost(oneof = "agent_work::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "agent_work::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<agent_work::Kind>,
 }
 /// Nested message and enum types in `AgentWork`.
@@ -317,7 +355,15 @@ pub mod agent_work {
         Credit(super::Credit),
         #[prost(message, tag = "3")]
         Results(super::Results),
+        #[prost(message, tag = "4")]
+        RoundOver(super::RoundOver),
     }
+}
+/// The time of a round is over: every result of it has gone before this, and what was sent beside those was not run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoundOver {
+    #[prost(uint32, tag = "1")]
+    pub round: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Open {
@@ -361,6 +407,15 @@ pub struct Results {
     /// The session that measured them, when that is an earlier one of this agent in this run.
     #[prost(message, optional, tag = "11")]
     pub ran_under: ::core::option::Option<RanUnder>,
+    /// All of one round.
+    #[prost(uint32, tag = "12")]
+    pub round: u32,
+    /// Empty when all are 0, as with a single statement.
+    #[prost(uint32, repeated, tag = "13")]
+    pub statement: ::prost::alloc::vec::Vec<u32>,
+    /// Which execution of its statement on its connection it was, from 1: PostgreSQL may change the plan of a prepared one with the 6th.
+    #[prost(uint32, repeated, tag = "14")]
+    pub execution: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RanUnder {
@@ -403,12 +458,60 @@ pub struct Assign {
     /// The values of all rows, packed: each a LEB128 varint of its length + 1, then its bytes; 0 is NULL.
     #[prost(bytes = "bytes", tag = "3")]
     pub parameters: ::prost::bytes::Bytes,
+    /// Rows of a round that has not begun wait for its Arm.
+    #[prost(uint32, tag = "4")]
+    pub round: u32,
+    /// Since the start of the round; empty in a closed loop.
+    #[prost(uint64, repeated, tag = "5")]
+    pub due_ns: ::prost::alloc::vec::Vec<u64>,
+    /// Empty when all are 0.
+    #[prost(uint32, repeated, tag = "6")]
+    pub statement: ::prost::alloc::vec::Vec<u32>,
+    /// Which database: 0, or 1 for the second one. Empty when all are 0.
+    #[prost(uint32, repeated, tag = "7")]
+    pub target: ::prost::alloc::vec::Vec<u32>,
 }
 /// Every Results message up to this number is counted; the agent may forget them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ack {
     #[prost(uint64, tag = "1")]
     pub number: u64,
+}
+/// PostgreSQL's query protocols, in pgbench's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Protocol {
+    Unspecified = 0,
+    /// Parsed once, bound and executed for each row.
+    Prepared = 1,
+    /// Parsed, bound and executed for each row.
+    Extended = 2,
+    /// One text with the values as literals.
+    Simple = 3,
+}
+impl Protocol {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROTOCOL_UNSPECIFIED",
+            Self::Prepared => "PROTOCOL_PREPARED",
+            Self::Extended => "PROTOCOL_EXTENDED",
+            Self::Simple => "PROTOCOL_SIMPLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROTOCOL_PREPARED" => Some(Self::Prepared),
+            "PROTOCOL_EXTENDED" => Some(Self::Extended),
+            "PROTOCOL_SIMPLE" => Some(Self::Simple),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod muster_client {

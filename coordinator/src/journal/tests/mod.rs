@@ -55,6 +55,8 @@ fn sample(row: u32, outcome: Outcome) -> Sample {
         host: HostIndex::new(row % 1_000),
         worker: row % 4,
         attempt: 1,
+        statement: 0,
+        execution: 1,
         start_ns: 3_600_000_000_000 + u64::from(row) * 250_000,
         lag_ns: 0,
         service_time_ns: 1_000_000 + u64::from(row.wrapping_mul(2_654_435_761) >> 12),

@@ -24,12 +24,14 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn any_sample() -> impl Strategy<Value = Sample> {
-    (any::<[u32; 4]>(), any::<[u64; 3]>(), outcome()).prop_map(
-        |([row, host, worker, attempt], [start_ns, lag_ns, service_time_ns], outcome)| Sample {
+    (any::<[u32; 5]>(), any::<u16>(), any::<[u64; 3]>(), outcome()).prop_map(
+        |([row, host, worker, attempt, execution], statement, [start_ns, lag_ns, service_time_ns], outcome)| Sample {
             row: RowId::new(row),
             host: HostIndex::new(host),
             worker,
             attempt,
+            statement,
+            execution,
             start_ns,
             lag_ns,
             service_time_ns,
@@ -56,17 +58,17 @@ proptest! {
     }
 }
 
-/// Journals of runs that were made with an earlier release are read by later ones.
+/// Journals of runs that were made with an earlier program of this version are read by later ones.
 #[test]
-fn the_bytes_are_those_of_the_first_release() {
+fn the_bytes_are_those_of_version_2() {
     let expected: [&[u8]; 6] = [
-        b"MSTRJRNL\x01\0\0\0\xb9\x808I",
+        b"MSTRJRNL\x02\0\0\0\x80\t\x1a+",
         b"!\0\0\0\x9ch\xc6i\x03{\"granted\":{\"epoch\":7,\"slot\":0}}",
         b"\x08\0\0\0\0G\xf3\xb6\x02\x03\x07\x01\x04\0\x03\x02",
-        b"]\0\0\0-x&%\x01\x04\x07\x02\0\x04\x02\x03\0\x02\x04\x05\x03\0\x02\0\x01\x03\x01\x01\xa0\x82\x81\x86\xe3h\
+        b"b\0\0\0coQ\xa5\x01\x04\x07\x02\0\x04\x02\x03\0\x02\x04\x05\x03\0\x02\0\x01\x03\x01\x01\x01\0\x01\x01\0\xa0\x82\x81\x86\xe3h\
           \0\xc0\x84=\xa0\xc2\x1e\xbf\x84=\x01\0\0\xaf\x92L\x9e\xa0[\x96\xe7B\xa6\xd9s\x02\x01\n57014timed out\0\0\
           \x01<\0\xa2\x0b\xa3\x0b*\xf8\x94\xfer\xf3n<?t\xdf},m\xa6\xda",
-        b"\x1f\0\0\0w\x94\x90\x81\x01\x01\xac\x02\t\x01\t\x01\x01\x01\x01\x90\xea\xeb\x86\xe3h\x01\0\x01\xf4\x82a\x01\0\
+        b"\"\0\0\0\x08\xb0\t>\x01\x01\xac\x02\t\x01\t\x01\x01\x01\x01\x01\0\x01\x90\xea\xeb\x86\xe3h\x01\0\x01\xf4\x82a\x01\0\
           \x0157014",
         b"\x05\0\0\0\xca\x17XQ\x03null",
     ];

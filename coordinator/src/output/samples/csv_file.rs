@@ -17,7 +17,8 @@ pub(super) fn write<'a>(
     let mut record = csv::ByteRecord::new();
     let mut scratch = String::new();
     for row in rows {
-        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome } = row?;
+        let sample = row?;
+        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome, .. } = sample;
         record.clear();
         let mut put = |value: &dyn std::fmt::Display| {
             scratch.clear();
@@ -29,6 +30,9 @@ pub(super) fn write<'a>(
         put(&worker.slot);
         put(&worker);
         put(&attempt);
+        put(&sample.pass);
+        put(&sample.statement);
+        put(&sample.execution);
         put(&start_ns);
         put(&lag_ns);
         put(&service_time_ns);

@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use muster_common::ids::{RowId, WorkerId};
 use muster_common::measurement::{Outcome, SqlState};
+use muster_common::passes::Passes;
 use parquet::errors::ParquetError;
 
 use super::write;
@@ -21,12 +22,15 @@ use crate::workload::HostTable;
 
 /// In this order in both formats. Times in nanoseconds, `start_ns` since the start of the run; of a failed query `result_rows` and
 /// `result_bytes` are empty, of a completed one `sqlstate`.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 14] = [
     "row",
     "host",
     "slot",
     "worker",
     "attempt",
+    "pass",
+    "statement",
+    "execution",
     "start_ns",
     "lag_ns",
     "service_time_ns",
@@ -38,11 +42,18 @@ const COLUMNS: [&str; 11] = [
 /// One line: a counted row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleRow<'a> {
+    /// Position of the record among the data records, from 0.
     pub row: RowId,
     pub host: &'a str,
     pub worker: WorkerId,
     /// 1 unless lost sessions had the row before.
     pub attempt: u32,
+    /// Which time the record is run, from 1.
+    pub pass: u32,
+    /// Position among the run's statements, from 0.
+    pub statement: u16,
+    /// Which execution of its statement on its connection, from 1; 0 where that is not known.
+    pub execution: u32,
     pub start_ns: u64,
     pub lag_ns: u64,
     pub service_time_ns: u64,
@@ -61,12 +72,20 @@ pub enum RowOutcome {
 
 impl<'a> SampleRow<'a> {
     /// A sample of the journal with its names; `None` when there is no such host or worker.
-    pub fn of(sample: &Sample, hosts: &'a HostTable, workers: &[WorkerId]) -> Option<Self> {
+    pub fn of(
+        sample: &Sample,
+        passes: &Passes,
+        hosts: &'a HostTable,
+        workers: &[WorkerId],
+    ) -> Option<Self> {
         Some(Self {
-            row: sample.row,
+            row: passes.record_of(sample.row),
             host: (sample.host.index() < hosts.len()).then(|| hosts.name(sample.host))?,
             worker: *workers.get(usize::try_from(sample.worker).ok()?)?,
             attempt: sample.attempt,
+            pass: passes.pass_of(sample.row) + 1,
+            statement: sample.statement,
+            execution: sample.execution,
             start_ns: sample.start_ns,
             lag_ns: sample.lag_ns,
             service_time_ns: sample.service_time_ns,

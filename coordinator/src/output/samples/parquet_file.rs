@@ -26,6 +26,9 @@ const SCHEMA: &str = "message samples {
     REQUIRED BINARY slot (STRING);
     REQUIRED BINARY worker (STRING);
     REQUIRED INT32 attempt;
+    REQUIRED INT32 pass;
+    REQUIRED INT32 statement;
+    REQUIRED INT32 execution;
     REQUIRED INT64 start_ns;
     REQUIRED INT64 lag_ns;
     REQUIRED INT64 service_time_ns;
@@ -82,6 +85,9 @@ struct Columns {
     slot: Vec<ByteArray>,
     worker: Vec<ByteArray>,
     attempt: Vec<i32>,
+    pass: Vec<i32>,
+    statement: Vec<i32>,
+    execution: Vec<i32>,
     start_ns: Vec<i64>,
     lag_ns: Vec<i64>,
     service_time_ns: Vec<i64>,
@@ -98,7 +104,7 @@ impl Columns {
     }
 
     fn push(&mut self, sample: &SampleRow<'_>) {
-        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome } = *sample;
+        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome, .. } = *sample;
         self.row.push(row.get().into());
         self.hosts.extend(host.as_bytes());
         self.host_ends.push(self.hosts.len());
@@ -111,6 +117,9 @@ impl Columns {
         self.slot.push(slot);
         self.worker.push(worker);
         self.attempt.push(attempt.try_into().unwrap_or(i32::MAX));
+        self.pass.push(sample.pass.try_into().unwrap_or(i32::MAX));
+        self.statement.push(sample.statement.into());
+        self.execution.push(sample.execution.try_into().unwrap_or(i32::MAX));
         self.start_ns.push(signed(start_ns));
         self.lag_ns.push(signed(lag_ns));
         self.service_time_ns.push(signed(service_time_ns));
@@ -140,7 +149,9 @@ impl Columns {
         column::<ByteArrayType, W>(&mut group, &host, None)?;
         column::<ByteArrayType, W>(&mut group, &self.slot, None)?;
         column::<ByteArrayType, W>(&mut group, &self.worker, None)?;
-        column::<Int32Type, W>(&mut group, &self.attempt, None)?;
+        for numbers in [&self.attempt, &self.pass, &self.statement, &self.execution] {
+            column::<Int32Type, W>(&mut group, numbers, None)?;
+        }
         column::<Int64Type, W>(&mut group, &self.start_ns, None)?;
         column::<Int64Type, W>(&mut group, &self.lag_ns, None)?;
         column::<Int64Type, W>(&mut group, &self.service_time_ns, None)?;
@@ -162,6 +173,9 @@ impl Columns {
             slot,
             worker,
             attempt,
+            pass,
+            statement,
+            execution,
             start_ns,
             lag_ns,
             service_time_ns,
@@ -180,7 +194,9 @@ impl Columns {
         for levels in [is_completed, is_failed] {
             levels.clear();
         }
-        attempt.clear();
+        for numbers in [attempt, pass, statement, execution] {
+            numbers.clear();
+        }
         hosts.clear();
         host_ends.clear();
     }

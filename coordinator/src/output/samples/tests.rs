@@ -19,6 +19,9 @@ fn sample(row: u32) -> SampleRow<'static> {
         host: if row.is_multiple_of(2) { HOST } else { "b" },
         worker: WorkerId::new(SlotId::new(3), (row % 2).try_into().unwrap()),
         attempt: 1 + row % 3,
+        pass: 2,
+        statement: 1,
+        execution: 1 + row,
         start_ns: 1_000_000_000 + u64::from(row) * 7,
         lag_ns: 0,
         service_time_ns: 500 + u64::from(row),
@@ -51,15 +54,15 @@ fn read(path: &Path) -> (SerializedFileReader<File>, Vec<Row>) {
 fn the_csv_looks_like_this() {
     let (_directory, path) = written("samples.csv", 5);
     insta::assert_snapshot!(fs::read_to_string(path).unwrap(), @r#"
-    row,host,slot,worker,attempt,start_ns,lag_ns,service_time_ns,result_rows,result_bytes,sqlstate
+    row,host,slot,worker,attempt,pass,statement,execution,start_ns,lag_ns,service_time_ns,result_rows,result_bytes,sqlstate
     0,"a ""host"", ü
-    in two lines",slot-3,slot-3/0,1,1000000000,0,500,60,18446744073709551615,
-    1,b,slot-3,slot-3/1,2,1000000007,0,501,60,18446744073709551615,
+    in two lines",slot-3,slot-3/0,1,2,1,1,1000000000,0,500,60,18446744073709551615,
+    1,b,slot-3,slot-3/1,2,2,1,2,1000000007,0,501,60,18446744073709551615,
     2,"a ""host"", ü
-    in two lines",slot-3,slot-3/0,3,1000000014,0,502,60,18446744073709551615,
-    3,b,slot-3,slot-3/1,1,1000000021,0,503,60,18446744073709551615,
+    in two lines",slot-3,slot-3/0,3,2,1,3,1000000014,0,502,60,18446744073709551615,
+    3,b,slot-3,slot-3/1,1,2,1,4,1000000021,0,503,60,18446744073709551615,
     4,"a ""host"", ü
-    in two lines",slot-3,slot-3/0,2,1000000028,0,504,,,57014
+    in two lines",slot-3,slot-3/0,2,2,1,5,1000000028,0,504,,,57014
     "#);
 }
 
@@ -83,6 +86,9 @@ fn a_parquet_file_has_every_sample_once_in_groups() {
             text("slot-3"),
             text(&expected.worker.to_string()),
             Field::Int(expected.attempt.try_into().unwrap()),
+            Field::Int(2),
+            Field::Int(1),
+            Field::Int(expected.execution.try_into().unwrap()),
             Field::Long(expected.start_ns.try_into().unwrap()),
             Field::Long(0),
             Field::Long(expected.service_time_ns.try_into().unwrap()),
@@ -137,18 +143,22 @@ fn a_sample_gets_its_names_unless_it_is_of_another_run() {
     assert!(hosts.push("a", 1) && hosts.push("b", 1));
     let workers = [WorkerId::new(SlotId::new(0), 0)];
     let sample = |host, worker| crate::journal::Sample {
-        row: RowId::new(7),
+        row: RowId::new(17),
         host: crate::workload::HostIndex::new(host),
         worker,
         attempt: 2,
+        statement: 1,
+        execution: 9,
         start_ns: 1,
         lag_ns: 2,
         service_time_ns: 3,
         outcome: Outcome::Completed(muster_common::measurement::Answer { rows: 4, bytes: 5, digest: 6 }),
     };
-    let named = SampleRow::of(&sample(1, 0), &hosts, &workers).unwrap();
+    let passes = Passes::try_new(10, 1, 2, 0).unwrap();
+    let named = SampleRow::of(&sample(1, 0), &passes, &hosts, &workers).unwrap();
+    assert_eq!((named.row, named.pass, named.statement, named.execution), (RowId::new(7), 2, 1, 9));
     assert_eq!((named.host, named.worker, named.attempt), ("b", workers[0], 2));
     assert_eq!(named.outcome, RowOutcome::Completed { rows: 4, bytes: 5 });
-    assert_eq!(SampleRow::of(&sample(2, 0), &hosts, &workers), None);
-    assert_eq!(SampleRow::of(&sample(0, 1), &hosts, &workers), None);
+    assert_eq!(SampleRow::of(&sample(2, 0), &passes, &hosts, &workers), None);
+    assert_eq!(SampleRow::of(&sample(0, 1), &passes, &hosts, &workers), None);
 }

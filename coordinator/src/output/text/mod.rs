@@ -11,6 +11,7 @@ pub(super) use tables::{FIGURES, needs, open_loop};
 
 use muster_common::result::{Ending, Placement, RunResult, VerdictStatus};
 
+use super::load;
 use super::page::{Page, shorten_path};
 use super::uneven::uneven;
 use super::units::{count, counted, duration, figure, times};
@@ -29,6 +30,9 @@ pub(super) fn render(result: &RunResult) -> String {
     totals(&mut page, result);
     preparation(&mut page, result);
     tables::latency(&mut page, result);
+    for (name, figures) in load::passes(result) {
+        page.field(name, &figures);
+    }
     notes::thresholds(&mut page, &result.thresholds);
     page.line("");
     placement(&mut page, &result.placement, result.workload.hosts);
@@ -95,6 +99,7 @@ fn totals(page: &mut Page, result: &RunResult) {
             format!("sha256 {}", workload.sha256.chars().take(SHA256_SHOWN).collect::<String>()),
         ],
     );
+    page.field("load", &load::load(&result.load));
     page.field("queries", &books(result));
     page.field("total processing time", &[duration(result.total_processing_time_ms)]);
     let mut wall =

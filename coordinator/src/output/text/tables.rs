@@ -1,6 +1,6 @@
 //! The tables of the text report: latency, agents, workers, hosts. What is cut is said, with where the rest is.
 
-use muster_common::result::{Agent, Host, Latency, RunResult, Worker};
+use muster_common::result::{Agent, Host, Latency, LoadModel, RunResult, Worker};
 
 use super::LINES_MAX;
 use crate::output::page::Page;
@@ -62,9 +62,9 @@ pub(super) fn latency(page: &mut Page, result: &RunResult) {
     page.table(&table);
 }
 
-/// Response time and lag where they say more than the service time does: once a query has started late.
+/// Response time and lag where they say more than the service time does: where queries have due times.
 pub(in crate::output) fn open_loop(result: &RunResult) -> Option<(&Latency, &Latency)> {
-    let lag = result.lag_ms.as_ref().filter(|lag| lag.max > 0.0)?;
+    let lag = result.lag_ms.as_ref().filter(|lag| lag.max > 0.0 || result.load.model == LoadModel::Open)?;
     Some((result.response_time_ms.as_ref()?, lag))
 }
 

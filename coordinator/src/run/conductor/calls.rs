@@ -31,6 +31,11 @@ impl Conductor<'_> {
                     member.has_prefetched = true;
                 }
             }
+            Call::RoundOver { member, round } => {
+                if let Some(member) = self.roster.present_mut(member) {
+                    member.round_over = Some(round);
+                }
+            }
             Call::Said { member, message } => return self.hear(member, message),
             Call::Unreadable { problem } => return Turn::Unreadable(problem),
             Call::Lost { member, loss } => self.lose(member, &loss),

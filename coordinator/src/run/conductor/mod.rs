@@ -1,9 +1,11 @@
 //! The conductor: one task that owns the roster and takes the run through its phases.
-//! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by; losses on the way are `recovery`'s.
+//! gather → place → rounds (prefetch → arm → run), the last of which counts → drain → farewell. Rows and results pass it by; losses on
+//! the way are `recovery`'s.
 
 mod calls;
 mod opening;
 mod recovery;
+mod rounds;
 mod sentences;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +36,7 @@ use crate::journal::Writer;
 use crate::progress::{self, ProgressDisplay};
 use crate::workload::{Workload, WorkloadError};
 use recovery::Fences;
+use rounds::Round;
 
 /// How often the display is renewed while rows run.
 const DISPLAY_EVERY: Duration = Duration::from_millis(100);
@@ -66,10 +69,13 @@ pub(crate) struct Conclusion {
     pub(crate) rows: Arc<Rows>,
 }
 
-/// What is fixed once the hosts are placed: rows, workers and the way to the keeper.
+/// What is fixed for a round: rows, workers and the way to the keeper.
 struct Field {
-    /// How long the run had run before this coordinator took it up.
-    ran_before_ns: u64,
+    round: Round,
+    /// Rows have due times.
+    is_open_loop: bool,
+    /// How long the round had run before this coordinator took it up.
+    ran_before: Duration,
     workload: Arc<Workload>,
     rows: Arc<Rows>,
     keeper: KeeperHandle,
@@ -167,17 +173,13 @@ impl<'a> Conductor<'a> {
         let assignment = self.place();
         let (keeper, field) = self.lay_out(&assignment, journal, taken_up);
         let rows = Arc::clone(&field.rows);
-        // Who joined is written down before a row is.
-        field.keeper.note(std::mem::take(&mut self.unwritten)).await;
-        self.hand_out(field);
-        self.write_down().await;
-
-        let ending = match self.prefetch().await {
-            Ok(()) => {
-                self.arm();
-                self.watch(&keeper).await
+        let ending = match self.warm_up(&assignment).await {
+            Ok(()) => self.run_counted(field, &keeper).await,
+            Err(ending) => {
+                // What happened meanwhile is written down all the same.
+                field.keeper.note(std::mem::take(&mut self.unwritten)).await;
+                ending
             }
-            Err(ending) => ending,
         };
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
@@ -233,6 +235,15 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
+    /// The round that is reported.
+    async fn run_counted(&mut self, field: Arc<Field>, keeper: &Keeper) -> Ending {
+        // Who joined is written down before a row is.
+        field.keeper.note(std::mem::take(&mut self.unwritten)).await;
+        let ending = self.run_round(field, keeper).await;
+        self.write_down().await;
+        ending
+    }
+
     /// Until every agent was sent the first rows that it has room for.
     async fn prefetch(&mut self) -> Result<(), Ending> {
         let interrupt = self.interrupt.clone();
@@ -257,18 +268,6 @@ impl<'a> Conductor<'a> {
         Ending::WorkloadUnreadable
     }
 
-    /// All agents start together after a countdown.
-    fn arm(&mut self) {
-        let countdown = limits::ARM_COUNTDOWN;
-        for member in self.roster.running() {
-            member.line.say(FromCoordinator::Arm { countdown });
-        }
-        self.log(format!("all {} agents armed", self.roster.running().count()));
-        self.started = Some(Instant::now() + countdown);
-        let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
-        self.note(Fact::Armed { at: at.map(|at| format!("{at:.3}")).unwrap_or_default() });
-    }
-
     /// Until every row is settled, or something ends the run earlier.
     async fn watch(&mut self, keeper: &Keeper) -> Ending {
         let interrupt = self.interrupt.clone();
@@ -281,6 +280,7 @@ impl<'a> Conductor<'a> {
                 self.tell(format!("{problem}; nothing more is acknowledged, and the run ends"));
                 return Ending::CannotWrite;
             }
+            self.close_time_if_over().await;
             if self.is_finished(&so_far) {
                 self.show(&so_far);
                 return Ending::Completed;
@@ -337,7 +337,7 @@ impl<'a> Conductor<'a> {
 
     /// Facts go to the journal once there is one.
     async fn write_down(&mut self) {
-        if let Some(field) = self.field.clone() {
+        if let Some(field) = self.field.clone().filter(|field| field.round.is_counted) {
             field.keeper.note(std::mem::take(&mut self.unwritten)).await;
         }
     }
@@ -347,7 +347,7 @@ impl<'a> Conductor<'a> {
         self.display.running(&progress::Progress {
             joined: self.roster.slots().joined() as u64,
             agents_wanted: self.roster.slots().count() as u64,
-            rows_total: self.plan.workload.rows().into(),
+            rows_total: self.field.as_ref().map_or(0, |field| field.rows_expected()),
             rows_done: so_far.completed + so_far.failed,
             failed: so_far.failed,
             p50_ms: so_far.p50.map(milliseconds),

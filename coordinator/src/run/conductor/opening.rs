@@ -4,20 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::dispatch::Dispatch;
-use muster_common::ids::SlotId;
+use muster_common::ids::{RowId, SlotId};
 use muster_common::ledger::Ledger;
+use muster_common::passes::Passes;
 use muster_common::placement::{self, Assignment};
+use muster_common::queue::Queue;
+use muster_common::schedule::{Schedule, Share};
 use muster_common::slots::Grant;
 
+use super::rounds::{COUNTED, Round};
 use super::{Conductor, Field};
 use crate::journal::Writer;
-use crate::run::keeper::Keeper;
+use crate::run::keeper::{Keeper, KeeperHandle};
 use crate::run::link::MemberId;
 use crate::run::record::{Fact, Record};
 use crate::run::replay::Replayed;
 use crate::run::roster::Roster;
 use crate::run::rows::Rows;
-use crate::run::tally::Tally;
+use crate::run::tally::{Scope, Tally};
 
 impl Conductor<'_> {
     /// An earlier coordinator ran a part of this run.
@@ -41,33 +45,101 @@ impl Conductor<'_> {
         let workload = Arc::clone(&self.plan.workload);
         let workers = self.record.workers();
         let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
+        let passes = self.plan.passes;
         let (ledger, tally, losses) = match taken_up {
             Some(Replayed { ledger, mut tally, losses, .. }) => {
                 tally.widen(workers.len());
                 (ledger, tally, losses)
             }
             None => {
-                let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.retried);
-                (Ledger::new(workload.rows()), tally, Vec::new())
+                let times = if passes.is_endless() { 0 } else { u64::from(passes.count()) };
+                let rows_of_worker: Vec<u64> = rows_of_worker.iter().map(|rows| rows * times).collect();
+                let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.scope());
+                (Ledger::new(passes.rows_at_start()), tally, Vec::new())
             }
         };
-        let mut dispatch = Dispatch::new(ledger, workload.by_worker(assignment.workers(), workers.len()));
+        let queues = self.queues(assignment, passes, u32::MAX, self.plan.load.schedule.as_ref());
+        let mut dispatch = Dispatch::new(ledger, passes, queues);
         for (epoch, rows) in losses {
             dispatch.remember_loss(rows, epoch);
         }
-        let rows = Arc::new(Rows::new(Arc::clone(&workload), dispatch));
+        let rows = Arc::new(Rows::new(workload, passes, COUNTED, dispatch));
         for session in &self.record.sessions {
             if let Some(offset_ns) = session.offset_ns {
                 let Grant { slot, epoch } = session.grant;
                 rows.remember(self.record.workers_of(slot), epoch, offset_ns);
             }
         }
-        let ran_before_ns = tally.ran_for_ns;
+        let ran_before = Duration::from_nanos(tally.ran_for_ns);
         let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, journal);
+        let round = Round::counted(self.plan.load.duration);
+        let is_open_loop = self.plan.load.schedule.is_some();
+        (keeper, Arc::new(self.field(round, is_open_loop, ran_before, rows, handle)))
+    }
+
+    /// The books and the rows of a round that is not counted; of the workload's records the first `records_max`.
+    pub(super) fn lay_out_uncounted(
+        &self,
+        assignment: &Assignment,
+        round: Round,
+        passes: Passes,
+        records_max: u32,
+        schedule: Option<&Schedule>,
+    ) -> (Keeper, Arc<Field>) {
+        let workload = Arc::clone(&self.plan.workload);
+        let queues = self.queues(assignment, passes, records_max, schedule);
+        let mut ledger = Ledger::new(passes.rows_at_start());
+        let is_left_out = |row: &RowId| passes.record_of(*row).get() >= records_max;
+        let rows = (0..ledger.rows()).map(RowId::new).filter(is_left_out);
+        rows.for_each(|row| ledger.withdraw(row));
+        let dispatch = Dispatch::new(ledger, passes, queues);
+        let scope = Scope { passes, ..self.plan.scope() };
+        let tally = Tally::new(&vec![0; self.record.workers().len()], workload.hosts().len(), scope);
+        let rows = Arc::new(Rows::new(workload, passes, round.number, dispatch));
+        let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, None);
+        (keeper, Arc::new(self.field(round, schedule.is_some(), Duration::ZERO, rows, handle)))
+    }
+
+    /// What each worker is to run, and when.
+    fn queues(
+        &self,
+        assignment: &Assignment,
+        passes: Passes,
+        records_max: u32,
+        schedule: Option<&Schedule>,
+    ) -> Vec<Queue> {
+        let workload = &self.plan.workload;
+        let all = workload.rows().into();
+        let records = workload.by_worker(assignment.workers(), self.record.workers().len());
+        let queue = |(worker, mut records): (usize, Vec<RowId>)| {
+            records.retain(|record| record.get() < records_max);
+            let share = Share::of(records.len() as u64, all);
+            let arrivals = schedule.zip(share).map(|(schedule, share)| schedule.arrivals(worker, share));
+            Queue::new(records, passes, arrivals)
+        };
+        records.into_iter().enumerate().map(queue).collect()
+    }
+
+    fn field(
+        &self,
+        round: Round,
+        is_open_loop: bool,
+        ran_before: Duration,
+        rows: Arc<Rows>,
+        keeper: KeeperHandle,
+    ) -> Field {
         let workers_of_slot =
             (0..self.plan.agents).map(|slot| self.record.workers_of(SlotId::new(slot))).collect();
-        let field = Field { ran_before_ns, workload, rows, keeper: handle, workers, workers_of_slot };
-        (keeper, Arc::new(field))
+        Field {
+            round,
+            is_open_loop,
+            ran_before,
+            workload: Arc::clone(&self.plan.workload),
+            rows,
+            keeper,
+            workers: self.record.workers(),
+            workers_of_slot,
+        }
     }
 
     /// In mid-run and in one that goes on, a slot is taken by as many workers as it had; else by as many as came.
@@ -90,10 +162,13 @@ impl Conductor<'_> {
             self.roster.live().filter_map(|member| Some((member.id, member.grant?))).collect();
         for (id, Grant { slot, epoch }) in grants {
             let workers = field.workers_of(slot);
-            field.rows.begin(workers.clone(), epoch, field.ran_before_ns);
-            self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns: field.ran_before_ns });
+            let offset_ns = u64::try_from(field.ran_before.as_nanos()).unwrap_or(u64::MAX);
+            field.rows.begin(workers.clone(), epoch, offset_ns);
+            if field.round.is_counted {
+                self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });
+            }
             if let Some(member) = self.roster.present_mut(id) {
-                member.has_begun = true;
+                (member.has_begun, member.has_prefetched) = (true, false);
                 member.share.send_replace(Some(field.share(epoch, workers)));
             }
         }

@@ -167,15 +167,17 @@ impl Conductor<'_> {
     /// The new holder of a slot gets its rows and starts.
     fn begin(&mut self, id: MemberId, field: &Field) {
         let since_start = self.started.map(|started| started.elapsed()).unwrap_or_default();
-        let offset_ns =
-            field.ran_before_ns.saturating_add(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX));
+        let offset = field.ran_before + since_start;
+        let offset_ns = u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX);
         let Some(member) = self.roster.present_mut(id) else { return };
         let Some(Grant { slot, epoch }) = member.grant else { return };
         member.has_begun = true;
         field.rows.begin(field.workers_of(slot), epoch, offset_ns);
-        member.line.say(FromCoordinator::Arm { countdown: Duration::ZERO });
+        member.line.say(FromCoordinator::Arm(field.round.arm(Duration::ZERO, offset)));
         let what = format!("{slot} goes on with {}; no host moved", member.name());
-        self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });
+        if field.round.is_counted {
+            self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });
+        }
         self.tell(what);
     }
 
@@ -335,8 +337,8 @@ impl Conductor<'_> {
         let candidates = Candidates::new(&ids);
         let workload = &field.workload;
         let mut owners = HashMap::new();
-        let owner = |row: RowId| {
-            let host = workload.host_of(row).expect("rows come from the workload");
+        let owner = |record: RowId| {
+            let host = workload.host_of(record).expect("records are of the workload");
             let best = || positions[candidates.owner(workload.hosts().name(host)) as usize];
             *owners.entry(host).or_insert_with(best)
         };
@@ -384,6 +386,7 @@ impl Field {
             workload: Arc::clone(&self.workload),
             rows: Arc::clone(&self.rows),
             keeper: self.keeper.clone(),
+            is_open_loop: self.is_open_loop,
         }
     }
 }

@@ -49,7 +49,7 @@ fn manifest(id: &str) -> Manifest {
         listen: "127.0.0.1:50051".parse().unwrap(),
         local: Some(LocalAgents { workers: 4 }),
         embedded: Some("PostgreSQL 15.18".to_owned()),
-        seed: u64::MAX,
+        load: muster_common::load::Load { seed: u64::MAX, ..Default::default() },
     }
 }
 
@@ -69,6 +69,8 @@ fn sample(row: u32) -> Sample {
         host: HostIndex::new(0),
         worker: 0,
         attempt: 1,
+        statement: 0,
+        execution: 1,
         start_ns: 0,
         lag_ns: 0,
         service_time_ns: 1,

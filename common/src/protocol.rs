@@ -1,0 +1,104 @@
+//! How a statement is sent to PostgreSQL.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// PostgreSQL's query protocols, in pgbench's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Parsed once, bound and executed for each row.
+    #[default]
+    Prepared,
+    /// Parsed, bound and executed for each row, in one round trip.
+    Extended,
+    /// One text for each row, with the values as literals.
+    Simple,
+}
+
+/// PostgreSQL's setting of the same name: whether a prepared statement is planned anew for each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanCacheMode {
+    Auto,
+    ForceCustomPlan,
+    ForceGenericPlan,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is none of {known}")]
+pub struct Unknown {
+    text: String,
+    known: &'static str,
+}
+
+impl Protocol {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Extended => "extended",
+            Self::Simple => "simple",
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = Unknown;
+
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        let found = [Self::Prepared, Self::Extended, Self::Simple].into_iter().find(|it| it.name() == text);
+        found.ok_or_else(|| Unknown { text: text.to_owned(), known: "prepared, extended, simple" })
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PlanCacheMode {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::ForceCustomPlan => "force_custom_plan",
+            Self::ForceGenericPlan => "force_generic_plan",
+        }
+    }
+}
+
+impl FromStr for PlanCacheMode {
+    type Err = Unknown;
+
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        let all = [Self::Auto, Self::ForceCustomPlan, Self::ForceGenericPlan];
+        let found = all.into_iter().find(|mode| mode.name() == text);
+        let known = "auto, force_custom_plan, force_generic_plan";
+        found.ok_or_else(|| Unknown { text: text.to_owned(), known })
+    }
+}
+
+impl fmt::Display for PlanCacheMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_and_no_other() {
+        for protocol in [Protocol::Prepared, Protocol::Extended, Protocol::Simple] {
+            assert_eq!(protocol.to_string().parse(), Ok(protocol));
+        }
+        for mode in [PlanCacheMode::Auto, PlanCacheMode::ForceCustomPlan, PlanCacheMode::ForceGenericPlan] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        let error = "binary".parse::<Protocol>().unwrap_err();
+        assert_eq!(error.to_string(), "'binary' is none of prepared, extended, simple");
+    }
+}

@@ -1,0 +1,75 @@
+//! When queries were sent, in words: what a reader must know before any figure means something.
+
+use muster_common::result::{Latency, Load, LoadModel, RunResult};
+
+use super::units::{count, counted, duration};
+
+/// Closed or open loop, its rate, and what was asked for beside it.
+pub(super) fn load(load: &Load) -> Vec<String> {
+    let mut words = match (load.model, &load.rate) {
+        (LoadModel::Open, Some(rate)) => {
+            let arrivals = load.arrivals.as_deref().unwrap_or("uniform");
+            vec!["open loop".to_owned(), format!("{rate} queries/s"), format!("{arrivals} arrivals")]
+        }
+        _ => vec!["closed loop".to_owned()],
+    };
+    if load.think_time_ms > 0.0 {
+        words.push(format!("think time {}", duration(load.think_time_ms)));
+    }
+    if let Some(passes) = load.repeat.filter(|passes| *passes > 1) {
+        words.push(format!("{} passes", count(passes)));
+    }
+    if let Some(ms) = load.duration_ms {
+        words.push(format!("for {}", duration(ms)));
+    }
+    if let Some(warmup) = &load.warmup {
+        words.push(format!("after a warm-up of {warmup}"));
+    }
+    words
+}
+
+/// The first pass, which met what nobody had read before, and the later ones: a name and its figures each.
+pub(super) fn passes(result: &RunResult) -> Vec<(&'static str, Vec<String>)> {
+    let Some(passes) = &result.passes else { return Vec::new() };
+    let line = |latency: &Latency| {
+        let mut figures = vec![
+            counted(latency.count, "query"),
+            format!("median {}", duration(latency.median)),
+            format!("mean {}", duration(latency.mean)),
+        ];
+        figures.extend(latency.p95.map(|p95| format!("p95 {}", duration(p95))));
+        figures.push(format!("max {}", duration(latency.max)));
+        figures
+    };
+    let named = [("first pass", &passes.first), ("later passes", &passes.later)];
+    named.into_iter().filter_map(|(name, latency)| Some((name, line(latency.as_ref()?)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_load_is_told() {
+        let closed = Load { repeat: Some(1), ..Load::default() };
+        assert_eq!(load(&closed).join(" · "), "closed loop");
+        let thinking =
+            Load { think_time_ms: 10.0, warmup: Some("1000 rows".to_owned()), repeat: Some(3), ..closed.clone() };
+        assert_eq!(
+            load(&thinking).join(" · "),
+            "closed loop · think time 10.0 ms · 3 passes · after a warm-up of 1000 rows"
+        );
+        let open = Load {
+            model: LoadModel::Open,
+            rate: Some("100..2000/60s".to_owned()),
+            arrivals: Some("poisson".to_owned()),
+            repeat: None,
+            duration_ms: Some(90_000.0),
+            ..closed
+        };
+        assert_eq!(
+            load(&open).join(" · "),
+            "open loop · 100..2000/60s queries/s · poisson arrivals · for 90.0 s"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! Rounds: parts of a run in which all agents start together and run until the rows or the time are at their end. A warm-up is a round
+//! of its own that nobody counts: its rows, its books and its results have nothing to do with those of the run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use muster_common::load::Warmup;
+use muster_common::passes::Passes;
+use muster_common::placement::Assignment;
+use muster_common::result::Ending;
+use muster_common::schedule::Schedule;
+use muster_proto::control::{Arm, FromCoordinator};
+
+use super::{Conductor, Field};
+use crate::run::keeper::Keeper;
+use crate::run::record::Fact;
+use crate::run::roster::Member;
+
+/// The round that is reported and journaled.
+pub(super) const COUNTED: u32 = 0;
+const WARMUP: u32 = 1;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round {
+    pub(super) number: u32,
+    /// No row begins later than this after the start of the round.
+    pub(super) lasts: Option<Duration>,
+    pub(super) is_counted: bool,
+}
+
+impl Round {
+    pub(super) fn counted(lasts: Option<Duration>) -> Self {
+        Self { number: COUNTED, lasts, is_counted: true }
+    }
+
+    /// For a session that begins when the round has run for `offset`.
+    pub(super) fn arm(&self, countdown: Duration, offset: Duration) -> Arm {
+        let lasts = self.lasts.map(|lasts| lasts.saturating_sub(offset));
+        Arm { countdown, round: self.number, offset, lasts }
+    }
+}
+
+impl Conductor<'_> {
+    /// One round from its first row to its last.
+    pub(super) async fn run_round(&mut self, field: Arc<Field>, keeper: &Keeper) -> Ending {
+        self.hand_out(field);
+        self.write_down().await;
+        match self.prefetch().await {
+            Ok(()) => {
+                self.arm();
+                self.watch(keeper).await
+            }
+            Err(ending) => ending,
+        }
+    }
+
+    /// Runs what is not counted; `Err` when that ended the run.
+    pub(super) async fn warm_up(&mut self, assignment: &Assignment) -> Result<(), Ending> {
+        let Some(warmup) = self.plan.load.warmup else { return Ok(()) };
+        let records = self.plan.workload.rows();
+        let seed = self.plan.load.seed;
+        let (passes, records_max, lasts) = match warmup {
+            Warmup::Rows(rows) => {
+                let count = rows.div_ceil(records.max(1));
+                let passes = Passes::try_new(records, self.plan.passes.targets(), count, seed);
+                (passes.unwrap_or(Passes::once(records)), rows, None)
+            }
+            Warmup::Time(time) => {
+                (Passes::endless(records, self.plan.passes.targets(), seed), u32::MAX, Some(time))
+            }
+        };
+        let round = Round { number: WARMUP, lasts, is_counted: false };
+        let schedule = self.plan.load.schedule.as_ref().map(Schedule::at_its_beginning);
+        let (keeper, field) = self.lay_out_uncounted(assignment, round, passes, records_max, schedule.as_ref());
+        let began = Instant::now();
+        let ending = self.run_round(field, &keeper).await;
+        self.field = None;
+        self.started = None;
+        let books = keeper.progress().borrow().clone();
+        let (completed, failed) = (books.completed, books.failed);
+        self.log(format!(
+            "warm-up: {completed} queries completed and {failed} failed in {:.1} s; they are not counted",
+            began.elapsed().as_secs_f64()
+        ));
+        match ending {
+            Ending::Completed => Ok(()),
+            ending => Err(ending),
+        }
+    }
+
+    /// All agents start together after a countdown.
+    fn arm(&mut self) {
+        let Some(field) = self.field.clone() else { return };
+        let countdown = muster_common::limits::ARM_COUNTDOWN;
+        let arm = field.round.arm(countdown, field.ran_before);
+        for member in self.roster.running() {
+            member.line.say(FromCoordinator::Arm(arm));
+        }
+        self.started = Some(Instant::now() + countdown);
+        if field.round.is_counted {
+            self.log(format!("all {} agents armed", self.roster.running().count()));
+            let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
+            self.note(Fact::Armed { at: at.map(|at| format!("{at:.3}")).unwrap_or_default() });
+        }
+    }
+
+    /// When the time of the round is over and every agent that runs has told what it ran, the rest is not run.
+    pub(super) async fn close_time_if_over(&mut self) {
+        let Some(field) = self.field.clone() else { return };
+        let number = field.round.number;
+        let Some(lasts) = field.round.lasts else { return };
+        let since_start = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        if since_start + field.ran_before < lasts {
+            return;
+        }
+        let has_told = |member: &Member| member.round_over == Some(number);
+        let all_told = self.roster.running().next().is_some() && self.roster.running().all(has_told);
+        if all_told && field.rows.close_time() && field.round.is_counted {
+            self.note(Fact::TimeOver);
+            self.write_down().await;
+        }
+    }
+}
+
+impl Field {
+    /// Queries that the round has, as far as that is known.
+    pub(super) fn rows_expected(&self) -> u64 {
+        match self.round.lasts {
+            Some(_) => 0,
+            None => self.rows.passes().rows().into(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The times of a run, sorted, and what they say of the whole, of a worker, of a slot, of a pass. Each worker's samples are sorted and
+//! summarised where they lie: nothing is copied but response times, which are sums.
+
+use std::ops::Range;
+
+use muster_common::latency::{Sorted, Summary};
+use muster_common::result::Latency;
+
+use super::tally::WorkerTally;
+use super::times::{Class, Timed};
+
+pub(crate) struct Latencies {
+    parts: Vec<Part>,
+}
+
+/// The times of one worker and class.
+pub(crate) struct Part {
+    worker: usize,
+    pub(crate) class: Class,
+    service: Sorted,
+    /// Of an open loop, or with think time.
+    due: Option<Due>,
+}
+
+/// Times that are counted from when rows were due.
+struct Due {
+    lag: Sorted,
+    response: Sorted,
+}
+
+impl Latencies {
+    /// Takes the samples out of the tallies.
+    pub(crate) fn take(tallies: &mut [WorkerTally]) -> Self {
+        let mut parts = Vec::new();
+        for (worker, tally) in tallies.iter_mut().enumerate() {
+            for (class, timed) in std::mem::take(&mut tally.times).classes {
+                let Timed { service, lag, early: _ } = timed;
+                let due = (!lag.is_empty()).then(|| {
+                    let response = service.plus(&lag).into_sorted();
+                    Due { lag: lag.into_sorted(), response }
+                });
+                parts.push(Part { worker, class, service: service.into_sorted(), due });
+            }
+        }
+        Self { parts }
+    }
+
+    /// Service times of the parts that `of` chooses.
+    pub(crate) fn service(&self, of: impl Fn(&Part) -> bool) -> Option<Summary> {
+        let parts: Vec<&Sorted> =
+            self.parts.iter().filter(|part| of(part)).map(|part| &part.service).collect();
+        Summary::of(&parts)
+    }
+
+    /// Service times of some workers.
+    pub(crate) fn service_of(&self, workers: Range<usize>) -> Option<Summary> {
+        self.service(|part| workers.contains(&part.worker))
+    }
+
+    /// Response times and lag of all; `None` when rows were due as their workers became free.
+    pub(crate) fn response_and_lag(&self) -> Option<(Latency, Latency)> {
+        let due = || self.parts.iter().filter_map(|part| part.due.as_ref());
+        let response = Summary::of(&due().map(|due| &due.response).collect::<Vec<_>>())?;
+        let lag = Summary::of(&due().map(|due| &due.lag).collect::<Vec<_>>())?;
+        Some((Latency::from(&response), Latency::from(&lag)))
+    }
+
+    /// The first pass and the later ones; `None` when there was only one.
+    pub(crate) fn first_and_later(&self) -> Option<(Option<Summary>, Option<Summary>)> {
+        let later = self.service(|part| part.class.is_later_pass)?;
+        Some((self.service(|part| !part.class.is_later_pass), Some(later)))
+    }
+}

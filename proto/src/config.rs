@@ -1,0 +1,148 @@
+//! What an agent must know of the run.
+
+use std::fmt;
+use std::time::Duration;
+
+use muster_common::protocol::{PlanCacheMode, Protocol};
+use muster_common::query::Placeholder;
+
+use crate::v1;
+use crate::wire::{WireError, nanoseconds, narrow};
+
+#[derive(Clone, PartialEq)]
+pub struct RunConfig {
+    /// At least one; rows name them by position.
+    pub statements: Vec<Statement>,
+    pub protocol: Protocol,
+    /// `None`: as the server has it.
+    pub plan_cache_mode: Option<PlanCacheMode>,
+    /// Between the end of a query and the next one of its worker, in a closed loop.
+    pub think_time: Duration,
+    pub timezone: String,
+    pub timeout: Option<Duration>,
+    /// A secret: the coordinator's database, for an agent that has none.
+    pub database_url: Option<String>,
+    /// A secret: a second database, against which every row is run as well.
+    pub versus_url: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// With `$1`, `$2`, …; `None` for the default query, whose bucketing function depends on the server.
+    pub sql: Option<String>,
+    /// Values per row.
+    pub parameters: usize,
+    /// In the order of the text, within it, each for one of the row's values.
+    pub placeholders: Vec<Placeholder>,
+}
+
+impl TryFrom<v1::RunConfig> for RunConfig {
+    type Error = WireError;
+
+    fn try_from(wire: v1::RunConfig) -> Result<Self, WireError> {
+        let protocol = match wire.protocol() {
+            v1::Protocol::Prepared => Protocol::Prepared,
+            v1::Protocol::Extended => Protocol::Extended,
+            v1::Protocol::Simple => Protocol::Simple,
+            v1::Protocol::Unspecified => {
+                let value = wire.protocol.to_string();
+                return Err(WireError::OutOfRange { field: "config.protocol", value });
+            }
+        };
+        let plan_cache_mode = match wire.plan_cache_mode.as_str() {
+            "" => None,
+            mode => Some(mode.parse().map_err(|_| WireError::OutOfRange {
+                field: "config.plan_cache_mode",
+                value: mode.to_owned(),
+            })?),
+        };
+        if wire.statements.is_empty() {
+            return Err(WireError::Missing { field: "config.statements" });
+        }
+        Ok(Self {
+            statements: wire.statements.into_iter().map(Statement::try_from).collect::<Result<_, _>>()?,
+            protocol,
+            plan_cache_mode,
+            think_time: Duration::from_nanos(wire.think_time_ns),
+            timezone: wire.timezone,
+            timeout: wire.timeout_ns.map(Duration::from_nanos),
+            database_url: wire.database_url,
+            versus_url: wire.versus_url,
+        })
+    }
+}
+
+impl TryFrom<v1::Statement> for Statement {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Statement) -> Result<Self, WireError> {
+        let parameters = narrow("config.statements.parameters", wire.parameters)?;
+        let sql = wire.sql.as_deref().unwrap_or_default();
+        let mut placeholders = Vec::with_capacity(wire.placeholders.len());
+        let mut copied = 0;
+        for placeholder in &wire.placeholders {
+            let v1::Placeholder { start, end, parameter } = *placeholder;
+            let [start, end, parameter] = [start, end, parameter].map(|number| number as usize);
+            let is_within = copied <= start && start <= end && sql.get(start..end).is_some();
+            if !is_within || parameter >= parameters {
+                let value = format!("{placeholder:?}");
+                return Err(WireError::OutOfRange { field: "config.statements.placeholders", value });
+            }
+            copied = end;
+            placeholders.push(Placeholder { start, end, parameter });
+        }
+        Ok(Self { sql: wire.sql, parameters, placeholders })
+    }
+}
+
+impl From<Statement> for v1::Statement {
+    fn from(Statement { sql, parameters, placeholders }: Statement) -> Self {
+        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let placeholder = |Placeholder { start, end, parameter }: Placeholder| v1::Placeholder {
+            start: narrow(start),
+            end: narrow(end),
+            parameter: narrow(parameter),
+        };
+        Self {
+            sql,
+            parameters: narrow(parameters),
+            placeholders: placeholders.into_iter().map(placeholder).collect(),
+        }
+    }
+}
+
+impl From<RunConfig> for v1::RunConfig {
+    fn from(config: RunConfig) -> Self {
+        let protocol = match config.protocol {
+            Protocol::Prepared => v1::Protocol::Prepared,
+            Protocol::Extended => v1::Protocol::Extended,
+            Protocol::Simple => v1::Protocol::Simple,
+        };
+        Self {
+            timezone: config.timezone,
+            timeout_ns: config.timeout.map(nanoseconds),
+            database_url: config.database_url,
+            statements: config.statements.into_iter().map(Into::into).collect(),
+            protocol: protocol.into(),
+            plan_cache_mode: config.plan_cache_mode.map(|mode| mode.to_string()).unwrap_or_default(),
+            think_time_ns: nanoseconds(config.think_time),
+            versus_url: config.versus_url,
+        }
+    }
+}
+
+/// Hand-written: database URLs are secrets, and a `{:?}` must not print them.
+impl fmt::Debug for RunConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunConfig")
+            .field("statements", &self.statements)
+            .field("protocol", &self.protocol)
+            .field("plan_cache_mode", &self.plan_cache_mode)
+            .field("think_time", &self.think_time)
+            .field("timezone", &self.timezone)
+            .field("timeout", &self.timeout)
+            .field("database_url", &self.database_url.as_ref().map(|_| "…"))
+            .field("versus_url", &self.versus_url.as_ref().map(|_| "…"))
+            .finish()
+    }
+}
