@@ -68,7 +68,10 @@ mod kernel {
     pub(super) struct Timer(AsyncFd<OwnedFd>);
 
     impl Timer {
-        #[expect(deprecated, reason = "its successor is unsafe to call; an OwnedFd upholds what that asks for")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe to call; an OwnedFd upholds what that asks for"
+        )]
         pub(super) fn new() -> io::Result<Self> {
             let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
             let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;

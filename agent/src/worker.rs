@@ -266,9 +266,8 @@ impl Worker {
                 let left = batch.rows.len() - position;
                 return self.tell(Told::LeftOut(left as u64)).await.err().map(|Gone| Stopped::Over);
             }
-            let executed = desk.executors[usize::from(order.target)]
-                .execute(order.row, order.statement, &values)
-                .await;
+            let executed =
+                desk.executors[usize::from(order.target)].execute(order.row, order.statement, &values).await;
             // What ended after the lapse may have ended because of it: somebody else runs the row.
             let has_lapsed = self.permit.has_lapsed(Instant::now());
             let Some(executed) = executed.filter(|_| !has_lapsed) else { return Some(Stopped::Over) };

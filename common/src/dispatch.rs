@@ -60,7 +60,14 @@ impl Dispatch {
     /// the passes.
     pub fn new(ledger: Ledger, passes: Passes, waiting: Vec<Queue>) -> Self {
         let workers = waiting.into_iter().map(|waiting| Worker { waiting, ..Worker::default() }).collect();
-        Self { ledger, passes, workers, is_closed: false, losses: HashMap::new(), quarantined: BTreeSet::new() }
+        Self {
+            ledger,
+            passes,
+            workers,
+            is_closed: false,
+            losses: HashMap::new(),
+            quarantined: BTreeSet::new(),
+        }
     }
 
     pub fn ledger(&self) -> &Ledger {

@@ -19,7 +19,7 @@ pub struct Measurement {
 /// Which of the executions it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Execution {
-    /// All rounds of a run have numbers of their own; 0 is the one that is reported.
+    /// The rounds of a run are numbered in their order.
     pub round: u32,
     /// Position among the run's statements.
     pub statement: u16,

@@ -17,7 +17,10 @@ pub struct Passes {
 
 /// There are not so many row ids.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{records} rows times {times} are more than {} queries, the most that one run can count", limits::ROWS_MAX)]
+#[error(
+    "{records} rows times {times} are more than {} queries, the most that one run can count",
+    limits::ROWS_MAX
+)]
 pub struct TooManyPasses {
     records: u32,
     times: u64,
@@ -127,8 +130,8 @@ mod tests {
     fn every_execution_has_an_id_of_its_own_that_leads_back() {
         let passes = Passes::try_new(7, 2, 3, 42).unwrap();
         let mut seen = std::collections::BTreeSet::new();
-        for (pass, turn, record) in
-            (0..3).flat_map(|pass| (0..2).flat_map(move |turn| (0..7).map(move |record| (pass, turn, record))))
+        for (pass, turn, record) in (0..3)
+            .flat_map(|pass| (0..2).flat_map(move |turn| (0..7).map(move |record| (pass, turn, record))))
         {
             let row = passes.row(pass, turn, RowId::new(record));
             assert!(seen.insert(row) && row.get() < passes.rows());

@@ -47,7 +47,8 @@ impl Queue {
             return Some(task);
         }
         let waiting = self.strands.iter().enumerate().filter(|(_, strand)| !strand.is_empty());
-        let (first, _) = waiting.min_by_key(|(position, strand)| (strand.due_ns(), strand.pass, *position))?;
+        let (first, _) =
+            waiting.min_by_key(|(position, strand)| (strand.due_ns(), strand.pass, *position))?;
         self.strands[first].next()
     }
 

@@ -151,10 +151,7 @@ impl TryFrom<v1::Results> for Results {
                 service_time_ns: wire.service_time_ns[index],
                 execution: Execution {
                     round: wire.round,
-                    statement: narrow(
-                        "results.statement",
-                        wire.statement.get(index).copied().unwrap_or(0),
-                    )?,
+                    statement: narrow("results.statement", wire.statement.get(index).copied().unwrap_or(0))?,
                     number: wire.execution.get(index).copied().unwrap_or(0),
                 },
                 outcome,
@@ -299,8 +296,11 @@ mod tests {
     }
 
     fn order() -> impl Strategy<Value = Order> {
-        (any::<u32>(), any::<u64>(), any::<[u16; 2]>()).prop_map(|(row, due_ns, [statement, target])| {
-            Order { row: RowId::new(row), due_ns: Some(due_ns), statement, target }
+        (any::<u32>(), any::<u64>(), any::<[u16; 2]>()).prop_map(|(row, due_ns, [statement, target])| Order {
+            row: RowId::new(row),
+            due_ns: Some(due_ns),
+            statement,
+            target,
         })
     }
 

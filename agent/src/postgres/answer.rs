@@ -5,8 +5,8 @@ use std::error::Error;
 use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::measurement::Answer;
-use tokio_postgres::{Row, SimpleQueryRow};
 use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::{Row, SimpleQueryRow};
 use xxhash_rust::xxh3::Xxh3;
 
 /// The rows of one answer, in order.

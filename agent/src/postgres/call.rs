@@ -69,8 +69,7 @@ impl Source {
 impl Call {
     /// Prepares the statement, with each protocol: the server checks it, and says which types its parameters have.
     pub(super) async fn prepare(client: &Client, source: &Source) -> Result<Self, PrepareFailed> {
-        let statement =
-            client.prepare(&source.sql).await.map_err(|error| refused(&error, &source.sql))?;
+        let statement = client.prepare(&source.sql).await.map_err(|error| refused(&error, &source.sql))?;
         check_parameters(&statement, source)?;
         Ok(Self { statement, executions: 0 })
     }
@@ -106,11 +105,7 @@ pub(super) async fn timed(client: &Client, outgoing: Outgoing<'_>, mut rows: Row
     Execution { start, service_time, outcome: outcome.map(|()| rows) }
 }
 
-async fn read(
-    client: &Client,
-    outgoing: Outgoing<'_>,
-    rows: &mut Rows,
-) -> Result<(), tokio_postgres::Error> {
+async fn read(client: &Client, outgoing: Outgoing<'_>, rows: &mut Rows) -> Result<(), tokio_postgres::Error> {
     let answer = match outgoing {
         Outgoing::Prepared(statement, values) => client.query_raw(statement, values).await?,
         Outgoing::Extended(sql, values) => client.query_typed_raw(sql, values).await?,

@@ -292,8 +292,7 @@ mod tests {
 
     fn check(timezone: &str, read_only: bool, expected: &str) {
         let timezone = timezone.to_owned();
-        let setup =
-            SessionSetup { timezone, read_only, statement_timeout: None, plan_cache_mode: None };
+        let setup = SessionSetup { timezone, read_only, statement_timeout: None, plan_cache_mode: None };
         assert_eq!(setup.statement(), expected);
         let setup = SessionSetup { statement_timeout: Some(Duration::from_millis(5_300)), ..setup };
         assert_eq!(setup.statement(), format!("{expected}; SET statement_timeout = 5300"));

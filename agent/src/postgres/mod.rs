@@ -24,6 +24,6 @@ mod verify;
 pub use connect::SessionSetup;
 pub use environment::Environment;
 pub(crate) use executor::{Executed, Executor, Prepared, Target};
-pub(crate) use unprepared::no_database;
 pub(crate) use fence::end_backends;
 pub use settings::{Settings, SettingsError};
+pub(crate) use unprepared::no_database;

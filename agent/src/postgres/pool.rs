@@ -120,7 +120,12 @@ mod tests {
         let nowhere = tempfile::tempdir().unwrap();
         let url = format!("postgresql://u@/db?host={}", nowhere.path().display());
         let settings = Settings::resolve(Some(&url.into()), &Environment::empty()).unwrap();
-        let setup = SessionSetup { timezone: "UTC".to_owned(), read_only: true, statement_timeout: None, plan_cache_mode: None };
+        let setup = SessionSetup {
+            timezone: "UTC".to_owned(),
+            read_only: true,
+            statement_timeout: None,
+            plan_cache_mode: None,
+        };
         let pool =
             WorkerPool::try_new(Connector::new(Arc::new(settings), "muster".to_owned(), setup)).unwrap();
         for _ in 0..2 {

@@ -202,8 +202,12 @@ async fn a_session_is_set_up_and_an_unknown_time_zone_is_told() {
         return;
     };
     let settings = server.settings("/postgres");
-    let setup =
-        SessionSetup { timezone: "Europe/Vienna".to_owned(), read_only: true, statement_timeout: None, plan_cache_mode: None };
+    let setup = SessionSetup {
+        timezone: "Europe/Vienna".to_owned(),
+        read_only: true,
+        statement_timeout: None,
+        plan_cache_mode: None,
+    };
     let connection = connect::connect(&settings, "muster:r:slot-0:1", &setup).await.unwrap();
     tokio::spawn(connection.driver.run());
     for (name, expected) in [

@@ -171,7 +171,12 @@ impl Drop for Server {
 }
 
 pub(crate) fn utc() -> SessionSetup {
-    SessionSetup { timezone: "UTC".to_owned(), read_only: true, statement_timeout: None, plan_cache_mode: None }
+    SessionSetup {
+        timezone: "UTC".to_owned(),
+        read_only: true,
+        statement_timeout: None,
+        plan_cache_mode: None,
+    }
 }
 
 fn settings(directory: &Path, port: u16) -> Vec<String> {

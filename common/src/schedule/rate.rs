@@ -209,7 +209,10 @@ mod tests {
 
     #[test]
     fn what_is_no_rate_is_told_with_the_ways_to_write_one() {
-        for bad in ["", "fast", "0", "-5", "1e9", "NaN", "inf", "100..200", "1,2", "5/10s", "1..2/", "1..2/5", "1..x/5s"] {
+        for bad in [
+            "", "fast", "0", "-5", "1e9", "NaN", "inf", "100..200", "1,2", "5/10s", "1..2/", "1..2/5",
+            "1..x/5s",
+        ] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
         assert_eq!(

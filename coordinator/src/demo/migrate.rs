@@ -69,7 +69,12 @@ pub async fn migrate(
     options: &Options,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Migrated, MigrateError> {
-    let setup = SessionSetup { timezone: "UTC".to_owned(), read_only: false, statement_timeout: None, plan_cache_mode: None };
+    let setup = SessionSetup {
+        timezone: "UTC".to_owned(),
+        read_only: false,
+        statement_timeout: None,
+        plan_cache_mode: None,
+    };
     let Connection { client, driver, .. } = connect(settings, "muster:migrate", &setup).await?;
     let mut driver = pin!(driver.run());
     tokio::select! {

@@ -57,6 +57,17 @@ mod tests {
           "total_processing_time_ms": 0.0,
           "wall_time_ms": 312.2,
           "throughput_qps": 0.0,
+          "load": {
+            "model": "closed",
+            "rate": null,
+            "arrivals": null,
+            "think_time_ms": 0.0,
+            "warmup": null,
+            "repeat": 1,
+            "duration_ms": null,
+            "seed": 0
+          },
+          "passes": null,
           "service_time_ms": null,
           "response_time_ms": null,
           "lag_ms": null,

@@ -53,8 +53,12 @@ mod tests {
     fn every_kind_of_load_is_told() {
         let closed = Load { repeat: Some(1), ..Load::default() };
         assert_eq!(load(&closed).join(" · "), "closed loop");
-        let thinking =
-            Load { think_time_ms: 10.0, warmup: Some("1000 rows".to_owned()), repeat: Some(3), ..closed.clone() };
+        let thinking = Load {
+            think_time_ms: 10.0,
+            warmup: Some("1000 rows".to_owned()),
+            repeat: Some(3),
+            ..closed.clone()
+        };
         assert_eq!(
             load(&thinking).join(" · "),
             "closed loop · think time 10.0 ms · 3 passes · after a warm-up of 1000 rows"

@@ -244,6 +244,7 @@ mod tests {
         | Run | `20261123-7f3a` |
         |---|---|
         | Workload | `data/query_params.csv`, 200 rows, 10 hosts |
+        | Load | closed loop |
         | Queries | 200 total, 187 completed, 13 failed, 0 unaccounted, 3 bad rows skipped |
         | Total processing time | 1.04 s |
         | Wall time | 312 ms, 641 queries/s |

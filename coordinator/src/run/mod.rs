@@ -26,10 +26,10 @@ use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
 pub(crate) use plan::{OnAgentLoss, Retried, RunPlan, Statement};
 pub(crate) use replay::{Replayed, replay};
-pub(crate) use tally::Scope;
 pub(crate) use rows::Taken;
 use summary::Counted;
 pub(crate) use summary::{Subject, summarize};
+pub(crate) use tally::Scope;
 
 use crate::grpc::{Listener, Server};
 use crate::journal::Writer;

@@ -41,11 +41,7 @@ pub(crate) enum ReplayError {
 }
 
 /// Reads a whole journal of a run with these rows and so many hosts.
-pub(crate) fn replay(
-    reader: Reader,
-    scope: Scope,
-    hosts: usize,
-) -> Result<Replayed, ReplayError> {
+pub(crate) fn replay(reader: Reader, scope: Scope, hosts: usize) -> Result<Replayed, ReplayError> {
     let mut reading = Reading {
         record: Record::default(),
         ledger: Ledger::new(scope.passes.rows_at_start()),
@@ -181,7 +177,8 @@ impl Replayed {
 }
 
 fn executed(epoch: Epoch, sample: Sample) -> Executed {
-    let Sample { row, host, worker, attempt, statement, start_ns, lag_ns, service_time_ns, outcome, .. } = sample;
+    let Sample { row, host, worker, attempt, statement, start_ns, lag_ns, service_time_ns, outcome, .. } =
+        sample;
     let execution = Execution { round: 0, statement, number: sample.execution };
     let measurement = Measurement { row, start_ns, lag_ns, service_time_ns, execution, outcome };
     Executed { worker: worker as usize, host, epoch, attempt, measurement }

@@ -25,7 +25,12 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn any_sample() -> impl Strategy<Value = Sample> {
     (any::<[u32; 5]>(), any::<u16>(), any::<[u64; 3]>(), outcome()).prop_map(
-        |([row, host, worker, attempt, execution], statement, [start_ns, lag_ns, service_time_ns], outcome)| Sample {
+        |(
+            [row, host, worker, attempt, execution],
+            statement,
+            [start_ns, lag_ns, service_time_ns],
+            outcome,
+        )| Sample {
             row: RowId::new(row),
             host: HostIndex::new(host),
             worker,

@@ -72,12 +72,7 @@ pub enum RowOutcome {
 
 impl<'a> SampleRow<'a> {
     /// A sample of the journal with its names; `None` when there is no such host or worker.
-    pub fn of(
-        sample: &Sample,
-        passes: &Passes,
-        hosts: &'a HostTable,
-        workers: &[WorkerId],
-    ) -> Option<Self> {
+    pub fn of(sample: &Sample, passes: &Passes, hosts: &'a HostTable, workers: &[WorkerId]) -> Option<Self> {
         Some(Self {
             row: passes.record_of(sample.row),
             host: (sample.host.index() < hosts.len()).then(|| hosts.name(sample.host))?,

@@ -104,7 +104,8 @@ impl Columns {
     }
 
     fn push(&mut self, sample: &SampleRow<'_>) {
-        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome, .. } = *sample;
+        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome, .. } =
+            *sample;
         self.row.push(row.get().into());
         self.hosts.extend(host.as_bytes());
         self.host_ends.push(self.hosts.len());

@@ -19,6 +19,7 @@ fn a_good_run() {
 
     workload               data/query_params.csv · 200 rows · 10 hosts
                            sha256 9f86d081884c
+    load                   closed loop
     queries                200 total · 200 completed · 0 failed · 0 unaccounted
     total processing time  1.04 s
     wall time              312 ms · 641 queries/s · start skew 412 µs
@@ -78,6 +79,7 @@ fn a_run_with_failures() {
 
     workload               data/query_params.csv · 200 rows · 10 hosts
                            sha256 9f86d081884c
+    load                   closed loop
     queries                200 total · 187 completed · 13 failed · 0 unaccounted
                            3 bad rows skipped
     total processing time  1.04 s
@@ -160,6 +162,7 @@ fn a_run_that_lost_an_agent() {
 
     workload               data/query_params.csv · 200 rows · 10 hosts
                            sha256 9f86d081884c
+    load                   closed loop
     queries                200 total · 150 completed · 0 failed · 50 unaccounted
                            4 may have run before
     total processing time  1.04 s
@@ -224,6 +227,7 @@ fn a_run_of_which_every_query_failed() {
 
     workload               data/query_params.csv · 200 rows · 10 hosts
                            sha256 9f86d081884c
+    load                   closed loop
     queries                200 total · 0 completed · 200 failed · 0 unaccounted
     total processing time  0 µs
     wall time              312 ms · 0 queries/s · start skew 412 µs

@@ -16,9 +16,9 @@ use crate::run::keeper::Keeper;
 use crate::run::record::Fact;
 use crate::run::roster::Member;
 
-/// The round that is reported and journaled.
-pub(super) const COUNTED: u32 = 0;
-const WARMUP: u32 = 1;
+/// The round that is reported and journaled. Rounds are numbered in their order: agents hold rows of one that has not begun.
+pub(super) const COUNTED: u32 = 1;
+const WARMUP: u32 = 0;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Round {
@@ -71,7 +71,8 @@ impl Conductor<'_> {
         };
         let round = Round { number: WARMUP, lasts, is_counted: false };
         let schedule = self.plan.load.schedule.as_ref().map(Schedule::at_its_beginning);
-        let (keeper, field) = self.lay_out_uncounted(assignment, round, passes, records_max, schedule.as_ref());
+        let (keeper, field) =
+            self.lay_out_uncounted(assignment, round, passes, records_max, schedule.as_ref());
         let began = Instant::now();
         let ending = self.run_round(field, &keeper).await;
         self.field = None;

@@ -81,6 +81,19 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
         "name": "default",
         "sql": null
       },
+      "load": {
+        "protocol": "prepared",
+        "plan_cache_mode": null,
+        "schedule": null,
+        "think_time": {
+          "secs": 0,
+          "nanos": 0
+        },
+        "warmup": null,
+        "repeat": 1,
+        "duration": null,
+        "seed": 18446744073709551615
+      },
       "timezone": "UTC",
       "timeout_ms": 30000,
       "on_agent_loss": "reassign",
@@ -89,8 +102,7 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
       "local": {
         "workers": 4
       },
-      "embedded": "PostgreSQL 15.18",
-      "seed": 18446744073709551615
+      "embedded": "PostgreSQL 15.18"
     }
     "#);
 }
