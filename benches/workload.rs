@@ -58,6 +58,7 @@ fn options() -> Options {
     Options {
         host_column: hostname.clone(),
         parameters: vec![hostname, start_time.clone(), end_time.clone()],
+        mix: None,
         checks: Checks::DemoWindow { start_time, end_time },
         on_bad_row: OnBadRow::Fail,
         limit: None,

@@ -17,6 +17,8 @@ pub const ROWS_MAX: u32 = u32::MAX - 1;
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Placeholders of one statement: PostgreSQL's protocol counts parameters in 16 bits.
 pub const PARAMETERS_MAX: usize = 65_535;
+/// Statements of one mix: a row's is kept in a byte.
+pub const STATEMENTS_MAX: usize = 255;
 /// Bad records that are shown; all are counted.
 pub const BAD_ROWS_SHOWN: usize = 10;
 /// Hosts in the result, slowest first; the text report shows ten.

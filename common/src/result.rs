@@ -33,6 +33,9 @@ pub struct RunResult {
     /// Service times of the first pass, which met what nobody had read before, and of those that followed; `null` for a single pass.
     #[serde(default)]
     pub passes: Option<Passes>,
+    /// By statement, where the run had several.
+    #[serde(default)]
+    pub statements: Vec<Statement>,
     /// `null` when no query completed.
     pub service_time_ms: Option<Latency>,
     /// Service time plus lag.
@@ -88,6 +91,22 @@ pub enum LoadModel {
     Closed,
     /// Rows are due at times that do not depend on the answers.
     Open,
+}
+
+/// One statement of a mix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Statement {
+    pub name: String,
+    pub sql: String,
+    /// Its part of the mix where no column of the workload decides.
+    pub weight: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub total_processing_time_ms: f64,
+    pub service_time_ms: Option<Latency>,
+    /// `null` where rows had no due times.
+    pub response_time_ms: Option<Latency>,
 }
 
 /// Service times by pass.

@@ -12,6 +12,7 @@ use muster_common::protocol::{PlanCacheMode, Protocol};
 use muster_common::schedule::Rate;
 use secrecy::SecretString;
 
+use super::query::QueryArg;
 use crate::output::OutputSpec;
 use crate::output::samples::SamplesFile;
 
@@ -51,9 +52,14 @@ pub(super) struct WorkloadArgs {
     /// CSV of query parameters; `-` reads standard input [default: data/query_params.csv]
     pub(super) file: Option<PathBuf>,
 
-    /// Statement with `:column` placeholders named after CSV columns [default: the demo's minute aggregate]
-    #[arg(long, value_name = "FILE.sql")]
-    pub(super) query: Option<PathBuf>,
+    /// Statement with `:column` placeholders named after CSV columns. Several, as `NAME=FILE.sql`, make a mix: the column `query` names
+    /// each row's, or, without it, `NAME=FILE.sql@WEIGHT` how often each comes [default: the demo's minute aggregate]
+    #[arg(long, value_name = "[NAME=]FILE.sql")]
+    pub(super) query: Vec<QueryArg>,
+
+    /// Column that names each row's query, where there are several
+    #[arg(long, value_name = "COLUMN", default_value = crate::workload::QUERY_COLUMN)]
+    pub(super) query_column: String,
 
     /// Column that names the host; all rows of a host go to the same worker
     #[arg(long, value_name = "COLUMN", default_value = crate::workload::HOST_COLUMN)]
@@ -66,6 +72,10 @@ pub(super) struct WorkloadArgs {
     /// Only the first ROWS good rows
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) limit: Option<u64>,
+
+    /// Of everything that is left to chance: poisson arrivals, and which rows of a mix get which query
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(super) seed: u64,
 
     /// How hosts are given to workers: `rendezvous`, or `balanced` for at most 1.25 times the fair share of rows
     #[arg(long, value_name = "METHOD", default_value_t = Method::Rendezvous)]
@@ -200,10 +210,6 @@ pub(super) struct LoadArgs {
     /// Whether prepared statements are planned anew: auto, force_custom_plan or force_generic_plan [default: as the server has it]
     #[arg(long, value_name = "MODE")]
     pub(super) plan_cache_mode: Option<PlanCacheMode>,
-
-    /// Of everything that is left to chance: poisson arrivals
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub(super) seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

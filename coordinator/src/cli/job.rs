@@ -14,7 +14,7 @@ use super::Failure;
 use super::args::{
     ArrivalsArg, DEFAULT_WORKLOAD, LoadArgs, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs,
 };
-use crate::run::{OnAgentLoss, Statement};
+use crate::run::{OnAgentLoss, Statement, Statements};
 use crate::run_dir::{self, LocalAgents, Manifest};
 use crate::workload::{OnBadRow, Options, Workload};
 
@@ -24,7 +24,7 @@ pub(super) struct Job {
     /// As typed when the run began; the file may have moved since.
     pub(super) file_typed: String,
     pub(super) options: Options,
-    pub(super) statement: Statement,
+    pub(super) statements: Statements,
     pub(super) load: Load,
     pub(super) agents: u16,
     /// The agents that this process starts itself.
@@ -40,14 +40,14 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn typed(args: &RunArgs) -> Result<Self, Failure> {
-        let statement = super::query::statement(args.workload.query.as_deref())?;
+        let statements = super::query::statements(&args.workload.query)?;
         Ok(Self {
             id: new_run_id(),
             file: file(&args.workload).to_owned(),
             file_typed: file(&args.workload).display().to_string(),
-            options: options(&args.workload, &statement),
-            statement,
-            load: load(&args.load),
+            options: options(&args.workload, &statements),
+            statements,
+            load: load(&args.load, args.workload.seed),
             agents: args.size.agents,
             local: args.local.then_some(LocalAgents { workers: args.size.workers }),
             placement: args.workload.placement,
@@ -78,7 +78,7 @@ impl Job {
             file,
             file_typed: workload.file.clone(),
             options: workload.options.clone(),
-            statement: statement(&manifest.statement)?,
+            statements: statements(&manifest.statements)?,
             load: manifest.load.clone(),
             agents: manifest.agents,
             local: manifest.local,
@@ -111,10 +111,15 @@ impl Job {
             workload: run_dir::Workload::of(workload, &self.file, self.options.clone()),
             agents: self.agents,
             placement: self.placement,
-            statement: run_dir::Statement {
-                name: self.statement.name().to_owned(),
-                sql: self.statement.original().map(|(source, _)| source.to_owned()),
-            },
+            statements: self
+                .statements
+                .iter()
+                .map(|statement| run_dir::Statement {
+                    name: statement.name().to_owned(),
+                    sql: statement.original().map(|(source, _)| source.to_owned()),
+                    weight: statement.weight(),
+                })
+                .collect(),
             load: self.load.clone(),
             timezone: self.timezone.clone(),
             timeout_ms: self.timeout.map(milliseconds),
@@ -153,11 +158,12 @@ pub(super) fn file(args: &WorkloadArgs) -> &Path {
 }
 
 /// What is needed of the file.
-pub(super) fn options(args: &WorkloadArgs, statement: &Statement) -> Options {
+pub(super) fn options(args: &WorkloadArgs, statements: &Statements) -> Options {
     Options {
         host_column: args.host_column.clone(),
-        parameters: statement.template().columns().to_vec(),
-        checks: super::query::checks(statement),
+        parameters: super::query::columns(statements),
+        mix: super::query::choice(statements, &args.query_column, args.seed),
+        checks: super::query::checks(statements),
         on_bad_row: match args.on_bad_row {
             OnBadRowArg::Fail => OnBadRow::Fail,
             OnBadRowArg::Skip => OnBadRow::Skip,
@@ -166,7 +172,7 @@ pub(super) fn options(args: &WorkloadArgs, statement: &Statement) -> Options {
     }
 }
 
-fn load(args: &LoadArgs) -> Load {
+fn load(args: &LoadArgs, seed: u64) -> Load {
     let process = match args.arrivals {
         ArrivalsArg::Uniform => Process::Uniform,
         ArrivalsArg::Poisson => Process::Poisson,
@@ -174,24 +180,31 @@ fn load(args: &LoadArgs) -> Load {
     Load {
         protocol: args.protocol,
         plan_cache_mode: args.plan_cache_mode,
-        schedule: args.rate.clone().map(|rate| Schedule { rate, process, seed: args.seed }),
+        schedule: args.rate.clone().map(|rate| Schedule { rate, process, seed }),
         think_time: args.think_time.unwrap_or_default(),
         warmup: args.warmup,
         repeat: args.repeat,
         duration: args.duration,
-        seed: args.seed,
+        seed,
     }
 }
 
-pub(super) fn statement(recorded: &run_dir::Statement) -> Result<Statement, Failure> {
-    match &recorded.sql {
-        None => super::query::statement(None),
-        Some(source) => Ok(Statement::Own {
-            name: recorded.name.clone(),
-            source: source.clone(),
-            template: Template::parse(source).map_err(Failure::usage)?,
-        }),
+pub(super) fn statements(recorded: &[run_dir::Statement]) -> Result<Statements, Failure> {
+    let own = |recorded: &run_dir::Statement, source: &String| {
+        let (name, weight) = (recorded.name.clone(), recorded.weight);
+        let template = Template::parse(source).map_err(Failure::usage)?;
+        Ok(Statement::Own { name, source: source.clone(), template, weight })
+    };
+    let mut all = Vec::with_capacity(recorded.len());
+    for recorded in recorded {
+        match &recorded.sql {
+            None => return super::query::statements(&[]),
+            Some(source) => all.push(own(recorded, source)?),
+        }
     }
+    let mut all = all.into_iter();
+    let first = all.next().ok_or_else(|| Failure::usage(anyhow!("the run's manifest has no statement")))?;
+    Ok(Statements::new(first, all.collect()))
 }
 
 /// `20261123-190409-7f3a`: sorts by time, and two runs of one second differ.

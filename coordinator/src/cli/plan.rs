@@ -15,9 +15,9 @@ use crate::output::plan::{self, PlanTable, PlanWorker};
 use crate::progress::ProgressDisplay;
 
 pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
-    let statement = super::query::statement(args.workload.query.as_deref())?;
+    let statements = super::query::statements(&args.workload.query)?;
     let display = Arc::new(ProgressDisplay::new(stderr().is_terminal()));
-    let (file, options) = (job::file(&args.workload), job::options(&args.workload, &statement));
+    let (file, options) = (job::file(&args.workload), job::options(&args.workload, &statements));
     let workload = open_workload(file, options, &display, &interrupt).await?;
     display.finish();
     let slots = (0..args.size.agents).map(SlotId::new);

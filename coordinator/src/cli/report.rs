@@ -14,7 +14,7 @@ use crate::journal::{Entry, Tail};
 use crate::output;
 use crate::output::samples::{SampleRow, SamplesFile};
 
-use crate::run::{Replayed, Retried, Subject, replay, summarize};
+use crate::run::{Replayed, Retried, Stated, Statements, Subject, replay, summarize};
 use crate::run_dir::{Manifest, RunDir};
 use crate::workload::HostTable;
 
@@ -37,7 +37,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
             "the journal ends in {bytes} bytes that cannot be read, from byte {offset} on: {reason}; the report is of what comes before"
         ));
     }
-    let statement = job::statement(&dir.manifest().statement)?;
+    let statements = job::statements(&dir.manifest().statements)?;
     let (record, counted) = replayed.into_counted();
     let placed = hosts.iter().map(|(_, name, rows)| (name, u64::from(rows)));
     let workers = record.workers();
@@ -47,7 +47,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         true => placement::place(dir.manifest().placement, no_hosts, &workers),
         false => placement::place(dir.manifest().placement, placed, &workers),
     };
-    let subject = subject(dir.manifest(), &hosts, statement.name(), statement.template().sql());
+    let subject = subject(dir.manifest(), &hosts, &statements);
     let result = summarize(&subject, record, &assignment, counted);
     output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
         .map_err(Failure::write)?;
@@ -88,7 +88,7 @@ fn write_samples(
     Ok(())
 }
 
-fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statement: &str, sql: &str) -> Subject<'a> {
+fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statements: &Statements) -> Subject<'a> {
     let workload = &manifest.workload;
     Subject {
         run_id: manifest.run_id.to_string(),
@@ -101,8 +101,7 @@ fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statement: &str, sq
         },
         hosts,
         placement: manifest.placement,
-        statement: statement.to_owned(),
-        sql: sql.to_owned(),
+        statements: statements.iter().map(Stated::of).collect(),
         load: &manifest.load,
         embedded: manifest.embedded.clone(),
         command: manifest.command.clone(),

@@ -29,7 +29,7 @@ use crate::grpc::Listener;
 use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
-use crate::run::{self, Outcome, Replayed, Retried, RunError, RunPlan, Statement};
+use crate::run::{self, Outcome, Replayed, Retried, RunError, RunPlan, Statement, Statements};
 use crate::run_dir::{LocalAgents, Manifest};
 use crate::workload::{self, Workload};
 
@@ -74,7 +74,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         file: job.file_typed,
         workload: Arc::new(workload),
         placement: job.placement,
-        statement: job.statement,
+        statements: job.statements,
         load: job.load,
         passes,
         timezone: job.timezone,
@@ -209,7 +209,7 @@ async fn serve(
     if timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, join_all(&mut agents)).await.is_err() {
         tracing::warn!("not every local agent ended; they are left to themselves");
     }
-    outcome.map_err(|error| failure(error, &plan.statement))
+    outcome.map_err(|error| failure(error, &plan.statements))
 }
 
 async fn join_all(agents: &mut JoinSet<Result<(), AgentError>>) {
@@ -235,24 +235,30 @@ fn local_agents(count: u16, workers: u16, address: SocketAddr) -> impl Iterator<
     })
 }
 
-fn failure(error: RunError, statement: &Statement) -> Failure {
+fn failure(error: RunError, statements: &Statements) -> Failure {
     let exit = match &error {
         RunError::NotJoined { .. } | RunError::NotReady { .. } => Exit::NotJoined,
         RunError::Prepare { .. } => Exit::Usage,
         RunError::Interrupted => Exit::Interrupted,
     };
     let error = match &error {
-        RunError::Prepare { failed, .. } => anyhow::anyhow!("{error}{}", details(failed, statement)),
+        RunError::Prepare { failed, .. } => anyhow::anyhow!("{error}{}", details(failed, statements)),
         _ => error.into(),
     };
     Failure { exit, error }
 }
 
 /// What the server added: SQLSTATE, the place in the query, detail and hint.
-fn details(failed: &PrepareFailed, statement: &Statement) -> String {
-    let mut text = failed.sqlstate.map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default();
+fn details(failed: &PrepareFailed, statements: &Statements) -> String {
+    let statement = statements.sent_as(&failed.sql);
+    let original = statement.and_then(Statement::original);
+    let mut text = match statement.filter(|_| statements.is_mix()) {
+        Some(statement) => format!(" (query '{}')", statement.name()),
+        None => String::new(),
+    };
+    text += &failed.sqlstate.map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default();
     if let (PrepareFailure::Statement, Some(position)) = (failed.kind, failed.position) {
-        text.push_str(&super::query::place(statement.original(), &failed.sql, position));
+        text.push_str(&super::query::place(original, &failed.sql, position));
     }
     for (label, line) in [("DETAIL", &failed.detail), ("HINT", &failed.hint)] {
         if let Some(line) = line {

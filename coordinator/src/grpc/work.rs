@@ -281,10 +281,12 @@ fn next_batch(
             break;
         }
         for Task { row, due_ns } in taken {
-            reader.read(passes.record_of(row), &mut parameters)?;
+            let record = passes.record_of(row);
+            reader.read(record, &mut parameters)?;
+            let statement = share.workload.statement_of(record);
             let target = u16::try_from(passes.target_of(row)).expect("there are at most two databases");
             let due_ns = share.is_open_loop.then_some(due_ns);
-            rows.push(Order { row, due_ns, statement: 0, target });
+            rows.push(Order { row, due_ns, statement, target });
         }
     }
     if rows.is_empty() {

@@ -1,4 +1,5 @@
-//! The latencies as a table for a spreadsheet or a data frame: a line for the run, each agent, each worker and each host.
+//! The latencies as a table for a spreadsheet or a data frame: a line for the run, each query of a mix, each agent, each worker
+//! and each host.
 //! A cell is empty where the sample supports no figure. Times in milliseconds. The csv crate does the quoting.
 
 use muster_common::result::{Latency, RunResult};
@@ -27,6 +28,10 @@ pub(super) fn render(result: &RunResult) -> String {
     put(COLUMNS.map(str::to_owned));
     let queries = &result.queries;
     put(line("run", &result.run_id, queries.completed, queries.failed, latency(&result.service_time_ms)));
+    for statement in &result.statements {
+        let figures = latency(&statement.service_time_ms);
+        put(line("query", &statement.name, statement.completed, statement.failed, figures));
+    }
     for agent in &result.agents {
         put(line("agent", &agent.slot, agent.completed, agent.failed, latency(&agent.service_time_ms)));
     }

@@ -24,6 +24,7 @@ pub(super) fn good() -> RunResult {
         throughput_qps: 640.6,
         load: Load { repeat: Some(1), ..Load::default() },
         passes: None,
+        statements: Vec::new(),
         service_time_ms: Some(latency(200, 1.0)),
         response_time_ms: Some(latency(200, 1.0)),
         lag_ms: Some(Latency {

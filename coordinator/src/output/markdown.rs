@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use muster_common::result::{Error, RunResult};
+use muster_common::result::{Error, Latency, RunResult};
 
 use super::load;
 use super::page::harmless;
@@ -19,6 +19,7 @@ pub(super) fn render(result: &RunResult) -> String {
     headline(&mut page, result);
     totals(&mut page, result);
     latency(&mut page, result);
+    statements(&mut page, result);
     thresholds(&mut page, result);
     errors(&mut page, &result.errors);
     if result.queries.unaccounted > 0 {
@@ -119,6 +120,23 @@ fn latency(page: &mut String, result: &RunResult) {
     }
     for (name, figures) in load::passes(result) {
         put(page, &format!("\n{name}: {}", figures.join(", ")));
+    }
+}
+
+fn statements(page: &mut String, result: &RunResult) {
+    if result.statements.is_empty() {
+        return;
+    }
+    section(page, "Queries");
+    put(page, "\n| query | completed | failed | mean | median | p95 | max |\n|---|--:|--:|--:|--:|--:|--:|");
+    for statement in &result.statements {
+        let latency = statement.service_time_ms.as_ref();
+        let figures: [fn(&Latency) -> Option<f64>; 4] =
+            [|l| Some(l.mean), |l| Some(l.median), |l| l.p95, |l| Some(l.max)];
+        let figures = figures.map(|figure| duration_or_none(latency.and_then(figure)));
+        let (name, completed, failed) =
+            (code(&statement.name), count(statement.completed), count(statement.failed));
+        put(page, &format!("| {name} | {completed} | {failed} | {} |", figures.join(" | ")));
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Latencies {
 pub(crate) struct Part {
     worker: usize,
     pub(crate) class: Class,
+    completed: u64,
+    failed: u64,
     service: Sorted,
     /// Of an open loop, or with think time.
     due: Option<Due>,
@@ -34,12 +36,13 @@ impl Latencies {
         let mut parts = Vec::new();
         for (worker, tally) in tallies.iter_mut().enumerate() {
             for (class, timed) in std::mem::take(&mut tally.times).classes {
-                let Timed { service, lag, early: _ } = timed;
+                let Timed { service, lag, early: _, completed, failed } = timed;
                 let due = (!lag.is_empty()).then(|| {
                     let response = service.plus(&lag).into_sorted();
                     Due { lag: lag.into_sorted(), response }
                 });
-                parts.push(Part { worker, class, service: service.into_sorted(), due });
+                let service = service.into_sorted();
+                parts.push(Part { worker, class, completed, failed, service, due });
             }
         }
         Self { parts }
@@ -57,9 +60,15 @@ impl Latencies {
         self.service(|part| workers.contains(&part.worker))
     }
 
-    /// Response times and lag of all; `None` when rows were due as their workers became free.
-    pub(crate) fn response_and_lag(&self) -> Option<(Latency, Latency)> {
-        let due = || self.parts.iter().filter_map(|part| part.due.as_ref());
+    /// Completed and failed rows.
+    pub(crate) fn counted(&self, of: impl Fn(&Part) -> bool) -> (u64, u64) {
+        let parts = self.parts.iter().filter(|part| of(part));
+        parts.fold((0, 0), |(completed, failed), part| (completed + part.completed, failed + part.failed))
+    }
+
+    /// Response times and lag; `None` when rows were due as their workers became free.
+    pub(crate) fn response_and_lag(&self, of: impl Fn(&Part) -> bool) -> Option<(Latency, Latency)> {
+        let due = || self.parts.iter().filter(|part| of(part)).filter_map(|part| part.due.as_ref());
         let response = Summary::of(&due().map(|due| &due.response).collect::<Vec<_>>())?;
         let lag = Summary::of(&due().map(|due| &due.lag).collect::<Vec<_>>())?;
         Some((Latency::from(&response), Latency::from(&lag)))

@@ -7,13 +7,13 @@ use muster_common::ids::{RunId, SessionId};
 use muster_common::load::Load;
 use muster_common::passes::Passes;
 use muster_common::placement::Method;
-use muster_common::query::Template;
 use muster_common::result;
 use muster_common::slots::Grant;
-use muster_proto::control::{self, RunConfig};
+use muster_proto::control::RunConfig;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::summary::Subject;
+use super::statements::{Statement, Statements};
+use super::summary::{Stated, Subject};
 use super::tally::Scope;
 use crate::workload::Workload;
 
@@ -25,7 +25,7 @@ pub(crate) struct RunPlan {
     pub(crate) file: String,
     pub(crate) workload: Arc<Workload>,
     pub(crate) placement: Method,
-    pub(crate) statement: Statement,
+    pub(crate) statements: Statements,
     pub(crate) load: Load,
     /// How often each record is run.
     pub(crate) passes: Passes,
@@ -65,42 +65,6 @@ pub(crate) enum Retried {
     Included,
 }
 
-/// The statement of a run and where it came from.
-pub(crate) enum Statement {
-    /// Its bucketing function depends on the server. The template has the placeholders that all its forms share.
-    Default(Template),
-    Own {
-        /// The file.
-        name: String,
-        /// Its text, to point into when the server complains.
-        source: String,
-        template: Template,
-    },
-}
-
-impl Statement {
-    pub(crate) fn template(&self) -> &Template {
-        match self {
-            Self::Default(template) | Self::Own { template, .. } => template,
-        }
-    }
-
-    /// The user's own text, to point into when the server complains.
-    pub(crate) fn original(&self) -> Option<(&str, &Template)> {
-        match self {
-            Self::Default(_) => None,
-            Self::Own { source, template, .. } => Some((source, template)),
-        }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Default(_) => "default",
-            Self::Own { name, .. } => name,
-        }
-    }
-}
-
 impl RunPlan {
     pub(crate) fn subject(&self) -> Subject<'_> {
         let workload = &self.workload;
@@ -115,8 +79,7 @@ impl RunPlan {
             },
             hosts: workload.hosts(),
             placement: self.placement,
-            statement: self.statement.name().to_owned(),
-            sql: self.statement.template().sql().to_owned(),
+            statements: self.statements.iter().map(Stated::of).collect(),
             load: &self.load,
             embedded: self.embedded.clone(),
             command: self.command.clone(),
@@ -134,17 +97,10 @@ impl RunPlan {
 
     /// What an agent is told. The database is a secret: it goes only to agents on this machine that have none.
     pub(crate) fn config_for(&self, has_database: bool, is_loopback: bool) -> RunConfig {
-        let template = self.statement.template();
         let may_have_database = is_loopback && !has_database;
         let database_url = self.database_url.as_ref().filter(|_| may_have_database);
-        let is_default = matches!(self.statement, Statement::Default(_));
-        let statement = control::Statement {
-            sql: (!is_default).then(|| template.sql().to_owned()),
-            parameters: template.columns().len(),
-            placeholders: if is_default { Vec::new() } else { template.placeholders().to_owned() },
-        };
         RunConfig {
-            statements: vec![statement],
+            statements: self.statements.iter().map(Statement::for_agents).collect(),
             protocol: self.load.protocol,
             plan_cache_mode: self.load.plan_cache_mode,
             think_time: self.load.think_time,

@@ -11,8 +11,9 @@ use muster_common::measurement::QueryError;
 use muster_common::placement::{Assignment, Candidates, Method};
 use muster_common::result::{self, Ending, RunResult, VerdictStatus};
 
-use super::latencies::Latencies;
+use super::latencies::{Latencies, Part};
 use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Session};
+use super::statements::Statement;
 use super::tally::{ErrorTally, HostTally, Tally, WorkerTally};
 use crate::workload::{HostIndex, HostTable};
 
@@ -22,13 +23,27 @@ pub(crate) struct Subject<'a> {
     pub(crate) workload: result::Workload,
     pub(crate) hosts: &'a HostTable,
     pub(crate) placement: Method,
-    pub(crate) statement: String,
-    /// Its text, where no agent came so far as to send it.
-    pub(crate) sql: String,
+    /// At least one.
+    pub(crate) statements: Vec<Stated>,
     pub(crate) load: &'a Load,
     /// Where the embedded server's programs came from.
     pub(crate) embedded: Option<String>,
     pub(crate) command: String,
+}
+
+/// A statement of the run.
+pub(crate) struct Stated {
+    pub(crate) name: String,
+    /// The default one's text depends on the server; this is what an agent would send to a TimescaleDB.
+    pub(crate) sql: String,
+    pub(crate) weight: u32,
+}
+
+impl Stated {
+    pub(crate) fn of(statement: &Statement) -> Self {
+        let (name, sql) = (statement.name().to_owned(), statement.template().sql().to_owned());
+        Self { name, sql, weight: statement.weight() }
+    }
 }
 
 /// What became of the rows.
@@ -55,7 +70,7 @@ pub(crate) fn summarize(
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
     // Without due times a row is due when its worker is free, so lag is 0 by definition.
-    let (response_time_ms, lag_ms) = match latencies.response_and_lag() {
+    let (response_time_ms, lag_ms) = match latencies.response_and_lag(|_| true) {
         Some((response, lag)) => (Some(response), Some(lag)),
         None => (service_time_ms.clone(), service_time_ms.as_ref().map(no_lag)),
     };
@@ -99,6 +114,7 @@ pub(crate) fn summarize(
             first: first.as_ref().map(result::Latency::from),
             later: later.as_ref().map(result::Latency::from),
         }),
+        statements: statements(subject, &latencies),
         response_time_ms,
         lag_ms,
         service_time_ms,
@@ -281,12 +297,41 @@ fn placement(subject: &Subject<'_>, assignment: &Assignment) -> result::Placemen
 }
 
 fn query(subject: &Subject<'_>, found: Option<&Found>) -> result::Query {
+    let names: Vec<&str> = subject.statements.iter().map(|statement| statement.name.as_str()).collect();
+    let first = subject.statements.first().map(|statement| statement.sql.clone()).unwrap_or_default();
     result::Query {
-        name: subject.statement.clone(),
-        sql: found.map_or_else(|| subject.sql.clone(), |found| found.sql.clone()),
+        name: names.join(" + "),
+        sql: found.map_or(first, |found| found.sql.clone()),
         protocol: subject.load.protocol.to_string(),
         bucket_function: found.and_then(|found| found.bucket_function.clone()),
     }
+}
+
+/// What each statement of a mix took; nothing for a single one, of which the whole report tells.
+fn statements(subject: &Subject<'_>, latencies: &Latencies) -> Vec<result::Statement> {
+    if subject.statements.len() < 2 {
+        return Vec::new();
+    }
+    (0u16..)
+        .zip(&subject.statements)
+        .map(|(position, Stated { name, sql, weight })| {
+            let of = |part: &Part| part.class.statement == position;
+            let summary = latencies.service(of);
+            let (completed, failed) = latencies.counted(of);
+            result::Statement {
+                name: name.clone(),
+                sql: sql.clone(),
+                weight: (*weight).into(),
+                completed,
+                failed,
+                total_processing_time_ms: summary
+                    .as_ref()
+                    .map_or(0.0, |summary| milliseconds(summary.sum_ns)),
+                service_time_ms: summary.as_ref().map(result::Latency::from),
+                response_time_ms: latencies.response_and_lag(of).map(|(response, _)| response),
+            }
+        })
+        .collect()
 }
 
 fn database(subject: &Subject<'_>, found: &Found) -> result::Database {

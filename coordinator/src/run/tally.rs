@@ -104,6 +104,9 @@ impl Tally {
     pub(crate) fn add(&mut self, executed: Executed) {
         let Executed { worker, host, epoch: _, attempt, measurement } = executed;
         let service_time_ns = measurement.service_time_ns;
+        let class = Class::of(&measurement, &self.scope.passes);
+        let is_completed = matches!(measurement.outcome, Outcome::Completed(_));
+        self.workers[worker].times.count(class, is_completed);
         let host_tally = &mut self.hosts[host.index()];
         let is_retried = attempt > 1;
         self.retried += u64::from(is_retried);
@@ -116,7 +119,6 @@ impl Tally {
                 self.answers.bytes = self.answers.bytes.saturating_add(answer.bytes);
                 self.answers.digest = self.answers.digest.wrapping_add(answer.digest);
                 if !is_retried || self.scope.retried == Retried::Included {
-                    let class = Class::of(&measurement, &self.scope.passes);
                     self.workers[worker].times.add(class, &measurement);
                     host_tally.timed += 1;
                     host_tally.service_time_sum_ns =

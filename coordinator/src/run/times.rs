@@ -30,6 +30,9 @@ pub(crate) struct Timed {
     pub(crate) service: Samples,
     /// As long as `service`, or empty in a closed loop.
     pub(crate) lag: Samples,
+    /// Rows that completed, those included whose times are not kept.
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
     /// Service times of executions that PostgreSQL plans anew; they are in `service`, too.
     pub(crate) early: Samples,
 }
@@ -50,18 +53,10 @@ impl Times {
         Self { classes: BTreeMap::new(), capacity, has_due_times }
     }
 
+    /// Adds a completed row's times.
     pub(crate) fn add(&mut self, class: Class, measurement: &Measurement) {
         let has_due_times = self.has_due_times;
-        let timed = self.classes.entry(class).or_insert_with(|| {
-            // The first class is the only one, as a rule.
-            let capacity = std::mem::take(&mut self.capacity);
-            let lags = if has_due_times { capacity } else { 0 };
-            Timed {
-                service: Samples::with_capacity(capacity),
-                lag: Samples::with_capacity(lags),
-                early: Samples::default(),
-            }
-        });
+        let timed = self.class(class);
         timed.service.push(measurement.service_time_ns);
         if has_due_times {
             timed.lag.push(measurement.lag_ns);
@@ -69,6 +64,29 @@ impl Times {
         if measurement.execution.is_early() {
             timed.early.push(measurement.service_time_ns);
         }
+    }
+
+    /// Counts a row, whether or not its times are kept.
+    pub(crate) fn count(&mut self, class: Class, is_completed: bool) {
+        let timed = self.class(class);
+        match is_completed {
+            true => timed.completed += 1,
+            false => timed.failed += 1,
+        }
+    }
+
+    fn class(&mut self, class: Class) -> &mut Timed {
+        let has_due_times = self.has_due_times;
+        self.classes.entry(class).or_insert_with(|| {
+            // The first class is the only one, as a rule.
+            let capacity = std::mem::take(&mut self.capacity);
+            let lags = if has_due_times { capacity } else { 0 };
+            Timed {
+                service: Samples::with_capacity(capacity),
+                lag: Samples::with_capacity(lags),
+                ..Timed::default()
+            }
+        })
     }
 
     /// Of all classes.

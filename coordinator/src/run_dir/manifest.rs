@@ -25,7 +25,8 @@ pub struct Manifest {
     /// Slots, 1 to [`muster_common::limits::AGENTS_MAX`].
     pub agents: u16,
     pub placement: Method,
-    pub statement: Statement,
+    /// At least one.
+    pub statements: Vec<Statement>,
     #[serde(default)]
     pub load: Load,
     /// Of the database sessions.
@@ -66,6 +67,8 @@ pub struct Statement {
     pub name: String,
     /// As its author wrote it, with `:column` placeholders; `null` for the default one.
     pub sql: Option<String>,
+    /// Its part of a mix, above 0.
+    pub weight: u32,
 }
 
 /// What to do when a lost agent's slot was not taken by another one in time.

@@ -4,7 +4,7 @@
 use super::error::Fault;
 use super::header::Columns;
 use super::records::Records;
-use super::time;
+use super::{mix, time};
 
 /// The record's host.
 pub(super) fn host<'a>(record: &'a Records, columns: &Columns) -> Result<&'a str, Fault> {
@@ -23,6 +23,12 @@ pub(super) fn host<'a>(record: &'a Records, columns: &Columns) -> Result<&'a str
     }
     window(record, columns)?;
     Ok(host)
+}
+
+/// The statement that the record names; `None` where no column does.
+pub(super) fn statement(record: &Records, columns: &Columns) -> Result<Option<u8>, Fault> {
+    let Some((position, names)) = &columns.query else { return Ok(None) };
+    mix::named(record.field(*position), &columns.names[*position], names).map(Some)
 }
 
 /// Every needed value is text as PostgreSQL has it. Columns that nobody asked for may hold anything.

@@ -99,6 +99,8 @@ pub enum Fault {
     NotUtf8 { column: String },
     #[error("{column} has a NUL byte, which PostgreSQL's text cannot hold")]
     Nul { column: String },
+    #[error("{column} {} names no query of this run: {}", Quoted(.value), list(.known.iter().map(String::as_str)))]
+    UnknownQuery { column: String, value: String, known: Vec<String> },
     #[error("{column} {} is not a time; write it like 2017-01-01 08:59:22", Quoted(.value))]
     UnreadableTime { column: String, value: String },
     #[error("{end_column} {} is before {start_column} {}", Quoted(.end), Quoted(.start))]

@@ -17,6 +17,7 @@ pub fn check(data: &[u8]) {
     let own = |checks| Options {
         host_column: "hostname".to_owned(),
         parameters: ["end_time", "hostname"].map(str::to_owned).to_vec(),
+        mix: None,
         checks,
         on_bad_row: OnBadRow::Skip,
         limit: None,

@@ -10,8 +10,10 @@ use super::{Checks, Options};
 pub(super) struct Columns {
     pub(super) names: Vec<String>,
     pub(super) host: usize,
-    /// In the order of `$1`, `$2`, ….
-    pub(super) parameters: Vec<usize>,
+    /// Of each statement, in the order of `$1`, `$2`, ….
+    pub(super) parameters: Vec<Vec<usize>>,
+    /// The column that names the statement, and the names.
+    pub(super) query: Option<(usize, Vec<String>)>,
     /// Start and end, where they are to be checked.
     pub(super) window: Option<(usize, usize)>,
     /// Every needed column once.
@@ -43,9 +45,26 @@ impl Columns {
                 _ => Err(WorkloadError::DuplicateColumn { file: file.to_owned(), column: name.to_owned() }),
             }
         };
+        let positions =
+            |names: &[String]| names.iter().map(|name| position(name)).collect::<Result<Vec<_>, _>>();
+        let (parameters, query) = match &options.mix {
+            None => (vec![positions(&options.parameters)?], None),
+            Some(mix) => {
+                let statements = mix.statements.iter().map(|statement| positions(&statement.parameters));
+                let query = match names.contains(&mix.column) {
+                    true => Some((
+                        position(&mix.column)?,
+                        mix.statements.iter().map(|statement| statement.name.clone()).collect(),
+                    )),
+                    false => None,
+                };
+                (statements.collect::<Result<_, _>>()?, query)
+            }
+        };
         Ok(Self {
             host: position(&options.host_column)?,
-            parameters: options.parameters.iter().map(|name| position(name)).collect::<Result<_, _>>()?,
+            parameters,
+            query,
             window: match &options.checks {
                 Checks::DemoWindow { start_time, end_time } => {
                     Some((position(start_time)?, position(end_time)?))

@@ -8,6 +8,7 @@ use super::column::{Column, Offsets};
 use super::error::{BadRow, Fault, WorkloadError};
 use super::header::Columns;
 use super::hosts::HostTable;
+use super::mix::Choice;
 use super::records::{self, Records, Step};
 use super::source::{Packing, Source};
 use super::{OnBadRow, Options, Progress, ProgressFn, Workload, check};
@@ -38,8 +39,10 @@ pub(super) fn read(
         let Some(place) = blocks.next(&mut record)? else {
             break;
         };
-        match check::host(&record, &columns) {
-            Ok(host) => index.add(host, place, &source.name)?,
+        let checked =
+            check::host(&record, &columns).and_then(|host| Ok((host, check::statement(&record, &columns)?)));
+        match checked {
+            Ok((host, statement)) => index.add(host, statement, place, &source.name)?,
             Err(fault) => index.bad(fault, place, &source.name),
         }
         if blocks.offset != reported {
@@ -50,10 +53,16 @@ pub(super) fn read(
     index.judge(&source.name, options.on_bad_row)?;
     let sha256 = blocks.finish()?;
     index.shrink();
+    let choice = match (&options.mix, &columns.query) {
+        (None, _) => Choice::Single,
+        (Some(_), Some(_)) => Choice::Named(index.statements),
+        (Some(mix), None) => Choice::weighted(mix),
+    };
     Ok(Workload {
         source,
         sha256,
         columns,
+        choice,
         hosts: index.hosts,
         host_of_row: index.host_of_row,
         offsets: index.offsets,
@@ -67,6 +76,8 @@ pub(super) fn read(
 struct Index {
     hosts: HostTable,
     host_of_row: Column,
+    /// Of each row, where a column names it.
+    statements: Vec<u8>,
     offsets: Offsets,
     rows: u32,
     bad: u64,
@@ -74,13 +85,20 @@ struct Index {
 }
 
 impl Index {
-    fn add(&mut self, host: &str, place: Place, file: &str) -> Result<(), WorkloadError> {
+    fn add(
+        &mut self,
+        host: &str,
+        statement: Option<u8>,
+        place: Place,
+        file: &str,
+    ) -> Result<(), WorkloadError> {
         if self.rows == ROWS_MAX {
             return Err(WorkloadError::TooManyRows { file: file.to_owned() });
         }
         let sparse = || WorkloadError::Sparse { file: file.to_owned(), line: place.line };
         self.offsets.push(place.offset).ok_or_else(sparse)?;
         self.host_of_row.push(self.hosts.count_row(host).get());
+        self.statements.extend(statement);
         self.rows += 1;
         Ok(())
     }
@@ -108,6 +126,7 @@ impl Index {
         self.hosts.shrink();
         self.host_of_row.shrink();
         self.offsets.shrink();
+        self.statements.shrink_to_fit();
     }
 }
 

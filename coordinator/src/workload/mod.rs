@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod header;
 mod hosts;
 mod index;
+mod mix;
 mod reader;
 mod records;
 mod source;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{BadRow, Fault, MissingColumn, WorkloadError};
 pub use hosts::{HostIndex, HostTable};
+pub use mix::{Mix, MixStatement, QUERY_COLUMN};
 pub use reader::RowReader;
 pub use source::Packing;
 
@@ -38,7 +40,11 @@ pub const HOST_COLUMN: &str = "hostname";
 pub struct Options {
     pub host_column: String,
     /// The columns that the statement's placeholders name, in the order of `$1`, `$2`, …; a name may come twice.
+    /// Of a mix: all columns that any statement needs.
     pub parameters: Vec<String>,
+    /// `None` for a single statement.
+    #[serde(default)]
+    pub mix: Option<Mix>,
     pub checks: Checks,
     pub on_bad_row: OnBadRow,
     /// Only so many good rows from the beginning, at least 1. The rest of the file is hashed and neither parsed nor checked.
@@ -95,6 +101,7 @@ pub struct Workload {
     columns: header::Columns,
     hosts: HostTable,
     host_of_row: column::Column,
+    choice: mix::Choice,
     offsets: column::Offsets,
     rows: u32,
     skipped: u64,
@@ -134,6 +141,11 @@ impl Workload {
     /// `None` when there is no such row.
     pub fn host_of(&self, row: RowId) -> Option<HostIndex> {
         self.host_of_row.get(row).map(HostIndex::new)
+    }
+
+    /// Position of the statement that a record is run with.
+    pub fn statement_of(&self, record: RowId) -> u16 {
+        self.choice.of(record)
     }
 
     /// The rows of each of `workers` workers, in file order. `worker_of_host` has the worker of every host, by the host's index.

@@ -48,7 +48,8 @@ impl RowReader {
         let offset = self.workload.offsets.get(row).ok_or_else(no_such_row)?;
         let host = self.workload.host_of(row).ok_or_else(no_such_row)?;
         let mark = parameters.len();
-        if self.parse(offset)? && self.is_of(host) && self.pack(parameters) {
+        let statement = self.workload.statement_of(row);
+        if self.parse(offset)? && self.is_of(host) && self.pack(statement, parameters) {
             return Ok(host);
         }
         parameters.truncate(mark);
@@ -87,8 +88,8 @@ impl RowReader {
     }
 
     /// False when a value is no text any more.
-    fn pack(&self, parameters: &mut PackedParameters) -> bool {
-        for &column in &self.workload.columns.parameters {
+    fn pack(&self, statement: u16, parameters: &mut PackedParameters) -> bool {
+        for &column in &self.workload.columns.parameters[usize::from(statement)] {
             match std::str::from_utf8(self.record.field(column)) {
                 Ok("") => parameters.push(None),
                 Ok(value) => parameters.push(Some(value)),

@@ -33,6 +33,7 @@ pub(super) fn render(result: &RunResult) -> String {
     for (name, figures) in load::passes(result) {
         page.field(name, &figures);
     }
+    tables::statements(&mut page, &result.statements);
     notes::thresholds(&mut page, &result.thresholds);
     page.line("");
     placement(&mut page, &result.placement, result.workload.hosts);

@@ -1,6 +1,6 @@
 //! The tables of the text report: latency, agents, workers, hosts. What is cut is said, with where the rest is.
 
-use muster_common::result::{Agent, Host, Latency, LoadModel, RunResult, Worker};
+use muster_common::result::{Agent, Host, Latency, LoadModel, RunResult, Statement, Worker};
 
 use super::LINES_MAX;
 use crate::output::page::Page;
@@ -66,6 +66,37 @@ pub(super) fn latency(page: &mut Page, result: &RunResult) {
 pub(in crate::output) fn open_loop(result: &RunResult) -> Option<(&Latency, &Latency)> {
     let lag = result.lag_ms.as_ref().filter(|lag| lag.max > 0.0 || result.load.model == LoadModel::Open)?;
     Some((result.response_time_ms.as_ref()?, lag))
+}
+
+/// What each query of a mix took.
+pub(super) fn statements(page: &mut Page, statements: &[Statement]) {
+    if statements.is_empty() {
+        return;
+    }
+    let shown = &statements[..statements.len().min(ROWS_MAX)];
+    page.section(&title("QUERIES", "first", shown.len(), statements.len(), statements.len() as u64));
+    let mut table = Table::new([
+        ("query", Align::Left),
+        ("completed", Align::Right),
+        ("failed", Align::Right),
+        ("mean", Align::Right),
+        ("median", Align::Right),
+        ("p95", Align::Right),
+        ("max", Align::Right),
+    ]);
+    for statement in shown {
+        let [median, p95, max] = summary(&statement.service_time_ms);
+        table.row([
+            statement.name.clone(),
+            count(statement.completed),
+            count(statement.failed),
+            duration_cell(statement.service_time_ms.as_ref().map(|latency| latency.mean)),
+            median,
+            p95,
+            max,
+        ]);
+    }
+    page.table(&table);
 }
 
 pub(super) fn agents(page: &mut Page, agents: &[Agent]) {

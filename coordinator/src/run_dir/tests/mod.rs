@@ -34,6 +34,7 @@ fn manifest(id: &str) -> Manifest {
             options: Options {
                 host_column: hostname.clone(),
                 parameters: vec![hostname, start_time.clone(), end_time.clone()],
+                mix: None,
                 checks: Checks::DemoWindow { start_time, end_time },
                 on_bad_row: OnBadRow::Skip,
                 limit: Some(5),
@@ -41,7 +42,7 @@ fn manifest(id: &str) -> Manifest {
         },
         agents: 2,
         placement: Method::Balanced,
-        statement: Statement { name: "default".to_owned(), sql: None },
+        statements: vec![Statement { name: "default".to_owned(), sql: None, weight: 1 }],
         timezone: "UTC".to_owned(),
         timeout_ms: Some(30_000),
         on_agent_loss: OnAgentLoss::Reassign,

@@ -66,6 +66,7 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
           "start_time",
           "end_time"
         ],
+        "mix": null,
         "checks": {
           "demo_window": {
             "start_time": "start_time",
@@ -77,10 +78,13 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
       },
       "agents": 2,
       "placement": "balanced",
-      "statement": {
-        "name": "default",
-        "sql": null
-      },
+      "statements": [
+        {
+          "name": "default",
+          "sql": null,
+          "weight": 1
+        }
+      ],
       "load": {
         "protocol": "prepared",
         "plan_cache_mode": null,
@@ -150,9 +154,9 @@ fn every_way_to_read_a_workload_is_kept() {
                 let mut manifest = manifest(&id);
                 let Options { host_column, parameters, .. } = manifest.workload.options;
                 manifest.workload.options =
-                    Options { host_column, parameters, checks: checks.clone(), on_bad_row, limit };
+                    Options { host_column, parameters, mix: None, checks: checks.clone(), on_bad_row, limit };
                 manifest.workload.path = None;
-                manifest.statement.sql = Some("SELECT :\"ü\"\n".to_owned());
+                manifest.statements[0].sql = Some("SELECT :\"ü\"\n".to_owned());
                 drop(RunDir::create(directory.path(), manifest.clone(), &hosts()).unwrap());
                 assert_eq!(RunDir::open(Some(directory.path()), &id).unwrap().manifest, manifest);
             }
@@ -168,6 +172,7 @@ fn a_workload_is_found_again_by_an_absolute_path() {
     let options = Options {
         host_column: "h".to_owned(),
         parameters: Vec::new(),
+        mix: None,
         checks: Checks::None,
         on_bad_row: OnBadRow::Fail,
         limit: None,

@@ -17,6 +17,7 @@ fn demo() -> Options {
     Options {
         host_column: HOST_COLUMN.to_owned(),
         parameters: ["hostname", "start_time", "end_time"].map(str::to_owned).to_vec(),
+        mix: None,
         checks: Checks::DemoWindow { start_time: "start_time".to_owned(), end_time: "end_time".to_owned() },
         on_bad_row: OnBadRow::Fail,
         limit: None,
@@ -27,6 +28,7 @@ fn own(host_column: &str, parameters: &[&str]) -> Options {
     Options {
         host_column: host_column.to_owned(),
         parameters: parameters.iter().map(ToString::to_string).collect(),
+        mix: None,
         checks: Checks::None,
         ..demo()
     }
