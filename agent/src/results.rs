@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use crate::clock;
 use crate::session::SessionError;
 
 /// What the stream carries on the agent's side.
@@ -66,6 +67,7 @@ async fn serve(
 ) -> Outbox {
     let Cargo { queues, mut measurements, mut outbox } = cargo;
     tokio::select! {
+        biased;
         () = over.cancelled() => {}
         broken = exchange(client, session, queues, &mut measurements, &mut outbox, &events) => {
             // The session may be over for another reason, too; then nobody asks.
@@ -109,6 +111,7 @@ async fn exchange(
         std::future::pending().await
     };
     let delivered: Result<std::convert::Infallible, SessionError> = tokio::select! {
+        biased;
         received = receive_rows(inbound, queues, acked_sender) => {
             Err(received.err().unwrap_or(SessionError::Closed("work")))
         }
@@ -173,7 +176,7 @@ async fn send_results(
     }
     let mut is_open = true;
     while is_open || outbox.has_unacknowledged() {
-        let now = std::time::Instant::now();
+        let now = clock::now();
         let is_due = !is_open || outbox.is_due(now);
         if is_due && let Some(results) = outbox.take_batch() {
             send(sender, FromAgent::Results(results)).await?;
@@ -182,9 +185,10 @@ async fn send_results(
         let flush_at = outbox.flush_at();
         let (pending, room) = outbox.pending();
         tokio::select! {
+            biased;
             received = measurements.recv_many(pending, room), if is_open && room > 0 => {
                 is_open = received > 0;
-                outbox.note_arrivals(received, std::time::Instant::now());
+                outbox.note_arrivals(received, clock::now());
             }
             // The coordinator is gone when this fails; the reader of its stream says why.
             changed = acked.changed() => if changed.is_err() {

@@ -1,4 +1,5 @@
 //! One worker: one connection, its rows one after the other. Runs on a current_thread runtime, apart from gRPC.
+//! Knows of its connection only what [`Execute`] says.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,8 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::clock;
 use crate::permit::Permit;
-use crate::postgres::{Executor, Prepared, Target, no_database};
+use crate::postgres::{Prepared, no_database};
+use crate::workplace::Execute;
 
 /// What all workers of a session wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub(crate) enum WorkerEvent {
 }
 
 /// A worker's ends of the channels.
-pub(crate) struct Worker {
+pub struct Worker {
     pub(crate) index: u16,
     pub(crate) rows: mpsc::Receiver<Assign>,
     pub(crate) measurements: mpsc::Sender<(u16, Measurement)>,
@@ -51,16 +54,26 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Prepares, waits for the start, runs rows until the session drains.
-    pub(crate) async fn run(mut self, target: Arc<Target>) {
-        let report = self.serve(target).await;
+    /// `open` connects; its token ends what it waits for.
+    pub async fn run<E, Opening>(mut self, open: impl FnOnce(CancellationToken) -> Opening + Send)
+    where
+        E: Execute,
+        Opening: Future<Output = Result<(E, Prepared), PrepareFailed>> + Send,
+    {
+        let opening = open(self.cancel.clone());
+        let report = self.serve(opening).await;
         // The session may be gone already; then nobody asks.
         let _ = self.events.send(WorkerEvent::Done(self.index, report)).await;
     }
 
-    async fn serve(&mut self, target: Arc<Target>) -> WorkerReport {
+    async fn serve<E: Execute>(
+        &mut self,
+        opening: impl Future<Output = Result<(E, Prepared), PrepareFailed>>,
+    ) -> WorkerReport {
         let opened = tokio::select! {
+            biased;
             () = self.cancel.cancelled() => return WorkerReport::default(),
-            opened = Executor::open(target, self.cancel.clone()) => opened,
+            opened = opening => opened,
         };
         let mut executor = match opened {
             Ok((executor, prepared)) => {
@@ -81,7 +94,7 @@ impl Worker {
     }
 
     /// When the countdown ended; `None` when the session did so first.
-    async fn wait_for_start(&mut self, executor: &mut Executor) -> Option<Instant> {
+    async fn wait_for_start(&mut self, executor: &mut impl Execute) -> Option<Instant> {
         loop {
             let phase = self.phase.borrow_and_update().clone();
             match phase {
@@ -95,6 +108,7 @@ impl Worker {
                 }
                 Phase::Running { starts_at } => {
                     tokio::select! {
+                        biased;
                         () = self.cancel.cancelled() => return None,
                         () = tokio::time::sleep_until(starts_at.into()) => return Some(starts_at),
                     }
@@ -102,13 +116,19 @@ impl Worker {
                 Phase::Draining => return None,
             }
             tokio::select! {
+                biased;
                 () = self.cancel.cancelled() => return None,
                 changed = self.phase.changed() => if changed.is_err() { return None },
             }
         }
     }
 
-    async fn run_rows(&mut self, executor: &mut Executor, started_at: Instant, report: &mut WorkerReport) {
+    async fn run_rows(
+        &mut self,
+        executor: &mut impl Execute,
+        started_at: Instant,
+        report: &mut WorkerReport,
+    ) {
         loop {
             let batch = tokio::select! {
                 biased;
@@ -122,7 +142,7 @@ impl Worker {
             let mut packed = Values::new(&batch.parameters);
             let mut values = Vec::with_capacity(executor.parameters());
             for row in batch.rows {
-                let must_stop = self.cancel.is_cancelled() || self.permit.has_lapsed(Instant::now());
+                let must_stop = self.cancel.is_cancelled() || self.permit.has_lapsed(clock::now());
                 if must_stop || *self.phase.borrow() == Phase::Draining {
                     return;
                 }
@@ -132,10 +152,10 @@ impl Worker {
                 }
                 let measurement = executor.execute(row, &values, started_at).await;
                 // What ended after the lapse may have ended because of it: somebody else runs the row.
-                let has_lapsed = self.permit.has_lapsed(Instant::now());
+                let has_lapsed = self.permit.has_lapsed(clock::now());
                 let Some(measurement) = measurement.filter(|_| !has_lapsed) else { return };
                 report.executed += 1;
-                report.ran_for = started_at.elapsed();
+                report.ran_for = clock::since(started_at);
                 if self.measurements.send((self.index, measurement)).await.is_err() {
                     return;
                 }

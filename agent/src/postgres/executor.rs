@@ -38,12 +38,12 @@ pub(crate) struct Target {
 
 /// What opening and preparing took and found.
 #[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    pub(crate) connect: Duration,
-    pub(crate) prepare: Duration,
-    pub(crate) database: Database,
-    pub(crate) sql: String,
-    pub(crate) bucket_function: Option<String>,
+pub struct Prepared {
+    pub connect: Duration,
+    pub prepare: Duration,
+    pub database: Database,
+    pub sql: String,
+    pub bucket_function: Option<String>,
 }
 
 /// One held connection that executes rows.

@@ -21,6 +21,7 @@ mod verify;
 
 pub use connect::SessionSetup;
 pub use environment::Environment;
-pub(crate) use executor::{Executor, Prepared, Target, no_database};
+pub use executor::Prepared;
+pub(crate) use executor::{Executor, Target, no_database};
 pub(crate) use fence::end_backends;
 pub use settings::{Settings, SettingsError};
