@@ -66,10 +66,10 @@ fn options() -> Options {
 }
 
 /// As sessions do: each worker has its reader and takes a batch when it is its turn.
-fn read_all(workload: Arc<Workload>, queues: Vec<VecDeque<RowId>>) -> anyhow::Result<u64> {
+fn read_all(workload: Arc<Workload>, queues: Vec<Vec<RowId>>) -> anyhow::Result<u64> {
     let mut left = workload.rows();
     let mut workers: Vec<(VecDeque<RowId>, RowReader)> =
-        queues.into_iter().map(|queue| (queue, RowReader::new(Arc::clone(&workload)))).collect();
+        queues.into_iter().map(|queue| (queue.into(), RowReader::new(Arc::clone(&workload)))).collect();
     let mut packed = PackedParameters::new();
     let mut bytes = 0;
     while left > 0 {

@@ -1,22 +1,19 @@
-//! The workers of one session and the threads they run on. Each thread has a current_thread runtime of its own,
-//! so that gRPC and queries do not distort each other. Several workers share a thread when there are more of them than processors.
+//! The workers of one session, as the session sees them: told together, heard together. Where they run is the workplace's part.
 
 use std::sync::Arc;
-use std::thread;
 
+use futures_util::future::BoxFuture;
+use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::limits;
 use muster_proto::control::{PrepareFailed, Ready, RunConfig, WorkerReport};
 use muster_proto::work::Assign;
-use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
 use crate::config::AgentConfig;
 use crate::permit::Permit;
-use crate::postgres::{Environment, Prepared, SessionSetup, Settings, Target, no_database};
 use crate::worker::{Phase, Round, Told, Worker, WorkerEvent};
+use crate::workplace::{Prepared, Shift, Workplace};
 
 /// What the session must know of its workers.
 pub(crate) enum CrewEvent {
@@ -31,9 +28,8 @@ pub(crate) struct Crew {
     events: mpsc::Receiver<WorkerEvent>,
     phase: watch::Sender<Phase>,
     cancel: CancellationToken,
-    threads: Threads,
     /// `None` when there is no database that the workers could use.
-    target: Option<Arc<Target>>,
+    shift: Option<Box<dyn Shift>>,
     prepared: Vec<Option<Prepared>>,
     /// Workers that have the name of the slot that was given late.
     placed: usize,
@@ -44,8 +40,9 @@ type Queues = Vec<mpsc::Sender<Assign>>;
 type Heard = mpsc::Receiver<(u16, Told)>;
 
 impl Crew {
-    /// Starts the threads; the workers begin to connect at once, and run queries only as long as the permit lasts.
+    /// Starts the workers, which begin to connect at once, and run queries only as long as the permit lasts.
     pub(crate) fn open(
+        workplace: &dyn Workplace,
         config: &AgentConfig,
         run: &RunConfig,
         application_name: String,
@@ -72,19 +69,15 @@ impl Crew {
                 think_time: run.think_time,
             }
         });
-        let workers: Vec<Worker> = workers.collect();
-        let target = target(config, run, application_name).map(Arc::new);
-        let threads = target.clone().and_then(|target| spawn_threads(workers, &target));
-        let threads = threads.unwrap_or_else(|failed| {
+        let shift = workplace.start(workers.collect(), config, run, application_name);
+        let shift = shift.map_err(|failed| {
             event_sender.try_send(WorkerEvent::PrepareFailed(failed)).expect("a new channel has room");
-            Vec::new()
         });
         let crew = Self {
             events,
             phase,
             cancel,
-            threads,
-            target: target.ok(),
+            shift: shift.ok(),
             prepared: (0..count).map(|_| None).collect(),
             placed: 0,
             reports: vec![None; count],
@@ -97,9 +90,17 @@ impl Crew {
         self.phase.send_replace(Phase::Placed { application_name: application_name.into() });
     }
 
-    /// The database that the workers use.
-    pub(crate) fn target(&self) -> Option<Arc<Target>> {
-        self.target.clone()
+    /// Ends what lost sessions of a slot left in the database that the workers use.
+    pub(crate) fn end_backends(
+        &self,
+        run: &RunId,
+        slot: SlotId,
+        below: Epoch,
+    ) -> BoxFuture<'static, Result<u32, String>> {
+        match &self.shift {
+            Some(shift) => shift.end_backends(run, slot, below),
+            None => Box::pin(std::future::ready(Err("no database".to_owned()))),
+        }
     }
 
     /// Starts a round; a second time for the same one changes nothing.
@@ -127,7 +128,7 @@ impl Crew {
         self.cancel.cancel();
     }
 
-    /// The next event; `None` when a worker's thread broke. Pending for ever once all workers are done.
+    /// The next event; `None` when a worker broke. Pending for ever once all workers are done.
     pub(crate) async fn next(&mut self) -> Option<CrewEvent> {
         loop {
             match self.events.recv().await {
@@ -149,7 +150,7 @@ impl Crew {
                     return Some(CrewEvent::Done);
                 }
                 Some(WorkerEvent::Lost) => return None,
-                None if self.threads.is_empty() || self.reports().is_some() => std::future::pending().await,
+                None if self.shift.is_none() || self.reports().is_some() => std::future::pending().await,
                 None => return None,
             }
         }
@@ -160,22 +161,13 @@ impl Crew {
         self.reports.iter().copied().collect()
     }
 
-    /// Cancels what runs and waits for the threads, which end within the grace of a cancel. False when one did not.
+    /// Cancels what runs and waits for the workers, which end within the grace of a cancel. False when one did not.
     pub(crate) async fn stop(self) -> bool {
         self.cancel.cancel();
         drop(self.events);
-        let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
-        match timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, joined).await {
-            Ok(Ok(true)) => true,
-            Ok(_) => {
-                warn!("a worker thread panicked");
-                true
-            }
-            Err(_) => {
-                warn!("a worker thread did not end; it is left to itself");
-                false
-            }
+        match self.shift {
+            Some(shift) => shift.stop().await,
+            None => true,
         }
     }
 
@@ -188,66 +180,6 @@ impl Crew {
             database: first.database.clone(),
             sql: first.sql.clone(),
             bucket_function: first.bucket_function.clone(),
-        }
-    }
-}
-
-/// The agent's own database, else the coordinator's, else what libpq would take.
-fn target(config: &AgentConfig, run: &RunConfig, application_name: String) -> Result<Target, PrepareFailed> {
-    let settings = match (&config.database, &run.database_url) {
-        (Some(own), _) => own.clone(),
-        (None, handed) => {
-            let url = handed.clone().map(SecretString::from);
-            let environment = Environment::from_process();
-            Settings::resolve(url.as_ref(), &environment).map_err(|error| no_database(&error))?
-        }
-    };
-    Ok(Target {
-        settings: Arc::new(settings),
-        setup: SessionSetup {
-            timezone: run.timezone.clone(),
-            read_only: !config.allow_writes,
-            // Cancelling is this agent's part; a query must not outlive it when the agent dies.
-            statement_timeout: run.timeout.map(|limit| limit + limits::CANCEL_GRACE),
-            plan_cache_mode: run.plan_cache_mode,
-        },
-        application_name,
-        statements: run.statements.clone(),
-        protocol: run.protocol,
-        timeout: run.timeout,
-    })
-}
-
-type Threads = Vec<thread::JoinHandle<()>>;
-
-fn spawn_threads(workers: Vec<Worker>, target: &Arc<Target>) -> Result<Threads, PrepareFailed> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let count = processors.min(workers.len());
-    let mut shares: Vec<Vec<Worker>> = (0..count).map(|_| Vec::new()).collect();
-    for (position, worker) in workers.into_iter().enumerate() {
-        shares[position % count].push(worker);
-    }
-    let spawn = |share: Vec<Worker>| {
-        let target = Arc::clone(target);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new()
-            .name(format!("workers-{}", share[0].index))
-            .spawn(move || runtime.block_on(run_share(share, target)))
-    };
-    let cannot = |error: std::io::Error| no_database(&format!("cannot start a worker thread: {error}"));
-    shares.into_iter().map(|share| spawn(share).map_err(cannot)).collect()
-}
-
-async fn run_share(share: Vec<Worker>, target: Arc<Target>) {
-    let events = share.first().map(|worker| worker.events.clone());
-    let mut workers = tokio::task::JoinSet::new();
-    for worker in share {
-        workers.spawn(worker.run(Arc::clone(&target)));
-    }
-    while let Some(ended) = workers.join_next().await {
-        if let (Err(broken), Some(events)) = (ended, &events) {
-            error!("a worker broke: {broken}");
-            let _ = events.send(WorkerEvent::Lost).await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Muster's agent as a library: what `agent` runs, and what `coordinator run --local` starts inside its own process.
 //! An agent dials a coordinator, runs the rows that it is given, one at a time on each of its connections, and returns the timings.
 
+mod clock;
 mod config;
 mod crew;
 mod dial;
@@ -11,7 +12,10 @@ pub mod postgres;
 mod results;
 mod serve;
 mod session;
+pub mod surroundings;
+mod threads;
 mod worker;
+pub mod workplace;
 
 pub use config::{AgentConfig, Coordinator, InvalidCoordinator};
-pub use serve::{AgentError, serve};
+pub use serve::{AgentError, serve, serve_in};

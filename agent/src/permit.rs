@@ -5,6 +5,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::clock;
+
 #[derive(Debug)]
 pub(crate) struct Permit {
     origin: Instant,
@@ -14,7 +16,7 @@ pub(crate) struct Permit {
 
 impl Permit {
     pub(crate) fn until(lapses_at: Instant) -> Self {
-        let permit = Self { origin: Instant::now(), lapses_at_ns: AtomicU64::new(0) };
+        let permit = Self { origin: clock::now(), lapses_at_ns: AtomicU64::new(0) };
         permit.prolong(lapses_at);
         permit
     }

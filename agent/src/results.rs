@@ -2,7 +2,6 @@
 //! kept for the next one.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use muster_common::ids::SessionId;
 use muster_common::limits;
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use crate::clock;
 use crate::session::SessionError;
 use crate::worker::Told;
 
@@ -69,6 +69,7 @@ async fn serve(
 ) -> Outbox {
     let Cargo { queues, mut told, mut outbox } = cargo;
     tokio::select! {
+        biased;
         () = over.cancelled() => {}
         broken = exchange(client, session, queues, &mut told, &mut outbox, &events) => {
             // The session may be over for another reason, too; then nobody asks.
@@ -115,6 +116,7 @@ async fn exchange(
         std::future::pending().await
     };
     let delivered: Result<std::convert::Infallible, SessionError> = tokio::select! {
+        biased;
         received = receive_rows(inbound, queues, acked_sender) => {
             Err(received.err().unwrap_or(SessionError::Closed("work")))
         }
@@ -189,7 +191,7 @@ impl Delivery<'_> {
         let mut arrived = Vec::with_capacity(limits::BATCH_ROWS_MAX);
         let mut is_open = true;
         while is_open || self.outbox.has_unacknowledged() {
-            let now = Instant::now();
+            let now = clock::now();
             let is_due = !is_open || self.outbox.is_due(now);
             if is_due && let Some(results) = self.outbox.take_batch() {
                 self.send(FromAgent::Results(results)).await?;
@@ -198,6 +200,7 @@ impl Delivery<'_> {
             let flush_at = self.outbox.flush_at();
             let room = self.outbox.pending().1;
             tokio::select! {
+                biased;
                 received = told.recv_many(&mut arrived, room), if is_open && room > 0 => {
                     is_open = received > 0;
                     self.take(&mut arrived).await?;
@@ -230,7 +233,7 @@ impl Delivery<'_> {
                     }
                 }
                 Told::RoundOver(round) => {
-                    self.outbox.note_arrivals(std::mem::take(&mut measured), Instant::now());
+                    self.outbox.note_arrivals(std::mem::take(&mut measured), clock::now());
                     let over = self.over.entry(round).or_default();
                     *over += 1;
                     if *over == self.workers {
@@ -243,7 +246,7 @@ impl Delivery<'_> {
                 }
             }
         }
-        self.outbox.note_arrivals(measured, Instant::now());
+        self.outbox.note_arrivals(measured, clock::now());
         Ok(())
     }
 

@@ -7,8 +7,10 @@ use muster_common::limits;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::clock;
 use crate::config::AgentConfig;
 use crate::session::{self, Ended, KeptResults, SessionError};
+use crate::surroundings::Surroundings;
 
 /// Why an agent gave up. Everything else it survives by joining anew.
 #[derive(Debug, thiserror::Error)]
@@ -21,36 +23,48 @@ pub enum AgentError {
 
 /// Serves runs until `shutdown`, or one run when `config.once`.
 pub async fn serve(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
-    let mut retry = Retry::new();
+    serve_in(&Surroundings::real(), config, shutdown).await
+}
+
+/// [`serve`] on another network, at another workplace.
+pub async fn serve_in(
+    surroundings: &Surroundings,
+    config: AgentConfig,
+    shutdown: CancellationToken,
+) -> Result<(), AgentError> {
+    let mut retry = Retry::new(surroundings.seed);
     let mut kept = None;
     let mut last = None;
     let mut lost_at = None;
     while !shutdown.is_cancelled() {
-        let began = Instant::now();
-        match session::serve(&config, &mut kept, &mut last, &shutdown).await {
+        let began = clock::now();
+        match session::serve(&config, surroundings, &mut kept, &mut last, &shutdown).await {
             Ok(Ended::Shutdown) => break,
             Ok(Ended::Bye { reason, had_place }) => {
                 info!("run ended: {reason}");
                 if config.once && had_place {
                     break;
                 }
-                (retry, lost_at) = (Retry::new(), None);
+                retry.begin_anew();
+                lost_at = None;
             }
             Err(SessionError::Refused { reason }) => {
                 return Err(AgentError::Refused { coordinator: config.coordinator.to_string(), reason });
             }
             Err(error) => {
-                if began.elapsed() > limits::RETRY_MAX {
-                    (retry, lost_at) = (Retry::new(), None);
+                if clock::since(began) > limits::RETRY_MAX {
+                    retry.begin_anew();
+                    lost_at = None;
                 }
                 if error.ended_a_session() {
-                    lost_at.get_or_insert_with(Instant::now);
+                    lost_at.get_or_insert_with(clock::now);
                 }
                 retry.say(&config, &error);
             }
         }
         park(&config, &mut kept, lost_at)?;
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(retry.next_delay()) => {}
         }
@@ -64,7 +78,7 @@ fn park(
     kept: &mut Option<KeptResults>,
     lost_at: Option<Instant>,
 ) -> Result<(), AgentError> {
-    if let Some(old) = kept.take_if(|kept| kept.since.elapsed() > limits::PARK) {
+    if let Some(old) = kept.take_if(|kept| clock::since(kept.since) > limits::PARK) {
         warn!(
             "{} results of run {} are dropped: nobody took them for {:?}",
             old.count(),
@@ -72,7 +86,7 @@ fn park(
             limits::PARK
         );
     }
-    if config.once && lost_at.is_some_and(|at| at.elapsed() > limits::PARK) {
+    if config.once && lost_at.is_some_and(|at| clock::since(at) > limits::PARK) {
         return Err(AgentError::Lost { coordinator: config.coordinator.to_string() });
     }
     Ok(())
@@ -82,17 +96,31 @@ fn park(
 struct Retry {
     delay: Duration,
     last_said: Option<String>,
+    random: u64,
 }
 
 impl Retry {
-    fn new() -> Self {
-        Self { delay: limits::RETRY_FIRST, last_said: None }
+    fn new(seed: u64) -> Self {
+        Self { delay: limits::RETRY_FIRST, last_said: None, random: seed }
+    }
+
+    fn begin_anew(&mut self) {
+        *self = Self::new(self.random);
     }
 
     fn next_delay(&mut self) -> Duration {
         let delay = self.delay;
         self.delay = (delay * 2).min(limits::RETRY_MAX);
-        delay.mul_f64(0.5 + 0.5 * jitter())
+        delay.mul_f64(0.5 + 0.5 * self.jitter())
+    }
+
+    /// 0 to 1. SplitMix64, with which one seed gives as good a sequence as another.
+    fn jitter(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Says each new cause once; the repeats go to the debug log.
@@ -110,13 +138,6 @@ impl Retry {
         }
         self.last_said = Some(text);
     }
-}
-
-/// 0 to 1, different in each process and at each call; nothing here needs more than that.
-fn jitter() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    let bits = RandomState::new().hash_one(0u8) >> 11;
-    bits as f64 / (1u64 << 53) as f64
 }
 
 fn with_causes(error: &SessionError) -> String {
@@ -138,7 +159,7 @@ mod tests {
 
     #[test]
     fn retries_wait_longer_each_time_up_to_the_bound() {
-        let mut retry = Retry::new();
+        let mut retry = Retry::new(7);
         let mut bound = limits::RETRY_FIRST;
         for _ in 0..12 {
             let delay = retry.next_delay();

@@ -1,4 +1,5 @@
 //! One worker: one connection to each database, its rows one after the other. Runs on a current_thread runtime, apart from gRPC.
+//! Knows of its connections only what [`Execute`] says.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::clock;
 use crate::pace::Pace;
 use crate::permit::Permit;
-use crate::postgres::{Executed, Executor, Prepared, Target, no_database};
+use crate::postgres::{Executed, Prepared, no_database};
+use crate::workplace::Execute;
 
 /// What all workers of a session wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +62,7 @@ pub(crate) enum Told {
 }
 
 /// A worker's ends of the channels.
-pub(crate) struct Worker {
+pub struct Worker {
     pub(crate) index: u16,
     pub(crate) rows: mpsc::Receiver<Assign>,
     pub(crate) told: mpsc::Sender<(u16, Told)>,
@@ -72,9 +75,9 @@ pub(crate) struct Worker {
 }
 
 /// What a worker works with once it is prepared.
-struct Desk {
-    /// By target.
-    executors: Vec<Executor>,
+struct Desk<E> {
+    /// One of each database.
+    executors: Vec<E>,
     pace: Pace,
     /// When the query before this one ended.
     free_since: Option<Instant>,
@@ -116,21 +119,31 @@ impl Round {
 
 impl Worker {
     /// Prepares, waits for the start, runs rows until the session drains.
-    pub(crate) async fn run(mut self, target: Arc<Target>) {
-        let report = self.serve(target).await;
+    /// `open` connects to each database of the run; its token ends what it waits for.
+    pub async fn run<E, Opening>(mut self, open: impl FnOnce(CancellationToken) -> Opening + Send)
+    where
+        E: Execute,
+        Opening: Future<Output = Result<(Vec<E>, Prepared), PrepareFailed>> + Send,
+    {
+        let opening = open(self.cancel.clone());
+        let report = self.serve(opening).await;
         // The session may be gone already; then nobody asks.
         let _ = self.events.send(WorkerEvent::Done(self.index, report)).await;
     }
 
-    async fn serve(&mut self, target: Arc<Target>) -> WorkerReport {
+    async fn serve<E: Execute>(
+        &mut self,
+        opening: impl Future<Output = Result<(Vec<E>, Prepared), PrepareFailed>>,
+    ) -> WorkerReport {
         let opened = tokio::select! {
+            biased;
             () = self.cancel.cancelled() => return WorkerReport::default(),
-            opened = Executor::open(target, self.cancel.clone()) => opened,
+            opened = opening => opened,
         };
-        let executor = match opened {
-            Ok((executor, prepared)) => {
+        let executors = match opened {
+            Ok((executors, prepared)) => {
                 let _ = self.events.send(WorkerEvent::Prepared(self.index, prepared)).await;
-                executor
+                executors
             }
             Err(failed) => {
                 let _ = self.events.send(WorkerEvent::PrepareFailed(failed)).await;
@@ -138,19 +151,19 @@ impl Worker {
             }
         };
         let mut desk = Desk {
-            executors: vec![executor],
-            pace: Pace::default(),
+            executors,
+            pace: if E::IS_REAL_TIME { Pace::by_the_clock() } else { Pace::by_timers() },
             free_since: None,
             report: WorkerReport::default(),
             held: None,
         };
         self.follow(&mut desk).await;
-        desk.report.reconnects = desk.executors.iter().map(Executor::reconnects).sum();
+        desk.report.reconnects = desk.executors.iter().map(E::reconnects).sum();
         desk.report
     }
 
     /// Does what each phase asks for, until the last one.
-    async fn follow(&mut self, desk: &mut Desk) {
+    async fn follow<E: Execute>(&mut self, desk: &mut Desk<E>) {
         loop {
             let phase = self.phase.borrow_and_update().clone();
             let stopped = match phase {
@@ -165,6 +178,7 @@ impl Worker {
                 }
                 Phase::Running(round) => {
                     tokio::select! {
+                        biased;
                         () = self.cancel.cancelled() => return,
                         () = desk.pace.wait_until(round.starts_at) => {}
                     }
@@ -177,6 +191,7 @@ impl Worker {
                 return;
             }
             tokio::select! {
+                biased;
                 () = self.cancel.cancelled() => return,
                 changed = self.phase.changed() => if changed.is_err() { return },
             }
@@ -184,10 +199,10 @@ impl Worker {
     }
 
     /// Runs what comes, until its time is over or another phase begins.
-    async fn run_round(&mut self, desk: &mut Desk, round: &Round) -> Stopped {
+    async fn run_round<E: Execute>(&mut self, desk: &mut Desk<E>, round: &Round) -> Stopped {
         let mut is_over = false;
         loop {
-            if !is_over && round.is_over(Instant::now()) {
+            if !is_over && round.is_over(clock::now()) {
                 is_over = true;
                 if self.tell(Told::RoundOver(round.number)).await.is_err() {
                     return Stopped::Over;
@@ -229,6 +244,7 @@ impl Worker {
     async fn until_next_phase(&mut self, round: &Round, is_over: bool) -> Stopped {
         let ends_at = round.ends_at.filter(|_| !is_over);
         tokio::select! {
+            biased;
             () = self.cancel.cancelled() => Stopped::Over,
             () = changed(&self.phase) => Stopped::Phase,
             () = at(ends_at) => match self.tell(Told::RoundOver(round.number)).await {
@@ -239,7 +255,12 @@ impl Worker {
     }
 
     /// `None` when the batch is through, or its time is over.
-    async fn run_batch(&mut self, desk: &mut Desk, round: &Round, batch: &Assign) -> Option<Stopped> {
+    async fn run_batch<E: Execute>(
+        &mut self,
+        desk: &mut Desk<E>,
+        round: &Round,
+        batch: &Assign,
+    ) -> Option<Stopped> {
         let mut packed = Values::new(&batch.parameters);
         let mut values = Vec::new();
         for (position, order) in batch.rows.iter().enumerate() {
@@ -258,7 +279,7 @@ impl Worker {
                     () = desk.pace.wait_until(due) => {}
                 }
             }
-            let now = Instant::now();
+            let now = clock::now();
             if self.cancel.is_cancelled() || self.permit.has_lapsed(now) || self.has_to_drain() {
                 return Some(Stopped::Over);
             }
@@ -269,7 +290,7 @@ impl Worker {
             let executed =
                 desk.executors[usize::from(order.target)].execute(order.row, order.statement, &values).await;
             // What ended after the lapse may have ended because of it: somebody else runs the row.
-            let has_lapsed = self.permit.has_lapsed(Instant::now());
+            let has_lapsed = self.permit.has_lapsed(clock::now());
             let Some(executed) = executed.filter(|_| !has_lapsed) else { return Some(Stopped::Over) };
             let measurement = desk.measurement(round, order, due, executed);
             if self.tell(Told::Measured(measurement)).await.is_err() {
@@ -291,7 +312,7 @@ impl Worker {
 /// Nobody hears any more: the session is over.
 struct Gone;
 
-impl Desk {
+impl<E: Execute> Desk<E> {
     /// Values of a row; `None` for a statement or a database that there is not.
     fn parameters(&self, order: &Order) -> Option<usize> {
         self.executors.get(usize::from(order.target))?.parameters(order.statement)
@@ -320,7 +341,7 @@ impl Desk {
         let Executed { start, service_time, number, outcome } = executed;
         self.free_since = Some(start + service_time);
         self.report.executed += 1;
-        self.report.ran_for = round.starts_at.elapsed();
+        self.report.ran_for = clock::since(round.starts_at);
         let lag = match (order.due_ns, due) {
             (Some(due_ns), _) => round.lag(due_ns, start),
             (None, Some(due)) => start.saturating_duration_since(due),

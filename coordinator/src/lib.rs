@@ -1,6 +1,7 @@
 //! Muster's coordinator as a library: what `coordinator` runs, for its own binary and for tests.
 
 pub mod cli;
+mod clock;
 pub mod demo;
 pub mod embedded;
 pub mod exit;

@@ -36,13 +36,13 @@ pub(crate) struct Target {
 
 /// What opening and preparing took and found.
 #[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    pub(crate) connect: Duration,
-    pub(crate) prepare: Duration,
-    pub(crate) database: Database,
+pub struct Prepared {
+    pub connect: Duration,
+    pub prepare: Duration,
+    pub database: Database,
     /// Of the first statement.
-    pub(crate) sql: String,
-    pub(crate) bucket_function: Option<String>,
+    pub sql: String,
+    pub bucket_function: Option<String>,
 }
 
 /// One held connection that executes rows.
@@ -65,12 +65,12 @@ struct Live {
 }
 
 /// One execution of one row. An SQL error, a timeout and a lost connection are outcomes, too.
-pub(crate) struct Executed {
-    pub(crate) start: Instant,
-    pub(crate) service_time: Duration,
+pub struct Executed {
+    pub start: Instant,
+    pub service_time: Duration,
     /// Which execution of its statement on its connection, from 1; 0 when there was no connection.
-    pub(crate) number: u32,
-    pub(crate) outcome: Outcome,
+    pub number: u32,
+    pub outcome: Outcome,
 }
 
 /// A database that does not come back: rows fail at once, and only now and then one of them tries again.

@@ -23,7 +23,8 @@ mod verify;
 
 pub use connect::SessionSetup;
 pub use environment::Environment;
-pub(crate) use executor::{Executed, Executor, Prepared, Target};
+pub use executor::{Executed, Prepared};
+pub(crate) use executor::{Executor, Target};
 pub(crate) use fence::end_backends;
 pub use settings::{Settings, SettingsError};
 pub(crate) use unprepared::no_database;

@@ -1,7 +1,5 @@
 //! One agent's Control stream: Hello and its answer, beats and the fence. Everything else goes to the conductor.
 
-use std::time::Instant;
-
 use muster_common::lease::Fence;
 use muster_common::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
@@ -11,6 +9,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use crate::clock;
 use crate::run::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal};
 
 /// One stream from its first message to its end.
@@ -54,7 +53,7 @@ async fn admit(
     match admission {
         // The conductor has said Welcome: said from here, it could come behind the Bye of a run that ends at this moment.
         Ok(Admission { member, ended }) => {
-            let fence = Fence::new(Instant::now());
+            let fence = Fence::new(clock::now());
             Ok(Some(ControlSession { member, fence, inbound, line, ended }))
         }
         Err(Refusal { reason, retry }) => {
@@ -95,6 +94,7 @@ impl ControlSession {
     async fn attend(mut self, desk: Desk) {
         let ended = self.ended.clone();
         let loss = tokio::select! {
+            biased;
             () = ended.cancelled() => Loss::because("ended"),
             loss = self.listen(&desk) => Loss { lapses_at: Some(self.fence.falls_at()), ..loss },
         };
@@ -105,6 +105,8 @@ impl ControlSession {
     async fn listen(&mut self, desk: &Desk) -> Loss {
         loop {
             let message = tokio::select! {
+                // What has come counts before the fence, however late this task runs.
+                biased;
                 message = self.inbound.message() => message,
                 () = sleep_until(self.fence.falls_at().into()) => {
                     return Loss::because(format!("no beat for {:?}", limits::FENCE));
@@ -117,7 +119,7 @@ impl ControlSession {
             };
             match FromAgent::try_from(message) {
                 Ok(FromAgent::Beat(number)) => {
-                    self.fence.beat(Instant::now());
+                    self.fence.beat(clock::now());
                     if !self.line.say(FromCoordinator::BeatAck(number)) {
                         return Loss::because("does not read its control stream");
                     }

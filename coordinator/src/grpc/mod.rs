@@ -4,4 +4,4 @@ mod control;
 mod server;
 mod work;
 
-pub(crate) use server::{Listener, Server};
+pub(crate) use server::{Incoming, Listener, Server};

@@ -1,19 +1,22 @@
 //! The listening side: binds, accepts, and starts the tasks of each stream.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use muster_common::limits;
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{control, work};
@@ -21,22 +24,47 @@ use crate::run::Desk;
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// A bound port on which nobody is served yet.
-pub(crate) struct Listener {
-    listener: TcpListener,
+/// A bound port on which nobody is served yet. `I` has the connections that come in.
+pub(crate) struct Listener<I = TcpIncoming> {
+    incoming: I,
     address: SocketAddr,
 }
 
 impl Listener {
-    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        // serve_with_incoming does not set nodelay.
+        Ok(Self::new(TcpIncoming::from(listener).with_nodelay(Some(true)), address))
+    }
+}
+
+impl<I> Listener<I> {
+    pub(crate) fn new(incoming: I, address: SocketAddr) -> Self {
+        Self { incoming, address }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Connections that come in: of a port, or of a test's network.
+pub(crate) trait Incoming: Stream<Item = io::Result<Self::Connection>> + Send + 'static {
+    type Connection: AsyncRead
+        + AsyncWrite
+        + Connected<ConnectInfo: Clone + Send + Sync>
+        + Unpin
+        + Send
+        + 'static;
+}
+
+impl<I, C> Incoming for I
+where
+    I: Stream<Item = io::Result<C>> + Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo: Clone + Send + Sync> + Unpin + Send + 'static,
+{
+    type Connection = C;
 }
 
 /// The running server.
@@ -47,21 +75,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(listener: Listener, desk: Desk) -> Self {
+    pub(crate) fn start<I: Incoming>(listener: Listener<I>, desk: Desk) -> Self {
         let stop = CancellationToken::new();
         let sessions = TaskTracker::new();
         let edge = Edge { desk, sessions: sessions.clone() };
         let service = MusterServer::new(edge)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
-        let incoming = TcpIncoming::from(listener.listener).with_nodelay(Some(true));
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
             .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
             .http2_keepalive_timeout(Some(limits::FENCE))
             .add_service(service)
-            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(listener.incoming, stop.clone().cancelled_owned());
         Self { stop, sessions, task: tokio::spawn(serving) }
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
+use crate::clock;
 use crate::run::{Batch, Desk, Loss, MemberId, Share, Taken, WorkPorts};
 use crate::workload::{RowReader, WorkloadError};
 
@@ -75,6 +76,7 @@ async fn guarded(
     direction: impl Future<Output = String>,
 ) {
     tokio::select! {
+        biased;
         () = ended.cancelled() => {}
         reason = direction => desk.lost(member, Loss::because(reason)).await,
     }
@@ -204,14 +206,16 @@ impl Sender {
             }
             let gone = |_| "closed its work stream".to_owned();
             tokio::select! {
-                changed = self.share.changed() => return changed.map_err(gone),
-                changed = self.credits.changed() => changed.map_err(gone)?,
-                changed = given.changed() => changed.map_err(gone)?,
+                // Acknowledgements come first, and the loop looks at credit and rows after each: none of them waits for another.
+                biased;
                 changed = self.acks.changed() => {
                     changed.map_err(gone)?;
                     let number = *self.acks.borrow_and_update();
                     self.send_message(FromCoordinator::Ack(number)).await?;
                 }
+                changed = self.share.changed() => return changed.map_err(gone),
+                changed = self.credits.changed() => changed.map_err(gone)?,
+                changed = given.changed() => changed.map_err(gone)?,
             }
         }
     }
@@ -229,7 +233,7 @@ impl Sender {
                 let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
                 let count = allowed.min(limits::BATCH_ROWS_MAX);
                 // The file may be on a slow disk, and beats are answered on these threads.
-                let next = tokio::task::block_in_place(|| next_batch(share, worker, count, reader));
+                let next = clock::blocking(|| next_batch(share, worker, count, reader));
                 let assign = match next {
                     Ok(Some(assign)) => assign,
                     Ok(None) => {

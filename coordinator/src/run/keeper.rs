@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::record::Fact;
 use super::rows::Rows;
 use super::tally::Tally;
+use crate::clock;
 use crate::journal::{Sample, Writer};
 use crate::workload::HostIndex;
 
@@ -166,6 +167,11 @@ async fn keep(
     let mut group = Vec::with_capacity(limits::SESSION_QUEUE_MAX);
     loop {
         tokio::select! {
+            // The notes are what matters, and between two groups of them the ticks have their turn.
+            biased;
+            _ = ticks.tick() => {
+                progress.send_replace(books.progress());
+            }
             count = notes.recv_many(&mut group, limits::SESSION_QUEUE_MAX) => {
                 if count == 0 {
                     return books;
@@ -175,9 +181,6 @@ async fn keep(
                 if rows.finished().is_some() || books.journal_problem.is_some() {
                     progress.send_replace(books.progress());
                 }
-            }
-            _ = ticks.tick() => {
-                progress.send_replace(books.progress());
             }
         }
     }
@@ -247,7 +250,7 @@ impl Books {
     fn commit(&mut self) -> bool {
         let Some(journal) = &mut self.journal else { return self.journal_problem.is_none() };
         // A disk may be slow, and beats are answered on these threads.
-        match tokio::task::block_in_place(|| journal.commit()) {
+        match clock::blocking(|| journal.commit()) {
             Ok(()) => true,
             Err(problem) => {
                 self.journal_problem = Some(problem.to_string());

@@ -33,7 +33,7 @@ use summary::Counted;
 pub(crate) use summary::{Stated, Subject, summarize};
 pub(crate) use tally::Scope;
 
-use crate::grpc::{Listener, Server};
+use crate::grpc::{Incoming, Listener, Server};
 use crate::journal::Writer;
 use crate::progress::ProgressDisplay;
 
@@ -46,9 +46,9 @@ pub(crate) struct Outcome {
 /// Serves one run on a bound port: gathers the agents, runs the rows, says goodbye, sums up.
 ///
 /// `taken_up` has what an earlier coordinator of this run wrote down. `interrupt` ends the run early with a partial result.
-pub(crate) async fn run(
+pub(crate) async fn run<I: Incoming>(
     plan: Arc<RunPlan>,
-    listener: Listener,
+    listener: Listener<I>,
     display: &ProgressDisplay,
     journal: Option<Writer>,
     taken_up: Option<Replayed>,

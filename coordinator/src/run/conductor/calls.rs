@@ -1,7 +1,5 @@
 //! What agents and their streams say, and what follows from it: joins, readiness, losses, reports.
 
-use std::time::Instant;
-
 use muster_common::ids::{SessionId, SlotId};
 use muster_common::slots::{Grant, JoinError};
 use muster_proto::control::{
@@ -9,6 +7,7 @@ use muster_proto::control::{
 };
 
 use super::{Conductor, Phase, RunError, Turn};
+use crate::clock;
 use crate::run::link::{Admission, Call, Joining, Line, Loss, MemberId, Refusal, WorkPorts};
 use crate::run::record::{Fact, Found};
 
@@ -45,7 +44,7 @@ impl Conductor<'_> {
 
     /// The one path for every kind of loss.
     pub(super) fn lose(&mut self, id: MemberId, loss: &Loss) {
-        let Some(member) = self.roster.lost(id, &loss.reason, Instant::now()) else { return };
+        let Some(member) = self.roster.lost(id, &loss.reason, clock::now()) else { return };
         let (name, grant, has_begun) = (member.name(), member.grant, member.has_begun);
         match (grant, self.field.clone()) {
             (Some(grant), Some(field)) if self.phase == Phase::Running => {
@@ -73,7 +72,7 @@ impl Conductor<'_> {
         }
         let config = self.plan.config_for(hello.has_database, is_loopback);
         let joined = match self.slot_for(&hello)? {
-            Some(slot) => self.roster.join(slot, hello, line, Instant::now()),
+            Some(slot) => self.roster.join(slot, hello, line, clock::now()),
             None => return self.let_stand_by(hello, is_loopback, line, config),
         };
         let member = joined.map_err(|error| Refusal {
@@ -152,7 +151,7 @@ impl Conductor<'_> {
             FromAgent::PrepareFailed(failed) => return self.note_unprepared(id, failed),
             FromAgent::Started { round_trip } => {
                 if let Some(member) = self.roster.present_mut(id) {
-                    member.started = Instant::now().checked_sub(round_trip / 2);
+                    member.started = clock::now().checked_sub(round_trip / 2);
                 }
             }
             FromAgent::Report(_) if self.phase != Phase::Draining => {

@@ -32,6 +32,7 @@ use super::record::{Fact, Record};
 use super::replay::Replayed;
 use super::roster::Roster;
 use super::rows::{Dropped, Rows};
+use crate::clock;
 use crate::journal::Writer;
 use crate::progress::{self, ProgressDisplay};
 use crate::workload::{Workload, WorkloadError};
@@ -144,7 +145,7 @@ impl<'a> Conductor<'a> {
             roster,
             record: Record::default(),
             unwritten: Vec::new(),
-            listening_since: Instant::now(),
+            listening_since: clock::now(),
             phase: Phase::Gathering,
             field: None,
             started: None,
@@ -196,7 +197,7 @@ impl<'a> Conductor<'a> {
     /// All agents, prepared; in a run that goes on, with nothing left in the database of those that an earlier coordinator had.
     async fn gather_and_clear(&mut self, is_taken_up: bool) -> Result<(), RunError> {
         // Agents of before stop by themselves within their lease; nobody else starts earlier.
-        let not_before = Instant::now() + limits::FENCE;
+        let not_before = clock::now() + limits::FENCE;
         self.gather().await?;
         while is_taken_up && !self.clear(not_before).await? {
             self.gather().await?;
@@ -207,15 +208,17 @@ impl<'a> Conductor<'a> {
     /// Until every slot's agent is connected and prepared.
     async fn gather(&mut self) -> Result<(), RunError> {
         let interrupt = self.interrupt.clone();
-        let join_deadline = Instant::now() + self.plan.join_timeout;
+        let join_deadline = clock::now() + self.plan.join_timeout;
         let mut full_since = None;
         let mut notices = tokio::time::interval(limits::JOIN_NOTICE_EVERY);
         notices.tick().await;
         while !self.roster.slots().all_ready() {
             let is_full = self.roster.slots().vacant().is_empty();
-            full_since = is_full.then(|| full_since.unwrap_or_else(Instant::now));
+            full_since = is_full.then(|| full_since.unwrap_or_else(clock::now));
             let deadline = full_since.map_or(join_deadline, |since| since + limits::PREPARE_TIMEOUT);
             tokio::select! {
+                // Calls come last: there may be many of them, and of everything else there are few.
+                biased;
                 () = interrupt.cancelled() => return Err(RunError::Interrupted),
                 () = sleep_until(deadline.into()) => return Err(self.who_is_late(is_full)),
                 _ = notices.tick() => {
@@ -247,9 +250,11 @@ impl<'a> Conductor<'a> {
     /// Until every agent was sent the first rows that it has room for.
     async fn prefetch(&mut self) -> Result<(), Ending> {
         let interrupt = self.interrupt.clone();
-        let deadline = Instant::now() + limits::PREFETCH_TIMEOUT;
+        let deadline = clock::now() + limits::PREFETCH_TIMEOUT;
         while !self.roster.running().all(|member| member.has_prefetched) {
             tokio::select! {
+                // Calls come last: there may be many of them, and of everything else there are few.
+                biased;
                 () = interrupt.cancelled() => return Err(Ending::Interrupted),
                 // Slow links start with what they have.
                 () = sleep_until(deadline.into()) => return Ok(()),
@@ -286,6 +291,8 @@ impl<'a> Conductor<'a> {
                 return Ending::Completed;
             }
             tokio::select! {
+                // Calls come last: there may be many of them, and of everything else there are few.
+                biased;
                 () = interrupt.cancelled() => {
                     self.log("the run was interrupted".to_owned());
                     self.display.say(&format!(
@@ -326,7 +333,7 @@ impl<'a> Conductor<'a> {
     /// Into the report and the log. `what` is a plain sentence that begins with its subject.
     fn log(&mut self, what: String) {
         info!(target: "muster_coordinator::run::events", "{what}");
-        let at_ms = self.listening_since.elapsed().as_secs_f64() * 1e3;
+        let at_ms = clock::since(self.listening_since).as_secs_f64() * 1e3;
         self.note(Fact::Happened(result::Event { at_ms, what }));
     }
 
@@ -352,7 +359,7 @@ impl<'a> Conductor<'a> {
             failed: so_far.failed,
             p50_ms: so_far.p50.map(milliseconds),
             p95_ms: so_far.p95.map(milliseconds),
-            elapsed: self.started.map(|started| started.elapsed()).unwrap_or_default(),
+            elapsed: self.started.map(clock::since).unwrap_or_default(),
         });
     }
 
@@ -392,7 +399,7 @@ impl<'a> Conductor<'a> {
         let hung_up = async {
             while !self.roster.is_empty() {
                 match self.calls.recv().await {
-                    Some(Call::Lost { member, .. }) => self.roster.hung_up(member, Instant::now()),
+                    Some(Call::Lost { member, .. }) => self.roster.hung_up(member, clock::now()),
                     Some(Call::Join { answer, .. }) => {
                         let _ =
                             answer.send(Err(Refusal { reason: "the run is over".to_owned(), retry: true }));

@@ -16,6 +16,7 @@ use tokio::time::sleep_until;
 
 use super::sentences::{list, rows};
 use super::{Conductor, Field, RunError, Turn};
+use crate::clock;
 use crate::run::link::{Loss, MemberId, Share};
 use crate::run::plan::OnAgentLoss;
 use crate::run::record::Fact;
@@ -74,7 +75,7 @@ impl Conductor<'_> {
             }
         }
         if !loss.is_drained {
-            let lapses_at = loss.lapses_at.unwrap_or_else(|| Instant::now() + limits::FENCE);
+            let lapses_at = loss.lapses_at.unwrap_or_else(|| clock::now() + limits::FENCE);
             self.lapses.insert(slot, (grant, lapses_at));
         }
         let (epoch, reason) = (grant.epoch.get(), loss.reason.clone());
@@ -89,7 +90,7 @@ impl Conductor<'_> {
 
     pub(super) fn fill_with(&mut self, slot: SlotId, workers: usize) {
         let plan = Arc::clone(&self.plan);
-        let Some(member) = self.roster.promote(slot, workers, Instant::now()) else { return };
+        let Some(member) = self.roster.promote(slot, workers, clock::now()) else { return };
         let Some(grant) = member.grant else { return };
         let config = plan.config_for(member.hello.has_database, member.is_loopback);
         member.line.say(FromCoordinator::Welcome(Welcome { session: plan.session(grant), config }));
@@ -103,7 +104,7 @@ impl Conductor<'_> {
     pub(super) fn take_over(&mut self, id: MemberId) {
         let Some(member) = self.roster.present_mut(id) else { return };
         let Some(Grant { slot, epoch }) = member.grant.filter(|_| !member.has_begun) else { return };
-        let now = Instant::now();
+        let now = clock::now();
         let asked = match self.lapses.get(&slot) {
             Some((_, at)) if now < *at => Asked::NotYet(*at),
             _ => {
@@ -134,7 +135,7 @@ impl Conductor<'_> {
             Err(problem) => {
                 // Without them ended, the server ends their queries when their time is over.
                 let wait = self.plan.timeout.map(|limit| limit + limits::CANCEL_GRACE);
-                (fence.asked, fence.until) = (Asked::InVain, Instant::now() + wait.unwrap_or_default());
+                (fence.asked, fence.until) = (Asked::InVain, clock::now() + wait.unwrap_or_default());
                 let what = match wait {
                     Some(wait) => format!("waiting {wait:?}, until --timeout has ended them"),
                     None => "going on, for there is no --timeout that would end them".to_owned(),
@@ -166,7 +167,7 @@ impl Conductor<'_> {
 
     /// The new holder of a slot gets its rows and starts.
     fn begin(&mut self, id: MemberId, field: &Field) {
-        let since_start = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        let since_start = self.started.map(clock::since).unwrap_or_default();
         let offset = field.ran_before + since_start;
         let offset_ns = u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX);
         let Some(member) = self.roster.present_mut(id) else { return };
@@ -194,13 +195,14 @@ impl Conductor<'_> {
         self.cleared.clear();
         self.uncleared.clear();
         let patience = limits::END_BACKENDS_TIMEOUT + limits::FENCE;
-        let mut give_up_at = Instant::now() + patience;
+        let mut give_up_at = clock::now() + patience;
         while self.roster.slots().all_ready() {
             let all_clear = grants.iter().all(|grant| self.cleared.contains(&grant.slot));
-            if Instant::now() >= if all_clear { not_before } else { give_up_at } {
+            if clock::now() >= if all_clear { not_before } else { give_up_at } {
                 return Ok(true);
             }
             tokio::select! {
+                biased;
                 () = interrupt.cancelled() => return Err(RunError::Interrupted),
                 () = sleep_until(if all_clear { not_before } else { give_up_at }.into()) => {}
                 Some(call) = self.calls.recv() => {
@@ -210,12 +212,12 @@ impl Conductor<'_> {
                         return Err(error);
                     }
                     if self.cleared.len() > known {
-                        give_up_at = Instant::now() + patience;
+                        give_up_at = clock::now() + patience;
                     }
                     if self.uncleared.len() > unknown {
                         // The server ends them by itself when their time is over.
                         let wait = self.plan.timeout.map_or(Duration::ZERO, |limit| limit + limits::CANCEL_GRACE);
-                        not_before = not_before.max(Instant::now() + wait);
+                        not_before = not_before.max(clock::now() + wait);
                     }
                 }
             }
@@ -243,7 +245,7 @@ impl Conductor<'_> {
 
     /// Looks at every slot that nobody holds; `Some` when the run cannot go on.
     pub(super) fn mend(&mut self, field: &Field) -> Option<Ending> {
-        let now = Instant::now();
+        let now = clock::now();
         self.give_up_stuck(now);
         self.pass_overdue_fences(now, field);
         let overdue = self.roster.slots().overdue(now, self.plan.slot_grace);
@@ -330,7 +332,7 @@ impl Conductor<'_> {
             .collect();
         if targets.is_empty() {
             // The last of them was lost meanwhile; when somebody comes back, it is asked again.
-            self.ask_somebody(slot, Instant::now());
+            self.ask_somebody(slot, clock::now());
             return;
         }
         let (positions, ids): (Vec<usize>, Vec<WorkerId>) = targets.into_iter().unzip();

@@ -2,7 +2,7 @@
 //! of its own that nobody counts: its rows, its books and its results have nothing to do with those of the run.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_common::load::Warmup;
 use muster_common::passes::Passes;
@@ -12,6 +12,7 @@ use muster_common::schedule::Schedule;
 use muster_proto::control::{Arm, FromCoordinator};
 
 use super::{Conductor, Field};
+use crate::clock;
 use crate::run::keeper::Keeper;
 use crate::run::record::Fact;
 use crate::run::roster::Member;
@@ -73,7 +74,7 @@ impl Conductor<'_> {
         let schedule = self.plan.load.schedule.as_ref().map(Schedule::at_its_beginning);
         let (keeper, field) =
             self.lay_out_uncounted(assignment, round, passes, records_max, schedule.as_ref());
-        let began = Instant::now();
+        let began = clock::now();
         let ending = self.run_round(field, &keeper).await;
         self.field = None;
         self.started = None;
@@ -81,7 +82,7 @@ impl Conductor<'_> {
         let (completed, failed) = (books.completed, books.failed);
         self.log(format!(
             "warm-up: {completed} queries completed and {failed} failed in {:.1} s; they are not counted",
-            began.elapsed().as_secs_f64()
+            clock::since(began).as_secs_f64()
         ));
         match ending {
             Ending::Completed => Ok(()),
@@ -97,7 +98,7 @@ impl Conductor<'_> {
         for member in self.roster.running() {
             member.line.say(FromCoordinator::Arm(arm));
         }
-        self.started = Some(Instant::now() + countdown);
+        self.started = Some(clock::now() + countdown);
         if field.round.is_counted {
             self.log(format!("all {} agents armed", self.roster.running().count()));
             let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
@@ -110,7 +111,7 @@ impl Conductor<'_> {
         let Some(field) = self.field.clone() else { return };
         let number = field.round.number;
         let Some(lasts) = field.round.lasts else { return };
-        let since_start = self.started.map(|started| started.elapsed()).unwrap_or_default();
+        let since_start = self.started.map(clock::since).unwrap_or_default();
         if since_start + field.ran_before < lasts {
             return;
         }

@@ -1,0 +1,78 @@
+//! How a session ends, and what of it outlives it.
+
+use std::time::{Duration, Instant};
+
+use muster_common::ids::RunId;
+use muster_common::limits;
+use muster_common::outbox::Kept;
+use muster_proto::WireError;
+use tracing::warn;
+
+/// How a session ended well.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The run is over; whether this agent had a place in it, or only stood by.
+    Bye {
+        reason: String,
+        had_place: bool,
+    },
+    Shutdown,
+}
+
+/// How a session ended badly. None of them is final but `Refused`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error("cannot reach it")]
+    Unreachable(#[source] tonic::transport::Error),
+    #[error("no place in this run: {reason}")]
+    Full { reason: String },
+    #[error("refused: {reason}")]
+    Refused { reason: String },
+    #[error("coordinator did not answer within {0:?}")]
+    Silent(Duration),
+    #[error("coordinator closed the {0} stream")]
+    Closed(&'static str),
+    #[error("stream broke: {}", .0.message())]
+    Broken(#[from] tonic::Status),
+    #[error("coordinator sent a malformed message")]
+    Malformed(#[from] WireError),
+    #[error("coordinator broke the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("lease lapsed: no beat was acknowledged within {:?}", limits::LEASE)]
+    Lapsed,
+    #[error("a worker ended unexpectedly")]
+    WorkerLost,
+}
+
+impl SessionError {
+    /// Whether there was a session: this agent had been answered before the error.
+    pub(crate) fn ended_a_session(&self) -> bool {
+        matches!(self, Self::Closed(_) | Self::Broken(_) | Self::Lapsed | Self::WorkerLost)
+    }
+}
+
+/// Results of an earlier session that nobody acknowledged, for the next one of the same run.
+#[derive(Debug)]
+pub(crate) struct KeptResults {
+    pub(crate) run: RunId,
+    pub(crate) results: Vec<Kept>,
+    pub(crate) since: Instant,
+}
+
+impl KeptResults {
+    /// What an earlier session of the same run left.
+    pub(super) fn inherited(kept: &mut Option<Self>, run: &RunId) -> Vec<Kept> {
+        match kept.take() {
+            Some(kept) if kept.run == *run => kept.results,
+            Some(kept) => {
+                warn!("{} results of run {} are dropped: this is run {run}", kept.count(), kept.run);
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.results.iter().map(|kept| kept.measurements.len()).sum()
+    }
+}
