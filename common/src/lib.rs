@@ -14,3 +14,4 @@ pub mod placement;
 pub mod query;
 pub mod result;
 pub mod slots;
+pub mod statistics;

@@ -33,6 +33,15 @@ pub(crate) fn duration_cell(ms: Option<f64>) -> String {
     if text.ends_with(" s") { text + " " } else { text }
 }
 
+/// Two durations as `45.9–48.8 ms`, with the unit of each where they differ.
+pub(crate) fn duration_range([low, high]: [f64; 2]) -> String {
+    let (low, high) = (duration(low), duration(high));
+    match (low.split_once(' '), high.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number}–{high}"),
+        _ => format!("{low}–{high}"),
+    }
+}
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     group(&number.to_string())

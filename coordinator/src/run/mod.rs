@@ -3,6 +3,7 @@
 mod conductor;
 mod keeper;
 mod link;
+mod notes;
 mod plan;
 mod record;
 mod replay;

@@ -10,6 +10,7 @@ use muster_common::measurement::QueryError;
 use muster_common::placement::{Assignment, Candidates, Method};
 use muster_common::result::{self, Ending, RunResult, VerdictStatus};
 
+use super::notes;
 use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Session};
 use super::tally::{ErrorTally, HostTally, Tally, WorkerTally};
 use crate::workload::{HostIndex, HostTable};
@@ -45,7 +46,7 @@ pub(crate) fn summarize(
     let workers = record.workers();
     let owners = owners_at_end(subject.hosts, &record, assignment, &workers);
     let wall = Duration::from_nanos(tally.ran_for_ns);
-    let (worker_results, agents, all_summary) =
+    let (worker_results, agents, all_summary, notes) =
         per_worker(&record, &workers, assignment, &mut tally.workers, &owners);
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
@@ -60,6 +61,7 @@ pub(crate) fn summarize(
         started_at: record.started_at.clone(),
         ending,
         verdict: verdict(&record, ending),
+        notes,
         workload: subject.workload.clone(),
         queries: result::Queries {
             total: ledger.rows().into(),
@@ -129,14 +131,15 @@ fn owners_at_end(
     owners
 }
 
-/// The workers and the agents of the result, and all latencies together. Each worker's samples are sorted where they lie.
+/// The workers and the agents of the result, all latencies together, and what is odd about them. Each worker's samples are sorted where
+/// they lie.
 fn per_worker(
     record: &Record,
     ids: &[WorkerId],
     assignment: &Assignment,
     tallies: &mut [WorkerTally],
     owners: &[u32],
-) -> (Vec<result::Worker>, Vec<result::Agent>, Option<Summary>) {
+) -> (Vec<result::Worker>, Vec<result::Agent>, Option<Summary>, Vec<String>) {
     let placed = assignment.table();
     let mut hosts_at_end = vec![0; ids.len()];
     owners.iter().for_each(|owner| hosts_at_end[*owner as usize] += 1);
@@ -169,7 +172,10 @@ fn per_worker(
         agent.service_time_ms = summary.as_ref().map(result::Latency::from);
         agents.push(agent);
     }
-    (workers, agents, Summary::of(&samples))
+    let slots = (0u16..).map(SlotId::new).take(agents.len());
+    let of_agents: Vec<&[Sorted]> = slots.map(|slot| &samples[record.workers_of(slot)]).collect();
+    let notes = notes::outlying_agents(&agents, &of_agents);
+    (workers, agents, Summary::of(&samples), notes)
 }
 
 /// A slot and everybody who ran its rows, in order.
@@ -310,6 +316,8 @@ fn setup_times(record: &Record, times: impl Fn(&Found) -> &Vec<u64>) -> Option<r
 
 fn no_lag(service: &result::Latency) -> result::Latency {
     let zero = |supported: Option<f64>| supported.map(|_| 0.0);
+    let zeros = |supported: Option<[f64; 2]>| supported.map(|_| [0.0; 2]);
+    let result::Intervals { median_ci, p90_ci, p95_ci, p99_ci, p99_9_ci } = service.intervals;
     result::Latency {
         count: service.count,
         min: 0.0,
@@ -321,6 +329,13 @@ fn no_lag(service: &result::Latency) -> result::Latency {
         p95: zero(service.p95),
         p99: zero(service.p99),
         p99_9: zero(service.p99_9),
+        intervals: result::Intervals {
+            median_ci: zeros(median_ci),
+            p90_ci: zeros(p90_ci),
+            p95_ci: zeros(p95_ci),
+            p99_ci: zeros(p99_ci),
+            p99_9_ci: zeros(p99_9_ci),
+        },
     }
 }
 
