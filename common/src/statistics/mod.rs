@@ -3,9 +3,12 @@
 //! [`crate::latency`].
 
 mod confidence;
+pub mod dependence;
+pub mod mann_whitney;
 pub mod order;
 pub mod outlying;
 #[cfg(test)]
 pub(crate) mod random;
+pub mod signed_rank;
 
 pub use confidence::{Confidence, InvalidConfidence};
