@@ -73,9 +73,9 @@ mod tests {
     /// `wilcox.test(x, y, paired = TRUE, exact = FALSE)` gives 0.0440 by the approximation.
     #[test]
     fn the_textbook_of_hollander_and_wolfe() {
-        let before = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30];
-        let after = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29];
-        let differences: Vec<f64> = before.iter().zip(after).map(|(x, y)| x - y).collect();
+        let before = [1_830, 500, 1_620, 2_480, 1_680, 1_880, 1_550, 3_060, 1_300];
+        let after = [878, 647, 598, 2_050, 1_060, 1_290, 1_060, 3_140, 1_290];
+        let differences: Vec<f64> = before.iter().zip(after).map(|(x, y)| f64::from(x - y)).collect();
         check(&differences, 40.0, 0.0440);
     }
 
