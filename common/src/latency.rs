@@ -30,7 +30,7 @@ impl Percentile {
     }
 
     /// Nearest rank: index `ceil(p·n) − 1` of the sorted sample. `None` for an empty sample.
-    fn index(self, count: usize) -> Option<usize> {
+    pub(crate) fn index(self, count: usize) -> Option<usize> {
         let product = count as u128 * u128::from(self.per_mille);
         let rank = usize::try_from(product.div_ceil(1_000)).ok()?;
         rank.checked_sub(1)

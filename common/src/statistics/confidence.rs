@@ -47,12 +47,17 @@ impl Confidence {
     }
 }
 
-/// How probable it is that a standard normal deviate lies at least so far from 0, on either side.
-pub(super) fn two_sided(deviate: f64) -> f64 {
-    2.0 * standard_normal().sf(deviate.abs())
+/// How probable it is that a deviate lies at least so far from 0, on either side: one whose deviation was estimated with so many degrees
+/// of freedom (Student), or, when that is infinite, a normal one.
+pub(super) fn two_sided(deviate: f64, degrees_of_freedom: f64) -> f64 {
+    let beyond = match StudentsT::new(0.0, 1.0, degrees_of_freedom) {
+        Ok(student) if degrees_of_freedom.is_finite() => student.sf(deviate.abs()),
+        _ => standard_normal().sf(deviate.abs()),
+    };
+    2.0 * beyond
 }
 
-pub(super) fn standard_normal() -> Normal {
+fn standard_normal() -> Normal {
     Normal::new(0.0, 1.0).expect("a deviation of 1 is above 0")
 }
 
@@ -68,7 +73,8 @@ mod tests {
         check(Confidence::P95.student_quantile(9.0), 2.262);
         check(Confidence::P95.student_quantile(120.0), 1.980);
         check(Confidence::P95.of_each(5).student_quantile(9.0), 3.250);
-        check(two_sided(-1.96), 0.05);
+        check(two_sided(-1.96, f64::INFINITY), 0.05);
+        check(two_sided(2.262, 9.0), 0.05);
         assert_eq!(Confidence::P95.student_quantile(0.0), f64::INFINITY);
     }
 

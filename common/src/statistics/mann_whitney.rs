@@ -46,9 +46,15 @@ impl MannWhitney {
         self.larger / self.pairs
     }
 
-    /// How probable so large a deviation is when there is no difference; `inflation` as of [`super::signed_rank`].
-    pub fn p_value(&self, inflation: f64) -> f64 {
-        two_sided(self.deviate / inflation.max(1.0).sqrt())
+    /// How probable so large a deviation is when there is no difference, were the values independent of each other.
+    pub fn p_value(&self) -> f64 {
+        two_sided(self.deviate, f64::INFINITY)
+    }
+
+    /// The same of values whose dependence makes their mean so many times more unsure (its variance), as it was estimated with so many
+    /// degrees of freedom.
+    pub fn p_value_of_dependent(&self, inflation: f64, degrees_of_freedom: f64) -> f64 {
+        two_sided(self.deviate / inflation.max(1.0).sqrt(), degrees_of_freedom)
     }
 }
 
@@ -75,7 +81,7 @@ mod tests {
     fn check(base: &[u64], new: &[u64], larger: f64, p_value: f64) {
         let test = MannWhitney::of(&sorted(base), &sorted(new)).unwrap();
         assert_eq!(test.larger, larger);
-        let got = test.p_value(1.0);
+        let got = test.p_value();
         assert!((got - p_value).abs() < p_value * 1e-3, "{got} for {p_value}");
     }
 
@@ -126,7 +132,7 @@ mod tests {
             sorted(&values)
         };
         let found = (0..2_000)
-            .filter(|_| MannWhitney::of(&sample(40), &sample(60)).unwrap().p_value(1.0) < 0.05)
+            .filter(|_| MannWhitney::of(&sample(40), &sample(60)).unwrap().p_value() < 0.05)
             .count();
         assert!((60..=140).contains(&found), "{found} of 2,000");
     }

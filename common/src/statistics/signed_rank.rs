@@ -44,10 +44,15 @@ impl SignedRank {
         Some(Self { count: order.len(), positive, deviate, scores })
     }
 
-    /// How probable so large a deviation is when there is no difference, of values whose dependence makes their mean so many times more
-    /// unsure (its variance; 1 for independent ones).
-    pub fn p_value(&self, inflation: f64) -> f64 {
-        two_sided(self.deviate / inflation.max(1.0).sqrt())
+    /// How probable so large a deviation is when there is no difference, were the values independent of each other.
+    pub fn p_value(&self) -> f64 {
+        two_sided(self.deviate, f64::INFINITY)
+    }
+
+    /// The same of values whose dependence makes their mean so many times more unsure (its variance), as it was estimated with so many
+    /// degrees of freedom.
+    pub fn p_value_of_dependent(&self, inflation: f64, degrees_of_freedom: f64) -> f64 {
+        two_sided(self.deviate / inflation.max(1.0).sqrt(), degrees_of_freedom)
     }
 }
 
@@ -65,7 +70,7 @@ mod tests {
     fn check(differences: &[f64], positive: f64, p_value: f64) -> SignedRank {
         let test = SignedRank::of(differences).unwrap();
         assert_eq!(test.positive, positive);
-        assert!((test.p_value(1.0) - p_value).abs() < 5e-5, "{} for {p_value}", test.p_value(1.0));
+        assert!((test.p_value() - p_value).abs() < 5e-5, "{} for {p_value}", test.p_value());
         test
     }
 
@@ -104,8 +109,10 @@ mod tests {
     #[test]
     fn dependence_makes_it_less_sure() {
         let test = SignedRank::of(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -0.5, 7.0]).unwrap();
-        assert!(test.p_value(4.0) > test.p_value(1.0));
-        assert_eq!(test.p_value(0.25), test.p_value(1.0), "it does not make it surer");
+        let dependent = |inflation| test.p_value_of_dependent(inflation, f64::INFINITY);
+        assert!(dependent(4.0) > test.p_value());
+        assert_eq!(dependent(0.25), test.p_value(), "it does not make it surer");
+        assert!(test.p_value_of_dependent(4.0, 10.0) > dependent(4.0));
     }
 
     #[test]
@@ -113,7 +120,7 @@ mod tests {
         let mut random = Random::new(5);
         let found = (0..2_000).filter(|_| {
             let differences: Vec<f64> = (0..50).map(|_| random.normal()).collect();
-            SignedRank::of(&differences).unwrap().p_value(1.0) < 0.05
+            SignedRank::of(&differences).unwrap().p_value() < 0.05
         });
         let found = found.count();
         assert!((60..=140).contains(&found), "{found} of 2,000");
