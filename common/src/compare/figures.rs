@@ -169,9 +169,11 @@ impl Sample {
     /// sample.
     fn reach(&self, percentile: Percentile, deviates: f64, inflation: f64) -> Option<[f64; 2]> {
         let (n, p) = (self.len() as f64, percentile.fraction());
-        // Fewer ranks than those of independent queries would be too few to measure a distance by: a part of that distance is taken.
-        let ranks = deviates * (n * p * (1.0 - p) * inflation.max(1.0)).sqrt();
-        let part = inflation.min(1.0).sqrt();
+        let wanted = deviates * inflation.sqrt();
+        // A few ranks are too few to measure a distance by: of a longer one a part is taken.
+        let measured = wanted.max(Confidence::P95.normal_quantile());
+        let ranks = measured * (n * p * (1.0 - p)).sqrt();
+        let part = wanted / measured;
         let middle = logarithm(self.percentile(percentile)?);
         let [low, high] = [self.at_rank(n * p - ranks + 0.5)?, self.at_rank(n * p + ranks + 0.5)?];
         Some([(middle - low).max(0.0) * part, (high - middle).max(0.0) * part])

@@ -32,7 +32,7 @@ pub(super) fn warnings(base: &RunResult, new: &RunResult) -> Vec<String> {
     if let (Some(base), Some(new)) = (&base.database, &new.database) {
         warnings.extend(database(base, new));
     }
-    warnings.extend(differ("agents and workers", &size(base), &size(new)));
+    warnings.extend(differ("numbers of agents and workers", &size(base), &size(new)));
     warnings.extend(differ("placements", &base.placement.method, &new.placement.method));
     warnings.extend(differ("versions of this tool", &base.tool.version, &new.tool.version));
     warnings
@@ -127,7 +127,7 @@ fn database(base: &Database, new: &Database) -> Vec<String> {
     warnings
 }
 
-/// `4 agents × 2 workers`, or the sum where agents have different numbers.
+/// Agents with workers in all.
 fn size(result: &RunResult) -> String {
     format!("{} with {}", result.agents.len(), result.workers.len())
 }

@@ -187,7 +187,7 @@ fn environment(page: &mut String, result: &RunResult) {
     table(page, ["Muster", &version], &rows);
 }
 
-fn section(page: &mut String, title: &str) {
+pub(super) fn section(page: &mut String, title: &str) {
     put(page, &format!("\n### {title}"));
 }
 
@@ -198,13 +198,13 @@ fn table(page: &mut String, head: [&str; 2], rows: &[[&str; 2]]) {
     }
 }
 
-fn put(page: &mut String, line: &str) {
+pub(super) fn put(page: &mut String, line: &str) {
     writeln!(page, "{line}").expect("a string takes every line");
 }
 
 /// Text from outside in a code span that it cannot leave: fenced by more backticks than it has in a row. A table's `|`
 /// must be escaped even there.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let text = harmless(text).replace('|', "\\|");
     let mut longest = 0;
     let mut run = 0;
@@ -219,7 +219,7 @@ fn code(text: &str) -> String {
 }
 
 /// Our own sentences, which may quote text from outside: what Markdown would take for markup is escaped.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in harmless(text).chars() {
         if matches!(c, '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '~') {
