@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use std::ops::RangeInclusive;
 
 use crate::result;
+use crate::statistics::{Confidence, order};
 
 /// A percentile is given only when the sample reaches beyond it with this probability.
 /// Below that, the nearest rank is often just the maximum under another name.
@@ -24,8 +25,13 @@ impl Percentile {
     pub const P99: Self = Self { per_mille: 990 };
     pub const P99_9: Self = Self { per_mille: 999 };
 
+    /// Between 0 and 1.
+    pub fn fraction(self) -> f64 {
+        f64::from(self.per_mille) / 1_000.0
+    }
+
     /// Nearest rank: index `ceil(p·n) − 1` of the sorted sample. `None` for an empty sample.
-    fn index(self, count: usize) -> Option<usize> {
+    pub(crate) fn index(self, count: usize) -> Option<usize> {
         let product = count as u128 * u128::from(self.per_mille);
         let rank = usize::try_from(product.div_ceil(1_000)).ok()?;
         rank.checked_sub(1)
@@ -36,7 +42,7 @@ impl Percentile {
 /// at least one value lies above the true percentile with a probability of 99 %.
 /// p90: 44, p95: 90, p99: 459, p99.9: 4,603. (Wilks 1941, one-sided non-parametric tolerance limit.)
 pub fn samples_needed(percentile: Percentile) -> u64 {
-    let p = f64::from(percentile.per_mille) / 1_000.0;
+    let p = percentile.fraction();
     // No p here makes this a whole number, so rounding up cannot be off by one. At most a few thousand: the cast is exact.
     ((1.0 - CONFIDENCE).ln() / p.ln()).ceil() as u64
 }
@@ -103,6 +109,19 @@ pub struct Summary {
     pub p95_ns: Option<u64>,
     pub p99_ns: Option<u64>,
     pub p99_9_ns: Option<u64>,
+    pub intervals: Intervals,
+}
+
+/// Where the true percentiles lie with 95 % confidence each, from the order of the sample alone, if its values are independent of each
+/// other; `None` where the sample supports no percentile or no interval for it. There is none for the mean: the sorted sample does not
+/// tell how the times followed each other, and a few of the slowest, which may be among it or not, decide about its mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Intervals {
+    pub median_ns: Option<[u64; 2]>,
+    pub p90_ns: Option<[u64; 2]>,
+    pub p95_ns: Option<[u64; 2]>,
+    pub p99_ns: Option<[u64; 2]>,
+    pub p99_9_ns: Option<[u64; 2]>,
 }
 
 impl Summary {
@@ -113,7 +132,7 @@ impl Summary {
         let parts = parts.as_slice();
         let min_ns = *parts.iter().filter_map(|part| part.values_ns.first()).min()?;
         let max_ns = *parts.iter().filter_map(|part| part.values_ns.last()).max()?;
-        let count = parts.iter().map(|part| part.values_ns.len()).sum();
+        let count = count(parts);
         let sum_ns: u128 = values(parts).map(u128::from).sum();
         let mean_ns = sum_ns as f64 / count as f64;
         let nearest_rank = |percentile: Percentile| {
@@ -124,6 +143,11 @@ impl Summary {
             let enough = count as u64 >= samples_needed(percentile);
             enough.then(|| nearest_rank(percentile))?
         };
+        let interval = |percentile| {
+            let (low, high) = order::enclosing_ranks(count, percentile, Confidence::P95)?;
+            Some([low, high].map(|rank| value_at(parts, rank - 1, min_ns..=max_ns)))
+        };
+        let supported_interval = |percentile| supported(percentile).and_then(|_| interval(percentile));
         Some(Self {
             count: count as u64,
             sum_ns,
@@ -136,8 +160,28 @@ impl Summary {
             p95_ns: supported(Percentile::P95),
             p99_ns: supported(Percentile::P99),
             p99_9_ns: supported(Percentile::P99_9),
+            intervals: Intervals {
+                median_ns: interval(Percentile::P50),
+                p90_ns: supported_interval(Percentile::P90),
+                p95_ns: supported_interval(Percentile::P95),
+                p99_ns: supported_interval(Percentile::P99),
+                p99_9_ns: supported_interval(Percentile::P99_9),
+            },
         })
     }
+}
+
+/// How many samples all parts have.
+pub(crate) fn count(parts: &[&Sorted]) -> usize {
+    parts.iter().map(|part| part.values_ns.len()).sum()
+}
+
+/// The sample of this rank, counted from 1, of all parts together; `None` when there is no such rank.
+pub(crate) fn at_rank(parts: &[&Sorted], rank: usize) -> Option<u64> {
+    let min_ns = *parts.iter().filter_map(|part| part.values_ns.first()).min()?;
+    let max_ns = *parts.iter().filter_map(|part| part.values_ns.last()).max()?;
+    let index = rank.checked_sub(1).filter(|index| *index < count(parts))?;
+    Some(value_at(parts, index, min_ns..=max_ns))
 }
 
 fn values(parts: &[&Sorted]) -> impl Iterator<Item = u64> {
@@ -185,6 +229,7 @@ impl From<&Summary> for result::Latency {
             p95_ns,
             p99_ns,
             p99_9_ns,
+            intervals,
         } = summary;
         let ms = |ns: u64| ns as f64 / 1e6;
         Self {
@@ -198,6 +243,21 @@ impl From<&Summary> for result::Latency {
             p95: p95_ns.map(ms),
             p99: p99_ns.map(ms),
             p99_9: p99_9_ns.map(ms),
+            intervals: intervals.into(),
+        }
+    }
+}
+
+impl From<&Intervals> for result::Intervals {
+    fn from(intervals: &Intervals) -> Self {
+        let Intervals { median_ns, p90_ns, p95_ns, p99_ns, p99_9_ns } = intervals;
+        let ms = |interval: &Option<[u64; 2]>| interval.map(|ends| ends.map(|ns| ns as f64 / 1e6));
+        Self {
+            median_ci: ms(median_ns),
+            p90_ci: ms(p90_ns),
+            p95_ci: ms(p95_ns),
+            p99_ci: ms(p99_ns),
+            p99_9_ci: ms(p99_9_ns),
         }
     }
 }
@@ -285,6 +345,32 @@ mod tests {
         assert_eq!(given(459), [true, true, true, false]);
         assert_eq!(given(4_602), [true, true, true, false]);
         assert_eq!(given(4_603), [true; 4]);
+    }
+
+    #[test]
+    fn intervals_are_the_values_of_the_enclosing_ranks() {
+        // Of 1..=n every value is its own rank: 40 and 61 of 100 enclose the median with 95 %.
+        let got = summary(1..=100).intervals;
+        assert_eq!(got.median_ns, Some([40, 61]));
+        assert_eq!(got.p95_ns, Some([90, 100]));
+        assert_eq!((got.p99_ns, got.p99_9_ns), (None, None));
+    }
+
+    #[test]
+    fn an_interval_is_given_where_its_percentile_is_and_the_sample_supports_it() {
+        let given = |n: u64| {
+            let Intervals { median_ns, p90_ns, p95_ns, p99_ns, p99_9_ns } = summary(1..=n).intervals;
+            [median_ns, p90_ns, p95_ns, p99_ns, p99_9_ns].map(|interval| interval.is_some())
+        };
+        let median_needs = usize::try_from(result::Latency::MEDIAN_CI_COUNT_MIN).unwrap();
+        assert_eq!(order::enclosing_ranks(median_needs - 1, Percentile::P50, Confidence::P95), None);
+        assert_eq!(given(result::Latency::MEDIAN_CI_COUNT_MIN - 1), [false; 5]);
+        assert_eq!(given(result::Latency::MEDIAN_CI_COUNT_MIN), [true, false, false, false, false]);
+        // 36 samples would do for the interval, but not for the percentile.
+        assert_eq!(given(43), [true, false, false, false, false]);
+        assert_eq!(given(44), [true, true, false, false, false]);
+        assert_eq!(given(4_602), [true, true, true, true, false]);
+        assert_eq!(given(4_603), [true; 5]);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub const JOURNAL_LOCK_PATIENCE: Duration = Duration::from_millis(200);
 pub const ROW_GROUP_ROWS_MAX: usize = 128 << 10;
 /// A run's manifest, the statement included. More is not read.
 pub const MANIFEST_BYTES_MAX: usize = 16 << 20;
+/// A JSON result that is compared: those of the largest run have some 400 MB. More is not read.
+pub const RESULT_BYTES_MAX: usize = 512 << 20;
 /// Names of runs that a message lists.
 pub const RUNS_SHOWN: usize = 10;
 

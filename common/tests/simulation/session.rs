@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use muster_common::ids::RowId;
-use muster_common::measurement::{Answer as Digest, Measurement, Outcome, QueryError, SqlState};
+use muster_common::measurement::{Answer as Digest, Execution, Measurement, Outcome, QueryError, SqlState};
 use muster_common::outbox::{Kept, Outbox};
 use muster_common::slots::Grant;
 
@@ -151,6 +151,7 @@ impl Session {
             row: running.row,
             start_ns: execution as u64,
             lag_ns: 0,
+            execution: Execution::default(),
             service_time_ns: u64::try_from(service_time.as_nanos()).expect("some seconds"),
             outcome,
         };

@@ -33,6 +33,8 @@ pub(super) enum Command {
     Run(Box<RunArgs>),
     /// Report a run that was kept: ended, running or killed
     Report(ReportArgs),
+    /// Compare two runs: by how much the new one is slower or faster, and whether that is more than noise
+    Compare(CompareArgs),
     /// Show which worker gets which rows, without touching a database
     Plan(PlanArgs),
     /// Create the demo schema and load data into it
@@ -265,6 +267,36 @@ pub(super) struct ReportArgs {
     pub(super) output: OutputSpec,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = COMPARE_HELP)]
+pub(super) struct CompareArgs {
+    /// The run to compare with: its id, the beginning of one, its directory, or a JSON result
+    pub(super) base: String,
+
+    /// The run that is compared
+    pub(super) new: String,
+
+    /// Directory that holds the directories of runs [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: Option<PathBuf>,
+
+    /// Count the times of rows that may have run before, in a session that was lost
+    #[arg(long)]
+    pub(super) include_retried: bool,
+
+    /// A change below so many percent is not held to be one, however sure it is
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
+    pub(super) margin: f64,
+
+    /// Exit with 10 when new is slower, by more than noise and more than the margin
+    #[arg(long)]
+    pub(super) fail_on_regression: bool,
+
+    /// Comparisons: text, json, csv, markdown, each with `=PATH` for a file; at most one goes to stdout
+    #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
+    pub(super) output: OutputSpec,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum OnAgentLossArg {
     /// Place its hosts, and them alone, anew over the agents that are left
@@ -385,6 +417,27 @@ fn duration_or_zero(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| wrong())
 }
 
+/// `5`, `0.5` or `5%`.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
+    number
+        .filter(|percent: &f64| (0.0..=1_000.0).contains(percent))
+        .ok_or_else(|| format!("'{text}' is not a number of percent, 0 or above, such as 5 or 0.5"))
+}
+
+const COMPARE_HELP: &str = "\
+Rows are paired by id when both runs had the same workload. All intervals hold at once with 95 % confidence, and queries
+that follow each other are not taken for independent. What changed between the two runs beside what is measured cannot be
+told from a difference: run both close together, more than once, on a quiet machine.
+
+Examples:
+  coordinator compare 20261123-2235 20261124-0901         two runs that were kept
+  coordinator compare base.json new.json --output markdown
+  coordinator compare BASE NEW --fail-on-regression --margin 5
+
+Exit codes:
+  0 compared, whatever was found · 2 a run cannot be read · 10 new is slower (--fail-on-regression) · 74 cannot write";
+
 const RUN_HELP: &str = "\
 Examples:
   coordinator run --agents 10 --local                     ten agents in this process, embedded PostgreSQL, demo data
@@ -416,6 +469,14 @@ mod tests {
         assert_eq!(warmup("30s"), Ok(Warmup::Time(Duration::from_secs(30))));
         for bad in ["", "0", "-1", "many", "1.5"] {
             assert!(warmup(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_margin_is_in_percent() {
+        assert_eq!((percent("5"), percent("0.5%"), percent("0")), (Ok(5.0), Ok(0.5), Ok(0.0)));
+        for bad in ["", "-1", "nan", "inf", "few", "2000"] {
+            assert!(percent(bad).is_err(), "{bad}");
         }
     }
 

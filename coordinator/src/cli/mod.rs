@@ -1,6 +1,7 @@
 //! What was typed, and the command it means. `Args` are checked and turned into plain configuration before anything starts.
 
 mod args;
+mod compare;
 mod database;
 mod generate;
 mod job;
@@ -79,6 +80,7 @@ async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationTok
         Command::Migrate(args) => migrate::run(args, interrupt).await,
         Command::Generate(args) => generate::run(args, &interrupt),
         Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Runs(args) => runs::run(args, interrupt).await,
         Command::Completions { shell } => {
             let mut command = Args::command();

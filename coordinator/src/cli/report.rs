@@ -30,13 +30,32 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if let Some(file) = &args.samples {
         write_samples(file, &dir, &hosts, &replayed.record.workers())?;
     }
-    if let Tail::Torn { offset, bytes, reason } = replayed.tail
+    say_if_torn(&dir, replayed.tail)?;
+    let result = summarized(&dir, &hosts, replayed)?;
+    output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
+        .map_err(Failure::write)?;
+    Ok(Exit::Success)
+}
+
+/// Says that the end of the journal is missing, unless it is being written.
+pub(super) fn say_if_torn(dir: &RunDir, tail: Tail) -> Result<(), Failure> {
+    if let Tail::Torn { offset, bytes, reason } = tail
         && !dir.is_running().map_err(Failure::usage)?
     {
         super::say(&format!(
-            "the journal ends in {bytes} bytes that cannot be read, from byte {offset} on: {reason}; the report is of what comes before"
+            "the journal of {} ends in {bytes} bytes that cannot be read, from byte {offset} on: {reason}; the report is of what comes before",
+            dir.manifest().run_id
         ));
     }
+    Ok(())
+}
+
+/// The result of a run that was read back.
+pub(super) fn summarized(
+    dir: &RunDir,
+    hosts: &HostTable,
+    replayed: Replayed,
+) -> Result<result::RunResult, Failure> {
     let statements = job::statements(&dir.manifest().statements)?;
     let (record, counted) = replayed.into_counted();
     let placed = hosts.iter().map(|(_, name, rows)| (name, u64::from(rows)));
@@ -47,14 +66,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         true => placement::place(dir.manifest().placement, no_hosts, &workers),
         false => placement::place(dir.manifest().placement, placed, &workers),
     };
-    let subject = subject(dir.manifest(), &hosts, &statements);
-    let result = summarize(&subject, record, &assignment, counted);
-    output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
-        .map_err(Failure::write)?;
-    Ok(Exit::Success)
+    let subject = subject(dir.manifest(), hosts, &statements);
+    Ok(summarize(&subject, record, &assignment, counted))
 }
 
-fn read(dir: &RunDir, hosts: &HostTable, retried: Retried) -> Result<Replayed, Failure> {
+pub(super) fn read(dir: &RunDir, hosts: &HostTable, retried: Retried) -> Result<Replayed, Failure> {
     let reader = dir.journal().map_err(Failure::usage)?;
     let scope = keeping::scope(dir.manifest(), retried)?;
     replay(reader, scope, hosts.len()).map_err(Failure::usage)

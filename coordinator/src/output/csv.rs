@@ -85,7 +85,7 @@ fn latency(latency: &Option<Latency>) -> [Option<f64>; 9] {
     let Some(latency) = latency else {
         return [None; 9];
     };
-    let Latency { count: _, min, median, mean, max, stddev, p90, p95, p99, p99_9 } = *latency;
+    let Latency { count: _, min, median, mean, max, stddev, p90, p95, p99, p99_9, intervals: _ } = *latency;
     [Some(min), Some(median), Some(mean), Some(max), stddev, p90, p95, p99, p99_9]
 }
 

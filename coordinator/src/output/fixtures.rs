@@ -10,6 +10,7 @@ pub(super) fn good() -> RunResult {
         started_at: Some("2026-11-23T10:00:00Z".to_owned()),
         ending: Ending::Completed,
         verdict: Verdict { status: VerdictStatus::Valid, reasons: Vec::new() },
+        notes: Vec::new(),
         workload: Workload {
             file: "data/query_params.csv".to_owned(),
             sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
@@ -35,6 +36,7 @@ pub(super) fn good() -> RunResult {
             stddev: Some(0.0),
             p90: Some(0.0),
             p95: Some(0.0),
+            intervals: Intervals::default(),
             ..latency(200, 1.0)
         }),
         connect_ms: Some(latency(2, 2.0)),
@@ -85,6 +87,9 @@ pub(super) fn failures() -> RunResult {
         agents: (0..2).map(|slot| Agent { workers: 2, failed: 6, ..agent(slot, 1.0) }).collect(),
         workers: (0..4).map(|i| worker(i / 2, i % 2)).collect(),
         placement: Placement { method: "rendezvous".to_owned(), workers: 4, idle: 1, skew: 2.9 },
+        notes: vec![
+            "slot-1 (db2/4712) takes 2.00× as long as the other agents, median 6.42 ms against 3.21 ms: its machine or network may be slow, or its hosts cost more".to_owned(),
+        ],
         thresholds: vec![
             Threshold { expression: "p95 < 10 ms".to_owned(), value: Some(8.2), passed: true },
             Threshold { expression: "failed = 0".to_owned(), value: Some(13.0), passed: false },
@@ -185,6 +190,7 @@ pub(super) fn hostile() -> RunResult {
     let mut result = agent_lost();
     result.run_id = long.clone();
     result.verdict.reasons = vec![nasty.clone(), "many words ".repeat(200)];
+    result.notes = result.verdict.reasons.clone();
     result.workload.file = format!("/data/{nasty}.csv");
     result.workload.rows = u64::MAX;
     result.queries = Queries { retried: u64::MAX, ..books(u64::MAX, u64::MAX, u64::MAX, &[]) };
@@ -247,6 +253,7 @@ pub(super) fn all() -> [(&'static str, RunResult); 7] {
 /// A distribution `scale` times as wide as the smallest, with the figures that `count` supports.
 fn latency(count: u64, scale: f64) -> Latency {
     let supported = |count_min: u64, ms: f64| (count >= count_min).then_some(ms * scale);
+    let interval = |count_min: u64, ends: [f64; 2]| (count >= count_min).then_some(ends.map(|ms| ms * scale));
     Latency {
         count,
         min: 0.412 * scale,
@@ -258,6 +265,13 @@ fn latency(count: u64, scale: f64) -> Latency {
         p95: supported(Latency::P95_COUNT_MIN, 8.2),
         p99: supported(Latency::P99_COUNT_MIN, 9.8),
         p99_9: supported(Latency::P99_9_COUNT_MIN, 11.0),
+        intervals: Intervals {
+            median_ci: interval(Latency::MEDIAN_CI_COUNT_MIN, [3.05, 3.4]),
+            p90_ci: interval(Latency::P90_COUNT_MIN, [6.8, 7.6]),
+            p95_ci: interval(Latency::P95_COUNT_MIN, [7.5, 9.1]),
+            p99_ci: interval(Latency::P99_COUNT_MIN, [9.0, 10.9]),
+            p99_9_ci: interval(Latency::P99_9_COUNT_MIN, [10.4, 12.5]),
+        },
     }
 }
 

@@ -26,6 +26,7 @@ mod tests {
               "slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign"
             ]
           },
+          "notes": [],
           "workload": {
             "file": "data/query_params.csv",
             "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -82,7 +83,12 @@ mod tests {
             "p90": null,
             "p95": null,
             "p99": null,
-            "p99_9": null
+            "p99_9": null,
+            "median_ci": null,
+            "p90_ci": null,
+            "p95_ci": null,
+            "p99_ci": null,
+            "p99_9_ci": null
           },
           "prepare_ms": null,
           "start_skew_ms": 0.412,

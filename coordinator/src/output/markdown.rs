@@ -48,6 +48,9 @@ fn headline(page: &mut String, result: &RunResult) {
     for reason in &result.verdict.reasons {
         put(page, &format!("- {}", plain(reason)));
     }
+    for note in &result.notes {
+        put(page, &format!("\n**Note**: {}.", plain(note)));
+    }
 }
 
 fn totals(page: &mut String, result: &RunResult) {
@@ -103,18 +106,19 @@ fn latency(page: &mut String, result: &RunResult) {
         return;
     };
     section(page, "Latency");
-    let mut head = vec!["", "service"];
+    let mut head = vec!["", "service", "95 % interval"];
     let open_loop = text::open_loop(result);
     if open_loop.is_some() {
-        head.extend(["response", "lag"]);
+        head.extend(["response", "95 % interval", "lag"]);
     }
     put(page, &format!("\n| {} |\n|---{}", head.join(" | "), "|--:".repeat(head.len() - 1) + "|"));
-    for (name, count_min, figure) in text::FIGURES {
-        let note =
-            if figure(service).is_none() { format!(" {}", text::needs(count_min)) } else { String::new() };
-        let mut cells = vec![name.to_owned(), duration_or_none(figure(service)) + &note];
+    for figure in text::FIGURES {
+        let (name, _, value, _) = figure;
+        let mut cells =
+            vec![name.to_owned(), duration_or_none(value(service)), text::interval(service, figure)];
         if let Some((response, lag)) = open_loop {
-            cells.extend([response, lag].map(|latency| duration_or_none(figure(latency))));
+            let [response_ms, lag_ms] = [response, lag].map(|latency| duration_or_none(value(latency)));
+            cells.extend([response_ms, text::interval(response, figure), lag_ms]);
         }
         put(page, &format!("| {} |", cells.join(" | ")));
     }
@@ -206,7 +210,7 @@ fn environment(page: &mut String, result: &RunResult) {
     table(page, ["Muster", &version], &rows);
 }
 
-fn section(page: &mut String, title: &str) {
+pub(super) fn section(page: &mut String, title: &str) {
     put(page, &format!("\n### {title}"));
 }
 
@@ -217,13 +221,13 @@ fn table(page: &mut String, head: [&str; 2], rows: &[[&str; 2]]) {
     }
 }
 
-fn put(page: &mut String, line: &str) {
+pub(super) fn put(page: &mut String, line: &str) {
     writeln!(page, "{line}").expect("a string takes every line");
 }
 
 /// Text from outside in a code span that it cannot leave: fenced by more backticks than it has in a row. A table's `|`
 /// must be escaped even there.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let text = harmless(text).replace('|', "\\|");
     let mut longest = 0;
     let mut run = 0;
@@ -238,7 +242,7 @@ fn code(text: &str) -> String {
 }
 
 /// Our own sentences, which may quote text from outside: what Markdown would take for markup is escaped.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in harmless(text).chars() {
         if matches!(c, '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '~') {
@@ -259,6 +263,8 @@ mod tests {
         insta::assert_snapshot!(render(&fixtures::failures()), @r#"
         ## Muster: VALID · 187 queries, median 3.21 ms
 
+        **Note**: slot-1 (db2/4712) takes 2.00× as long as the other agents, median 6.42 ms against 3.21 ms: its machine or network may be slow, or its hosts cost more.
+
         | Run | `20261123-7f3a` |
         |---|---|
         | Workload | `data/query_params.csv`, 200 rows, 10 hosts |
@@ -271,17 +277,17 @@ mod tests {
 
         ### Latency
 
-        |  | service |
-        |---|--:|
-        | min | 412 µs |
-        | median | 3.21 ms |
-        | mean | 5.20 ms |
-        | max | 12.5 ms |
-        | stddev | 2.25 ms |
-        | p90 | 7.10 ms |
-        | p95 | 8.20 ms |
-        | p99 | – (needs 459 queries) |
-        | p99.9 | – (needs 4,603 queries) |
+        |  | service | 95 % interval |
+        |---|--:|--:|
+        | min | 412 µs |  |
+        | median | 3.21 ms | 3.05–3.40 ms |
+        | mean | 5.20 ms |  |
+        | max | 12.5 ms |  |
+        | stddev | 2.25 ms |  |
+        | p90 | 7.10 ms | 6.80–7.60 ms |
+        | p95 | 8.20 ms | 7.50–9.10 ms |
+        | p99 | – | (needs 459 queries) |
+        | p99.9 | – | (needs 4,603 queries) |
 
         ### Thresholds
 

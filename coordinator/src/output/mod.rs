@@ -1,6 +1,7 @@
 //! From a result to what people and programs read: text, JSON, CSV, Markdown; and the placement plan. Rendering is pure,
 //! a plain value in and a string out; `write` alone touches files. No statistics here: what is shown was computed before.
 
+pub(crate) mod compare;
 mod csv;
 mod json;
 mod load;

@@ -33,6 +33,15 @@ pub(crate) fn duration_cell(ms: Option<f64>) -> String {
     if text.ends_with(" s") { text + " " } else { text }
 }
 
+/// Two durations as `45.9–48.8 ms`, with the unit of each where they differ.
+pub(crate) fn duration_range([low, high]: [f64; 2]) -> String {
+    let (low, high) = (duration(low), duration(high));
+    match (low.split_once(' '), high.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number}–{high}"),
+        _ => format!("{low}–{high}"),
+    }
+}
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
     group(&number.to_string())
@@ -62,6 +71,33 @@ pub(crate) fn figure(number: f64) -> String {
 /// A ratio such as skew: `2.90×`.
 pub(crate) fn times(ratio: f64) -> String {
     if ratio.is_finite() { format!("{ratio:.2}×") } else { NONE.to_owned() }
+}
+
+/// A change such as 0.036 as `+3.6 %`.
+pub(crate) fn percent(change: Option<f64>) -> String {
+    change.map_or_else(|| NONE.to_owned(), |change| format!("{} %", signed(change)))
+}
+
+/// `+1.2 to +6.0 %`.
+pub(crate) fn percent_range([low, high]: [f64; 2]) -> String {
+    format!("{} to {} %", signed(low), signed(high))
+}
+
+/// Hundredths of a percent where that is much, whole ones where it is little.
+fn signed(change: f64) -> String {
+    let percents = change * 100.0;
+    let digits = match percents.abs() {
+        ..0.995 => 2,
+        ..99.5 => 1,
+        _ => 0,
+    };
+    let size = format!("{:.digits$}", percents.abs());
+    let size = if digits == 0 { group(&size) } else { size };
+    match percents {
+        _ if !size.contains(|digit: char| matches!(digit, '1'..='9')) => "0".to_owned(),
+        ..0.0 => format!("-{size}"),
+        _ => format!("+{size}"),
+    }
 }
 
 fn three_digits(number: f64) -> String {
@@ -110,6 +146,28 @@ mod tests {
         check(45.67, "45.7 ms");
         check(1_040.0, "1.04 s");
         check(5_025_600.0, "5,026 s");
+    }
+
+    #[test]
+    fn a_change_has_a_sign_and_digits_that_matter() {
+        let check = |change: f64, expected: &str| assert_eq!(percent(Some(change)), expected, "{change}");
+        check(0.0364, "+3.6 %");
+        check(-0.0364, "-3.6 %");
+        check(0.001_23, "+0.12 %");
+        check(0.009_99, "+1.0 %");
+        check(0.123, "+12.3 %");
+        check(1.5, "+150 %");
+        check(99.0, "+9,900 %");
+        check(-0.000_001, "0 %");
+        check(0.0, "0 %");
+        assert_eq!(percent(None), NONE);
+        assert_eq!(percent_range([-0.008, 0.039]), "-0.80 to +3.9 %");
+    }
+
+    #[test]
+    fn two_durations_share_their_unit() {
+        assert_eq!(duration_range([45.94, 48.8]), "45.9–48.8 ms");
+        assert_eq!(duration_range([0.9, 1.04]), "900 µs–1.04 ms");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 
 use std::ops::Range;
 
+use muster_common::ids::SlotId;
 use muster_common::latency::{Sorted, Summary};
 use muster_common::result::Latency;
 
+use super::record::Record;
 use super::tally::WorkerTally;
 use super::times::{Class, Timed};
 
@@ -58,6 +60,17 @@ impl Latencies {
     /// Service times of some workers.
     pub(crate) fn service_of(&self, workers: Range<usize>) -> Option<Summary> {
         self.service(|part| workers.contains(&part.worker))
+    }
+
+    /// The service times of each slot's workers.
+    pub(crate) fn by_slot(&self, record: &Record) -> Vec<Vec<&Sorted>> {
+        let slots = (0u16..).map(SlotId::new).take(record.workers_of_slot.len());
+        let of_slot = |slot| {
+            let workers = record.workers_of(slot);
+            let parts = self.parts.iter().filter(|part| workers.contains(&part.worker));
+            parts.map(|part| &part.service).collect()
+        };
+        slots.map(of_slot).collect()
     }
 
     /// Completed and failed rows.

@@ -4,6 +4,7 @@ mod conductor;
 mod keeper;
 mod latencies;
 mod link;
+mod notes;
 mod plan;
 mod record;
 mod replay;

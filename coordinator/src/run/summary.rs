@@ -12,6 +12,7 @@ use muster_common::placement::{Assignment, Candidates, Method};
 use muster_common::result::{self, Ending, RunResult, VerdictStatus};
 
 use super::latencies::{Latencies, Part};
+use super::notes;
 use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Session};
 use super::statements::Statement;
 use super::tally::{ErrorTally, HostTally, Tally, WorkerTally};
@@ -66,6 +67,7 @@ pub(crate) fn summarize(
     let latencies = Latencies::take(&mut tally.workers);
     let (worker_results, agents) =
         per_worker(&record, &workers, assignment, &tally.workers, &latencies, &owners);
+    let notes = notes::outlying_agents(&agents, &latencies.by_slot(&record));
     let all_summary = latencies.service(|_| true);
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
@@ -85,6 +87,7 @@ pub(crate) fn summarize(
         started_at: record.started_at.clone(),
         ending,
         verdict: verdict(&record, ending),
+        notes,
         workload: subject.workload.clone(),
         queries: result::Queries {
             total: ledger.expected().into(),
@@ -385,6 +388,8 @@ fn setup_times(record: &Record, times: impl Fn(&Found) -> &Vec<u64>) -> Option<r
 
 fn no_lag(service: &result::Latency) -> result::Latency {
     let zero = |supported: Option<f64>| supported.map(|_| 0.0);
+    let zeros = |supported: Option<[f64; 2]>| supported.map(|_| [0.0; 2]);
+    let result::Intervals { median_ci, p90_ci, p95_ci, p99_ci, p99_9_ci } = service.intervals;
     result::Latency {
         count: service.count,
         min: 0.0,
@@ -396,6 +401,13 @@ fn no_lag(service: &result::Latency) -> result::Latency {
         p95: zero(service.p95),
         p99: zero(service.p99),
         p99_9: zero(service.p99_9),
+        intervals: result::Intervals {
+            median_ci: zeros(median_ci),
+            p90_ci: zeros(p90_ci),
+            p95_ci: zeros(p95_ci),
+            p99_ci: zeros(p99_ci),
+            p99_9_ci: zeros(p99_9_ci),
+        },
     }
 }
 

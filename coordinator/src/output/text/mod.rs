@@ -7,7 +7,7 @@ mod snapshots;
 mod tables;
 
 pub(super) use notes::{products, ranges};
-pub(super) use tables::{FIGURES, needs, open_loop};
+pub(super) use tables::{FIGURES, interval, open_loop};
 
 use muster_common::result::{Ending, Placement, RunResult, VerdictStatus};
 
@@ -59,6 +59,9 @@ fn verdict(page: &mut Page, result: &RunResult) {
     }
     if let Some(ended) = partial(result) {
         page.hanging("PARTIAL   ", &ended, LINES_MAX);
+    }
+    for note in &result.notes {
+        page.hanging("NOTE   ", note, LINES_MAX);
     }
 }
 

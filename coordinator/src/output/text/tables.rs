@@ -5,30 +5,40 @@ use muster_common::result::{Agent, Host, Latency, LoadModel, RunResult, Statemen
 use super::LINES_MAX;
 use crate::output::page::Page;
 use crate::output::table::{Align, Table};
-use crate::output::units::{NONE, count, counted, duration_cell};
+use crate::output::units::{NONE, count, counted, duration_cell, duration_range};
 
 /// Agents and workers that a person reads one by one.
 const ROWS_MAX: usize = 20;
 const HOSTS_MAX: usize = 10;
 
-/// A figure of a latency, by its name, with the sample it needs.
-type Figure = (&'static str, u64, fn(&Latency) -> Option<f64>);
+/// A figure of a latency, by its name, with the sample it needs and its interval.
+type Figure = (&'static str, u64, fn(&Latency) -> Option<f64>, fn(&Latency) -> Option<[f64; 2]>);
 
 pub(in crate::output) const FIGURES: [Figure; 9] = [
-    ("min", 1, |latency| Some(latency.min)),
-    ("median", 1, |latency| Some(latency.median)),
-    ("mean", 1, |latency| Some(latency.mean)),
-    ("max", 1, |latency| Some(latency.max)),
-    ("stddev", Latency::STDDEV_COUNT_MIN, |latency| latency.stddev),
-    ("p90", Latency::P90_COUNT_MIN, |latency| latency.p90),
-    ("p95", Latency::P95_COUNT_MIN, |latency| latency.p95),
-    ("p99", Latency::P99_COUNT_MIN, |latency| latency.p99),
-    ("p99.9", Latency::P99_9_COUNT_MIN, |latency| latency.p99_9),
+    ("min", 1, |latency| Some(latency.min), |_| None),
+    ("median", 1, |latency| Some(latency.median), |latency| latency.intervals.median_ci),
+    ("mean", 1, |latency| Some(latency.mean), |_| None),
+    ("max", 1, |latency| Some(latency.max), |_| None),
+    ("stddev", Latency::STDDEV_COUNT_MIN, |latency| latency.stddev, |_| None),
+    ("p90", Latency::P90_COUNT_MIN, |latency| latency.p90, |latency| latency.intervals.p90_ci),
+    ("p95", Latency::P95_COUNT_MIN, |latency| latency.p95, |latency| latency.intervals.p95_ci),
+    ("p99", Latency::P99_COUNT_MIN, |latency| latency.p99, |latency| latency.intervals.p99_ci),
+    ("p99.9", Latency::P99_9_COUNT_MIN, |latency| latency.p99_9, |latency| latency.intervals.p99_9_ci),
 ];
 
 /// A figure that the sample does not support says what it needs, so that nobody takes it for zero or forgotten.
-pub(in crate::output) fn needs(count_min: u64) -> String {
+fn needs(count_min: u64) -> String {
     format!("(needs {})", counted(count_min, "query"))
+}
+
+/// What stands beside a figure: its interval, or the sample that the figure or its interval needs.
+pub(in crate::output) fn interval(latency: &Latency, (name, count_min, value, ends): Figure) -> String {
+    match (value(latency), ends(latency)) {
+        (None, _) => needs(count_min),
+        (Some(_), Some(ends)) => duration_range(ends),
+        (Some(_), None) if name == "median" => needs(Latency::MEDIAN_CI_COUNT_MIN),
+        (Some(_), None) => String::new(),
+    }
 }
 
 pub(super) fn latency(page: &mut Page, result: &RunResult) {
@@ -47,17 +57,27 @@ pub(super) fn latency(page: &mut Page, result: &RunResult) {
     let mut table = Table::new([
         ("", Align::Left),
         ("service", Align::Right),
+        ("95 % interval", Align::LeftWhole),
         (if open_loop.is_some() { "response" } else { "" }, Align::Right),
+        (if open_loop.is_some() { "95 % interval" } else { "" }, Align::LeftWhole),
         (if open_loop.is_some() { "lag" } else { "" }, Align::Right),
-        ("", Align::Left),
     ]);
-    for (name, count_min, figure) in FIGURES {
-        let note = if figure(service).is_none() { needs(count_min) } else { String::new() };
-        let (response, lag) = match open_loop {
-            Some((response, lag)) => (duration_cell(figure(response)), duration_cell(figure(lag))),
-            None => (String::new(), String::new()),
+    for figure in FIGURES {
+        let (name, _, value, _) = figure;
+        let [response, response_interval, lag] = match open_loop {
+            Some((response, lag)) => {
+                [duration_cell(value(response)), interval(response, figure), duration_cell(value(lag))]
+            }
+            None => [const { String::new() }; 3],
         };
-        table.row([name.to_owned(), duration_cell(figure(service)), response, lag, note]);
+        table.row([
+            name.to_owned(),
+            duration_cell(value(service)),
+            interval(service, figure),
+            response,
+            response_interval,
+            lag,
+        ]);
     }
     page.table(&table);
 }

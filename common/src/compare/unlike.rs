@@ -1,0 +1,133 @@
+//! In what two runs differ beside their times, so that a difference is not put down to the wrong cause: a sentence each.
+
+use std::collections::BTreeSet;
+
+use crate::result::{Database, Ending, RunResult, VerdictStatus};
+
+/// The same file and the same rows of it: row ids mean the same.
+pub(super) fn is_same_workload(base: &RunResult, new: &RunResult) -> bool {
+    let id = |result: &RunResult| (result.workload.sha256.clone(), result.workload.rows);
+    id(base) == id(new)
+}
+
+pub(super) fn warnings(base: &RunResult, new: &RunResult) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if base.run_id == new.run_id {
+        warnings.push(format!("both are the same run, {}", base.run_id));
+    }
+    for (name, result) in [("base", base), ("new", new)] {
+        warnings.extend(judged(name, result));
+        warnings.extend(partial(name, result));
+    }
+    warnings.extend(workload(base, new));
+    warnings.extend(answers(base, new));
+    let failed = [base, new].map(|result| result.queries.failed);
+    if failed != [0, 0] {
+        warnings.push(format!(
+            "queries failed, {} of base and {} of new: their times are not among those compared",
+            failed[0], failed[1]
+        ));
+    }
+    warnings.extend(query(base, new));
+    if let (Some(base), Some(new)) = (&base.database, &new.database) {
+        warnings.extend(database(base, new));
+    }
+    warnings.extend(differ("numbers of agents and workers", &size(base), &size(new)));
+    warnings.extend(differ("placements", &base.placement.method, &new.placement.method));
+    warnings.extend(differ("versions of this tool", &base.tool.version, &new.tool.version));
+    warnings
+}
+
+fn differ(what: &str, base: &str, new: &str) -> Option<String> {
+    (base != new).then(|| format!("the {what} differ: {base} and {new}"))
+}
+
+fn judged(name: &str, result: &RunResult) -> Option<String> {
+    let status = match result.verdict.status {
+        VerdictStatus::Valid => return None,
+        VerdictStatus::Degraded => "DEGRADED",
+        VerdictStatus::Void => "VOID",
+    };
+    let why = result.verdict.reasons.first().map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some(format!("{name} is {status}{why}"))
+}
+
+fn partial(name: &str, result: &RunResult) -> Option<String> {
+    let open = result.queries.unaccounted;
+    let is_partial = result.ending != Ending::Completed || open > 0;
+    is_partial
+        .then(|| format!("{name} is partial: {open} of {} queries have no result", result.queries.total))
+}
+
+fn workload(base: &RunResult, new: &RunResult) -> Option<String> {
+    if is_same_workload(base, new) {
+        return None;
+    }
+    let [of_base, of_new] = [base, new].map(|result| &result.workload);
+    Some(if of_base.sha256 == of_new.sha256 {
+        format!("the runs have {} and {} rows of the same file", of_base.rows, of_new.rows)
+    } else {
+        format!(
+            "the workloads differ: {} ({} rows) and {} ({} rows), by their sha256",
+            of_base.file, of_base.rows, of_new.file, of_new.rows
+        )
+    })
+}
+
+/// Of the same queries only, all of which must have an answer.
+fn answers(base: &RunResult, new: &RunResult) -> Option<String> {
+    let are_whole = [base, new].iter().all(|result| result.queries.completed == result.queries.total);
+    let of = [base, new].map(|result| result.result.digest.as_str());
+    if !are_whole || !is_same_workload(base, new) || of[0] == of[1] {
+        return None;
+    }
+    let cause = if base.query.sql == new.query.sql { "the data differ" } else { "so do the statements" };
+    Some(format!("the answers differ, digests {} and {}: {cause}", of[0], of[1]))
+}
+
+fn query(base: &RunResult, new: &RunResult) -> Vec<String> {
+    let [of_base, of_new] = [base, new].map(|result| &result.query);
+    let mut warnings = Vec::new();
+    if of_base.sql != of_new.sql {
+        warnings.push(match of_base.name == of_new.name {
+            true => format!("the statements differ, both of {}", of_base.name),
+            false => format!("the statements differ: {} and {}", of_base.name, of_new.name),
+        });
+    }
+    warnings.extend(differ("protocols", &of_base.protocol, &of_new.protocol));
+    let lag = |result: &RunResult| result.lag_ms.as_ref().is_some_and(|lag| lag.max > 0.0);
+    match (lag(base), lag(new)) {
+        (true, false) => warnings.push("only base has queries that began after they were due".to_owned()),
+        (false, true) => warnings.push("only new has queries that began after they were due".to_owned()),
+        _ => {}
+    }
+    warnings
+}
+
+fn database(base: &Database, new: &Database) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let none = || "none".to_owned();
+    warnings.extend(differ("versions of PostgreSQL", &base.server_version, &new.server_version));
+    let timescaledb = |database: &Database| database.timescaledb.clone().unwrap_or_else(none);
+    warnings.extend(differ("versions of TimescaleDB", &timescaledb(base), &timescaledb(new)));
+    let kind = |database: &Database| if database.embedded.is_some() { "embedded" } else { "your own" };
+    warnings.extend(differ("databases", kind(base), kind(new)));
+    let names: BTreeSet<&String> = base.settings.keys().chain(new.settings.keys()).collect();
+    let setting =
+        |database: &Database, name: &String| database.settings.get(name).cloned().unwrap_or_else(none);
+    let different: Vec<String> = names
+        .into_iter()
+        .map(|name| (name, setting(base, name), setting(new, name)))
+        .filter(|(_, base, new)| base != new)
+        .map(|(name, base, new)| format!("{name} {base} and {new}"))
+        .collect();
+    if !different.is_empty() {
+        warnings.push(format!("the settings differ: {}", different.join(", ")));
+    }
+    warnings
+}
+
+/// Agents with workers in all.
+fn size(result: &RunResult) -> String {
+    format!("{} with {}", result.agents.len(), result.workers.len())
+}

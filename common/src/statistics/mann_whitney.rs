@@ -1,0 +1,139 @@
+//! The test of Mann and Whitney (1947), also Wilcoxon's rank-sum test: are the values of one sample rather the larger ones?
+
+use super::confidence::two_sided;
+use super::signed_rank::continuous;
+
+/// The test of two samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MannWhitney {
+    /// Pairs of one value of each sample in which that of the new one is larger; equal ones count a half.
+    pub larger: f64,
+    /// Of all pairs.
+    pub pairs: f64,
+    /// In standard deviations from the half of all pairs, by the normal approximation with the corrections for continuity and for ties;
+    /// above 0, the new values are rather larger.
+    pub deviate: f64,
+}
+
+impl MannWhitney {
+    /// Of two samples in ascending order; `None` when one is empty, or when no value differs from any other.
+    pub fn of(base: &[u64], new: &[u64]) -> Option<Self> {
+        let (n, m) = (base.len() as f64, new.len() as f64);
+        let (mut of_base, mut of_new) = (base.chunk_by(u64::eq).peekable(), new.chunk_by(u64::eq).peekable());
+        let (mut below, mut larger, mut ties) = (0.0, 0.0, 0.0);
+        // One value after the other, with all its copies in both samples.
+        while let Some(value) = [of_base.peek(), of_new.peek()].into_iter().flatten().map(|of| of[0]).min() {
+            let copies = |chunk: Option<&[u64]>| chunk.map_or(0.0, |chunk| chunk.len() as f64);
+            let in_base = copies(of_base.next_if(|chunk| chunk[0] == value));
+            let in_new = copies(of_new.next_if(|chunk| chunk[0] == value));
+            larger += in_new * (below + in_base / 2.0);
+            below += in_base;
+            let equal: f64 = in_base + in_new;
+            ties += equal.powi(3) - equal;
+        }
+        let (pairs, all) = (n * m, n + m);
+        let variance = pairs / 12.0 * (all + 1.0 - ties / (all * (all - 1.0)));
+        let is_defined = pairs > 0.0 && variance > 0.0;
+        is_defined.then(|| Self {
+            larger,
+            pairs,
+            deviate: continuous(larger - pairs / 2.0) / variance.sqrt(),
+        })
+    }
+
+    /// How probable it is that a new value is larger than a base one; a half when there is no difference.
+    pub fn share(&self) -> f64 {
+        self.larger / self.pairs
+    }
+
+    /// How probable so large a deviation is when there is no difference, were the values independent of each other.
+    pub fn p_value(&self) -> f64 {
+        two_sided(self.deviate, f64::INFINITY)
+    }
+
+    /// The same of values whose dependence makes their mean so many times more unsure (its variance), as it was estimated with so many
+    /// degrees of freedom.
+    pub fn p_value_of_dependent(&self, inflation: f64, degrees_of_freedom: f64) -> f64 {
+        two_sided(self.deviate / inflation.max(1.0).sqrt(), degrees_of_freedom)
+    }
+}
+
+/// The share of a sample, in ascending order, that is below a value; of equal ones the half. Of all values of the other sample these add
+/// up to the test's statistic, so their series tells how dependence makes it unsure.
+pub fn placement(sample: &[u64], value: u64) -> f64 {
+    let below = sample.partition_point(|other| *other < value);
+    let up_to = below + sample[below..].partition_point(|other| *other == value);
+    (below as f64).midpoint(up_to as f64) / sample.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::random::Random;
+
+    fn sorted(values: &[u64]) -> Vec<u64> {
+        let mut values = values.to_vec();
+        values.sort_unstable();
+        values
+    }
+
+    #[track_caller]
+    fn check(base: &[u64], new: &[u64], larger: f64, p_value: f64) {
+        let test = MannWhitney::of(&sorted(base), &sorted(new)).unwrap();
+        assert_eq!(test.larger, larger);
+        let got = test.p_value();
+        assert!((got - p_value).abs() < p_value * 1e-3, "{got} for {p_value}");
+    }
+
+    /// Hollander and Wolfe 1973, p. 69: permeability of membranes, in hundredths. W = 35, and R's `wilcox.test(x, y, exact = FALSE)`
+    /// gives 0.2446.
+    #[test]
+    fn the_textbook_of_hollander_and_wolfe() {
+        let at_term = [80, 83, 189, 104, 145, 138, 191, 164, 73, 146];
+        let earlier = [115, 88, 90, 74, 121];
+        check(&earlier, &at_term, 35.0, 0.2446);
+        check(&at_term, &earlier, 15.0, 0.2446);
+    }
+
+    /// Ozone in New York in May and in August 1973, with many ties: R's documentation of `wilcox.test` gives W = 127.5, p = 0.0001208.
+    #[test]
+    fn the_example_with_ties_of_r() {
+        let may = [
+            41, 36, 12, 18, 28, 23, 19, 8, 7, 16, 11, 14, 18, 14, 34, 6, 30, 11, 1, 11, 4, 32, 23, 45, 115,
+            37,
+        ];
+        let august = [
+            39, 9, 16, 78, 35, 66, 122, 89, 110, 44, 28, 65, 22, 59, 23, 31, 44, 21, 9, 45, 168, 73, 76, 118,
+            84, 85,
+        ];
+        check(&august, &may, 127.5, 0.000_120_8);
+    }
+
+    #[test]
+    fn placements_add_up_to_the_statistic() {
+        let (base, new) = (sorted(&[3, 5, 5, 8, 9]), sorted(&[1, 5, 6, 9, 9, 12]));
+        let test = MannWhitney::of(&base, &new).unwrap();
+        let sum: f64 = new.iter().map(|value| placement(&base, *value)).sum();
+        assert!((sum / new.len() as f64 - test.share()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_not_tested() {
+        assert_eq!(MannWhitney::of(&[], &[1]), None);
+        assert_eq!(MannWhitney::of(&[1], &[]), None);
+        assert_eq!(MannWhitney::of(&[4, 4, 4], &[4, 4]), None);
+    }
+
+    #[test]
+    fn samples_of_one_distribution_are_found_different_as_often_as_they_should() {
+        let mut random = Random::new(6);
+        let mut sample = |count: usize| {
+            let values: Vec<u64> = (0..count).map(|_| random.latency_ns(1.0)).collect();
+            sorted(&values)
+        };
+        let found = (0..2_000)
+            .filter(|_| MannWhitney::of(&sample(40), &sample(60)).unwrap().p_value() < 0.05)
+            .count();
+        assert!((60..=140).contains(&found), "{found} of 2,000");
+    }
+}

@@ -1,0 +1,113 @@
+//! `coordinator compare`: two runs side by side. A run that was kept has its measurements; of a JSON result the figures are left.
+
+use std::fs::File;
+use std::io::{Read, stdout};
+use std::path::Path;
+
+use anyhow::Context;
+use muster_common::compare::{self, Options, Run, Series, Timed};
+use muster_common::ledger::{Ledger, Settled, Settlement};
+use muster_common::limits::RESULT_BYTES_MAX;
+use muster_common::measurement::Outcome;
+use muster_common::result::{self, RunResult};
+
+use super::args::CompareArgs;
+use super::{Failure, keeping, report};
+use crate::exit::Exit;
+use crate::journal::{Entry, Sample};
+use crate::output;
+use crate::run::Retried;
+use crate::run_dir::RunDir;
+
+pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
+    output::check_writable(&args.output).map_err(Failure::write)?;
+    let [base, new] = [&args.base, &args.new].map(|run| read(args, run));
+    let (base, new) = (base?, new?);
+    let options = Options { margin: args.margin / 100.0 };
+    let comparison = compare::compare(base.run(), new.run(), options);
+    output::write(&args.output, &mut stdout().lock(), |format| output::compare::render(format, &comparison))
+        .map_err(Failure::write)?;
+    let is_regression = args.fail_on_regression && comparison.is_regression();
+    Ok(if is_regression { Exit::ThresholdMissed } else { Exit::Success })
+}
+
+/// What is known of one of the runs.
+struct Known {
+    result: RunResult,
+    /// `None` of a JSON result.
+    samples: Option<Series>,
+}
+
+impl Known {
+    fn run(&self) -> Run<'_> {
+        Run { result: &self.result, samples: self.samples.as_ref() }
+    }
+}
+
+/// `run` is a JSON result if it is a file, else the run of that name.
+fn read(args: &CompareArgs, run: &str) -> Result<Known, Failure> {
+    let path = Path::new(run);
+    if path.is_file() {
+        let result = read_result(path).with_context(|| format!("read '{run}'")).map_err(Failure::usage)?;
+        return Ok(Known { result, samples: None });
+    }
+    let dir = keeping::find(args.run_dir.as_deref(), run)?;
+    let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
+    let hosts = dir.hosts().map_err(Failure::usage)?;
+    let replayed = report::read(&dir, &hosts, retried)?;
+    report::say_if_torn(&dir, replayed.tail)?;
+    let result = report::summarized(&dir, &hosts, replayed)?;
+    let samples = samples(&dir, retried).map_err(Failure::usage)?;
+    Ok(Known { result, samples: Some(samples) })
+}
+
+fn read_result(path: &Path) -> anyhow::Result<RunResult> {
+    let mut json = Vec::new();
+    File::open(path)?.take(RESULT_BYTES_MAX as u64 + 1).read_to_end(&mut json)?;
+    anyhow::ensure!(json.len() <= RESULT_BYTES_MAX, "it is longer than {RESULT_BYTES_MAX} bytes");
+    // The schema first: of another one the rest may mean anything.
+    #[derive(serde::Deserialize)]
+    struct Schema {
+        #[serde(default)]
+        schema: String,
+    }
+    let expected = "a result is written by: coordinator report RUN --output json=FILE";
+    let Schema { schema } =
+        serde_json::from_slice(&json).with_context(|| format!("it is no JSON result; {expected}"))?;
+    anyhow::ensure!(
+        schema == result::SCHEMA,
+        "its schema is '{schema}', not '{}'; {expected}",
+        result::SCHEMA
+    );
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// The rows that a report has times of: counted for the first time, completed, and not run before unless that was asked for.
+fn samples(dir: &RunDir, retried: Retried) -> anyhow::Result<Series> {
+    let manifest = dir.manifest();
+    let passes = manifest.load.passes(manifest.workload.rows)?;
+    let mut ledger = Ledger::new(passes.rows_at_start());
+    let mut timed = Vec::with_capacity(usize::try_from(ledger.rows())?);
+    for entry in dir.journal()? {
+        let Entry::Results { samples, .. } = entry? else { continue };
+        for sample in &samples {
+            ledger.grow_to(passes.rows_through(sample.row));
+            if ledger.settle(sample.row, Settled::Completed) == Settlement::Counted {
+                timed.extend(time(sample, retried));
+            }
+        }
+    }
+    Ok(Series::new(timed))
+}
+
+fn time(sample: &Sample, retried: Retried) -> Option<Timed> {
+    let has_completed = matches!(sample.outcome, Outcome::Completed(_));
+    let is_measured = sample.attempt <= 1 || retried == Retried::Included;
+    (has_completed && is_measured).then_some(Timed {
+        row: sample.row,
+        worker: sample.worker,
+        start_ns: sample.start_ns,
+        lag_ns: sample.lag_ns,
+        service_ns: sample.service_time_ns,
+    })
+}

@@ -1,0 +1,77 @@
+//! A comparison for a pull request: the same as the text, as tables.
+
+use muster_common::compare::{Comparison, Side};
+
+use super::{about_intervals, headline, interval, p_value, queries, rows, sentence, tables, word};
+use crate::output::markdown::{code, plain, put, section};
+use crate::output::text::status;
+use crate::output::units::{count, counted, duration_or_none, figure, percent, percent_range};
+
+pub(super) fn render(comparison: &Comparison) -> String {
+    let mut page = String::new();
+    put(&mut page, &format!("## Muster: {} · {}", headline(comparison.finding), sentence(comparison)));
+    put(&mut page, "\n| Run | |\n|---|---|");
+    put(&mut page, &format!("| Base | {} |", side(&comparison.base)));
+    put(&mut page, &format!("| New | {} |", side(&comparison.new)));
+    put(&mut page, &format!("| Rows | {} |", rows(comparison).join(", ")));
+    let throughput = &comparison.throughput;
+    let [base, new] = [throughput.base_qps, throughput.new_qps].map(figure);
+    let change = percent(throughput.change);
+    put(&mut page, &format!("| Throughput | {base} and {new} queries/s, {change} |"));
+    let failed = &comparison.failed;
+    put(&mut page, &format!("| Failed | {} and {} |", count(failed.base), count(failed.new)));
+    for (name, table) in tables(comparison) {
+        section(&mut page, &format!("{name} of {}", queries(comparison)));
+        put(&mut page, "\n|  | base | new | change | interval | |\n|---|--:|--:|--:|--:|---|");
+        for figure in &table.figures {
+            let [base, new] = [figure.base_ms, figure.new_ms].map(duration_or_none);
+            let cells = [&figure.name, &base, &new, &percent(figure.change), &interval(figure)];
+            let cells = cells.map(String::as_str).join(" | ");
+            put(&mut page, &format!("| {cells} | {} |", word(figure.finding)));
+        }
+    }
+    row_by_row(&mut page, comparison);
+    put(&mut page, &format!("\n{}.", capital(&about_intervals(comparison))));
+    if !comparison.warnings.is_empty() {
+        section(&mut page, "To be known");
+        put(&mut page, "");
+        for warning in &comparison.warnings {
+            put(&mut page, &format!("- {}", plain(warning)));
+        }
+    }
+    page
+}
+
+fn side(side: &Side) -> String {
+    let (agents, workers) = (counted(side.agents, "agent"), counted(side.workers, "worker"));
+    format!("{}, {}, {agents}, {workers}: {}", code(&side.run_id), status(side.verdict), code(&side.command))
+}
+
+fn row_by_row(page: &mut String, comparison: &Comparison) {
+    if let Some(rows) = &comparison.row_by_row {
+        section(page, "Row by row, new ÷ base");
+        put(page, "\n|  | change | interval | |\n|---|--:|--:|---|");
+        let ends = rows.change_ci.map(percent_range).unwrap_or_default();
+        let (change, word) = (percent(Some(rows.change)), word(rows.finding));
+        put(page, &format!("| geometric mean | {change} | {ends} | {word} |"));
+        put(page, &format!("| median | {} |  | |", percent(Some(rows.median_change))));
+        if let Some(test) = &rows.signed_rank {
+            put(page, &format!("\nSigned-rank test: {}.", p_value(test.p_value)));
+        }
+    }
+    if let Some(test) = &comparison.rank_test {
+        let share = format!("{:.1} %", test.new_longer * 100.0);
+        let p = p_value(test.p_value);
+        put(
+            page,
+            &format!(
+                "\nA query of new takes longer than one of base in {share} of all pairs (Mann-Whitney test, {p})."
+            ),
+        );
+    }
+}
+
+fn capital(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}

@@ -1,0 +1,385 @@
+//! What a comparison looks like, and what holds for every one in every format.
+
+use std::path::PathBuf;
+
+use muster_common::compare::{Comparison, Finding, Method, json_schema};
+use muster_common::result::{Ending, RunResult};
+use serde_json::Value;
+
+use super::{fixtures, render};
+use crate::output::Format;
+use crate::output::page::{WIDTH, chars};
+
+#[test]
+fn a_slower_run() {
+    insta::assert_snapshot!(render(Format::Text, &fixtures::paired(1.2)), @r"
+    SLOWER   new takes longer: row by row +20.9 %, median +18.8 %, mean +20.9 %, p95
+             +20.8 %
+
+    base                   20261123-7f3a · VALID · 2 agents · 2 workers
+    new                    20261124-0a1b · VALID · 3 agents · 3 workers
+    rows                   200 paired by row id · worth 200 independent ones
+
+    SERVICE TIME of 200 queries
+                 base      new   change  interval
+      median  6.07 ms  7.21 ms  +18.8 %  +8.9 to +29.7 %           slower
+      mean    5.95 ms  7.19 ms  +20.9 %  +19.4 to +22.3 %          slower
+      p95     9.54 ms  11.5 ms  +20.8 %  +13.0 to +32.6 %          slower
+      p99           –        –        –  (needs 459 queries each)
+
+    ROW BY ROW   new ÷ base of each row
+                       change  interval
+      geometric mean  +20.9 %  +19.0 to +22.9 %  slower
+      median          +21.0 %
+      signed-rank test  p < 0.0001
+
+      all intervals hold at once with 95 % confidence, each with 98.75 %
+
+    throughput             641 and 580 queries/s · -9.4 %
+                           one value a run, so no interval
+    failed                 0 and 0 queries
+
+    TO BE KNOWN
+      - the settings differ: geqo none and off, work_mem 4MB and 64MB
+      - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+    ");
+}
+
+#[test]
+fn two_samples() {
+    insta::assert_snapshot!(render(Format::Text, &fixtures::two_samples()), @r"
+    SLOWER   new takes longer: median +24.0 %, mean +28.3 %, p95 +29.6 %
+
+    base                   20261123-7f3a · VALID · 2 agents · 2 workers
+    new                    20261124-0a1b · VALID · 3 agents · 3 workers
+    rows                   500 and 600, not paired
+                           worth 500 and 600 independent ones
+
+    SERVICE TIME of 500 and 600 queries
+                 base      new   change  interval
+      median  5.90 ms  7.31 ms  +24.0 %  +14.5 to +36.3 %      slower
+      mean    5.93 ms  7.60 ms  +28.3 %  +22.8 to +34.0 %      slower
+      p95     9.54 ms  12.4 ms  +29.6 %  +25.5 to +35.8 %      slower
+      p99     10.2 ms  13.2 ms  +29.2 %  (needs more queries)
+
+    ALL QUERIES   of new against those of base
+      one of new takes longer than one of base  65.9 %
+      Mann-Whitney test                        p < 0.0001
+
+      all intervals hold at once with 95 % confidence, each with 98.75 %
+
+    throughput             641 and 580 queries/s · -9.4 %
+                           one value a run, so no interval
+    failed                 0 and 0 queries
+
+    TO BE KNOWN
+      - the workloads differ: data/query_params.csv (200 rows) and other.csv (200
+        rows), by their sha256
+      - the settings differ: geqo none and off, work_mem 4MB and 64MB
+      - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+    ");
+}
+
+#[test]
+fn an_open_loop() {
+    insta::assert_snapshot!(render(Format::Text, &fixtures::open_loop()), @r"
+    SLOWER   new takes longer: response median +682 %, response mean +676 %,
+             response p95 +416 %
+
+    base                   20261123-7f3a · VALID · 2 agents · 2 workers
+    new                    20261124-0a1b · VALID · 3 agents · 3 workers
+    rows                   900 paired by row id · worth 790 independent ones
+
+    SERVICE TIME of 900 queries
+                 base      new   change  interval
+      median  5.85 ms  5.72 ms   -2.2 %  -5.0 to +1.4 %        within noise
+      mean    5.92 ms  5.93 ms  +0.29 %  -0.62 to +1.2 %       within noise
+      p95     9.62 ms  9.62 ms  -0.03 %  -2.0 to +3.1 %        within noise
+      p99     10.4 ms  10.5 ms  +0.99 %  (needs more queries)
+
+    RESPONSE TIME of 900 queries
+                 base      new  change  interval
+      median  5.85 ms  45.7 ms  +682 %  +641 to +731 %        slower
+      mean    5.92 ms  45.9 ms  +676 %  +654 to +700 %        slower
+      p95     9.62 ms  49.6 ms  +416 %  +403 to +427 %        slower
+      p99     10.4 ms  50.5 ms  +385 %  (needs more queries)
+
+    ROW BY ROW   new ÷ base of each row
+                       change  interval
+      geometric mean  +0.36 %  -0.50 to +1.2 %  within noise
+      median          +0.50 %
+      signed-rank test  p = 0.1519
+
+      all intervals hold at once with 95 % confidence, each with 99.44 %
+
+    throughput             641 and 580 queries/s · -9.4 %
+                           one value a run, so no interval
+    failed                 0 and 0 queries
+
+    TO BE KNOWN
+      - only new has queries that began after they were due
+      - the settings differ: geqo none and off, work_mem 4MB and 64MB
+      - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+    ");
+}
+
+#[test]
+fn results_alone() {
+    insta::assert_snapshot!(render(Format::Text, &fixtures::summaries()), @r"
+    NO DIFFERENCE   no figure differs by more than noise
+
+    base                   20261123-7f3a · VALID · 2 agents · 2 workers
+    new                    20261124-0a1b · VALID · 3 agents · 3 workers
+    rows                   200 and 200, by their summaries
+
+    SERVICE TIME of 200 queries
+                 base      new  change  interval
+      median  3.21 ms  3.21 ms     0 %  -9.0 to +9.9 %            within noise
+      mean    5.20 ms  5.20 ms     0 %  -9.8 to +10.9 %           within noise
+      p95     8.20 ms  8.20 ms     0 %  -15.4 to +18.2 %          within noise
+      p99           –        –       –  (needs 459 queries each)
+
+      all intervals hold at once with 95 % confidence, each with 98.33 %
+
+    throughput             641 and 580 queries/s · -9.4 %
+                           one value a run, so no interval
+    failed                 0 and 0 queries
+
+    TO BE KNOWN
+      - the settings differ: geqo none and off, work_mem 4MB and 64MB
+      - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+      - only results were compared, not measurements: queries are taken for
+        independent, which makes a difference look surer than it is; name the runs
+        or their directories for more
+    ");
+}
+
+#[test]
+fn in_markdown() {
+    insta::assert_snapshot!(render(Format::Markdown, &fixtures::paired(1.2)), @r"
+    ## Muster: SLOWER · new takes longer: row by row +20.9 %, median +18.8 %, mean +20.9 %, p95 +20.8 %
+
+    | Run | |
+    |---|---|
+    | Base | `20261123-7f3a`, VALID, 2 agents, 2 workers: `coordinator run data/query_params.csv --agents 2` |
+    | New | `20261124-0a1b`, VALID, 3 agents, 3 workers: `coordinator run data/query_params.csv --agents 2` |
+    | Rows | 200 paired by row id, worth 200 independent ones |
+    | Throughput | 641 and 580 queries/s, -9.4 % |
+    | Failed | 0 and 0 |
+
+    ### Service time of 200 queries
+
+    |  | base | new | change | interval | |
+    |---|--:|--:|--:|--:|---|
+    | median | 6.07 ms | 7.21 ms | +18.8 % | +8.9 to +29.7 % | slower |
+    | mean | 5.95 ms | 7.19 ms | +20.9 % | +19.4 to +22.3 % | slower |
+    | p95 | 9.54 ms | 11.5 ms | +20.8 % | +13.0 to +32.6 % | slower |
+    | p99 | – | – | – | (needs 459 queries each) |  |
+
+    ### Row by row, new ÷ base
+
+    |  | change | interval | |
+    |---|--:|--:|---|
+    | geometric mean | +20.9 % | +19.0 to +22.9 % | slower |
+    | median | +21.0 % |  | |
+
+    Signed-rank test: p < 0.0001.
+
+    All intervals hold at once with 95 % confidence, each with 98.75 %.
+
+    ### To be known
+
+    - the settings differ: geqo none and off, work\_mem 4MB and 64MB
+    - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+    ");
+}
+
+#[test]
+fn as_csv() {
+    insta::assert_snapshot!(render(Format::Csv, &fixtures::paired(1.2)), @r"
+    of,figure,base_ms,new_ms,change,change_low,change_high,finding
+    service_time,median,6.069862,7.210518,0.18792124104304198,0.0889125415863087,0.2970113709281443,slower
+    service_time,mean,5.952875445,7.194189605,0.2085234558439515,0.1937350571302705,0.22349505830557342,slower
+    service_time,p95,9.538962,11.526383,0.20834772169131188,0.12956553578372668,0.32580952571373306,slower
+    service_time,p99,,,,,,unsupported
+    row_by_row,geometric_mean,,,0.20918388346561057,0.1898924300093866,0.22878810483855347,slower
+    ");
+}
+
+#[test]
+fn no_line_of_the_text_is_wider_than_the_page() {
+    for (name, comparison) in fixtures::all() {
+        for line in render(Format::Text, &comparison).lines() {
+            assert!(chars(line) <= WIDTH, "{name}: {line}");
+            assert_eq!(line, line.trim_end(), "{name}");
+            assert!(!line.contains(char::is_control), "{name}: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn every_format_ends_with_one_newline_and_markdown_rows_have_the_cells_of_their_head() {
+    for (name, comparison) in fixtures::all() {
+        for format in Format::ALL {
+            let text = render(format, &comparison);
+            assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{name}, {format}");
+        }
+        let mut cells_of_head = None;
+        for line in render(Format::Markdown, &comparison).lines() {
+            if !line.starts_with('|') {
+                cells_of_head = None;
+                continue;
+            }
+            let cells = line.replace("\\|", "").matches('|').count();
+            assert_eq!(cells, *cells_of_head.get_or_insert(cells), "{name}: {line}");
+        }
+    }
+}
+
+// -- JSON --------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_committed_schema_is_that_of_the_types() {
+    let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/muster.compare.v1.schema.json");
+    let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some_and(|update| update == "1") {
+        std::fs::write(&committed, &fresh).unwrap();
+    }
+    let found = std::fs::read_to_string(committed).unwrap_or_default();
+    assert!(
+        found == fresh,
+        "docs/muster.compare.v1.schema.json is stale; run this test again with UPDATE_SCHEMA=1"
+    );
+}
+
+#[test]
+fn every_comparison_is_valid_and_reads_back() {
+    let validator = jsonschema::validator_for(json_schema().as_value()).unwrap();
+    for (name, comparison) in fixtures::all() {
+        let json = render(Format::Json, &comparison);
+        let value: Value = serde_json::from_str(&json).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {errors:#?}");
+        assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap(), comparison, "{name}");
+    }
+}
+
+// -- what is found and warned of ---------------------------------------------------------------------------------------
+
+#[test]
+fn rows_are_paired_where_the_workload_is_the_same() {
+    let methods = fixtures::all().map(|(_, comparison)| comparison.rows.method);
+    let expected = [
+        Method::Paired,
+        Method::Paired,
+        Method::TwoSample,
+        Method::Paired,
+        Method::Summaries,
+        Method::TwoSample,
+    ];
+    assert_eq!(methods, expected);
+}
+
+#[test]
+fn results_alone_say_what_their_intervals_say() {
+    let [base, mut new] = [crate::output::fixtures::good(), crate::output::fixtures::good()];
+    assert_eq!(summarized(&base, &new).finding, Finding::Noise);
+    let latency = new.service_time_ms.as_mut().unwrap();
+    latency.median *= 1.5;
+    latency.intervals.median_ci = latency.intervals.median_ci.map(|ends| ends.map(|ms| ms * 1.5));
+    let slower = summarized(&base, &new);
+    assert_eq!(slower.service_time.figures[0].finding, Finding::Slower);
+    assert!((slower.service_time.figures[0].change.unwrap() - 0.5).abs() < 1e-9);
+    // From before there were intervals: the figures, and no judgement of the median.
+    new.service_time_ms.as_mut().unwrap().intervals = Default::default();
+    let older = summarized(&base, &new);
+    assert_eq!(older.service_time.figures[0].finding, Finding::Unsupported);
+    assert!(older.service_time.figures[0].change.is_some());
+}
+
+#[test]
+fn runs_of_which_nothing_completed_are_compared() {
+    let none = crate::output::fixtures::all_failed();
+    let comparison = summarized(&none, &crate::output::fixtures::good());
+    assert_eq!((comparison.finding, comparison.throughput.change), (Finding::Unsupported, None));
+    assert_eq!(comparison.failed.base, 200);
+}
+
+#[test]
+fn everything_that_differs_is_told() {
+    let base = crate::output::fixtures::good();
+    assert_eq!(warnings(&base, |new| new.run_id = "other".to_owned()), Vec::<String>::new());
+    let check = |change: fn(&mut RunResult), expected: &str| {
+        let told = warnings(&base, |new| {
+            new.run_id = "other".to_owned();
+            change(new);
+        });
+        assert_eq!(told, [expected]);
+    };
+    check(|new| new.run_id = "20261123-7f3a".to_owned(), "both are the same run, 20261123-7f3a");
+    check(
+        |new| new.result.digest = "f".repeat(16),
+        "the answers differ, digests 0123456789abcdef and ffffffffffffffff: the data differ",
+    );
+    check(|new| new.query.sql = "SELECT 1".to_owned(), "the statements differ, both of default");
+    check(|new| new.query.protocol = "simple".to_owned(), "the protocols differ: prepared and simple");
+    check(|new| new.workload.rows = 100, "the runs have 200 and 100 rows of the same file");
+    check(
+        |new| new.workload.sha256 = "other".to_owned(),
+        "the workloads differ: data/query_params.csv (200 rows) and data/query_params.csv (200 rows), by their sha256",
+    );
+    check(
+        |new| new.database.as_mut().unwrap().server_version = "17.0".to_owned(),
+        "the versions of PostgreSQL differ: 16.4 and 17.0",
+    );
+    check(
+        |new| new.database.as_mut().unwrap().timescaledb = None,
+        "the versions of TimescaleDB differ: 2.17.1 and none",
+    );
+    check(
+        |new| new.database.as_mut().unwrap().embedded = Some("x".to_owned()),
+        "the databases differ: your own and embedded",
+    );
+    check(
+        |new| {
+            let settings = &mut new.database.as_mut().unwrap().settings;
+            settings.insert("jit".to_owned(), "off".to_owned());
+            settings.remove("work_mem");
+        },
+        "the settings differ: jit on and off, work_mem 4MB and none",
+    );
+    check(|new| new.agents.truncate(1), "the numbers of agents and workers differ: 2 with 2 and 1 with 2");
+    check(
+        |new| new.placement.method = "balanced".to_owned(),
+        "the placements differ: rendezvous and balanced",
+    );
+    check(|new| new.tool.version = "0.2.0".to_owned(), "the versions of this tool differ: 0.1.0 and 0.2.0");
+    check(
+        |new| new.verdict = crate::output::fixtures::agent_lost().verdict,
+        "new is DEGRADED: slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign",
+    );
+    check(|new| new.ending = Ending::Interrupted, "new is partial: 0 of 200 queries have no result");
+    check(
+        |new| new.lag_ms = crate::output::fixtures::open_loop().lag_ms,
+        "only new has queries that began after they were due",
+    );
+    check(
+        |new| new.queries.failed = 3,
+        "queries failed, 0 of base and 3 of new: their times are not among those compared",
+    );
+}
+
+/// But for the one that every comparison of results has.
+fn warnings(base: &RunResult, change: impl Fn(&mut RunResult)) -> Vec<String> {
+    let mut new = crate::output::fixtures::good();
+    change(&mut new);
+    let mut warnings = summarized(base, &new).warnings;
+    assert!(warnings.pop().is_some_and(|last| last.starts_with("only results were compared")));
+    warnings
+}
+
+fn summarized(base: &RunResult, new: &RunResult) -> Comparison {
+    use muster_common::compare::{Options, Run, compare};
+    let run = |result| Run { result, samples: None };
+    compare(run(base), run(new), Options::default())
+}
