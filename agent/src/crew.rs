@@ -180,6 +180,7 @@ impl Crew {
             database: first.database.clone(),
             sql: first.sql.clone(),
             bucket_function: first.bucket_function.clone(),
+            versus: first.versus.clone(),
         }
     }
 }

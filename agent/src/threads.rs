@@ -25,7 +25,15 @@ pub(crate) struct Threads;
 
 struct ThreadShift {
     threads: Vec<thread::JoinHandle<()>>,
-    target: Arc<Target>,
+    targets: Targets,
+}
+
+/// The databases of a run.
+#[derive(Clone)]
+struct Targets {
+    first: Arc<Target>,
+    /// Where two are compared.
+    versus: Option<Arc<Target>>,
 }
 
 impl Workplace for Threads {
@@ -36,9 +44,9 @@ impl Workplace for Threads {
         run: &RunConfig,
         application_name: String,
     ) -> Result<Box<dyn Shift>, PrepareFailed> {
-        let target = Arc::new(target(config, run, application_name)?);
-        let threads = spawn_threads(workers, &target)?;
-        Ok(Box::new(ThreadShift { threads, target }))
+        let targets = targets(config, run, application_name)?;
+        let threads = spawn_threads(workers, &targets)?;
+        Ok(Box::new(ThreadShift { threads, targets }))
     }
 }
 
@@ -49,12 +57,18 @@ impl Shift for ThreadShift {
         slot: SlotId,
         below: Epoch,
     ) -> BoxFuture<'static, Result<u32, String>> {
-        let (target, run) = (Arc::clone(&self.target), run.clone());
-        Box::pin(async move { end_backends(&target.settings, &target.setup, &run, slot, below).await })
+        let (Targets { first, versus }, run) = (self.targets.clone(), run.clone());
+        Box::pin(async move {
+            let mut ended = 0;
+            for target in std::iter::once(first).chain(versus) {
+                ended += end_backends(&target.settings, &target.setup, &run, slot, below).await?;
+            }
+            Ok(ended)
+        })
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, bool> {
-        let Self { threads, target: _ } = *self;
+        let Self { threads, targets: _ } = *self;
         Box::pin(async move {
             let joined =
                 tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
@@ -74,7 +88,35 @@ impl Shift for ThreadShift {
 }
 
 /// The agent's own database, else the coordinator's, else what libpq would take.
-fn target(config: &AgentConfig, run: &RunConfig, application_name: String) -> Result<Target, PrepareFailed> {
+fn targets(
+    config: &AgentConfig,
+    run: &RunConfig,
+    application_name: String,
+) -> Result<Targets, PrepareFailed> {
+    let first = first_target(config, run, application_name)?;
+    let versus = match run.versus_url.as_deref() {
+        None => None,
+        Some("") => {
+            return Err(no_database(
+                &"this run compares two databases (--versus), and only agents on the coordinator's own machine are handed \
+                  the address of the second one",
+            ));
+        }
+        Some(url) => {
+            let url = SecretString::from(url.to_owned());
+            let settings = Settings::resolve(Some(&url), &Environment::from_process());
+            let settings = Arc::new(settings.map_err(|error| no_database(&error))?);
+            Some(Arc::new(Target { settings, ..first.clone() }))
+        }
+    };
+    Ok(Targets { first: Arc::new(first), versus })
+}
+
+fn first_target(
+    config: &AgentConfig,
+    run: &RunConfig,
+    application_name: String,
+) -> Result<Target, PrepareFailed> {
     let settings = match (&config.database, &run.database_url) {
         (Some(own), _) => own.clone(),
         (None, handed) => {
@@ -101,7 +143,7 @@ fn target(config: &AgentConfig, run: &RunConfig, application_name: String) -> Re
 
 fn spawn_threads(
     workers: Vec<Worker>,
-    target: &Arc<Target>,
+    targets: &Targets,
 ) -> Result<Vec<thread::JoinHandle<()>>, PrepareFailed> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let count = processors.min(workers.len());
@@ -110,22 +152,22 @@ fn spawn_threads(
         shares[position % count].push(worker);
     }
     let spawn = |share: Vec<Worker>| {
-        let target = Arc::clone(target);
+        let targets = targets.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new()
             .name(format!("workers-{}", share[0].index))
-            .spawn(move || runtime.block_on(run_share(share, target)))
+            .spawn(move || runtime.block_on(run_share(share, targets)))
     };
     let cannot = |error: std::io::Error| no_database(&format!("cannot start a worker thread: {error}"));
     shares.into_iter().map(|share| spawn(share).map_err(cannot)).collect()
 }
 
-async fn run_share(share: Vec<Worker>, target: Arc<Target>) {
+async fn run_share(share: Vec<Worker>, targets: Targets) {
     let events = share.first().map(|worker| worker.events.clone());
     let mut workers = tokio::task::JoinSet::new();
     for worker in share {
-        let target = Arc::clone(&target);
-        workers.spawn(worker.run(|cancel| open(target, cancel)));
+        let targets = targets.clone();
+        workers.spawn(worker.run(|cancel| open(targets, cancel)));
     }
     while let Some(ended) = workers.join_next().await {
         if let (Err(broken), Some(events)) = (ended, &events) {
@@ -136,11 +178,18 @@ async fn run_share(share: Vec<Worker>, target: Arc<Target>) {
 }
 
 async fn open(
-    target: Arc<Target>,
+    targets: Targets,
     cancel: CancellationToken,
 ) -> Result<(Vec<Executor>, Prepared), PrepareFailed> {
-    let (executor, prepared) = Executor::open(target, cancel).await?;
-    Ok((vec![executor], prepared))
+    let Targets { first, versus } = targets;
+    let (executor, mut prepared) = Executor::open(first, cancel.clone()).await?;
+    let mut executors = vec![executor];
+    if let Some(target) = versus {
+        let (executor, Prepared { database, .. }) = Executor::open(target, cancel).await?;
+        executors.push(executor);
+        prepared.versus = Some(database);
+    }
+    Ok((executors, prepared))
 }
 
 impl Execute for Executor {
@@ -158,7 +207,7 @@ impl Execute for Executor {
         self.rename(application_name).await
     }
 
-    async fn execute(&mut self, row: RowId, statement: u16, values: &[Option<&str>]) -> Option<Executed> {
-        self.execute(row, statement, values).await
+    async fn execute(&mut self, _: RowId, statement: u16, values: &[Option<&str>]) -> Option<Executed> {
+        self.execute(statement, values).await
     }
 }

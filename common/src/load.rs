@@ -25,6 +25,9 @@ pub struct Load {
     pub duration: Option<Duration>,
     /// Of everything that is left to chance.
     pub seed: u64,
+    /// Every row is run against a second database as well.
+    #[serde(default)]
+    pub versus: bool,
 }
 
 impl Default for Load {
@@ -38,6 +41,7 @@ impl Default for Load {
             repeat: 1,
             duration: None,
             seed: 0,
+            versus: false,
         }
     }
 }
@@ -55,9 +59,10 @@ impl Load {
     /// # Errors
     /// When the run would have more queries than can be counted.
     pub fn passes(&self, records: u32) -> Result<Passes, TooManyPasses> {
+        let targets = if self.versus { 2 } else { 1 };
         match self.duration {
-            Some(_) => Ok(Passes::endless(records, 1, self.seed)),
-            None => Passes::try_new(records, 1, self.repeat, self.seed),
+            Some(_) => Ok(Passes::endless(records, targets, self.seed)),
+            None => Passes::try_new(records, targets, self.repeat, self.seed),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What one execution of one row gave: the unit that travels from a worker to the ledger.
 
 use crate::ids::RowId;
+use crate::random::SplitMix64;
 
 /// One execution of one row. All times in nanoseconds of the agent's monotonic clock; differences only, never a wall clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +50,16 @@ pub struct Answer {
     pub rows: u64,
     /// Bytes of all DataRow messages' column values, without the protocol's own.
     pub bytes: u64,
-    /// A 64-bit hash of row id and every value in order. Digests of a run are added (mod 2^64), so the order of arrival does not matter.
+    /// A 64-bit hash of every value in order.
     pub digest: u64,
+}
+
+impl Answer {
+    /// The hash with the row that it answers: two rows that swap their answers give another sum. Digests of a run are added (mod 2^64), so
+    /// the order of arrival does not matter.
+    pub fn digest_of(&self, row: u64) -> u64 {
+        SplitMix64::of_stream(self.digest, row).next()
+    }
 }
 
 /// Why a query failed, in the server's words.

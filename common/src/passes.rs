@@ -109,6 +109,11 @@ impl Passes {
         row.get() / self.records.max(1) % self.targets
     }
 
+    /// The same for both targets of a record in a pass, and for no other row.
+    pub fn pair_of(&self, row: RowId) -> RowId {
+        RowId::new(self.pass_of(row) * self.records + self.record_of(row).get())
+    }
+
     /// From 0.
     pub fn pass_of(&self, row: RowId) -> u32 {
         row.get() / self.records.max(1) / self.targets

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::compare::Comparison;
+
 pub const SCHEMA: &str = "muster.result/v1";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +59,9 @@ pub struct RunResult {
     pub hosts: Vec<Host>,
     pub errors: Vec<Error>,
     pub placement: Placement,
+    /// The second database against the first, where the run compared two: a `muster.compare/v1`. All other figures are of the first.
+    #[serde(default)]
+    pub versus: Option<Box<Comparison>>,
     pub events: Vec<Event>,
     pub thresholds: Vec<Threshold>,
     pub query: Query,

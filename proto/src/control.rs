@@ -118,6 +118,8 @@ pub struct Ready {
     pub sql: String,
     /// Of the default query: `time_bucket`, `date_bin` or `date_trunc`.
     pub bucket_function: Option<String>,
+    /// The second database of a run that compares two.
+    pub versus: Option<Database>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -256,17 +258,23 @@ impl From<v1::Arm> for Arm {
 impl From<v1::Ready> for Ready {
     fn from(wire: v1::Ready) -> Self {
         let durations = |list: Vec<u64>| list.into_iter().map(Duration::from_nanos).collect();
-        let database = wire.database.unwrap_or_default();
         Self {
             connect: durations(wire.connect_ns),
             prepare: durations(wire.prepare_ns),
-            database: Database {
-                server_version: database.server_version,
-                timescaledb: non_empty(database.timescaledb),
-                settings: database.settings.into_iter().collect(),
-            },
+            database: wire.database.unwrap_or_default().into(),
             sql: wire.sql,
             bucket_function: non_empty(wire.bucket_function),
+            versus: wire.versus_database.map(Into::into),
+        }
+    }
+}
+
+impl From<v1::Database> for Database {
+    fn from(wire: v1::Database) -> Self {
+        Self {
+            server_version: wire.server_version,
+            timescaledb: non_empty(wire.timescaledb),
+            settings: wire.settings.into_iter().collect(),
         }
     }
 }
@@ -405,13 +413,20 @@ impl From<Ready> for v1::Ready {
         Self {
             connect_ns: nanos(ready.connect),
             prepare_ns: nanos(ready.prepare),
-            database: Some(v1::Database {
-                server_version: ready.database.server_version,
-                timescaledb: ready.database.timescaledb.unwrap_or_default(),
-                settings: ready.database.settings.into_iter().collect(),
-            }),
+            database: Some(ready.database.into()),
             sql: ready.sql,
             bucket_function: ready.bucket_function.unwrap_or_default(),
+            versus_database: ready.versus.map(Into::into),
+        }
+    }
+}
+
+impl From<Database> for v1::Database {
+    fn from(database: Database) -> Self {
+        Self {
+            server_version: database.server_version,
+            timescaledb: database.timescaledb.unwrap_or_default(),
+            settings: database.settings.into_iter().collect(),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 
-use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::measurement::Answer;
 use tokio_postgres::types::{FromSql, Type};
@@ -25,9 +24,8 @@ struct Reduced {
 }
 
 impl Rows {
-    /// The row's id seeds the digest: two rows that swap their answers give another sum.
-    pub(super) fn new(row: RowId) -> Self {
-        let reduced = Reduced { rows: 0, bytes: 0, hash: Xxh3::with_seed(row.get().into()) };
+    pub(super) fn new() -> Self {
+        let reduced = Reduced { rows: 0, bytes: 0, hash: Xxh3::new() };
         Self { kept: Vec::new(), kept_texts: Vec::new(), kept_bytes: 0, reduced }
     }
 

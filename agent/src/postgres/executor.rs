@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Object};
-use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::measurement::{Outcome, QueryError, SqlState};
 use muster_common::protocol::Protocol;
@@ -43,6 +42,8 @@ pub struct Prepared {
     /// Of the first statement.
     pub sql: String,
     pub bucket_function: Option<String>,
+    /// The second database of a run that compares two.
+    pub versus: Option<Database>,
 }
 
 /// One held connection that executes rows.
@@ -119,6 +120,7 @@ impl Executor {
             },
             sql: first.sql.clone(),
             bucket_function: first.bucket_function.map(|function| function.to_string()),
+            versus: None,
         };
         let live = Some(Live { client, calls });
         Ok((Self { target, sources, pool, live, cancel, reconnects: 0, away: None }, prepared))
@@ -150,14 +152,9 @@ impl Executor {
     ///
     /// # Panics
     /// For a statement or a number of values other than [`parameters`](Self::parameters) says.
-    pub(crate) async fn execute(
-        &mut self,
-        row: RowId,
-        statement: u16,
-        values: &[Option<&str>],
-    ) -> Option<Executed> {
+    pub(crate) async fn execute(&mut self, statement: u16, values: &[Option<&str>]) -> Option<Executed> {
         match self.connected().await? {
-            Ok(live) => self.execute_on(live, row, statement.into(), values).await,
+            Ok(live) => self.execute_on(live, statement.into(), values).await,
             Err(error) => Some(Executed {
                 start: Instant::now(),
                 service_time: Duration::ZERO,
@@ -171,7 +168,6 @@ impl Executor {
     async fn execute_on(
         &mut self,
         mut live: Live,
-        row: RowId,
         statement: usize,
         values: &[Option<&str>],
     ) -> Option<Executed> {
@@ -180,7 +176,7 @@ impl Executor {
         let ended = {
             let outgoing =
                 live.calls[statement].outgoing(self.target.protocol, &self.sources[statement], values);
-            let mut execution = std::pin::pin!(timed(&live.client, outgoing, Rows::new(row)));
+            let mut execution = std::pin::pin!(timed(&live.client, outgoing, Rows::new()));
             tokio::select! {
                 biased;
                 execution = &mut execution => Ok(execution),

@@ -127,6 +127,11 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
 
+    /// A second database: every row is run against both, one after the other in an order left to chance, and the two are compared.
+    /// Only agents on this machine take part
+    #[arg(long, value_name = "URL", env = "VERSUS_URL", hide_env_values = true)]
+    pub(super) versus: Option<SecretString>,
+
     /// Where agents join [default: 127.0.0.1:50051; with --local any free port]
     #[arg(long, value_name = "ADDRESS")]
     pub(super) listen: Option<SocketAddr>,

@@ -47,7 +47,7 @@ impl Job {
             file_typed: file(&args.workload).display().to_string(),
             options: options(&args.workload, &statements),
             statements,
-            load: load(&args.load, args.workload.seed),
+            load: Load { versus: args.versus.is_some(), ..load(&args.load, args.workload.seed) },
             agents: args.size.agents,
             local: args.local.then_some(LocalAgents { workers: args.size.workers }),
             placement: args.workload.placement,
@@ -186,6 +186,7 @@ fn load(args: &LoadArgs, seed: u64) -> Load {
         repeat: args.repeat,
         duration: args.duration,
         seed,
+        versus: false,
     }
 }
 
@@ -223,10 +224,10 @@ fn command_line() -> String {
         let word = word.to_string_lossy();
         let shown = match word.split_once('=') {
             _ if is_secret => "…".to_owned(),
-            Some(("--database-url", _)) => "--database-url=…".to_owned(),
+            Some((option @ ("--database-url" | "--versus"), _)) => format!("{option}=…"),
             _ => word.to_string(),
         };
-        is_secret = word == "--database-url";
+        is_secret = word == "--database-url" || word == "--versus";
         words.push(shown);
     }
     format!("coordinator {}", words.join(" "))

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use muster_agent::postgres::Settings;
+use muster_agent::postgres::{Environment, Settings};
 use muster_agent::{AgentConfig, AgentError};
 use muster_common::ids::SlotId;
 use muster_common::limits;
@@ -42,6 +42,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         None => Job::typed(&args)?,
         Some(dir) => Job::recorded(&args, dir.manifest())?,
     };
+    let versus = versus(&args, &job)?;
     let address = listen_address(&args, &job)?;
     output::check_writable(&args.output).map_err(Failure::write)?;
     let display = Arc::new(match args.quiet {
@@ -83,6 +84,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         on_agent_loss: job.on_agent_loss,
         slot_grace: job.slot_grace,
         retried,
+        versus_url: versus.as_ref().map(Settings::to_conninfo),
         database_url: settings.as_ref().map(Settings::to_conninfo),
         has_local_agents: job.local.is_some(),
         embedded: origin,
@@ -131,6 +133,23 @@ pub(super) async fn open_workload(
     Ok(workload)
 }
 
+/// The second database, where the run compares two.
+fn versus(args: &RunArgs, job: &Job) -> Result<Option<Settings>, Failure> {
+    match (&args.versus, job.load.versus) {
+        (None, false) => Ok(None),
+        (Some(url), true) => {
+            let settings = Settings::resolve(Some(url), &Environment::from_process());
+            settings.map(Some).context("--versus").map_err(Failure::usage)
+        }
+        (None, true) => Err(Failure::usage(anyhow::anyhow!(
+            "this run compared two databases, and the address of the second one is not kept: name it again with --versus"
+        ))),
+        (Some(_), false) => Err(Failure::usage(anyhow::anyhow!(
+            "--versus: this run began with one database, and goes on with it alone"
+        ))),
+    }
+}
+
 /// Agents of other machines come in clear and unproven for now, so that must be typed.
 fn listen_address(args: &RunArgs, job: &Job) -> Result<SocketAddr, Failure> {
     let default_port = if job.local.is_some() { 0 } else { DEFAULT_PORT };
@@ -167,7 +186,9 @@ async fn database(
     }
     let say = |line: &str| display.say(line);
     let workers = job.local.map_or(args.size.workers, |local| local.workers);
-    let connections = u32::from(job.agents) * u32::from(workers);
+    // A second database may be this one, too: a run against itself shows how much is noise.
+    let databases = if job.load.versus { 2 } else { 1 };
+    let connections = u32::from(job.agents) * u32::from(workers) * databases;
     let (embedded, settings) = database::start(&args.database, connections, interrupt, &say).await?;
     let options =
         migrate::Options { source: Source::Generated(Shape::default()), index: false, replace: false };

@@ -26,6 +26,7 @@ pub(super) fn good() -> RunResult {
         load: Load { repeat: Some(1), ..Load::default() },
         passes: None,
         statements: Vec::new(),
+        versus: None,
         service_time_ms: Some(latency(200, 1.0)),
         response_time_ms: Some(latency(200, 1.0)),
         lag_ms: Some(Latency {

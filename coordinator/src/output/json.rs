@@ -150,6 +150,7 @@ mod tests {
             "idle": 0,
             "skew": 1.2
           },
+          "versus": null,
           "events": [
             {
               "at_ms": 12.0,

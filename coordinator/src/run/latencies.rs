@@ -59,7 +59,7 @@ impl Latencies {
 
     /// Service times of some workers.
     pub(crate) fn service_of(&self, workers: Range<usize>) -> Option<Summary> {
-        self.service(|part| workers.contains(&part.worker))
+        self.service(|part| part.class.is_first() && workers.contains(&part.worker))
     }
 
     /// The service times of each slot's workers.
@@ -67,7 +67,8 @@ impl Latencies {
         let slots = (0u16..).map(SlotId::new).take(record.workers_of_slot.len());
         let of_slot = |slot| {
             let workers = record.workers_of(slot);
-            let parts = self.parts.iter().filter(|part| workers.contains(&part.worker));
+            let is_of = |part: &&Part| part.class.is_first() && workers.contains(&part.worker);
+            let parts = self.parts.iter().filter(is_of);
             parts.map(|part| &part.service).collect()
         };
         slots.map(of_slot).collect()
@@ -89,7 +90,10 @@ impl Latencies {
 
     /// The first pass and the later ones; `None` when there was only one.
     pub(crate) fn first_and_later(&self) -> Option<(Option<Summary>, Option<Summary>)> {
-        let later = self.service(|part| part.class.is_later_pass)?;
-        Some((self.service(|part| !part.class.is_later_pass), Some(later)))
+        let of = |is_later| {
+            self.service(move |part| part.class.is_first() && part.class.is_later_pass == is_later)
+        };
+        let later = of(true)?;
+        Some((of(false), Some(later)))
     }
 }

@@ -14,6 +14,7 @@ mod statements;
 mod summary;
 mod tally;
 mod times;
+mod versus;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

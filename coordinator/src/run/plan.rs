@@ -39,6 +39,8 @@ pub(crate) struct RunPlan {
     pub(crate) retried: Retried,
     /// For agents on this machine that have no database of their own.
     pub(crate) database_url: Option<SecretString>,
+    /// A second database, against which every row is run as well.
+    pub(crate) versus_url: Option<SecretString>,
     /// The agents are started by this process; nobody else needs to.
     pub(crate) has_local_agents: bool,
     /// Where the embedded server's programs came from.
@@ -104,7 +106,11 @@ impl RunPlan {
             protocol: self.load.protocol,
             plan_cache_mode: self.load.plan_cache_mode,
             think_time: self.load.think_time,
-            versus_url: None,
+            // Who is not handed it is to know that it is missing.
+            versus_url: self.versus_url.as_ref().map(|url| match is_loopback {
+                true => url.expose_secret().to_owned(),
+                false => String::new(),
+            }),
             timezone: self.timezone.clone(),
             timeout: self.timeout,
             database_url: database_url.map(|url| url.expose_secret().to_owned()),

@@ -88,6 +88,17 @@ pub(crate) struct Found {
     /// As sent to the server.
     pub(crate) sql: String,
     pub(crate) bucket_function: Option<String>,
+    /// The second database of a run that compares two.
+    #[serde(default)]
+    pub(crate) versus: Option<FoundDatabase>,
+}
+
+/// What an agent found of a second database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FoundDatabase {
+    pub(crate) server_version: String,
+    pub(crate) timescaledb: Option<String>,
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
 /// Everything that the facts so far add up to.
@@ -169,6 +180,11 @@ impl From<&Ready> for Found {
             settings: ready.database.settings.clone(),
             sql: ready.sql.clone(),
             bucket_function: ready.bucket_function.clone(),
+            versus: ready.versus.clone().map(|database| FoundDatabase {
+                server_version: database.server_version,
+                timescaledb: database.timescaledb,
+                settings: database.settings,
+            }),
         }
     }
 }

@@ -15,7 +15,8 @@ use super::latencies::{Latencies, Part};
 use super::notes;
 use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Session};
 use super::statements::Statement;
-use super::tally::{ErrorTally, HostTally, Tally, WorkerTally};
+use super::tally::{Answers, ErrorTally, HostTally, Tally, WorkerTally};
+use super::versus;
 use crate::workload::{HostIndex, HostTable};
 
 /// What a run was about, whoever asks: the process that runs it, or one that reads its journal.
@@ -68,11 +69,11 @@ pub(crate) fn summarize(
     let (worker_results, agents) =
         per_worker(&record, &workers, assignment, &tally.workers, &latencies, &owners);
     let notes = notes::outlying_agents(&agents, &latencies.by_slot(&record));
-    let all_summary = latencies.service(|_| true);
+    let all_summary = latencies.service(|part| part.class.is_first());
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
     // Without due times a row is due when its worker is free, so lag is 0 by definition.
-    let (response_time_ms, lag_ms) = match latencies.response_and_lag(|_| true) {
+    let (response_time_ms, lag_ms) = match latencies.response_and_lag(|part| part.class.is_first()) {
         Some((response, lag)) => (Some(response), Some(lag)),
         None => (service_time_ms.clone(), service_time_ms.as_ref().map(no_lag)),
     };
@@ -81,7 +82,7 @@ pub(crate) fn summarize(
     // Killed after the last row, its coordinator said no more; nothing was left to do but that.
     let is_whole = ledger.unaccounted() == 0;
     let ending = record.ending.unwrap_or(if is_whole { Ending::Completed } else { Ending::Unfinished });
-    RunResult {
+    let mut result = RunResult {
         schema: result::SCHEMA.to_owned(),
         run_id: subject.run_id.clone(),
         started_at: record.started_at.clone(),
@@ -104,11 +105,7 @@ pub(crate) fn summarize(
                 .map(|range| range.map(|row| row.get().into()))
                 .collect(),
         },
-        result: result::Answers {
-            rows: tally.answers.rows,
-            bytes: tally.answers.bytes,
-            digest: format!("{:016x}", tally.answers.digest),
-        },
+        result: answers(&tally.answers[0]),
         total_processing_time_ms: milliseconds(total_ns),
         wall_time_ms: wall.as_secs_f64() * 1e3,
         throughput_qps: per_second(ledger.completed(), wall),
@@ -136,8 +133,16 @@ pub(crate) fn summarize(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command: subject.command.clone(),
         },
-        events: record.events,
-    }
+        versus: None,
+        events: record.events.clone(),
+    };
+    result.versus = versus::compare(&result, &latencies, &tally, &record).map(Box::new);
+    result
+}
+
+pub(super) fn answers(answers: &Answers) -> result::Answers {
+    let Answers { rows, bytes, digest } = *answers;
+    result::Answers { rows, bytes, digest: format!("{digest:016x}") }
 }
 
 /// Each host's worker when the run ended, by the host's index: hosts of slots that were given up moved.
@@ -205,7 +210,7 @@ fn per_worker(
 }
 
 fn load(load: &Load) -> result::Load {
-    let Load { protocol: _, plan_cache_mode: _, schedule, think_time, warmup, repeat, duration, seed } = load;
+    let Load { schedule, think_time, warmup, repeat, duration, seed, .. } = load;
     result::Load {
         model: if schedule.is_some() { result::LoadModel::Open } else { result::LoadModel::Closed },
         rate: schedule.as_ref().map(|schedule| schedule.rate.to_string()),
@@ -318,7 +323,7 @@ fn statements(subject: &Subject<'_>, latencies: &Latencies) -> Vec<result::State
     (0u16..)
         .zip(&subject.statements)
         .map(|(position, Stated { name, sql, weight })| {
-            let of = |part: &Part| part.class.statement == position;
+            let of = |part: &Part| part.class.is_first() && part.class.statement == position;
             let summary = latencies.service(of);
             let (completed, failed) = latencies.counted(of);
             result::Statement {

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use muster_common::compare::Timed;
 use muster_common::ids::RowId;
 use muster_common::limits;
-use muster_common::measurement::{Outcome, QueryError, SqlState};
+use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
 use muster_common::passes::Passes;
 
 use super::keeper::Executed;
@@ -19,7 +20,10 @@ pub(crate) struct Tally {
     /// By position in the placement's list of workers.
     pub(crate) workers: Vec<WorkerTally>,
     pub(crate) hosts: Vec<HostTally>,
-    pub(crate) answers: Answers,
+    /// By database.
+    pub(crate) answers: [Answers; 2],
+    /// By database, where two are compared.
+    pub(crate) compared: [Vec<Timed>; 2],
     errors: HashMap<QueryError, ErrorTally>,
     /// From the start of the run to the end of its last query.
     pub(crate) ran_for_ns: u64,
@@ -73,6 +77,14 @@ pub(crate) struct ErrorTally {
     pub(crate) host: HostIndex,
 }
 
+impl Answers {
+    fn add(&mut self, answer: Answer, row: RowId) {
+        self.rows = self.rows.saturating_add(answer.rows);
+        self.bytes = self.bytes.saturating_add(answer.bytes);
+        self.digest = self.digest.wrapping_add(answer.digest_of(row.get().into()));
+    }
+}
+
 impl Tally {
     /// `rows_of_worker`: made to measure, since growing by doubling would cost as much again as the samples.
     pub(crate) fn new(rows_of_worker: &[u64], hosts: usize, scope: Scope) -> Self {
@@ -83,7 +95,8 @@ impl Tally {
         Self {
             workers: rows_of_worker.iter().map(worker).collect(),
             hosts: vec![HostTally::default(); hosts],
-            answers: Answers::default(),
+            answers: [Answers::default(); 2],
+            compared: [Vec::new(), Vec::new()],
             errors: HashMap::new(),
             ran_for_ns: 0,
             retried: 0,
@@ -115,11 +128,20 @@ impl Tally {
             Outcome::Completed(answer) => {
                 self.workers[worker].completed += 1;
                 host_tally.completed += 1;
-                self.answers.rows = self.answers.rows.saturating_add(answer.rows);
-                self.answers.bytes = self.answers.bytes.saturating_add(answer.bytes);
-                self.answers.digest = self.answers.digest.wrapping_add(answer.digest);
+                let pair = self.scope.passes.pair_of(measurement.row);
+                let target = usize::from(class.target > 0);
+                self.answers[target].add(answer, pair);
                 if !is_retried || self.scope.retried == Retried::Included {
                     self.workers[worker].times.add(class, &measurement);
+                    if self.scope.passes.targets() > 1 {
+                        self.compared[target].push(Timed {
+                            row: pair,
+                            worker: u32::try_from(worker).unwrap_or(u32::MAX),
+                            start_ns: measurement.start_ns,
+                            lag_ns: measurement.lag_ns,
+                            service_ns: service_time_ns,
+                        });
+                    }
                     host_tally.timed += 1;
                     host_tally.service_time_sum_ns =
                         host_tally.service_time_sum_ns.saturating_add(service_time_ns);
@@ -179,7 +201,7 @@ impl Tally {
 mod tests {
     use super::*;
     use muster_common::ids::Epoch;
-    use muster_common::measurement::{Answer, Execution, Measurement};
+    use muster_common::measurement::{Execution, Measurement};
 
     fn executed(host: u32, row: u32, service_time_ns: u64, outcome: Outcome) -> Executed {
         let (row, execution) = (RowId::new(row), Execution::default());
@@ -208,7 +230,8 @@ mod tests {
         let HostTally { completed, failed, timed: _, service_time_sum_ns, service_time_max_ns } =
             tally.hosts[0];
         assert_eq!((completed, failed, service_time_sum_ns, service_time_max_ns), (2, 1, 4_000, 3_000));
-        assert_eq!(tally.answers, Answers { rows: 120, bytes: 960, digest: u64::MAX - 1 });
+        let digest = answer.digest_of(0).wrapping_add(answer.digest_of(2));
+        assert_eq!(tally.answers[0], Answers { rows: 120, bytes: 960, digest });
     }
 
     #[test]

@@ -38,6 +38,11 @@ pub(crate) struct Timed {
 }
 
 impl Class {
+    /// Of the first database, or the only one: the report's figures are of this.
+    pub(crate) fn is_first(&self) -> bool {
+        self.target == 0
+    }
+
     pub(crate) fn of(measurement: &Measurement, passes: &Passes) -> Self {
         Self {
             target: passes.target_of(measurement.row),

@@ -81,6 +81,9 @@ pub struct Ready {
     /// The default query's bucketing function; empty for a query of the user's own.
     #[prost(string, tag = "5")]
     pub bucket_function: ::prost::alloc::string::String,
+    /// The second database of a run that compares two.
+    #[prost(message, optional, tag = "6")]
+    pub versus_database: ::core::option::Option<Database>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Database {
@@ -266,7 +269,7 @@ pub struct RunConfig {
     /// Between the end of a query and the next one of its worker, in a closed loop.
     #[prost(uint64, tag = "9")]
     pub think_time_ns: u64,
-    /// A second database, against which every row is run as well. Only over TLS or loopback.
+    /// A second database, against which every row is run as well. Handed over only by TLS or loopback; otherwise present and empty.
     #[prost(string, optional, tag = "10")]
     pub versus_url: ::core::option::Option<::prost::alloc::string::String>,
 }

@@ -5,6 +5,8 @@ mod csv;
 mod markdown;
 mod text;
 
+pub(super) use text::versus;
+
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

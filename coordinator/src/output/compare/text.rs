@@ -18,29 +18,45 @@ pub(super) fn render(comparison: &Comparison) -> String {
     page.field("base", &side(&comparison.base));
     page.field("new", &side(&comparison.new));
     page.field("rows", &rows(comparison));
+    findings(&mut page, comparison);
+    page.line("");
+    totals(&mut page, comparison);
+    warnings(&mut page, comparison);
+    page.finish()
+}
+
+/// Of a run that compared two databases: a section of its report.
+pub(in crate::output) fn versus(page: &mut Page, comparison: &Comparison) {
+    page.section("VERSUS   the second database (new) against the first (base), row by row in one run");
+    page.hanging(&format!("  {}   ", headline(comparison.finding)), &sentence(comparison), LINES_MAX);
+    findings(page, comparison);
+    warnings(page, comparison);
+}
+
+fn findings(page: &mut Page, comparison: &Comparison) {
     for (name, table) in tables(comparison) {
         page.section(&format!("{} of {}", name.to_uppercase(), queries(comparison)));
-        figures(&mut page, table);
+        figures(page, table);
     }
     if let Some(rows) = &comparison.row_by_row {
         page.section("ROW BY ROW   new ÷ base of each row");
-        row_by_row(&mut page, rows);
+        row_by_row(page, rows);
     }
     if let Some(test) = &comparison.rank_test {
         page.section("ALL QUERIES   of new against those of base");
-        rank_test(&mut page, test);
+        rank_test(page, test);
     }
     page.line("");
     page.hanging("  ", &about_intervals(comparison), LINES_MAX);
-    page.line("");
-    totals(&mut page, comparison);
+}
+
+fn warnings(page: &mut Page, comparison: &Comparison) {
     if !comparison.warnings.is_empty() {
         page.section("TO BE KNOWN");
         for warning in &comparison.warnings {
             page.hanging("  - ", warning, LINES_MAX);
         }
     }
-    page.finish()
 }
 
 fn side(side: &Side) -> Vec<String> {

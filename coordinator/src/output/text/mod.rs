@@ -11,10 +11,10 @@ pub(super) use tables::{FIGURES, interval, open_loop};
 
 use muster_common::result::{Ending, Placement, RunResult, VerdictStatus};
 
-use super::load;
 use super::page::{Page, shorten_path};
 use super::uneven::uneven;
 use super::units::{count, counted, duration, figure, times};
+use super::{compare, load};
 
 /// Columns for a path in a field.
 const PATH_WIDTH: usize = 57;
@@ -32,6 +32,9 @@ pub(super) fn render(result: &RunResult) -> String {
     tables::latency(&mut page, result);
     for (name, figures) in load::passes(result) {
         page.field(name, &figures);
+    }
+    if let Some(versus) = &result.versus {
+        compare::versus(&mut page, versus);
     }
     tables::statements(&mut page, &result.statements);
     notes::thresholds(&mut page, &result.thresholds);

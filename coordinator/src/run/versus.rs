@@ -1,0 +1,62 @@
+//! The second database of a run against the first: the same rows, run by the same workers, one after the other in an order that was left
+//! to chance, so that whatever else happened meanwhile met both alike. The report's own figures are those of the first.
+
+use std::time::Duration;
+
+use muster_common::compare::{self, Comparison, Options, Run, Series};
+use muster_common::result::{self, Latency, RunResult};
+
+use super::latencies::{Latencies, Part};
+use super::record::Record;
+use super::summary::answers;
+use super::tally::Tally;
+
+/// `None` for a run against one database. `base` is the run's result, which is that of its first database.
+pub(super) fn compare(
+    base: &RunResult,
+    latencies: &Latencies,
+    tally: &Tally,
+    record: &Record,
+) -> Option<Comparison> {
+    let [first, second] = &tally.compared;
+    if first.is_empty() && second.is_empty() {
+        return None;
+    }
+    let [base, new] = [side(base, latencies, tally, record, 0), side(base, latencies, tally, record, 1)];
+    let [first, second] = [first, second].map(|timed| Series::new(timed.clone()));
+    let run = |result, samples| Run { result, samples: Some(samples) };
+    // Interleaved, the two have no other time in common than chance: every sure change counts.
+    Some(compare::compare(run(&base, &first), run(&new, &second), Options { margin: 0.0 }))
+}
+
+/// The result as it would be of one of the databases alone.
+fn side(result: &RunResult, latencies: &Latencies, tally: &Tally, record: &Record, target: u32) -> RunResult {
+    let of = |part: &Part| part.class.target == target;
+    let (completed, failed) = latencies.counted(of);
+    let wall = Duration::from_nanos(tally.ran_for_ns).as_secs_f64();
+    let mut result = result.clone();
+    result.run_id =
+        format!("{} {}", result.run_id, if target == 0 { "first database" } else { "second database" });
+    (result.queries.total, result.queries.completed, result.queries.failed) =
+        (completed + failed, completed, failed);
+    // What has no result is said once, of the run.
+    result.queries.unaccounted = 0;
+    result.throughput_qps = if wall > 0.0 { completed as f64 / wall } else { 0.0 };
+    result.service_time_ms = latencies.service(of).as_ref().map(Latency::from);
+    if let Some((response, lag)) = latencies.response_and_lag(of) {
+        (result.response_time_ms, result.lag_ms) = (Some(response), Some(lag));
+    } else {
+        result.response_time_ms = result.service_time_ms.clone();
+    }
+    result.result = answers(&tally.answers[usize::from(target > 0)]);
+    if target > 0 {
+        let found = record.sessions.iter().find_map(|session| session.found.as_ref()?.versus.as_ref());
+        result.database = found.map(|found| result::Database {
+            server_version: found.server_version.clone(),
+            timescaledb: found.timescaledb.clone(),
+            embedded: None,
+            settings: found.settings.clone(),
+        });
+    }
+    result
+}
