@@ -45,7 +45,7 @@ proto:
     cargo run --locked -p muster-proto-generate
     cargo test --locked -p muster-proto-generate
 
-# Write docs/muster.result.v1.schema.json anew, after a change of the result types
+# Write docs/muster.result.v1.schema.json and docs/muster.compare.v1.schema.json anew, after a change of the result types
 schema:
     UPDATE_SCHEMA=1 cargo test --locked -p muster-coordinator --lib the_committed_schema_is_that_of_the_types
 

@@ -195,6 +195,12 @@ pub(super) fn comparison(
                 .to_owned(),
         );
     }
+    if matches!(finding, Finding::Slower | Finding::Faster | Finding::Mixed) {
+        warnings.push(
+            "whatever else changed between the two runs looks the same as this difference: run both again, in turn, to see whether it stays"
+                .to_owned(),
+        );
+    }
     let throughput = [base, new].map(|run| run.result.throughput_qps);
     Comparison {
         schema: SCHEMA.to_owned(),

@@ -111,3 +111,34 @@ fn time(sample: &Sample, retried: Retried) -> Option<Timed> {
         service_ns: sample.service_time_ns,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_common::ids::RowId;
+    use muster_common::measurement::{Answer, QueryError, SqlState};
+
+    use super::*;
+    use crate::workload::HostIndex;
+
+    #[test]
+    fn what_is_not_among_the_latencies_is_not_compared() {
+        let completed = Outcome::Completed(Answer::default());
+        let failed =
+            Outcome::Failed(QueryError { sqlstate: SqlState::QUERY_CANCELED, message: String::new() });
+        let sample = |attempt, outcome: &Outcome| Sample {
+            row: RowId::new(7),
+            host: HostIndex::new(0),
+            worker: 3,
+            attempt,
+            start_ns: 20,
+            lag_ns: 1,
+            service_time_ns: 5,
+            outcome: outcome.clone(),
+        };
+        let measured = Timed { row: RowId::new(7), worker: 3, start_ns: 20, lag_ns: 1, service_ns: 5 };
+        assert_eq!(time(&sample(1, &completed), Retried::LeftOut), Some(measured));
+        assert_eq!(time(&sample(2, &completed), Retried::LeftOut), None);
+        assert_eq!(time(&sample(2, &completed), Retried::Included), Some(measured));
+        assert_eq!(time(&sample(1, &failed), Retried::Included), None);
+    }
+}

@@ -42,6 +42,8 @@ fn a_slower_run() {
     TO BE KNOWN
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+      - whatever else changed between the two runs looks the same as this
+        difference: run both again, in turn, to see whether it stays
     ");
 }
 
@@ -77,6 +79,8 @@ fn two_samples() {
         rows), by their sha256
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+      - whatever else changed between the two runs looks the same as this
+        difference: run both again, in turn, to see whether it stays
     ");
 }
 
@@ -120,6 +124,8 @@ fn an_open_loop() {
       - only new has queries that began after they were due
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+      - whatever else changed between the two runs looks the same as this
+        difference: run both again, in turn, to see whether it stays
     ");
 }
 
@@ -191,6 +197,7 @@ fn in_markdown() {
 
     - the settings differ: geqo none and off, work\_mem 4MB and 64MB
     - the numbers of agents and workers differ: 2 with 2 and 3 with 3
+    - whatever else changed between the two runs looks the same as this difference: run both again, in turn, to see whether it stays
     ");
 }
 
