@@ -9,6 +9,8 @@ pub enum Exit {
     Internal,
     /// Wrong usage, a bad workload, a statement or a database that cannot be used.
     Usage,
+    /// No rate holds the objective.
+    ThresholdMissed,
     /// Some rows have no result although no agent was lost.
     Unaccounted,
     AgentsLost,
@@ -24,6 +26,7 @@ impl Exit {
             Self::Success => 0,
             Self::Internal => 1,
             Self::Usage => 2,
+            Self::ThresholdMissed => 10,
             Self::Unaccounted => 12,
             Self::AgentsLost => 13,
             Self::QueriesFailed => 14,

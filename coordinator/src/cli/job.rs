@@ -14,6 +14,7 @@ use super::Failure;
 use super::args::{
     ArrivalsArg, DEFAULT_WORKLOAD, LoadArgs, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs,
 };
+use super::search::SearchArgs;
 use crate::run::{OnAgentLoss, Statement};
 use crate::run_dir::{self, LocalAgents, Manifest};
 use crate::workload::{OnBadRow, Options, Workload};
@@ -47,7 +48,7 @@ impl Job {
             file_typed: file(&args.workload).display().to_string(),
             options: options(&args.workload, &statement),
             statement,
-            load: load(&args.load),
+            load: load(&args.load, &args.search),
             agents: args.size.agents,
             local: args.local.then_some(LocalAgents { workers: args.size.workers }),
             placement: args.workload.placement,
@@ -166,7 +167,7 @@ pub(super) fn options(args: &WorkloadArgs, statement: &Statement) -> Options {
     }
 }
 
-fn load(args: &LoadArgs) -> Load {
+fn load(args: &LoadArgs, search: &SearchArgs) -> Load {
     let process = match args.arrivals {
         ArrivalsArg::Uniform => Process::Uniform,
         ArrivalsArg::Poisson => Process::Poisson,
@@ -179,6 +180,7 @@ fn load(args: &LoadArgs) -> Load {
         warmup: args.warmup,
         repeat: args.repeat,
         duration: args.duration,
+        search: search.plan(process),
         seed: args.seed,
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn good() -> RunResult {
         wall_time_ms: 312.2,
         throughput_qps: 640.6,
         load: Load { repeat: Some(1), ..Load::default() },
+        search: None,
         passes: None,
         service_time_ms: Some(latency(200, 1.0)),
         response_time_ms: Some(latency(200, 1.0)),

@@ -93,6 +93,7 @@ pub(super) mod tests {
 
     pub(in crate::progress) fn progress(rows_done: u64, seconds: u64) -> Progress {
         Progress {
+            step: None,
             joined: 4,
             agents_wanted: 4,
             rows_total: 20_000,

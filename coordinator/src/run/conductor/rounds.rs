@@ -13,7 +13,7 @@ use muster_proto::control::{Arm, FromCoordinator};
 
 use super::{Conductor, Field};
 use crate::run::keeper::Keeper;
-use crate::run::record::Fact;
+use crate::run::record::{Fact, Move};
 use crate::run::roster::Member;
 
 /// The round that is reported and journaled. Rounds are numbered in their order: agents hold rows of one that has not begun.
@@ -43,6 +43,10 @@ impl Round {
 impl Conductor<'_> {
     /// One round from its first row to its last.
     pub(super) async fn run_round(&mut self, field: Arc<Field>, keeper: &Keeper) -> Ending {
+        // Slots that were given up in a round before have no hosts in this one either.
+        for Move { from, to } in &self.record.moves {
+            field.move_hosts(*from, to);
+        }
         self.hand_out(field);
         self.write_down().await;
         match self.prefetch().await {
@@ -87,6 +91,11 @@ impl Conductor<'_> {
             Ending::Completed => Ok(()),
             ending => Err(ending),
         }
+    }
+
+    /// Who takes part in a round is part of the record: of the one that counts, and of those that a search learns from.
+    pub(super) fn is_told_of(&self, field: &Field) -> bool {
+        field.round.is_counted || self.plan.load.search.is_some()
     }
 
     /// All agents start together after a countdown.
