@@ -185,11 +185,7 @@ impl Keeper {
     }
 }
 
-async fn keep(
-    mut books: Books,
-    mut notes: mpsc::Receiver<Note>,
-    progress: watch::Sender<Progress>,
-) -> Books {
+async fn keep(mut books: Books, mut notes: mpsc::Receiver<Note>, progress: watch::Sender<Progress>) -> Books {
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut group = Vec::with_capacity(limits::SESSION_QUEUE_MAX);

@@ -25,6 +25,7 @@ pub(crate) use keeper::Batch;
 use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
 pub(crate) use plan::{OnAgentLoss, Retried, RunPlan, Statement};
+pub(crate) use record::begins_books;
 pub(crate) use replay::{Replayed, replay};
 pub(crate) use rows::Taken;
 use summary::Counted;

@@ -177,6 +177,11 @@ impl Fact {
     }
 }
 
+/// Whether a fact in a journal is one behind which the books begin anew.
+pub(crate) fn begins_books(json: &[u8]) -> bool {
+    matches!(serde_json::from_slice(json), Ok(Fact::Confirming { .. }))
+}
+
 impl From<&Ready> for Found {
     fn from(ready: &Ready) -> Self {
         let nanoseconds = |times: &[Duration]| {

@@ -184,7 +184,8 @@ impl<'a> Conductor<'a> {
             Ok(()) => self.run_counted(field, &keeper).await,
             Err(ending) => {
                 // What happened meanwhile is written down all the same.
-                field.keeper.note(std::mem::take(&mut self.unwritten)).await;
+                self.field = Some(field);
+                self.write_down().await;
                 ending
             }
         };

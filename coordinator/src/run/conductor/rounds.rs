@@ -109,6 +109,8 @@ impl Conductor<'_> {
         self.started = Some(Instant::now() + countdown);
         if field.round.is_counted {
             self.log(format!("all {} agents armed", self.roster.running().count()));
+        }
+        if self.is_told_of(&field) {
             let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
             self.note(Fact::Armed { at: at.map(|at| format!("{at:.3}")).unwrap_or_default() });
         }

@@ -1,0 +1,168 @@
+//! A search for the highest rate: its answer in a sentence, its steps as a table by rate, which is the curve of the response times.
+
+use muster_common::result::{RunResult, Search, SearchStep};
+
+use super::page::Page;
+use super::table::{Align, Table};
+use super::units::{count, counted, duration_cell, duration_or_none, figure};
+
+/// Of the longest bar.
+const BAR_WIDTH: f64 = 12.0;
+
+/// `highest rate that holds p99<50ms: 412 queries/s (confirmed); 8 steps`
+pub(super) fn sentence(search: &Search) -> String {
+    let steps = counted(search.steps.len() as u64, "step");
+    let objective = &search.objective;
+    match (search.highest_rate, search.is_confirmed) {
+        (Some(rate), true) => {
+            format!("highest rate that holds {objective}: {} queries/s (confirmed); {steps}", figure(rate))
+        }
+        (Some(rate), false) => {
+            format!(
+                "highest rate so far that holds {objective}: {} queries/s (not confirmed); {steps}",
+                figure(rate)
+            )
+        }
+        (None, _) => format!("no rate holds {objective}; {steps}"),
+    }
+}
+
+/// By rate; those of one rate in the order in which they were run.
+fn curve(search: &Search) -> Vec<&SearchStep> {
+    let mut steps: Vec<&SearchStep> = search.steps.iter().collect();
+    steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    steps
+}
+
+fn holds(step: &SearchStep) -> &'static str {
+    match (step.holds, step.is_confirmation) {
+        (true, true) => "confirmed",
+        (true, false) => "yes",
+        (false, true) => "not confirmed",
+        (false, false) => "no",
+    }
+}
+
+fn p99(step: &SearchStep) -> Option<f64> {
+    step.response_time_ms.as_ref()?.p99
+}
+
+/// What the table has of a step beside whether it holds.
+fn figures(step: &SearchStep) -> [Option<f64>; 3] {
+    let median = step.response_time_ms.as_ref().map(|response| response.median);
+    [median, p99(step), step.lag_ms.as_ref().and_then(|lag| lag.p99)]
+}
+
+pub(super) fn text(page: &mut Page, result: &RunResult) {
+    let Some(search) = &result.search else { return };
+    page.section("SEARCH   response times by rate; the bars are p99 in powers");
+    page.hanging("  ", &sentence(search), usize::MAX);
+    if search.steps.is_empty() {
+        return;
+    }
+    let steps = curve(search);
+    let bars = bars(&steps);
+    let mut table = Table::new([
+        ("rate", Align::Right),
+        ("achieved", Align::Right),
+        ("failed", Align::Right),
+        ("median", Align::Right),
+        ("p99", Align::Right),
+        ("lag p99", Align::Right),
+        ("", Align::LeftWhole),
+        ("holds", Align::LeftWhole),
+    ]);
+    for (step, bar) in steps.iter().zip(bars) {
+        let [median, p99, lag] = figures(step).map(duration_cell);
+        let (rate, achieved) = (figure(step.rate), figure(step.achieved_rate));
+        table.row([rate, achieved, count(step.failed), median, p99, lag, bar, holds(step).to_owned()]);
+    }
+    page.table(&table);
+    let lowest_missed = steps
+        .iter()
+        .filter(|step| !step.holds)
+        .find_map(|step| step.reason.as_ref().map(|reason| (step, reason)));
+    if let Some((step, reason)) = lowest_missed {
+        page.hanging(&format!("  at {}: ", figure(step.rate)), reason, usize::MAX);
+    }
+}
+
+/// In powers: from the shortest 99th percentile to the longest may be a factor of a thousand.
+fn bars(steps: &[&SearchStep]) -> Vec<String> {
+    let known = || steps.iter().filter_map(|step| p99(step)).filter(|ms| ms.is_finite() && *ms > 0.0);
+    let (least, most) =
+        known().fold((f64::INFINITY, 0.0_f64), |(least, most), ms| (least.min(ms), most.max(ms)));
+    let range = (most / least).ln();
+    let bar = |step: &&SearchStep| {
+        let part = p99(step)
+            .filter(|ms| *ms > 0.0)
+            .map(|ms| if range > 0.0 { (ms / least).ln() / range } else { 0.0 });
+        // Between 1 and the width: a bar for every figure.
+        let length = part.map_or(0.0, |part| 1.0 + part.clamp(0.0, 1.0) * (BAR_WIDTH - 1.0));
+        "#".repeat(length.round() as usize)
+    };
+    steps.iter().map(bar).collect()
+}
+
+/// The lines of a section; none for a run that is no search.
+pub(super) fn markdown(result: &RunResult) -> Vec<String> {
+    let Some(search) = &result.search else { return Vec::new() };
+    let mut lines = vec!["\n### Highest rate".to_owned(), format!("\n{}", plain_sentence(search))];
+    if !search.steps.is_empty() {
+        lines.push("\n| queries/s | achieved | failed | median | p99 | lag p99 | holds |".to_owned());
+        lines.push(format!("|{}---|", "--:|".repeat(6)));
+    }
+    for step in curve(search) {
+        let [median, p99, lag] = figures(step).map(duration_or_none);
+        lines.push(format!(
+            "| {} | {} | {} | {median} | {p99} | {lag} | {} |",
+            figure(step.rate),
+            figure(step.achieved_rate),
+            count(step.failed),
+            holds(step)
+        ));
+    }
+    lines
+}
+
+/// The objective has a `<`, which Markdown may take for markup.
+fn plain_sentence(search: &Search) -> String {
+    sentence(search).replace('<', "\\<")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Format, fixtures, render};
+
+    /// The lines from the one that starts with `title` to the next section.
+    fn section(format: Format, title: &str, next: &str) -> String {
+        let text = render(format, &fixtures::search());
+        let from = text.find(title).unwrap();
+        let to = from + text[from..].find(next).unwrap();
+        text[from..to].trim_end().to_owned()
+    }
+
+    #[test]
+    fn the_curve_looks_like_this() {
+        insta::assert_snapshot!(section(Format::Text, "SEARCH", "LATENCY"), @"");
+    }
+
+    #[test]
+    fn the_curve_looks_like_this_in_markdown() {
+        insta::assert_snapshot!(section(Format::Markdown, "### Highest", "### Latency"), @"");
+    }
+
+    #[test]
+    fn every_answer_is_a_sentence() {
+        let found = fixtures::search().search.unwrap();
+        assert_eq!(sentence(&found), "highest rate that holds p99<50ms: 410 queries/s (confirmed); 6 steps");
+        assert_eq!(
+            sentence(&Search { is_confirmed: false, ..found }),
+            "highest rate so far that holds p99<50ms: 410 queries/s (not confirmed); 6 steps"
+        );
+        let in_vain = render(Format::Text, &fixtures::search_in_vain());
+        assert!(in_vain.contains("\n  no rate holds p99<50ms; 3 steps\n"), "{in_vain}");
+        assert!(in_vain.contains("\nload                   open loop · uniform arrivals\n"), "{in_vain}");
+    }
+}
