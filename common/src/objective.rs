@@ -80,7 +80,7 @@ pub struct InvalidObjective {
 pub enum Miss {
     #[error("{failed} of {all} queries failed")]
     Failed { failed: u64, all: u64 },
-    #[error("{bound} is missed by {} ms", figure_ms(*.found_ms))]
+    #[error("{bound} is not kept: {} ms", figure_ms(*.found_ms))]
     Beyond { bound: String, found_ms: f64 },
     #[error("{bound} wants {needed} queries, and {completed} completed")]
     Unsupported { bound: String, needed: u64, completed: u64 },
@@ -250,9 +250,9 @@ mod tests {
     #[test]
     fn every_bound_must_be_kept() {
         check("p99<50ms", 49.9, 0, Ok(()));
-        check("p99<50ms", 50.0, 0, Err("p99<50ms is missed by 50.00 ms"));
+        check("p99<50ms", 50.0, 0, Err("p99<50ms is not kept: 50.00 ms"));
         check("p99<=0.05s", 50.0, 0, Ok(()));
-        check("median<30ms,max<99ms", 50.0, 0, Err("max<99ms is missed by 100 ms"));
+        check("median<30ms,max<99ms", 50.0, 0, Err("max<99ms is not kept: 100 ms"));
         check("p99.9<1s", 1.0, 0, Err("p99.9<1s wants 4603 queries, and 1000 completed"));
     }
 

@@ -120,7 +120,7 @@ fn a_server_that_never_holds_is_tried_at_low_rates_and_then_given_up() {
     assert_eq!(rates, [1_000.0, 250.0, 62.5, 15.62, 8.415]);
     assert_eq!(answer(&steps), None);
     assert_eq!(steps[4].duration_ms, 60_000.0);
-    assert_eq!(steps[0].reason.as_deref(), Some("p99<50ms is missed by 60.00 ms"));
+    assert_eq!(steps[0].reason.as_deref(), Some("p99<50ms is not kept: 60.00 ms"));
 }
 
 #[test]

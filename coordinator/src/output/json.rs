@@ -68,6 +68,7 @@ mod tests {
             "seed": 0
           },
           "passes": null,
+          "search": null,
           "service_time_ms": null,
           "response_time_ms": null,
           "lag_ms": null,
