@@ -27,7 +27,7 @@ use support::report::Report;
 use tokio::process::Command;
 
 const WORKERS: usize = 4;
-/// In queries per second, for workers with as many rows each.
+/// In queries per second.
 const KNEE: f64 = WORKERS as f64 / 0.020;
 
 /// The files of a run against a server, and where it is kept.
@@ -39,10 +39,10 @@ struct Ground {
 }
 
 impl Ground {
-    /// Forty hosts with ten rows each, all of which do this.
+    /// A host for every worker with as many rows as the others, all of which do this: balanced, each worker has one of them.
     fn on(fake: &FakePostgres, script: &str) -> Self {
         let files = Files::new();
-        let lines: String = (0..400).map(|row| format!("h{},{script}\n", row % 40)).collect();
+        let lines: String = (0..400).map(|row| format!("h{},{script}\n", row % WORKERS)).collect();
         let rows = files.write("rows.csv", format!("hostname,script\n{lines}"));
         let query = files.write("query.sql", QUERY);
         Self { url: fake.url(), files, rows, query }
@@ -115,17 +115,17 @@ fn assert_figures_of_confirmation(report: &RunResult, search: &Search) {
 async fn the_knee_of_a_server_is_found() {
     let fake = FakePostgres::start();
     let ground = Ground::on(&fake, "20ms");
-    let more = ["--slo", "p95<60ms", "--step-time", "1s", "--warmup", "40"];
+    // Far above the time of a query, so that a moment in which the machine is busy decides nothing; who does not keep up is seen anyhow.
+    let more = ["--slo", "median<200ms", "--step-time", "2s", "--warmup", "40"];
     let ended = complete(ground.search(&more)).await.expect(0);
     let (report, search) = result(&ended);
     assert_eq!(report.ending, Ending::Completed);
     assert_figures_of_confirmation(&report, &search);
     let found = search.highest_rate.unwrap();
-    // The busiest worker has more than its fair share, and is the first that cannot keep up.
-    let knee = KNEE / report.placement.skew;
+    assert_eq!(report.placement.skew, 1.0);
     let curve: Vec<_> =
         search.steps.iter().map(|step| (step.rate, step.achieved_rate, &step.reason)).collect();
-    assert!((found / knee - 1.0).abs() <= 0.1, "{found} of {knee}: {curve:#?}");
+    assert!((found / KNEE - 1.0).abs() <= 0.1, "{found} of {KNEE}: {curve:#?}");
     ground.assert_reported(&ended).await;
     let samples = ground.files.path().join("samples.csv");
     let words = ["report", &ground.run(), "--samples", samples.to_str().unwrap()];
