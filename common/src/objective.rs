@@ -43,10 +43,10 @@ enum Comparison {
 
 /// A figure of a distribution, by its name.
 #[derive(Debug)]
-struct Figure {
-    name: &'static str,
+pub struct Figure {
+    pub name: &'static str,
     count_min: u64,
-    of: fn(&Latency) -> Option<f64>,
+    pub of: fn(&Latency) -> Option<f64>,
 }
 
 impl PartialEq for Figure {
@@ -94,6 +94,12 @@ impl Objective {
     /// The least number of completed queries that supports every figure of it.
     pub fn samples_needed(&self) -> u64 {
         self.bounds.iter().map(|bound| bound.figure.count_min).max().unwrap_or(1)
+    }
+
+    /// What it is about, to be shown: its bounded figure that lies farthest out.
+    pub fn figure(&self) -> &'static Figure {
+        let farthest = self.bounds.iter().map(|bound| bound.figure).max_by_key(|figure| figure.count_min);
+        farthest.expect("an objective has at least one bound")
     }
 
     /// Holds it against what was measured. `response` is of the completed queries.
@@ -270,6 +276,7 @@ mod tests {
         for (text, needed) in [("p99<50ms", 459), ("mean<5ms,p90<9ms,failed<1%", 44), ("max<1s", 1)] {
             let objective: Objective = text.parse().unwrap();
             assert_eq!((objective.to_string().as_str(), objective.samples_needed()), (text, needed));
+            assert_eq!(objective.figure().count_min, needed);
         }
         assert_eq!("p95 < 1 s".parse::<Objective>().unwrap().to_string(), "p95<1s");
     }

@@ -1,6 +1,7 @@
 //! A search for the highest rate: its answer in a sentence, its steps as a table by rate, which is the curve of the response times.
 
-use muster_common::result::{RunResult, Search, SearchStep};
+use muster_common::objective::Objective;
+use muster_common::result::{Latency, RunResult, Search, SearchStep};
 
 use super::page::Page;
 use super::table::{Align, Table};
@@ -43,39 +44,57 @@ fn holds(step: &SearchStep) -> &'static str {
     }
 }
 
-fn p99(step: &SearchStep) -> Option<f64> {
-    step.response_time_ms.as_ref()?.p99
+/// The figure of the response times that the objective is about.
+struct Bounded {
+    name: &'static str,
+    of: fn(&Latency) -> Option<f64>,
+}
+
+impl Bounded {
+    fn by(search: &Search) -> Self {
+        match search.objective.parse::<Objective>() {
+            Ok(objective) => Self { name: objective.figure().name, of: objective.figure().of },
+            // Of a later version.
+            Err(_) => Self { name: "p99", of: |latency| latency.p99 },
+        }
+    }
+
+    fn of(&self, step: &SearchStep) -> Option<f64> {
+        step.response_time_ms.as_ref().and_then(self.of)
+    }
 }
 
 /// What the table has of a step beside whether it holds.
-fn figures(step: &SearchStep) -> [Option<f64>; 3] {
+fn figures(step: &SearchStep, bounded: &Bounded) -> [Option<f64>; 3] {
     let median = step.response_time_ms.as_ref().map(|response| response.median);
-    [median, p99(step), step.lag_ms.as_ref().and_then(|lag| lag.p99)]
+    [median, bounded.of(step), step.lag_ms.as_ref().and_then(|lag| lag.p99)]
 }
 
 pub(super) fn text(page: &mut Page, result: &RunResult) {
     let Some(search) = &result.search else { return };
-    page.section("SEARCH   response times by rate; the bars are p99 on a logarithmic scale");
+    page.section("SEARCH   response times by rate; the bars are on a logarithmic scale");
     page.hanging("  ", &sentence(search), usize::MAX);
     if search.steps.is_empty() {
         return;
     }
     let steps = curve(search);
-    let bars = bars(&steps);
+    let bounded = Bounded::by(search);
+    let bars = bars(&steps, &bounded);
     let mut table = Table::new([
         ("rate", Align::Right),
         ("achieved", Align::Right),
         ("failed", Align::Right),
-        ("median", Align::Right),
-        ("p99", Align::Right),
+        (if bounded.name == "median" { "" } else { "median" }, Align::Right),
+        (bounded.name, Align::Right),
         ("lag p99", Align::Right),
         ("", Align::LeftWhole),
         ("holds", Align::LeftWhole),
     ]);
     for (step, bar) in steps.iter().zip(bars) {
-        let [median, p99, lag] = figures(step).map(duration_cell);
+        let [median, figure_of, lag] = figures(step, &bounded).map(duration_cell);
+        let median = if bounded.name == "median" { String::new() } else { median };
         let (rate, achieved) = (figure(step.rate), figure(step.achieved_rate));
-        table.row([rate, achieved, count(step.failed), median, p99, lag, bar, holds(step).to_owned()]);
+        table.row([rate, achieved, count(step.failed), median, figure_of, lag, bar, holds(step).to_owned()]);
     }
     page.table(&table);
     let lowest_missed = steps
@@ -87,14 +106,15 @@ pub(super) fn text(page: &mut Page, result: &RunResult) {
     }
 }
 
-/// On a logarithmic scale: from the shortest 99th percentile to the longest may be a factor of a thousand.
-fn bars(steps: &[&SearchStep]) -> Vec<String> {
-    let known = || steps.iter().filter_map(|step| p99(step)).filter(|ms| ms.is_finite() && *ms > 0.0);
+/// On a logarithmic scale: from the shortest time to the longest may be a factor of a thousand.
+fn bars(steps: &[&SearchStep], bounded: &Bounded) -> Vec<String> {
+    let known = || steps.iter().filter_map(|step| bounded.of(step)).filter(|ms| ms.is_finite() && *ms > 0.0);
     let (least, most) =
         known().fold((f64::INFINITY, 0.0_f64), |(least, most), ms| (least.min(ms), most.max(ms)));
     let range = (most / least).ln();
     let bar = |step: &&SearchStep| {
-        let part = p99(step)
+        let part = bounded
+            .of(step)
             .filter(|ms| *ms > 0.0)
             .map(|ms| if range > 0.0 { (ms / least).ln() / range } else { 0.0 });
         // Between 1 and the width: a bar for every figure.
@@ -108,14 +128,16 @@ fn bars(steps: &[&SearchStep]) -> Vec<String> {
 pub(super) fn markdown(result: &RunResult) -> Vec<String> {
     let Some(search) = &result.search else { return Vec::new() };
     let mut lines = vec!["\n### Highest rate".to_owned(), format!("\n{}", plain_sentence(search))];
+    let bounded = Bounded::by(search);
     if !search.steps.is_empty() {
-        lines.push("\n| queries/s | achieved | failed | median | p99 | lag p99 | holds |".to_owned());
+        let name = bounded.name;
+        lines.push(format!("\n| queries/s | achieved | failed | median | {name} | lag p99 | holds |"));
         lines.push(format!("|{}---|", "--:|".repeat(6)));
     }
     for step in curve(search) {
-        let [median, p99, lag] = figures(step).map(duration_or_none);
+        let [median, figure_of, lag] = figures(step, &bounded).map(duration_or_none);
         lines.push(format!(
-            "| {} | {} | {} | {median} | {p99} | {lag} | {} |",
+            "| {} | {} | {} | {median} | {figure_of} | {lag} | {} |",
             figure(step.rate),
             figure(step.achieved_rate),
             count(step.failed),
@@ -146,7 +168,7 @@ mod tests {
     #[test]
     fn the_curve_looks_like_this() {
         insta::assert_snapshot!(section(Format::Text, "SEARCH", "LATENCY"), @r"
-        SEARCH   response times by rate; the bars are p99 on a logarithmic scale
+        SEARCH   response times by rate; the bars are on a logarithmic scale
           highest rate that holds p99<50ms: 410 queries/s (confirmed); 6 steps
           rate  achieved  failed   median      p99  lag p99                holds
            290       290       0  3.27 ms  10.0 ms   196 µs  #             yes
