@@ -92,6 +92,7 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
         "warmup": null,
         "repeat": 1,
         "duration": null,
+        "search": null,
         "seed": 18446744073709551615
       },
       "timezone": "UTC",
