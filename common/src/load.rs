@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::passes::{Passes, TooManyPasses};
 use crate::protocol::{PlanCacheMode, Protocol};
 use crate::schedule::Schedule;
+use crate::search;
 
 /// How the rows are sent to the database, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct Load {
     pub repeat: u32,
     /// The clock ends the run, however often the records have come round.
     pub duration: Option<Duration>,
+    /// The run looks for the highest rate that holds an objective; it has no other schedule then.
+    #[serde(default)]
+    pub search: Option<search::Plan>,
     /// Of everything that is left to chance.
     pub seed: u64,
     /// Every row is run against a second database as well.
@@ -40,6 +44,7 @@ impl Default for Load {
             warmup: None,
             repeat: 1,
             duration: None,
+            search: None,
             seed: 0,
             versus: false,
         }
@@ -60,14 +65,14 @@ impl Load {
     /// When the run would have more queries than can be counted.
     pub fn passes(&self, records: u32) -> Result<Passes, TooManyPasses> {
         let targets = if self.versus { 2 } else { 1 };
-        match self.duration {
-            Some(_) => Ok(Passes::endless(records, targets, self.seed)),
-            None => Passes::try_new(records, targets, self.repeat, self.seed),
+        match self.duration.is_some() || self.search.is_some() {
+            true => Ok(Passes::endless(records, targets, self.seed)),
+            false => Passes::try_new(records, targets, self.repeat, self.seed),
         }
     }
 
     /// Rows wait for their time: lag is measured.
     pub fn has_due_times(&self) -> bool {
-        self.schedule.is_some() || !self.think_time.is_zero()
+        self.schedule.is_some() || self.search.is_some() || !self.think_time.is_zero()
     }
 }

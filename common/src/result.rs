@@ -41,6 +41,10 @@ pub struct RunResult {
     /// By statement, where the run had several.
     #[serde(default)]
     pub statements: Vec<Statement>,
+    /// The search for the highest rate that holds an objective; the figures of the result are those of its confirmation. `null` in
+    /// other runs.
+    #[serde(default)]
+    pub search: Option<Search>,
     /// `null` when no query completed.
     pub service_time_ms: Option<Latency>,
     /// Service time plus lag.
@@ -123,6 +127,46 @@ pub struct Statement {
 pub struct Passes {
     pub first: Option<Latency>,
     pub later: Option<Latency>,
+}
+
+/// A search for the highest rate that holds an objective.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Search {
+    /// Bounds on the response times, as typed: `p99<50ms`.
+    pub objective: String,
+    /// Queries per second; `null` when no rate held.
+    pub highest_rate: Option<f64>,
+    /// It held when it was measured once more.
+    pub is_confirmed: bool,
+    /// In the order in which they were run.
+    pub steps: Vec<SearchStep>,
+}
+
+/// An open loop at one rate for some time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SearchStep {
+    /// Queries per second that were asked for.
+    pub rate: f64,
+    /// What the search found, measured once more.
+    pub is_confirmation: bool,
+    pub duration_ms: f64,
+    /// Completed queries per second.
+    pub achieved_rate: f64,
+    /// Queries that were due in its time.
+    pub due: u64,
+    pub completed: u64,
+    pub failed: u64,
+    pub service_time_ms: Option<Latency>,
+    /// Service time plus lag.
+    pub response_time_ms: Option<Latency>,
+    /// Start minus due time.
+    pub lag_ms: Option<Latency>,
+    /// The objective was kept.
+    pub holds: bool,
+    /// Why not.
+    pub reason: Option<String>,
 }
 
 /// How the run ended.

@@ -9,7 +9,7 @@ pub enum Exit {
     Internal,
     /// Wrong usage, a bad workload, a statement or a database that cannot be used.
     Usage,
-    /// What was asked to hold did not: a comparison found the new run slower.
+    /// What was asked to hold did not: a comparison found the new run slower, or no rate held the objective.
     ThresholdMissed,
     /// Some rows have no result although no agent was lost.
     Unaccounted,

@@ -13,6 +13,7 @@ use muster_common::schedule::Rate;
 use secrecy::SecretString;
 
 use super::query::QueryArg;
+use super::search::SearchArgs;
 use crate::output::OutputSpec;
 use crate::output::samples::SamplesFile;
 
@@ -118,6 +119,9 @@ pub(super) struct RunArgs {
     pub(super) load: LoadArgs,
 
     #[command(flatten)]
+    pub(super) search: SearchArgs,
+
+    #[command(flatten)]
     pub(super) size: SizeArgs,
 
     /// Start the agents inside this process
@@ -166,7 +170,7 @@ pub(super) struct RunArgs {
 
     /// Go on with a run whose coordinator is gone: its id, the beginning of one, or its directory. Statement, rows and sizes are its own
     #[arg(long, value_name = "RUN", conflicts_with_all = ["no_run_dir", "query", "limit", "agents", "workers", "local",
-          "rate", "think_time", "warmup", "repeat", "duration", "protocol", "plan_cache_mode", "seed"])]
+          "rate", "max_rate", "think_time", "warmup", "repeat", "duration", "protocol", "plan_cache_mode", "seed"])]
     pub(super) resume: Option<String>,
 
     #[command(flatten)]
@@ -187,11 +191,11 @@ pub(super) struct RunArgs {
 pub(super) struct LoadArgs {
     /// Open loop: queries per second of the whole run, whatever the answers take. `500`, a ramp `100..2000/60s`, or steps `100,200,400/30s`
     /// [default: closed loop, each worker as fast as it is answered]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", group = "open_loop")]
     pub(super) rate: Option<Rate>,
 
     /// How the queries of an open loop are spread over time
-    #[arg(long, value_enum, default_value_t = ArrivalsArg::Uniform, requires = "rate")]
+    #[arg(long, value_enum, default_value_t = ArrivalsArg::Uniform, requires = "open_loop")]
     pub(super) arrivals: ArrivalsArg,
 
     /// Closed loop: how long a worker waits between a query and the next one
@@ -409,7 +413,7 @@ pub(super) struct RunsArgs {
 }
 
 /// `500ms`, `5s`, `2m`, `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not a time above zero such as 500ms, 5s or 2m");
     let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(signed).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
@@ -452,8 +456,8 @@ Examples:
   coordinator run --local --output text,json=result.json  a report to read and one to keep
 
 Exit codes:
-  0 fine · 1 internal · 2 usage, workload, statement or database · 12 rows unaccounted · 13 agents lost
-  14 queries failed · 15 agents did not join · 74 cannot write · 130 interrupted
+  0 fine · 1 internal · 2 usage, workload, statement or database · 10 no rate holds the objective
+  12 rows unaccounted · 13 agents lost · 14 queries failed · 15 agents did not join · 74 cannot write · 130 interrupted
 
 The first Ctrl-C ends the run and reports what there is; the second leaves at once.";
 

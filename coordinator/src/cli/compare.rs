@@ -130,6 +130,8 @@ mod tests {
             host: HostIndex::new(0),
             worker: 3,
             attempt,
+            statement: 0,
+            execution: 1,
             start_ns: 20,
             lag_ns: 1,
             service_time_ns: 5,

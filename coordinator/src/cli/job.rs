@@ -14,6 +14,7 @@ use super::Failure;
 use super::args::{
     ArrivalsArg, DEFAULT_WORKLOAD, LoadArgs, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs,
 };
+use super::search::SearchArgs;
 use crate::run::{OnAgentLoss, Statement, Statements};
 use crate::run_dir::{self, LocalAgents, Manifest};
 use crate::workload::{OnBadRow, Options, Workload};
@@ -47,7 +48,7 @@ impl Job {
             file_typed: file(&args.workload).display().to_string(),
             options: options(&args.workload, &statements),
             statements,
-            load: Load { versus: args.versus.is_some(), ..load(&args.load, args.workload.seed) },
+            load: Load { versus: args.versus.is_some(), ..load(&args.load, &args.search, args.workload.seed) },
             agents: args.size.agents,
             local: args.local.then_some(LocalAgents { workers: args.size.workers }),
             placement: args.workload.placement,
@@ -172,7 +173,7 @@ pub(super) fn options(args: &WorkloadArgs, statements: &Statements) -> Options {
     }
 }
 
-fn load(args: &LoadArgs, seed: u64) -> Load {
+fn load(args: &LoadArgs, search: &SearchArgs, seed: u64) -> Load {
     let process = match args.arrivals {
         ArrivalsArg::Uniform => Process::Uniform,
         ArrivalsArg::Poisson => Process::Poisson,
@@ -185,6 +186,7 @@ fn load(args: &LoadArgs, seed: u64) -> Load {
         warmup: args.warmup,
         repeat: args.repeat,
         duration: args.duration,
+        search: search.plan(process),
         seed,
         versus: false,
     }

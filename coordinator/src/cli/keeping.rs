@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use muster_common::result::RunResult;
+use muster_common::result::{Ending, RunResult};
 
 use super::Failure;
 use super::args::RunDirArgs;
@@ -68,12 +68,22 @@ impl TakenUp {
             ));
         }
         let (rows, open) = (replayed.ledger.expected(), replayed.ledger.unaccounted());
-        if replayed.is_time_over || (open == 0 && !scope.passes.is_endless()) {
+        let is_complete = match dir.manifest().load.search {
+            // The time of its last round may be over, and another one may follow.
+            Some(_) => replayed.record.ending == Some(Ending::Completed),
+            None => replayed.is_time_over || (open == 0 && !scope.passes.is_endless()),
+        };
+        if is_complete {
             return Err(Failure::usage(anyhow::anyhow!(
                 "run {} is complete; see it by: coordinator report {}",
                 dir.manifest().run_id,
                 dir.path().display()
             )));
+        }
+        if dir.manifest().load.search.is_some() {
+            let steps = replayed.record.search.steps.len();
+            display.say(&format!("{steps} steps of the search are known; it goes on behind them"));
+            return Ok(Self { dir, lock, replayed });
         }
         display.say(&format!("{} of {rows} rows are settled; {open} are left to run", rows - open));
         Ok(Self { dir, lock, replayed })

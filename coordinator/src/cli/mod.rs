@@ -13,6 +13,7 @@ mod query;
 mod report;
 mod run;
 mod runs;
+mod search;
 mod signals;
 
 use clap::{CommandFactory, Parser};

@@ -14,7 +14,7 @@ use crate::journal::{Entry, Tail};
 use crate::output;
 use crate::output::samples::{SampleRow, SamplesFile};
 
-use crate::run::{Replayed, Retried, Stated, Statements, Subject, replay, summarize};
+use crate::run::{self, Replayed, Retried, Stated, Statements, Subject, replay, summarize};
 use crate::run_dir::{Manifest, RunDir};
 use crate::workload::HostTable;
 
@@ -86,7 +86,9 @@ fn write_samples(
     let manifest = dir.manifest();
     let passes = manifest.load.passes(manifest.workload.rows).map_err(Failure::usage)?;
     let mut ledger = Ledger::new(passes.rows_at_start());
-    let samples = dir.journal().map_err(Failure::usage)?.flat_map(|entry| match entry {
+    let before = entries_before_the_books(dir)?;
+    let journal = dir.journal().map_err(Failure::usage)?.skip(before);
+    let samples = journal.flat_map(|entry| match entry {
         Ok(Entry::Results { samples, .. }) => samples.into_iter().map(Ok).collect(),
         Ok(Entry::Sent { .. } | Entry::Fact(_)) => Vec::new(),
         Err(problem) => vec![Err(problem)],
@@ -102,6 +104,18 @@ fn write_samples(
     let count = file.write(rows).map_err(Failure::write)?;
     super::say(&format!("{count} measurements are in {}", file.path().display()));
     Ok(())
+}
+
+/// A search begins its books anew: what was counted before does not count.
+fn entries_before_the_books(dir: &RunDir) -> Result<usize, Failure> {
+    if dir.manifest().load.search.is_none() {
+        return Ok(0);
+    }
+    let journal = dir.journal().map_err(Failure::usage)?.enumerate();
+    let is_begin = |entry: &Entry| matches!(entry, Entry::Fact(json) if run::begins_books(json));
+    let begins =
+        journal.filter_map(|(position, entry)| entry.is_ok_and(|entry| is_begin(&entry)).then_some(position));
+    Ok(begins.last().unwrap_or(0))
 }
 
 fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statements: &Statements) -> Subject<'a> {

@@ -300,7 +300,16 @@ fn exit_of(result: &RunResult) -> Exit {
         Ending::CannotWrite => Exit::CannotWrite,
         Ending::Unfinished => Exit::Internal,
         Ending::Completed if result.queries.unaccounted > 0 => Exit::Unaccounted,
+        Ending::Completed if result.search.is_some() => match holds(result) {
+            true => Exit::Success,
+            false => Exit::ThresholdMissed,
+        },
         Ending::Completed if result.queries.failed > 0 => Exit::QueriesFailed,
         Ending::Completed => Exit::Success,
     }
+}
+
+/// A search found a rate; queries that failed then were allowed to.
+fn holds(result: &RunResult) -> bool {
+    result.search.as_ref().is_some_and(|search| search.highest_rate.is_some())
 }

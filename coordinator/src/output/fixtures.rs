@@ -24,6 +24,7 @@ pub(super) fn good() -> RunResult {
         wall_time_ms: 312.2,
         throughput_qps: 640.6,
         load: Load { repeat: Some(1), ..Load::default() },
+        search: None,
         passes: None,
         statements: Vec::new(),
         versus: None,
@@ -169,6 +170,65 @@ pub(super) fn open_loop() -> RunResult {
     }
 }
 
+/// A search that found its rate: the figures are those of the confirmation.
+pub(super) fn search() -> RunResult {
+    let step =
+        |rate: f64, achieved_rate: f64, scale: f64, missed: Option<&str>, is_confirmation: bool| SearchStep {
+            rate,
+            is_confirmation,
+            duration_ms: if is_confirmation { 20_000.0 } else { 10_000.0 },
+            achieved_rate,
+            due: 4_100,
+            completed: 4_100,
+            failed: 0,
+            service_time_ms: Some(latency(4_100, 1.0)),
+            response_time_ms: Some(latency(4_100, scale)),
+            lag_ms: Some(latency(4_100, scale - 1.0)),
+            holds: missed.is_none(),
+            reason: missed.map(str::to_owned),
+        };
+    let beyond = Some("p99<50ms is not kept: 94.08 ms");
+    RunResult {
+        load: Load {
+            model: LoadModel::Open,
+            rate: Some("410".to_owned()),
+            arrivals: Some("uniform".to_owned()),
+            duration_ms: Some(20_000.0),
+            ..Load::default()
+        },
+        search: Some(Search {
+            objective: "p99<50ms".to_owned(),
+            highest_rate: Some(410.0),
+            is_confirmed: true,
+            steps: vec![
+                step(290.0, 290.0, 1.02, None, false),
+                step(580.0, 441.7, 250.0, Some("p99<50ms is not kept: 2450 ms"), false),
+                step(410.0, 410.1, 1.5, None, false),
+                step(430.5, 430.2, 9.6, beyond, false),
+                step(430.5, 430.4, 9.6, beyond, false),
+                step(410.0, 410.0, 1.6, None, true),
+            ],
+        }),
+        response_time_ms: Some(latency(4_100, 1.6)),
+        service_time_ms: Some(latency(4_100, 1.0)),
+        lag_ms: Some(latency(4_100, 0.6)),
+        queries: books(4_100, 4_100, 0, &[]),
+        ..good()
+    }
+}
+
+/// A search in which no rate held: nothing was counted.
+pub(super) fn search_in_vain() -> RunResult {
+    let found = search().search.unwrap();
+    let steps: Vec<SearchStep> = found.steps.iter().filter(|step| !step.holds).cloned().collect();
+    RunResult {
+        load: Load { model: LoadModel::Open, arrivals: Some("uniform".to_owned()), ..Load::default() },
+        search: Some(Search { highest_rate: None, is_confirmed: false, steps, ..found }),
+        queries: books(0, 0, 0, &[]),
+        ..all_failed()
+    }
+}
+
 /// The largest run that is allowed: tables are cut, events too.
 pub(super) fn thousand_agents() -> RunResult {
     RunResult {
@@ -239,13 +299,15 @@ pub(super) fn small() -> RunResult {
 }
 
 /// Every fixture, by name.
-pub(super) fn all() -> [(&'static str, RunResult); 7] {
+pub(super) fn all() -> [(&'static str, RunResult); 9] {
     [
         ("good", good()),
         ("failures", failures()),
         ("agent_lost", agent_lost()),
         ("all_failed", all_failed()),
         ("open_loop", open_loop()),
+        ("search", search()),
+        ("search_in_vain", search_in_vain()),
         ("thousand_agents", thousand_agents()),
         ("hostile", hostile()),
     ]

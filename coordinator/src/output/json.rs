@@ -70,6 +70,7 @@ mod tests {
           },
           "passes": null,
           "statements": [],
+          "search": null,
           "service_time_ms": null,
           "response_time_ms": null,
           "lag_ms": null,

@@ -11,7 +11,12 @@ pub(super) fn load(load: &Load) -> Vec<String> {
             let arrivals = load.arrivals.as_deref().unwrap_or("uniform");
             vec!["open loop".to_owned(), format!("{rate} queries/s"), format!("{arrivals} arrivals")]
         }
-        _ => vec!["closed loop".to_owned()],
+        // A search that counted none of its rates.
+        (LoadModel::Open, None) => {
+            let arrivals = load.arrivals.as_deref().unwrap_or("uniform");
+            vec!["open loop".to_owned(), format!("{arrivals} arrivals")]
+        }
+        (LoadModel::Closed, _) => vec!["closed loop".to_owned()],
     };
     if load.think_time_ms > 0.0 {
         words.push(format!("think time {}", duration(load.think_time_ms)));

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use muster_common::result::{Error, Latency, RunResult};
 
-use super::load;
 use super::page::harmless;
 use super::text::{self, books, partial, status};
 use super::uneven::uneven;
 use super::units::{count, counted, duration, duration_or_none, figure, times};
+use super::{load, search};
 
 const ERRORS_MAX: usize = 10;
 const MESSAGE_CHARS_MAX: usize = 200;
@@ -18,6 +18,9 @@ pub(super) fn render(result: &RunResult) -> String {
     let mut page = String::new();
     headline(&mut page, result);
     totals(&mut page, result);
+    for line in search::markdown(result) {
+        put(&mut page, &line);
+    }
     latency(&mut page, result);
     statements(&mut page, result);
     thresholds(&mut page, result);

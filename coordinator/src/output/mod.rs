@@ -10,6 +10,7 @@ pub(crate) mod page;
 pub mod plan;
 pub(crate) mod runs;
 pub mod samples;
+mod search;
 mod spec;
 mod table;
 mod text;

@@ -21,12 +21,14 @@ pub(super) fn reading_line(progress: &workload::Progress) -> String {
 
 /// `1,234 of 20,000 rows (6 %), 2 failed, p50 3.21 ms, p95 8.20 ms, after 12 s, about 3 min 02 s left`
 pub(super) fn plain_line(progress: &Progress) -> String {
-    let mut parts = vec![format!(
-        "{} of {} ({} %)",
-        count(progress.rows_done),
-        counted(progress.rows_total, "row"),
-        percent(progress)
-    )];
+    let mut parts: Vec<String> = progress.step.iter().cloned().collect();
+    parts.push(match progress.rows_total {
+        // The clock ends it, and nobody knows how many there will be.
+        0 => counted(progress.rows_done, "row"),
+        total => {
+            format!("{} of {} ({} %)", count(progress.rows_done), counted(total, "row"), percent(progress))
+        }
+    });
     parts.extend(agents(progress));
     parts.push(format!("{} failed", count(progress.failed)));
     parts.extend(percentiles(progress));
@@ -38,10 +40,14 @@ pub(super) fn plain_line(progress: &Progress) -> String {
 /// `6 % · 1,234/20,000 · 2 failed · 3 min 02 s left · p50 3.21 ms · p95 8.20 ms`: the most wanted first, because a narrow
 /// terminal cuts the end.
 pub(super) fn bar_line(progress: &Progress) -> String {
-    let mut parts = vec![
-        format!("{} %", percent(progress)),
-        format!("{}/{}", count(progress.rows_done), count(progress.rows_total)),
-    ];
+    let mut parts: Vec<String> = progress.step.iter().cloned().collect();
+    match progress.rows_total {
+        0 => parts.push(counted(progress.rows_done, "row")),
+        total => {
+            parts.push(format!("{} %", percent(progress)));
+            parts.push(format!("{}/{}", count(progress.rows_done), count(total)));
+        }
+    }
     parts.extend(agents(progress));
     if progress.failed > 0 {
         parts.push(format!("{} failed", count(progress.failed)));
@@ -93,6 +99,7 @@ pub(super) mod tests {
 
     pub(in crate::progress) fn progress(rows_done: u64, seconds: u64) -> Progress {
         Progress {
+            step: None,
             joined: 4,
             agents_wanted: 4,
             rows_total: 20_000,

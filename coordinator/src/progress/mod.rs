@@ -19,6 +19,8 @@ const PLAIN_EVERY: Duration = Duration::from_secs(3);
 /// A cheap look at a run, at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Progress {
+    /// Of a search: what is tried, `step 3: 412 queries/s`.
+    pub step: Option<String>,
     /// Agents that are in the run now.
     pub joined: u64,
     pub agents_wanted: u64,

@@ -8,10 +8,13 @@ use hdrhistogram::Histogram;
 use muster_common::ids::{Epoch, RowId};
 use muster_common::limits;
 use muster_common::measurement::{Measurement, Outcome};
+use muster_common::result::Latency;
+use muster_common::search::Figures;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::latencies::Latencies;
 use super::record::Fact;
 use super::rows::Rows;
 use super::tally::Tally;
@@ -57,6 +60,15 @@ enum Note {
         rows: Vec<RowId>,
         written: oneshot::Sender<()>,
     },
+    /// What was counted does not count: the books begin anew, for other rows.
+    Anew {
+        facts: Vec<Fact>,
+        rows: Arc<Rows>,
+        tally: Box<Tally>,
+        is_anew: oneshot::Sender<()>,
+    },
+    /// What was counted so far says this.
+    Look(oneshot::Sender<Figures>),
 }
 
 /// The run so far. Percentiles are estimates (3 digits) for the display; the report's are exact.
@@ -75,6 +87,7 @@ pub(crate) struct Books {
     pub(crate) tally: Tally,
     /// `None` without a run directory, and once it cannot be written.
     pub(crate) journal: Option<Writer>,
+    rows: Arc<Rows>,
     completed: u64,
     failed: u64,
     /// For the display.
@@ -112,6 +125,23 @@ impl KeeperHandle {
             let _ = self.notes.send(Note::Facts(facts)).await;
         }
     }
+
+    /// Begins the books anew for these rows; `facts` are written down before. Returns once that is done.
+    pub(crate) async fn begin_anew(&self, facts: Vec<Fact>, rows: Arc<Rows>, tally: Tally) {
+        let (is_anew, done) = oneshot::channel();
+        let note = Note::Anew { facts, rows, tally: Box::new(tally), is_anew };
+        if self.notes.send(note).await.is_ok() {
+            // A keeper that broke tells so when it is closed.
+            let _ = done.await;
+        }
+    }
+
+    /// What was counted so far. `None` from a keeper that broke.
+    pub(crate) async fn look(&self) -> Option<Figures> {
+        let (sender, figures) = oneshot::channel();
+        self.notes.send(Note::Look(sender)).await.ok()?;
+        figures.await.ok()
+    }
 }
 
 /// Room for one batch in the keeper's queue.
@@ -137,9 +167,9 @@ impl Keeper {
             .expect("the bounds are constants in order");
         let handle = KeeperHandle { notes: sender, has_journal: journal.is_some() };
         let (completed, failed) = tally.counted();
-        let books = Books { tally, journal, completed, failed, seen, journal_problem: None };
+        let books = Books { tally, journal, rows, completed, failed, seen, journal_problem: None };
         let (progress_sender, progress) = watch::channel(books.progress());
-        let task = tokio::spawn(keep(books, rows, notes, progress_sender));
+        let task = tokio::spawn(keep(books, notes, progress_sender));
         (Self { task, progress }, handle)
     }
 
@@ -156,12 +186,7 @@ impl Keeper {
     }
 }
 
-async fn keep(
-    mut books: Books,
-    rows: Arc<Rows>,
-    mut notes: mpsc::Receiver<Note>,
-    progress: watch::Sender<Progress>,
-) -> Books {
+async fn keep(mut books: Books, mut notes: mpsc::Receiver<Note>, progress: watch::Sender<Progress>) -> Books {
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut group = Vec::with_capacity(limits::SESSION_QUEUE_MAX);
@@ -176,9 +201,9 @@ async fn keep(
                 if count == 0 {
                     return books;
                 }
-                books.take(&mut group);
+                books.take(&mut group, &progress);
                 // The conductor waits for the last row, and for a full disk, not for the next tick.
-                if rows.finished().is_some() || books.journal_problem.is_some() {
+                if books.rows.finished().is_some() || books.journal_problem.is_some() {
                     progress.send_replace(books.progress());
                 }
             }
@@ -188,7 +213,7 @@ async fn keep(
 
 impl Books {
     /// Takes a group of notes: one write to the journal for all of them, and only then their answers.
-    fn take(&mut self, group: &mut Vec<Note>) {
+    fn take(&mut self, group: &mut Vec<Note>, progress: &watch::Sender<Progress>) {
         let mut acks = Vec::new();
         let mut written_down = Vec::new();
         for note in group.drain(..) {
@@ -204,6 +229,18 @@ impl Books {
                     }
                     written_down.push(written);
                 }
+                Note::Anew { facts, rows, tally, is_anew } => {
+                    self.note(&facts);
+                    self.begin_anew(rows, *tally);
+                    // Before anybody is told: the conductor looks at it to know whether the rows are through.
+                    progress.send_replace(self.progress());
+                    written_down.push(is_anew);
+                }
+                Note::Look(sender) => {
+                    // Sorting takes a while, and beats are answered on these threads.
+                    let figures = tokio::task::block_in_place(|| self.figures());
+                    let _ = sender.send(figures);
+                }
             }
         }
         if !self.commit() {
@@ -218,7 +255,9 @@ impl Books {
         }
     }
 
-    fn settle(&mut self, results: Vec<Executed>) {
+    fn settle(&mut self, mut results: Vec<Executed>) {
+        // Of rows that do not count any more.
+        results.retain(|executed| executed.measurement.execution.round == self.rows.round());
         if let Some(journal) = &mut self.journal {
             for of_session in results.chunk_by(|a, b| a.epoch == b.epoch) {
                 let samples: Vec<Sample> = of_session.iter().map(Sample::from).collect();
@@ -235,6 +274,19 @@ impl Books {
             }
             self.tally.add(executed);
         }
+    }
+
+    fn begin_anew(&mut self, rows: Arc<Rows>, tally: Tally) {
+        (self.completed, self.failed) = tally.counted();
+        (self.rows, self.tally) = (rows, tally);
+        self.seen.reset();
+    }
+
+    fn figures(&self) -> Figures {
+        let latencies = Latencies::of(&self.tally.workers);
+        let (response, lag) = latencies.response_and_lag(|part| part.class.is_first()).unzip();
+        let service = latencies.service(|_| true).as_ref().map(Latency::from);
+        Figures { completed: self.completed, failed: self.failed, service, response, lag }
     }
 
     fn note(&mut self, facts: &[Fact]) {

@@ -9,7 +9,7 @@ use muster_common::result::Latency;
 
 use super::record::Record;
 use super::tally::WorkerTally;
-use super::times::{Class, Timed};
+use super::times::{Class, Timed, Times};
 
 pub(crate) struct Latencies {
     parts: Vec<Part>,
@@ -35,9 +35,19 @@ struct Due {
 impl Latencies {
     /// Takes the samples out of the tallies.
     pub(crate) fn take(tallies: &mut [WorkerTally]) -> Self {
+        let times = tallies.iter_mut().map(|tally| std::mem::take(&mut tally.times));
+        Self::sorted(times)
+    }
+
+    /// Looks at the samples so far, which stay where they are.
+    pub(crate) fn of(tallies: &[WorkerTally]) -> Self {
+        Self::sorted(tallies.iter().map(|tally| tally.times.clone()))
+    }
+
+    fn sorted(times_of_worker: impl Iterator<Item = Times>) -> Self {
         let mut parts = Vec::new();
-        for (worker, tally) in tallies.iter_mut().enumerate() {
-            for (class, timed) in std::mem::take(&mut tally.times).classes {
+        for (worker, times) in times_of_worker.enumerate() {
+            for (class, timed) in times.classes {
                 let Timed { service, lag, early: _, completed, failed } = timed;
                 let due = (!lag.is_empty()).then(|| {
                     let response = service.plus(&lag).into_sorted();

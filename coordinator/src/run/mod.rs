@@ -28,6 +28,7 @@ pub(crate) use keeper::Batch;
 use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
 pub(crate) use plan::{OnAgentLoss, Retried, RunPlan};
+pub(crate) use record::begins_books;
 pub(crate) use replay::{Replayed, replay};
 pub(crate) use rows::Taken;
 pub(crate) use statements::{Statement, Statements};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_common::ids::{Epoch, SlotId, WorkerId};
-use muster_common::result::{Ending, Event};
+use muster_common::result::{Ending, Event, SearchStep};
 use muster_common::slots::Grant;
 use muster_proto::control::{Hello, Ready};
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,17 @@ pub(crate) enum Fact {
     },
     /// The time of the run is over; what was not sent is not run.
     TimeOver,
+    /// A search for the highest rate begins with this one.
+    SearchBegan {
+        first_rate: f64,
+    },
+    /// What a step of the search showed.
+    Searched(Box<SearchStep>),
+    /// What a search found is measured once more: the books begin anew, and nothing that was counted before counts.
+    Confirming {
+        rate: f64,
+        lasts_ms: f64,
+    },
     /// A sentence for people.
     Happened(Event),
     /// The run went on under another coordinator process.
@@ -117,6 +128,16 @@ pub(crate) struct Record {
     pub(crate) ending: Option<Ending>,
     pub(crate) start_skew: Option<Duration>,
     pub(crate) dropped: Dropped,
+    pub(crate) search: Searched,
+}
+
+/// How far a search for the highest rate came.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Searched {
+    pub(crate) first_rate: Option<f64>,
+    pub(crate) steps: Vec<SearchStep>,
+    /// The rate that the counted rows had, in queries per second, and for how many milliseconds.
+    pub(crate) counted: Option<(f64, f64)>,
 }
 
 /// One agent's time in a slot.
@@ -165,6 +186,11 @@ impl Fact {
             workers: hello.workers,
         }
     }
+}
+
+/// Whether a fact in a journal is one behind which the books begin anew.
+pub(crate) fn begins_books(json: &[u8]) -> bool {
+    matches!(serde_json::from_slice(json), Ok(Fact::Confirming { .. }))
 }
 
 impl From<&Ready> for Found {
@@ -224,6 +250,13 @@ impl Record {
             }
             // It says what became of rows, not of the session.
             Fact::Reported { epoch: _ } | Fact::TimeOver => {}
+            Fact::SearchBegan { first_rate } => self.search.first_rate = Some(first_rate),
+            Fact::Searched(step) => self.search.steps.push(*step),
+            Fact::Confirming { rate, lasts_ms } => {
+                self.search.counted = Some((rate, lasts_ms));
+                // Whoever reads when the run started wants to know it of the rows that count.
+                self.started_at = None;
+            }
             Fact::Moved { from, to } => self.moves.push(Move { from: SlotId::new(from), to }),
             Fact::Happened(event) => self.events.push(event),
             Fact::Resumed => self.begin_anew(),

@@ -96,6 +96,7 @@ impl Reading {
             Fact::Lost { epoch, drained, .. } => self.end_session(Epoch::new(*epoch), *drained),
             Fact::Reported { epoch } => self.end_session(Epoch::new(*epoch), true),
             Fact::TimeOver => self.is_time_over = true,
+            Fact::Confirming { .. } => self.begin_anew(),
             Fact::Resumed => {
                 self.is_time_over = false;
                 let running: BTreeSet<Epoch> = self.sent.values().copied().collect();
@@ -104,6 +105,15 @@ impl Reading {
             _ => {}
         }
         self.record.apply(fact);
+    }
+
+    /// Nothing that was sent or counted before counts.
+    fn begin_anew(&mut self) {
+        self.ledger = Ledger::new(self.passes.rows_at_start());
+        self.tally = self.tally.anew();
+        self.is_time_over = false;
+        self.sent.clear();
+        self.losses.clear();
     }
 
     fn end_session(&mut self, epoch: Epoch, is_drained: bool) {

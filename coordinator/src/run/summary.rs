@@ -13,7 +13,7 @@ use muster_common::result::{self, Ending, RunResult, VerdictStatus};
 
 use super::latencies::{Latencies, Part};
 use super::notes;
-use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Session};
+use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Searched, Session};
 use super::statements::Statement;
 use super::tally::{Answers, ErrorTally, HostTally, Tally, WorkerTally};
 use super::versus;
@@ -109,7 +109,8 @@ pub(crate) fn summarize(
         total_processing_time_ms: milliseconds(total_ns),
         wall_time_ms: wall.as_secs_f64() * 1e3,
         throughput_qps: per_second(ledger.completed(), wall),
-        load: load(subject.load),
+        load: load(subject.load, &record.search),
+        search: search(subject.load, &record.search),
         passes: latencies.first_and_later().map(|(first, later)| result::Passes {
             first: first.as_ref().map(result::Latency::from),
             later: later.as_ref().map(result::Latency::from),
@@ -209,21 +210,40 @@ fn per_worker(
     (workers, agents)
 }
 
-fn load(load: &Load) -> result::Load {
-    let Load { schedule, think_time, warmup, repeat, duration, seed, .. } = load;
+/// Of a search, the load is that of the round that counts.
+fn load(load: &Load, searched: &Searched) -> result::Load {
+    let Load { schedule, think_time, warmup, repeat, duration, search, seed, .. } = load;
+    let counted = searched.counted.filter(|_| search.is_some());
+    let process = schedule.as_ref().map(|schedule| schedule.process);
+    let process = process.or(search.as_ref().map(|search| search.process));
+    let duration_ms = duration.map(|duration| duration.as_secs_f64() * 1e3);
     result::Load {
-        model: if schedule.is_some() { result::LoadModel::Open } else { result::LoadModel::Closed },
-        rate: schedule.as_ref().map(|schedule| schedule.rate.to_string()),
-        arrivals: schedule.as_ref().map(|schedule| schedule.process.to_string()),
+        model: if process.is_some() { result::LoadModel::Open } else { result::LoadModel::Closed },
+        rate: schedule
+            .as_ref()
+            .map(|schedule| schedule.rate.to_string())
+            .or(counted.map(|(rate, _)| rate.to_string())),
+        arrivals: process.map(|process| process.to_string()),
         think_time_ms: think_time.as_secs_f64() * 1e3,
         warmup: warmup.map(|warmup| match warmup {
             Warmup::Rows(rows) => format!("{rows} rows"),
             Warmup::Time(time) => format!("{time:?}"),
         }),
-        repeat: duration.is_none().then_some(u64::from(*repeat)),
-        duration_ms: duration.map(|duration| duration.as_secs_f64() * 1e3),
+        repeat: (duration.is_none() && search.is_none()).then_some(u64::from(*repeat)),
+        duration_ms: duration_ms.or(counted.map(|(_, lasts_ms)| lasts_ms)),
         seed: *seed,
     }
+}
+
+fn search(load: &Load, searched: &Searched) -> Option<result::Search> {
+    let plan = load.search.as_ref()?;
+    let answer = muster_common::search::answer(&searched.steps);
+    Some(result::Search {
+        objective: plan.objective.to_string(),
+        highest_rate: answer.map(|answer| answer.rate),
+        is_confirmed: answer.is_some_and(|answer| answer.is_confirmed),
+        steps: searched.steps.clone(),
+    })
 }
 
 /// A slot and everybody who ran its rows, in order.

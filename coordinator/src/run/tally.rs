@@ -105,6 +105,11 @@ impl Tally {
         }
     }
 
+    /// An empty one of the same run.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(&vec![0; self.workers.len()], self.hosts.len(), self.scope)
+    }
+
     /// Room for so many workers, when they were not known before.
     pub(crate) fn widen(&mut self, workers: usize) {
         if self.workers.len() < workers {

@@ -17,7 +17,7 @@ pub(crate) struct Class {
     pub(crate) is_later_pass: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Times {
     pub(crate) classes: BTreeMap<Class, Timed>,
     capacity: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Times {
 }
 
 /// Nanoseconds, in order of arrival.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Timed {
     pub(crate) service: Samples,
     /// As long as `service`, or empty in a closed loop.

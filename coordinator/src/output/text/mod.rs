@@ -14,7 +14,7 @@ use muster_common::result::{Ending, Placement, RunResult, VerdictStatus};
 use super::page::{Page, shorten_path};
 use super::uneven::uneven;
 use super::units::{count, counted, duration, figure, times};
-use super::{compare, load};
+use super::{compare, load, search};
 
 /// Columns for a path in a field.
 const PATH_WIDTH: usize = 57;
@@ -29,6 +29,7 @@ pub(super) fn render(result: &RunResult) -> String {
     page.line("");
     totals(&mut page, result);
     preparation(&mut page, result);
+    search::text(&mut page, result);
     tables::latency(&mut page, result);
     for (name, figures) in load::passes(result) {
         page.field(name, &figures);

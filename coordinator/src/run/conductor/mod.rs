@@ -6,6 +6,7 @@ mod calls;
 mod opening;
 mod recovery;
 mod rounds;
+mod search;
 mod sentences;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,6 +111,8 @@ pub(crate) struct Conductor<'a> {
     uncleared: BTreeSet<SlotId>,
     /// When it was last said who is awaited in mid-run.
     awaited_at: Option<Instant>,
+    /// Of a search: what the round tries.
+    step: Option<String>,
 }
 
 /// What the conductor accepts: joins at first, reports at last.
@@ -154,6 +157,7 @@ impl<'a> Conductor<'a> {
             cleared: BTreeSet::new(),
             uncleared: BTreeSet::new(),
             awaited_at: None,
+            step: None,
         }
     }
 
@@ -173,18 +177,26 @@ impl<'a> Conductor<'a> {
         self.note(Fact::Placed { workers: self.workers_of_slots() });
         let assignment = self.place();
         let (keeper, field) = self.lay_out(&assignment, journal, taken_up);
-        let rows = Arc::clone(&field.rows);
+        let mut rows = Arc::clone(&field.rows);
         let ending = match self.warm_up(&assignment).await {
+            Ok(()) if self.plan.load.search.is_some() => {
+                self.search(&assignment, field, &keeper, &mut rows).await
+            }
             Ok(()) => self.run_counted(field, &keeper).await,
             Err(ending) => {
                 // What happened meanwhile is written down all the same.
-                field.keeper.note(std::mem::take(&mut self.unwritten)).await;
+                self.field = Some(field);
+                self.write_down().await;
                 ending
             }
         };
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
         self.say_goodbye(farewell(ending)).await;
+        if self.plan.load.search.is_some() {
+            // Of what came round again and again until the clock ended it, only what was sent can be missed.
+            rows.close_time();
+        }
         let Dropped { duplicates, stale } = rows.dropped();
         let start_skew_ns = start_skew.map(|skew| u64::try_from(skew.as_nanos()).unwrap_or(u64::MAX));
         self.note(Fact::Ended { ending, start_skew_ns, duplicates, stale });
@@ -268,6 +280,15 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
+    fn note_interrupt(&mut self) -> Ending {
+        self.log("the run was interrupted".to_owned());
+        self.display.say(&format!(
+            "interrupted: queries in flight may end, for at most {:?}; Ctrl-C again leaves at once, without a report",
+            limits::DRAIN_TIMEOUT
+        ));
+        Ending::Interrupted
+    }
+
     fn give_up_workload(&mut self, problem: &WorkloadError) -> Ending {
         self.tell(format!("the workload cannot be read to its end: {problem}"));
         Ending::WorkloadUnreadable
@@ -293,14 +314,7 @@ impl<'a> Conductor<'a> {
             tokio::select! {
                 // Calls come last: there may be many of them, and of everything else there are few.
                 biased;
-                () = interrupt.cancelled() => {
-                    self.log("the run was interrupted".to_owned());
-                    self.display.say(&format!(
-                        "interrupted: queries in flight may end, for at most {:?}; Ctrl-C again leaves at once, without a report",
-                        limits::DRAIN_TIMEOUT
-                    ));
-                    return Ending::Interrupted;
-                }
+                () = interrupt.cancelled() => return self.note_interrupt(),
                 // An error means that the keeper broke, which is told when it is closed.
                 changed = progress.changed() => if changed.is_err() { return Ending::Interrupted },
                 _ = ticks.tick() => {
@@ -352,6 +366,7 @@ impl<'a> Conductor<'a> {
     fn show(&self, so_far: &Progress) {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         self.display.running(&progress::Progress {
+            step: self.step.clone(),
             joined: self.roster.slots().joined() as u64,
             agents_wanted: self.roster.slots().count() as u64,
             rows_total: self.field.as_ref().map_or(0, |field| field.rows_expected()),

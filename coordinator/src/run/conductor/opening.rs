@@ -86,6 +86,20 @@ impl Conductor<'_> {
         records_max: u32,
         schedule: Option<&Schedule>,
     ) -> (Keeper, Arc<Field>) {
+        let (rows, tally) = self.open_books(assignment, round.number, passes, records_max, schedule);
+        let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, None);
+        (keeper, Arc::new(self.field(round, schedule.is_some(), Duration::ZERO, rows, handle)))
+    }
+
+    /// Empty books of a round.
+    pub(super) fn open_books(
+        &self,
+        assignment: &Assignment,
+        round: u32,
+        passes: Passes,
+        records_max: u32,
+        schedule: Option<&Schedule>,
+    ) -> (Arc<Rows>, Tally) {
         let workload = Arc::clone(&self.plan.workload);
         let queues = self.queues(assignment, passes, records_max, schedule);
         let mut ledger = Ledger::new(passes.rows_at_start());
@@ -95,9 +109,7 @@ impl Conductor<'_> {
         let dispatch = Dispatch::new(ledger, passes, queues);
         let scope = Scope { passes, ..self.plan.scope() };
         let tally = Tally::new(&vec![0; self.record.workers().len()], workload.hosts().len(), scope);
-        let rows = Arc::new(Rows::new(workload, passes, round.number, dispatch));
-        let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, None);
-        (keeper, Arc::new(self.field(round, schedule.is_some(), Duration::ZERO, rows, handle)))
+        (Arc::new(Rows::new(workload, passes, round, dispatch)), tally)
     }
 
     /// What each worker is to run, and when.
@@ -120,7 +132,7 @@ impl Conductor<'_> {
         records.into_iter().enumerate().map(queue).collect()
     }
 
-    fn field(
+    pub(super) fn field(
         &self,
         round: Round,
         is_open_loop: bool,
@@ -164,7 +176,7 @@ impl Conductor<'_> {
             let workers = field.workers_of(slot);
             let offset_ns = u64::try_from(field.ran_before.as_nanos()).unwrap_or(u64::MAX);
             field.rows.begin(workers.clone(), epoch, offset_ns);
-            if field.round.is_counted {
+            if self.is_told_of(&field) {
                 self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });
             }
             if let Some(member) = self.roster.present_mut(id) {

@@ -52,6 +52,12 @@ enum Then {
     Move,
 }
 
+impl Fences {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Conductor<'_> {
     /// A session that held a slot is over. Its rows wait for whoever comes next.
     pub(super) fn note_loss(&mut self, grant: Grant, name: &str, loss: &Loss, field: &Field) {
@@ -176,7 +182,7 @@ impl Conductor<'_> {
         field.rows.begin(field.workers_of(slot), epoch, offset_ns);
         member.line.say(FromCoordinator::Arm(field.round.arm(Duration::ZERO, offset)));
         let what = format!("{slot} goes on with {}; no host moved", member.name());
-        if field.round.is_counted {
+        if self.is_told_of(field) {
             self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });
         }
         self.tell(what);
@@ -323,29 +329,15 @@ impl Conductor<'_> {
 
     /// A lost slot's hosts, and they alone, are placed anew over the workers that run.
     fn move_hosts(&mut self, slot: SlotId, field: &Field) {
-        let targets: Vec<(usize, WorkerId)> = self
-            .roster
-            .running()
-            .filter_map(|member| member.grant)
-            .flat_map(|grant| field.workers_of(grant.slot))
-            .map(|position| (position, field.workers[position]))
-            .collect();
+        let running = self.roster.running().filter_map(|member| member.grant);
+        let targets: Vec<usize> = running.flat_map(|grant| field.workers_of(grant.slot)).collect();
         if targets.is_empty() {
             // The last of them was lost meanwhile; when somebody comes back, it is asked again.
             self.ask_somebody(slot, clock::now());
             return;
         }
-        let (positions, ids): (Vec<usize>, Vec<WorkerId>) = targets.into_iter().unzip();
-        let candidates = Candidates::new(&ids);
-        let workload = &field.workload;
-        let mut owners = HashMap::new();
-        let owner = |record: RowId| {
-            let host = workload.host_of(record).expect("records are of the workload");
-            let best = || positions[candidates.owner(workload.hosts().name(host)) as usize];
-            *owners.entry(host).or_insert_with(best)
-        };
-        let moved = field.rows.move_on(field.workers_of(slot), owner);
-        self.note(Fact::Moved { from: slot.get(), to: positions });
+        let moved = field.move_hosts(slot, &targets);
+        self.note(Fact::Moved { from: slot.get(), to: targets });
         self.tell(format!(
             "{slot} given up: its hosts and their {} move to {}",
             rows(moved),
@@ -376,6 +368,20 @@ fn patience(now: Instant) -> Instant {
 }
 
 impl Field {
+    /// A slot's hosts go to the workers at these positions. Returns how many rows went with them.
+    pub(super) fn move_hosts(&self, slot: SlotId, to: &[usize]) -> usize {
+        let ids: Vec<WorkerId> = to.iter().map(|position| self.workers[*position]).collect();
+        let candidates = Candidates::new(&ids);
+        let workload = &self.workload;
+        let mut owners = HashMap::new();
+        let owner = |record: RowId| {
+            let host = workload.host_of(record).expect("records are of the workload");
+            let best = || to[candidates.owner(workload.hosts().name(host)) as usize];
+            *owners.entry(host).or_insert_with(best)
+        };
+        self.rows.move_on(self.workers_of(slot), owner)
+    }
+
     /// Positions of a slot's workers in the placement's list.
     pub(super) fn workers_of(&self, slot: SlotId) -> Range<usize> {
         self.workers_of_slot.get(slot.index()).cloned().unwrap_or(0..0)

@@ -14,7 +14,7 @@ use muster_proto::control::{Arm, FromCoordinator};
 use super::{Conductor, Field};
 use crate::clock;
 use crate::run::keeper::Keeper;
-use crate::run::record::Fact;
+use crate::run::record::{Fact, Move};
 use crate::run::roster::Member;
 
 /// The round that is reported and journaled. Rounds are numbered in their order: agents hold rows of one that has not begun.
@@ -44,6 +44,10 @@ impl Round {
 impl Conductor<'_> {
     /// One round from its first row to its last.
     pub(super) async fn run_round(&mut self, field: Arc<Field>, keeper: &Keeper) -> Ending {
+        // Slots that were given up in a round before have no hosts in this one either.
+        for Move { from, to } in &self.record.moves {
+            field.move_hosts(*from, to);
+        }
         self.hand_out(field);
         self.write_down().await;
         match self.prefetch().await {
@@ -90,6 +94,11 @@ impl Conductor<'_> {
         }
     }
 
+    /// Who takes part in a round is part of the record: of the one that counts, and of those that a search learns from.
+    pub(super) fn is_told_of(&self, field: &Field) -> bool {
+        field.round.is_counted || self.plan.load.search.is_some()
+    }
+
     /// All agents start together after a countdown.
     fn arm(&mut self) {
         let Some(field) = self.field.clone() else { return };
@@ -101,6 +110,8 @@ impl Conductor<'_> {
         self.started = Some(clock::now() + countdown);
         if field.round.is_counted {
             self.log(format!("all {} agents armed", self.roster.running().count()));
+        }
+        if self.is_told_of(&field) {
             let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
             self.note(Fact::Armed { at: at.map(|at| format!("{at:.3}")).unwrap_or_default() });
         }

@@ -96,8 +96,8 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
         "warmup": null,
         "repeat": 1,
         "duration": null,
-        "seed": 18446744073709551615,
-        "versus": false
+        "search": null,
+        "seed": 18446744073709551615
       },
       "timezone": "UTC",
       "timeout_ms": 30000,

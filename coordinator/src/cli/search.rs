@@ -1,0 +1,48 @@
+//! The options of a search for the highest rate, and what they mean.
+
+use std::time::Duration;
+
+use muster_common::objective::Objective;
+use muster_common::schedule::Process;
+use muster_common::search::{self, Plan};
+
+use super::args::duration;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Search for the highest rate")]
+pub(super) struct SearchArgs {
+    /// Look for the highest rate of an open loop that holds the objective `--slo`, and report it with the figures of its confirmation
+    #[arg(long, group = "open_loop", requires = "slo", conflicts_with_all = ["rate", "repeat", "duration", "think_time"])]
+    pub(super) max_rate: bool,
+
+    /// Objective: bounds on response times such as `p99<50ms` or `median<5ms,p99.9<1s`; with `failed<1%` some queries may fail
+    #[arg(long, value_name = "OBJECTIVE", requires = "max_rate")]
+    pub(super) slo: Option<Objective>,
+
+    /// How long each rate is tried; longer where a percentile needs more queries
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = step_time, requires = "max_rate")]
+    pub(super) step_time: Duration,
+
+    /// The first rate that is tried [default: half of what a closed loop of 2 s shows to be possible]
+    #[arg(long, value_name = "RATE", value_parser = search::parse_rate, requires = "max_rate")]
+    pub(super) max_rate_from: Option<f64>,
+}
+
+/// A step below has hardly begun when it ends.
+const STEP_MIN: Duration = Duration::from_millis(500);
+
+fn step_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    match time >= STEP_MIN {
+        true => Ok(time),
+        false => Err(format!("a step of {text} is too short to learn from: give it at least {STEP_MIN:?}")),
+    }
+}
+
+impl SearchArgs {
+    /// `None` when no search was asked for.
+    pub(super) fn plan(&self, process: Process) -> Option<Plan> {
+        let objective = self.slo.clone().filter(|_| self.max_rate)?;
+        Some(Plan { objective, step_time: self.step_time, from: self.max_rate_from, process })
+    }
+}
