@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::config::AgentConfig;
+use crate::health::Gauges;
 use crate::permit::Permit;
 use crate::postgres::{Environment, Prepared, SessionSetup, Settings, Target, no_database};
 use crate::worker::{Phase, Worker, WorkerEvent};
@@ -52,6 +53,7 @@ impl Crew {
         run: &RunConfig,
         application_name: String,
         permit: &Arc<Permit>,
+        gauges: &Arc<Gauges>,
     ) -> (Self, Queues, Measurements) {
         let count = usize::from(config.workers);
         let (event_sender, events) = mpsc::channel(2 * count);
@@ -71,6 +73,7 @@ impl Crew {
                 events: event_sender.clone(),
                 cancel: cancel.clone(),
                 permit: Arc::clone(permit),
+                gauges: Arc::clone(gauges),
             }
         });
         let workers: Vec<Worker> = workers.collect();

@@ -4,6 +4,7 @@
 mod config;
 mod crew;
 mod dial;
+pub mod health;
 mod join;
 mod permit;
 pub mod postgres;

@@ -1,6 +1,8 @@
 //! The Work stream: rows in, results out. The outbox outlives it: what the coordinator has not acknowledged when the session ends is
 //! kept for the next one.
 
+use std::sync::Arc;
+
 use muster_common::ids::SessionId;
 use muster_common::limits;
 use muster_common::measurement::Measurement;
@@ -16,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use crate::health::Gauges;
 use crate::session::SessionError;
 
 /// What the stream carries on the agent's side.
@@ -25,6 +28,7 @@ pub(crate) struct Cargo {
     /// Closed once every worker has ended.
     pub(crate) measurements: mpsc::Receiver<(u16, Measurement)>,
     pub(crate) outbox: Outbox,
+    pub(crate) gauges: Arc<Gauges>,
 }
 
 /// The open stream, served by a task of its own.
@@ -64,10 +68,10 @@ async fn serve(
     events: mpsc::Sender<Result<(), SessionError>>,
     over: CancellationToken,
 ) -> Outbox {
-    let Cargo { queues, mut measurements, mut outbox } = cargo;
+    let Cargo { queues, mut measurements, mut outbox, gauges } = cargo;
     tokio::select! {
         () = over.cancelled() => {}
-        broken = exchange(client, session, queues, &mut measurements, &mut outbox, &events) => {
+        broken = exchange(client, session, queues, &mut measurements, &mut outbox, &gauges, &events) => {
             // The session may be over for another reason, too; then nobody asks.
             let _ = events.send(Err(broken)).await;
         }
@@ -95,6 +99,7 @@ async fn exchange(
     queues: Vec<mpsc::Sender<Assign>>,
     measurements: &mut mpsc::Receiver<(u16, Measurement)>,
     outbox: &mut Outbox,
+    gauges: &Gauges,
     events: &mpsc::Sender<Result<(), SessionError>>,
 ) -> SessionError {
     let (sender, inbound) = match open(client, session).await {
@@ -103,7 +108,7 @@ async fn exchange(
     };
     let (acked_sender, acked) = watch::channel(0);
     let deliver = async {
-        send_results(outbox, measurements, acked, &sender).await?;
+        send_results(outbox, gauges, measurements, acked, &sender).await?;
         let _ = events.send(Ok(())).await;
         // The stream stays open until the session ends: closed from here, it would be a loss.
         std::future::pending().await
@@ -164,6 +169,7 @@ async fn receive_rows(
 /// Sends results in batches, and credit. Ends when all workers have ended and every result is acknowledged.
 async fn send_results(
     outbox: &mut Outbox,
+    gauges: &Gauges,
     measurements: &mut mpsc::Receiver<(u16, Measurement)>,
     mut acked: watch::Receiver<u64>,
     sender: &mpsc::Sender<v1::AgentWork>,
@@ -175,6 +181,9 @@ async fn send_results(
     while is_open || outbox.has_unacknowledged() {
         let now = std::time::Instant::now();
         let is_due = !is_open || outbox.is_due(now);
+        if is_due {
+            gauges.holds(outbox.kept());
+        }
         if is_due && let Some(results) = outbox.take_batch() {
             send(sender, FromAgent::Results(results)).await?;
             continue;

@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 use crate::config::AgentConfig;
 use crate::crew::{Crew, CrewEvent};
 use crate::dial::dial;
+use crate::health::{Gauges, Reporter};
 use crate::join::{Control, Joined, join};
 use crate::permit::Permit;
 use crate::postgres::end_backends;
@@ -116,6 +117,9 @@ struct Session {
     /// From the latest acknowledged beat.
     round_trip: Duration,
     crew: Crew,
+    gauges: Arc<Gauges>,
+    /// While queries run.
+    reporter: Option<Reporter>,
     work: Work,
     /// Backends of lost sessions that are being ended for the coordinator.
     fences: JoinSet<BackendsEnded>,
@@ -175,7 +179,8 @@ impl Session {
                 (run.clone(), config, format!("muster:{run}:standby"))
             }
         };
-        let (crew, queues, measurements) = Crew::start(config, run_config, name, &permit);
+        let gauges = Arc::new(Gauges::new(config.workers));
+        let (crew, queues, measurements) = Crew::start(config, run_config, name, &permit, &gauges);
         let outbox = Outbox::new(config.workers, inherited(kept, &run));
         let mut session = Self {
             client,
@@ -185,7 +190,14 @@ impl Session {
             permit,
             round_trip: Duration::ZERO,
             crew,
-            work: Work::Waiting(Box::new(Cargo { queues, measurements, outbox })),
+            work: Work::Waiting(Box::new(Cargo {
+                queues,
+                measurements,
+                outbox,
+                gauges: Arc::clone(&gauges),
+            })),
+            gauges,
+            reporter: None,
             fences: JoinSet::new(),
             fence_turn: Arc::default(),
             starts_at: None,
@@ -224,6 +236,9 @@ impl Session {
                 () = sleep_until(starts_at.into()), if self.starts_at.is_some() => {
                     self.starts_at = None;
                     self.control.send(FromAgent::Started { round_trip: self.round_trip })?;
+                    let line = self.control.sideline();
+                    let tell = move |interval| line(FromAgent::Health(interval));
+                    self.reporter = Some(Reporter::start(Arc::clone(&self.gauges), tell));
                 }
                 _ = beats.tick() => {
                     let number = self.lease.beat(Instant::now());
@@ -266,6 +281,7 @@ impl Session {
             FromCoordinator::BeatAck(number) => {
                 if let Some(sent_at) = self.lease.acknowledged(number) {
                     self.round_trip = sent_at.elapsed();
+                    self.gauges.beat_returned(self.round_trip);
                     self.permit.prolong(self.lease.lapses_at());
                 }
             }
@@ -356,6 +372,7 @@ impl Session {
         let has_nothing = matches!(self.work, Work::Waiting(_));
         match self.farewell {
             Farewell::Run if self.is_delivered => {
+                self.finish_reporter().await;
                 self.control.send(FromAgent::Report(reports))?;
                 self.farewell = Farewell::Said;
                 Ok(false)
@@ -372,12 +389,20 @@ impl Session {
     /// would learn the reason.
     async fn leave(&mut self, drained: bool) -> Result<(), SessionError> {
         self.farewell = Farewell::Said;
+        self.finish_reporter().await;
         self.crew.cancel();
         self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned(), drained })?;
         let closed = async { while self.control.receive().await.is_ok() {} };
         // Who does not answer is left without a word.
         let _ = timeout(limits::FAREWELL_TIMEOUT, closed).await;
         Ok(())
+    }
+
+    /// The last word on how this agent fared comes before its last word.
+    async fn finish_reporter(&mut self) {
+        if let Some(reporter) = self.reporter.take() {
+            reporter.finish().await;
+        }
     }
 
     /// Ends everything that this session started. Returns the results that nobody acknowledged, and the session if it held a slot and

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::health::Gauges;
 use crate::permit::Permit;
 use crate::postgres::{Executor, Prepared, Target, no_database};
 
@@ -47,6 +48,7 @@ pub(crate) struct Worker {
     pub(crate) events: mpsc::Sender<WorkerEvent>,
     pub(crate) cancel: CancellationToken,
     pub(crate) permit: Arc<Permit>,
+    pub(crate) gauges: Arc<Gauges>,
 }
 
 impl Worker {
@@ -110,6 +112,7 @@ impl Worker {
 
     async fn run_rows(&mut self, executor: &mut Executor, started_at: Instant, report: &mut WorkerReport) {
         loop {
+            let waited_since = self.gauges.wants_row(self.rows.is_empty());
             let batch = tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return,
@@ -119,6 +122,7 @@ impl Worker {
                     None => return,
                 },
             };
+            self.gauges.got_row(self.index, waited_since);
             let mut packed = Values::new(&batch.parameters);
             let mut values = Vec::with_capacity(executor.parameters());
             for row in batch.rows {

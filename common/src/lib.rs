@@ -2,8 +2,10 @@
 //! No I/O, no clock, no tokio, tonic, clap or PostgreSQL here: time comes in as an argument, so that all of it can be simulated.
 
 pub mod dispatch;
+pub mod health;
 pub mod ids;
 pub mod latency;
+pub mod lateness;
 pub mod lease;
 pub mod ledger;
 pub mod limits;

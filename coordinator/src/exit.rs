@@ -9,6 +9,10 @@ pub enum Exit {
     Internal,
     /// Wrong usage, a bad workload, a statement or a database that cannot be used.
     Usage,
+    /// What `--threshold` asked for was not reached, or cannot be decided.
+    ThresholdMissed,
+    /// The verdict is VOID: the load generator was the bottleneck.
+    Void,
     /// Some rows have no result although no agent was lost.
     Unaccounted,
     AgentsLost,
@@ -24,6 +28,8 @@ impl Exit {
             Self::Success => 0,
             Self::Internal => 1,
             Self::Usage => 2,
+            Self::ThresholdMissed => 10,
+            Self::Void => 11,
             Self::Unaccounted => 12,
             Self::AgentsLost => 13,
             Self::QueriesFailed => 14,

@@ -5,6 +5,7 @@
 pub mod control;
 #[doc(hidden)]
 pub mod fuzzing;
+mod health;
 mod wire;
 pub mod work;
 

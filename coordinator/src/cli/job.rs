@@ -12,6 +12,7 @@ use super::Failure;
 use super::args::{DEFAULT_WORKLOAD, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs};
 use crate::run::{OnAgentLoss, Statement};
 use crate::run_dir::{self, LocalAgents, Manifest};
+use crate::threshold::Threshold;
 use crate::workload::{OnBadRow, Options, Workload};
 
 pub(super) struct Job {
@@ -31,6 +32,7 @@ pub(super) struct Job {
     pub(super) slot_grace: Duration,
     /// Without secrets.
     pub(super) command: String,
+    pub(super) thresholds: Vec<Threshold>,
 }
 
 impl Job {
@@ -54,6 +56,7 @@ impl Job {
             },
             slot_grace: args.slot_grace,
             command: command_line(),
+            thresholds: args.thresholds.iter().flat_map(|list| list.0.clone()).collect(),
         })
     }
 
@@ -85,6 +88,7 @@ impl Job {
             },
             slot_grace: Duration::from_millis(manifest.slot_grace_ms),
             command: manifest.command.clone(),
+            thresholds: manifest.thresholds.clone(),
         })
     }
 
@@ -120,6 +124,7 @@ impl Job {
             local: self.local,
             embedded,
             seed: 0,
+            thresholds: self.thresholds.clone(),
         }
     }
 }

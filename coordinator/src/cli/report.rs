@@ -8,14 +8,15 @@ use muster_common::placement;
 use muster_common::result;
 
 use super::args::ReportArgs;
-use super::{Failure, job, keeping};
+use super::{Failure, job, keeping, outcome};
 use crate::exit::Exit;
 use crate::journal::{Entry, Tail};
 use crate::output;
 use crate::output::samples::{SampleRow, SamplesFile};
 
-use crate::run::{Replayed, Retried, Subject, replay, summarize};
+use crate::run::{HostSamples, Replayed, Retried, Subject, replay, summarize};
 use crate::run_dir::{Manifest, RunDir};
+use crate::threshold::Threshold;
 use crate::workload::HostTable;
 
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
@@ -26,7 +27,10 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     let dir = keeping::find(args.run_dir.as_deref(), &args.run)?;
     let hosts = dir.hosts().map_err(Failure::usage)?;
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
-    let replayed = read(&dir, &hosts, retried)?;
+    let typed: Vec<Threshold> = args.thresholds.iter().flat_map(|list| list.0.clone()).collect();
+    Threshold::check(&typed, &hosts).map_err(Failure::usage)?;
+    let thresholds = if typed.is_empty() { &dir.manifest().thresholds } else { &typed };
+    let replayed = read(&dir, &hosts, retried, thresholds)?;
     if let Some(file) = &args.samples {
         write_samples(file, &dir, &hosts, &replayed.record.workers())?;
     }
@@ -47,16 +51,25 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         true => placement::place(dir.manifest().placement, no_hosts, &workers),
         false => placement::place(dir.manifest().placement, placed, &workers),
     };
-    let subject = subject(dir.manifest(), &hosts, statement.name(), statement.template().sql());
+    let mut subject = subject(dir.manifest(), &hosts, statement.name(), statement.template().sql());
+    subject.thresholds = thresholds;
     let result = summarize(&subject, record, &assignment, counted);
     output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
         .map_err(Failure::write)?;
-    Ok(Exit::Success)
+    // How the run ended was told when it did; only what is asked of it now can be missed now.
+    let is_missed = !typed.is_empty() && outcome::misses_threshold(&result);
+    Ok(if is_missed { Exit::ThresholdMissed } else { Exit::Success })
 }
 
-fn read(dir: &RunDir, hosts: &HostTable, retried: Retried) -> Result<Replayed, Failure> {
+fn read(
+    dir: &RunDir,
+    hosts: &HostTable,
+    retried: Retried,
+    thresholds: &[Threshold],
+) -> Result<Replayed, Failure> {
+    let host_samples = HostSamples::wanted(thresholds, hosts);
     let reader = dir.journal().map_err(Failure::usage)?;
-    replay(reader, dir.manifest().workload.rows, hosts.len(), retried).map_err(Failure::usage)
+    replay(reader, dir.manifest().workload.rows, hosts.len(), retried, host_samples).map_err(Failure::usage)
 }
 
 /// Every counted row, in the order of counting.
@@ -84,7 +97,7 @@ fn write_samples(
     Ok(())
 }
 
-fn subject<'a>(manifest: &Manifest, hosts: &'a HostTable, statement: &str, sql: &str) -> Subject<'a> {
+fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statement: &str, sql: &str) -> Subject<'a> {
     let workload = &manifest.workload;
     Subject {
         run_id: manifest.run_id.to_string(),
@@ -101,5 +114,6 @@ fn subject<'a>(manifest: &Manifest, hosts: &'a HostTable, statement: &str, sql: 
         sql: sql.to_owned(),
         embedded: manifest.embedded.clone(),
         command: manifest.command.clone(),
+        thresholds: &manifest.thresholds,
     }
 }

@@ -2,6 +2,7 @@
 //! a plain value in and a string out; `write` alone touches files. No statistics here: what is shown was computed before.
 
 mod csv;
+mod generator;
 mod json;
 mod markdown;
 pub(crate) mod page;
@@ -11,12 +12,13 @@ pub mod samples;
 mod spec;
 mod table;
 mod text;
+mod thresholds;
 mod uneven;
 pub(crate) mod units;
 mod write;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

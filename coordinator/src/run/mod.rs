@@ -1,8 +1,12 @@
 //! One run, from waiting for agents to the result. [`run`] tells the order; each step has a file of its own.
 
 mod conductor;
+mod evidence;
+mod health;
+mod host_samples;
 mod keeper;
 mod link;
+mod own_health;
 mod plan;
 mod record;
 mod replay;
@@ -10,6 +14,7 @@ mod roster;
 mod rows;
 mod summary;
 mod tally;
+mod verdict;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use conductor::RunError;
 use conductor::{Conclusion, Conductor};
+pub(crate) use host_samples::HostSamples;
 pub(crate) use keeper::Batch;
 use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};

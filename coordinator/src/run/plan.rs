@@ -12,6 +12,7 @@ use muster_proto::control::RunConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::summary::Subject;
+use crate::threshold::Threshold;
 use crate::workload::Workload;
 
 pub(crate) struct RunPlan {
@@ -39,6 +40,8 @@ pub(crate) struct RunPlan {
     pub(crate) embedded: Option<String>,
     /// The command line, without secrets.
     pub(crate) command: String,
+    /// What the run must reach.
+    pub(crate) thresholds: Vec<Threshold>,
 }
 
 /// What happens when nobody took a lost agent's slot within the grace.
@@ -113,6 +116,7 @@ impl RunPlan {
             sql: self.statement.template().sql().to_owned(),
             embedded: self.embedded.clone(),
             command: self.command.clone(),
+            thresholds: &self.thresholds,
         }
     }
 

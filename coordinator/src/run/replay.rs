@@ -8,6 +8,7 @@ use muster_common::ids::{Epoch, RowId};
 use muster_common::ledger::{Ledger, Settled, Settlement};
 use muster_common::measurement::{Measurement, Outcome};
 
+use super::host_samples::HostSamples;
 use super::keeper::Executed;
 use super::plan::Retried;
 use super::record::{Fact, Record};
@@ -37,17 +38,18 @@ pub(crate) enum ReplayError {
     Fact(#[from] serde_json::Error),
 }
 
-/// Reads a whole journal of a run with so many rows and hosts.
+/// Reads a whole journal of a run with so many rows and hosts; keeps the `host_samples` that are wanted.
 pub(crate) fn replay(
     reader: Reader,
     rows: u32,
     hosts: usize,
     retried: Retried,
+    host_samples: HostSamples,
 ) -> Result<Replayed, ReplayError> {
     let mut reading = Reading {
         record: Record::default(),
         ledger: Ledger::new(rows),
-        tally: Tally::new(&[], hosts, retried),
+        tally: Tally::new(&[], hosts, retried).keeping(host_samples),
         hosts,
         sent: HashMap::new(),
         over: HashMap::new(),

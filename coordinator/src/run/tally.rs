@@ -8,6 +8,7 @@ use muster_common::latency::Samples;
 use muster_common::limits;
 use muster_common::measurement::{Outcome, QueryError, SqlState};
 
+use super::host_samples::HostSamples;
 use super::keeper::Executed;
 use super::plan::Retried;
 use crate::workload::HostIndex;
@@ -18,6 +19,8 @@ pub(crate) struct Tally {
     /// By position in the placement's list of workers.
     pub(crate) workers: Vec<WorkerTally>,
     pub(crate) hosts: Vec<HostTally>,
+    /// For thresholds on hosts.
+    pub(crate) host_samples: HostSamples,
     pub(crate) answers: Answers,
     errors: HashMap<QueryError, ErrorTally>,
     /// From the start of the run to the end of its last query.
@@ -74,6 +77,7 @@ impl Tally {
         Self {
             workers: rows_of_worker.iter().map(worker).collect(),
             hosts: vec![HostTally::default(); hosts],
+            host_samples: HostSamples::default(),
             answers: Answers::default(),
             errors: HashMap::new(),
             ran_for_ns: 0,
@@ -81,6 +85,10 @@ impl Tally {
             retried_are: retried,
             other_errors: HashMap::new(),
         }
+    }
+
+    pub(crate) fn keeping(self, host_samples: HostSamples) -> Self {
+        Self { host_samples, ..self }
     }
 
     /// Room for so many workers, when they were not known before.
@@ -107,6 +115,7 @@ impl Tally {
                 self.answers.digest = self.answers.digest.wrapping_add(answer.digest);
                 if !is_retried || self.retried_are == Retried::Included {
                     self.workers[worker].service_times.push(service_time_ns);
+                    self.host_samples.add(host, service_time_ns);
                     host_tally.timed += 1;
                     host_tally.service_time_sum_ns =
                         host_tally.service_time_sum_ns.saturating_add(service_time_ns);

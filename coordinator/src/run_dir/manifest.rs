@@ -9,11 +9,12 @@ use muster_common::ids::RunId;
 use muster_common::placement::Method;
 use serde::{Deserialize, Serialize};
 
+use crate::threshold::Threshold;
 use crate::workload::{self, Options};
 
 pub(super) const SCHEMA: &str = "muster.run/v1";
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub run_id: RunId,
     pub created_at: Timestamp,
@@ -38,6 +39,9 @@ pub struct Manifest {
     /// Where the programs of the embedded server came from, of which nothing is left; `null` for a database of the user's own.
     pub embedded: Option<String>,
     pub seed: u64,
+    /// What the run must reach, as typed.
+    #[serde(default)]
+    pub thresholds: Vec<Threshold>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //! gather → place → prefetch → arm → run → drain → farewell. Rows and results pass it by; losses on the way are `recovery`'s.
 
 mod calls;
+mod health;
 mod opening;
 mod recovery;
 mod sentences;
@@ -23,8 +24,10 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::health::HealthBook;
 use super::keeper::{Keeper, KeeperHandle, Progress};
 use super::link::{Call, Refusal};
+use super::own_health::OwnHealth;
 use super::plan::RunPlan;
 use super::record::{Fact, Record};
 use super::replay::Replayed;
@@ -103,6 +106,10 @@ pub(crate) struct Conductor<'a> {
     uncleared: BTreeSet<SlotId>,
     /// When it was last said who is awaited in mid-run.
     awaited_at: Option<Instant>,
+    /// Of the sessions that run.
+    health: HealthBook,
+    /// `None` until the agents start.
+    own_health: Option<OwnHealth>,
 }
 
 /// What the conductor accepts: joins at first, reports at last.
@@ -147,6 +154,8 @@ impl<'a> Conductor<'a> {
             cleared: BTreeSet::new(),
             uncleared: BTreeSet::new(),
             awaited_at: None,
+            health: HealthBook::default(),
+            own_health: None,
         }
     }
 
@@ -181,6 +190,7 @@ impl<'a> Conductor<'a> {
         };
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
+        self.close_all_health().await;
         self.say_goodbye(farewell(ending)).await;
         let Dropped { duplicates, stale } = rows.dropped();
         let start_skew_ns = start_skew.map(|skew| u64::try_from(skew.as_nanos()).unwrap_or(u64::MAX));
@@ -265,6 +275,7 @@ impl<'a> Conductor<'a> {
         }
         self.log(format!("all {} agents armed", self.roster.running().count()));
         self.started = Some(Instant::now() + countdown);
+        self.own_health = Some(OwnHealth::start());
         let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
         self.note(Fact::Armed { at: at.map(|at| format!("{at:.3}")).unwrap_or_default() });
     }
@@ -298,6 +309,7 @@ impl<'a> Conductor<'a> {
                 changed = progress.changed() => if changed.is_err() { return Ending::Interrupted },
                 _ = ticks.tick() => {
                     self.show(&so_far);
+                    self.note_own_health();
                     if let Some(ending) = self.field.clone().and_then(|field| self.mend(&field)) {
                         return ending;
                     }

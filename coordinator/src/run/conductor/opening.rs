@@ -11,6 +11,7 @@ use muster_common::slots::Grant;
 
 use super::{Conductor, Field};
 use crate::journal::Writer;
+use crate::run::host_samples::HostSamples;
 use crate::run::keeper::Keeper;
 use crate::run::link::MemberId;
 use crate::run::record::{Fact, Record};
@@ -48,7 +49,8 @@ impl Conductor<'_> {
             }
             None => {
                 let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.retried);
-                (Ledger::new(workload.rows()), tally, Vec::new())
+                let host_samples = HostSamples::wanted(&self.plan.thresholds, workload.hosts());
+                (Ledger::new(workload.rows()), tally.keeping(host_samples), Vec::new())
             }
         };
         let mut dispatch = Dispatch::new(ledger, workload.by_worker(assignment.workers(), workers.len()));

@@ -50,6 +50,7 @@ fn manifest(id: &str) -> Manifest {
         local: Some(LocalAgents { workers: 4 }),
         embedded: Some("PostgreSQL 15.18".to_owned()),
         seed: u64::MAX,
+        thresholds: vec!["p95<50ms".parse().unwrap()],
     }
 }
 

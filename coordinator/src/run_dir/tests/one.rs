@@ -90,7 +90,10 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
         "workers": 4
       },
       "embedded": "PostgreSQL 15.18",
-      "seed": 18446744073709551615
+      "seed": 18446744073709551615,
+      "thresholds": [
+        "p95<50ms"
+      ]
     }
     "#);
 }
