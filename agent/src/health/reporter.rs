@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::gauges::{Gauges, Told};
-use super::{Watch, probe};
+use super::{Delays, Watch, probe};
 
 /// Ends with this.
 pub(crate) struct Reporter {
@@ -21,7 +21,9 @@ impl Reporter {
     /// Now is when queries begin.
     pub(crate) fn start(gauges: Arc<Gauges>, tell: impl Fn(Interval) + Send + 'static) -> Self {
         let finish = CancellationToken::new();
-        let task = tokio::spawn(report(gauges, tell, finish.clone()));
+        // Here and not in the task: a thread takes its priority from the one that starts it, and workers' threads are started here.
+        let delays = probe::listen();
+        let task = tokio::spawn(report(gauges, delays, tell, finish.clone()));
         Self { finish, task }
     }
 
@@ -39,11 +41,11 @@ impl Drop for Reporter {
     }
 }
 
-async fn report(gauges: Arc<Gauges>, tell: impl Fn(Interval), finish: CancellationToken) {
+async fn report(gauges: Arc<Gauges>, delays: Delays, tell: impl Fn(Interval), finish: CancellationToken) {
     let mut told = Told::default();
     // What happened before the start is not a part of the run.
     gauges.fill(&mut Interval::default(), &mut told);
-    let mut watch = Watch::start(probe::listen());
+    let mut watch = Watch::start(delays);
     let mut seconds = interval_at(Instant::now() + limits::HEALTH_EVERY, limits::HEALTH_EVERY);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_over = false;

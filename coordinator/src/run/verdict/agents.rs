@@ -18,9 +18,11 @@ const CPU_SHARE_WANTED: f64 = 0.7;
 /// Held back in more than a hundredth of the time, the quota is in p99.
 const THROTTLED_SHARE_MAX: f64 = 0.01;
 const STEAL_SHARE_MAX: f64 = 0.05;
+/// The kernel counts it in hundredths of a second: of a shorter time one more or less says nothing.
+const STEAL_MS_MIN: f64 = 1_000.0;
 const STARVED_SHARE_MAX: f64 = 0.01;
-/// Results may linger so long, so it may happen once to anybody.
-const STARVED_MS_MAX: f64 = limits::RESULT_LINGER.as_millis() as f64;
+/// At its start a run sends few rows at a time, until it knows how fast each worker is.
+const STARVED_MS_MAX: f64 = 100.0;
 /// What fewer rows than this share met cannot be in the p99 of the run.
 const VOID_ROWS_SHARE: f64 = 0.01;
 
@@ -67,19 +69,19 @@ fn names(hits: &[Hit<'_, '_>]) -> String {
     }
 }
 
+/// A quota explains why a process is late, busy or starved, and there is one remedy for all of it: the other rules pass it by.
+fn throttled_share(process: &Process<'_>) -> Option<f64> {
+    process.health.throttled_share.filter(|share| *share > THROTTLED_SHARE_MAX)
+}
+
+/// How many more agents it would take is not known: what was held back did not show how much it wanted.
 fn throttled(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
-    let hits = hits(processes, |process| {
-        let share = process.health.throttled_share.filter(|share| *share > THROTTLED_SHARE_MAX)?;
-        Some((!evidence.has_embedded_server, share))
-    });
+    let hits = hits(processes, |process| Some((!evidence.has_embedded_server, throttled_share(process)?)));
     let worst = hits.first()?;
     let remedy = if evidence.has_embedded_server {
-        "the embedded server is under the same limit, and was held back, too: raise it, or name a database elsewhere".to_owned()
+        "the embedded server is under the same limit, and was held back, too; raise it, or name a database elsewhere"
     } else {
-        // Held back, it used less than it would have.
-        let wanted =
-            |hit: &Hit<'_, '_>| hit.process.health.cpu_share.unwrap_or(1.0) / (1.0 - hit.measure).max(0.1);
-        format!("raise the limit, or add agents, {}", about_more(&hits, wanted))
+        "its times are those of the limit; raise it, or add agents that have limits of their own"
     };
     let reason = format!(
         "{} was held back by its CPU limit ({} processors) in {} of the time: {remedy}",
@@ -92,6 +94,9 @@ fn throttled(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Findi
 
 fn late(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let compare = |process: &Process<'_>| {
+        if throttled_share(process).is_some() {
+            return None;
+        }
         let (late, service) = (process.health.late_ms.as_ref()?, process.service?);
         match lateness::compare(late, service) {
             Lateness::Fine => None,
@@ -105,10 +110,12 @@ fn late(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     });
     let worst = hits.first()?;
     let (_, Comparison { percentile, late_ms, service_ms }) = compare(worst.process)?;
-    let how_much = if worst.is_void { "most of that" } else { "a part of that" };
+    let what_it_means = match worst.is_void {
+        true => "it did not run when it had to, and its times are not the database's",
+        false => "a part of that is the wait for a processor",
+    };
     let reason = format!(
-        "threads of {} that were due woke {} late ({percentile}) where queries took {} ({percentile}): {how_much} is the wait for \
-         a processor; {}",
+        "threads of {} that were due woke {} late ({percentile}) where queries took {} ({percentile}): {what_it_means}; {}",
         names(&hits),
         duration(late_ms),
         duration(service_ms),
@@ -134,6 +141,9 @@ fn stood_still(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
 
 fn busy(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let share = |process: &Process<'_>| {
+        if throttled_share(process).is_some() {
+            return None;
+        }
         let health = process.health;
         let (average, hot_ms) = (health.cpu_share?, health.cpu_hot_ms.unwrap_or(0.0));
         let is_hot = hot_ms > CPU_HOT_MS.max(CPU_HOT_SHARE * health.watched_ms);
@@ -149,7 +159,8 @@ fn busy(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let reason = format!(
         "{} used {} of the CPU that it may use ({} processors){at_times}: times may be its own; add agents, {}, or run workers on other machines",
         names(&hits),
-        percent(used),
+        // The clocks of time and of CPU time are read one after the other.
+        percent(used.min(1.0)),
         cores(worst.process),
         about_more(&hits, |hit| hit.measure),
     );
@@ -161,7 +172,8 @@ fn starved(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding
     if !evidence.lost.is_empty() {
         return None;
     }
-    let healths = processes.iter().flat_map(|process| &process.agents);
+    let free = processes.iter().filter(|process| throttled_share(process).is_none());
+    let healths = free.flat_map(|process| &process.agents);
     let starved = healths.filter_map(|agent| {
         let health = agent.health.as_ref()?;
         let is_starved = health.starved_share > STARVED_SHARE_MAX && health.starved_ms > STARVED_MS_MAX;
@@ -188,7 +200,7 @@ fn starved(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding
 fn stolen(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let hits = hits(processes, |process| {
         let share = process.health.steal_share.filter(|share| *share > STEAL_SHARE_MAX)?;
-        Some((false, share))
+        (process.health.watched_ms >= STEAL_MS_MIN).then_some((false, share))
     });
     let worst = hits.first()?;
     let reason = format!(

@@ -4,10 +4,11 @@
 //!
 //! - DEGRADED when the probe was later than a fifth of the service time, both at the highest percentile that either sample supports,
 //!   and later than 1 ms: a timer is 0.1 ms late on an idle machine, and a scheduler's slice is some milliseconds.
-//! - VOID when at that percentile it was later than the whole service time, and than 10 ms, which takes a thread that is kept from
-//!   running and not one that shares; or when half of all wakes were later than half of the median service time, and than 1 ms.
-//!   A machine that is merely busy wakes a thread at once most of the time, for one that has slept goes first: its median stays
-//!   where it was while its p99 rises by some milliseconds, beside queries that have become slower themselves.
+//! - VOID when at any such percentile it was later than the whole service time, and than 25 ms: that is no thread that shares its
+//!   processor, but one that is kept from running. Short queries hide it, for most of them run in the pauses between; a schedule would
+//!   not be kept. Or when half of all wakes were later than half of the median service time, and than 1 ms. A machine that is merely
+//!   busy wakes a thread at once most of the time, for one that has slept goes first: its median stays where it was while its p99
+//!   rises by some milliseconds, beside queries that have become slower themselves.
 //! - A single wake that was a quarter of a second late, and later than the median query, is no scheduler's doing: the process or its
 //!   machine stood still. DEGRADED: it is in the maximum and in as many queries as there are workers.
 
@@ -15,7 +16,7 @@ use muster_common::result::{Late, Latency};
 
 const DEGRADED_SHARE: f64 = 0.2;
 const DEGRADED_MS: f64 = 1.0;
-const VOID_MS: f64 = 10.0;
+const VOID_MS: f64 = 25.0;
 const VOID_MEDIAN_SHARE: f64 = 0.5;
 const VOID_MEDIAN_MS: f64 = 1.0;
 /// A median of fewer wakes, a tenth of a second of them, says nothing.
@@ -45,23 +46,23 @@ pub(super) fn compare(late: &Late, service: &Latency) -> Lateness {
     if median.late_ms > VOID_MEDIAN_MS.max(VOID_MEDIAN_SHARE * median.service_ms) {
         return Lateness::Void(median);
     }
+    let at = |percentile, late_ms: Option<f64>, service_ms: Option<f64>| {
+        Some(Comparison { percentile, late_ms: late_ms?, service_ms: service_ms? })
+    };
     let supported = [
-        ("p99", late.p99.zip(service.p99)),
-        ("p95", late.p95.zip(service.p95)),
-        ("p90", late.p90.zip(service.p90)),
+        at("p99", late.p99, service.p99),
+        at("p95", late.p95, service.p95),
+        at("p90", late.p90, service.p90),
     ];
-    let highest = supported.into_iter().find_map(|(percentile, both)| {
-        let (late_ms, service_ms) = both?;
-        Some(Comparison { percentile, late_ms, service_ms })
-    });
-    let Comparison { late_ms, service_ms, .. } = highest.unwrap_or(median);
-    let highest = highest.unwrap_or(median);
-    if late_ms > VOID_MS.max(service_ms) {
-        Lateness::Void(highest)
-    } else if late_ms > DEGRADED_MS.max(DEGRADED_SHARE * service_ms) {
-        Lateness::Degraded(highest)
-    } else {
-        Lateness::Fine
+    let supported = || supported.into_iter().flatten();
+    let is_void = |at: &Comparison| at.late_ms > VOID_MS.max(at.service_ms);
+    let highest = supported().next().unwrap_or(median);
+    match supported().find(is_void) {
+        Some(at) => Lateness::Void(at),
+        None if highest.late_ms > DEGRADED_MS.max(DEGRADED_SHARE * highest.service_ms) => {
+            Lateness::Degraded(highest)
+        }
+        None => Lateness::Fine,
     }
 }
 
@@ -121,9 +122,12 @@ mod tests {
 
     #[test]
     fn what_both_samples_support_decides() {
-        check(late(0.1, 30.0), &service(10.0, Some(25.0)), "void at p99");
-        check(late(0.1, 30.0), &service(10.0, None), "void at p95");
-        check(Late { p99: None, ..late(0.1, 30.0) }, &service(10.0, Some(25.0)), "void at p95");
+        check(late(0.1, 60.0), &service(10.0, Some(25.0)), "void at p99");
+        check(late(0.1, 60.0), &service(10.0, None), "void at p95");
+        check(Late { p99: None, ..late(0.1, 60.0) }, &service(10.0, Some(25.0)), "void at p95");
+        // Stopped for 60 of each 90 ms, with queries of 0.3 ms of which one in eighty is in flight then.
+        check(late(0.1, 60.0), &service(0.3, Some(60.2)), "void at p95");
+        check(late(0.1, 24.0), &service(0.3, Some(0.9)), "degraded at p99");
         let few = Late { count: 30, p90: None, p95: None, p99: None, ..late(3.0, 30.0) };
         check(few.clone(), &service(10.0, None), "degraded at median");
         check(Late { count: 19, median: 30.0, ..few }, &service(10.0, None), "fine");
