@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn what_the_system_does_not_tell_stays_unknown() {
         let unknown = Interval { cpu_ns: None, machine: None, throttled_ns: None, ..second(0) };
-        let health = result::ProcessHealth::from(&sum(&[unknown.clone()]));
+        let health = result::ProcessHealth::from(&sum([&unknown]));
         assert_eq!((health.cpu_share, health.machine_busy_share, health.steal_share), (None, None, None));
         assert_eq!((health.throttled_share, health.late_ms), (None, None));
         // A successor on another system knows it, of its own time alone.

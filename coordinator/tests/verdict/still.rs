@@ -42,7 +42,7 @@ async fn an_agent_that_is_kept_from_running_again_and_again_voids_the_run() {
     let report = generator.end(false).await;
     assert_eq!(report.text("/verdict/status"), "VOID");
     let reason = reason(&report, "agent_late");
-    assert!(reason.contains("the wait for a processor"), "{reason}");
+    assert!(reason.contains("it did not run when it had to"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

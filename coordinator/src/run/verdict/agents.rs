@@ -26,6 +26,8 @@ const STARVED_MS_MAX: f64 = 100.0;
 /// What fewer rows than this share met cannot be in the p99 of the run.
 const VOID_ROWS_SHARE: f64 = 0.01;
 
+type Rule = fn(&Evidence<'_>, &[Process<'_>]) -> Option<Finding>;
+
 /// A rule that applies to a process.
 struct Hit<'p, 'a> {
     process: &'p Process<'a>,
@@ -35,8 +37,7 @@ struct Hit<'p, 'a> {
 }
 
 pub(super) fn findings(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Vec<Finding> {
-    let rules: [fn(&Evidence<'_>, &[Process<'_>]) -> Option<Finding>; 6] =
-        [throttled, late, stood_still, busy, starved, stolen];
+    let rules: [Rule; 6] = [throttled, late, stood_still, busy, starved, stolen];
     rules.into_iter().filter_map(|rule| rule(evidence, processes)).collect()
 }
 
