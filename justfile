@@ -36,6 +36,10 @@ simulate-without N="1000":
 kills:
     cargo test --locked -p muster-coordinator --test faults -- --ignored --nocapture
 
+# A hundred runs that nothing is done to, one after the other; how often each verdict was given. Takes some minutes
+healthy:
+    cargo test --locked -p muster-coordinator --test verdict -- --ignored --nocapture
+
 # The benchmarks, or those named: `just bench --bench workload`
 bench *arguments="--bench '*'":
     cargo bench --locked -p muster-coordinator {{ arguments }}

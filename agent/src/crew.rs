@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::AgentConfig;
+use crate::health::Gauges;
 use crate::permit::Permit;
 use crate::worker::{Phase, Round, Told, Worker, WorkerEvent};
 use crate::workplace::{Prepared, Shift, Workplace};
@@ -47,6 +48,7 @@ impl Crew {
         run: &RunConfig,
         application_name: String,
         permit: &Arc<Permit>,
+        gauges: &Arc<Gauges>,
     ) -> (Self, Queues, Heard) {
         let count = usize::from(config.workers);
         let (event_sender, events) = mpsc::channel(2 * count);
@@ -67,6 +69,7 @@ impl Crew {
                 cancel: cancel.clone(),
                 permit: Arc::clone(permit),
                 think_time: run.think_time,
+                gauges: Arc::clone(gauges),
             }
         });
         let shift = workplace.start(workers.collect(), config, run, application_name);

@@ -34,6 +34,12 @@ impl Control {
         self.sender.try_send(message.into()).map_err(|_| SessionError::Closed("control"))
     }
 
+    /// For a task that says something by itself; what it says is lost when the queue is full.
+    pub(crate) fn sideline(&self) -> impl Fn(FromAgent) + Send + 'static {
+        let sender = self.sender.clone();
+        move |message| drop(sender.try_send(message.into()))
+    }
+
     pub(crate) async fn receive(&mut self) -> Result<FromCoordinator, SessionError> {
         let message = self.inbound.message().await?.ok_or(SessionError::Closed("control"))?;
         Ok(message.try_into()?)

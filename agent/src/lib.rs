@@ -5,6 +5,7 @@ mod clock;
 mod config;
 mod crew;
 mod dial;
+pub mod health;
 mod join;
 mod pace;
 mod permit;

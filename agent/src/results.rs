@@ -2,6 +2,7 @@
 //! kept for the next one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use muster_common::ids::SessionId;
 use muster_common::limits;
@@ -18,6 +19,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use crate::clock;
+use crate::health::Gauges;
 use crate::session::SessionError;
 use crate::worker::Told;
 
@@ -28,6 +30,7 @@ pub(crate) struct Cargo {
     /// Closed once every worker has ended.
     pub(crate) told: mpsc::Receiver<(u16, Told)>,
     pub(crate) outbox: Outbox,
+    pub(crate) gauges: Arc<Gauges>,
 }
 
 /// The open stream, served by a task of its own.
@@ -67,11 +70,11 @@ async fn serve(
     events: mpsc::Sender<Result<(), SessionError>>,
     over: CancellationToken,
 ) -> Outbox {
-    let Cargo { queues, mut told, mut outbox } = cargo;
+    let Cargo { queues, mut told, mut outbox, gauges } = cargo;
     tokio::select! {
         biased;
         () = over.cancelled() => {}
-        broken = exchange(client, session, queues, &mut told, &mut outbox, &events) => {
+        broken = exchange(client, session, queues, &mut told, &mut outbox, &gauges, &events) => {
             // The session may be over for another reason, too; then nobody asks.
             let _ = events.send(Err(broken)).await;
         }
@@ -101,6 +104,7 @@ async fn exchange(
     queues: Vec<mpsc::Sender<Assign>>,
     told: &mut mpsc::Receiver<(u16, Told)>,
     outbox: &mut Outbox,
+    gauges: &Gauges,
     events: &mpsc::Sender<Result<(), SessionError>>,
 ) -> SessionError {
     let (sender, inbound) = match open(client, session).await {
@@ -108,7 +112,8 @@ async fn exchange(
         Err(error) => return error,
     };
     let (acked_sender, acked) = watch::channel(0);
-    let delivery = Delivery { outbox, workers: queues.len(), over: BTreeMap::new(), sender: &sender };
+    let workers = queues.len();
+    let delivery = Delivery { outbox, workers, over: BTreeMap::new(), gauges, sender: &sender };
     let deliver = async {
         delivery.run(told, acked).await?;
         let _ = events.send(Ok(())).await;
@@ -175,6 +180,7 @@ struct Delivery<'a> {
     workers: usize,
     /// For how many workers a round is over.
     over: BTreeMap<u32, usize>,
+    gauges: &'a Gauges,
     sender: &'a mpsc::Sender<v1::AgentWork>,
 }
 
@@ -193,6 +199,9 @@ impl Delivery<'_> {
         while is_open || self.outbox.has_unacknowledged() {
             let now = clock::now();
             let is_due = !is_open || self.outbox.is_due(now);
+            if is_due {
+                self.gauges.holds(self.outbox.kept());
+            }
             if is_due && let Some(results) = self.outbox.take_batch() {
                 self.send(FromAgent::Results(results)).await?;
                 continue;

@@ -24,6 +24,7 @@ use crate::clock;
 use crate::config::AgentConfig;
 use crate::crew::{Crew, CrewEvent};
 use crate::dial::dial;
+use crate::health::{Gauges, Reporter};
 use crate::join::{Control, Joined, join};
 use crate::permit::Permit;
 use crate::results::{Cargo, WorkStream};
@@ -78,6 +79,9 @@ struct Session {
     /// From the latest acknowledged beat.
     round_trip: Duration,
     crew: Crew,
+    gauges: Arc<Gauges>,
+    /// While queries run.
+    reporter: Option<Reporter>,
     work: Work,
     fences: Fences,
     /// When the countdown of Arm ends; taken once Started is sent.
@@ -122,7 +126,8 @@ impl Session {
                 (run.clone(), config, format!("muster:{run}:standby"))
             }
         };
-        let (crew, queues, told) = Crew::open(workplace, config, run_config, name, &permit);
+        let gauges = Arc::new(Gauges::new(config.workers));
+        let (crew, queues, told) = Crew::open(workplace, config, run_config, name, &permit, &gauges);
         let outbox = Outbox::new(config.workers, KeptResults::inherited(kept, &run));
         let mut session = Self {
             client,
@@ -132,7 +137,9 @@ impl Session {
             permit,
             round_trip: Duration::ZERO,
             crew,
-            work: Work::Waiting(Box::new(Cargo { queues, told, outbox })),
+            work: Work::Waiting(Box::new(Cargo { queues, told, outbox, gauges: Arc::clone(&gauges) })),
+            gauges,
+            reporter: None,
             fences: Fences::default(),
             starts_at: None,
             has_started: false,
@@ -170,6 +177,10 @@ impl Session {
                 () = sleep_until(starts_at.into()), if self.starts_at.is_some() => {
                     self.starts_at = None;
                     self.control.send(FromAgent::Started { round_trip: self.round_trip })?;
+                    let line = self.control.sideline();
+                    let tell = move |interval| line(FromAgent::Health(interval));
+                    self.finish_reporter().await;
+                    self.reporter = Some(Reporter::start(Arc::clone(&self.gauges), tell));
                 }
                 _ = beats.tick() => {
                     let number = self.lease.beat(clock::now());
@@ -209,6 +220,7 @@ impl Session {
             FromCoordinator::BeatAck(number) => {
                 if let Some(sent_at) = self.lease.acknowledged(number) {
                     self.round_trip = clock::since(sent_at);
+                    self.gauges.beat_returned(self.round_trip);
                     self.permit.prolong(self.lease.lapses_at());
                 }
             }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::clock;
+use crate::health::Gauges;
 use crate::pace::Pace;
 use crate::permit::Permit;
 use crate::postgres::{Executed, Prepared, no_database};
@@ -72,6 +73,7 @@ pub struct Worker {
     pub(crate) permit: Arc<Permit>,
     /// Between the end of a query and the next one, in a closed loop.
     pub(crate) think_time: Duration,
+    pub(crate) gauges: Arc<Gauges>,
 }
 
 /// What a worker works with once it is prepared.
@@ -217,6 +219,7 @@ impl Worker {
                 Some(batch) => batch,
                 None => {
                     let ends_at = round.ends_at.filter(|_| !is_over);
+                    let waited_since = self.gauges.wants_row(self.rows.is_empty());
                     tokio::select! {
                         biased;
                         () = self.cancel.cancelled() => return Stopped::Over,
@@ -226,6 +229,10 @@ impl Worker {
                             Some(batch) => desk.held = Some(batch),
                             None => return Stopped::Over,
                         },
+                    }
+                    // Who has run all rows of a round waits for nothing.
+                    if desk.held.as_ref().is_some_and(|batch| batch.round == round.number) {
+                        self.gauges.got_row(self.index, waited_since);
                     }
                     continue;
                 }

@@ -32,9 +32,13 @@ impl Percentile {
 
     /// Nearest rank: index `ceil(p·n) − 1` of the sorted sample. `None` for an empty sample.
     pub(crate) fn index(self, count: usize) -> Option<usize> {
-        let product = count as u128 * u128::from(self.per_mille);
-        let rank = usize::try_from(product.div_ceil(1_000)).ok()?;
-        rank.checked_sub(1)
+        usize::try_from(self.rank(count as u64)? - 1).ok()
+    }
+
+    /// Nearest rank, counted from 1: `ceil(p·n)`. `None` for an empty sample.
+    pub(crate) fn rank(self, count: u64) -> Option<u64> {
+        let product = u128::from(count) * u128::from(self.per_mille);
+        u64::try_from(product.div_ceil(1_000)).ok().filter(|rank| *rank > 0)
     }
 }
 

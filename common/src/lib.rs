@@ -3,8 +3,10 @@
 
 pub mod compare;
 pub mod dispatch;
+pub mod health;
 pub mod ids;
 pub mod latency;
+pub mod lateness;
 pub mod lease;
 pub mod ledger;
 pub mod limits;

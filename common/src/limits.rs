@@ -124,3 +124,21 @@ pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// An agent without a coordinator waits between these bounds, doubled and jittered, and for ever.
 pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 pub const RETRY_MAX: Duration = Duration::from_secs(2);
+
+// -- health of the load generator --------------------------------------------------------------------------------------
+
+/// Every process of a run looks at itself this often.
+pub const HEALTH_EVERY: Duration = Duration::from_secs(1);
+/// A thread that does what a worker does between two queries, sleep and be woken, measures how late it is this often: 200 times a
+/// second, 0.2 % of a core.
+pub const PROBE_EVERY: Duration = Duration::from_millis(5);
+/// An interval of at least half a second counts among the seconds of which the worst is told.
+pub const HEALTH_SECOND_NS_MIN: u64 = 500_000_000;
+/// A process that uses more of the CPU it may use is busy: what waits for it waits noticeably.
+pub const CPU_SHARE_MAX_PER_MILLE: u32 = 800;
+/// A sum of health is written down after so much time, and then whenever it has grown by a tenth: some sixty times an hour.
+pub const HEALTH_WRITTEN_EVERY: Duration = Duration::from_secs(10);
+/// Samples that are kept by host for thresholds on hosts: half a gigabyte. The latencies of the run have no part in it.
+pub const HOST_SAMPLES_MAX: usize = 64 << 20;
+/// The coordinator's event loop measures how late it is this often; tokio's timers are a millisecond late by themselves.
+pub const LOOP_PROBE_EVERY: Duration = Duration::from_millis(20);

@@ -243,6 +243,7 @@ mod tests {
             p95: Some(ms * 0.95),
             p99: Some(ms),
             p99_9: None,
+            intervals: crate::result::Intervals::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::health;
 use crate::limits;
 use crate::measurement::Measurement;
 use crate::slots::Grant;
@@ -164,6 +165,15 @@ impl Outbox {
         grants.filter_map(|(worker, rows)| Some(Credit { worker, rows: rows? })).collect()
     }
 
+    /// Results of this session that are not acknowledged, and how many there might be: as many as rows were granted.
+    pub fn kept(&self) -> health::Kept {
+        let sum = |of: fn(&Window) -> u64| self.windows.iter().map(of).sum();
+        health::Kept {
+            most: sum(|window| window.measured - window.acknowledged),
+            bound: sum(|window| window.granted - window.acknowledged),
+        }
+    }
+
     /// What it inherited, for a session that never got a slot.
     pub fn into_inherited(self) -> Vec<Kept> {
         self.inherited.into()
@@ -293,7 +303,9 @@ mod tests {
         outbox.take_batch().unwrap();
         run_rows(&mut outbox, 1..2, Duration::from_millis(1));
         outbox.take_batch().unwrap();
+        assert_eq!(outbox.kept(), health::Kept { most: 2, bound: limits::CREDIT_ROWS_FIRST.into() });
         outbox.acknowledge(1);
+        assert_eq!(outbox.kept().most, 1);
         assert_eq!(outbox.unacknowledged.len(), 1);
         assert_eq!(outbox.unacknowledged[0].number, 2);
     }

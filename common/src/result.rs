@@ -72,6 +72,9 @@ pub struct RunResult {
     /// `null` when no agent reached the database.
     pub database: Option<Database>,
     pub tool: Tool,
+    /// How the coordinator's process fared while rows ran; `late_ms` is that of its event loop.
+    #[serde(default)]
+    pub coordinator_health: Option<ProcessHealth>,
 }
 
 /// When queries were sent.
@@ -194,6 +197,37 @@ pub struct Verdict {
     pub status: VerdictStatus,
     /// Each a cause with its remedy; empty when VALID.
     pub reasons: Vec<String>,
+    /// The causes of the reasons, one each, for programs.
+    #[serde(default)]
+    pub causes: Vec<Cause>,
+}
+
+/// Why a verdict is not VALID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The run did not come to its end.
+    EndedEarly,
+    /// It was taken up again by another coordinator.
+    Resumed,
+    AgentLost,
+    /// Queries began late although their workers were free.
+    Lag,
+    /// A quota on the agent's CPU held it back.
+    AgentThrottled,
+    /// Threads of an agent waited for a CPU.
+    AgentLate,
+    /// An agent stood still as a whole: stopped, or its machine was.
+    AgentStoodStill,
+    /// An agent used most of the CPU that it may use.
+    AgentBusy,
+    /// Workers had no rows although some were still to come.
+    AgentStarved,
+    /// The hypervisor gave an agent's machine too little time.
+    MachineStolen,
+    /// The coordinator's event loop was late.
+    CoordinatorLate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -337,6 +371,76 @@ pub struct Agent {
     /// Everybody who held the slot, in order.
     #[serde(default)]
     pub sessions: Vec<Session>,
+    /// How it fared while it ran rows; `null` when it told nothing of it. With `--local` all agents are one process.
+    #[serde(default)]
+    pub health: Option<AgentHealth>,
+}
+
+/// How a process fared. Shares are 0 to 1; `null` is what its system does not tell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProcessHealth {
+    /// The time that these figures are about.
+    pub watched_ms: f64,
+    /// Processors that the process may use at most: affinity, cpuset and quota.
+    pub cores: f64,
+    /// CPU time used ÷ CPU time that it might have used.
+    pub cpu_share: Option<f64>,
+    /// Of its busiest second.
+    pub cpu_share_worst: Option<f64>,
+    /// In seconds with a share above 0.8.
+    pub cpu_hot_ms: Option<f64>,
+    /// Of all processors of the machine, whoever used them.
+    pub machine_busy_share: Option<f64>,
+    pub machine_busy_share_worst: Option<f64>,
+    /// Of the machine's CPU time, what the hypervisor gave to others.
+    pub steal_share: Option<f64>,
+    /// Of the time, that in which a CPU quota held threads back; 0 without a quota.
+    pub throttled_share: Option<f64>,
+    pub late_ms: Option<Late>,
+}
+
+/// How late threads were that were due at a known moment, in milliseconds: told as up to 25 % above the truth, but for `max`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Late {
+    pub count: u64,
+    pub median: f64,
+    /// `null` below 44 samples.
+    pub p90: Option<f64>,
+    /// `null` below 90 samples.
+    pub p95: Option<f64>,
+    /// `null` below 459 samples.
+    pub p99: Option<f64>,
+    pub max: f64,
+}
+
+/// How an agent fared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AgentHealth {
+    #[serde(flatten)]
+    pub process: ProcessHealth,
+    /// Waits of its workers for a row that came later.
+    pub starved_times: u64,
+    /// Of all its workers together.
+    pub starved_ms: f64,
+    /// Of the time in which its workers could have run queries.
+    pub starved_share: f64,
+    pub starved_worst: Option<StarvedWorker>,
+    /// Results that the coordinator had not yet acknowledged: the most at any time, and how many there might have been then.
+    pub results_kept_max: u64,
+    pub results_kept_bound: u64,
+    /// The slowest beat, there and back.
+    pub round_trip_max_ms: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StarvedWorker {
+    /// Its index within the agent.
+    pub worker: u64,
+    pub starved_ms: f64,
 }
 
 /// One agent's time in a slot.
@@ -412,9 +516,17 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Threshold {
+    /// As typed.
     pub expression: String,
+    /// In `unit`; of a threshold on several hosts that of the worst. `null` when it cannot be decided, which is missed, too.
     pub value: Option<f64>,
     pub passed: bool,
+    /// `ms`, `%`, `queries/s`, or `queries` for a count.
+    #[serde(default)]
+    pub unit: String,
+    /// Why it cannot be decided, or which host is the worst and how many missed it.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,8 +9,11 @@ pub enum Exit {
     Internal,
     /// Wrong usage, a bad workload, a statement or a database that cannot be used.
     Usage,
-    /// What was asked to hold did not: a comparison found the new run slower, or no rate held the objective.
+    /// What was asked to hold did not: a threshold was missed or cannot be decided, no rate held the objective of a search, or a comparison
+    /// found the new run slower.
     ThresholdMissed,
+    /// The verdict is VOID: the load generator was the bottleneck.
+    Void,
     /// Some rows have no result although no agent was lost.
     Unaccounted,
     AgentsLost,
@@ -27,6 +30,7 @@ impl Exit {
             Self::Internal => 1,
             Self::Usage => 2,
             Self::ThresholdMissed => 10,
+            Self::Void => 11,
             Self::Unaccounted => 12,
             Self::AgentsLost => 13,
             Self::QueriesFailed => 14,

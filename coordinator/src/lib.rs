@@ -11,4 +11,5 @@ pub mod output;
 pub mod progress;
 mod run;
 pub mod run_dir;
+pub mod threshold;
 pub mod workload;

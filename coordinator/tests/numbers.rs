@@ -190,7 +190,8 @@ fn rows_that_all_complete_are_fine() {
     let rows: Vec<_> = (0..50).map(|row| format!("h{},1ms; rows {}", row % 5, row % 4)).collect();
     let report = Run::new(&fake.url(), &rows).local(4).report(0);
     let record = fake.finish();
-    assert_eq!((report.verdict.status, report.queries.completed), (VerdictStatus::Valid, 50));
+    assert_eq!(report.queries.completed, 50);
+    assert_ne!(report.verdict.status, VerdictStatus::Void, "{:?}", report.verdict);
     assert_eq!(report.result.rows, (0..50).map(|row| row % 4).sum::<u64>());
     assert_eq!(report.result.bytes, 8 * report.result.rows, "an answer is one bigint a row");
     assert_eq!(report.agents.len(), 4);

@@ -32,6 +32,19 @@ async fn run_refused(content: impl AsRef<[u8]>, more: &[&str]) -> Ended {
     ended
 }
 
+// -- thresholds --------------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_threshold_that_is_none_is_told_before_anything_starts() {
+    let rows = format!("{HEADER}\n{GOOD}\n");
+    let ended = run_refused(&rows, &["--threshold", "p95<50ms,p97<1s"]).await;
+    ended.says(
+        "'p97<1s' is no threshold: there is no metric 'p97'. Write METRIC OPERATOR VALUE, such as p95<50ms",
+    );
+    let ended = run_refused(&rows, &["--threshold", "p95<50ms", "--threshold", "host:db-*:p95<1s"]).await;
+    ended.says("--threshold 'host:db-*:p95<1s' is about a host that the workload does not have");
+}
+
 // -- bad rows ----------------------------------------------------------------------------------------------------------
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use muster_common::health::Interval;
 use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::SqlState;
@@ -32,6 +33,7 @@ pub enum FromAgent {
         drained: bool,
     },
     BackendsEnded(BackendsEnded),
+    Health(Interval),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -184,6 +186,7 @@ impl TryFrom<v1::AgentControl> for FromAgent {
                     problem => Err(wire::text(problem)),
                 },
             }),
+            AgentKind::Health(health) => Self::Health(health.try_into()?),
         })
     }
 }
@@ -364,6 +367,7 @@ impl From<FromAgent> for v1::AgentControl {
                 };
                 AgentKind::BackendsEnded(v1::BackendsEnded { slot: slot.get().into(), ended, problem })
             }
+            FromAgent::Health(interval) => AgentKind::Health(interval.into()),
         };
         Self { kind: Some(kind) }
     }

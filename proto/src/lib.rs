@@ -6,6 +6,7 @@ mod config;
 pub mod control;
 #[doc(hidden)]
 pub mod fuzzing;
+mod health;
 mod wire;
 pub mod work;
 

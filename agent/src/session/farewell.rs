@@ -45,6 +45,7 @@ impl Session {
         let has_nothing = matches!(self.work, Work::Waiting(_));
         match self.farewell {
             Farewell::Run if self.is_delivered => {
+                self.finish_reporter().await;
                 self.control.send(FromAgent::Report(reports))?;
                 self.farewell = Farewell::Said;
                 Ok(false)
@@ -61,12 +62,20 @@ impl Session {
     /// would learn the reason.
     pub(super) async fn leave(&mut self, drained: bool) -> Result<(), SessionError> {
         self.farewell = Farewell::Said;
+        self.finish_reporter().await;
         self.crew.cancel();
         self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned(), drained })?;
         let closed = async { while self.control.receive().await.is_ok() {} };
         // Who does not answer is left without a word.
         let _ = timeout(limits::FAREWELL_TIMEOUT, closed).await;
         Ok(())
+    }
+
+    /// The last word on how this agent fared comes before its last word.
+    pub(super) async fn finish_reporter(&mut self) {
+        if let Some(reporter) = self.reporter.take() {
+            reporter.finish().await;
+        }
     }
 
     /// Ends everything that this session started. Returns the results that nobody acknowledged, and the session if it held a slot and

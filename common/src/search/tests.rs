@@ -22,6 +22,7 @@ fn latency(p99_ms: f64, count: u64) -> Latency {
         p95: Some(p99_ms * 0.95),
         p99,
         p99_9: None,
+        intervals: crate::result::Intervals::default(),
     }
 }
 

@@ -16,6 +16,7 @@ use super::query::QueryArg;
 use super::search::SearchArgs;
 use crate::output::OutputSpec;
 use crate::output::samples::SamplesFile;
+use crate::threshold;
 
 /// Measures how long queries take on PostgreSQL or TimescaleDB, under many workers on many machines.
 ///
@@ -169,9 +170,17 @@ pub(super) struct RunArgs {
     pub(super) include_retried: bool,
 
     /// Go on with a run whose coordinator is gone: its id, the beginning of one, or its directory. Statement, rows and sizes are its own
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["no_run_dir", "query", "limit", "agents", "workers", "local",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["no_run_dir", "query", "limit", "agents", "workers", "local", "thresholds",
           "rate", "max_rate", "think_time", "warmup", "repeat", "duration", "protocol", "plan_cache_mode", "seed"])]
     pub(super) resume: Option<String>,
+
+    /// What the run must reach, else it exits with 10: p95<50ms, failed<0.1%, throughput>500, response:p99<1s, host:*:p99<200ms
+    #[arg(long = "threshold", value_name = "EXPRESSION,…")]
+    pub(super) thresholds: Vec<threshold::List>,
+
+    /// Exit as if the verdict were not VOID; the report says so all the same
+    #[arg(long)]
+    pub(super) allow_void: bool,
 
     #[command(flatten)]
     pub(super) run_dir: RunDirArgs,
@@ -270,6 +279,10 @@ pub(super) struct ReportArgs {
     /// Count the times of rows that may have run before, in a session that was lost
     #[arg(long)]
     pub(super) include_retried: bool,
+
+    /// Hold the run against these instead of its own, and exit with 10 when it misses one
+    #[arg(long = "threshold", value_name = "EXPRESSION,…")]
+    pub(super) thresholds: Vec<threshold::List>,
 
     /// Reports: text, json, csv, markdown, each with `=PATH` for a file; at most one goes to stdout
     #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
@@ -456,7 +469,7 @@ Examples:
   coordinator run --local --output text,json=result.json  a report to read and one to keep
 
 Exit codes:
-  0 fine · 1 internal · 2 usage, workload, statement or database · 10 no rate holds the objective
+  0 fine · 1 internal · 2 usage, workload, statement or database · 10 threshold missed, or no rate holds · 11 verdict VOID
   12 rows unaccounted · 13 agents lost · 14 queries failed · 15 agents did not join · 74 cannot write · 130 interrupted
 
 The first Ctrl-C ends the run and reports what there is; the second leaves at once.";

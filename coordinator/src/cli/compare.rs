@@ -54,9 +54,10 @@ fn read(args: &CompareArgs, run: &str) -> Result<Known, Failure> {
     let dir = keeping::find(args.run_dir.as_deref(), run)?;
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let hosts = dir.hosts().map_err(Failure::usage)?;
-    let replayed = report::read(&dir, &hosts, retried)?;
+    let thresholds = &dir.manifest().thresholds;
+    let replayed = report::read(&dir, &hosts, retried, thresholds)?;
     report::say_if_torn(&dir, replayed.tail)?;
-    let result = report::summarized(&dir, &hosts, replayed)?;
+    let result = report::summarized(&dir, &hosts, replayed, thresholds)?;
     let samples = samples(&dir, retried).map_err(Failure::usage)?;
     Ok(Known { result, samples: Some(samples) })
 }

@@ -17,6 +17,7 @@ use super::args::{
 use super::search::SearchArgs;
 use crate::run::{OnAgentLoss, Statement, Statements};
 use crate::run_dir::{self, LocalAgents, Manifest};
+use crate::threshold::Threshold;
 use crate::workload::{OnBadRow, Options, Workload};
 
 pub(super) struct Job {
@@ -37,6 +38,7 @@ pub(super) struct Job {
     pub(super) slot_grace: Duration,
     /// Without secrets.
     pub(super) command: String,
+    pub(super) thresholds: Vec<Threshold>,
 }
 
 impl Job {
@@ -48,7 +50,10 @@ impl Job {
             file_typed: file(&args.workload).display().to_string(),
             options: options(&args.workload, &statements),
             statements,
-            load: Load { versus: args.versus.is_some(), ..load(&args.load, &args.search, args.workload.seed) },
+            load: Load {
+                versus: args.versus.is_some(),
+                ..load(&args.load, &args.search, args.workload.seed)
+            },
             agents: args.size.agents,
             local: args.local.then_some(LocalAgents { workers: args.size.workers }),
             placement: args.workload.placement,
@@ -61,6 +66,7 @@ impl Job {
             },
             slot_grace: args.slot_grace,
             command: command_line(),
+            thresholds: args.thresholds.iter().flat_map(|list| list.0.clone()).collect(),
         })
     }
 
@@ -93,6 +99,7 @@ impl Job {
             },
             slot_grace: Duration::from_millis(manifest.slot_grace_ms),
             command: manifest.command.clone(),
+            thresholds: manifest.thresholds.clone(),
         })
     }
 
@@ -133,6 +140,7 @@ impl Job {
             listen,
             local: self.local,
             embedded,
+            thresholds: self.thresholds.clone(),
         }
     }
 }

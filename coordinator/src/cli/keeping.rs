@@ -10,7 +10,7 @@ use super::args::RunDirArgs;
 use crate::journal::{Lock, Tail, Writer};
 use crate::output::{self, Format};
 use crate::progress::ProgressDisplay;
-use crate::run::{Replayed, Retried, Scope, replay};
+use crate::run::{HostSamples, Replayed, Retried, Scope, replay};
 use crate::run_dir::{self, Manifest, RunDir};
 use crate::workload::HostTable;
 
@@ -61,7 +61,8 @@ impl TakenUp {
         let lock = dir.lock().map_err(Failure::usage)?;
         let scope = scope(dir.manifest(), retried)?;
         let reader = lock.reader().map_err(Failure::usage)?;
-        let replayed = replay(reader, scope, hosts.len()).map_err(Failure::usage)?;
+        let host_samples = HostSamples::wanted(&dir.manifest().thresholds, &hosts);
+        let replayed = replay(reader, scope, hosts.len(), host_samples).map_err(Failure::usage)?;
         if let Tail::Torn { offset, bytes, reason } = replayed.tail {
             display.say(&format!(
                 "the journal ends in {bytes} bytes that cannot be read, from byte {offset} on ({reason}): they are cut off, and their rows run again"

@@ -8,6 +8,7 @@ mod job;
 mod keeping;
 mod logging;
 mod migrate;
+mod outcome;
 mod plan;
 mod query;
 mod report;

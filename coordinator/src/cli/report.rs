@@ -8,14 +8,15 @@ use muster_common::placement;
 use muster_common::result;
 
 use super::args::ReportArgs;
-use super::{Failure, job, keeping};
+use super::{Failure, job, keeping, outcome};
 use crate::exit::Exit;
 use crate::journal::{Entry, Tail};
 use crate::output;
 use crate::output::samples::{SampleRow, SamplesFile};
 
-use crate::run::{self, Replayed, Retried, Stated, Statements, Subject, replay, summarize};
+use crate::run::{self, HostSamples, Replayed, Retried, Stated, Statements, Subject, replay, summarize};
 use crate::run_dir::{Manifest, RunDir};
+use crate::threshold::Threshold;
 use crate::workload::HostTable;
 
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
@@ -26,15 +27,20 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     let dir = keeping::find(args.run_dir.as_deref(), &args.run)?;
     let hosts = dir.hosts().map_err(Failure::usage)?;
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
-    let replayed = read(&dir, &hosts, retried)?;
+    let typed: Vec<Threshold> = args.thresholds.iter().flat_map(|list| list.0.clone()).collect();
+    Threshold::check(&typed, &hosts).map_err(Failure::usage)?;
+    let thresholds = if typed.is_empty() { &dir.manifest().thresholds } else { &typed };
+    let replayed = read(&dir, &hosts, retried, thresholds)?;
     if let Some(file) = &args.samples {
         write_samples(file, &dir, &hosts, &replayed.record.workers())?;
     }
     say_if_torn(&dir, replayed.tail)?;
-    let result = summarized(&dir, &hosts, replayed)?;
+    let result = summarized(&dir, &hosts, replayed, thresholds)?;
     output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
         .map_err(Failure::write)?;
-    Ok(Exit::Success)
+    // How the run ended was told when it did; only what is asked of it now can be missed now.
+    let is_missed = !typed.is_empty() && outcome::misses_threshold(&result);
+    Ok(if is_missed { Exit::ThresholdMissed } else { Exit::Success })
 }
 
 /// Says that the end of the journal is missing, unless it is being written.
@@ -55,6 +61,7 @@ pub(super) fn summarized(
     dir: &RunDir,
     hosts: &HostTable,
     replayed: Replayed,
+    thresholds: &[Threshold],
 ) -> Result<result::RunResult, Failure> {
     let statements = job::statements(&dir.manifest().statements)?;
     let (record, counted) = replayed.into_counted();
@@ -66,14 +73,21 @@ pub(super) fn summarized(
         true => placement::place(dir.manifest().placement, no_hosts, &workers),
         false => placement::place(dir.manifest().placement, placed, &workers),
     };
-    let subject = subject(dir.manifest(), hosts, &statements);
+    let mut subject = subject(dir.manifest(), hosts, &statements);
+    subject.thresholds = thresholds;
     Ok(summarize(&subject, record, &assignment, counted))
 }
 
-pub(super) fn read(dir: &RunDir, hosts: &HostTable, retried: Retried) -> Result<Replayed, Failure> {
+pub(super) fn read(
+    dir: &RunDir,
+    hosts: &HostTable,
+    retried: Retried,
+    thresholds: &[Threshold],
+) -> Result<Replayed, Failure> {
+    let host_samples = HostSamples::wanted(thresholds, hosts);
     let reader = dir.journal().map_err(Failure::usage)?;
     let scope = keeping::scope(dir.manifest(), retried)?;
-    replay(reader, scope, hosts.len()).map_err(Failure::usage)
+    replay(reader, scope, hosts.len(), host_samples).map_err(Failure::usage)
 }
 
 /// Every counted row, in the order of counting.
@@ -135,5 +149,6 @@ fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statements: &Statem
         load: &manifest.load,
         embedded: manifest.embedded.clone(),
         command: manifest.command.clone(),
+        thresholds: &manifest.thresholds,
     }
 }

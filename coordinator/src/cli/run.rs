@@ -10,7 +10,7 @@ use muster_agent::postgres::{Environment, Settings};
 use muster_agent::{AgentConfig, AgentError};
 use muster_common::ids::SlotId;
 use muster_common::limits;
-use muster_common::result::{Ending, RunResult};
+use muster_common::result::Ending;
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ use super::args::RunArgs;
 use super::database::{self, Choice};
 use super::job::Job;
 use super::keeping::{Kept, TakenUp};
-use super::{Failure, job, keeping};
+use super::{Failure, job, keeping, outcome};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Source};
 use crate::embedded::Embedded;
@@ -31,6 +31,7 @@ use crate::output;
 use crate::progress::ProgressDisplay;
 use crate::run::{self, Outcome, Replayed, Retried, RunError, RunPlan, Statement, Statements};
 use crate::run_dir::{LocalAgents, Manifest};
+use crate::threshold::Threshold;
 use crate::workload::{self, Workload};
 
 const DEFAULT_PORT: u16 = 50_051;
@@ -57,6 +58,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         job::check_same(manifest, &workload)?;
     }
     let passes = job.load.passes(workload.rows()).map_err(Failure::usage)?;
+    Threshold::check(&job.thresholds, workload.hosts()).map_err(Failure::usage)?;
     let (embedded, settings) = database(&args, &job, manifest.as_ref(), &interrupt, &display).await?;
     let origin = embedded.as_ref().map(|server| server.origin().to_owned());
     let (kept, taken_up) = match taken_up {
@@ -89,7 +91,9 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         has_local_agents: job.local.is_some(),
         embedded: origin,
         command: job.command,
+        thresholds: job.thresholds,
     };
+    let tolerated = outcome::Tolerated::of(&plan.thresholds, args.allow_void);
     let (dir, journal) = kept.map(|Kept { dir, journal }| (dir, journal)).unzip();
     let outcome = serve(job.local, plan, address, &display, journal, taken_up, interrupt).await;
     display.finish();
@@ -108,7 +112,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         }
     }
     stopped.map_err(Failure::internal)?;
-    Ok(exit_of(&result))
+    Ok(outcome::exit(&result, tolerated))
 }
 
 /// Reads and checks the whole file before anything else starts. On a thread of its own: standard input may never end.
@@ -290,26 +294,4 @@ fn details(failed: &PrepareFailed, statements: &Statements) -> String {
         text.push_str("\nHINT: the demo's table is created by `coordinator migrate`");
     }
     text
-}
-
-fn exit_of(result: &RunResult) -> Exit {
-    match result.ending {
-        Ending::Interrupted => Exit::Interrupted,
-        Ending::AgentsLost => Exit::AgentsLost,
-        Ending::WorkloadUnreadable => Exit::Usage,
-        Ending::CannotWrite => Exit::CannotWrite,
-        Ending::Unfinished => Exit::Internal,
-        Ending::Completed if result.queries.unaccounted > 0 => Exit::Unaccounted,
-        Ending::Completed if result.search.is_some() => match holds(result) {
-            true => Exit::Success,
-            false => Exit::ThresholdMissed,
-        },
-        Ending::Completed if result.queries.failed > 0 => Exit::QueriesFailed,
-        Ending::Completed => Exit::Success,
-    }
-}
-
-/// A search found a rate; queries that failed then were allowed to.
-fn holds(result: &RunResult) -> bool {
-    result.search.as_ref().is_some_and(|search| search.highest_rate.is_some())
 }

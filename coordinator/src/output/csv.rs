@@ -1,6 +1,7 @@
 //! The latencies as a table for a spreadsheet or a data frame: a line for the run, each query of a mix, each agent, each worker
 //! and each host.
-//! A cell is empty where the sample supports no figure. Times in milliseconds. The csv crate does the quoting.
+//! A cell is empty where the sample supports no figure. Times in milliseconds. With thresholds there are a line for each of them and
+//! two columns more, `value` and `passed`. The csv crate does the quoting.
 
 use muster_common::result::{Latency, RunResult};
 
@@ -20,12 +21,19 @@ const COLUMNS: [&str; 13] = [
     "p99_9_ms",
 ];
 
+/// Only of a run that was asked for some.
+const THRESHOLD_COLUMNS: [&str; 2] = ["value", "passed"];
+
 pub(super) fn render(result: &RunResult) -> String {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    let mut put = |line: [String; COLUMNS.len()]| {
-        csv.write_record(line).expect("memory takes every line, and all have the same columns");
+    let has_thresholds = !result.thresholds.is_empty();
+    let mut put_with = |line: [String; COLUMNS.len()], judged: [String; THRESHOLD_COLUMNS.len()]| {
+        let judged = judged.into_iter().filter(|_| has_thresholds);
+        csv.write_record(line.into_iter().chain(judged))
+            .expect("memory takes every line, and all have the same columns");
     };
-    put(COLUMNS.map(str::to_owned));
+    put_with(COLUMNS.map(str::to_owned), THRESHOLD_COLUMNS.map(str::to_owned));
+    let mut put = |line| put_with(line, [const { String::new() }; THRESHOLD_COLUMNS.len()]);
     let queries = &result.queries;
     put(line("run", &result.run_id, queries.completed, queries.failed, latency(&result.service_time_ms)));
     for statement in &result.statements {
@@ -48,6 +56,12 @@ pub(super) fn render(result: &RunResult) -> String {
         // Of a host only these are kept: a million distributions would be too many.
         let figures = [None, None, host.mean_ms, host.max_ms, None, None, None, None, None];
         put(line("host", &host.host, host.completed, host.failed, figures));
+    }
+    for threshold in &result.thresholds {
+        let mut line = [const { String::new() }; COLUMNS.len()];
+        [line[0], line[1]] = ["threshold".to_owned(), threshold.expression.clone()];
+        let value = threshold.value.map_or_else(String::new, |value| value.to_string());
+        put_with(line, [value, threshold.passed.to_string()]);
     }
     let bytes = csv.into_inner().expect("memory takes every line");
     String::from_utf8(bytes).expect("only strings were written")
@@ -117,14 +131,28 @@ mod tests {
     }
 
     #[test]
+    fn thresholds_have_a_line_each_and_two_columns() {
+        let csv = render(&fixtures::failures());
+        let lines: Vec<&str> = csv.lines().collect();
+        assert!(lines[0].ends_with(",p99_9_ms,value,passed"), "{csv}");
+        assert!(lines[1].starts_with("run,") && lines[1].ends_with(",,"), "{csv}");
+        let [.., first, second] = lines.as_slice() else { panic!("{csv}") };
+        assert_eq!(*first, "threshold,p95 < 10 ms,,,,,,,,,,,,8.2,true");
+        assert_eq!(*second, "threshold,failed = 0,,,,,,,,,,,,13,false");
+        let undecided = render(&fixtures::hostile());
+        assert!(undecided.lines().any(|line| line.ends_with(",,false")), "{undecided}");
+    }
+
+    #[test]
     fn reads_back_as_what_was_written() {
         for (name, result) in fixtures::all() {
             let csv = render(&result);
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
-            assert_eq!(reader.headers().unwrap(), COLUMNS.as_slice(), "{name}");
+            let headers: Vec<&str> = reader.headers().unwrap().iter().take(COLUMNS.len()).collect();
+            assert_eq!(headers, COLUMNS, "{name}");
             let records: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
             let lines = 1 + result.agents.len() + result.workers.len() + result.hosts.len();
-            assert_eq!(records.len(), lines, "{name}");
+            assert_eq!(records.len(), lines + result.thresholds.len(), "{name}");
             let run = &records[0];
             assert_eq!(&run[1], result.run_id, "{name}");
             assert_eq!(

@@ -3,13 +3,13 @@
 use muster_common::result::*;
 
 /// A closed loop over ten hosts, nothing to complain about; too few queries for p99.
-pub(super) fn good() -> RunResult {
+pub(crate) fn good() -> RunResult {
     RunResult {
         schema: SCHEMA.to_owned(),
         run_id: "20261123-7f3a".to_owned(),
         started_at: Some("2026-11-23T10:00:00Z".to_owned()),
         ending: Ending::Completed,
-        verdict: Verdict { status: VerdictStatus::Valid, reasons: Vec::new() },
+        verdict: Verdict { status: VerdictStatus::Valid, reasons: Vec::new(), causes: Vec::new() },
         notes: Vec::new(),
         workload: Workload {
             file: "data/query_params.csv".to_owned(),
@@ -73,11 +73,12 @@ pub(super) fn good() -> RunResult {
             version: "0.1.0".to_owned(),
             command: "coordinator run data/query_params.csv --agents 2".to_owned(),
         },
+        coordinator_health: None,
     }
 }
 
 /// Some queries failed, some bad rows were skipped, a threshold was missed; several workers an agent, placed unevenly.
-pub(super) fn failures() -> RunResult {
+pub(crate) fn failures() -> RunResult {
     RunResult {
         workload: Workload { skipped: 3, ..good().workload },
         queries: books(200, 187, 13, &[]),
@@ -93,8 +94,8 @@ pub(super) fn failures() -> RunResult {
             "slot-1 (db2/4712) takes 2.00× as long as the other agents, median 6.42 ms against 3.21 ms: its machine or network may be slow, or its hosts cost more".to_owned(),
         ],
         thresholds: vec![
-            Threshold { expression: "p95 < 10 ms".to_owned(), value: Some(8.2), passed: true },
-            Threshold { expression: "failed = 0".to_owned(), value: Some(13.0), passed: false },
+            threshold("p95 < 10 ms", Some(8.2), "ms", None),
+            Threshold { passed: false, ..threshold("failed = 0", Some(13.0), "queries", None) },
         ],
         ..good()
     }
@@ -110,6 +111,7 @@ pub(super) fn agent_lost() -> RunResult {
         verdict: Verdict {
             status: VerdictStatus::Degraded,
             reasons: vec!["slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign".to_owned()],
+            causes: vec![Cause::AgentLost],
         },
         queries: Queries { retried: 4, ..books(200, 150, 0, &[[100, 139], [150, 150], [190, 198]]) },
         agents,
@@ -118,7 +120,7 @@ pub(super) fn agent_lost() -> RunResult {
 }
 
 /// Not one query completed, so no figure exists; an embedded server without the extension.
-pub(super) fn all_failed() -> RunResult {
+pub(crate) fn all_failed() -> RunResult {
     RunResult {
         queries: books(200, 0, 200, &[]),
         result: Answers { rows: 0, bytes: 0, digest: "0000000000000000".to_owned() },
@@ -160,6 +162,7 @@ pub(super) fn open_loop() -> RunResult {
         verdict: Verdict {
             status: VerdictStatus::Void,
             reasons: vec!["lag p99 of 9.80 ms exceeds max(1 ms, 10 % of the median): the generator was the bottleneck; use more agents".to_owned()],
+            causes: vec![Cause::Lag],
         },
         queries: books(5_000, 5_000, 0, &[]),
         workload: Workload { rows: 5_000, ..good().workload },
@@ -272,7 +275,7 @@ pub(super) fn hostile() -> RunResult {
         .map(|row| Error { host: nasty.clone(), ..error("XX000", u64::MAX, &nasty.repeat(3), row) })
         .collect();
     result.events = vec![event(1e12, &nasty)];
-    result.thresholds = vec![Threshold { expression: nasty.clone(), value: None, passed: false }];
+    result.thresholds = vec![Threshold { passed: false, ..threshold(&nasty, None, "ms", Some(&nasty)) }];
     result.query.name = nasty.clone();
     result.tool.command = nasty.clone();
     result.placement.method = nasty.clone();
@@ -299,7 +302,7 @@ pub(super) fn small() -> RunResult {
 }
 
 /// Every fixture, by name.
-pub(super) fn all() -> [(&'static str, RunResult); 9] {
+pub(super) fn all() -> [(&'static str, RunResult); 10] {
     [
         ("good", good()),
         ("failures", failures()),
@@ -310,6 +313,7 @@ pub(super) fn all() -> [(&'static str, RunResult); 9] {
         ("search_in_vain", search_in_vain()),
         ("thousand_agents", thousand_agents()),
         ("hostile", hostile()),
+        ("unhealthy", unhealthy()),
     ]
 }
 
@@ -355,6 +359,7 @@ fn books(total: u64, completed: u64, failed: u64, unaccounted_rows: &[[u64; 2]])
 fn agent(slot: u16, scale: f64) -> Agent {
     let name = format!("db{}/{}", slot + 1, 4711 + u32::from(slot));
     Agent {
+        health: None,
         slot: format!("slot-{slot}"),
         name: name.clone(),
         version: "0.1.0".to_owned(),
@@ -405,4 +410,69 @@ fn error(sqlstate: &str, count: u64, message: &str, row: u64) -> Error {
 
 fn event(at_ms: f64, what: &str) -> Event {
     Event { at_ms, what: what.to_owned() }
+}
+
+/// Agents of two processes that told how they fared; the second was held back, and its system does not tell everything.
+pub(super) fn unhealthy() -> RunResult {
+    let mut agents: Vec<Agent> = (0..3).map(|slot| agent(slot, 1.0)).collect();
+    agents[1].name = agents[0].name.clone();
+    for agent in &mut agents {
+        agent.health = Some(health());
+    }
+    let late = agents[2].health.as_mut().unwrap();
+    late.process.cpu_share = Some(0.934);
+    late.process.steal_share = None;
+    late.process.throttled_share = Some(0.31);
+    late.process.late_ms = Some(Late {
+        median: 0.12,
+        p90: Some(8.4),
+        p95: Some(20.0),
+        p99: Some(61.4),
+        count: 2_000,
+        max: 1_003.0,
+    });
+    (late.starved_times, late.starved_ms, late.starved_share) = (4, 30.5, 0.0554);
+    RunResult {
+        verdict: Verdict {
+            status: VerdictStatus::Void,
+            reasons: vec![
+                "slot-2 was held back by its CPU limit (2 processors) in 31 % of the time: raise the limit"
+                    .to_owned(),
+            ],
+            causes: vec![Cause::AgentThrottled],
+        },
+        agents,
+        coordinator_health: Some(health().process),
+        ..good()
+    }
+}
+
+fn health() -> AgentHealth {
+    let late = Late { count: 2_000, median: 0.1, p90: Some(0.2), p95: Some(0.31), p99: Some(0.48), max: 2.1 };
+    AgentHealth {
+        process: ProcessHealth {
+            watched_ms: 10_000.0,
+            cores: 2.0,
+            cpu_share: Some(0.123),
+            cpu_share_worst: Some(0.31),
+            cpu_hot_ms: Some(0.0),
+            machine_busy_share: Some(0.97),
+            machine_busy_share_worst: Some(1.0),
+            steal_share: Some(0.001),
+            throttled_share: Some(0.0),
+            late_ms: Some(late),
+        },
+        starved_times: 0,
+        starved_ms: 0.0,
+        starved_share: 0.0,
+        starved_worst: Some(StarvedWorker { worker: 0, starved_ms: 0.0 }),
+        results_kept_max: 12,
+        results_kept_bound: 100,
+        round_trip_max_ms: 0.4,
+    }
+}
+
+fn threshold(expression: &str, value: Option<f64>, unit: &str, note: Option<&str>) -> Threshold {
+    let [expression, unit] = [expression, unit].map(str::to_owned);
+    Threshold { expression, value, passed: true, unit, note: note.map(str::to_owned) }
 }

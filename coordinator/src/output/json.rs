@@ -24,6 +24,9 @@ mod tests {
             "status": "DEGRADED",
             "reasons": [
               "slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign"
+            ],
+            "causes": [
+              "agent_lost"
             ]
           },
           "notes": [],
@@ -112,7 +115,8 @@ mod tests {
                   "name": "db1/4711",
                   "lost": null
                 }
-              ]
+              ],
+              "health": null
             }
           ],
           "workers": [
@@ -162,12 +166,16 @@ mod tests {
             {
               "expression": "p95 < 10 ms",
               "value": 8.2,
-              "passed": true
+              "passed": true,
+              "unit": "ms",
+              "note": null
             },
             {
               "expression": "failed = 0",
               "value": 13.0,
-              "passed": false
+              "passed": false,
+              "unit": "queries",
+              "note": null
             }
           ],
           "query": {
@@ -185,7 +193,8 @@ mod tests {
           "tool": {
             "version": "0.1.0",
             "command": "coordinator run data/query_params.csv --agents 2"
-          }
+          },
+          "coordinator_health": null
         }
         "#);
     }

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 
 use muster_common::result::{Error, Latency, RunResult};
 
+use super::generator;
 use super::page::harmless;
 use super::text::{self, books, partial, status};
+use super::thresholds::value;
 use super::uneven::uneven;
 use super::units::{count, counted, duration, duration_or_none, figure, times};
 use super::{load, search};
@@ -102,6 +104,10 @@ fn totals(page: &mut String, result: &RunResult) {
             ["Placement", &placed],
         ],
     );
+    let generator = generator::parts(result);
+    if !generator.is_empty() {
+        put(page, &format!("| Load generator | {} |", plain(&generator.join(", "))));
+    }
 }
 
 fn latency(page: &mut String, result: &RunResult) {
@@ -154,9 +160,10 @@ fn thresholds(page: &mut String, result: &RunResult) {
     section(page, "Thresholds");
     put(page, "\n| threshold | value | |\n|---|--:|---|");
     for threshold in &result.thresholds {
-        let value = threshold.value.map_or_else(|| "–".to_owned(), figure);
         let passed = if threshold.passed { "passed" } else { "**missed**" };
-        put(page, &format!("| {} | {value} | {passed} |", code(&threshold.expression)));
+        let note = threshold.note.as_ref().map_or_else(String::new, |note| format!(": {}", plain(note)));
+        let (expression, value) = (code(&threshold.expression), value(threshold));
+        put(page, &format!("| {expression} | {value} | {passed}{note} |"));
     }
 }
 
@@ -296,8 +303,8 @@ mod tests {
 
         | threshold | value | |
         |---|--:|---|
-        | `p95 < 10 ms` | 8.20 | passed |
-        | `failed = 0` | 13 | **missed** |
+        | `p95 < 10 ms` | 8.20 ms | passed |
+        | `failed = 0` | 13 queries | **missed** |
 
         ### Errors
 

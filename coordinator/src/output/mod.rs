@@ -3,6 +3,7 @@
 
 pub(crate) mod compare;
 mod csv;
+mod generator;
 mod json;
 mod load;
 mod markdown;
@@ -14,12 +15,13 @@ mod search;
 mod spec;
 mod table;
 mod text;
+mod thresholds;
 mod uneven;
 pub(crate) mod units;
 mod write;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! One run, from waiting for agents to the result. [`run`] tells the order; each step has a file of its own.
 
 mod conductor;
+mod evidence;
+mod health;
+mod host_samples;
 mod keeper;
 mod latencies;
 mod link;
 mod notes;
+mod own_health;
 mod plan;
 mod record;
 mod replay;
@@ -14,6 +18,7 @@ mod statements;
 mod summary;
 mod tally;
 mod times;
+mod verdict;
 mod versus;
 
 use std::net::SocketAddr;
@@ -24,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use conductor::RunError;
 use conductor::{Conclusion, Conductor};
+pub(crate) use host_samples::HostSamples;
 pub(crate) use keeper::Batch;
 use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};

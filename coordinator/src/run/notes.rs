@@ -43,6 +43,7 @@ mod tests {
 
     fn agent(slot: usize) -> result::Agent {
         result::Agent {
+            health: None,
             slot: format!("slot-{slot}"),
             name: format!("db{slot}/4711"),
             version: String::new(),

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::statements::{Statement, Statements};
 use super::summary::{Stated, Subject};
 use super::tally::Scope;
+use crate::threshold::Threshold;
 use crate::workload::Workload;
 
 pub(crate) struct RunPlan {
@@ -47,6 +48,8 @@ pub(crate) struct RunPlan {
     pub(crate) embedded: Option<String>,
     /// The command line, without secrets.
     pub(crate) command: String,
+    /// What the run must reach.
+    pub(crate) thresholds: Vec<Threshold>,
 }
 
 /// What happens when nobody took a lost agent's slot within the grace.
@@ -85,6 +88,7 @@ impl RunPlan {
             load: &self.load,
             embedded: self.embedded.clone(),
             command: self.command.clone(),
+            thresholds: &self.thresholds,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use muster_common::health::Sum;
 use muster_common::ids::{Epoch, SlotId, WorkerId};
 use muster_common::result::{Ending, Event, SearchStep};
 use muster_common::slots::Grant;
@@ -75,6 +76,15 @@ pub(crate) enum Fact {
         rate: f64,
         lasts_ms: f64,
     },
+    /// How a session's agent has fared so far, from the start of its queries.
+    Health {
+        epoch: u64,
+        sum: Box<Sum>,
+    },
+    /// How this coordinator's process has fared so far.
+    CoordinatorHealth {
+        sum: Box<Sum>,
+    },
     /// A sentence for people.
     Happened(Event),
     /// The run went on under another coordinator process.
@@ -128,6 +138,8 @@ pub(crate) struct Record {
     pub(crate) ending: Option<Ending>,
     pub(crate) start_skew: Option<Duration>,
     pub(crate) dropped: Dropped,
+    /// How the process of each coordinator fared; those that told nothing have an empty sum.
+    pub(crate) coordinators: Vec<Sum>,
     pub(crate) search: Searched,
 }
 
@@ -152,6 +164,8 @@ pub(crate) struct Session {
     /// From the start of the run to its own; `None` when it was given no rows.
     pub(crate) offset_ns: Option<u64>,
     pub(crate) lost: Option<Loss>,
+    /// The latest of what was written down.
+    pub(crate) health: Option<Sum>,
 }
 
 /// Why a session was over before the run.
@@ -229,6 +243,7 @@ impl Record {
                     found: None,
                     offset_ns: None,
                     lost: None,
+                    health: None,
                 });
             }
             Fact::Ready { epoch, found } => {
@@ -258,6 +273,16 @@ impl Record {
                 self.started_at = None;
             }
             Fact::Moved { from, to } => self.moves.push(Move { from: SlotId::new(from), to }),
+            Fact::Health { epoch, sum } => {
+                if let Some(session) = self.session_mut(epoch) {
+                    session.health = Some(*sum);
+                }
+            }
+            Fact::CoordinatorHealth { sum } => {
+                let ordinal = self.resumed as usize;
+                self.coordinators.resize(ordinal + 1, Sum::default());
+                self.coordinators[ordinal] = *sum;
+            }
             Fact::Happened(event) => self.events.push(event),
             Fact::Resumed => self.begin_anew(),
             Fact::Ended { ending, start_skew_ns, duplicates, stale } => {
@@ -315,6 +340,10 @@ mod tests {
         Fact::Joined { slot, epoch, machine, process_id: 4711, version, workers: 2 }
     }
 
+    fn sum(time_ns: u64) -> Sum {
+        Sum { time_ns, ..Sum::default() }
+    }
+
     #[test]
     fn facts_survive_json_and_give_the_same_record() {
         let facts = [
@@ -325,6 +354,9 @@ mod tests {
             Fact::Armed { at: "2026-11-23T00:00:00Z".to_owned() },
             Fact::Lost { epoch: 1, reason: "no beat".to_owned(), drained: false },
             Fact::Moved { from: 0, to: vec![2, 3] },
+            Fact::Health { epoch: 2, sum: Box::new(sum(1)) },
+            Fact::Health { epoch: 2, sum: Box::new(sum(5)) },
+            Fact::CoordinatorHealth { sum: Box::new(sum(6)) },
             Fact::Happened(Event { at_ms: 1.5, what: "slot-0 given up".to_owned() }),
             Fact::Ended { ending: Ending::Completed, start_skew_ns: Some(5), duplicates: 1, stale: 0 },
         ];
@@ -338,6 +370,18 @@ mod tests {
         assert_eq!(direct.sessions[0].lost.as_ref().map(|loss| loss.reason.as_str()), Some("no beat"));
         assert_eq!(direct.workers_of(SlotId::new(1)), 2..4);
         assert_eq!(direct.ending, Some(Ending::Completed));
+        assert_eq!(direct.sessions[1].health, Some(sum(5)), "a later sum holds the earlier one");
+        assert_eq!(direct.coordinators, [sum(6)]);
+    }
+
+    #[test]
+    fn each_coordinator_of_a_run_has_a_sum_of_its_own() {
+        let mut record = Record::default();
+        record.apply(Fact::CoordinatorHealth { sum: Box::new(sum(3)) });
+        record.apply(Fact::Resumed);
+        record.apply(Fact::Resumed);
+        record.apply(Fact::CoordinatorHealth { sum: Box::new(sum(4)) });
+        assert_eq!(record.coordinators, [sum(3), Sum::default(), sum(4)]);
     }
 
     #[test]

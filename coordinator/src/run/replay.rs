@@ -9,6 +9,7 @@ use muster_common::ledger::{Ledger, Settled, Settlement};
 use muster_common::measurement::{Execution, Measurement, Outcome};
 use muster_common::passes::Passes;
 
+use super::host_samples::HostSamples;
 use super::keeper::Executed;
 use super::record::{Fact, Record};
 use super::summary::Counted;
@@ -40,12 +41,17 @@ pub(crate) enum ReplayError {
     Fact(#[from] serde_json::Error),
 }
 
-/// Reads a whole journal of a run with these rows and so many hosts.
-pub(crate) fn replay(reader: Reader, scope: Scope, hosts: usize) -> Result<Replayed, ReplayError> {
+/// Reads a whole journal of a run with these rows and so many hosts; keeps the `host_samples` that are wanted.
+pub(crate) fn replay(
+    reader: Reader,
+    scope: Scope,
+    hosts: usize,
+    host_samples: HostSamples,
+) -> Result<Replayed, ReplayError> {
     let mut reading = Reading {
         record: Record::default(),
         ledger: Ledger::new(scope.passes.rows_at_start()),
-        tally: Tally::new(&[], hosts, scope),
+        tally: Tally::new(&[], hosts, scope).keeping(host_samples),
         passes: scope.passes,
         is_time_over: false,
         hosts,

@@ -9,14 +9,16 @@ use muster_common::limits;
 use muster_common::load::{Load, Warmup};
 use muster_common::measurement::QueryError;
 use muster_common::placement::{Assignment, Candidates, Method};
-use muster_common::result::{self, Ending, RunResult, VerdictStatus};
+use muster_common::result::{self, Ending, RunResult};
 
+use super::evidence::{self, Known};
 use super::latencies::{Latencies, Part};
 use super::notes;
-use super::record::{COORDINATOR_GONE, Found, Loss, Move, Record, Searched, Session};
+use super::record::{Found, Move, Record, Searched, Session};
 use super::statements::Statement;
 use super::tally::{Answers, ErrorTally, HostTally, Tally, WorkerTally};
 use super::versus;
+use crate::threshold::{self, Threshold};
 use crate::workload::{HostIndex, HostTable};
 
 /// What a run was about, whoever asks: the process that runs it, or one that reads its journal.
@@ -31,6 +33,7 @@ pub(crate) struct Subject<'a> {
     /// Where the embedded server's programs came from.
     pub(crate) embedded: Option<String>,
     pub(crate) command: String,
+    pub(crate) thresholds: &'a [Threshold],
 }
 
 /// A statement of the run.
@@ -82,12 +85,24 @@ pub(crate) fn summarize(
     // Killed after the last row, its coordinator said no more; nothing was left to do but that.
     let is_whole = ledger.unaccounted() == 0;
     let ending = record.ending.unwrap_or(if is_whole { Ending::Completed } else { Ending::Unfinished });
+    let coordinator_health = evidence::coordinator_health(&record);
+    let known = Known {
+        ending,
+        agents: &agents,
+        coordinator: coordinator_health.as_ref(),
+        has_embedded_server: subject.embedded.is_some(),
+        service: service_time_ms.as_ref(),
+        // A closed loop has none: a row is due when its worker is free.
+        lag: lag_ms.as_ref().filter(|_| subject.load.schedule.is_some() || subject.load.search.is_some()),
+    };
+    let verdict = evidence::verdict(&record, &known);
+    let host_samples = std::mem::take(&mut tally.host_samples).into_sorted();
     let mut result = RunResult {
         schema: result::SCHEMA.to_owned(),
         run_id: subject.run_id.clone(),
         started_at: record.started_at.clone(),
         ending,
-        verdict: verdict(&record, ending),
+        verdict,
         notes,
         workload: subject.workload.clone(),
         queries: result::Queries {
@@ -136,7 +151,11 @@ pub(crate) fn summarize(
         },
         versus: None,
         events: record.events.clone(),
+        coordinator_health,
     };
+    result.thresholds = threshold::judge(subject.thresholds, &result, |wants| {
+        host_samples.figures(subject.hosts, &tally.hosts, wants)
+    });
     result.versus = versus::compare(&result, &latencies, &tally, &record).map(Box::new);
     result
 }
@@ -205,6 +224,8 @@ fn per_worker(
         }
         let summary = latencies.service_of(record.workers_of(slot));
         agent.service_time_ms = summary.as_ref().map(result::Latency::from);
+        let busy_ms = summary.as_ref().map_or(0.0, |summary| milliseconds(summary.sum_ns));
+        agent.health = evidence::agent_health(record, slot, busy_ms);
         agents.push(agent);
     }
     (workers, agents)
@@ -272,6 +293,7 @@ fn agent(slot: SlotId, record: &Record) -> result::Agent {
                 lost: lost(session),
             })
             .collect(),
+        health: None,
     }
 }
 
@@ -369,38 +391,6 @@ fn database(subject: &Subject<'_>, found: &Found) -> result::Database {
         embedded: subject.embedded.clone(),
         settings: found.settings.clone(),
     }
-}
-
-/// What is known today: whether every agent lived to the end and every row was asked for.
-fn verdict(record: &Record, ending: Ending) -> result::Verdict {
-    let mut reasons = Vec::new();
-    let ended = match ending {
-        Ending::Completed | Ending::AgentsLost => None,
-        Ending::Interrupted => Some("the run was interrupted: go on with it by --resume"),
-        Ending::WorkloadUnreadable => {
-            Some("the workload could not be read to its end: leave the file alone while it is run")
-        }
-        Ending::CannotWrite => {
-            Some("the journal could not be written: make room, and go on with the run by --resume")
-        }
-        Ending::Unfinished => Some(
-            "the run has not ended: it is running, or its coordinator was killed; go on with it by --resume",
-        ),
-    };
-    reasons.extend(ended.map(str::to_owned));
-    if record.resumed > 0 {
-        reasons.push("the run was taken up again: its parts met different states of the database".to_owned());
-    }
-    let ran = record.sessions.iter().filter(|session| session.offset_ns.is_some());
-    reasons.extend(ran.filter_map(|session| {
-        let Loss { reason, .. } = session.lost.as_ref().filter(|loss| loss.reason != COORDINATOR_GONE)?;
-        Some(format!(
-            "{} was lost ({reason}); its log on {} may say more",
-            session.grant.slot, session.machine
-        ))
-    }));
-    let status = if reasons.is_empty() { VerdictStatus::Valid } else { VerdictStatus::Degraded };
-    result::Verdict { status, reasons }
 }
 
 /// Connect or prepare times of every worker, before the clock started.

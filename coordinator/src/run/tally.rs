@@ -9,6 +9,7 @@ use muster_common::limits;
 use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
 use muster_common::passes::Passes;
 
+use super::host_samples::HostSamples;
 use super::keeper::Executed;
 use super::plan::Retried;
 use super::times::{Class, Times};
@@ -20,6 +21,8 @@ pub(crate) struct Tally {
     /// By position in the placement's list of workers.
     pub(crate) workers: Vec<WorkerTally>,
     pub(crate) hosts: Vec<HostTally>,
+    /// For thresholds on hosts.
+    pub(crate) host_samples: HostSamples,
     /// By database.
     pub(crate) answers: [Answers; 2],
     /// By database, where two are compared.
@@ -95,6 +98,7 @@ impl Tally {
         Self {
             workers: rows_of_worker.iter().map(worker).collect(),
             hosts: vec![HostTally::default(); hosts],
+            host_samples: HostSamples::default(),
             answers: [Answers::default(); 2],
             compared: [Vec::new(), Vec::new()],
             errors: HashMap::new(),
@@ -103,6 +107,10 @@ impl Tally {
             scope,
             other_errors: HashMap::new(),
         }
+    }
+
+    pub(crate) fn keeping(self, host_samples: HostSamples) -> Self {
+        Self { host_samples, ..self }
     }
 
     /// An empty one of the same run.
@@ -147,6 +155,7 @@ impl Tally {
                             service_ns: service_time_ns,
                         });
                     }
+                    self.host_samples.add(host, service_time_ns);
                     host_tally.timed += 1;
                     host_tally.service_time_sum_ns =
                         host_tally.service_time_sum_ns.saturating_add(service_time_ns);

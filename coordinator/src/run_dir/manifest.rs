@@ -10,6 +10,7 @@ use muster_common::load::Load;
 use muster_common::placement::Method;
 use serde::{Deserialize, Serialize};
 
+use crate::threshold::Threshold;
 use crate::workload::{self, Options};
 
 pub(super) const SCHEMA: &str = "muster.run/v1";
@@ -41,6 +42,9 @@ pub struct Manifest {
     pub local: Option<LocalAgents>,
     /// Where the programs of the embedded server came from, of which nothing is left; `null` for a database of the user's own.
     pub embedded: Option<String>,
+    /// What the run must reach, as typed.
+    #[serde(default)]
+    pub thresholds: Vec<Threshold>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod kept;
 mod killed;
 mod phases;
 mod reported;
+mod thresholds;
 mod torn;
 
 #[path = "../support"]

@@ -47,6 +47,13 @@ impl Run {
         self
     }
 
+    /// Other reports than JSON on stdout.
+    pub(crate) fn with_output(mut self, spec: &str) -> Self {
+        let position = self.words.iter().position(|word| word == "--output").unwrap();
+        spec.clone_into(&mut self.words[position + 1]);
+        self
+    }
+
     pub(crate) fn with(mut self, words: &[&str]) -> Self {
         self.words.extend(words.iter().map(|word| (*word).to_owned()));
         self
@@ -55,6 +62,14 @@ impl Run {
     /// With agents inside the coordinator's process.
     pub(crate) fn local(self, agents: usize) -> Finished {
         self.with(&["--local", "--agents", &agents.to_string()]).finish()
+    }
+
+    /// The same, and the files that it wrote.
+    pub(crate) fn local_with_files(self, agents: usize, names: &[&str]) -> (Finished, Vec<String>) {
+        let run = self.with(&["--local", "--agents", &agents.to_string()]);
+        let finished = run.finish();
+        let read = |name: &&str| std::fs::read_to_string(run.directory.path().join(name)).unwrap();
+        (finished, names.iter().map(read).collect())
     }
 
     /// With agents that are processes of their own, of so many workers each.
@@ -74,7 +89,7 @@ impl Run {
         finished
     }
 
-    fn finish(self) -> Finished {
+    fn finish(&self) -> Finished {
         std::fs::write(self.directory.path().join("rows.csv"), &self.csv).unwrap();
         std::fs::write(self.directory.path().join("query.sql"), &self.query).unwrap();
         let mut command = Command::new(COORDINATOR);

@@ -68,6 +68,18 @@ impl Report {
         (completed, failed, unaccounted)
     }
 
+    /// Nothing happened to the run. That a machine or a network was slow may be told: tests run side by side on whatever there is.
+    #[track_caller]
+    pub(crate) fn expect_undisturbed(&self) {
+        let happened = ["ended_early", "resumed", "agent_lost"];
+        let causes = self.list("/verdict/causes");
+        assert!(
+            !causes.iter().any(|cause| happened.contains(&cause.as_str().unwrap())),
+            "{causes:?} {}",
+            self.events()
+        );
+    }
+
     /// Everything that happened, a line each.
     pub(crate) fn events(&self) -> String {
         let events = self.list("/events").iter();

@@ -11,7 +11,7 @@ pub struct Session {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentControl {
-    #[prost(oneof = "agent_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "agent_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<agent_control::Kind>,
 }
 /// Nested message and enum types in `AgentControl`.
@@ -34,6 +34,8 @@ pub mod agent_control {
         Leave(super::Leave),
         #[prost(message, tag = "8")]
         BackendsEnded(super::BackendsEnded),
+        #[prost(message, tag = "9")]
+        Health(super::Health),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -183,6 +185,62 @@ pub struct WorkerReport {
     /// From the end of the countdown to the end of its last query.
     #[prost(uint64, tag = "3")]
     pub ran_for_ns: u64,
+}
+/// How the agent fared since it last said so, or since its queries began: each second, and once more before Report. What is absent its
+/// system does not tell.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Health {
+    #[prost(uint64, tag = "1")]
+    pub time_ns: u64,
+    /// What its process may use at most, in thousandths of a core.
+    #[prost(uint32, tag = "2")]
+    pub cores_milli: u32,
+    #[prost(uint64, optional, tag = "3")]
+    pub cpu_ns: ::core::option::Option<u64>,
+    #[prost(message, optional, tag = "4")]
+    pub machine: ::core::option::Option<MachineTime>,
+    /// For so long a CPU quota held threads back.
+    #[prost(uint64, optional, tag = "5")]
+    pub throttled_ns: ::core::option::Option<u64>,
+    /// How late its threads were woken, in microseconds: counts of 0, 1, … 7, then of four classes to each doubling. Empty ones at the
+    /// end are left out.
+    #[prost(uint64, repeated, tag = "6")]
+    pub late: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, tag = "7")]
+    pub late_max_ns: u64,
+    /// Waits of workers that had no row although one came later, of all workers together.
+    #[prost(uint64, tag = "8")]
+    pub starved: u64,
+    #[prost(uint64, tag = "9")]
+    pub starved_ns: u64,
+    #[prost(message, optional, tag = "10")]
+    pub starved_worst: ::core::option::Option<StarvedWorker>,
+    /// Results not acknowledged: the most at any time, and how many there might have been then.
+    #[prost(uint64, tag = "11")]
+    pub kept_max: u64,
+    #[prost(uint64, tag = "12")]
+    pub kept_bound: u64,
+    /// Of the slowest beat.
+    #[prost(uint64, tag = "13")]
+    pub round_trip_ns: u64,
+}
+/// Of all cores, whoever used them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MachineTime {
+    #[prost(uint64, tag = "1")]
+    pub total_ns: u64,
+    #[prost(uint64, tag = "2")]
+    pub busy_ns: u64,
+    #[prost(uint64, tag = "3")]
+    pub stolen_ns: u64,
+}
+/// The worker that waited longest since the session began.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StarvedWorker {
+    #[prost(uint32, tag = "1")]
+    pub worker: u32,
+    #[prost(uint64, tag = "2")]
+    pub time_ns: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leave {

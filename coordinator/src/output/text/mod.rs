@@ -11,6 +11,7 @@ pub(super) use tables::{FIGURES, interval, open_loop};
 
 use muster_common::result::{Ending, Placement, RunResult, VerdictStatus};
 
+use super::generator;
 use super::page::{Page, shorten_path};
 use super::uneven::uneven;
 use super::units::{count, counted, duration, figure, times};
@@ -29,6 +30,7 @@ pub(super) fn render(result: &RunResult) -> String {
     page.line("");
     totals(&mut page, result);
     preparation(&mut page, result);
+    page.field("load generator", &generator::parts(result));
     search::text(&mut page, result);
     tables::latency(&mut page, result);
     for (name, figures) in load::passes(result) {
@@ -39,6 +41,7 @@ pub(super) fn render(result: &RunResult) -> String {
     }
     tables::statements(&mut page, &result.statements);
     notes::thresholds(&mut page, &result.thresholds);
+    generator::table(&mut page, result);
     page.line("");
     placement(&mut page, &result.placement, result.workload.hosts);
     tables::agents(&mut page, &result.agents);

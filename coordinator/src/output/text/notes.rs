@@ -5,7 +5,8 @@ use muster_common::result::{Database, Error, Event, Queries, RunResult, Threshol
 
 use super::LINES_MAX;
 use crate::output::page::{Page, shorten};
-use crate::output::units::{NONE, count, counted, figure};
+use crate::output::thresholds::value;
+use crate::output::units::{count, counted};
 
 const ERRORS_MAX: usize = 10;
 const MESSAGE_LINES_MAX: usize = 3;
@@ -21,8 +22,9 @@ pub(super) fn thresholds(page: &mut Page, thresholds: &[Threshold]) {
     page.section("THRESHOLDS");
     for threshold in thresholds {
         let lead = if threshold.passed { "  passed  " } else { "  MISSED  " };
-        let value = threshold.value.map_or_else(|| NONE.to_owned(), figure);
-        page.hanging(lead, &format!("{} (is {value})", threshold.expression), LINES_MAX);
+        let value = threshold.value.map(|_| format!("is {}", value(threshold)));
+        let said: Vec<String> = value.into_iter().chain(threshold.note.clone()).collect();
+        page.hanging(lead, &format!("{} ({})", threshold.expression, said.join("; ")), LINES_MAX);
     }
 }
 

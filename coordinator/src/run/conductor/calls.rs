@@ -46,6 +46,9 @@ impl Conductor<'_> {
     pub(super) fn lose(&mut self, id: MemberId, loss: &Loss) {
         let Some(member) = self.roster.lost(id, &loss.reason, clock::now()) else { return };
         let (name, grant, has_begun) = (member.name(), member.grant, member.has_begun);
+        if let Some(grant) = grant {
+            self.close_health(grant.epoch);
+        }
         match (grant, self.field.clone()) {
             (Some(grant), Some(field)) if self.phase == Phase::Running => {
                 self.note_loss(grant, &name, loss, &field);
@@ -161,6 +164,7 @@ impl Conductor<'_> {
                 let Some(member) = self.roster.present_mut(id) else { return Turn::Nothing };
                 member.report = Some(report);
                 if let Some(Grant { epoch, .. }) = member.grant {
+                    self.close_health(epoch);
                     self.note(Fact::Reported { epoch: epoch.get() });
                 }
             }
@@ -169,6 +173,7 @@ impl Conductor<'_> {
                 Some(_) => {}
                 None => self.note_clear(&answer),
             },
+            FromAgent::Health(interval) => self.note_health(id, &interval),
             // The edge answers beats, takes Hello once and turns Leave into a loss.
             FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}
         }

@@ -3,6 +3,7 @@
 //! the way are `recovery`'s.
 
 mod calls;
+mod health;
 mod opening;
 mod recovery;
 mod rounds;
@@ -26,8 +27,10 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::health::HealthBook;
 use super::keeper::{Keeper, KeeperHandle, Progress};
 use super::link::{Call, Refusal};
+use super::own_health::OwnHealth;
 use super::plan::RunPlan;
 use super::record::{Fact, Record};
 use super::replay::Replayed;
@@ -113,6 +116,10 @@ pub(crate) struct Conductor<'a> {
     awaited_at: Option<Instant>,
     /// Of a search: what the round tries.
     step: Option<String>,
+    /// Of the sessions that run.
+    health: HealthBook,
+    /// `None` until the agents start.
+    own_health: Option<OwnHealth>,
 }
 
 /// What the conductor accepts: joins at first, reports at last.
@@ -158,6 +165,8 @@ impl<'a> Conductor<'a> {
             uncleared: BTreeSet::new(),
             awaited_at: None,
             step: None,
+            health: HealthBook::default(),
+            own_health: None,
         }
     }
 
@@ -192,6 +201,7 @@ impl<'a> Conductor<'a> {
         };
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
+        self.close_all_health().await;
         self.say_goodbye(farewell(ending)).await;
         if self.plan.load.search.is_some() {
             // Of what came round again and again until the clock ended it, only what was sent can be missed.
@@ -319,6 +329,7 @@ impl<'a> Conductor<'a> {
                 changed = progress.changed() => if changed.is_err() { return Ending::Interrupted },
                 _ = ticks.tick() => {
                     self.show(&so_far);
+                    self.note_own_health();
                     if let Some(ending) = self.field.clone().and_then(|field| self.mend(&field)) {
                         return ending;
                     }

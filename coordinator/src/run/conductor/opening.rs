@@ -15,6 +15,7 @@ use muster_common::slots::Grant;
 use super::rounds::{COUNTED, Round};
 use super::{Conductor, Field};
 use crate::journal::Writer;
+use crate::run::host_samples::HostSamples;
 use crate::run::keeper::{Keeper, KeeperHandle};
 use crate::run::link::MemberId;
 use crate::run::record::{Fact, Record};
@@ -55,7 +56,8 @@ impl Conductor<'_> {
                 let times = if passes.is_endless() { 0 } else { u64::from(passes.count()) };
                 let rows_of_worker: Vec<u64> = rows_of_worker.iter().map(|rows| rows * times).collect();
                 let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.scope());
-                (Ledger::new(passes.rows_at_start()), tally, Vec::new())
+                let host_samples = HostSamples::wanted(&self.plan.thresholds, workload.hosts());
+                (Ledger::new(passes.rows_at_start()), tally.keeping(host_samples), Vec::new())
             }
         };
         let queues = self.queues(assignment, passes, u32::MAX, self.plan.load.schedule.as_ref());

@@ -14,6 +14,7 @@ use muster_proto::control::{Arm, FromCoordinator};
 use super::{Conductor, Field};
 use crate::clock;
 use crate::run::keeper::Keeper;
+use crate::run::own_health::OwnHealth;
 use crate::run::record::{Fact, Move};
 use crate::run::roster::Member;
 
@@ -109,6 +110,7 @@ impl Conductor<'_> {
         }
         self.started = Some(clock::now() + countdown);
         if field.round.is_counted {
+            self.own_health = Some(OwnHealth::start());
             self.log(format!("all {} agents armed", self.roster.running().count()));
         }
         if self.is_told_of(&field) {

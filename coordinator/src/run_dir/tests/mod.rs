@@ -51,6 +51,7 @@ fn manifest(id: &str) -> Manifest {
         local: Some(LocalAgents { workers: 4 }),
         embedded: Some("PostgreSQL 15.18".to_owned()),
         load: muster_common::load::Load { seed: u64::MAX, ..Default::default() },
+        thresholds: vec!["p95<50ms".parse().unwrap()],
     }
 }
 

@@ -97,7 +97,8 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
         "repeat": 1,
         "duration": null,
         "search": null,
-        "seed": 18446744073709551615
+        "seed": 18446744073709551615,
+        "versus": false
       },
       "timezone": "UTC",
       "timeout_ms": 30000,
@@ -107,7 +108,10 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
       "local": {
         "workers": 4
       },
-      "embedded": "PostgreSQL 15.18"
+      "embedded": "PostgreSQL 15.18",
+      "thresholds": [
+        "p95<50ms"
+      ]
     }
     "#);
 }

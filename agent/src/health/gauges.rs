@@ -1,0 +1,126 @@
+//! Counters that workers and streams leave for the health report: relaxed atomics, a few instructions each, none while a query runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use muster_common::health::{Interval, Kept, Starved, StarvedWorker};
+
+#[derive(Debug)]
+pub(crate) struct Gauges {
+    /// By worker.
+    waits: Box<[Waits]>,
+    /// The most since the last report.
+    kept: Mutex<Kept>,
+    round_trip_ns: AtomicU64,
+}
+
+/// Waits for rows since the session began.
+#[derive(Debug, Default)]
+struct Waits {
+    times: AtomicU64,
+    time_ns: AtomicU64,
+}
+
+/// What was told last, for what is counted since the session began.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    times: u64,
+    time_ns: u64,
+}
+
+impl Gauges {
+    pub(crate) fn new(workers: u16) -> Self {
+        Self {
+            waits: (0..workers).map(|_| Waits::default()).collect(),
+            kept: Mutex::default(),
+            round_trip_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// A worker wants a row; it waits from now on when its queue `is_empty`. The answer goes to [`got_row`](Self::got_row), and is
+    /// dropped when no row came: whoever has run all of its rows waits for nothing.
+    pub(crate) fn wants_row(&self, is_empty: bool) -> Option<Instant> {
+        is_empty.then(Instant::now)
+    }
+
+    pub(crate) fn got_row(&self, worker: u16, waited_since: Option<Instant>) {
+        let (Some(since), Some(waits)) = (waited_since, self.waits.get(usize::from(worker))) else { return };
+        waits.times.fetch_add(1, Ordering::Relaxed);
+        waits.time_ns.fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
+    }
+
+    /// So many results are not acknowledged yet.
+    pub(crate) fn holds(&self, kept: Kept) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).merge(&kept);
+    }
+
+    pub(crate) fn beat_returned(&self, round_trip: Duration) {
+        self.round_trip_ns.fetch_max(nanoseconds(round_trip), Ordering::Relaxed);
+    }
+
+    /// Adds what was counted since `told`.
+    pub(super) fn fill(&self, interval: &mut Interval, told: &mut Told) {
+        let (mut now, mut worst) = (Told::default(), None::<StarvedWorker>);
+        for (index, waits) in (0u16..).zip(&self.waits) {
+            let time_ns = waits.time_ns.load(Ordering::Relaxed);
+            now.times += waits.times.load(Ordering::Relaxed);
+            now.time_ns += time_ns;
+            if time_ns > worst.map_or(0, |worst| worst.time_ns) {
+                worst = Some(StarvedWorker { index, time_ns });
+            }
+        }
+        interval.starved =
+            Starved { times: now.times - told.times, time_ns: now.time_ns - told.time_ns, worst };
+        *told = now;
+        interval.kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        interval.round_trip_ns = self.round_trip_ns.swap(0, Ordering::Relaxed);
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(gauges: &Gauges, told: &mut Told) -> Interval {
+        let mut interval = Interval::default();
+        gauges.fill(&mut interval, told);
+        interval
+    }
+
+    #[test]
+    fn a_wait_counts_when_a_row_ended_it() {
+        let gauges = Gauges::new(2);
+        let mut told = Told::default();
+        gauges.got_row(0, gauges.wants_row(false));
+        let never_ended = gauges.wants_row(true);
+        assert!(never_ended.is_some());
+        assert_eq!(report(&gauges, &mut told).starved, Starved::default());
+
+        gauges.got_row(1, Instant::now().checked_sub(Duration::from_secs(2)));
+        let Starved { times, time_ns, worst } = report(&gauges, &mut told).starved;
+        assert!(times == 1 && time_ns >= 2_000_000_000, "{time_ns}");
+        assert_eq!(worst, Some(StarvedWorker { index: 1, time_ns }));
+        let Starved { times, time_ns, worst } = report(&gauges, &mut told).starved;
+        assert_eq!((times, time_ns), (0, 0), "told once");
+        assert!(worst.is_some(), "the worst is the worst of all the time");
+    }
+
+    #[test]
+    fn high_waters_are_those_since_the_last_report() {
+        let gauges = Gauges::new(1);
+        for most in [3, 9, 4] {
+            gauges.holds(Kept { most, bound: 16 });
+            gauges.beat_returned(Duration::from_nanos(most));
+        }
+        let mut told = Told::default();
+        let interval = report(&gauges, &mut told);
+        assert_eq!((interval.kept, interval.round_trip_ns), (Kept { most: 9, bound: 16 }, 9));
+        let interval = report(&gauges, &mut told);
+        assert_eq!((interval.kept, interval.round_trip_ns), (Kept::default(), 0));
+    }
+}

@@ -1,0 +1,81 @@
+//! What Linux says below /proc, as far as it is needed here. Text in, numbers out; `None` for a text that is not as it should be.
+
+use muster_common::health::MachineTime;
+
+/// `/proc/stat` counts in these on every architecture that this program runs on: USER_HZ is 100.
+const TICK_NS: u64 = 10_000_000;
+
+/// The first line of `/proc/stat`: all processors since the machine started.
+pub(super) fn machine_time(stat: &str) -> Option<MachineTime> {
+    let ticks = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = ticks.split_whitespace().map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    // Guests are in user and nice already.
+    let [user, nice, system, idle, waiting, interrupt, soft_interrupt, stolen, ..] = *ticks.as_slice() else {
+        return None;
+    };
+    let busy = [user, nice, system, interrupt, soft_interrupt].into_iter().fold(0, u64::saturating_add);
+    let total = [busy, idle, waiting, stolen].into_iter().fold(0, u64::saturating_add);
+    let nanoseconds = |ticks: u64| ticks.saturating_mul(TICK_NS);
+    Some(MachineTime {
+        total_ns: nanoseconds(total),
+        busy_ns: nanoseconds(busy),
+        stolen_ns: nanoseconds(stolen),
+    })
+}
+
+/// Of `/proc/self/status`: the processors that affinity and cpuset leave to this process.
+pub(super) fn allowed_processors(status: &str) -> Option<u32> {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim();
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        last.checked_sub(first)?.checked_add(1)
+    };
+    list.split(',').map(count).try_fold(0u32, |sum, count| sum.checked_add(count?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a virtual machine with two processors, Linux 6.18.
+    const STAT: &str = "\
+cpu  70407 12 9921 13524 459 7 44 120 5 0
+cpu0 34811 0 4688 7588 81 0 3 49 0 0
+cpu1 35595 0 5232 5935 378 0 40 70 0 0
+intr 1276946 1
+";
+
+    #[test]
+    fn the_machines_time_is_split_into_busy_stolen_and_the_rest() {
+        let time = machine_time(STAT).unwrap();
+        assert_eq!(time.busy_ns / TICK_NS, 70_407 + 12 + 9_921 + 7 + 44);
+        assert_eq!(time.stolen_ns / TICK_NS, 120);
+        assert_eq!((time.total_ns - time.busy_ns - time.stolen_ns) / TICK_NS, 13_524 + 459);
+    }
+
+    #[test]
+    fn a_text_that_is_not_as_it_should_be_says_nothing() {
+        for text in ["", "cpu", "cpu  1 2 3", "cpu  a b c d e f g h", "cpu0 1 2 3 4 5 6 7 8"] {
+            assert_eq!(machine_time(text), None, "{text}");
+        }
+        for text in [
+            "",
+            "Cpus_allowed_list:\t",
+            "Cpus_allowed_list:\t3-1",
+            "Cpus_allowed_list:\tx",
+            "Cpus_allowed:\t3",
+        ] {
+            assert_eq!(allowed_processors(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn processors_are_listed_in_ranges() {
+        let of = |list| {
+            allowed_processors(&format!("Name:\tagent\nCpus_allowed:\tff\nCpus_allowed_list:\t{list}\n"))
+        };
+        assert_eq!((of("0-1"), of("0"), of("0-3,8,10-11")), (Some(2), Some(1), Some(7)));
+        assert_eq!(of("0-4294967295"), None, "more than can be counted");
+    }
+}

@@ -1,0 +1,126 @@
+//! What the system tells of this process and its machine. On Linux from /proc and the files of control groups; elsewhere the CPU time
+//! of the process alone, and the rest is unknown.
+
+use std::fs::read_to_string;
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use muster_common::health::{Interval, MachineTime};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::cgroup::{self, Groups, Version};
+use super::procfs;
+
+/// Where to look.
+pub(super) struct System {
+    groups: Option<Groups>,
+    /// Without control groups at all nothing holds a process back; without /proc nobody knows.
+    has_procfs: bool,
+}
+
+/// Counters at one moment.
+pub(super) struct Reading {
+    at: Instant,
+    cores_milli: u32,
+    cpu_ns: Option<u64>,
+    machine: Option<MachineTime>,
+    throttled_ns: Option<u64>,
+}
+
+impl System {
+    pub(super) fn discover() -> Self {
+        let cgroup = read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mountinfo = read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let has_procfs = Path::new("/proc/self/status").exists();
+        Self { groups: cgroup::groups(&cgroup, &mountinfo), has_procfs }
+    }
+
+    pub(super) fn read(&self) -> Reading {
+        let status = read_to_string("/proc/self/status").unwrap_or_default();
+        let processors = procfs::allowed_processors(&status).unwrap_or_else(|| {
+            let known = thread::available_parallelism().map_or(1, usize::from);
+            u32::try_from(known).unwrap_or(u32::MAX)
+        });
+        let (quota_milli, throttled_ns) = self.quota();
+        let allowed_milli = u64::from(processors).saturating_mul(1_000);
+        let cores_milli = allowed_milli.min(quota_milli.unwrap_or(u64::MAX)).max(1);
+        Reading {
+            at: Instant::now(),
+            cores_milli: u32::try_from(cores_milli).unwrap_or(u32::MAX),
+            cpu_ns: cpu_ns(),
+            machine: read_to_string("/proc/stat").ok().and_then(|stat| procfs::machine_time(&stat)),
+            throttled_ns,
+        }
+    }
+
+    /// The tightest quota, and for how long any of them held this process back.
+    fn quota(&self) -> (Option<u64>, Option<u64>) {
+        let Some(Groups { version, directories }) = &self.groups else {
+            return (None, self.has_procfs.then_some(0));
+        };
+        let quotas = directories.iter().filter_map(|directory| {
+            let read = |name| read_to_string(directory.join(name)).ok();
+            match version {
+                Version::V1 => cgroup::quota_v1(&read("cpu.cfs_quota_us")?, &read("cpu.cfs_period_us")?),
+                Version::V2 => cgroup::quota_v2(&read("cpu.max")?),
+            }
+        });
+        let throttled = directories.iter().filter_map(|directory| {
+            cgroup::throttled_ns(*version, &read_to_string(directory.join("cpu.stat")).ok()?)
+        });
+        (quotas.min(), Some(throttled.fold(0, u64::saturating_add)))
+    }
+}
+
+impl Reading {
+    pub(super) fn since(&self, earlier: &Self) -> Interval {
+        let grown = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
+        let machine = self.machine.zip(earlier.machine).map(|(now, before)| MachineTime {
+            total_ns: now.total_ns.saturating_sub(before.total_ns),
+            busy_ns: now.busy_ns.saturating_sub(before.busy_ns),
+            stolen_ns: now.stolen_ns.saturating_sub(before.stolen_ns),
+        });
+        let time = self.at.duration_since(earlier.at);
+        Interval {
+            time_ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+            cores_milli: self.cores_milli,
+            cpu_ns: grown(self.cpu_ns, earlier.cpu_ns),
+            machine,
+            throttled_ns: grown(self.throttled_ns, earlier.throttled_ns),
+            ..Interval::default()
+        }
+    }
+}
+
+/// Of all threads of this process, those that have ended included.
+fn cpu_ns() -> Option<u64> {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let (seconds, ns) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_nsec).ok()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Whatever machine this is.
+    #[test]
+    fn a_thread_that_never_sleeps_is_seen() {
+        let system = System::discover();
+        let before = system.read();
+        let end = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        let interval = system.read().since(&before);
+        assert!(interval.time_ns >= 100_000_000 && interval.cores_milli > 0, "{interval:?}");
+        assert!(interval.cpu_ns.is_some_and(|used| used > 1_000_000), "{interval:?}");
+        if cfg!(target_os = "linux") {
+            assert!(interval.machine.is_some_and(|machine| machine.total_ns > 0), "{interval:?}");
+            assert!(interval.throttled_ns.is_some());
+        }
+    }
+}

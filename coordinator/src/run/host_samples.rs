@@ -1,0 +1,136 @@
+//! Service times by host, for thresholds on hosts and for nothing else: eight bytes more a row of those hosts, and none without such a
+//! threshold. Beyond [`limits::HOST_SAMPLES_MAX`] no more are kept, and a threshold on a host of which some are missing cannot be decided.
+
+use muster_common::latency::{Samples, Sorted, Summary};
+use muster_common::limits;
+use muster_common::result::Latency;
+
+use crate::threshold::{HostFigures, Threshold};
+use crate::workload::{HostIndex, HostTable};
+
+use super::tally::HostTally;
+
+#[derive(Debug, Default)]
+pub(crate) struct HostSamples {
+    /// By host; empty when none is asked for.
+    hosts: Vec<Option<Kept>>,
+    count: usize,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    samples: Samples,
+    is_cut: bool,
+}
+
+impl HostSamples {
+    /// Of the hosts that the thresholds want.
+    pub(crate) fn wanted(thresholds: &[Threshold], hosts: &HostTable) -> Self {
+        let about_hosts: Vec<&Threshold> =
+            thresholds.iter().filter(|threshold| threshold.is_about_hosts()).collect();
+        if about_hosts.is_empty() {
+            return Self::default();
+        }
+        let is_wanted = |name: &str| about_hosts.iter().any(|threshold| threshold.wants_samples_of(name));
+        let hosts = hosts.iter().map(|(_, name, _)| is_wanted(name).then(Kept::default)).collect();
+        Self { hosts, count: 0 }
+    }
+
+    /// One more sample of a host, if it is wanted.
+    pub(crate) fn add(&mut self, host: HostIndex, service_time_ns: u64) {
+        let Some(Some(kept)) = self.hosts.get_mut(host.index()) else { return };
+        if self.count >= limits::HOST_SAMPLES_MAX {
+            kept.is_cut = true;
+            return;
+        }
+        self.count += 1;
+        kept.samples.push(service_time_ns);
+    }
+
+    pub(crate) fn into_sorted(self) -> SortedHosts {
+        let Self { hosts, count: _ } = self;
+        let sorted = |Kept { samples, is_cut }| (samples.into_sorted(), is_cut);
+        SortedHosts(hosts.into_iter().map(|kept| kept.map(sorted)).collect())
+    }
+}
+
+/// By host.
+pub(crate) struct SortedHosts(Vec<Option<(Sorted, bool)>>);
+
+impl SortedHosts {
+    /// The figures of the hosts that `wants` names, one after the other.
+    pub(crate) fn figures<'a>(
+        &'a self,
+        table: &'a HostTable,
+        tallies: &'a [HostTally],
+        wants: &dyn Fn(&str) -> bool,
+    ) -> impl Iterator<Item = HostFigures<'a>> + use<'a> {
+        let wanted: Vec<HostIndex> =
+            table.iter().filter(|(_, name, _)| wants(name)).map(|(host, _, _)| host).collect();
+        wanted.into_iter().map(move |host| {
+            let HostTally { completed, failed, .. } = tallies[host.index()];
+            let kept = self.0.get(host.index()).and_then(Option::as_ref);
+            let summary = kept.and_then(|(sorted, _)| Summary::of(std::slice::from_ref(sorted)));
+            HostFigures {
+                name: table.name(host),
+                completed: completed.into(),
+                failed: failed.into(),
+                service: summary.as_ref().map(Latency::from),
+                is_cut: kept.is_some_and(|(_, is_cut)| *is_cut),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts() -> HostTable {
+        let mut hosts = HostTable::default();
+        for name in ["db-1", "web-1", "db-2"] {
+            assert!(hosts.push(name, 3));
+        }
+        hosts
+    }
+
+    fn samples(thresholds: &[&str]) -> HostSamples {
+        let thresholds: Vec<Threshold> = thresholds.iter().map(|text| text.parse().unwrap()).collect();
+        let mut samples = HostSamples::wanted(&thresholds, &hosts());
+        for row in 0..9 {
+            samples.add(HostIndex::new(row % 3), u64::from(row) * 1_000_000);
+        }
+        samples
+    }
+
+    #[test]
+    fn only_hosts_that_are_asked_for_are_kept() {
+        let kept = |thresholds: &[&str]| samples(thresholds).count;
+        assert_eq!(kept(&[]), 0);
+        assert_eq!(kept(&["p99<5ms", "host:*:failed=0"]), 0, "failures are counted anyway");
+        assert_eq!(kept(&["host:db-2:p99<5ms"]), 3);
+        assert_eq!(kept(&["host:db-*:p99<5ms", "host:db-1:max<5ms"]), 6);
+    }
+
+    #[test]
+    fn each_host_has_its_own_figures() {
+        let (table, tallies) = (hosts(), [HostTally { completed: 3, ..HostTally::default() }; 3]);
+        let sorted = samples(&["host:*:max<5ms"]).into_sorted();
+        let found = sorted.figures(&table, &tallies, &|name| name.starts_with("db"));
+        let found: Vec<_> = found.map(|host| (host.name, host.completed, host.service.unwrap())).collect();
+        let figures =
+            found.iter().map(|(name, completed, service)| (*name, *completed, service.median, service.max));
+        assert_eq!(figures.collect::<Vec<_>>(), [("db-1", 3, 3.0, 6.0), ("db-2", 3, 5.0, 8.0)]);
+    }
+
+    #[test]
+    fn a_host_beyond_the_bound_is_told() {
+        let mut samples = samples(&["host:*:max<5ms"]);
+        samples.count = limits::HOST_SAMPLES_MAX;
+        samples.add(HostIndex::new(1), 5);
+        let sorted = samples.into_sorted();
+        let (table, tallies) = (hosts(), [HostTally::default(); 3]);
+        let cut: Vec<bool> = sorted.figures(&table, &tallies, &|_| true).map(|host| host.is_cut).collect();
+        assert_eq!(cut, [false, true, false]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Agents by the process they are in: with `--local` all of them are one, and what is known of a process is said once.
+
+use std::collections::BTreeMap;
+
+use muster_common::result::{Agent, Latency, ProcessHealth};
+
+use super::Evidence;
+
+pub(super) struct Process<'a> {
+    /// By slot; never empty.
+    pub(super) agents: Vec<&'a Agent>,
+    pub(super) health: &'a ProcessHealth,
+    /// Of its own queries; of all queries when it has several agents, for those are all that there are.
+    pub(super) service: Option<&'a Latency>,
+    pub(super) completed: u64,
+}
+
+impl Process<'_> {
+    /// `slot-2`, `slot-0 … slot-9`.
+    pub(super) fn name(&self) -> String {
+        match self.agents.as_slice() {
+            [first, .., last] => format!("{} … {}", first.slot, last.slot),
+            [only] => only.slot.clone(),
+            [] => String::new(),
+        }
+    }
+
+    /// `db1` of `db1/4711`.
+    pub(super) fn machine(&self) -> &str {
+        let name = self.agents.first().map_or("", |agent| &agent.name);
+        name.rsplit_once('/').map_or(name, |(machine, _)| machine)
+    }
+}
+
+/// Those that told how they fared and have run something.
+pub(super) fn group<'a>(evidence: &Evidence<'a>) -> Vec<Process<'a>> {
+    let mut by_name: BTreeMap<&str, Vec<&Agent>> = BTreeMap::new();
+    let mut names = Vec::new();
+    for agent in evidence.agents.iter().filter(|agent| agent.health.is_some()) {
+        let of_process = by_name.entry(&agent.name).or_default();
+        if of_process.is_empty() {
+            names.push(agent.name.as_str());
+        }
+        of_process.push(agent);
+    }
+    let process = |name: &str| {
+        let agents = by_name.remove(name)?;
+        // All of them watched the same process; the one that did so longest saw most of it.
+        let watched = |agent: &&&Agent| agent.health.as_ref().map_or(0.0, |health| health.process.watched_ms);
+        let longest = agents.iter().max_by(|a, b| watched(a).total_cmp(&watched(b)))?;
+        let health = &longest.health.as_ref()?.process;
+        let service = match agents.as_slice() {
+            [only] => only.service_time_ms.as_ref(),
+            _ => evidence.service,
+        };
+        let completed = agents.iter().map(|agent| agent.completed).sum();
+        Some(Process { agents, health, service, completed })
+    };
+    names.into_iter().filter_map(process).collect()
+}

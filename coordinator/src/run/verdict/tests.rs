@@ -1,0 +1,296 @@
+use muster_common::result::{AgentHealth, Late};
+
+use super::*;
+
+fn latency(median: f64) -> Latency {
+    Latency {
+        count: 1_000,
+        min: median / 2.0,
+        median,
+        mean: median,
+        max: median * 3.0,
+        stddev: Some(1.0),
+        p90: Some(median * 1.2),
+        p95: Some(median * 1.5),
+        p99: Some(median * 2.0),
+        p99_9: None,
+        intervals: muster_common::result::Intervals::default(),
+    }
+}
+
+/// Ten seconds on two processors in which nothing happened.
+fn health() -> AgentHealth {
+    let late = Late { count: 2_000, median: 0.1, p90: Some(0.2), p95: Some(0.3), p99: Some(0.5), max: 2.0 };
+    AgentHealth {
+        process: ProcessHealth {
+            watched_ms: 10_000.0,
+            cores: 2.0,
+            cpu_share: Some(0.2),
+            cpu_share_worst: Some(0.4),
+            cpu_hot_ms: Some(0.0),
+            machine_busy_share: Some(0.99),
+            machine_busy_share_worst: Some(1.0),
+            steal_share: Some(0.0),
+            throttled_share: Some(0.0),
+            late_ms: Some(late),
+        },
+        starved_times: 0,
+        starved_ms: 0.0,
+        starved_share: 0.0,
+        starved_worst: None,
+        results_kept_max: 10,
+        results_kept_bound: 100,
+        round_trip_max_ms: 0.4,
+    }
+}
+
+fn agent(slot: u16, change: impl FnOnce(&mut AgentHealth)) -> Agent {
+    let mut health = health();
+    change(&mut health);
+    Agent {
+        slot: format!("slot-{slot}"),
+        name: format!("db{slot}/4711"),
+        version: String::new(),
+        workers: 1,
+        hosts: 1,
+        queries: 1_000,
+        completed: 1_000,
+        failed: 0,
+        service_time_ms: Some(latency(10.0)),
+        lost: None,
+        hosts_at_end: 1,
+        sessions: Vec::new(),
+        health: Some(health),
+    }
+}
+
+fn evidence(agents: &[Agent]) -> Evidence<'_> {
+    Evidence {
+        ending: Ending::Completed,
+        resumed: 0,
+        lost: Vec::new(),
+        agents,
+        coordinator: None,
+        has_embedded_server: false,
+        service: None,
+        lag: None,
+    }
+}
+
+/// The verdict on one healthy agent and one that is not.
+fn of_one(change: impl FnOnce(&mut AgentHealth)) -> Verdict {
+    judge(&evidence(&[agent(0, |_| {}), agent(1, change)]))
+}
+
+#[track_caller]
+fn check(verdict: &Verdict, status: VerdictStatus, cause: Cause, reason: &str) {
+    assert_eq!((verdict.status, verdict.causes.as_slice()), (status, &[cause][..]), "{verdict:?}");
+    assert_eq!(verdict.reasons, [reason]);
+}
+
+#[test]
+fn a_busy_machine_is_no_reason() {
+    assert_eq!(of_one(|_| {}), Verdict { status: VerdictStatus::Valid, reasons: vec![], causes: vec![] });
+}
+
+#[test]
+fn an_agent_that_told_nothing_is_not_judged() {
+    let mut silent = agent(0, |_| {});
+    silent.health = None;
+    assert_eq!(judge(&evidence(&[silent])).status, VerdictStatus::Valid);
+}
+
+#[test]
+fn an_agent_that_uses_its_cpu_up_wants_company() {
+    let verdict = of_one(|health| health.process.cpu_share = Some(0.93));
+    check(
+        &verdict,
+        VerdictStatus::Degraded,
+        Cause::AgentBusy,
+        "slot-1 used 93 % of the CPU that it may use (2 processors): times may be its own; add agents, about 1 more, or run workers \
+         on other machines",
+    );
+    let hot = |health: &mut AgentHealth| {
+        (health.process.cpu_share_worst, health.process.cpu_hot_ms) = (Some(0.97), Some(2_100.0));
+    };
+    let verdict = of_one(hot);
+    assert!(
+        verdict.reasons[0].contains("used 97 % of the CPU that it may use (2 processors) at times"),
+        "{verdict:?}"
+    );
+    let brief = of_one(|health| {
+        (health.process.cpu_share_worst, health.process.cpu_hot_ms) = (Some(0.97), Some(1_900.0))
+    });
+    assert_eq!(brief.status, VerdictStatus::Valid);
+}
+
+#[test]
+fn more_agents_are_as_many_as_bring_the_share_down() {
+    let busy: Vec<Agent> =
+        (0..10).map(|slot| agent(slot, |health| health.process.cpu_share = Some(0.9))).collect();
+    let verdict = judge(&evidence(&busy));
+    // 10 × 0.9 ÷ 0.7 = 12.9.
+    assert!(verdict.reasons[0].starts_with("slot-0 (and 9 other agents) used 90 %"), "{verdict:?}");
+    assert!(verdict.reasons[0].contains("about 3 more"), "{verdict:?}");
+}
+
+#[test]
+fn a_quota_that_holds_an_agent_back_voids_the_run() {
+    let limited = |health: &mut AgentHealth| {
+        (health.process.cores, health.process.throttled_share) = (0.25, Some(0.45));
+        health.process.cpu_share = Some(0.99);
+        health.process.late_ms.as_mut().unwrap().median = 40.0;
+        (health.starved_ms, health.starved_share) = (900.0, 0.1);
+    };
+    let verdict = of_one(limited);
+    check(
+        &verdict,
+        VerdictStatus::Void,
+        Cause::AgentThrottled,
+        "slot-1 was held back by its CPU limit (0.25 processors) in 45 % of the time: its times are those of the limit; raise it, \
+         or add agents that have limits of their own",
+    );
+    assert_eq!(of_one(|health| health.process.throttled_share = Some(0.009)).status, VerdictStatus::Valid);
+    // The embedded server is in the same container and uses most of what it may.
+    let agents = [agent(0, limited)];
+    let verdict = judge(&Evidence { has_embedded_server: true, ..evidence(&agents) });
+    assert_eq!(verdict.status, VerdictStatus::Degraded);
+}
+
+#[test]
+fn what_few_rows_met_does_not_void_the_run() {
+    let throttled = |health: &mut AgentHealth| health.process.throttled_share = Some(0.45);
+    let mut agents: Vec<Agent> = (0..3).map(|slot| agent(slot, |_| {})).collect();
+    agents.push(Agent { completed: 20, ..agent(3, throttled) });
+    assert_eq!(judge(&evidence(&agents)).status, VerdictStatus::Degraded);
+    agents[3].completed = 100;
+    assert_eq!(judge(&evidence(&agents)).status, VerdictStatus::Void);
+}
+
+#[test]
+fn threads_that_wake_late_are_a_part_of_the_times_or_most_of_them() {
+    let late = |median, p99| {
+        move |health: &mut AgentHealth| {
+            let late = Late { count: 2_000, median, p90: None, p95: None, p99: Some(p99), max: p99 };
+            health.process.late_ms = Some(late);
+        }
+    };
+    check(
+        &of_one(late(0.1, 6.0)),
+        VerdictStatus::Degraded,
+        Cause::AgentLate,
+        "threads of slot-1 that were due woke 6.00 ms late (p99) where queries took 20.0 ms (p99): a part of that is the wait for a \
+         processor; end what else runs on db1, whose processors were 99 % busy, or run agents elsewhere",
+    );
+    let verdict = of_one(late(6.0, 19.0));
+    assert_eq!((verdict.status, verdict.causes[0]), (VerdictStatus::Void, Cause::AgentLate));
+    let expected =
+        "woke 6.00 ms late (median) where queries took 10.0 ms (median): it did not run when it had to";
+    assert!(verdict.reasons[0].contains(expected), "{verdict:?}");
+    let agents = [agent(0, late(0.1, 6.0))];
+    let verdict = judge(&Evidence { has_embedded_server: true, ..evidence(&agents) });
+    assert!(verdict.reasons[0].ends_with("use fewer agents, or name a database elsewhere"), "{verdict:?}");
+}
+
+#[test]
+fn a_process_with_several_agents_is_named_once_and_held_against_all_queries() {
+    let still = |health: &mut AgentHealth| health.process.late_ms.as_mut().unwrap().max = 1_003.0;
+    let mut agents: Vec<Agent> = (0..10).map(|slot| agent(slot, still)).collect();
+    agents.iter_mut().for_each(|agent| "vm/7".clone_into(&mut agent.name));
+    let all = latency(8.0);
+    let verdict = judge(&Evidence { service: Some(&all), ..evidence(&agents) });
+    check(
+        &verdict,
+        VerdictStatus::Degraded,
+        Cause::AgentStoodStill,
+        "slot-0 … slot-9 stood still for 1.00 s at once: it was stopped, or its machine was paused or short of memory; queries that \
+         were in flight look as slow as that; run again while the machine is left alone",
+    );
+}
+
+#[test]
+fn starved_workers_are_told_unless_an_agent_was_lost() {
+    let starved = |health: &mut AgentHealth| (health.starved_ms, health.starved_share) = (1_200.0, 0.12);
+    check(
+        &of_one(starved),
+        VerdictStatus::Degraded,
+        Cause::AgentStarved,
+        "workers of slot-1 had no row to run in 12 % of their time (1.20 s) although some were still to come: the load was lower than \
+         it could have been; give the coordinator more CPU, or bring it nearer to the agents (slowest beat: 400 µs)",
+    );
+    assert_eq!(
+        of_one(|health| (health.starved_ms, health.starved_share) = (99.0, 0.12)).status,
+        VerdictStatus::Valid
+    );
+    let agents = [agent(0, starved)];
+    let lost = vec![Lost { slot: "slot-0".to_owned(), reason: "no beat for 3.3s", machine: "db0" }];
+    let verdict = judge(&Evidence { lost, ..evidence(&agents) });
+    check(
+        &verdict,
+        VerdictStatus::Degraded,
+        Cause::AgentLost,
+        "slot-0 was lost (no beat for 3.3s); its log on db0 may say more",
+    );
+}
+
+#[test]
+fn a_hypervisor_that_steals_is_told() {
+    let verdict = of_one(|health| health.process.steal_share = Some(0.12));
+    assert_eq!((verdict.status, verdict.causes[0]), (VerdictStatus::Degraded, Cause::MachineStolen));
+    assert!(verdict.reasons[0].starts_with("the machine of slot-1 got 12 % less CPU time"), "{verdict:?}");
+    assert_eq!(of_one(|health| health.process.steal_share = Some(0.04)).status, VerdictStatus::Valid);
+    let brief = |health: &mut AgentHealth| {
+        (health.process.steal_share, health.process.watched_ms) = (Some(0.12), 80.0);
+    };
+    assert_eq!(of_one(brief).status, VerdictStatus::Valid, "one tick of eight");
+}
+
+#[test]
+fn the_coordinators_loop_may_be_late_by_a_tenth_of_a_second() {
+    let mut coordinator = health().process;
+    let mut check = |p99, max, expected: Option<&str>| {
+        let late = coordinator.late_ms.as_mut().unwrap();
+        (late.p99, late.max) = (p99, max);
+        let verdict = judge(&Evidence { coordinator: Some(&coordinator), ..evidence(&[]) });
+        match expected {
+            None => assert_eq!(verdict.status, VerdictStatus::Valid),
+            Some(words) => {
+                assert_eq!(
+                    (verdict.status, verdict.causes[0]),
+                    (VerdictStatus::Degraded, Cause::CoordinatorLate)
+                );
+                assert!(verdict.reasons[0].contains(words), "{verdict:?}");
+            }
+        }
+    };
+    check(Some(99.0), 500.0, None);
+    check(Some(140.0), 500.0, Some("140 ms late (p99)"));
+    check(None, 1_500.0, Some("1.50 s late at once"));
+}
+
+#[test]
+fn queries_that_began_late_void_the_run() {
+    let service = latency(20.0);
+    let verdict =
+        |lag: &Latency| judge(&Evidence { service: Some(&service), lag: Some(lag), ..evidence(&[]) });
+    // A tenth of the median of 20 ms.
+    let lag = |p99| Latency { p99, ..latency(0.1) };
+    assert_eq!(verdict(&lag(Some(1.9))).status, VerdictStatus::Valid);
+    check(
+        &verdict(&lag(Some(2.1))),
+        VerdictStatus::Void,
+        Cause::Lag,
+        "queries began 2.10 ms late (p99) although their workers were free, and 2.00 ms is the limit: the times are not those of the \
+         rate that was asked for; add agents, run them on machines of their own, or ask for a lower rate",
+    );
+    assert_eq!(verdict(&lag(None)).status, VerdictStatus::Valid, "p95 is 0.15 ms");
+}
+
+#[test]
+fn every_reason_is_told_and_the_worst_comes_first() {
+    let agents = [agent(0, |health| health.process.throttled_share = Some(0.5))];
+    let verdict = judge(&Evidence { ending: Ending::Interrupted, resumed: 1, ..evidence(&agents) });
+    assert_eq!(verdict.status, VerdictStatus::Void);
+    assert_eq!(verdict.causes, [Cause::AgentThrottled, Cause::EndedEarly, Cause::Resumed]);
+    assert_eq!(verdict.reasons.len(), 3);
+}

@@ -1,0 +1,153 @@
+//! Thresholds held against a finished result. What the sample cannot support cannot be decided, and that is missed: a threshold that
+//! nobody looked at must not pass.
+
+use muster_common::result::{self, Latency, RunResult};
+
+use super::{Figure, Metric, Scope, Threshold, Times};
+use crate::output::units::{count, counted};
+
+/// One host's part of the run.
+pub(crate) struct HostFigures<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    /// `None` when none of its queries was timed.
+    pub(crate) service: Option<Latency>,
+    /// Not every sample could be kept, see [`muster_common::limits::HOST_SAMPLES_MAX`].
+    pub(crate) is_cut: bool,
+}
+
+/// `hosts` gives the hosts that a threshold wants; it is asked only for thresholds on hosts.
+pub(crate) fn judge<'a, H>(
+    thresholds: &[Threshold],
+    result: &RunResult,
+    mut hosts: impl FnMut(&dyn Fn(&str) -> bool) -> H,
+) -> Vec<result::Threshold>
+where
+    H: Iterator<Item = HostFigures<'a>>,
+{
+    let judged = thresholds.iter().map(|threshold| match &threshold.scope {
+        Scope::Run => threshold.of_run(result),
+        Scope::Hosts(_) => threshold.of_hosts(hosts(&|host| threshold.wants_host(host))),
+    });
+    judged.collect()
+}
+
+impl Threshold {
+    fn of_run(&self, result: &RunResult) -> result::Threshold {
+        let queries = &result.queries;
+        let value = match self.metric {
+            Metric::Time(times, figure) => {
+                let latency = match times {
+                    Times::Service => &result.service_time_ms,
+                    Times::Response => &result.response_time_ms,
+                    Times::Lag => &result.lag_ms,
+                };
+                figure.of(latency.as_ref())
+            }
+            Metric::FailedShare => failed_share(queries.completed, queries.failed),
+            Metric::FailedCount => failed_count(queries.completed, queries.failed),
+            Metric::Throughput => Ok(result.throughput_qps),
+        };
+        match value {
+            Ok(value) => self.judged(Some(value), self.comparison.holds(value, self.bound), None),
+            Err(why) => self.judged(None, false, Some(format!("cannot be decided: {why}"))),
+        }
+    }
+
+    fn of_hosts<'a>(&self, hosts: impl Iterator<Item = HostFigures<'a>>) -> result::Threshold {
+        let mut worst: Option<(f64, &str)> = None;
+        let (mut all, mut missed) = (0, 0);
+        let mut undecided: Option<(u64, &str, String)> = None;
+        for host in hosts {
+            all += 1;
+            match self.of_host(&host) {
+                Ok(value) => {
+                    missed += u64::from(!self.comparison.holds(value, self.bound));
+                    let is_worse = |(worst, _): &(f64, &str)| match self.comparison.is_upper() {
+                        true => value > *worst,
+                        false => value < *worst,
+                    };
+                    if worst.as_ref().is_none_or(is_worse) {
+                        worst = Some((value, host.name));
+                    }
+                }
+                Err(why) => {
+                    let (count, name, first) = undecided.take().unwrap_or((0, host.name, why));
+                    undecided = Some((count + 1, name, first));
+                }
+            }
+        }
+        let decided = all - undecided.as_ref().map_or(0, |(count, ..)| *count);
+        let mut notes = Vec::new();
+        if let Some((_, name)) = worst {
+            notes.push(match missed {
+                0 => format!("the worst of {}: {name}", counted(decided, "host")),
+                _ => {
+                    format!("the worst: {name}; {} of {} missed it", count(missed), counted(decided, "host"))
+                }
+            });
+        }
+        if let Some((number, name, why)) = &undecided {
+            notes.push(match number {
+                1 => format!("cannot be decided for {name}: {why}"),
+                _ => format!("cannot be decided for {} such as {name}: {why}", counted(*number, "host")),
+            });
+        }
+        let passed = all > 0 && missed == 0 && undecided.is_none();
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
+        self.judged(worst.map(|(value, _)| value), passed, note)
+    }
+
+    fn of_host(&self, host: &HostFigures<'_>) -> Result<f64, String> {
+        match self.metric {
+            Metric::Time(..) if host.is_cut => {
+                Err("more samples than can be kept by host; name fewer hosts".to_owned())
+            }
+            Metric::Time(_, figure) => figure.of(host.service.as_ref()),
+            Metric::FailedShare => failed_share(host.completed, host.failed),
+            Metric::FailedCount => failed_count(host.completed, host.failed),
+            Metric::Throughput => Err("throughput is of the whole run".to_owned()),
+        }
+    }
+
+    fn judged(&self, value: Option<f64>, passed: bool, note: Option<String>) -> result::Threshold {
+        let unit = match self.metric {
+            Metric::Time(..) => "ms",
+            Metric::FailedShare => "%",
+            Metric::FailedCount => "queries",
+            Metric::Throughput => "queries/s",
+        };
+        result::Threshold { expression: self.expression.clone(), value, passed, unit: unit.to_owned(), note }
+    }
+}
+
+impl Figure {
+    fn of(self, latency: Option<&Latency>) -> Result<f64, String> {
+        let latency = latency.ok_or("no query was timed")?;
+        let (name, needed, value) = match self {
+            Self::Min => return Ok(latency.min),
+            Self::Median => return Ok(latency.median),
+            Self::Mean => return Ok(latency.mean),
+            Self::Max => return Ok(latency.max),
+            Self::P90 => ("p90", Latency::P90_COUNT_MIN, latency.p90),
+            Self::P95 => ("p95", Latency::P95_COUNT_MIN, latency.p95),
+            Self::P99 => ("p99", Latency::P99_COUNT_MIN, latency.p99),
+            Self::P99_9 => ("p99.9", Latency::P99_9_COUNT_MIN, latency.p99_9),
+        };
+        value.ok_or_else(|| {
+            format!("{name} needs {}, and there are {}", counted(needed, "query"), count(latency.count))
+        })
+    }
+}
+
+fn failed_share(completed: u64, failed: u64) -> Result<f64, String> {
+    match completed + failed {
+        0 => Err("no query was run".to_owned()),
+        all => Ok(failed as f64 * 100.0 / all as f64),
+    }
+}
+
+fn failed_count(completed: u64, failed: u64) -> Result<f64, String> {
+    if completed + failed == 0 { Err("no query was run".to_owned()) } else { Ok(failed as f64) }
+}

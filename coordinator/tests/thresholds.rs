@@ -1,0 +1,102 @@
+//! Thresholds of whole runs against a fake PostgreSQL whose delays are known, with the built programs: what is reached and what is
+//! missed, the code that the run exits with, and what each report says.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may")]
+
+mod support;
+
+use muster_common::result::{RunResult, Threshold};
+use support::fake_postgres::FakePostgres;
+use support::programs::{Finished, Run};
+
+/// 100 rows of 2 ms on ten hosts, and 50 rows of 40 ms on a slow one.
+fn rows() -> Vec<String> {
+    let fast = (0..100).map(|row| format!("fast-{},2ms", row % 10));
+    fast.chain((0..50).map(|_| "slow,40ms".to_owned())).collect()
+}
+
+/// A busy machine may void a run; here that is not the question.
+fn run(rows: &[String], thresholds: &[&str]) -> Finished {
+    let fake = FakePostgres::start();
+    let mut run = Run::new(&fake.url(), rows).with(&["--allow-void"]);
+    for threshold in thresholds {
+        run = run.with(&["--threshold", threshold]);
+    }
+    run.local(3)
+}
+
+#[track_caller]
+fn judged<'a>(report: &'a RunResult, expression: &str) -> &'a Threshold {
+    report.thresholds.iter().find(|threshold| threshold.expression == expression).unwrap()
+}
+
+#[test]
+fn thresholds_that_are_all_reached_are_fine() {
+    let expressions =
+        ["median>=2ms,p90>=40ms", "failed<0.1%", "throughput>0.1", "host:slow:min>=40ms", "response:max<1m"];
+    let report = run(&rows(), &expressions).report(0);
+    assert_eq!(report.thresholds.len(), 6);
+    assert!(report.thresholds.iter().all(|threshold| threshold.passed), "{:?}", report.thresholds);
+    let median = judged(&report, "median>=2ms");
+    assert_eq!(
+        (median.value, median.unit.as_str()),
+        (report.service_time_ms.as_ref().map(|latency| latency.median), "ms")
+    );
+}
+
+#[test]
+fn one_that_is_missed_is_exit_10_and_its_host_is_named() {
+    let report = run(&rows(), &["host:*:median<40ms", "median<1m", "host:fast-*:min>=2ms"]).report(10);
+    let missed = judged(&report, "host:*:median<40ms");
+    assert_eq!(
+        (missed.passed, missed.note.as_deref()),
+        (false, Some("the worst: slow; 1 of 11 hosts missed it"))
+    );
+    assert!(missed.value.unwrap() >= 40.0);
+    assert!(judged(&report, "median<1m").passed);
+    assert_eq!(
+        judged(&report, "host:fast-*:min>=2ms").note.as_deref().map(|note| &note[..22]),
+        Some("the worst of 10 hosts:")
+    );
+}
+
+#[test]
+fn one_that_the_sample_cannot_support_is_missed() {
+    let report = run(&rows(), &["p99<1m", "host:slow:p90<1m", "host:fast-3:p90<1m"]).report(10);
+    let (run, host) = (judged(&report, "p99<1m"), judged(&report, "host:fast-3:p90<1m"));
+    assert_eq!((run.value, run.passed), (None, false));
+    assert_eq!(run.note.as_deref(), Some("cannot be decided: p99 needs 459 queries, and there are 150"));
+    assert_eq!(
+        host.note.as_deref(),
+        Some("cannot be decided for fast-3: p90 needs 44 queries, and there are 10")
+    );
+    assert!(judged(&report, "host:slow:p90<1m").passed, "50 queries are enough");
+}
+
+#[test]
+fn what_may_fail_is_for_a_threshold_to_say() {
+    let mut rows = rows();
+    rows.push("bad,error 22012 division by zero".to_owned());
+    assert_eq!(run(&rows, &["median<1m"]).code, Some(14), "without one, any failure counts");
+    assert_eq!(run(&rows, &["failed<1%"]).code, Some(0));
+    assert_eq!(run(&rows, &["failed=0"]).code, Some(10));
+    assert_eq!(run(&rows, &["host:fast-*:failed=0"]).code, Some(14), "that is said of some hosts only");
+}
+
+#[test]
+fn every_report_has_value_and_verdict_side_by_side() {
+    let fake = FakePostgres::start();
+    let run = Run::new(&fake.url(), &rows()).with(&["--allow-void", "--threshold", "max<1us,failed=0"]);
+    let run = run.with_output("text=report.txt,csv=report.csv,markdown=report.md");
+    let (finished, files) = run.local_with_files(3, &["report.txt", "report.csv", "report.md"]);
+    assert_eq!(finished.code, Some(10), "{}", finished.stderr);
+    let [text, csv, markdown] = files.try_into().unwrap();
+    let line = |text: &str, begin: &str| {
+        let line = text.lines().find(|line| line.starts_with(begin));
+        line.unwrap_or_else(|| panic!("no '{begin}' in {text}")).to_owned()
+    };
+    assert!(line(&text, "  MISSED  max<1us (is ").ends_with(" ms)"), "{text}");
+    assert_eq!(line(&text, "  passed  "), "  passed  failed=0 (is 0 queries)");
+    assert!(line(&csv, "threshold,max<1us,").ends_with(",false"), "{csv}");
+    assert!(line(&csv, "threshold,failed=0,").ends_with(",0,true"), "{csv}");
+    assert!(line(&markdown, "| `max<1us` | ").ends_with(" ms | **missed** |"), "{markdown}");
+}

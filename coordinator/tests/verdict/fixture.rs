@@ -1,0 +1,93 @@
+//! A run against the fake whose rows take a known time, and what its verdict says.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::support::fake_postgres::{FakePostgres, QUERY};
+use crate::support::files::Files;
+use crate::support::processes::{Process, address, agent, complete, coordinator, run};
+use crate::support::report::Report;
+
+/// One after the other: what is done to one run would be told of another.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+pub(crate) struct Generator {
+    pub(crate) address: SocketAddr,
+    pub(crate) coordinator: Process,
+    pub(crate) agents: Vec<Process>,
+    files: Files,
+    _fake: FakePostgres,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Generator {
+    /// A coordinator that waits for so many agents; `rows` rows of `script` on 40 hosts.
+    pub(crate) async fn gather(agents: u16, rows: usize, script: &str, more: &[&str]) -> Self {
+        let turn = TURN.lock().await;
+        let (fake, files, address) = (FakePostgres::start(), Files::new(), address());
+        let mut csv = "hostname,script\n".to_owned();
+        for row in 0..rows {
+            writeln!(csv, "host_{:02},{script}", row % 40).unwrap();
+        }
+        let (rows, query) = (files.write("rows.csv", csv), files.write("query.sql", QUERY));
+        let (url, runs) = (fake.url(), files.path().join("runs"));
+        let own = [&rows, "--query", &query, "--database-url", &url, "--run-dir", runs.to_str().unwrap()];
+        let coordinator = Process::start(run(address, agents, &[&own, more].concat()));
+        Self { address, coordinator, agents: Vec::new(), files, _fake: fake, _turn: turn }
+    }
+
+    /// Starts an agent for the next slot.
+    pub(crate) fn join(&mut self, words: &[&str]) -> &mut Process {
+        self.join_at(self.address, words)
+    }
+
+    pub(crate) fn join_at(&mut self, address: SocketAddr, words: &[&str]) -> &mut Process {
+        let slot = self.agents.len().to_string();
+        self.agents.push(Process::start(agent(address, &[&["--slot", &slot, "--once"], words].concat())));
+        self.agents.last_mut().unwrap()
+    }
+
+    /// Until queries run.
+    pub(crate) async fn armed(&mut self) {
+        self.coordinator.wait_for("agents armed").await;
+    }
+
+    /// The report of the run, which exits as its verdict says; read from the journal it is the same.
+    pub(crate) async fn end(&mut self, allow_void: bool) -> Report {
+        let ended = self.coordinator.end().await;
+        let report = Report::of(&ended);
+        let is_void = report.text("/verdict/status") == "VOID" && !allow_void;
+        let ended = ended.expect(if is_void { 11 } else { 0 });
+        let runs = self.files.path().join("runs");
+        let id = report.text("/run_id");
+        let again = coordinator(&["report", id, "--run-dir", runs.to_str().unwrap(), "--output", "json"]);
+        assert_eq!(
+            complete(again).await.expect(0).stdout,
+            ended.stdout,
+            "the journal gives the same verdict"
+        );
+        for reason in report.list("/verdict/reasons") {
+            println!("{}: {}", report.text("/verdict/status"), reason.as_str().unwrap());
+        }
+        report
+    }
+}
+
+/// The reason with this cause; a verdict without it fails the test.
+#[track_caller]
+pub(crate) fn reason(report: &Report, cause: &str) -> String {
+    let causes = report.list("/verdict/causes");
+    let position = causes.iter().position(|found| found == cause);
+    let position =
+        position.unwrap_or_else(|| panic!("{causes:?} and not {cause}: {}", report.at("/verdict")));
+    report.text(&format!("/verdict/reasons/{position}")).to_owned()
+}
+
+/// How the agent of this slot fared.
+#[track_caller]
+pub(crate) fn health(report: &Report, slot: usize, what: &str) -> f64 {
+    let found = report.at(&format!("/agents/{slot}/health/{what}"));
+    found.as_f64().unwrap_or_else(|| panic!("{what} is {found}"))
+}

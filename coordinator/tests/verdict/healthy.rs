@@ -1,0 +1,47 @@
+//! Runs that nothing was done to, on a machine that agents and database share: whatever else is said of them, they are not VOID.
+
+use std::collections::BTreeMap;
+
+use crate::support::database::Database;
+use crate::support::processes::{complete, coordinator};
+use crate::support::report::Report;
+
+/// The sample's 200 rows on ten agents, so many times; how often each verdict was given, with its causes.
+async fn check(name: &str, times: usize) {
+    let Some(database) = Database::demo(name).await else { return };
+    let mut verdicts = BTreeMap::new();
+    for _ in 0..times {
+        let words = [
+            "run",
+            "--local",
+            "--agents",
+            "10",
+            "--output",
+            "json",
+            "--no-run-dir",
+            "--database-url",
+            database.url(),
+        ];
+        let ended = complete(coordinator(&words)).await;
+        let report = Report::of(&ended);
+        let verdict = format!("{} {}", report.text("/verdict/status"), report.at("/verdict/causes"));
+        assert_ne!(report.text("/verdict/status"), "VOID", "{}", report.at("/verdict"));
+        ended.expect(0);
+        *verdicts.entry(verdict).or_insert(0) += 1;
+    }
+    for (verdict, count) in verdicts {
+        println!("{count} of {times}: {verdict}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_healthy_runs_are_not_void() {
+    check("healthy_few", 3).await;
+}
+
+/// Takes some minutes: `just healthy`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a hundred runs take minutes"]
+async fn a_hundred_healthy_runs_are_not_void() {
+    check("healthy_hundred", 100).await;
+}

@@ -1,0 +1,133 @@
+//! An agent's health on the wire.
+
+use muster_common::health::{Interval, Kept, MachineTime, Starved, StarvedWorker};
+use muster_common::lateness::{Lateness, Parts, TooManyClasses};
+
+use crate::v1;
+use crate::wire::{WireError, narrow};
+
+impl TryFrom<v1::Health> for Interval {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Health) -> Result<Self, WireError> {
+        let v1::Health {
+            time_ns,
+            cores_milli,
+            cpu_ns,
+            machine,
+            throttled_ns,
+            late,
+            late_max_ns,
+            starved,
+            starved_ns,
+            starved_worst,
+            kept_max,
+            kept_bound,
+            round_trip_ns,
+        } = wire;
+        let late = Lateness::try_from(Parts { counts: late, max_ns: late_max_ns });
+        let worst = starved_worst.map(|v1::StarvedWorker { worker, time_ns }| {
+            narrow("health.starved_worst.worker", worker).map(|index| StarvedWorker { index, time_ns })
+        });
+        Ok(Self {
+            time_ns,
+            cores_milli,
+            cpu_ns,
+            machine: machine.map(|v1::MachineTime { total_ns, busy_ns, stolen_ns }| MachineTime {
+                total_ns,
+                busy_ns,
+                stolen_ns,
+            }),
+            throttled_ns,
+            late: late.map_err(|TooManyClasses(found)| WireError::OutOfRange {
+                field: "health.late",
+                value: format!("{found} classes"),
+            })?,
+            starved: Starved { times: starved, time_ns: starved_ns, worst: worst.transpose()? },
+            kept: Kept { most: kept_max, bound: kept_bound },
+            round_trip_ns,
+        })
+    }
+}
+
+impl From<Interval> for v1::Health {
+    fn from(interval: Interval) -> Self {
+        let Interval {
+            time_ns,
+            cores_milli,
+            cpu_ns,
+            machine,
+            throttled_ns,
+            late,
+            starved: Starved { times, time_ns: starved_ns, worst },
+            kept: Kept { most, bound },
+            round_trip_ns,
+        } = interval;
+        let Parts { counts, max_ns } = late.into();
+        Self {
+            time_ns,
+            cores_milli,
+            cpu_ns,
+            machine: machine.map(|MachineTime { total_ns, busy_ns, stolen_ns }| v1::MachineTime {
+                total_ns,
+                busy_ns,
+                stolen_ns,
+            }),
+            throttled_ns,
+            late: counts,
+            late_max_ns: max_ns,
+            starved: times,
+            starved_ns,
+            starved_worst: worst
+                .map(|StarvedWorker { index, time_ns }| v1::StarvedWorker { worker: index.into(), time_ns }),
+            kept_max: most,
+            kept_bound: bound,
+            round_trip_ns,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::lateness::CLASSES_MAX;
+    use prost::Message;
+
+    use super::*;
+
+    fn second() -> Interval {
+        let mut late = Lateness::default();
+        (0..200).for_each(|wake| late.record(60_000 + wake * 1_000));
+        Interval {
+            time_ns: 1_000_123_456,
+            cores_milli: 1_500,
+            cpu_ns: Some(234_567_890),
+            machine: Some(MachineTime { total_ns: 2_000_000_000, busy_ns: 1_700_000_000, stolen_ns: 0 }),
+            throttled_ns: Some(0),
+            late,
+            starved: Starved {
+                times: 2,
+                time_ns: 31_000_000,
+                worst: Some(StarvedWorker { index: 3, time_ns: 20_000_000 }),
+            },
+            kept: Kept { most: 250, bound: 500 },
+            round_trip_ns: 412_000,
+        }
+    }
+
+    #[test]
+    fn an_interval_survives_the_wire_in_some_tens_of_bytes() {
+        let wire = v1::Health::from(second());
+        let bytes = wire.encode_to_vec();
+        assert!(bytes.len() < 150, "{} bytes", bytes.len());
+        assert_eq!(Interval::try_from(v1::Health::decode(&bytes[..]).unwrap()), Ok(second()));
+        let unknown = Interval { cpu_ns: None, machine: None, throttled_ns: None, ..second() };
+        assert_eq!(Interval::try_from(v1::Health::from(unknown.clone())), Ok(unknown));
+    }
+
+    #[test]
+    fn more_classes_than_there_are_is_refused() {
+        let wire = v1::Health { late: vec![1; CLASSES_MAX + 1], ..v1::Health::from(second()) };
+        let error = Interval::try_from(wire).unwrap_err();
+        assert!(error.to_string().contains("'health.late' has the value '141 classes'"), "{error}");
+    }
+}
