@@ -24,9 +24,9 @@ impl Server {
             }
         };
         let server = Self { runtime, embedded };
-        let migrated = coordinator().args(["migrate", "--generate", "--index", "--database-url"]);
-        let migrated = migrated_quietly(migrated.arg(server.url()));
-        assert!(migrated, "the demo's data cannot be loaded");
+        let mut migrate = coordinator();
+        migrate.args(["migrate", "--generate", "--index", "--database-url", server.url()]);
+        assert!(migrate.output().unwrap().status.success(), "the demo's data cannot be loaded");
         Some(server)
     }
 
@@ -59,10 +59,6 @@ impl Drop for Server {
             self.runtime.block_on(embedded.stop()).unwrap();
         }
     }
-}
-
-fn migrated_quietly(command: &mut Command) -> bool {
-    command.output().unwrap().status.success()
 }
 
 /// In the workspace, with nothing of the person's own database settings.
