@@ -44,6 +44,10 @@ healthy:
 bench *arguments="--bench '*'":
     cargo bench --locked -p muster-coordinator {{ arguments }}
 
+# The figures of docs/FIDELITY.md, or those of the sections named: quantiles, stall, due, pgbench, same, healthy
+fidelity *sections:
+    cargo bench --locked -p muster-coordinator --bench fidelity -- {{ sections }}
+
 # Write proto/src/generated anew, after a change of the .proto files
 proto:
     cargo run --locked -p muster-proto-generate

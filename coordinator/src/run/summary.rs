@@ -93,7 +93,7 @@ pub(crate) fn summarize(
         has_embedded_server: subject.embedded.is_some(),
         service: service_time_ms.as_ref(),
         // A closed loop has none: a row is due when its worker is free.
-        lag: lag_ms.as_ref().filter(|_| subject.load.schedule.is_some() || subject.load.search.is_some()),
+        lag: lag_ms.as_ref().filter(|_| subject.load.schedule.is_some()),
     };
     let verdict = evidence::verdict(&record, &known);
     let host_samples = std::mem::take(&mut tally.host_samples).into_sorted();

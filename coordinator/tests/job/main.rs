@@ -4,6 +4,7 @@
 
 mod answers;
 mod loading;
+mod protocols;
 mod serving;
 mod statements;
 

@@ -1,0 +1,139 @@
+//! Against pgbench: the same statement, the same distribution of parameters, the same server, the same number of connections, both in
+//! a closed loop with prepared statements. Rounds alternate, so that what the machine does besides meets both. Columns are cast to text
+//! on the server, because pgbench reads every answer as text and Muster in binary.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use muster_common::random::SplitMix64;
+
+use super::SEED;
+use super::figures::{ascending, mean, middle, quantile};
+use super::server::Server;
+
+const ROUNDS: usize = 5;
+
+struct Workload {
+    name: &'static str,
+    statement: &'static str,
+    connections: usize,
+    rows_per_connection: usize,
+}
+
+const AGGREGATE: &str = "SELECT date_bin('1 minute', ts, timestamptz '2017-01-01 00:00+00')::text AS minute, max(usage)::text, min(usage)::text \
+     FROM cpu_usage WHERE host = 'host_' || lpad(:h, 6, '0') AND ts BETWEEN timestamptz '2017-01-01 00:00+00' + :m * interval '1 minute' \
+     AND timestamptz '2017-01-01 01:00+00' + :m * interval '1 minute' GROUP BY 1 ORDER BY 1";
+const SLEEP: &str = "SELECT pg_sleep(0.003 + 0.000001 * (:m)::float8)::text, :h::text";
+const POINT: &str = "SELECT usage::text FROM cpu_usage WHERE host = 'host_' || lpad(:h, 6, '0') \
+     AND ts = timestamptz '2017-01-01 00:00+00' + :m * interval '1 minute'";
+
+const WORKLOADS: [Workload; 5] = [
+    Workload {
+        name: "aggregate of an hour",
+        statement: AGGREGATE,
+        connections: 1,
+        rows_per_connection: 2_000,
+    },
+    Workload {
+        name: "aggregate of an hour",
+        statement: AGGREGATE,
+        connections: 4,
+        rows_per_connection: 1_000,
+    },
+    Workload { name: "sleep of 3.0 to 5.8 ms", statement: SLEEP, connections: 1, rows_per_connection: 1_000 },
+    Workload { name: "sleep of 3.0 to 5.8 ms", statement: SLEEP, connections: 4, rows_per_connection: 1_000 },
+    Workload { name: "one row by its key", statement: POINT, connections: 1, rows_per_connection: 20_000 },
+];
+/// What `:h` and `:m` are below.
+const HOSTS: u64 = 20;
+const MINUTES: u64 = 2_800;
+
+pub(crate) fn print() {
+    if Command::new("pgbench").arg("--version").output().is_err() {
+        println!("Skipped: pgbench is not installed.");
+        return;
+    }
+    let Some(server) = Server::start() else { return };
+    println!(
+        "| statement | connections | median: pgbench, muster | difference | by round | mean: pgbench, muster | difference | by round |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for workload in &WORKLOADS {
+        let directory = tempfile::tempdir().unwrap();
+        write(workload, directory.path());
+        // Once for both, so that neither is the one that reads the data first.
+        muster(workload, &server, directory.path());
+        let rounds: Vec<[(f64, f64); 2]> = (0..ROUNDS)
+            .map(|_| {
+                [pgbench(workload, &server, directory.path()), muster(workload, &server, directory.path())]
+            })
+            .collect();
+        let row =
+            [|one: &(f64, f64)| one.0, |one: &(f64, f64)| one.1].map(|figure| compared(&rounds, figure));
+        println!("| {} | {} | {} |", workload.name, workload.connections, row.join(" | "));
+    }
+}
+
+/// Both figures in the middle of their rounds, and the middle of the differences within a round.
+fn compared(rounds: &[[(f64, f64); 2]], figure: impl Fn(&(f64, f64)) -> f64) -> String {
+    let of = |side: usize| middle(&rounds.iter().map(|round| figure(&round[side])).collect::<Vec<_>>());
+    let percent: Vec<f64> =
+        rounds.iter().map(|[pgbench, muster]| (figure(muster) / figure(pgbench) - 1.0) * 100.0).collect();
+    let by_round: Vec<_> = percent.iter().map(|percent| format!("{percent:+.1}")).collect();
+    format!("{:.3}, {:.3} ms | {:+.1} % | {}", of(0), of(1), middle(&percent), by_round.join(", "))
+}
+
+fn write(workload: &Workload, directory: &Path) {
+    let Workload { statement, connections, rows_per_connection, .. } = workload;
+    let (hosts, minutes) = (HOSTS - 1, MINUTES - 1);
+    let script = format!("\\set h random(0, {hosts})\n\\set m random(0, {minutes})\n{statement};\n");
+    std::fs::write(directory.join("pgbench.sql"), script).unwrap();
+    std::fs::write(directory.join("muster.sql"), statement).unwrap();
+    let mut random = SplitMix64::new(SEED);
+    let mut csv = "hostname,h,m\n".to_owned();
+    for row in 0..connections * rows_per_connection {
+        let (h, m) = (random.below(HOSTS), random.below(MINUTES));
+        writeln!(csv, "w{},{h},{m}", row % connections).unwrap();
+    }
+    std::fs::write(directory.join("rows.csv"), csv).unwrap();
+}
+
+/// Median and mean in milliseconds of its own log of transactions.
+fn pgbench(workload: &Workload, server: &Server, directory: &Path) -> (f64, f64) {
+    let logs = tempfile::tempdir_in(directory).unwrap();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(workload.connections);
+    let mut command = Command::new("pgbench");
+    command
+        .args(["--no-vacuum", "--protocol=prepared", "--log", "--file"])
+        .arg(directory.join("pgbench.sql"));
+    command.args(["--client", &workload.connections.to_string(), "--jobs", &threads.to_string()]);
+    command.args([
+        "--transactions",
+        &workload.rows_per_connection.to_string(),
+        "--random-seed",
+        &SEED.to_string(),
+    ]);
+    command.current_dir(logs.path()).env("PGTZ", "UTC").arg(server.url());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    let mut times_ms = Vec::new();
+    for log in std::fs::read_dir(logs.path()).unwrap() {
+        // client_id transaction_no time script_no time_epoch time_us
+        let log = std::fs::read_to_string(log.unwrap().path()).unwrap();
+        let time_us = |line: &str| line.split(' ').nth(2)?.parse::<f64>().ok();
+        times_ms.extend(log.lines().map(|line| time_us(line).expect("a line of pgbench's log") / 1e3));
+    }
+    assert_eq!(times_ms.len(), workload.connections * workload.rows_per_connection);
+    let times_ms = ascending(times_ms);
+    (quantile(&times_ms, 500), mean(&times_ms))
+}
+
+fn muster(workload: &Workload, server: &Server, directory: &Path) -> (f64, f64) {
+    let [query, rows] = ["muster.sql", "rows.csv"].map(|name| directory.join(name).display().to_string());
+    let workers = workload.connections.to_string();
+    let report = server.run(&["--workers", &workers, "--placement", "balanced", "--query", &query, &rows]);
+    assert_eq!(report.queries.completed, (workload.connections * workload.rows_per_connection) as u64);
+    let latency = report.service_time_ms.unwrap();
+    (latency.median, latency.mean)
+}

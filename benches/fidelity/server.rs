@@ -1,0 +1,74 @@
+//! An embedded PostgreSQL with the demo's data, indexed.
+
+use std::path::Path;
+use std::process::Command;
+
+use muster_common::result::RunResult;
+use muster_coordinator::embedded::{Embedded, Options};
+use tokio::runtime::Runtime;
+
+pub(crate) struct Server {
+    runtime: Runtime,
+    embedded: Option<Embedded>,
+}
+
+impl Server {
+    /// `None` where there is no PostgreSQL; that is said.
+    pub(crate) fn start() -> Option<Self> {
+        let runtime = Runtime::new().unwrap();
+        let embedded = match runtime.block_on(Embedded::start(&Options::default(), &|_| {})) {
+            Ok(embedded) => Some(embedded),
+            Err(error) => {
+                println!("Skipped: {error}.");
+                return None;
+            }
+        };
+        let server = Self { runtime, embedded };
+        let mut migrate = coordinator();
+        migrate.args(["migrate", "--generate", "--index", "--database-url", server.url()]);
+        assert!(migrate.output().unwrap().status.success(), "the demo's data cannot be loaded");
+        Some(server)
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.embedded.as_ref().expect("until it is dropped").url()
+    }
+
+    /// A run with agents inside the coordinator.
+    pub(crate) fn run(&self, words: &[&str]) -> RunResult {
+        let mut command = coordinator();
+        command.args([
+            "run",
+            "--local",
+            "--no-run-dir",
+            "--quiet",
+            "--output",
+            "json",
+            "--database-url",
+            self.url(),
+        ]);
+        let output = command.args(words).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(embedded) = self.embedded.take() {
+            self.runtime.block_on(embedded.stop()).unwrap();
+        }
+    }
+}
+
+/// In the workspace, with nothing of the person's own database settings.
+fn coordinator() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator"));
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+    let is_theirs =
+        |name: &str| name.starts_with("PG") || name.starts_with("MUSTER_") || name == "DATABASE_URL";
+    for (name, _) in std::env::vars().filter(|(name, _)| is_theirs(name)) {
+        command.env_remove(name);
+    }
+    command
+}
