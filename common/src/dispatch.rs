@@ -122,7 +122,7 @@ impl Dispatch {
             return taken;
         }
         while taken.len() < count
-            && let Some(task) = worker.waiting.next()
+            && let Some(task) = worker.waiting.pop()
         {
             // A result of an earlier session may have come meanwhile.
             if ledger.is_settled(task.row) || quarantined.contains(&task.row) {

@@ -175,6 +175,16 @@ impl Summary {
     }
 }
 
+/// How many samples all parts have below a value, those that equal it counted by half.
+pub(crate) fn below(parts: &[&Sorted], value_ns: u64) -> f64 {
+    let of_part = |part: &&Sorted| {
+        let below = part.values_ns.partition_point(|&ns| ns < value_ns);
+        let at_or_below = part.values_ns.partition_point(|&ns| ns <= value_ns);
+        (below + at_or_below) as f64 / 2.0
+    };
+    parts.iter().map(of_part).sum()
+}
+
 /// How many samples all parts have.
 pub(crate) fn count(parts: &[&Sorted]) -> usize {
     parts.iter().map(|part| part.values_ns.len()).sum()
@@ -188,7 +198,7 @@ pub(crate) fn at_rank(parts: &[&Sorted], rank: usize) -> Option<u64> {
     Some(value_at(parts, index, min_ns..=max_ns))
 }
 
-fn values(parts: &[&Sorted]) -> impl Iterator<Item = u64> {
+pub(crate) fn values(parts: &[&Sorted]) -> impl Iterator<Item = u64> {
     parts.iter().flat_map(|part| part.values_ns.iter().copied())
 }
 

@@ -42,7 +42,7 @@ impl Queue {
     }
 
     /// The next row: what came back, else what is due first, else what is in the earliest pass.
-    pub fn next(&mut self) -> Option<Task> {
+    pub fn pop(&mut self) -> Option<Task> {
         if let Some(task) = self.returned.pop_front() {
             return Some(task);
         }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn drain(queue: &mut Queue) -> Vec<u32> {
-        std::iter::from_fn(|| queue.next()).map(|task| task.row.get()).collect()
+        std::iter::from_fn(|| queue.pop()).map(|task| task.row.get()).collect()
     }
 
     fn arrivals(rate: &str, rows: u64, all: u64) -> Option<Arrivals> {
@@ -182,17 +182,17 @@ mod tests {
         let mut queue = Queue::new(records([2, 5]), passes, None);
         assert_eq!(queue.len(), 6);
         assert_eq!(drain(&mut queue), [2, 5, 12, 15, 22, 25]);
-        assert!(queue.is_empty() && queue.next().is_none());
+        assert!(queue.is_empty() && queue.pop().is_none());
     }
 
     #[test]
     fn what_came_back_is_first_and_keeps_its_due_time() {
         let mut queue = Queue::new(records(0..4), Passes::once(4), arrivals("10", 4, 4));
-        let taken = [queue.next().unwrap(), queue.next().unwrap()];
+        let taken = [queue.pop().unwrap(), queue.pop().unwrap()];
         for task in taken.into_iter().rev() {
             queue.put_back(task);
         }
-        let due: Vec<Task> = std::iter::from_fn(|| queue.next()).collect();
+        let due: Vec<Task> = std::iter::from_fn(|| queue.pop()).collect();
         let expected = (0..4).map(|row| Task { row: RowId::new(row), due_ns: u64::from(row) * 100_000_000 });
         assert_eq!(due, expected.collect::<Vec<_>>());
     }
@@ -202,16 +202,16 @@ mod tests {
         let passes = Passes::try_new(4, 1, 2, 0).unwrap();
         let mut own = Queue::new(records([0, 1]), passes, None);
         let mut lost = Queue::new(records([2, 3]), passes, None);
-        let in_flight = lost.next().unwrap();
+        let in_flight = lost.pop().unwrap();
         lost.put_back(in_flight);
-        lost.next();
+        lost.pop();
         own.append(lost);
         assert_eq!(drain(&mut own), [0, 1, 3, 4, 5, 6, 7]);
     }
 
     #[test]
     fn an_empty_workload_and_one_without_passes_left_give_nothing() {
-        assert!(Queue::default().next().is_none());
+        assert!(Queue::default().pop().is_none());
         assert!(Queue::new(Vec::new(), Passes::once(0), None).is_empty());
     }
 
@@ -232,7 +232,7 @@ mod tests {
             let numbering = Passes::try_new(count, targets, passes, 7).unwrap();
             let times = if is_open { arrivals("50", count.into(), count.into()) } else { None };
             let mut queue = Queue::new(records(0..count), numbering, times);
-            let mut seen: Vec<Task> = std::iter::from_fn(|| queue.next()).take(taken).collect();
+            let mut seen: Vec<Task> = std::iter::from_fn(|| queue.pop()).take(taken).collect();
             // The last of them was lost.
             if let Some(lost) = seen.pop() {
                 queue.put_back(lost);
@@ -242,7 +242,7 @@ mod tests {
             let parts = queue.divide(&numbering, |record| record.index() % owners);
             prop_assert_eq!(parts.values().map(Queue::len).sum::<usize>(), left);
             for (owner, mut part) in parts {
-                let tasks: Vec<Task> = std::iter::from_fn(|| part.next()).collect();
+                let tasks: Vec<Task> = std::iter::from_fn(|| part.pop()).collect();
                 prop_assert!(tasks.iter().all(|task| numbering.record_of(task.row).index() % owners == owner));
                 prop_assert!(tasks.iter().all(|task| task.due_ns >= now_ns));
                 prop_assert!(tasks.is_sorted_by_key(|task| numbering.pass_of(task.row)));

@@ -38,6 +38,10 @@ pub struct RunResult {
     /// Service times of the first pass, which met what nobody had read before, and of those that followed; `null` for a single pass.
     #[serde(default)]
     pub passes: Option<Passes>,
+    /// Prepared statements only: the first 5 executions on each connection, which PostgreSQL plans anew, against the later ones. `null` where
+    /// they do not differ by more than noise and a tenth.
+    #[serde(default)]
+    pub early_executions: Option<EarlyExecutions>,
     /// By statement, where the run had several.
     #[serde(default)]
     pub statements: Vec<Statement>,
@@ -106,6 +110,14 @@ pub enum LoadModel {
     Closed,
     /// Rows are due at times that do not depend on the answers.
     Open,
+}
+
+/// Service times of the executions that PostgreSQL plans anew, and of those that follow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EarlyExecutions {
+    pub early: Latency,
+    pub later: Latency,
 }
 
 /// One statement of a mix.

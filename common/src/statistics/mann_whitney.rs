@@ -2,6 +2,7 @@
 
 use super::confidence::two_sided;
 use super::signed_rank::continuous;
+use crate::latency::{self, Sorted};
 
 /// The test of two samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +40,17 @@ impl MannWhitney {
             pairs,
             deviate: continuous(larger - pairs / 2.0) / variance.sqrt(),
         })
+    }
+
+    /// Of two samples in several sorted parts each, where the new one is small: nothing is copied. Without the correction for ties, which
+    /// times in nanoseconds hardly have. `None` when one is empty.
+    pub fn of_parts(base: &[&Sorted], new: &[&Sorted]) -> Option<Self> {
+        let (n, m) = (latency::count(base) as f64, latency::count(new) as f64);
+        let (pairs, all) = (n * m, n + m);
+        let larger: f64 = latency::values(new).map(|value| latency::below(base, value)).sum();
+        let variance = pairs / 12.0 * (all + 1.0);
+        let deviate = continuous(larger - pairs / 2.0) / variance.sqrt();
+        (pairs > 0.0).then_some(Self { larger, pairs, deviate })
     }
 
     /// How probable it is that a new value is larger than a base one; a half when there is no difference.
@@ -135,5 +147,19 @@ mod tests {
             .filter(|_| MannWhitney::of(&sample(40), &sample(60)).unwrap().p_value() < 0.05)
             .count();
         assert!((60..=140).contains(&found), "{found} of 2,000");
+    }
+
+    #[test]
+    fn samples_in_parts_say_what_they_say_together() {
+        let part = |values: &[u64]| {
+            let mut samples = latency::Samples::default();
+            values.iter().for_each(|value| samples.push(*value));
+            samples.into_sorted()
+        };
+        let (base, new) = ([[5, 1, 9], [7, 3, 11]], [[2, 8], [4, 20]]);
+        let whole = MannWhitney::of(&sorted(&base.concat()), &sorted(&new.concat())).unwrap();
+        let (base, new) = (base.map(|values| part(&values)), new.map(|values| part(&values)));
+        assert_eq!(MannWhitney::of_parts(&base.each_ref(), &new.each_ref()), Some(whole));
+        assert_eq!(MannWhitney::of_parts(&base.each_ref(), &[]), None);
     }
 }

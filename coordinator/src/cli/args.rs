@@ -179,7 +179,7 @@ pub(super) struct RunArgs {
     pub(super) thresholds: Vec<threshold::List>,
 
     /// Exit as if the verdict were not VOID; the report says so all the same
-    #[arg(long)]
+    #[arg(long, env = "MUSTER_ALLOW_VOID", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) allow_void: bool,
 
     #[command(flatten)]

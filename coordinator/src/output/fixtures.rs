@@ -25,6 +25,7 @@ pub(crate) fn good() -> RunResult {
         throughput_qps: 640.6,
         load: Load { repeat: Some(1), ..Load::default() },
         search: None,
+        early_executions: None,
         passes: None,
         statements: Vec::new(),
         versus: None,

@@ -6,6 +6,7 @@ use std::ops::Range;
 use muster_common::ids::SlotId;
 use muster_common::latency::{Sorted, Summary};
 use muster_common::result::Latency;
+use muster_common::statistics::mann_whitney::MannWhitney;
 
 use super::record::Record;
 use super::tally::WorkerTally;
@@ -48,7 +49,7 @@ impl Latencies {
         let mut parts = Vec::new();
         for (worker, times) in times_of_worker.enumerate() {
             for (class, timed) in times.classes {
-                let Timed { service, lag, early: _, completed, failed } = timed;
+                let Timed { service, lag, completed, failed } = timed;
                 let due = (!lag.is_empty()).then(|| {
                     let response = service.plus(&lag).into_sorted();
                     Due { lag: lag.into_sorted(), response }
@@ -82,6 +83,23 @@ impl Latencies {
             parts.map(|part| &part.service).collect()
         };
         slots.map(of_slot).collect()
+    }
+
+    /// The executions that PostgreSQL planned anew and those that followed, where the two differ by more than chance and enough to matter.
+    pub(crate) fn early_and_later(&self) -> Option<(Summary, Summary)> {
+        /// Of a difference by chance alone; queries that follow each other are not independent, so little is asked.
+        const P_MAX: f64 = 1e-3;
+        const CHANGE_MIN: f64 = 0.1;
+        let of = |is_early| -> Vec<&Sorted> {
+            let parts =
+                self.parts.iter().filter(|part| part.class.is_first() && part.class.is_early == is_early);
+            parts.map(|part| &part.service).collect()
+        };
+        let (early, later) = (of(true), of(false));
+        let is_sure = MannWhitney::of_parts(&later, &early)?.p_value() < P_MAX;
+        let (early, later) = (Summary::of(&early)?, Summary::of(&later)?);
+        let change = early.median_ns as f64 / later.median_ns.max(1) as f64 - 1.0;
+        (is_sure && change.abs() >= CHANGE_MIN).then_some((early, later))
     }
 
     /// Completed and failed rows.

@@ -1,6 +1,7 @@
 //! What in a run deserves a look although it does not change the verdict: plain sentences. Pure.
 
-use muster_common::latency::Sorted;
+use muster_common::latency::{Sorted, Summary};
+use muster_common::measurement::Execution;
 use muster_common::result;
 use muster_common::statistics::outlying::{Outlier, outlying};
 
@@ -21,6 +22,17 @@ pub(super) fn outlying_agents(agents: &[result::Agent], samples: &[Vec<&Sorted>]
         notes.push(format!("{more} more agents are as far from the others"));
     }
     notes
+}
+
+/// That the executions which PostgreSQL plans anew took longer or less time than the others.
+pub(super) fn early_executions(early: &Summary, later: &Summary) -> String {
+    let [first, then] = [early, later].map(|summary| duration(summary.median_ns as f64 / 1e6));
+    format!(
+        "the first {} executions of a statement on its connection have a median of {first}, the {} later ones {then}: PostgreSQL \
+         plans the first ones anew, and caches were cold; --warmup leaves them out",
+        Execution::CUSTOM_PLANS,
+        later.count
+    )
 }
 
 fn sentence(agent: &result::Agent, outlier: &Outlier) -> String {

@@ -9,6 +9,7 @@ use muster_common::limits;
 use muster_common::load::{Load, Warmup};
 use muster_common::measurement::QueryError;
 use muster_common::placement::{Assignment, Candidates, Method};
+use muster_common::protocol::Protocol;
 use muster_common::result::{self, Ending, RunResult};
 
 use super::evidence::{self, Known};
@@ -71,7 +72,13 @@ pub(crate) fn summarize(
     let latencies = Latencies::take(&mut tally.workers);
     let (worker_results, agents) =
         per_worker(&record, &workers, assignment, &tally.workers, &latencies, &owners);
-    let notes = notes::outlying_agents(&agents, &latencies.by_slot(&record));
+    let mut notes = notes::outlying_agents(&agents, &latencies.by_slot(&record));
+    // Only a prepared statement has a plan that may change.
+    let early = match subject.load.protocol {
+        Protocol::Prepared => latencies.early_and_later(),
+        Protocol::Extended | Protocol::Simple => None,
+    };
+    notes.extend(early.as_ref().map(|(early, later)| notes::early_executions(early, later)));
     let all_summary = latencies.service(|part| part.class.is_first());
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
@@ -126,6 +133,9 @@ pub(crate) fn summarize(
         throughput_qps: per_second(ledger.completed(), wall),
         load: load(subject.load, &record.search),
         search: search(subject.load, &record.search),
+        early_executions: early
+            .as_ref()
+            .map(|(early, later)| result::EarlyExecutions { early: early.into(), later: later.into() }),
         passes: latencies.first_and_later().map(|(first, later)| result::Passes {
             first: first.as_ref().map(result::Latency::from),
             later: later.as_ref().map(result::Latency::from),

@@ -15,6 +15,8 @@ pub(crate) struct Class {
     pub(crate) statement: u16,
     /// Not the first pass: what it reads was read before.
     pub(crate) is_later_pass: bool,
+    /// Among the executions that PostgreSQL plans anew.
+    pub(crate) is_early: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -33,8 +35,6 @@ pub(crate) struct Timed {
     /// Rows that completed, those included whose times are not kept.
     pub(crate) completed: u64,
     pub(crate) failed: u64,
-    /// Service times of executions that PostgreSQL plans anew; they are in `service`, too.
-    pub(crate) early: Samples,
 }
 
 impl Class {
@@ -48,6 +48,7 @@ impl Class {
             target: passes.target_of(measurement.row),
             statement: measurement.execution.statement,
             is_later_pass: passes.pass_of(measurement.row) > 0,
+            is_early: measurement.execution.is_early(),
         }
     }
 }
@@ -66,9 +67,6 @@ impl Times {
         if has_due_times {
             timed.lag.push(measurement.lag_ns);
         }
-        if measurement.execution.is_early() {
-            timed.early.push(measurement.service_time_ns);
-        }
     }
 
     /// Counts a row, whether or not its times are kept.
@@ -83,8 +81,8 @@ impl Times {
     fn class(&mut self, class: Class) -> &mut Timed {
         let has_due_times = self.has_due_times;
         self.classes.entry(class).or_insert_with(|| {
-            // The first class is the only one, as a rule.
-            let capacity = std::mem::take(&mut self.capacity);
+            // Beside a few early ones there is one class, as a rule.
+            let capacity = if class.is_early { 0 } else { std::mem::take(&mut self.capacity) };
             let lags = if has_due_times { capacity } else { 0 };
             Timed {
                 service: Samples::with_capacity(capacity),
