@@ -9,7 +9,7 @@ use super::SEED;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Distribution {
     Constant,
-    /// One in ten is slow.
+    /// One in five is slow.
     Bimodal,
     /// Median 2 ms, sigma 0.6.
     Lognormal,
@@ -23,7 +23,7 @@ impl Distribution {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Constant => "constant 3 ms",
-            Self::Bimodal => "bimodal: 1.5 ms, one in ten 20 ms",
+            Self::Bimodal => "bimodal: 1.5 ms, one in five 20 ms",
             Self::Lognormal => "lognormal: median 2 ms, σ 0.6",
             Self::HeavyTail => "Pareto: α 1.5, 1 to 200 ms",
         }
@@ -38,7 +38,7 @@ impl Distribution {
     fn one(self, random: &mut SplitMix64) -> u64 {
         match self {
             Self::Constant => 3_000,
-            Self::Bimodal if random.below(10) == 0 => 20_000,
+            Self::Bimodal if random.below(5) == 0 => 20_000,
             Self::Bimodal => 1_500,
             Self::Lognormal => {
                 // Box and Muller 1958.

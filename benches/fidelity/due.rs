@@ -1,36 +1,71 @@
-//! How precisely due times are kept, against a server that answers at once.
+//! How precisely due times are kept, against a server that answers at once. Beside it threads that do nothing but sleep and then watch
+//! the clock: where the machine is busy, both are woken late.
+
+use std::thread;
+use std::time::{Duration, Instant};
 
 use muster_common::result::RunResult;
 
-use super::figures::{middle, worst};
+use super::figures::{ascending, middle, ms, quantile};
 use super::support::fake_postgres::FakePostgres;
 use super::support::programs::Run;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const AGENTS: usize = 4;
 const SECONDS: usize = 5;
 
 pub(crate) fn print() {
+    println!("Lag in µs, in parentheses that of the bare threads; {ROUNDS} rounds.\n");
     println!(
-        "| queries/s asked | achieved | lag median | lag p99 | p99 of the rounds | lag max | service median |"
+        "| queries/s asked | achieved | median | p99, the middle of the rounds | p99 of each round | max of all | service median |"
     );
     println!("|---|---|---|---|---|---|---|");
     for rate in [100, 1_000, 5_000] {
-        let reports: Vec<RunResult> = (0..ROUNDS).map(|_| round(rate)).collect();
-        let each = |figure: fn(&RunResult) -> f64| reports.iter().map(figure).collect::<Vec<f64>>();
-        let us = |values: &[f64]| format!("{:.0} µs", middle(values) * 1e3);
+        let rounds: Vec<(RunResult, Vec<f64>)> = (0..ROUNDS).map(|_| (round(rate), bare(rate))).collect();
+        let each = |figure: fn(&RunResult) -> f64| {
+            rounds.iter().map(|(report, _)| figure(report)).collect::<Vec<f64>>()
+        };
+        let bare = |per_mille| rounds.iter().map(|(_, bare)| quantile(bare, per_mille)).collect::<Vec<f64>>();
+        let both = |report: f64, bare: f64| format!("{:.0} ({:.0})", report * 1e3, bare * 1e3);
         let p99 = each(|report| report.lag_ms.as_ref().unwrap().p99.expect("500 rows are enough"));
-        let of_rounds: Vec<_> = p99.iter().map(|p99| format!("{:.0}", p99 * 1e3)).collect();
+        let of_rounds: Vec<_> = p99.iter().zip(bare(990)).map(|(p99, bare)| both(*p99, bare)).collect();
+        let max = ascending(each(|report| report.lag_ms.as_ref().unwrap().max));
         println!(
-            "| {rate} | {:.1} | {} | {} | {} µs | {:.1} ms | {} |",
+            "| {rate} | {:.1} | {} | {} | {} | {} | {:.0} |",
             middle(&each(|report| report.throughput_qps)),
-            us(&each(|report| report.lag_ms.as_ref().unwrap().median)),
-            us(&p99),
+            both(middle(&each(|report| report.lag_ms.as_ref().unwrap().median)), middle(&bare(500))),
+            both(middle(&p99), middle(&bare(990))),
             of_rounds.join(", "),
-            worst(&each(|report| report.lag_ms.as_ref().unwrap().max)),
-            us(&each(|report| report.service_time_ms.as_ref().unwrap().median)),
+            both(quantile(&max, 1_000), quantile(&ascending(bare(1_000)), 1_000)),
+            middle(&each(|report| report.service_time_ms.as_ref().unwrap().median)) * 1e3,
         );
     }
+}
+
+/// As many threads as agents, each with its part of the rate. How late they are, in milliseconds, ascending.
+fn bare(rate: usize) -> Vec<f64> {
+    let between = Duration::from_secs_f64(AGENTS as f64 / rate as f64);
+    let start = Instant::now() + Duration::from_millis(10);
+    let threads: Vec<_> = (0..AGENTS)
+        .map(|thread| {
+            let first = start + between.mul_f64(thread as f64 / AGENTS as f64);
+            let dues = (0..rate * SECONDS / AGENTS).map(move |row| first + between.mul_f64(row as f64));
+            thread::spawn(move || dues.map(late_ms).collect::<Vec<f64>>())
+        })
+        .collect();
+    ascending(threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect())
+}
+
+/// Waits until a moment as `agent/src/pace.rs` does.
+fn late_ms(due: Instant) -> f64 {
+    const EARLY: Duration = Duration::from_micros(120);
+    if let Some(sleep) = due.saturating_duration_since(Instant::now()).checked_sub(EARLY) {
+        thread::sleep(sleep);
+    }
+    while Instant::now() < due {
+        thread::yield_now();
+    }
+    ms(due.elapsed())
 }
 
 fn round(rate: usize) -> RunResult {

@@ -26,11 +26,6 @@ pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The largest without its sign.
-pub(crate) fn worst(values: &[f64]) -> f64 {
-    values.iter().copied().fold(0.0, |worst, value| if value.abs() > worst { value.abs() } else { worst })
-}
-
 /// Runnable threads over the last minute, and processors.
 pub(crate) fn load_average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

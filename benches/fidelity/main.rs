@@ -6,6 +6,7 @@
     reason = "its report goes to stdout, and it may fail aloud, as a test may"
 )]
 
+mod bare;
 mod delays;
 mod due;
 mod figures;

@@ -1,6 +1,7 @@
 //! Against pgbench: the same statement, the same distribution of parameters, the same server, the same number of connections, both in
-//! a closed loop with prepared statements. Rounds alternate, so that what the machine does besides meets both. Columns are cast to text
-//! on the server, because pgbench reads every answer as text and Muster in binary.
+//! a closed loop with prepared statements. Each round is pgbench, muster, pgbench, so that what the machine does besides meets both, and
+//! so that pgbench against itself says how much of a difference is noise. Columns are cast to text on the server, because pgbench reads
+//! every answer as text and Muster in binary.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,7 +13,7 @@ use super::SEED;
 use super::figures::{ascending, mean, middle, quantile};
 use super::server::Server;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 11;
 
 struct Workload {
     name: &'static str,
@@ -21,33 +22,40 @@ struct Workload {
     rows_per_connection: usize,
 }
 
-const AGGREGATE: &str = "SELECT date_bin('1 minute', ts, timestamptz '2017-01-01 00:00+00')::text AS minute, max(usage)::text, min(usage)::text \
+const DAY: &str = "SELECT date_bin('1 hour', ts, timestamptz '2017-01-01 00:00+00')::text AS hour, max(usage)::text, min(usage)::text \
+     FROM cpu_usage WHERE host = 'host_' || lpad(:h, 6, '0') AND ts BETWEEN timestamptz '2017-01-01 00:00+00' + :m * interval '1 minute' \
+     AND timestamptz '2017-01-02 00:00+00' + :m * interval '1 minute' GROUP BY 1 ORDER BY 1";
+const HOUR: &str = "SELECT date_bin('1 minute', ts, timestamptz '2017-01-01 00:00+00')::text AS minute, max(usage)::text, min(usage)::text \
      FROM cpu_usage WHERE host = 'host_' || lpad(:h, 6, '0') AND ts BETWEEN timestamptz '2017-01-01 00:00+00' + :m * interval '1 minute' \
      AND timestamptz '2017-01-01 01:00+00' + :m * interval '1 minute' GROUP BY 1 ORDER BY 1";
 const SLEEP: &str = "SELECT pg_sleep(0.003 + 0.000001 * (:m)::float8)::text, :h::text";
 const POINT: &str = "SELECT usage::text FROM cpu_usage WHERE host = 'host_' || lpad(:h, 6, '0') \
      AND ts = timestamptz '2017-01-01 00:00+00' + :m * interval '1 minute'";
 
-const WORKLOADS: [Workload; 5] = [
-    Workload {
-        name: "aggregate of an hour",
-        statement: AGGREGATE,
-        connections: 1,
-        rows_per_connection: 2_000,
-    },
-    Workload {
-        name: "aggregate of an hour",
-        statement: AGGREGATE,
-        connections: 4,
-        rows_per_connection: 1_000,
-    },
-    Workload { name: "sleep of 3.0 to 5.8 ms", statement: SLEEP, connections: 1, rows_per_connection: 1_000 },
-    Workload { name: "sleep of 3.0 to 5.8 ms", statement: SLEEP, connections: 4, rows_per_connection: 1_000 },
-    Workload { name: "one row by its key", statement: POINT, connections: 1, rows_per_connection: 20_000 },
+const fn workload(
+    name: &'static str,
+    statement: &'static str,
+    connections: usize,
+    rows_per_connection: usize,
+) -> Workload {
+    Workload { name, statement, connections, rows_per_connection }
+}
+
+const WORKLOADS: [Workload; 7] = [
+    workload("a day by the hour", DAY, 1, 400),
+    workload("a day by the hour", DAY, 4, 200),
+    workload("sleep of 3.0 to 4.4 ms", SLEEP, 1, 250),
+    workload("sleep of 3.0 to 4.4 ms", SLEEP, 4, 250),
+    workload("an hour by the minute", HOUR, 1, 2_000),
+    workload("an hour by the minute", HOUR, 4, 1_000),
+    workload("one row by its key", POINT, 1, 10_000),
 ];
 /// What `:h` and `:m` are below.
 const HOSTS: u64 = 20;
-const MINUTES: u64 = 2_800;
+const MINUTES: u64 = 1_400;
+
+/// Of one run: median and mean in milliseconds.
+type Figures = [f64; 2];
 
 pub(crate) fn print() {
     if Command::new("pgbench").arg("--version").output().is_err() {
@@ -56,7 +64,10 @@ pub(crate) fn print() {
     }
     let Some(server) = Server::start() else { return };
     println!(
-        "| statement | connections | median: pgbench, muster | difference | by round | mean: pgbench, muster | difference | by round |"
+        "{ROUNDS} rounds each. Difference: the middle of the rounds, and where the middle half of them lies.\n"
+    );
+    println!(
+        "| statement | connections | median: pgbench, muster | difference | pgbench against itself | mean: pgbench, muster | difference | pgbench against itself |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for workload in &WORKLOADS {
@@ -64,24 +75,31 @@ pub(crate) fn print() {
         write(workload, directory.path());
         // Once for both, so that neither is the one that reads the data first.
         muster(workload, &server, directory.path());
-        let rounds: Vec<[(f64, f64); 2]> = (0..ROUNDS)
+        let rounds: Vec<[Figures; 3]> = (0..ROUNDS)
             .map(|_| {
-                [pgbench(workload, &server, directory.path()), muster(workload, &server, directory.path())]
+                let before = pgbench(workload, &server, directory.path());
+                let between = muster(workload, &server, directory.path());
+                [before, between, pgbench(workload, &server, directory.path())]
             })
             .collect();
-        let row =
-            [|one: &(f64, f64)| one.0, |one: &(f64, f64)| one.1].map(|figure| compared(&rounds, figure));
+        let of = |figure: usize| rounds.iter().map(|round| round.map(|run| run[figure])).collect::<Vec<_>>();
+        let row = [0, 1].map(|figure| compared(&of(figure)));
         println!("| {} | {} | {} |", workload.name, workload.connections, row.join(" | "));
     }
 }
 
-/// Both figures in the middle of their rounds, and the middle of the differences within a round.
-fn compared(rounds: &[[(f64, f64); 2]], figure: impl Fn(&(f64, f64)) -> f64) -> String {
-    let of = |side: usize| middle(&rounds.iter().map(|round| figure(&round[side])).collect::<Vec<_>>());
-    let percent: Vec<f64> =
-        rounds.iter().map(|[pgbench, muster]| (figure(muster) / figure(pgbench) - 1.0) * 100.0).collect();
-    let by_round: Vec<_> = percent.iter().map(|percent| format!("{percent:+.1}")).collect();
-    format!("{:.3}, {:.3} ms | {:+.1} % | {}", of(0), of(1), middle(&percent), by_round.join(", "))
+/// Of rounds of pgbench, muster, pgbench.
+fn compared(rounds: &[[f64; 3]]) -> String {
+    let percent = |of: fn(&[f64; 3]) -> f64| {
+        let all = ascending(rounds.iter().map(|round| (of(round) - 1.0) * 100.0).collect());
+        let [low, middle, high] = [250, 500, 750].map(|per_mille| quantile(&all, per_mille));
+        format!("{middle:+.1} % ({low:+.1} to {high:+.1})")
+    };
+    let pgbench = middle(&rounds.iter().flat_map(|[before, _, after]| [*before, *after]).collect::<Vec<_>>());
+    let muster = middle(&rounds.iter().map(|[_, muster, _]| *muster).collect::<Vec<_>>());
+    let difference = percent(|[before, muster, after]| muster / before.midpoint(*after));
+    let noise = percent(|[before, _, after]| after / before);
+    format!("{pgbench:.3}, {muster:.3} ms | {difference} | {noise}")
 }
 
 fn write(workload: &Workload, directory: &Path) {
@@ -100,7 +118,7 @@ fn write(workload: &Workload, directory: &Path) {
 }
 
 /// Median and mean in milliseconds of its own log of transactions.
-fn pgbench(workload: &Workload, server: &Server, directory: &Path) -> (f64, f64) {
+fn pgbench(workload: &Workload, server: &Server, directory: &Path) -> Figures {
     let logs = tempfile::tempdir_in(directory).unwrap();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(workload.connections);
     let mut command = Command::new("pgbench");
@@ -126,14 +144,14 @@ fn pgbench(workload: &Workload, server: &Server, directory: &Path) -> (f64, f64)
     }
     assert_eq!(times_ms.len(), workload.connections * workload.rows_per_connection);
     let times_ms = ascending(times_ms);
-    (quantile(&times_ms, 500), mean(&times_ms))
+    [quantile(&times_ms, 500), mean(&times_ms)]
 }
 
-fn muster(workload: &Workload, server: &Server, directory: &Path) -> (f64, f64) {
+fn muster(workload: &Workload, server: &Server, directory: &Path) -> Figures {
     let [query, rows] = ["muster.sql", "rows.csv"].map(|name| directory.join(name).display().to_string());
     let workers = workload.connections.to_string();
     let report = server.run(&["--workers", &workers, "--placement", "balanced", "--query", &query, &rows]);
     assert_eq!(report.queries.completed, (workload.connections * workload.rows_per_connection) as u64);
     let latency = report.service_time_ms.unwrap();
-    (latency.median, latency.mean)
+    [latency.median, latency.mean]
 }
