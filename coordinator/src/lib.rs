@@ -11,4 +11,6 @@ pub mod output;
 pub mod progress;
 mod run;
 pub mod run_dir;
+#[cfg(test)]
+mod simulated_network;
 pub mod workload;
