@@ -32,6 +32,10 @@ simulate N="100000":
 simulate-without N="1000":
     MUSTER_SIMULATIONS={{ N }} cargo test --release --locked -p muster-common --test simulation every_mechanism -- --nocapture
 
+# The real coordinator and agents over a simulated network that breaks, in virtual time: so many runs
+turmoil N="1000":
+    MUSTER_NETWORKS={{ N }} cargo test --locked -p muster-coordinator --lib simulated_network::every_row -- --nocapture
+
 # Ten runs in a row with ten agents each, one of them killed on the way; a line each. Takes two minutes
 kills:
     cargo test --locked -p muster-coordinator --test faults -- --ignored --nocapture

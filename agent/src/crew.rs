@@ -27,7 +27,8 @@ pub(crate) enum CrewEvent {
 
 pub(crate) struct Crew {
     events: mpsc::Receiver<WorkerEvent>,
-    phase: watch::Sender<Phase>,
+    /// By worker. The receivers of one channel are told in a random order, and the same run could not be run again.
+    phases: Vec<watch::Sender<Phase>>,
     cancel: CancellationToken,
     /// `None` when there is no database that the workers could use.
     shift: Option<Box<dyn Shift>>,
@@ -53,18 +54,20 @@ impl Crew {
         let count = usize::from(config.workers);
         let (event_sender, events) = mpsc::channel(2 * count);
         let (told_sender, told) = mpsc::channel(4 * limits::BATCH_ROWS_MAX);
-        let (phase, phase_receiver) = watch::channel(Phase::Preparing);
+        let mut phases = Vec::with_capacity(count);
         let cancel = CancellationToken::new();
         let mut queues = Vec::with_capacity(count);
         let workers = (0..config.workers).map(|index| {
             // A queue holds batches, and each has at least one row: credit bounds both.
             let (queue, rows) = mpsc::channel(limits::CREDIT_ROWS_MAX as usize);
             queues.push(queue);
+            let (phase_sender, phase) = watch::channel(Phase::Preparing);
+            phases.push(phase_sender);
             Worker {
                 index,
                 rows,
                 told: told_sender.clone(),
-                phase: phase_receiver.clone(),
+                phase,
                 events: event_sender.clone(),
                 cancel: cancel.clone(),
                 permit: Arc::clone(permit),
@@ -78,7 +81,7 @@ impl Crew {
         });
         let crew = Self {
             events,
-            phase,
+            phases,
             cancel,
             shift: shift.ok(),
             prepared: (0..count).map(|_| None).collect(),
@@ -90,7 +93,10 @@ impl Crew {
 
     /// The agent stood by and has a slot now; [`CrewEvent::Ready`] comes again.
     pub(crate) fn take_place(&self, application_name: &str) {
-        self.phase.send_replace(Phase::Placed { application_name: application_name.into() });
+        let application_name: Arc<str> = application_name.into();
+        for phase in &self.phases {
+            phase.send_replace(Phase::Placed { application_name: Arc::clone(&application_name) });
+        }
     }
 
     /// Ends what lost sessions of a slot left in the database that the workers use.
@@ -108,22 +114,26 @@ impl Crew {
 
     /// Starts a round; a second time for the same one changes nothing.
     pub(crate) fn start(&self, round: Round) {
-        self.phase.send_if_modified(|phase| {
-            let is_new = match phase {
-                Phase::Preparing | Phase::Placed { .. } => true,
-                Phase::Running(running) => running.number != round.number,
-                Phase::Draining => false,
-            };
-            if is_new {
-                *phase = Phase::Running(round);
-            }
-            is_new
-        });
+        for phase in &self.phases {
+            phase.send_if_modified(|phase| {
+                let is_new = match phase {
+                    Phase::Preparing | Phase::Placed { .. } => true,
+                    Phase::Running(running) => running.number != round.number,
+                    Phase::Draining => false,
+                };
+                if is_new {
+                    *phase = Phase::Running(round);
+                }
+                is_new
+            });
+        }
     }
 
     /// Finish the query in flight and run no further row.
     pub(crate) fn drain(&self) {
-        self.phase.send_replace(Phase::Draining);
+        for phase in &self.phases {
+            phase.send_replace(Phase::Draining);
+        }
     }
 
     /// End the queries in flight on the server, too.

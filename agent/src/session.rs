@@ -82,6 +82,7 @@ struct Session {
     gauges: Arc<Gauges>,
     /// While queries run.
     reporter: Option<Reporter>,
+    is_watched: bool,
     work: Work,
     fences: Fences,
     /// When the countdown of Arm ends; taken once Started is sent.
@@ -140,6 +141,7 @@ impl Session {
             work: Work::Waiting(Box::new(Cargo { queues, told, outbox, gauges: Arc::clone(&gauges) })),
             gauges,
             reporter: None,
+            is_watched: workplace.is_real(),
             fences: Fences::default(),
             starts_at: None,
             has_started: false,
@@ -177,10 +179,12 @@ impl Session {
                 () = sleep_until(starts_at.into()), if self.starts_at.is_some() => {
                     self.starts_at = None;
                     self.control.send(FromAgent::Started { round_trip: self.round_trip })?;
-                    let line = self.control.sideline();
-                    let tell = move |interval| line(FromAgent::Health(interval));
                     self.finish_reporter().await;
-                    self.reporter = Some(Reporter::start(Arc::clone(&self.gauges), tell));
+                    if self.is_watched {
+                        let line = self.control.sideline();
+                        let tell = move |interval| line(FromAgent::Health(interval));
+                        self.reporter = Some(Reporter::start(Arc::clone(&self.gauges), tell));
+                    }
                 }
                 _ = beats.tick() => {
                     let number = self.lease.beat(clock::now());

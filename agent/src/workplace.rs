@@ -23,6 +23,11 @@ pub trait Workplace: Send + Sync {
         run: &RunConfig,
         application_name: String,
     ) -> Result<Box<dyn Shift>, PrepareFailed>;
+
+    /// Whether this process's own health says how the queries fared: it says nothing of a simulation.
+    fn is_real(&self) -> bool {
+        true
+    }
 }
 
 /// The workers of one session at work.

@@ -11,5 +11,7 @@ pub mod output;
 pub mod progress;
 mod run;
 pub mod run_dir;
+#[cfg(test)]
+mod simulated_network;
 pub mod threshold;
 pub mod workload;

@@ -71,6 +71,12 @@ impl ProgressDisplay {
         Self { shown: Shown::Quiet }
     }
 
+    /// For a thousand runs in one test.
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        Self::plain(Box::new(io::sink()))
+    }
+
     fn bar(target: ProgressDrawTarget) -> Self {
         // Dropped on any path, the bar leaves no trace in the terminal above the report.
         let bar = ProgressBar::with_draw_target(None, target).with_finish(ProgressFinish::AndClear);

@@ -188,10 +188,15 @@ impl Conductor<'_> {
         self.tell(what);
     }
 
-    /// In a run that goes on: has one agent end what is left of all earlier sessions, not before their leases have lapsed. False when an
-    /// agent was lost meanwhile.
-    pub(super) async fn clear(&mut self, mut not_before: Instant) -> Result<bool, RunError> {
-        let interrupt = self.interrupt.clone();
+    /// In a run that goes on: has one agent end what is left of all earlier sessions, not before their leases have lapsed. Ended earlier,
+    /// a query would count as failed whose agent does not know yet that it is not to run any more. False when an agent was lost meanwhile.
+    pub(super) async fn clear(&mut self, leases_lapse_at: Instant) -> Result<bool, RunError> {
+        while self.roster.slots().all_ready() && clock::now() < leases_lapse_at {
+            self.take_one(leases_lapse_at).await?;
+        }
+        if !self.roster.slots().all_ready() {
+            return Ok(false);
+        }
         let grants: Vec<Grant> = self.roster.live().filter_map(|member| member.grant).collect();
         if let Some(member) = self.roster.live().next() {
             for Grant { slot, epoch } in &grants {
@@ -201,34 +206,39 @@ impl Conductor<'_> {
         self.cleared.clear();
         self.uncleared.clear();
         let patience = limits::END_BACKENDS_TIMEOUT + limits::FENCE;
-        let mut give_up_at = clock::now() + patience;
+        let (mut begins_at, mut give_up_at) = (clock::now(), clock::now() + patience);
         while self.roster.slots().all_ready() {
             let all_clear = grants.iter().all(|grant| self.cleared.contains(&grant.slot));
-            if clock::now() >= if all_clear { not_before } else { give_up_at } {
+            let until = if all_clear { begins_at } else { give_up_at };
+            if clock::now() >= until {
                 return Ok(true);
             }
-            tokio::select! {
-                biased;
-                () = interrupt.cancelled() => return Err(RunError::Interrupted),
-                () = sleep_until(if all_clear { not_before } else { give_up_at }.into()) => {}
-                Some(call) = self.calls.recv() => {
-                    let known = self.cleared.len();
-                    let unknown = self.uncleared.len();
-                    if let Turn::PrepareFailed(error) = self.take(call) {
-                        return Err(error);
-                    }
-                    if self.cleared.len() > known {
-                        give_up_at = clock::now() + patience;
-                    }
-                    if self.uncleared.len() > unknown {
-                        // The server ends them by itself when their time is over.
-                        let wait = self.plan.timeout.map_or(Duration::ZERO, |limit| limit + limits::CANCEL_GRACE);
-                        not_before = not_before.max(clock::now() + wait);
-                    }
-                }
+            let (known, unknown) = (self.cleared.len(), self.uncleared.len());
+            self.take_one(until).await?;
+            if self.cleared.len() > known {
+                give_up_at = clock::now() + patience;
+            }
+            if self.uncleared.len() > unknown {
+                // The server ends them by itself when their time is over.
+                let wait = self.plan.timeout.map_or(Duration::ZERO, |limit| limit + limits::CANCEL_GRACE);
+                begins_at = clock::now() + wait;
             }
         }
         Ok(false)
+    }
+
+    /// Waits for one call, until then at the latest.
+    async fn take_one(&mut self, until: Instant) -> Result<(), RunError> {
+        let interrupt = self.interrupt.clone();
+        tokio::select! {
+            biased;
+            () = interrupt.cancelled() => Err(RunError::Interrupted),
+            () = sleep_until(until.into()) => Ok(()),
+            Some(call) = self.calls.recv() => match self.take(call) {
+                Turn::PrepareFailed(error) => Err(error),
+                Turn::Nothing | Turn::Unreadable(_) => Ok(()),
+            },
+        }
     }
 
     /// Before the start: what an agent found of a slot's earlier sessions.

@@ -1,0 +1,114 @@
+//! The simulated coordinator's process: what `coordinator run` does between reading the workload and writing the report, and what
+//! `--resume` does when there is a journal already.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::load::Load;
+use muster_common::passes::Passes;
+use muster_common::placement::Method;
+use muster_common::query::Template;
+use muster_common::result::RunResult;
+use tokio_util::sync::CancellationToken;
+use turmoil::net::TcpListener;
+
+use super::network::{self, PORT};
+use super::world::Site;
+use crate::grpc::Listener;
+use crate::journal::{Lock, Writer};
+use crate::progress::ProgressDisplay;
+use crate::run::{self, HostSamples, Outcome, Replayed, Retried, RunPlan, Scope, Statement, Statements};
+use crate::workload::{self, Checks, OnBadRow, Options, Workload};
+
+const SQL: &str = "SELECT run(:hostname, :takes_ms, :fails)";
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Reported(Box<RunResult>),
+    /// Nothing was left to resume: the coordinator before had counted the last row.
+    NothingLeft,
+    Failed(String),
+}
+
+/// Serves the run, or goes on with it.
+pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {
+    let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+    let address = listener.local_addr()?;
+    let template = Template::parse(SQL)?;
+    let workload = open_workload(&site.csv, &template)?;
+    let (journal, taken_up) = match site.journal.exists() {
+        false => (Writer::create(&site.journal)?, None),
+        true => match take_up(&site.journal, &workload)? {
+            Some((journal, replayed)) => (journal, Some(replayed)),
+            None => {
+                site.end(Ended::NothingLeft);
+                return Ok(());
+            }
+        },
+    };
+    let incoming = network::incoming(listener, Arc::clone(&site.shears), Arc::clone(&site.tape));
+    let listener = Listener::new(Box::pin(incoming), address);
+    let plan = Arc::new(plan(&site, workload, template));
+    let display = ProgressDisplay::silent();
+    let never = CancellationToken::new();
+    match run::run(plan, listener, &display, Some(journal), taken_up, never).await {
+        Ok(Outcome { result, journal: _ }) => site.end(Ended::Reported(Box::new(result))),
+        Err(problem) => site.end(Ended::Failed(problem.to_string())),
+    }
+    Ok(())
+}
+
+fn open_workload(csv: &Path, template: &Template) -> Result<Workload, Box<dyn Error>> {
+    let options = Options {
+        host_column: "hostname".to_owned(),
+        parameters: template.columns().to_vec(),
+        mix: None,
+        checks: Checks::None,
+        on_bad_row: OnBadRow::Fail,
+        limit: None,
+    };
+    Ok(workload::open(csv, &options, &mut |_| ())?)
+}
+
+fn take_up(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replayed)>, Box<dyn Error>> {
+    let lock = Lock::take(journal)?;
+    let passes = Passes::once(workload.rows());
+    let scope = Scope { passes, retried: Retried::LeftOut, has_due_times: false };
+    let replayed = run::replay(lock.reader()?, scope, workload.hosts().len(), HostSamples::default())?;
+    if replayed.ledger.unaccounted() == 0 {
+        return Ok(None);
+    }
+    Ok(Some((lock.append(replayed.end)?, replayed)))
+}
+
+fn plan(site: &Site, workload: Workload, template: Template) -> RunPlan {
+    let scenario = &site.scenario;
+    let passes = Passes::once(workload.rows());
+    let (name, source) = ("q.sql".to_owned(), SQL.to_owned());
+    let statement = Statement::Own { name, source, template, weight: 1 };
+    RunPlan {
+        id: site.run.clone(),
+        agents: scenario.slots,
+        file: "rows.csv".to_owned(),
+        workload: Arc::new(workload),
+        placement: Method::Rendezvous,
+        statements: Statements::new(statement, Vec::new()),
+        load: Load::default(),
+        passes,
+        thresholds: Vec::new(),
+        versus_url: None,
+        timezone: "UTC".to_owned(),
+        timeout: scenario.timeout,
+        join_timeout: Duration::from_secs(120),
+        on_agent_loss: scenario.on_agent_loss,
+        slot_grace: scenario.slot_grace,
+        retried: Retried::LeftOut,
+        database_url: None,
+        has_local_agents: false,
+        embedded: None,
+        command: String::new(),
+    }
+}

@@ -1,0 +1,173 @@
+//! The simulated database: backends, what they run, and what nobody may see there. A query runs on when its client is gone, and until
+//! its backend is ended, as in PostgreSQL. It is one for all agents; the way to it takes some milliseconds and never breaks.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use muster_common::ids::{Epoch, RowId, RunId, SessionId, SlotId};
+use tokio_util::sync::CancellationToken;
+
+use super::scenario::Scenario;
+
+pub(super) struct Database {
+    run: RunId,
+    slots: u16,
+    refuses: bool,
+    /// Taken out, nobody's backend is ended, and all say that none was left.
+    ends_backends: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    backends: Vec<Backend>,
+    executions: Vec<Execution>,
+    violations: Vec<String>,
+}
+
+struct Backend {
+    name: String,
+    /// Position among the executions.
+    latest: Option<usize>,
+    has_client: bool,
+    ended: CancellationToken,
+}
+
+/// One query that began.
+#[derive(Debug, Clone)]
+pub(super) struct Execution {
+    pub(super) row: RowId,
+    pub(super) host: String,
+    pub(super) slot: SlotId,
+    pub(super) epoch: Epoch,
+    pub(super) began: Duration,
+    /// When it ends or did.
+    pub(super) until: Duration,
+    pub(super) is_finished: bool,
+}
+
+/// A client's connection, by the position of its backend.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BackendId(usize);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ExecutionId(usize);
+
+impl Database {
+    pub(super) fn new(run: RunId, scenario: &Scenario, ends_backends: bool) -> Self {
+        let Scenario { slots, refuses, .. } = *scenario;
+        Self { run, slots, refuses, ends_backends, state: Mutex::default() }
+    }
+
+    /// The token is cancelled when the backend is ended.
+    pub(super) fn connect(&self, name: &str) -> (BackendId, CancellationToken) {
+        let ended = CancellationToken::new();
+        let mut state = self.lock();
+        let name = name.to_owned();
+        state.backends.push(Backend { name, latest: None, has_client: true, ended: ended.clone() });
+        (BackendId(state.backends.len() - 1), ended)
+    }
+
+    pub(super) fn rename(&self, backend: BackendId, name: &str) {
+        self.lock().backends[backend.0].name = name.to_owned();
+    }
+
+    /// The client is gone. Nobody tells the query that runs.
+    pub(super) fn disconnect(&self, backend: BackendId) {
+        self.lock().backends[backend.0].has_client = false;
+    }
+
+    pub(super) fn begin(&self, backend: BackendId, row: RowId, host: &str, takes: Duration) -> ExecutionId {
+        let now = now();
+        let mut state = self.lock();
+        let name = state.backends[backend.0].name.clone();
+        let session = (0..self.slots).map(SlotId::new).find_map(|slot| {
+            let epoch = SessionId::epoch_of_application_name(&name, &self.run, slot)?;
+            Some((slot, epoch))
+        });
+        let Some((slot, epoch)) = session else {
+            state.violations.push(format!("row {row} runs without a slot, as '{name}'"));
+            return ExecutionId(usize::MAX);
+        };
+        let running: Vec<String> = state
+            .executions
+            .iter()
+            .filter(|other| other.until > now)
+            .filter(|other| other.host == host || (other.slot == slot && other.epoch != epoch))
+            .map(|other| {
+                format!("row {} of {} in {}, epoch {}", other.row, other.host, other.slot, other.epoch)
+            })
+            .collect();
+        for other in running {
+            let what =
+                format!("{now:?}: row {row} of {host} begins in {slot}, epoch {epoch}, beside {other}");
+            state.violations.push(what);
+        }
+        let (host, until) = (host.to_owned(), now + takes);
+        state.executions.push(Execution { row, host, slot, epoch, began: now, until, is_finished: false });
+        let latest = state.executions.len() - 1;
+        state.backends[backend.0].latest = Some(latest);
+        ExecutionId(latest)
+    }
+
+    /// Its answer has come.
+    pub(super) fn finish(&self, execution: ExecutionId) {
+        if let Some(execution) = self.lock().executions.get_mut(execution.0) {
+            (execution.until, execution.is_finished) = (now(), true);
+        }
+    }
+
+    /// It was cancelled, or its backend ended.
+    pub(super) fn stop(&self, execution: ExecutionId) {
+        if let Some(execution) = self.lock().executions.get_mut(execution.0) {
+            execution.until = execution.until.min(now());
+        }
+    }
+
+    /// Ends the backends of a slot that have an epoch below; how many that were.
+    pub(super) fn end_backends(&self, slot: SlotId, below: Epoch) -> Result<u32, String> {
+        if self.refuses {
+            return Err("permission denied to terminate process".to_owned());
+        }
+        if !self.ends_backends {
+            return Ok(0);
+        }
+        let now = now();
+        let mut ended = 0;
+        let State { backends, executions, .. } = &mut *self.lock();
+        for backend in backends.iter().filter(|backend| !backend.ended.is_cancelled()) {
+            let epoch = SessionId::epoch_of_application_name(&backend.name, &self.run, slot);
+            let running =
+                backend.latest.map(|latest| &mut executions[latest]).filter(|latest| latest.until > now);
+            if epoch.is_some_and(|epoch| epoch < below) && (backend.has_client || running.is_some()) {
+                backend.ended.cancel();
+                ended += 1;
+                if let Some(running) = running {
+                    running.until = now;
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    pub(super) fn executions(&self) -> Vec<Execution> {
+        self.lock().executions.clone()
+    }
+
+    pub(super) fn violate(&self, what: String) {
+        self.lock().violations.push(what);
+    }
+
+    pub(super) fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One clock for all hosts, exact to a tick.
+pub(super) fn now() -> Duration {
+    turmoil::sim_elapsed().unwrap_or_default()
+}

@@ -1,0 +1,104 @@
+//! What a seed stands for: the run, its rows, and what breaks when. Decided before anything runs.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_common::ids::SlotId;
+
+use super::faults::{Fault, Timed};
+use super::random::Random;
+use crate::run::OnAgentLoss;
+
+pub(super) struct Scenario {
+    pub(super) slots: u16,
+    /// The first `slots` of them start at once.
+    pub(super) agents: Vec<Agent>,
+    /// Of every agent.
+    pub(super) workers: u16,
+    pub(super) rows: Arc<Vec<Row>>,
+    pub(super) on_agent_loss: OnAgentLoss,
+    pub(super) slot_grace: Duration,
+    /// `--timeout`. No query takes so long; where nobody may end another's backend, it is what a new owner waits for.
+    pub(super) timeout: Option<Duration>,
+    /// Nobody may end another's backend.
+    pub(super) refuses: bool,
+    pub(super) latency_max: Duration,
+    /// By time.
+    pub(super) faults: Vec<Timed>,
+    /// For everything that is left to chance while it runs.
+    pub(super) seed: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) starts_after: Duration,
+    pub(super) slot: Option<SlotId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) host: String,
+    pub(super) takes: Duration,
+    pub(super) fails: bool,
+}
+
+impl Scenario {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let slots = [2, 3, 4][random.index(3)];
+        let spares = [0, 1, 2][random.index(3)];
+        let names_slots = random.chance(20);
+        let agents = (0..slots + spares)
+            .map(|index| {
+                let is_spare = index >= slots;
+                Agent {
+                    starts_after: random.millis(if is_spare { 0..=9_000 } else { 0..=300 }),
+                    slot: (names_slots && !is_spare).then(|| SlotId::new(index)),
+                }
+            })
+            .collect::<Vec<_>>();
+        let refuses = random.chance(20);
+        let rows = rows(&mut random);
+        let on_agent_loss = if random.chance(80) { OnAgentLoss::Reassign } else { OnAgentLoss::Wait };
+        let faults = Fault::draw(&mut random.fork(), agents.len());
+        Self {
+            slots,
+            workers: [1, 2][random.index(2)],
+            rows: Arc::new(rows),
+            on_agent_loss,
+            slot_grace: random.millis(1_000..=8_000),
+            timeout: refuses.then_some(Duration::from_secs(8)),
+            refuses,
+            latency_max: random.millis(1..=60),
+            faults,
+            seed: random.between(0..=u64::MAX - 1),
+            agents,
+        }
+    }
+
+    /// The file of the workload.
+    pub(super) fn csv(&self) -> String {
+        let mut csv = "hostname,takes_ms,fails\n".to_owned();
+        for Row { host, takes, fails } in self.rows.iter() {
+            writeln!(csv, "{host},{},{fails}", takes.as_millis()).expect("a String takes everything");
+        }
+        csv
+    }
+}
+
+/// Some seconds of work: most queries are short, some take longer than a lease.
+fn rows(random: &mut Random) -> Vec<Row> {
+    let hosts = random.between(3..=8);
+    let count = random.between(30..=90);
+    let longest_ms = random.between(50..=600);
+    let row = |_| {
+        let takes = match random.between(0..=99) {
+            0..=3 => random.millis(3_500..=7_000),
+            4..=7 => random.millis(500..=2_500),
+            _ => random.millis(1..=longest_ms),
+        };
+        Row { host: format!("host-{}", random.between(1..=hosts)), takes, fails: random.chance(5) }
+    };
+    (0..count).map(row).collect()
+}

@@ -1,0 +1,261 @@
+//! One run of a scenario: its machines, the network between them, and the faults as they come.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use muster_agent::surroundings::{Network, Surroundings};
+use muster_agent::{AgentConfig, serve_in};
+use muster_common::ids::RunId;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::coordinator::{self, Ended};
+use super::database::Database;
+use super::faults::{Ends, Timed, Way};
+use super::network::{self, COORDINATOR, PORT, Shears, agent_name};
+use super::scenario::Scenario;
+use super::tape::Tape;
+use super::workplace::Hall;
+
+/// All machines take turns of this length: nothing is heard sooner.
+const TICK: Duration = Duration::from_millis(5);
+/// Nothing here takes longer: the last fault is over within 21 s, and all rows together take less than a minute.
+const TIME_MAX: Duration = Duration::from_secs(180);
+
+/// What all machines of one run share, beside the network.
+pub(super) struct Site {
+    pub(super) scenario: Scenario,
+    pub(super) run: RunId,
+    pub(super) csv: PathBuf,
+    pub(super) journal: PathBuf,
+    pub(super) database: Arc<Database>,
+    pub(super) shears: Arc<Shears>,
+    pub(super) tape: Arc<Tape>,
+    workplace: Arc<Hall>,
+    ended: Mutex<Option<Ended>>,
+    agents: Mutex<Vec<Process>>,
+    /// Removed with everything in it.
+    _directory: TempDir,
+}
+
+/// An agent's process, the latest one.
+#[derive(Default)]
+struct Process {
+    starts: u32,
+    shutdown: CancellationToken,
+}
+
+pub(super) struct World<'a> {
+    pub(super) site: Arc<Site>,
+    sim: turmoil::Sim<'a>,
+    links: Vec<Link>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Whole,
+    Held,
+    Parted,
+}
+
+/// Whether the simulated database ends a backend when it is asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backends {
+    Ended,
+    /// Nobody ends any, and everybody says that there was none.
+    LeftAlone,
+}
+
+impl Site {
+    fn of(scenario: Scenario, backends: Backends) -> Self {
+        let directory = tempfile::tempdir().expect("make a directory");
+        let csv = directory.path().join("rows.csv");
+        std::fs::write(&csv, scenario.csv()).expect("write the workload");
+        let run = RunId::try_new("simulated").expect("a name of letters");
+        let database = Arc::new(Database::new(run.clone(), &scenario, backends == Backends::Ended));
+        let workplace = Hall { database: Arc::clone(&database), rows: Arc::clone(&scenario.rows) };
+        Self {
+            agents: Mutex::new(scenario.agents.iter().map(|_| Process::default()).collect()),
+            run,
+            csv,
+            journal: directory.path().join("journal"),
+            database,
+            shears: Arc::default(),
+            tape: Arc::default(),
+            workplace: Arc::new(workplace),
+            ended: Mutex::default(),
+            _directory: directory,
+            scenario,
+        }
+    }
+
+    pub(super) fn end(&self, ended: Ended) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
+    }
+
+    pub(super) fn take_ended(&self) -> Option<Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn agents(&self) -> MutexGuard<'_, Vec<Process>> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn serve_agent(self: Arc<Self>, agent: usize) -> turmoil::Result {
+        let (starts, shutdown) = {
+            let process = &mut self.agents()[agent];
+            process.starts += 1;
+            process.shutdown = CancellationToken::new();
+            (process.starts, process.shutdown.clone())
+        };
+        let planned = &self.scenario.agents[agent];
+        if starts == 1 {
+            tokio::time::sleep(planned.starts_after).await;
+        }
+        let connect = network::connect(agent, Arc::clone(&self.shears), Arc::clone(&self.tape));
+        let surroundings = Surroundings {
+            network: Network::Other(connect),
+            workplace: self.workplace.clone(),
+            seed: self.scenario.seed ^ (agent as u64) << 32 ^ u64::from(starts),
+        };
+        let config = AgentConfig {
+            coordinator: format!("{COORDINATOR}:{PORT}").parse()?,
+            workers: self.scenario.workers,
+            slot: planned.slot,
+            once: false,
+            database: None,
+            allow_writes: false,
+        };
+        serve_in(&surroundings, config, shutdown).await?;
+        Ok(())
+    }
+}
+
+impl World<'_> {
+    pub(super) fn of(scenario: Scenario, backends: Backends) -> Self {
+        let mut builder = turmoil::Builder::new();
+        builder
+            .rng_seed(scenario.seed)
+            .tick_duration(TICK)
+            .simulation_duration(2 * TIME_MAX)
+            .min_message_latency(Duration::ZERO)
+            .max_message_latency(scenario.latency_max)
+            .tcp_capacity(1 << 14)
+            .enable_random_order();
+        let site = Arc::new(Site::of(scenario, backends));
+        let mut sim = builder.build();
+        let its_site = Arc::clone(&site);
+        sim.host(COORDINATOR, move || coordinator::serve(Arc::clone(&its_site)));
+        for agent in 0..site.scenario.agents.len() {
+            let its_site = Arc::clone(&site);
+            sim.host(agent_name(agent), move || Arc::clone(&its_site).serve_agent(agent));
+        }
+        let links = vec![Link::Whole; site.scenario.agents.len()];
+        Self { site, sim, links }
+    }
+
+    /// To the end of the run, or until something is wrong.
+    pub(super) fn run(&mut self) -> Ended {
+        let faults = self.site.scenario.faults.clone();
+        let mut faults = faults.into_iter().peekable();
+        loop {
+            let now = self.sim.elapsed();
+            while let Some(Timed { fault, .. }) = faults.next_if(|timed| timed.at <= now) {
+                self.site.tape.say(now, &format!("{fault:?}"));
+                fault.strike(self);
+            }
+            if let Err(problem) = self.sim.step() {
+                return Ended::Failed(format!("a process ended with an error: {problem}"));
+            }
+            if let Some(ended) = self.site.take_ended() {
+                self.site.tape.say(now, "the run has ended");
+                return ended;
+            }
+            if now > TIME_MAX {
+                return Ended::Failed(format!("no end within {TIME_MAX:?}"));
+            }
+        }
+    }
+
+    pub(super) fn kill_agent(&mut self, agent: usize) {
+        self.with_quiet_links(agent..agent + 1, |sim| sim.crash(agent_name(agent)));
+    }
+
+    pub(super) fn ask_agent(&mut self, agent: usize) {
+        self.site.agents()[agent].shutdown.cancel();
+    }
+
+    /// One that still leaves does not come so far.
+    pub(super) fn start_agent(&mut self, agent: usize) {
+        let is_asked = self.site.agents()[agent].shutdown.is_cancelled();
+        if is_asked || !self.sim.is_host_running(agent_name(agent)) {
+            self.with_quiet_links(agent..agent + 1, |sim| sim.bounce(agent_name(agent)));
+        }
+    }
+
+    pub(super) fn kill_coordinator(&mut self) {
+        self.with_quiet_links(0..self.links.len(), |sim| sim.crash(COORDINATOR));
+    }
+
+    /// Ends a process. Its connections are closed in an order that is not always the same, and each draws its own delay: held back and
+    /// released, what is on its way arrives at once.
+    fn with_quiet_links(&mut self, agents: Range<usize>, end: impl FnOnce(&mut turmoil::Sim<'_>)) {
+        let whole: Vec<usize> = agents.filter(|agent| self.links[*agent] == Link::Whole).collect();
+        whole.iter().for_each(|agent| self.hold(*agent));
+        end(&mut self.sim);
+        whole.iter().for_each(|agent| self.release(*agent));
+    }
+
+    pub(super) fn start_coordinator(&mut self) {
+        if !self.sim.is_host_running(COORDINATOR) {
+            self.sim.bounce(COORDINATOR);
+        }
+    }
+
+    pub(super) fn hold(&mut self, agent: usize) {
+        if self.links[agent] == Link::Whole {
+            self.sim.hold(COORDINATOR, agent_name(agent));
+            self.links[agent] = Link::Held;
+        }
+    }
+
+    pub(super) fn release(&mut self, agent: usize) {
+        if self.links[agent] == Link::Held {
+            self.sim.release(COORDINATOR, agent_name(agent));
+            self.links[agent] = Link::Whole;
+        }
+    }
+
+    pub(super) fn partition(&mut self, agent: usize, way: Way) {
+        self.release(agent);
+        let name = agent_name(agent);
+        match way {
+            Way::Both => self.sim.partition(COORDINATOR, name),
+            Way::ToAgent => self.sim.partition_oneway(COORDINATOR, name),
+            Way::ToCoordinator => self.sim.partition_oneway(name, COORDINATOR),
+        }
+        self.links[agent] = Link::Parted;
+    }
+
+    pub(super) fn repair(&mut self, agent: usize) {
+        if self.links[agent] == Link::Parted {
+            self.sim.repair(COORDINATOR, agent_name(agent));
+            self.links[agent] = Link::Whole;
+        }
+    }
+
+    pub(super) fn cut(&mut self, agent: usize, ends: Ends) {
+        if ends != Ends::Coordinator {
+            self.site.shears.cut(&network::end_at_agent(agent));
+        }
+        if ends != Ends::Agent {
+            self.site.shears.cut(&network::end_at_coordinator(agent));
+        }
+    }
+
+    pub(super) fn slow(&mut self, agent: usize, latency_max: Duration) {
+        self.sim.set_link_max_message_latency(COORDINATOR, agent_name(agent), latency_max);
+    }
+}
