@@ -72,6 +72,7 @@ mod tests {
             "seed": 0
           },
           "passes": null,
+          "early_executions": null,
           "statements": [],
           "search": null,
           "service_time_ms": null,
