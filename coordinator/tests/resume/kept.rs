@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::process::Command;
-use tokio::time::{Duration, Instant, sleep};
 
 use crate::support::database::Database;
 use crate::support::files::Files;
+use crate::support::journal;
 use crate::support::load::{Load, Shape};
-use crate::support::processes::{Ended, Process, WITHIN, complete, coordinator};
+use crate::support::processes::{Ended, Process, complete, coordinator};
 use crate::support::report::Report;
 
 /// Each row writes down how many backends of an earlier coordinator's sessions were left when it ran. Epochs of two coordinators
@@ -24,12 +24,10 @@ CREATE FUNCTION elders() RETURNS INT LANGUAGE sql VOLATILE AS $$
 $$;
 ALTER TABLE ran ADD COLUMN elders INT DEFAULT elders()";
 
-/// Nothing tells that a file has grown, so it is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
-
 pub(crate) struct Kept {
     pub(crate) load: Load,
-    place: Files,
+    runs: PathBuf,
+    _place: Option<Files>,
 }
 
 impl Kept {
@@ -47,11 +45,23 @@ impl Kept {
     ) -> Option<Self> {
         let place = Files::new();
         let runs = place.path().join("runs");
+        let kept = Self::gather_at(runs, name, shape, more, around).await?;
+        Some(Self { _place: Some(place), ..kept })
+    }
+
+    /// Kept in this directory, of which the caller disposes.
+    pub(crate) async fn gather_at(
+        runs: PathBuf,
+        name: &str,
+        shape: Shape,
+        more: &[&str],
+        around: impl FnOnce(Command) -> Command,
+    ) -> Option<Self> {
         let own = ["--run-dir", runs.to_str().unwrap()];
         let database = Database::empty(name).await?;
         let load = Load::gather_within(database, shape, |_| {}, &[&own, more].concat(), around).await;
         load.database.execute(ELDERS).await;
-        Some(Self { load, place })
+        Some(Self { load, runs, _place: None })
     }
 
     /// In mid-run: every agent has run rows.
@@ -73,7 +83,7 @@ impl Kept {
 
     /// Where the test's runs are: what `--run-dir` names.
     pub(crate) fn runs(&self) -> String {
-        self.place.path().join("runs").to_str().unwrap().to_owned()
+        self.runs.to_str().unwrap().to_owned()
     }
 
     /// The directory of the only run.
@@ -125,11 +135,7 @@ impl Kept {
 
     /// Until the journal has these words; facts are JSON in it.
     pub(crate) async fn wait_for_fact(&self, words: &str) {
-        let deadline = Instant::now() + WITHIN;
-        while !is_in(words.as_bytes(), &self.journal()) {
-            assert!(Instant::now() < deadline, "'{words}' is not in the journal");
-            sleep(LOOK_EVERY).await;
-        }
+        journal::wait_for_fact(&self.journal(), words).await;
     }
 
     /// `run --resume` on the same address.
@@ -175,8 +181,4 @@ impl Kept {
         assert_eq!(met, 0, "rows ran beside backends of an earlier coordinator");
         report
     }
-}
-
-fn is_in(words: &[u8], file: &Path) -> bool {
-    fs::read(file).unwrap().windows(words.len()).any(|window| window == words)
 }

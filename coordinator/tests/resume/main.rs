@@ -16,8 +16,12 @@ mod torn;
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    pub(crate) mod disk;
     pub(crate) mod files;
+    pub(crate) mod journal;
     pub(crate) mod load;
     pub(crate) mod processes;
+    pub(crate) mod proxy;
     pub(crate) mod report;
+    pub(crate) mod sieve;
 }

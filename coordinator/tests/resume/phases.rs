@@ -4,8 +4,10 @@
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::kept::Kept;
+use crate::support::journal::has_fact;
 use crate::support::load::{Shape, TWO, agent_of, slot_of};
 use crate::support::processes::{WITHIN, complete};
+use crate::support::proxy::Proxy;
 use crate::support::report::Report;
 
 #[tokio::test]
@@ -32,6 +34,25 @@ async fn when_rows_were_sent_and_none_has_run_all_of_them_run_under_the_next_coo
     kept.crash().await;
     kept.until_parked(1).await;
     gate.open().await;
+    kept.go_on();
+    kept.load.coordinator.wait_for("0 of 400 rows are settled; 400 are left to run").await;
+    kept.end_whole().await;
+    assert_eq!(kept.load.reruns().await, 0);
+}
+
+#[tokio::test]
+async fn while_rows_are_prefetched_all_of_them_are_left_to_the_next_coordinator() {
+    let Some(mut kept) = Kept::gather("phase_prefetching", TWO, &[]).await else { return };
+    // Without its credit the first agent is not sent a row, and the start waits for that.
+    let proxy = Proxy::start(kept.load.address).await;
+    proxy.hold_work();
+    kept.load.join_at(proxy.address()).wait_for("as slot-0").await;
+    kept.load.join();
+    kept.wait_for_fact(r#""fact":"began","slot":1"#).await;
+    kept.crash().await;
+    assert!(!has_fact(&kept.journal(), r#""fact":"armed""#), "it was killed too late");
+    proxy.heal();
+    kept.until_parked(1).await;
     kept.go_on();
     kept.load.coordinator.wait_for("0 of 400 rows are settled; 400 are left to run").await;
     kept.end_whole().await;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 use tokio_postgres::Client;
@@ -145,6 +146,13 @@ impl Load {
     /// Until the coordinator told so many events that begin so. It says each on stderr and logs it, too: the log is counted.
     pub(crate) async fn wait_for_events(&mut self, times: usize, what: &str) {
         self.coordinator.wait_for_times(times, &format!("events: {what}")).await;
+    }
+
+    /// The run's journal, where the coordinator says that it is.
+    pub(crate) async fn journal(&mut self) -> PathBuf {
+        let said = self.coordinator.wait_for("run directory: ").await;
+        let (_, directory) = said.split_once("run directory: ").unwrap();
+        Path::new(directory.lines().next().unwrap()).join("journal")
     }
 
     /// Kills an agent and returns its slot.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::processes::address;
+use super::sieve::Sieve;
 
 /// Blocks on their way in one direction; a sender that is faster waits, as at a full socket.
 const BLOCKS: usize = 256;
@@ -39,6 +40,8 @@ struct Network {
     is_open: bool,
     to_coordinator: Lane,
     to_agent: Lane,
+    /// Credit and results stay here.
+    holds_work: bool,
 }
 
 /// Gone with the test, and all its connections with it.
@@ -54,7 +57,8 @@ impl Proxy {
         let address = address();
         let listener = TcpListener::bind(address).await.expect("nobody else has this address");
         let lane = Lane::Flows(Duration::ZERO);
-        let network = Network { age: 0, is_open: true, to_coordinator: lane, to_agent: lane };
+        let network =
+            Network { age: 0, is_open: true, to_coordinator: lane, to_agent: lane, holds_work: false };
         let (network, state) = watch::channel(network);
         let mut task = JoinSet::new();
         task.spawn(accept(listener, upstream, state));
@@ -75,13 +79,18 @@ impl Proxy {
         self.set(way, Lane::Stalls);
     }
 
+    /// Nothing of an agent's Work stream comes, be it rows that it has room for or results, and all of its Control stream does.
+    pub(crate) fn hold_work(&self) {
+        self.network.send_modify(|network| network.holds_work = true);
+    }
+
     pub(crate) fn delay(&self, by: Duration) {
         self.set(Way::Both, Lane::Flows(by));
     }
 
-    /// What was stalled goes on, and new connections come through.
+    /// What was stalled goes on, what was held with the next beat, and new connections come through.
     pub(crate) fn heal(&self) {
-        self.network.send_modify(|network| network.is_open = true);
+        self.network.send_modify(|network| (network.is_open, network.holds_work) = (true, false));
         self.set(Way::Both, Lane::Flows(Duration::ZERO));
     }
 
@@ -115,8 +124,11 @@ async fn connect(agent: TcpStream, upstream: SocketAddr, age: u64, mut network: 
     }
     let (from_agent, to_agent) = agent.into_split();
     let (from_coordinator, to_coordinator) = coordinator.into_split();
-    let there = forward(from_agent, to_coordinator, network.clone(), |network| network.to_coordinator);
-    let back = forward(from_coordinator, to_agent, network.clone(), |network| network.to_agent);
+    let mut sieve = Sieve::new();
+    let sift = |network: &Network, block: Vec<u8>| sieve.pass(&block, network.holds_work);
+    let there = forward(from_agent, to_coordinator, network.clone(), |network| network.to_coordinator, sift);
+    let all = |_: &Network, block| block;
+    let back = forward(from_coordinator, to_agent, network.clone(), |network| network.to_agent, all);
     tokio::select! {
         _ = network.wait_for(|network| network.age != age) => {}
         ((), ()) = async { tokio::join!(there, back) } => {}
@@ -129,6 +141,7 @@ async fn forward(
     mut to: impl AsyncWrite + Unpin,
     mut network: watch::Receiver<Network>,
     lane: fn(&Network) -> Lane,
+    mut sift: impl FnMut(&Network, Vec<u8>) -> Vec<u8>,
 ) {
     let (sender, mut blocks) = mpsc::channel::<(Instant, Vec<u8>)>(BLOCKS);
     let read = async move {
@@ -142,6 +155,7 @@ async fn forward(
     let write = async move {
         while let Some((came, block)) = blocks.recv().await {
             until_due(came, &mut network, lane).await;
+            let block = sift(&network.borrow(), block);
             if to.write_all(&block).await.is_err() {
                 return;
             }
