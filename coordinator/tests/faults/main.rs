@@ -23,6 +23,6 @@ mod support {
     pub(crate) mod load;
     pub(crate) mod processes;
     pub(crate) mod proxy;
-    pub(crate) mod sieve;
     pub(crate) mod report;
+    pub(crate) mod sieve;
 }

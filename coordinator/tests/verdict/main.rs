@@ -21,9 +21,9 @@ mod support {
     mod interrupt;
     pub(crate) mod processes;
     pub(crate) mod proxy;
-    pub(crate) mod sieve;
     pub(crate) mod record;
     pub(crate) mod report;
     mod script;
+    pub(crate) mod sieve;
     mod wire;
 }

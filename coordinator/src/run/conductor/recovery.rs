@@ -180,7 +180,10 @@ impl Conductor<'_> {
         let Some(Grant { slot, epoch }) = member.grant else { return };
         member.has_begun = true;
         field.rows.begin(field.workers_of(slot), epoch, offset_ns);
-        member.line.say(FromCoordinator::Arm(field.round.arm(Duration::ZERO, offset)));
+        // Before the start, it starts with all others.
+        if self.started.is_some() {
+            member.line.say(FromCoordinator::Arm(field.round.arm(Duration::ZERO, offset)));
+        }
         let what = format!("{slot} goes on with {}; no host moved", member.name());
         if self.is_told_of(field) {
             self.note(Fact::Began { slot: slot.get(), epoch: epoch.get(), offset_ns });

@@ -49,6 +49,7 @@ impl Conductor<'_> {
         for Move { from, to } in &self.record.moves {
             field.move_hosts(*from, to);
         }
+        self.started = None;
         self.hand_out(field);
         self.write_down().await;
         match self.prefetch().await {
