@@ -83,9 +83,16 @@ impl Generator {
 pub(crate) fn reason(report: &Report, cause: &str) -> String {
     let causes = report.list("/verdict/causes");
     let position = causes.iter().position(|found| found == cause);
-    let position =
-        position.unwrap_or_else(|| panic!("{causes:?} and not {cause}: {}", report.at("/verdict")));
+    let position = position.unwrap_or_else(|| panic!("{causes:?} and not {cause}: {}", seen(report)));
     report.text(&format!("/verdict/reasons/{position}")).to_owned()
+}
+
+/// What the verdict was made from, for a test that fails.
+fn seen(report: &Report) -> String {
+    let agents = report.list("/agents").iter().map(|agent| agent["health"].to_string());
+    let (wall, service) = (report.at("/wall_time_ms"), report.at("/service_time_ms"));
+    let agents = agents.collect::<Vec<_>>().join("\n");
+    format!("{wall} ms of wall time, service time {service}, agents:\n{agents}\n{}", report.events())
 }
 
 /// How the agent of this slot fared.

@@ -2,8 +2,8 @@
 //! as the probe's thread is, so the probe's delay is a part of every service time, and nobody can tell which part by looking at the
 //! times alone.
 //!
-//! - DEGRADED when the probe was later than a fifth of the service time, both at the highest percentile that either sample supports,
-//!   and later than 1 ms: a timer is 0.1 ms late on an idle machine, and a scheduler's slice is some milliseconds.
+//! - DEGRADED when the probe was later than a fifth of the service time, both at any percentile that both samples support, and later
+//!   than 1 ms: a timer is 0.1 ms late on an idle machine, and a scheduler's slice is some milliseconds.
 //! - VOID when at any such percentile it was later than the whole service time, and than 25 ms: that is no thread that shares its
 //!   processor, but one that is kept from running. Short queries hide it, for most of them run in the pauses between; a schedule would
 //!   not be kept. Or when half of all wakes were later than half of the median service time, and than 1 ms. A machine that is merely
@@ -55,15 +55,16 @@ pub(super) fn compare(late: &Late, service: &Latency) -> Lateness {
         at("p90", late.p90, service.p90),
     ];
     let supported = || supported.into_iter().flatten();
+    // What nothing supports is held against the medians.
+    let first = supported().next().is_none().then_some(median);
+    let compared = || supported().chain(first);
     let is_void = |at: &Comparison| at.late_ms > VOID_MS.max(at.service_ms);
-    let highest = supported().next().unwrap_or(median);
-    match supported().find(is_void) {
-        Some(at) => Lateness::Void(at),
-        None if highest.late_ms > DEGRADED_MS.max(DEGRADED_SHARE * highest.service_ms) => {
-            Lateness::Degraded(highest)
-        }
-        None => Lateness::Fine,
+    let is_degraded = |at: &Comparison| at.late_ms > DEGRADED_MS.max(DEGRADED_SHARE * at.service_ms);
+    if let Some(at) = compared().find(is_void) {
+        return Lateness::Void(at);
     }
+    // Any of them is in the report, and a high p99 of the queries must not hide what is a large part of their p95.
+    compared().find(is_degraded).map_or(Lateness::Fine, Lateness::Degraded)
 }
 
 /// How long the process stood still at once, if it did.
@@ -119,6 +120,10 @@ mod tests {
         check(late(2.0, 19.0), &service(3.0, Some(21.0)), "void at median");
         check(late(2.0, 19.0), &service(20.0, Some(60.0)), "degraded at p99");
         check(late(2.0, 19.0), &service(150.0, Some(300.0)), "fine");
+        // Measured beside eight such threads: the p99 of the queries is so high that a fifth of it hides the probe's.
+        let beside = Late { p90: Some(3.07), p95: Some(4.1), ..late(0.08, 4.5) };
+        let queries = Latency { p90: Some(9.41), p95: Some(13.42), ..service(0.87, Some(26.38)) };
+        check(beside, &queries, "degraded at p95");
     }
 
     #[test]
