@@ -105,7 +105,7 @@ fn targets(
         Some(url) => {
             let url = SecretString::from(url.to_owned());
             let settings = Settings::resolve(Some(&url), &Environment::from_process());
-            let settings = Arc::new(settings.map_err(|error| no_database(&error))?);
+            let settings = Arc::new(settings.map_err(|error| of_second(no_database(&error)))?);
             Some(Arc::new(Target { settings, ..first.clone() }))
         }
     };
@@ -185,11 +185,17 @@ async fn open(
     let (executor, mut prepared) = Executor::open(first, cancel.clone()).await?;
     let mut executors = vec![executor];
     if let Some(target) = versus {
-        let (executor, Prepared { database, .. }) = Executor::open(target, cancel).await?;
+        let opened = Executor::open(target, cancel).await;
+        let (executor, Prepared { database, .. }) = opened.map_err(of_second)?;
         executors.push(executor);
         prepared.versus = Some(database);
     }
     Ok((executors, prepared))
+}
+
+/// Why a run cannot begin, with which of its databases that is.
+fn of_second(failed: PrepareFailed) -> PrepareFailed {
+    PrepareFailed { message: format!("the second database (--versus): {}", failed.message), ..failed }
 }
 
 impl Execute for Executor {

@@ -71,6 +71,15 @@ impl Load {
         }
     }
 
+    /// Of a warm-up of so many rows, in whole passes where there are more than records.
+    ///
+    /// # Errors
+    /// When there are no ids for so many.
+    pub fn warmup_passes(&self, records: u32, rows: u32) -> Result<Passes, TooManyPasses> {
+        let targets = if self.versus { 2 } else { 1 };
+        Passes::try_new(records, targets, rows.div_ceil(records.max(1)), self.seed)
+    }
+
     /// Rows wait for their time: lag is measured.
     pub fn has_due_times(&self) -> bool {
         self.schedule.is_some() || self.search.is_some() || !self.think_time.is_zero()

@@ -10,6 +10,7 @@ use muster_agent::postgres::{Environment, Settings};
 use muster_agent::{AgentConfig, AgentError};
 use muster_common::ids::SlotId;
 use muster_common::limits;
+use muster_common::load::Warmup;
 use muster_common::result::Ending;
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 use tokio::task::JoinSet;
@@ -58,6 +59,9 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         job::check_same(manifest, &workload)?;
     }
     let passes = job.load.passes(workload.rows()).map_err(Failure::usage)?;
+    if let Some(Warmup::Rows(rows)) = job.load.warmup {
+        job.load.warmup_passes(workload.rows(), rows).context("--warmup").map_err(Failure::usage)?;
+    }
     Threshold::check(&job.thresholds, workload.hosts()).map_err(Failure::usage)?;
     let (embedded, settings) = database(&args, &job, manifest.as_ref(), &interrupt, &display).await?;
     let origin = embedded.as_ref().map(|server| server.origin().to_owned());

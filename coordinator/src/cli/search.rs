@@ -12,7 +12,7 @@ use super::args::duration;
 #[command(next_help_heading = "Search for the highest rate")]
 pub(super) struct SearchArgs {
     /// Look for the highest rate of an open loop that holds the objective `--slo`, and report it with the figures of its confirmation
-    #[arg(long, group = "open_loop", requires = "slo", conflicts_with_all = ["rate", "repeat", "duration", "think_time"])]
+    #[arg(long, group = "open_loop", requires = "slo", conflicts_with_all = ["rate", "repeat", "duration", "think_time", "versus"])]
     pub(super) max_rate: bool,
 
     /// Objective: bounds on response times such as `p99<50ms` or `median<5ms,p99.9<1s`; with `failed<1%` some queries may fail

@@ -7,6 +7,7 @@ mod loading;
 mod protocols;
 mod serving;
 mod statements;
+mod versus;
 
 #[path = "../support"]
 mod support {

@@ -68,9 +68,8 @@ impl Conductor<'_> {
         let seed = self.plan.load.seed;
         let (passes, records_max, lasts) = match warmup {
             Warmup::Rows(rows) => {
-                let count = rows.div_ceil(records.max(1));
-                let passes = Passes::try_new(records, self.plan.passes.targets(), count, seed);
-                (passes.unwrap_or(Passes::once(records)), rows, None)
+                let passes = self.plan.load.warmup_passes(records, rows);
+                (passes.expect("checked before anything listened"), rows, None)
             }
             Warmup::Time(time) => {
                 (Passes::endless(records, self.plan.passes.targets(), seed), u32::MAX, Some(time))
