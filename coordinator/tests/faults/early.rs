@@ -1,5 +1,7 @@
-//! `kill -9` before the first query: of agents that have joined, that prepare, and that were told to start.
+//! `kill -9` before the first query: of agents that have joined, that prepare, that the first rows are
+//! sent to, and that were told to start.
 
+use crate::support::journal;
 use crate::support::load::{Load, TWO, hosts_of};
 use crate::support::proxy::{Proxy, Way};
 
@@ -45,6 +47,66 @@ async fn an_agent_that_is_killed_while_it_prepares_gives_its_place_to_one_that_s
         report.expect_undisturbed();
         assert_eq!(report.list("/agents").len(), 2);
     }
+}
+
+/// The start waits for the first rows to be sent for at most two seconds; a machine with more to do may not get there in time.
+const TRIES: usize = 5;
+
+/// A run whose first agent is killed while the start waits for it to have room for rows.
+async fn killed_in_prefetch(name: &str, policy: &[&str]) -> Option<Load> {
+    for number in 0..TRIES {
+        let mut load = Load::gather(&format!("{name}_{number}"), TWO, policy).await?;
+        let journal = load.journal().await;
+        let proxy = Proxy::start(load.address).await;
+        proxy.hold_work();
+        load.join_at(proxy.address()).wait_for("as slot-0").await;
+        load.join();
+        journal::wait_for_fact(&journal, r#""fact":"began","slot":1"#).await;
+        load.kill(0).await;
+        load.coordinator.wait_for("slot-0 lost").await;
+        journal::wait_for_fact(&journal, ARMED).await;
+        if journal::position(&journal, r#""fact":"lost""#) < journal::position(&journal, ARMED) {
+            return Some(load);
+        }
+        println!("{name}: the start came before the kill; once more");
+    }
+    panic!("the start came before the kill {TRIES} times");
+}
+
+const ARMED: &str = r#""fact":"armed""#;
+
+#[tokio::test]
+async fn an_agent_that_is_killed_while_rows_are_prefetched_is_replaced() {
+    for policy in POLICIES {
+        let words = ["--on-agent-loss", policy, "--slot-grace", "60s"];
+        let name = format!("early_prefetch_replaced_{policy}");
+        let Some(mut load) = killed_in_prefetch(&name, &words).await else { return };
+        load.join().wait_for("as slot-0").await;
+        load.coordinator.wait_for("slot-0 goes on with").await;
+        let report = load.end(0).await;
+        assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
+        assert_eq!(report.number("/queries/retried"), 0, "the one that was killed had been sent nothing");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_while_rows_are_prefetched_leaves_its_hosts_to_the_others() {
+    let Some(mut load) = killed_in_prefetch("early_prefetch_moved", &["--slot-grace", "200ms"]).await else {
+        return;
+    };
+    load.coordinator.wait_for("slot-0 given up").await;
+    let report = load.end(0).await;
+    assert!(hosts_of(&report).values().all(|slot| slot == "slot-1"));
+    assert_eq!(report.number("/queries/retried"), 0, "the one that was killed had been sent nothing");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_while_rows_are_prefetched_ends_a_run_that_is_to_fail() {
+    let words = ["--on-agent-loss", "fail", "--slot-grace", "0s"];
+    let Some(mut load) = killed_in_prefetch("early_prefetch_fail", &words).await else { return };
+    let report = load.end(13).await;
+    assert_eq!(report.text("/ending"), "agents_lost");
+    assert!(report.books().2 > 0, "{:?}", report.books());
 }
 
 /// A run whose first agent was sent its rows and the start, and has heard of neither when it is killed.

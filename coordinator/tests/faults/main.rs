@@ -20,6 +20,7 @@ mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
     pub(crate) mod files;
+    pub(crate) mod journal;
     pub(crate) mod load;
     pub(crate) mod processes;
     pub(crate) mod proxy;

@@ -11,8 +11,13 @@ use super::processes::WITHIN;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 pub(crate) fn has_fact(journal: &Path, words: &str) -> bool {
+    position(journal, words).is_some()
+}
+
+/// Facts are written down in the order in which they happened.
+pub(crate) fn position(journal: &Path, words: &str) -> Option<usize> {
     let written = fs::read(journal).unwrap();
-    written.windows(words.len()).any(|window| window == words.as_bytes())
+    written.windows(words.len()).position(|window| window == words.as_bytes())
 }
 
 /// Until the journal has these words.
