@@ -1,0 +1,169 @@
+//! What it costs the coordinator to account for every row: the books in memory, acknowledgements, and the journal in whole runs with
+//! and without it, in turns.
+//! `cargo build --release && cargo bench -p muster-coordinator --bench accounting [-- ROWS [PAIRS]]`
+#![allow(clippy::print_stdout, reason = "a benchmark's report goes to stdout")]
+
+mod whole_run;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use muster_common::dispatch::{Dispatch, Receipt};
+use muster_common::ids::{Epoch, RowId};
+use muster_common::ledger::{Ledger, Settled};
+use muster_common::passes::Passes;
+use muster_common::queue::Queue;
+use muster_proto::v1;
+use muster_proto::work::FromCoordinator;
+use prost::Message;
+use whole_run::{Bench, Journal};
+
+const HOSTS: u32 = 1_000;
+const WORKERS: u32 = 8;
+/// Rows in a message, and so to an acknowledgement; small ones are what slow queries give.
+const BATCHES: [usize; 2] = [16, 256];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let [rows, pairs] = whole_run::numbers([1_000_000, 5])?;
+    for batch in BATCHES {
+        // The first of each is to warm up.
+        let rounds: Vec<[Cost; 3]> = (0..=pairs)
+            .map(|_| [queues(rows, batch), books(rows, batch), acknowledgements(rows, batch)])
+            .collect();
+        let cost = |of: usize| {
+            let rounds = || rounds.iter().skip(1).map(move |round| &round[of]);
+            (median(rounds().map(|cost| cost.ns)), median(rounds().map(|cost| cost.bytes)))
+        };
+        let [queues, books, acks] = [0, 1, 2].map(cost);
+        println!(
+            "batches of {batch:>3}: queues alone {:.1} ns and {:.2} bytes a row, with the books {:.1} ns and {:.2} bytes; \
+             acknowledgements made {:.1} ns",
+            queues.0, queues.1, books.0, books.1, acks.0
+        );
+    }
+
+    let bench = Bench::prepare(rows, HOSTS).await?;
+    let runs = whole_runs(&bench, rows, pairs);
+    bench.end().await?;
+    let runs = runs?;
+    for (name, figures) in [("without the journal", &runs[0]), ("with it", &runs[1])] {
+        let listed: Vec<String> = figures.iter().map(|ns| format!("{ns:.0}")).collect();
+        println!(
+            "whole runs {name}: {:.0} ns of the coordinator's CPU a row ({})",
+            median(figures.iter().copied()),
+            listed.join(", ")
+        );
+    }
+    let differences = runs[1].iter().zip(&runs[0]).map(|(with, without)| with - without);
+    println!(
+        "the journal in whole runs: {:.0} ns a row, median of the pairs' differences",
+        median(differences)
+    );
+    Ok(())
+}
+
+/// Of a row.
+struct Cost {
+    ns: f64,
+    bytes: f64,
+}
+
+/// Measures what `work` does to something that `make` makes: time, and memory that it has come to take.
+fn measure<T>(rows: u32, make: impl FnOnce() -> T, work: impl FnOnce(&mut T)) -> Cost {
+    let resident = resident_bytes();
+    let mut made = make();
+    let start = Instant::now();
+    work(&mut made);
+    let took = start.elapsed();
+    let bytes = resident_bytes() - resident;
+    drop(black_box(made));
+    Cost { ns: per_row(took, rows), bytes: bytes / f64::from(rows) }
+}
+
+/// Before: every worker's rows are taken and nobody remembers.
+fn queues(rows: u32, batch: usize) -> Cost {
+    measure(
+        rows,
+        || made_queues(rows),
+        |queues| {
+            while queues.iter().any(|queue| !queue.is_empty()) {
+                for queue in queues.iter_mut() {
+                    let taken: Vec<_> = std::iter::from_fn(|| queue.pop()).take(batch).collect();
+                    black_box(taken);
+                }
+            }
+        },
+    )
+}
+
+/// After: the same rows are in flight until they are settled, each once.
+fn books(rows: u32, batch: usize) -> Cost {
+    let epoch = Epoch::new(1);
+    let make = || {
+        let passes = Passes::once(rows);
+        let mut dispatch = Dispatch::new(Ledger::new(rows), passes, made_queues(rows));
+        dispatch.begin(0..WORKERS as usize, epoch);
+        dispatch
+    };
+    measure(rows, make, |dispatch| {
+        while !dispatch.is_finished() {
+            for worker in 0..WORKERS as usize {
+                for task in dispatch.take(worker, epoch, batch) {
+                    let receipt = dispatch.settle(worker, epoch, task.row, Settled::Completed);
+                    assert_eq!(receipt, Receipt::Counted { attempt: 1 });
+                }
+            }
+        }
+    })
+}
+
+/// One message a batch, encoded as for the wire.
+fn acknowledgements(rows: u32, batch: usize) -> Cost {
+    measure(rows, Vec::new, |buffer: &mut Vec<u8>| {
+        for number in 0..u64::from(rows).div_ceil(batch as u64) {
+            buffer.clear();
+            let message = v1::CoordinatorWork::from(FromCoordinator::Ack(number));
+            message.encode(buffer).expect("a vector grows");
+            black_box(&buffer);
+        }
+    })
+}
+
+fn made_queues(rows: u32) -> Vec<Queue> {
+    let of_worker = |worker: u32| (worker..rows).step_by(WORKERS as usize).map(RowId::new).collect();
+    (0..WORKERS).map(|worker| Queue::new(of_worker(worker), Passes::once(rows), None)).collect()
+}
+
+/// Nanoseconds of the coordinator's CPU a row: all runs without the journal, and all with it.
+fn whole_runs(bench: &Bench, rows: u32, pairs: u32) -> anyhow::Result<[Vec<f64>; 2]> {
+    let mut figures = [Vec::new(), Vec::new()];
+    for pair in 0..pairs {
+        // Neither is always the first.
+        let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
+        for which in order {
+            let took = bench.run([Journal::None, Journal::Kept][which])?;
+            ensure!(took.result["queries"]["completed"] == rows, "not every row was completed");
+            figures[which].push(per_row(took.cpu, rows));
+        }
+    }
+    Ok(figures)
+}
+
+fn per_row(took: Duration, rows: u32) -> f64 {
+    took.as_secs_f64() * 1e9 / f64::from(rows)
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Of this process, as the kernel counts pages of 4 KiB.
+fn resident_bytes() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u32>().ok());
+    f64::from(pages.unwrap_or_default()) * 4096.0
+}
