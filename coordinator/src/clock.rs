@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::JoinHandle;
 
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -17,5 +18,14 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
         _ => work(),
+    }
+}
+
+/// A task that waits for a disk again and again: on a thread of its own, since leaving this one each time costs more than the writing.
+pub(crate) fn aside<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    let handle = Handle::current();
+    match handle.runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::spawn_blocking(move || handle.block_on(task)),
+        _ => tokio::spawn(task),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::parameters::PackedParameters;
 use muster_common::queue::Task;
@@ -224,47 +223,76 @@ impl Sender {
     /// True when every worker was given credit, or has no rows.
     async fn send_allowed(&mut self, share: &Share, reader: &mut RowReader) -> Result<bool, String> {
         let credits = self.credits.borrow_and_update().clone();
-        let mut is_complete = true;
+        let credit = |worker: usize| credits.get(worker).copied().unwrap_or(0);
+        let is_drained = |worker: usize| share.rows.is_drained(share.workers.start + worker);
         loop {
+            let allowed: Vec<(usize, u64)> = (0..self.sent.len())
+                .map(|worker| (worker, credit(worker).saturating_sub(self.sent[worker])))
+                .filter(|&(worker, rows)| rows > 0 && !is_drained(worker))
+                .collect();
+            let mut turns = allowed.into_iter();
             let mut has_sent = false;
-            for worker in 0..self.sent.len() {
-                let credit = credits.get(worker).copied().unwrap_or(0);
-                let allowed = credit.saturating_sub(self.sent[worker]);
-                let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-                let count = allowed.min(limits::BATCH_ROWS_MAX);
+            while turns.len() > 0 {
                 // The file may be on a slow disk, and beats are answered on these threads.
-                let next = clock::blocking(|| next_batch(share, worker, count, reader));
-                let assign = match next {
-                    Ok(Some(assign)) => assign,
-                    Ok(None) => {
-                        is_complete &= credit > 0 || share.rows.is_drained(share.workers.start + worker);
-                        continue;
-                    }
+                let next = clock::blocking(|| next_batches(share, &mut turns, reader));
+                let batches = match next {
+                    Ok(batches) => batches,
                     Err(problem) => {
                         self.desk.unreadable(problem).await;
                         // The run ends, and this session with it.
                         std::future::pending().await
                     }
                 };
-                let position = share.workers.start + worker;
-                let rows: Vec<RowId> = assign.rows.iter().map(|order| order.row).collect();
-                if !share.keeper.sent(share.epoch, position, rows).await {
-                    // Nothing can be written down any more: the run ends, and this session with it.
-                    std::future::pending().await
-                }
-                self.sent[worker] += assign.rows.len() as u64;
-                self.send_message(FromCoordinator::Assign(assign)).await?;
-                has_sent = true;
+                has_sent |= !batches.is_empty();
+                self.send_batches(share, batches).await?;
             }
             if !has_sent {
-                return Ok(is_complete);
+                return Ok((0..self.sent.len()).all(|worker| credit(worker) > 0 || is_drained(worker)));
             }
         }
+    }
+
+    async fn send_batches(&mut self, share: &Share, batches: Vec<Assign>) -> Result<(), String> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let rows = |assign: &Assign| assign.rows.iter().map(|order| order.row).collect();
+        let position = |assign: &Assign| share.workers.start + usize::from(assign.worker);
+        let sent = batches.iter().map(|assign| (position(assign), rows(assign))).collect();
+        if !share.keeper.sent(share.epoch, sent).await {
+            // Nothing can be written down any more: the run ends, and this session with it.
+            std::future::pending().await
+        }
+        for assign in batches {
+            self.sent[usize::from(assign.worker)] += assign.rows.len() as u64;
+            self.send_message(FromCoordinator::Assign(assign)).await?;
+        }
+        Ok(())
     }
 
     async fn send_message(&self, message: FromCoordinator) -> Result<(), String> {
         self.outbound.send(Ok(message.into())).await.map_err(|_| "closed its work stream".to_owned())
     }
+}
+
+/// A batch for each worker whose turn it is and that may be sent so many rows; no more turns once they fill a message of the largest size.
+fn next_batches(
+    share: &Share,
+    turns: &mut impl Iterator<Item = (usize, u64)>,
+    reader: &mut RowReader,
+) -> Result<Vec<Assign>, WorkloadError> {
+    let mut batches = Vec::new();
+    let mut bytes = 0;
+    while bytes < limits::BATCH_BYTES_MAX
+        && let Some((worker, allowed)) = turns.next()
+    {
+        let count = usize::try_from(allowed).unwrap_or(usize::MAX).min(limits::BATCH_ROWS_MAX);
+        if let Some(assign) = next_batch(share, worker, count, reader)? {
+            bytes += assign.parameters.len();
+            batches.push(assign);
+        }
+    }
+    Ok(batches)
 }
 
 /// At most `count` rows of one worker, read from the workload; `None` when there are none.

@@ -53,11 +53,10 @@ pub(crate) struct Batch {
 enum Note {
     Batch(Batch),
     Facts(Vec<Fact>),
-    /// Rows that are about to be sent; they go once this is written down.
+    /// Rows that are about to be sent, by worker; they go once this is written down.
     Sent {
         epoch: Epoch,
-        worker: usize,
-        rows: Vec<RowId>,
+        rows: Vec<(usize, Vec<RowId>)>,
         written: oneshot::Sender<()>,
     },
     /// What was counted does not count: the books begin anew, for other rows.
@@ -111,12 +110,12 @@ impl KeeperHandle {
 
     /// Returns once it is written down that these rows go out, so that after a crash it is known that they may have run; false when it
     /// cannot be.
-    pub(crate) async fn sent(&self, epoch: Epoch, worker: usize, rows: Vec<RowId>) -> bool {
+    pub(crate) async fn sent(&self, epoch: Epoch, rows: Vec<(usize, Vec<RowId>)>) -> bool {
         if !self.has_journal {
             return true;
         }
         let (written, is_written) = oneshot::channel();
-        let note = Note::Sent { epoch, worker, rows, written };
+        let note = Note::Sent { epoch, rows, written };
         self.notes.send(note).await.is_ok() && is_written.await.is_ok()
     }
 
@@ -169,7 +168,7 @@ impl Keeper {
         let (completed, failed) = tally.counted();
         let books = Books { tally, journal, rows, completed, failed, seen, journal_problem: None };
         let (progress_sender, progress) = watch::channel(books.progress());
-        let task = tokio::spawn(keep(books, notes, progress_sender));
+        let task = clock::aside(keep(books, notes, progress_sender));
         (Self { task, progress }, handle)
     }
 
@@ -223,9 +222,11 @@ impl Books {
                     acks.push((sender, number));
                 }
                 Note::Facts(facts) => self.note(&facts),
-                Note::Sent { epoch, worker, rows, written } => {
+                Note::Sent { epoch, rows, written } => {
                     if let Some(journal) = &mut self.journal {
-                        journal.sent(epoch, position(worker), &rows);
+                        for (worker, rows) in rows {
+                            journal.sent(epoch, position(worker), &rows);
+                        }
                     }
                     written_down.push(written);
                 }
@@ -237,9 +238,7 @@ impl Books {
                     written_down.push(is_anew);
                 }
                 Note::Look(sender) => {
-                    // Sorting takes a while, and beats are answered on these threads.
-                    let figures = tokio::task::block_in_place(|| self.figures());
-                    let _ = sender.send(figures);
+                    let _ = sender.send(self.figures());
                 }
             }
         }
@@ -301,8 +300,7 @@ impl Books {
     /// False once the journal cannot be written: nothing may be acknowledged then.
     fn commit(&mut self) -> bool {
         let Some(journal) = &mut self.journal else { return self.journal_problem.is_none() };
-        // A disk may be slow, and beats are answered on these threads.
-        match clock::blocking(|| journal.commit()) {
+        match journal.commit() {
             Ok(()) => true,
             Err(problem) => {
                 self.journal_problem = Some(problem.to_string());
