@@ -22,27 +22,27 @@ use whole_run::{Bench, Journal};
 const HOSTS: u32 = 1_000;
 const WORKERS: u32 = 8;
 /// Rows in a message, and so to an acknowledgement; small ones are what slow queries give.
-const BATCHES: [usize; 2] = [16, 256];
+const BATCHES: [usize; 2] = [16, 1_024];
+/// Enough that the allocator asks the kernel for it alone.
+const LEDGER_ROWS: u32 = 200_000_000;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let [rows, pairs] = whole_run::numbers([1_000_000, 5])?;
     for batch in BATCHES {
         // The first of each is to warm up.
-        let rounds: Vec<[Cost; 3]> = (0..=pairs)
+        let rounds: Vec<[f64; 3]> = (0..=pairs)
             .map(|_| [queues(rows, batch), books(rows, batch), acknowledgements(rows, batch)])
             .collect();
-        let cost = |of: usize| {
-            let rounds = || rounds.iter().skip(1).map(move |round| &round[of]);
-            (median(rounds().map(|cost| cost.ns)), median(rounds().map(|cost| cost.bytes)))
-        };
-        let [queues, books, acks] = [0, 1, 2].map(cost);
+        let cost = |of: usize| median(rounds.iter().skip(1).map(|round| round[of]));
         println!(
-            "batches of {batch:>3}: queues alone {:.1} ns and {:.2} bytes a row, with the books {:.1} ns and {:.2} bytes; \
-             acknowledgements made {:.1} ns",
-            queues.0, queues.1, books.0, books.1, acks.0
+            "batches of {batch:>4}: queues alone {:.1} ns a row, with the books {:.1} ns; acknowledgements made {:.1} ns",
+            cost(0),
+            cost(1),
+            cost(2)
         );
     }
+    println!("the ledger: {:.2} bytes a row", ledger_bytes());
 
     let bench = Bench::prepare(rows, HOSTS).await?;
     let runs = whole_runs(&bench, rows, pairs);
@@ -64,26 +64,29 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Of a row.
-struct Cost {
-    ns: f64,
-    bytes: f64,
-}
-
-/// Measures what `work` does to something that `make` makes: time, and memory that it has come to take.
-fn measure<T>(rows: u32, make: impl FnOnce() -> T, work: impl FnOnce(&mut T)) -> Cost {
-    let resident = resident_bytes();
+/// Nanoseconds a row of what `work` does to something that `make` makes.
+fn measure<T>(rows: u32, make: impl FnOnce() -> T, work: impl FnOnce(&mut T)) -> f64 {
     let mut made = make();
     let start = Instant::now();
     work(&mut made);
     let took = start.elapsed();
-    let bytes = resident_bytes() - resident;
     drop(black_box(made));
-    Cost { ns: per_row(took, rows), bytes: bytes / f64::from(rows) }
+    per_row(took, rows)
+}
+
+fn ledger_bytes() -> f64 {
+    let before = resident_bytes();
+    let mut ledger = Ledger::new(LEDGER_ROWS);
+    for row in (0..LEDGER_ROWS).map(RowId::new) {
+        ledger.settle(row, Settled::Completed);
+    }
+    let bytes = resident_bytes() - before;
+    drop(black_box(ledger));
+    bytes / f64::from(LEDGER_ROWS)
 }
 
 /// Before: every worker's rows are taken and nobody remembers.
-fn queues(rows: u32, batch: usize) -> Cost {
+fn queues(rows: u32, batch: usize) -> f64 {
     measure(
         rows,
         || made_queues(rows),
@@ -99,7 +102,7 @@ fn queues(rows: u32, batch: usize) -> Cost {
 }
 
 /// After: the same rows are in flight until they are settled, each once.
-fn books(rows: u32, batch: usize) -> Cost {
+fn books(rows: u32, batch: usize) -> f64 {
     let epoch = Epoch::new(1);
     let make = || {
         let passes = Passes::once(rows);
@@ -120,7 +123,7 @@ fn books(rows: u32, batch: usize) -> Cost {
 }
 
 /// One message a batch, encoded as for the wire.
-fn acknowledgements(rows: u32, batch: usize) -> Cost {
+fn acknowledgements(rows: u32, batch: usize) -> f64 {
     measure(rows, Vec::new, |buffer: &mut Vec<u8>| {
         for number in 0..u64::from(rows).div_ceil(batch as u64) {
             buffer.clear();

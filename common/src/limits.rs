@@ -35,12 +35,13 @@ pub const ANSWER_BYTES_KEPT: usize = 16 << 20;
 
 /// One gRPC message: a batch of the largest records stays below.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
-/// Rows in one batch: 256 reached the plateau of throughput (2 M rows/s); more only adds delay.
-pub const BATCH_ROWS_MAX: usize = 256;
+/// Rows in one batch. Waking who waits for one costs as much as a hundred rows in it: batches of 256 took the coordinator twice the
+/// CPU a row (docs/PERFORMANCE.md).
+pub const BATCH_ROWS_MAX: usize = 1_024;
 /// Bytes of parameters in one batch; one record of the largest size always fits beside it into a message.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
-/// A result waits at most this long for others to share its message.
-pub const RESULT_LINGER: Duration = Duration::from_millis(20);
+/// A result waits at most this long for others to share its message: a tenth of [`CREDIT_WINDOW`].
+pub const RESULT_LINGER: Duration = Duration::from_millis(50);
 /// HTTP/2 windows: the default of 64 KiB stalls a stream of batches at 100 ms of latency.
 pub const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
 /// Messages between a session's tasks; small, because each may be a whole batch.

@@ -238,7 +238,7 @@ impl Window {
             self.rows = wanted.min(self.rows * 2).clamp(limits::CREDIT_ROWS_MIN, limits::CREDIT_ROWS_MAX);
         }
         let total = self.acknowledged + u64::from(self.rows);
-        let is_worth_it = total >= self.granted + u64::from(self.rows / 8).max(1);
+        let is_worth_it = total >= self.granted + u64::from(self.rows / 4).max(1);
         is_worth_it.then(|| {
             self.granted = total;
             total
