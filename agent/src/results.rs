@@ -230,9 +230,12 @@ impl Delivery<'_> {
 
     async fn take(&mut self, arrived: &mut Vec<(u16, Told)>) -> Result<(), SessionError> {
         let mut measured = 0;
+        let (mut ended, mut in_flight_ns) = (0u64, 0u64);
         for (worker, told) in arrived.drain(..) {
             match told {
                 Told::Measured(measurement) => {
+                    in_flight_ns += measurement.service_time_ns;
+                    ended += 1;
                     self.outbox.pending().0.push((worker, measurement));
                     measured += 1;
                 }
@@ -256,6 +259,7 @@ impl Delivery<'_> {
             }
         }
         self.outbox.note_arrivals(measured, clock::now());
+        self.gauges.ended(ended, in_flight_ns);
         Ok(())
     }
 

@@ -154,9 +154,11 @@ fn spawn_threads(
     let spawn = |share: Vec<Worker>| {
         let targets = targets.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new()
-            .name(format!("workers-{}", share[0].index))
-            .spawn(move || runtime.block_on(run_share(share, targets)))
+        thread::Builder::new().name(format!("workers-{}", share[0].index)).spawn(move || {
+            // Until its last query has ended.
+            let _registered = share[0].gauges.register_thread();
+            runtime.block_on(run_share(share, targets));
+        })
     };
     let cannot = |error: std::io::Error| no_database(&format!("cannot start a worker thread: {error}"));
     shares.into_iter().map(|share| spawn(share).map_err(cannot)).collect()

@@ -20,6 +20,7 @@ pub struct Interval {
     pub throttled_ns: Option<u64>,
     /// Of threads, or of a loop, that were due.
     pub late: Lateness,
+    pub run_queue: Option<RunQueue>,
     pub starved: Starved,
     pub kept: Kept,
     /// The slowest beat from its sending to its acknowledgement.
@@ -34,6 +35,20 @@ pub struct MachineTime {
     pub busy_ns: u64,
     /// The hypervisor gave it to others.
     pub stolen_ns: u64,
+}
+
+/// Worker threads on the run queues of the kernel, beside the queries of the same time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunQueue {
+    /// Ready to run and without a processor; of all worker threads together.
+    pub waited_ns: u64,
+    /// How often one of them got a processor.
+    pub turns: u64,
+    /// Threads times time.
+    pub threads_ns: u64,
+    /// Those that ended, whatever became of them, and their service times.
+    pub queries: u64,
+    pub in_flight_ns: u64,
 }
 
 /// Waits of workers that had no row although one came later.
@@ -73,6 +88,9 @@ pub struct Sum {
     pub machine_worst_per_mille: u32,
     pub throttled: Option<Throttled>,
     pub late: Lateness,
+    /// Journals of agents that did not tell it have none.
+    #[serde(default)]
+    pub run_queue: Option<RunQueue>,
     pub starved: Starved,
     pub kept: Kept,
     pub round_trip_max_ns: u64,
@@ -102,6 +120,17 @@ impl MachineTime {
         self.total_ns = self.total_ns.saturating_add(*total_ns);
         self.busy_ns = self.busy_ns.saturating_add(*busy_ns);
         self.stolen_ns = self.stolen_ns.saturating_add(*stolen_ns);
+    }
+}
+
+impl RunQueue {
+    fn merge(&mut self, other: &Self) {
+        let Self { waited_ns, turns, threads_ns, queries, in_flight_ns } = other;
+        self.waited_ns = self.waited_ns.saturating_add(*waited_ns);
+        self.turns = self.turns.saturating_add(*turns);
+        self.threads_ns = self.threads_ns.saturating_add(*threads_ns);
+        self.queries = self.queries.saturating_add(*queries);
+        self.in_flight_ns = self.in_flight_ns.saturating_add(*in_flight_ns);
     }
 }
 
@@ -160,6 +189,7 @@ impl Sum {
             machine_worst_per_mille,
             throttled,
             late,
+            run_queue,
             starved,
             kept,
             round_trip_max_ns,
@@ -171,6 +201,7 @@ impl Sum {
         self.machine_worst_per_mille = self.machine_worst_per_mille.max(*machine_worst_per_mille);
         merge_known(&mut self.throttled, throttled.as_ref(), Throttled::merge);
         self.late.merge(late);
+        merge_known(&mut self.run_queue, run_queue.as_ref(), RunQueue::merge);
         self.starved.merge(starved);
         self.kept.merge(kept);
         self.round_trip_max_ns = self.round_trip_max_ns.max(*round_trip_max_ns);
@@ -195,6 +226,7 @@ impl From<&Interval> for Sum {
             machine,
             throttled_ns,
             late,
+            run_queue,
             starved,
             kept,
             round_trip_ns,
@@ -221,6 +253,7 @@ impl From<&Interval> for Sum {
             machine_worst_per_mille: busiest,
             throttled: throttled_ns.map(|throttled_ns| Throttled { throttled_ns, of_ns: *time_ns }),
             late: late.clone(),
+            run_queue: *run_queue,
             starved: *starved,
             kept: *kept,
             round_trip_max_ns: *round_trip_ns,
@@ -264,6 +297,23 @@ impl From<&Sum> for result::ProcessHealth {
     }
 }
 
+impl From<RunQueue> for result::RunQueue {
+    /// A thread that waits holds up every query on it whose answer has come. With one query to a turn that is one. A thread that
+    /// has work for more of them in a turn is never without, and holds up all that are in flight on it.
+    fn from(run_queue: RunQueue) -> Self {
+        let RunQueue { waited_ns, turns, threads_ns, queries, in_flight_ns } = run_queue;
+        let to_a_turn = queries as f64 / turns.max(1) as f64;
+        let to_a_thread = in_flight_ns as f64 / threads_ns.max(1) as f64;
+        let held_up = to_a_turn.min(to_a_thread).max(1.0);
+        Self {
+            waited_ms: milliseconds(waited_ns),
+            turns,
+            in_flight_ms: milliseconds(in_flight_ns),
+            share: (held_up * waited_ns as f64 / in_flight_ns.max(1) as f64).min(1.0),
+        }
+    }
+}
+
 impl Sum {
     /// Of an agent whose queries took `busy_ms` altogether, by their service times.
     pub fn of_agent(&self, busy_ms: f64) -> result::AgentHealth {
@@ -272,6 +322,7 @@ impl Sum {
         let could_run_ms = starved_ms + busy_ms;
         result::AgentHealth {
             process: self.into(),
+            run_queue: self.run_queue.filter(|run_queue| run_queue.in_flight_ns > 0).map(Into::into),
             starved_times: times,
             starved_ms,
             starved_share: if busy_ms > 0.0 { starved_ms / could_run_ms } else { 0.0 },
@@ -369,7 +420,18 @@ mod tests {
         late.record(70_000);
         let intervals = [
             Interval { starved: starved(3, 50), kept: Kept { most: 5, bound: 10 }, late, ..second(300) },
-            Interval { starved: starved(1, 20), kept: Kept { most: 9, bound: 100 }, ..second(400) },
+            Interval {
+                starved: starved(1, 20),
+                kept: Kept { most: 9, bound: 100 },
+                run_queue: Some(RunQueue {
+                    waited_ns: 5,
+                    turns: 1,
+                    threads_ns: 30,
+                    queries: 1,
+                    in_flight_ns: 20,
+                }),
+                ..second(400)
+            },
             Interval { round_trip_ns: 7, ..second(100) },
         ];
         let whole = sum(&intervals);
@@ -382,5 +444,41 @@ mod tests {
         assert_eq!(whole.kept, Kept { most: 5, bound: 10 }, "half full is fuller than 9 of 100");
         let agent = whole.of_agent(7e-5);
         assert_eq!((agent.starved_share, agent.starved_times), (0.5, 2));
+    }
+
+    fn share(run_queue: RunQueue) -> f64 {
+        result::RunQueue::from(run_queue).share
+    }
+
+    #[test]
+    fn a_wait_holds_up_the_queries_whose_answers_have_come() {
+        let ms = 1_000_000;
+        // Four queries in flight on each of two threads, and as many turns as answers: each wait held up one of them.
+        let sparse = RunQueue {
+            waited_ns: 50 * ms,
+            turns: 900,
+            threads_ns: 2_000 * ms,
+            queries: 800,
+            in_flight_ns: 8_000 * ms,
+        };
+        assert_eq!(share(sparse), 50.0 / 8_000.0);
+        // Three answers a turn: it held up three.
+        let dense = RunQueue { queries: 2_700, ..sparse };
+        assert_eq!(share(dense), 150.0 / 8_000.0);
+        // Never more than there are.
+        let saturated = RunQueue { queries: 90_000, ..sparse };
+        assert_eq!(share(saturated), 200.0 / 8_000.0);
+        // Of a query in flight when the session was lost there is a wait and no time.
+        assert_eq!(share(RunQueue { waited_ns: 9_000 * ms, ..sparse }), 1.0);
+        assert_eq!(share(RunQueue::default()), 0.0);
+    }
+
+    #[test]
+    fn a_sum_that_was_written_without_run_queues_is_read() {
+        let mut json = serde_json::to_value(sum(&[second(300)])).unwrap();
+        json.as_object_mut().unwrap().remove("run_queue").unwrap();
+        let read: Sum = serde_json::from_value(json).unwrap();
+        assert_eq!(read, sum(&[second(300)]));
+        assert!(read.of_agent(1.0).run_queue.is_none(), "unknown, and not 0");
     }
 }

@@ -228,8 +228,10 @@ pub enum Cause {
     Lag,
     /// A quota on the agent's CPU held it back.
     AgentThrottled,
-    /// Threads of an agent waited for a CPU.
+    /// Threads of an agent that were due woke late.
     AgentLate,
+    /// Workers of an agent waited for a CPU in a large part of the time that their queries took.
+    AgentWaited,
     /// An agent stood still as a whole: stopped, or its machine was.
     AgentStoodStill,
     /// An agent used most of the CPU that it may use.
@@ -433,6 +435,9 @@ pub struct Late {
 pub struct AgentHealth {
     #[serde(flatten)]
     pub process: ProcessHealth,
+    /// Waits of its workers' threads for a processor; `null` where the system does not count them.
+    #[serde(default)]
+    pub run_queue: Option<RunQueue>,
     /// Waits of its workers for a row that came later.
     pub starved_times: u64,
     /// Of all its workers together.
@@ -445,6 +450,20 @@ pub struct AgentHealth {
     pub results_kept_bound: u64,
     /// The slowest beat, there and back.
     pub round_trip_max_ms: f64,
+}
+
+/// Waits of the threads that an agent's workers run on: ready to run, and every processor that they may use taken by others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RunQueue {
+    /// Of all its threads together.
+    pub waited_ms: f64,
+    /// How often one of them was given a processor.
+    pub turns: u64,
+    /// The service times of all queries of the same time, failed ones included.
+    pub in_flight_ms: f64,
+    /// Of `in_flight_ms`, about so much was wait for a processor; 0 to 1.
+    pub share: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! An agent's health on the wire.
 
-use muster_common::health::{Interval, Kept, MachineTime, Starved, StarvedWorker};
+use muster_common::health::{Interval, Kept, MachineTime, RunQueue, Starved, StarvedWorker};
 use muster_common::lateness::{Lateness, Parts, TooManyClasses};
 
 use crate::v1;
@@ -24,6 +24,7 @@ impl TryFrom<v1::Health> for Interval {
             kept_max,
             kept_bound,
             round_trip_ns,
+            run_queue,
         } = wire;
         let late = Lateness::try_from(Parts { counts: late, max_ns: late_max_ns });
         let worst = starved_worst.map(|v1::StarvedWorker { worker, time_ns }| {
@@ -43,6 +44,7 @@ impl TryFrom<v1::Health> for Interval {
                 field: "health.late",
                 value: format!("{found} classes"),
             })?,
+            run_queue: run_queue.map(Into::into),
             starved: Starved { times: starved, time_ns: starved_ns, worst: worst.transpose()? },
             kept: Kept { most: kept_max, bound: kept_bound },
             round_trip_ns,
@@ -59,6 +61,7 @@ impl From<Interval> for v1::Health {
             machine,
             throttled_ns,
             late,
+            run_queue,
             starved: Starved { times, time_ns: starved_ns, worst },
             kept: Kept { most, bound },
             round_trip_ns,
@@ -83,7 +86,22 @@ impl From<Interval> for v1::Health {
             kept_max: most,
             kept_bound: bound,
             round_trip_ns,
+            run_queue: run_queue.map(Into::into),
         }
+    }
+}
+
+impl From<v1::RunQueue> for RunQueue {
+    fn from(wire: v1::RunQueue) -> Self {
+        let v1::RunQueue { waited_ns, turns, threads_ns, queries, in_flight_ns } = wire;
+        Self { waited_ns, turns, threads_ns, queries, in_flight_ns }
+    }
+}
+
+impl From<RunQueue> for v1::RunQueue {
+    fn from(run_queue: RunQueue) -> Self {
+        let RunQueue { waited_ns, turns, threads_ns, queries, in_flight_ns } = run_queue;
+        Self { waited_ns, turns, threads_ns, queries, in_flight_ns }
     }
 }
 
@@ -104,6 +122,13 @@ mod tests {
             machine: Some(MachineTime { total_ns: 2_000_000_000, busy_ns: 1_700_000_000, stolen_ns: 0 }),
             throttled_ns: Some(0),
             late,
+            run_queue: Some(RunQueue {
+                waited_ns: 31_000_000,
+                turns: 9_000,
+                threads_ns: 2_000_000_000,
+                queries: 7_000,
+                in_flight_ns: 1_900_000_000,
+            }),
             starved: Starved {
                 times: 2,
                 time_ns: 31_000_000,
@@ -118,9 +143,10 @@ mod tests {
     fn an_interval_survives_the_wire_in_some_tens_of_bytes() {
         let wire = v1::Health::from(second());
         let bytes = wire.encode_to_vec();
-        assert!(bytes.len() < 150, "{} bytes", bytes.len());
+        assert!(bytes.len() < 180, "{} bytes", bytes.len());
         assert_eq!(Interval::try_from(v1::Health::decode(&bytes[..]).unwrap()), Ok(second()));
-        let unknown = Interval { cpu_ns: None, machine: None, throttled_ns: None, ..second() };
+        let unknown =
+            Interval { cpu_ns: None, machine: None, throttled_ns: None, run_queue: None, ..second() };
         assert_eq!(Interval::try_from(v1::Health::from(unknown.clone())), Ok(unknown));
     }
 

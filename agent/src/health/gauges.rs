@@ -1,10 +1,13 @@
 //! Counters that workers and streams leave for the health report: relaxed atomics, a few instructions each, none while a query runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use muster_common::health::{Interval, Kept, Starved, StarvedWorker};
+use muster_common::health::{Interval, Kept, RunQueue, Starved, StarvedWorker};
+
+use super::procfs::Scheduled;
+use super::run_queue::{Registered, Threads};
 
 #[derive(Debug)]
 pub(crate) struct Gauges {
@@ -13,6 +16,11 @@ pub(crate) struct Gauges {
     /// The most since the last report.
     kept: Mutex<Kept>,
     round_trip_ns: AtomicU64,
+    /// Those that the workers run on.
+    threads: Arc<Threads>,
+    /// Since the session began.
+    queries: AtomicU64,
+    in_flight_ns: AtomicU64,
 }
 
 /// Waits for rows since the session began.
@@ -23,10 +31,14 @@ struct Waits {
 }
 
 /// What was told last, for what is counted since the session began.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Told {
     times: u64,
     time_ns: u64,
+    /// By thread.
+    scheduled: Vec<Option<Scheduled>>,
+    queries: u64,
+    in_flight_ns: u64,
 }
 
 impl Gauges {
@@ -35,6 +47,9 @@ impl Gauges {
             waits: (0..workers).map(|_| Waits::default()).collect(),
             kept: Mutex::default(),
             round_trip_ns: AtomicU64::new(0),
+            threads: Arc::default(),
+            queries: AtomicU64::new(0),
+            in_flight_ns: AtomicU64::new(0),
         }
     }
 
@@ -59,9 +74,26 @@ impl Gauges {
         self.round_trip_ns.fetch_max(nanoseconds(round_trip), Ordering::Relaxed);
     }
 
+    /// The calling thread is one that workers run on, until what it gets is dropped.
+    pub(crate) fn register_thread(&self) -> Registered {
+        self.threads.register()
+    }
+
+    /// So many queries have ended, in flight for so long together. Not told by workers, but by who hears of their results.
+    pub(crate) fn ended(&self, queries: u64, in_flight_ns: u64) {
+        self.queries.fetch_add(queries, Ordering::Relaxed);
+        self.in_flight_ns.fetch_add(in_flight_ns, Ordering::Relaxed);
+    }
+
     /// Adds what was counted since `told`.
     pub(super) fn fill(&self, interval: &mut Interval, told: &mut Told) {
-        let (mut now, mut worst) = (Told::default(), None::<StarvedWorker>);
+        let mut now = Told {
+            scheduled: self.threads.read(),
+            queries: self.queries.load(Ordering::Relaxed),
+            in_flight_ns: self.in_flight_ns.load(Ordering::Relaxed),
+            ..Told::default()
+        };
+        let mut worst = None::<StarvedWorker>;
         for (index, waits) in (0u16..).zip(&self.waits) {
             let time_ns = waits.time_ns.load(Ordering::Relaxed);
             now.times += waits.times.load(Ordering::Relaxed);
@@ -72,10 +104,31 @@ impl Gauges {
         }
         interval.starved =
             Starved { times: now.times - told.times, time_ns: now.time_ns - told.time_ns, worst };
+        interval.run_queue = run_queue(told, &now, interval.time_ns);
         *told = now;
         interval.kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         interval.round_trip_ns = self.round_trip_ns.swap(0, Ordering::Relaxed);
     }
+}
+
+/// `None` unless the waits of all threads are known: of some of them they would be too short.
+fn run_queue(before: &Told, now: &Told, time_ns: u64) -> Option<RunQueue> {
+    let mut grown = RunQueue {
+        threads_ns: time_ns.saturating_mul(u64::try_from(now.scheduled.len()).unwrap_or(u64::MAX)),
+        queries: now.queries - before.queries,
+        in_flight_ns: now.in_flight_ns - before.in_flight_ns,
+        ..RunQueue::default()
+    };
+    if now.scheduled.is_empty() {
+        return None;
+    }
+    let known_before = before.scheduled.iter().chain(std::iter::repeat(&None));
+    for (now, before) in now.scheduled.iter().zip(known_before) {
+        let (now, before) = ((*now)?, (*before)?);
+        grown.waited_ns += now.waited_ns.saturating_sub(before.waited_ns);
+        grown.turns += now.turns.saturating_sub(before.turns);
+    }
+    Some(grown)
 }
 
 fn nanoseconds(time: Duration) -> u64 {
@@ -108,6 +161,27 @@ mod tests {
         let Starved { times, time_ns, worst } = report(&gauges, &mut told).starved;
         assert_eq!((times, time_ns), (0, 0), "told once");
         assert!(worst.is_some(), "the worst is the worst of all the time");
+    }
+
+    #[test]
+    fn waits_are_those_of_all_threads_or_unknown() {
+        let told = |scheduled: &[Option<(u64, u64)>], queries| Told {
+            scheduled: scheduled
+                .iter()
+                .map(|counted| counted.map(|(waited_ns, turns)| Scheduled { waited_ns, turns }))
+                .collect(),
+            queries,
+            in_flight_ns: queries * 10,
+            ..Told::default()
+        };
+        let before = told(&[Some((100, 10)), Some((7, 1))], 5);
+        let now = told(&[Some((130, 12)), Some((7, 1))], 9);
+        let grown = RunQueue { waited_ns: 30, turns: 2, threads_ns: 2_000, queries: 4, in_flight_ns: 40 };
+        assert_eq!(run_queue(&before, &now, 1_000), Some(grown));
+        let of_one = told(&[Some((130, 12)), None], 9);
+        assert_eq!(run_queue(&before, &of_one, 1_000), None);
+        assert_eq!(run_queue(&of_one, &now, 1_000), None, "since when is not known");
+        assert_eq!(run_queue(&told(&[], 5), &told(&[], 9), 1_000), None, "no threads, no waits");
     }
 
     #[test]

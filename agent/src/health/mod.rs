@@ -6,6 +6,7 @@ mod gauges;
 mod probe;
 mod procfs;
 mod reporter;
+mod run_queue;
 mod system;
 
 use std::sync::{Arc, Mutex, PoisonError};

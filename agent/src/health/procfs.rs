@@ -5,6 +5,24 @@ use muster_common::health::MachineTime;
 /// `/proc/stat` counts in these on every architecture that this program runs on: USER_HZ is 100.
 const TICK_NS: u64 = 10_000_000;
 
+/// A thread and the scheduler, since the thread began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scheduled {
+    /// Ready to run and on no processor.
+    pub(super) waited_ns: u64,
+    /// How often it was given a processor.
+    pub(super) turns: u64,
+}
+
+/// `/proc/<process>/task/<thread>/schedstat`: time on a processor, time on a run queue, turns. A kernel that does not count writes zeros,
+/// and there is no thread that reads a file without a turn.
+pub(super) fn scheduled(schedstat: &str) -> Option<Scheduled> {
+    let fields: Vec<u64> =
+        schedstat.split_whitespace().map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    let [_, waited_ns, turns, ..] = *fields.as_slice() else { return None };
+    (turns > 0).then_some(Scheduled { waited_ns, turns })
+}
+
 /// The first line of `/proc/stat`: all processors since the machine started.
 pub(super) fn machine_time(stat: &str) -> Option<MachineTime> {
     let ticks = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
@@ -67,6 +85,17 @@ intr 1276946 1
             "Cpus_allowed:\t3",
         ] {
             assert_eq!(allowed_processors(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_nobody_counted_is_unknown_and_not_one_that_never_waited() {
+        let counted = |waited_ns, turns| Some(Scheduled { waited_ns, turns });
+        assert_eq!(scheduled("1147844 214521 3\n"), counted(214_521, 3));
+        assert_eq!(scheduled("1147844 0 1\n"), counted(0, 1));
+        assert_eq!(scheduled("1 2 3 4\n"), counted(2, 3), "a later kernel may say more");
+        for text in ["0 0 0\n", "", "1147844 214521\n", "a b c\n", "1 -2 3\n"] {
+            assert_eq!(scheduled(text), None, "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
 use tokio::time::sleep;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::connect::{self, SessionSetup};
 use super::failure::with_causes;
@@ -71,7 +71,9 @@ async fn older_backends(
     let mut is_own_visible = false;
     let mut older = Vec::new();
     for row in rows {
-        let (process, name, is_own): (i32, String, bool) = (row.get(0), row.get(1), row.get(2));
+        let (process, name, is_own) = backend(&row).map_err(|error| {
+            format!("read pg_stat_activity, which is not as PostgreSQL has it: {}", with_causes(&error))
+        })?;
         is_own_visible |= is_own && name == own_name;
         let epoch = SessionId::epoch_of_application_name(&name, run, slot);
         older.extend(epoch.filter(|epoch| *epoch < below).map(|_| process));
@@ -81,4 +83,9 @@ async fn older_backends(
     } else {
         Err("pg_stat_activity does not show application_name, as behind some poolers".to_owned())
     }
+}
+
+/// Its process id, its name and whether it is our own. Something between us and the server may answer with other types.
+fn backend(row: &Row) -> Result<(i32, String, bool), tokio_postgres::Error> {
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }

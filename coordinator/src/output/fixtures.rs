@@ -463,6 +463,7 @@ fn health() -> AgentHealth {
             throttled_share: Some(0.0),
             late_ms: Some(late),
         },
+        run_queue: Some(RunQueue { waited_ms: 60.0, turns: 2_000, in_flight_ms: 10_000.0, share: 0.006 }),
         starved_times: 0,
         starved_ms: 0.0,
         starved_share: 0.0,

@@ -118,6 +118,7 @@ fn is_about_health(cause: &Cause) -> bool {
         Cause::Lag
         | Cause::AgentThrottled
         | Cause::AgentLate
+        | Cause::AgentWaited
         | Cause::AgentStoodStill
         | Cause::AgentBusy
         | Cause::AgentStarved

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::fixture::{Generator, health, reason};
+use crate::support::report::Report;
 
 /// Of each processor.
 const THREADS: usize = 4;
@@ -53,4 +54,52 @@ async fn a_busy_loop_beside_an_agent_is_named() {
     assert!(reason.contains("; end what else runs on "), "{reason}");
     assert!(health(&report, 0, "machine_busy_share_worst") > 0.9);
     assert!(health(&report, 0, "cpu_share") < 0.5, "it was not the agent that was busy");
+}
+
+/// So short that a worker has hardly slept when its answer comes: the probe's thread is woken before it, and sees little.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_short_queries_that_wait_for_a_processor_are_named() {
+    let mut generator = Generator::gather(1, 20_000, "0us", &["--allow-void"]).await;
+    generator.join(&["--workers", "2"]);
+    generator.armed().await;
+    let busy = Busy::start();
+    let report = generator.end(true).await;
+    drop(busy);
+    if !counts_waits(&report) {
+        return;
+    }
+    assert_ne!(report.text("/verdict/status"), "VALID");
+    let reason = reason(&report, "agent_waited");
+    assert!(
+        reason.starts_with("workers of slot-0 were ready to run and waited for a processor in "),
+        "{reason}"
+    );
+    assert!(reason.contains("; end what else runs on "), "{reason}");
+    assert!(health(&report, 0, "run_queue/share") > 0.1);
+}
+
+/// Whatever else the machine does: how long they waited is not said here.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_waits_of_workers_are_told_of_every_run() {
+    let mut generator = Generator::gather(1, 2_000, "0us", &["--allow-void"]).await;
+    generator.join(&["--workers", "2"]);
+    let report = generator.end(true).await;
+    if !counts_waits(&report) {
+        return;
+    }
+    assert!(health(&report, 0, "run_queue/waited_ms") > 0.0);
+    assert!(health(&report, 0, "run_queue/share") > 0.0);
+    assert!(health(&report, 0, "run_queue/turns") > 0.0);
+    // Of queries that were not failed by anything, these are the times that the report has.
+    let busy_ms: f64 = report.list("/workers").iter().map(|worker| worker["busy_ms"].as_f64().unwrap()).sum();
+    let in_flight_ms = health(&report, 0, "run_queue/in_flight_ms");
+    assert!((in_flight_ms / busy_ms - 1.0).abs() < 0.01, "{in_flight_ms} and {busy_ms}");
+}
+
+fn counts_waits(report: &Report) -> bool {
+    let is_counted = report.at("/agents/0/health/run_queue").is_object();
+    if !is_counted {
+        println!("skipped: this kernel does not count how long threads wait for a processor");
+    }
+    is_counted
 }

@@ -223,6 +223,27 @@ pub struct Health {
     /// Of the slowest beat.
     #[prost(uint64, tag = "13")]
     pub round_trip_ns: u64,
+    /// Where the system counts it.
+    #[prost(message, optional, tag = "14")]
+    pub run_queue: ::core::option::Option<RunQueue>,
+}
+/// Worker threads on the run queues of the kernel, and the queries of the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunQueue {
+    /// Ready to run and without a processor, of all worker threads together.
+    #[prost(uint64, tag = "1")]
+    pub waited_ns: u64,
+    /// How often one of them got a processor.
+    #[prost(uint64, tag = "2")]
+    pub turns: u64,
+    /// Threads times time.
+    #[prost(uint64, tag = "3")]
+    pub threads_ns: u64,
+    /// Those that ended, and their service times.
+    #[prost(uint64, tag = "4")]
+    pub queries: u64,
+    #[prost(uint64, tag = "5")]
+    pub in_flight_ns: u64,
 }
 /// Of all cores, whoever used them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -15,6 +15,11 @@ const CPU_HOT_SHARE: f64 = 0.05;
 const CPU_HOT_MS: f64 = 2_000.0;
 /// What an agent should use when there are enough of them.
 const CPU_SHARE_WANTED: f64 = 0.7;
+/// Of the time that queries took, their workers' wait for a processor. TODO-LIMITS
+const WAITED_SHARE_MAX: f64 = 0.1;
+const WAITED_SHARE_VOID: f64 = 0.3;
+/// Of fewer turns a single long wait is a large part.
+const WAITED_TURNS_MIN: u64 = 500;
 /// Held back in more than a hundredth of the time, the quota is in p99.
 const THROTTLED_SHARE_MAX: f64 = 0.01;
 const STEAL_SHARE_MAX: f64 = 0.05;
@@ -37,7 +42,7 @@ struct Hit<'p, 'a> {
 }
 
 pub(super) fn findings(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Vec<Finding> {
-    let rules: [Rule; 6] = [throttled, late, stood_still, busy, starved, stolen];
+    let rules: [Rule; 7] = [throttled, late, waited, stood_still, busy, starved, stolen];
     rules.into_iter().filter_map(|rule| rule(evidence, processes)).collect()
 }
 
@@ -123,6 +128,31 @@ fn late(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
         more_processors(evidence, worst.process),
     );
     Some(Finding { cause: Cause::AgentLate, is_void: worst.is_void, reason })
+}
+
+/// What the probe does not see: it sleeps most of the time, and who has slept is woken before workers that have just run. Agents that
+/// share processors with the embedded server cannot help waiting for it.
+fn waited(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
+    let hits = hits(processes, |process| {
+        let (share, turns) = process.waited().filter(|_| throttled_share(process).is_none())?;
+        let is_void = share > WAITED_SHARE_VOID && !evidence.has_embedded_server;
+        (share > WAITED_SHARE_MAX && turns >= WAITED_TURNS_MIN).then_some((is_void, share))
+    });
+    let worst = hits.first()?;
+    let what_it_means = match worst.is_void {
+        true => "the times are not the database's",
+        false => "so much of the times is not the database's",
+    };
+    let is_by_itself = worst.process.health.cpu_share.is_some_and(|share| share > CPU_SHARE_WANTED);
+    let fewer = if is_by_itself { "run fewer workers there, " } else { "" };
+    let reason = format!(
+        "workers of {} were ready to run and waited for a processor in {} of the time that their queries took: {what_it_means}; \
+         {fewer}{}",
+        names(&hits),
+        percent(worst.measure),
+        more_processors(evidence, worst.process),
+    );
+    Some(Finding { cause: Cause::AgentWaited, is_void: worst.is_void, reason })
 }
 
 fn stood_still(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {

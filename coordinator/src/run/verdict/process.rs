@@ -25,6 +25,16 @@ impl Process<'_> {
         }
     }
 
+    /// How much of the time of its queries was wait for a processor, and how often its workers were given one; `None` where the
+    /// system does not count it.
+    pub(super) fn waited(&self) -> Option<(f64, u64)> {
+        let told = || self.agents.iter().filter_map(|agent| agent.health.as_ref()?.run_queue.as_ref());
+        let in_flight_ms: f64 = told().map(|run_queue| run_queue.in_flight_ms).sum();
+        let waited_ms: f64 = told().map(|run_queue| run_queue.share * run_queue.in_flight_ms).sum();
+        let turns = told().map(|run_queue| run_queue.turns).sum();
+        (in_flight_ms > 0.0).then_some((waited_ms / in_flight_ms, turns))
+    }
+
     /// `db1` of `db1/4711`.
     pub(super) fn machine(&self) -> &str {
         let name = self.agents.first().map_or("", |agent| &agent.name);

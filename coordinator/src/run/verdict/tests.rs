@@ -1,4 +1,4 @@
-use muster_common::result::{AgentHealth, Late};
+use muster_common::result::{AgentHealth, Late, RunQueue};
 
 use super::*;
 
@@ -34,6 +34,7 @@ fn health() -> AgentHealth {
             throttled_share: Some(0.0),
             late_ms: Some(late),
         },
+        run_queue: Some(RunQueue { waited_ms: 60.0, turns: 2_000, in_flight_ms: 10_000.0, share: 0.006 }),
         starved_times: 0,
         starved_ms: 0.0,
         starved_share: 0.0,
@@ -86,6 +87,12 @@ fn of_one(change: impl FnOnce(&mut AgentHealth)) -> Verdict {
 fn check(verdict: &Verdict, status: VerdictStatus, cause: Cause, reason: &str) {
     assert_eq!((verdict.status, verdict.causes.as_slice()), (status, &[cause][..]), "{verdict:?}");
     assert_eq!(verdict.reasons, [reason]);
+}
+
+#[track_caller]
+fn check_cause(verdict: &Verdict, cause: Cause, begin: &str) {
+    assert_eq!(verdict.causes, [cause], "{verdict:?}");
+    assert!(verdict.reasons[0].starts_with(begin), "{verdict:?}");
 }
 
 #[test]
@@ -190,6 +197,69 @@ fn threads_that_wake_late_are_a_part_of_the_times_or_most_of_them() {
     let agents = [agent(0, late(0.1, 6.0))];
     let verdict = judge(&Evidence { has_embedded_server: true, ..evidence(&agents) });
     assert!(verdict.reasons[0].ends_with("use fewer agents, or name a database elsewhere"), "{verdict:?}");
+}
+
+#[test]
+fn workers_that_wait_for_a_processor_degrade_or_void_what_they_measured() {
+    let waited = |share: f64, turns| {
+        move |health: &mut AgentHealth| {
+            health.run_queue = Some(RunQueue { waited_ms: share * 1e4, turns, in_flight_ms: 1e4, share });
+        }
+    };
+    let check_status = |share, turns, expected| {
+        let verdict = of_one(waited(share, turns));
+        assert_eq!(verdict.status, expected, "{share} in {turns} turns: {verdict:?}");
+    };
+    check_status(0.09, 2_000, VerdictStatus::Valid);
+    check_status(0.11, 2_000, VerdictStatus::Degraded);
+    check_status(0.29, 2_000, VerdictStatus::Degraded);
+    check_status(0.31, 2_000, VerdictStatus::Void);
+    check_status(0.9, 499, VerdictStatus::Valid);
+    check(
+        &of_one(waited(0.34, 2_000)),
+        VerdictStatus::Void,
+        Cause::AgentWaited,
+        "workers of slot-1 were ready to run and waited for a processor in 34 % of the time that their queries took: the times are \
+         not the database's; end what else runs on db1, whose processors were 99 % busy, or run agents elsewhere",
+    );
+    let by_itself = of_one(|health| {
+        waited(0.2, 2_000)(health);
+        health.process.cpu_share = Some(0.75);
+    });
+    assert!(
+        by_itself.reasons[0].contains(
+            "so much of the times is not the database's; run fewer workers there, end what else runs on db1"
+        ),
+        "{by_itself:?}"
+    );
+    assert_eq!(of_one(|health| health.run_queue = None).status, VerdictStatus::Valid, "not counted there");
+    // The server cannot but take processors from agents that share them.
+    let agents = [agent(0, waited(0.6, 2_000))];
+    let verdict = judge(&Evidence { has_embedded_server: true, ..evidence(&agents) });
+    assert_eq!(verdict.status, VerdictStatus::Degraded);
+    assert!(verdict.reasons[0].ends_with("use fewer agents, or name a database elsewhere"), "{verdict:?}");
+    // What a quota does has one remedy.
+    let throttled = of_one(|health| {
+        waited(0.6, 2_000)(health);
+        health.process.throttled_share = Some(0.4);
+    });
+    assert_eq!(throttled.causes, [Cause::AgentThrottled]);
+}
+
+#[test]
+fn the_waits_of_all_agents_in_a_process_count_by_the_time_of_their_queries() {
+    let waited = |share, in_flight_ms, turns| {
+        move |health: &mut AgentHealth| {
+            health.run_queue = Some(RunQueue { waited_ms: 0.0, turns, in_flight_ms, share });
+        }
+    };
+    // One of them ran next to nothing, and waited for most of that; together they waited for 9 ÷ 110 of the time.
+    let mut agents = [agent(0, waited(0.0, 100.0, 400)), agent(1, waited(0.9, 10.0, 100))];
+    agents.iter_mut().for_each(|agent| "vm/7".clone_into(&mut agent.name));
+    assert_eq!(judge(&evidence(&agents)).status, VerdictStatus::Valid);
+    waited(0.2, 100.0, 400)(agents[0].health.as_mut().unwrap());
+    let verdict = judge(&evidence(&agents));
+    check_cause(&verdict, Cause::AgentWaited, "workers of slot-0 … slot-1 were ready to run and waited for");
 }
 
 #[test]
