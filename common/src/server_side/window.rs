@@ -14,7 +14,8 @@ pub struct Window {
 impl Window {
     pub fn between(before: &Sight, after: &Sight) -> Self {
         if before.server != after.server {
-            let why = "the server was started again in mid-run, or another one was looked at in the end".to_owned();
+            let why =
+                "the server was started again in mid-run, or another one was looked at in the end".to_owned();
             return Self { statements: Err(why.clone()), database: Err(why) };
         }
         let statements = match (&before.statements, &after.statements) {
@@ -33,10 +34,12 @@ fn statements(
         return Err("somebody reset pg_stat_statements in mid-run".to_owned());
     }
     let pairs = before.counters.iter().zip(&after.counters);
-    Ok(pairs.map(|pair| match pair {
-        (Ok(before), Ok(after)) => statement(before, after),
-        (Err(why), _) | (_, Err(why)) => Err(why.clone()),
-    }).collect())
+    Ok(pairs
+        .map(|pair| match pair {
+            (Ok(before), Ok(after)) => statement(before, after),
+            (Err(why), _) | (_, Err(why)) => Err(why.clone()),
+        })
+        .collect())
 }
 
 fn statement(before: &StatementCounters, after: &StatementCounters) -> Result<StatementCounters, String> {
@@ -132,7 +135,11 @@ mod tests {
         let statements = window.statements.unwrap();
         let first = statements[0].as_ref().unwrap();
         assert_eq!((first.calls, first.exec_ns), (200, 200_000));
-        assert_eq!(statements[1], Err("no entry".to_owned()), "one that is not known does not hide the others");
+        assert_eq!(
+            statements[1],
+            Err("no entry".to_owned()),
+            "one that is not known does not hide the others"
+        );
         assert_eq!(window.database.unwrap().blocks_hit, 500);
     }
 
@@ -141,7 +148,10 @@ mod tests {
         let window = Window::between(&sight(40, 1_000), &sight(39, 999));
         let why = window.statements.unwrap()[0].clone().unwrap_err();
         assert!(why.starts_with("its entry in pg_stat_statements was reset"), "{why}");
-        assert_eq!(window.database, Err("somebody reset the statistics of the database in mid-run".to_owned()));
+        assert_eq!(
+            window.database,
+            Err("somebody reset the statistics of the database in mid-run".to_owned())
+        );
     }
 
     #[test]
