@@ -99,7 +99,7 @@ pub(crate) fn server_side() -> RunResult {
     RunResult {
         server: Some(ServerSide {
             notes: vec![
-                "query 'scan': the server counted 9 executions, the run 8 executions completed: somebody else with this role ran it meanwhile, or rows ran twice".to_owned(),
+                "query 'scan': the server counted 9 executions, the run completed 8: somebody else with this role ran it meanwhile, or rows ran twice".to_owned(),
             ],
             statements: vec![ServerStatement {
                 name: "default".to_owned(),
@@ -370,7 +370,7 @@ pub(super) fn small() -> RunResult {
 }
 
 /// Every fixture, by name.
-pub(super) fn all() -> [(&'static str, RunResult); 10] {
+pub(super) fn all() -> [(&'static str, RunResult); 11] {
     [
         ("good", good()),
         ("failures", failures()),
@@ -379,6 +379,7 @@ pub(super) fn all() -> [(&'static str, RunResult); 10] {
         ("open_loop", open_loop()),
         ("search", search()),
         ("search_in_vain", search_in_vain()),
+        ("server_side", server_side()),
         ("thousand_agents", thousand_agents()),
         ("hostile", hostile()),
         ("unhealthy", unhealthy()),

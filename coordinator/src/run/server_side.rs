@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::latencies::{Latencies, Part};
 use super::summary::Stated;
-use crate::output::units::counted;
+use crate::output::units::{count, counted};
 
 /// Everything that the facts so far say of the server.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -111,9 +111,9 @@ fn other_calls(statement: &ServerStatement) -> String {
         false => "agents with another role or database ran the rest, or its entry was thrown away meanwhile",
     };
     format!(
-        "query '{name}': the server counted {}, the run {} completed: {why}",
+        "query '{name}': the server counted {}, the run completed {}: {why}",
         counted(*calls, "execution"),
-        counted(*completed, "execution"),
+        count(*completed),
     )
 }
 
