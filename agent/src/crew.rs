@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::limits;
-use muster_proto::control::{PrepareFailed, Ready, RunConfig, WorkerReport};
+use muster_common::server_side::Sight;
+use muster_proto::control::{Explain, PrepareFailed, Ready, RunConfig, WorkerReport};
 use muster_proto::work::Assign;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -108,6 +109,26 @@ impl Crew {
     ) -> BoxFuture<'static, Result<u32, String>> {
         match &self.shift {
             Some(shift) => shift.end_backends(run, slot, below),
+            None => Box::pin(std::future::ready(Err("no database".to_owned()))),
+        }
+    }
+
+    /// What the server has counted so far. `is_last`: the workers have ended.
+    pub(crate) fn look(&self, run: &RunId, is_last: bool) -> BoxFuture<'static, Result<Sight, String>> {
+        match &self.shift {
+            Some(shift) => shift.look(run, is_last),
+            None => Box::pin(std::future::ready(Err("no database".to_owned()))),
+        }
+    }
+
+    /// The plan of one more execution of a row.
+    pub(crate) fn explain(
+        &self,
+        run: &RunId,
+        asked: Explain,
+    ) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        match &self.shift {
+            Some(shift) => shift.explain(run, asked),
             None => Box::pin(std::future::ready(Err("no database".to_owned()))),
         }
     }

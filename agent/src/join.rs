@@ -83,6 +83,7 @@ fn hello(config: &AgentConfig, ended: Option<SessionId>) -> Hello {
         slot: config.slot,
         has_database: config.database.is_some(),
         ended,
+        can_look: true,
     }
 }
 

@@ -4,6 +4,7 @@
 mod ended;
 mod farewell;
 mod fences;
+mod looks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ use crate::workplace::Workplace;
 pub(crate) use ended::{Ended, KeptResults, SessionError};
 use farewell::Farewell;
 use fences::Fences;
+use looks::Looks;
 
 /// Joins and serves one run. Takes what `kept` has for that run, and leaves there what nobody acknowledged; `last` is the session that
 /// this process held, once nothing of it runs.
@@ -85,6 +87,7 @@ struct Session {
     is_watched: bool,
     work: Work,
     fences: Fences,
+    looks: Looks,
     /// When the countdown of Arm ends; taken once Started is sent.
     starts_at: Option<Instant>,
     has_started: bool,
@@ -143,6 +146,7 @@ impl Session {
             reporter: None,
             is_watched: workplace.is_real(),
             fences: Fences::default(),
+            looks: Looks::default(),
             starts_at: None,
             has_started: false,
             is_delivered: false,
@@ -211,6 +215,7 @@ impl Session {
                     self.is_delivered = true;
                 }
                 answer = self.fences.next() => self.control.send(FromAgent::BackendsEnded(answer?))?,
+                answer = self.looks.next() => self.control.send(answer?)?,
             }
             if self.say_last_word().await? {
                 return Ok(Ended::Shutdown);
@@ -241,6 +246,8 @@ impl Session {
             FromCoordinator::EndBackends { slot, below } => {
                 self.fences.end_backends(&self.crew, &self.run, slot, below);
             }
+            FromCoordinator::Look(look) => self.looks.look(&self.crew, &self.run, look),
+            FromCoordinator::Explain(explain) => self.looks.explain(&self.crew, &self.run, explain),
             FromCoordinator::Drain => {
                 self.farewell = Farewell::Run;
                 self.may_end = true;

@@ -1,14 +1,15 @@
 //! The real workplace: threads and PostgreSQL. Each thread has a current_thread runtime of its own, so that gRPC and queries do not
 //! distort each other. Several workers share a thread when there are more of them than processors.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::QueryError;
-use muster_proto::control::{PrepareFailed, RunConfig};
+use muster_common::server_side::Sight;
+use muster_proto::control::{Explain, PrepareFailed, RunConfig};
 use secrecy::SecretString;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,8 @@ use tracing::{error, warn};
 
 use crate::config::AgentConfig;
 use crate::postgres::{
-    Environment, Executed, Executor, Prepared, SessionSetup, Settings, Target, end_backends, no_database,
+    Environment, Executed, Executor, Lookout, Prepared, SessionSetup, Settings, Target, end_backends,
+    no_database,
 };
 use crate::worker::{Worker, WorkerEvent};
 use crate::workplace::{Execute, Shift, Workplace};
@@ -26,6 +28,8 @@ pub(crate) struct Threads;
 struct ThreadShift {
     threads: Vec<thread::JoinHandle<()>>,
     targets: Targets,
+    /// Made when somebody looks for the first time.
+    lookout: OnceLock<Arc<Lookout>>,
 }
 
 /// The databases of a run.
@@ -46,7 +50,7 @@ impl Workplace for Threads {
     ) -> Result<Box<dyn Shift>, PrepareFailed> {
         let targets = targets(config, run, application_name)?;
         let threads = spawn_threads(workers, &targets)?;
-        Ok(Box::new(ThreadShift { threads, targets }))
+        Ok(Box::new(ThreadShift { threads, targets, lookout: OnceLock::new() }))
     }
 }
 
@@ -67,8 +71,18 @@ impl Shift for ThreadShift {
         })
     }
 
+    fn look(&self, run: &RunId, is_last: bool) -> BoxFuture<'static, Result<Sight, String>> {
+        let lookout = self.lookout(run);
+        Box::pin(async move { lookout.look(is_last).await })
+    }
+
+    fn explain(&self, run: &RunId, asked: Explain) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        let lookout = self.lookout(run);
+        Box::pin(async move { lookout.explain(&asked).await })
+    }
+
     fn stop(self: Box<Self>) -> BoxFuture<'static, bool> {
-        let Self { threads, targets: _ } = *self;
+        let Self { threads, targets: _, lookout: _ } = *self;
         Box::pin(async move {
             let joined =
                 tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
@@ -84,6 +98,13 @@ impl Shift for ThreadShift {
                 }
             }
         })
+    }
+}
+
+impl ThreadShift {
+    fn lookout(&self, run: &RunId) -> Arc<Lookout> {
+        let lookout = || Arc::new(Lookout::new(Arc::clone(&self.targets.first), run.clone()));
+        Arc::clone(self.lookout.get_or_init(lookout))
     }
 }
 

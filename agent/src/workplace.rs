@@ -4,7 +4,8 @@
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::measurement::QueryError;
-use muster_proto::control::{PrepareFailed, RunConfig};
+use muster_common::server_side::Sight;
+use muster_proto::control::{Explain, PrepareFailed, RunConfig};
 
 use crate::config::AgentConfig;
 pub use crate::postgres::{Executed, Prepared};
@@ -30,6 +31,8 @@ pub trait Workplace: Send + Sync {
     }
 }
 
+const NO_SERVER: &str = "there is no server to be looked at";
+
 /// The workers of one session at work.
 pub trait Shift: Send + Sync {
     /// Ends this run's backends of `slot` with an epoch below, on a connection of its own, and waits until none is left. The caller
@@ -40,6 +43,19 @@ pub trait Shift: Send + Sync {
         slot: SlotId,
         below: Epoch,
     ) -> BoxFuture<'static, Result<u32, String>>;
+
+    /// What the server of the first database has counted so far, seen on a connection of its own. `is_last`: the workers have ended. The
+    /// caller bounds the time. Returns why nothing was seen where there is no such server.
+    fn look(&self, run: &RunId, is_last: bool) -> BoxFuture<'static, Result<Sight, String>> {
+        let _ = (run, is_last);
+        Box::pin(std::future::ready(Err(NO_SERVER.to_owned())))
+    }
+
+    /// The plan of one more execution of a row, on that connection. The caller bounds the time. Returns why there is none.
+    fn explain(&self, run: &RunId, asked: Explain) -> BoxFuture<'static, Result<Vec<String>, String>> {
+        let _ = (run, asked);
+        Box::pin(std::future::ready(Err(NO_SERVER.to_owned())))
+    }
 
     /// Waits for the workers, which were told to end and do so within the grace of a cancel. False when one did not.
     fn stop(self: Box<Self>) -> BoxFuture<'static, bool>;

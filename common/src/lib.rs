@@ -24,5 +24,6 @@ pub mod random;
 pub mod result;
 pub mod schedule;
 pub mod search;
+pub mod server_side;
 pub mod slots;
 pub mod statistics;

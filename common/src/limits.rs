@@ -126,6 +126,24 @@ pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 pub const RETRY_MAX: Duration = Duration::from_secs(2);
 
+// -- the server's side ---------------------------------------------------------------------------------------------------
+
+/// One look at the server's counters, connecting included: a few round trips. The run goes on without it, so little is lost.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// After the run the workers' backends hand in what they counted when they end, which is asked for at most so long.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// `--explain-slowest`: plans are for people, and each takes one more execution.
+pub const PLANS_MAX: u16 = 100;
+/// One execution for a plan, unless `--timeout` is shorter.
+pub const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// All of them: a report that does not come is worth less than one with fewer plans.
+pub const EXPLAIN_ALL_TIMEOUT: Duration = Duration::from_secs(300);
+/// Lines of one plan, and characters of a line, that travel and are kept.
+pub const PLAN_LINES_MAX: usize = 1_000;
+pub const PLAN_LINE_CHARS_MAX: usize = 2_000;
+/// Hypertables that are looked up by the words of the statements.
+pub const HYPERTABLES_MAX: usize = 100;
+
 // -- health of the load generator --------------------------------------------------------------------------------------
 
 /// Every process of a run looks at itself this often.

@@ -1,9 +1,12 @@
 //! The result of a run as plain values: schema `muster.result/v1`. Fields are only ever added.
 //! All times are milliseconds as numbers; `null` where the sample does not support a figure. No statistics here, no rendering.
 
+mod server_side;
+
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Comparison;
+pub use server_side::{Hypertable, Plan, ServerDatabase, ServerSide, ServerStatement};
 
 pub const SCHEMA: &str = "muster.result/v1";
 
@@ -79,6 +82,9 @@ pub struct RunResult {
     /// How the coordinator's process fared while rows ran; `late_ms` is that of its event loop.
     #[serde(default)]
     pub coordinator_health: Option<ProcessHealth>,
+    /// What the server itself counted, and how it executes the slowest rows; `null` where nobody could be asked.
+    #[serde(default)]
+    pub server: Option<ServerSide>,
 }
 
 /// When queries were sent.

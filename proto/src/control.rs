@@ -10,6 +10,7 @@ use muster_common::limits;
 use muster_common::measurement::SqlState;
 
 pub use crate::config::{RunConfig, Statement};
+pub use crate::look::{Explain, Explained, Look, Seen};
 use crate::v1;
 use crate::v1::agent_control::Kind as AgentKind;
 use crate::v1::coordinator_control::Kind as CoordinatorKind;
@@ -34,6 +35,8 @@ pub enum FromAgent {
     },
     BackendsEnded(BackendsEnded),
     Health(Interval),
+    Seen(Seen),
+    Explained(Explained),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +62,8 @@ pub enum FromCoordinator {
         slot: SlotId,
         below: Epoch,
     },
+    Look(Look),
+    Explain(Explain),
 }
 
 /// The start of a round.
@@ -87,6 +92,8 @@ pub struct Hello {
     pub has_database: bool,
     /// The session that this process held before: it is over, and nothing of it runs any more.
     pub ended: Option<SessionId>,
+    /// It answers [`Look`] and [`Explain`].
+    pub can_look: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -187,6 +194,8 @@ impl TryFrom<v1::AgentControl> for FromAgent {
                 },
             }),
             AgentKind::Health(health) => Self::Health(health.try_into()?),
+            AgentKind::Seen(seen) => Self::Seen(seen.try_into()?),
+            AgentKind::Explained(explained) => Self::Explained(explained.into()),
         })
     }
 }
@@ -210,6 +219,8 @@ impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
                 slot: SlotId::new(narrow("end_backends.slot", end.slot)?),
                 below: Epoch::new(end.below_epoch),
             },
+            CoordinatorKind::Look(look) => Self::Look(look.into()),
+            CoordinatorKind::Explain(explain) => Self::Explain(explain.try_into()?),
         })
     }
 }
@@ -231,6 +242,7 @@ impl TryFrom<v1::Hello> for Hello {
             slot: hello.slot.map(|slot| narrow("hello.slot", slot).map(SlotId::new)).transpose()?,
             has_database: hello.has_database,
             ended: hello.ended.map(|ended| wire::session(Some(ended))).transpose()?,
+            can_look: hello.can_look,
         })
     }
 }
@@ -342,6 +354,7 @@ impl From<FromAgent> for v1::AgentControl {
                 slot: hello.slot.map(|slot| slot.get().into()),
                 has_database: hello.has_database,
                 ended: hello.ended.map(Into::into),
+                can_look: hello.can_look,
             }),
             FromAgent::Beat(number) => AgentKind::Beat(v1::Beat { number }),
             FromAgent::Ready(ready) => AgentKind::Ready(ready.into()),
@@ -368,6 +381,8 @@ impl From<FromAgent> for v1::AgentControl {
                 AgentKind::BackendsEnded(v1::BackendsEnded { slot: slot.get().into(), ended, problem })
             }
             FromAgent::Health(interval) => AgentKind::Health(interval.into()),
+            FromAgent::Seen(seen) => AgentKind::Seen(seen.into()),
+            FromAgent::Explained(explained) => AgentKind::Explained(explained.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -395,6 +410,8 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
             FromCoordinator::Drain => CoordinatorKind::Drain(v1::Drain {}),
             FromCoordinator::Cancel { reason } => CoordinatorKind::Cancel(v1::Cancel { reason }),
             FromCoordinator::Bye { reason } => CoordinatorKind::Bye(v1::Bye { reason }),
+            FromCoordinator::Look(look) => CoordinatorKind::Look(look.into()),
+            FromCoordinator::Explain(explain) => CoordinatorKind::Explain(explain.into()),
         };
         Self { kind: Some(kind) }
     }

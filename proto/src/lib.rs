@@ -7,6 +7,7 @@ pub mod control;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod look;
 mod wire;
 pub mod work;
 

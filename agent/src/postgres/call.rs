@@ -21,7 +21,7 @@ pub(super) struct Source {
     pub(super) sql: String,
     /// Values per row.
     pub(super) parameters: usize,
-    placeholders: Vec<Placeholder>,
+    pub(super) placeholders: Vec<Placeholder>,
     /// Of the default query.
     pub(super) bucket_function: Option<BucketFunction>,
 }

@@ -82,6 +82,7 @@ impl Session {
     /// nothing of it runs any more.
     pub(super) async fn stop(self) -> (Vec<Kept>, Option<SessionId>) {
         self.fences.stop().await;
+        self.looks.stop().await;
         self.crew.cancel();
         match self.work {
             Work::Open { stream, grant } => {

@@ -153,6 +153,11 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) timeout: Option<Duration>,
 
+    /// After the run, execute its N slowest rows once more under EXPLAIN (ANALYZE, BUFFERS), and put the plans into the report. In a
+    /// transaction that only reads: what writes has no plan
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::PLANS_MAX)))]
+    pub(super) explain_slowest: Option<u16>,
+
     /// Time zone of the database sessions
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(super) timezone: String,

@@ -56,10 +56,15 @@ pub(super) struct TakenUp {
 
 impl TakenUp {
     /// Reads what was written down of a run.
-    pub(super) fn read(dir: RunDir, retried: Retried, display: &ProgressDisplay) -> Result<Self, Failure> {
+    pub(super) fn read(
+        dir: RunDir,
+        retried: Retried,
+        slowest: u16,
+        display: &ProgressDisplay,
+    ) -> Result<Self, Failure> {
         let hosts = dir.hosts().map_err(Failure::usage)?;
         let lock = dir.lock().map_err(Failure::usage)?;
-        let scope = scope(dir.manifest(), retried)?;
+        let scope = Scope { slowest, ..scope(dir.manifest(), retried)? };
         let reader = lock.reader().map_err(Failure::usage)?;
         let host_samples = HostSamples::wanted(&dir.manifest().thresholds, &hosts);
         let replayed = replay(reader, scope, hosts.len(), host_samples).map_err(Failure::usage)?;
@@ -112,7 +117,7 @@ pub(super) fn finish(dir: &RunDir, journal: Option<Writer>, result: &RunResult) 
 /// What the rows of a recorded run are.
 pub(super) fn scope(manifest: &Manifest, retried: Retried) -> Result<Scope, Failure> {
     let passes = manifest.load.passes(manifest.workload.rows).map_err(Failure::usage)?;
-    Ok(Scope { passes, retried, has_due_times: manifest.load.has_due_times() })
+    Ok(Scope { passes, retried, has_due_times: manifest.load.has_due_times(), slowest: 0 })
 }
 
 /// The run that was named.

@@ -53,7 +53,8 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     });
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let manifest = resumed.as_ref().map(|dir| dir.manifest().clone());
-    let taken_up = resumed.map(|dir| TakenUp::read(dir, retried, &display)).transpose()?;
+    let explain_slowest = args.explain_slowest.unwrap_or(0);
+    let taken_up = resumed.map(|dir| TakenUp::read(dir, retried, explain_slowest, &display)).transpose()?;
     let workload = open_workload(&job.file, job.options.clone(), &display, &interrupt).await?;
     if let Some(manifest) = &manifest {
         job::check_same(manifest, &workload)?;
@@ -96,6 +97,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         embedded: origin,
         command: job.command,
         thresholds: job.thresholds,
+        explain_slowest,
     };
     let tolerated = outcome::Tolerated::of(&plan.thresholds, args.allow_void);
     let (dir, journal) = kept.map(|Kept { dir, journal }| (dir, journal)).unzip();

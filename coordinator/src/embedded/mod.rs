@@ -34,11 +34,19 @@ pub struct Options {
     /// `/var/cache/muster` where its home is closed to the user that runs the server.
     pub cache: Option<PathBuf>,
     pub search: Search,
+    /// Further settings of the server, as `name=value`; the last of a name counts.
+    pub settings: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { postgres_bin: None, connections: 100, cache: None, search: Search::of_this_machine() }
+        Self {
+            postgres_bin: None,
+            connections: 100,
+            cache: None,
+            search: Search::of_this_machine(),
+            settings: Vec::new(),
+        }
     }
 }
 
@@ -58,7 +66,7 @@ impl Embedded {
         let installation = resolve::installation(options, &run_as, say).await?;
         let origin = installation.to_string();
         say(&format!("starting {origin}"));
-        let guard = server::start(&installation, &run_as, options.connections).await?;
+        let guard = server::start(&installation, &run_as, options.connections, &options.settings).await?;
         Ok(Self { url: server::url(guard.directory()), origin, guard })
     }
 

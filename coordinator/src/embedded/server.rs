@@ -35,10 +35,11 @@ pub(super) async fn start(
     installation: &Installation,
     run_as: &RunAs,
     connections: u32,
+    further: &[String],
 ) -> Result<Guard, EmbeddedError> {
     let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
     let directory = new_directory(&places, run_as).await?;
-    let settings = settings(&directory, connections, installation.timescaledb);
+    let settings = settings(&directory, connections, installation.timescaledb, further);
     let programs = &installation.programs;
     let (guard, said) = Guard::spawn(run_as, directory, programs, &settings)?;
     let outcome = tokio::select! {
@@ -107,7 +108,7 @@ async fn new_directory(places: &[PathBuf], run_as: &RunAs) -> Result<PathBuf, Em
 }
 
 /// The data is worth nothing after the run, so nothing waits for the disk; reached by its socket alone.
-fn settings(directory: &Path, connections: u32, timescaledb: bool) -> Vec<OsString> {
+fn settings(directory: &Path, connections: u32, timescaledb: bool, further: &[String]) -> Vec<OsString> {
     let mut settings = vec![
         "listen_addresses=".to_owned(),
         "port=5432".to_owned(),
@@ -123,6 +124,7 @@ fn settings(directory: &Path, connections: u32, timescaledb: bool) -> Vec<OsStri
         settings.push("shared_preload_libraries=timescaledb".to_owned());
         settings.push("timescaledb.telemetry_level=off".to_owned());
     }
+    settings.extend_from_slice(further);
     let mut settings: Vec<OsString> = settings.into_iter().map(OsString::from).collect();
     settings.push(sockets_in(directory));
     settings.into_iter().flat_map(|setting| [OsString::from("-c"), setting]).collect()
@@ -230,7 +232,7 @@ mod tests {
     #[test]
     fn timescaledb_is_preloaded_only_where_it_is_installed() {
         let preloads = |timescaledb| {
-            let settings = settings(Path::new("/tmp/d"), 5, timescaledb);
+            let settings = settings(Path::new("/tmp/d"), 5, timescaledb, &[]);
             settings.contains(&OsString::from("shared_preload_libraries=timescaledb"))
         };
         assert!(preloads(true) && !preloads(false));

@@ -75,6 +75,73 @@ pub(crate) fn good() -> RunResult {
             command: "coordinator run data/query_params.csv --agents 2".to_owned(),
         },
         coordinator_health: None,
+        server: None,
+    }
+}
+
+/// The server could be asked: one statement of two is known to it, and of two slow rows one has a plan.
+pub(crate) fn server_side() -> RunResult {
+    let plan = |row, lines: &[&str], problem: Option<&str>| Plan {
+        row,
+        host: "host_<b>_8".to_owned(),
+        statement: "default".to_owned(),
+        service_time_ms: 1_207.3,
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        problem: problem.map(str::to_owned),
+    };
+    let lines = [
+        "Sort  (cost=8.46..8.46 rows=1 width=24) (actual time=0.062..0.063 rows=60 loops=1)",
+        "  Sort Key: (date_bin('00:01:00'::interval, ts, '2000-01-01 00:00:00+00'::timestamp with time zone))",
+        "  Buffers: shared hit=4",
+        "  ->  Index Scan using cpu_usage_host_ts on cpu_usage  (actual time=0.02..0.04 rows=360 loops=1)",
+        "Execution Time: 0.101 ms",
+    ];
+    RunResult {
+        server: Some(ServerSide {
+            notes: vec![
+                "query 'scan': the server counted 9 executions, the run completed 8: somebody else with this role ran it meanwhile, or rows ran twice".to_owned(),
+            ],
+            statements: vec![ServerStatement {
+                name: "default".to_owned(),
+                calls: 200,
+                completed: 200,
+                rows: 12_171,
+                total_exec_time_ms: 600.0,
+                mean_exec_time_ms: Some(3.0),
+                mean_plan_time_ms: None,
+                client_mean_ms: Some(5.2),
+                between_ms: Some(2.2),
+                blocks_hit: 123_456,
+                blocks_read: 1,
+                hit_share: Some(123_456.0 / 123_457.0),
+                temp_blocks_read: 0,
+                temp_blocks_written: 0,
+                block_read_time_ms: None,
+            }],
+            database: Some(ServerDatabase {
+                commits: 212,
+                rollbacks: 1,
+                blocks_hit: 130_000,
+                blocks_read: 900,
+                hit_share: Some(130_000.0 / 130_900.0),
+                rows_returned: 99_000,
+                rows_fetched: 12_300,
+                temp_bytes: 0,
+                deadlocks: 0,
+                block_read_time_ms: Some(1.25),
+            }),
+            hypertables: vec![Hypertable {
+                name: "public.cpu_usage".to_owned(),
+                chunks: 3,
+                compressed_chunks: 1,
+                has_compression: true,
+            }],
+            plans: vec![
+                plan(17, &lines, None),
+                plan(4, &[], Some("it writes, and EXPLAIN ANALYZE would write once more")),
+            ],
+        }),
+        ..good()
     }
 }
 
@@ -303,7 +370,7 @@ pub(super) fn small() -> RunResult {
 }
 
 /// Every fixture, by name.
-pub(super) fn all() -> [(&'static str, RunResult); 10] {
+pub(super) fn all() -> [(&'static str, RunResult); 11] {
     [
         ("good", good()),
         ("failures", failures()),
@@ -312,6 +379,7 @@ pub(super) fn all() -> [(&'static str, RunResult); 10] {
         ("open_loop", open_loop()),
         ("search", search()),
         ("search_in_vain", search_in_vain()),
+        ("server_side", server_side()),
         ("thousand_agents", thousand_agents()),
         ("hostile", hostile()),
         ("unhealthy", unhealthy()),

@@ -195,7 +195,8 @@ mod tests {
             "version": "0.1.0",
             "command": "coordinator run data/query_params.csv --agents 2"
           },
-          "coordinator_health": null
+          "coordinator_health": null,
+          "server": null
         }
         "#);
     }

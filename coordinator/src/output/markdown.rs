@@ -11,7 +11,7 @@ use super::text::{self, books, partial, status};
 use super::thresholds::value;
 use super::uneven::uneven;
 use super::units::{count, counted, duration, duration_or_none, figure, times};
-use super::{load, search};
+use super::{load, search, server_side};
 
 const ERRORS_MAX: usize = 10;
 const MESSAGE_CHARS_MAX: usize = 200;
@@ -25,6 +25,7 @@ pub(super) fn render(result: &RunResult) -> String {
     }
     latency(&mut page, result);
     statements(&mut page, result);
+    server_side::markdown(&mut page, result);
     thresholds(&mut page, result);
     errors(&mut page, &result.errors);
     if result.queries.unaccounted > 0 {

@@ -12,6 +12,7 @@ pub mod plan;
 pub(crate) mod runs;
 pub mod samples;
 mod search;
+mod server_side;
 mod spec;
 mod table;
 mod text;

@@ -17,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 use super::latencies::Latencies;
 use super::record::Fact;
 use super::rows::Rows;
+use super::slowest::Slow;
 use super::tally::Tally;
 use crate::clock;
 use crate::journal::{Sample, Writer};
@@ -68,6 +69,8 @@ enum Note {
     },
     /// What was counted so far says this.
     Look(oneshot::Sender<Figures>),
+    /// The slowest rows so far.
+    Slowest(oneshot::Sender<Vec<Slow>>),
 }
 
 /// The run so far. Percentiles are estimates (3 digits) for the display; the report's are exact.
@@ -140,6 +143,13 @@ impl KeeperHandle {
         let (sender, figures) = oneshot::channel();
         self.notes.send(Note::Look(sender)).await.ok()?;
         figures.await.ok()
+    }
+
+    /// The slowest rows so far. `None` from a keeper that broke.
+    pub(crate) async fn slowest(&self) -> Option<Vec<Slow>> {
+        let (sender, slowest) = oneshot::channel();
+        self.notes.send(Note::Slowest(sender)).await.ok()?;
+        slowest.await.ok()
     }
 }
 
@@ -237,6 +247,7 @@ impl Books {
                     progress.send_replace(self.progress());
                     written_down.push(is_anew);
                 }
+                Note::Slowest(sender) => drop(sender.send(self.tally.slowest.rows().to_vec())),
                 Note::Look(sender) => {
                     let _ = sender.send(self.figures());
                 }

@@ -14,6 +14,8 @@ mod record;
 mod replay;
 mod roster;
 mod rows;
+mod server_side;
+mod slowest;
 mod statements;
 mod summary;
 mod tally;

@@ -50,6 +50,8 @@ pub(crate) struct RunPlan {
     pub(crate) command: String,
     /// What the run must reach.
     pub(crate) thresholds: Vec<Threshold>,
+    /// So many of the slowest rows are explained after the run.
+    pub(crate) explain_slowest: u16,
 }
 
 /// What happens when nobody took a lost agent's slot within the grace.
@@ -94,7 +96,12 @@ impl RunPlan {
 
     /// Which times are kept.
     pub(crate) fn scope(&self) -> Scope {
-        Scope { passes: self.passes, retried: self.retried, has_due_times: self.load.has_due_times() }
+        Scope {
+            passes: self.passes,
+            retried: self.retried,
+            has_due_times: self.load.has_due_times(),
+            slowest: self.explain_slowest,
+        }
     }
 
     pub(crate) fn session(&self, grant: Grant) -> SessionId {

@@ -7,11 +7,13 @@ use std::time::Duration;
 use muster_common::health::Sum;
 use muster_common::ids::{Epoch, SlotId, WorkerId};
 use muster_common::result::{Ending, Event, SearchStep};
+use muster_common::server_side::Sight;
 use muster_common::slots::Grant;
 use muster_proto::control::{Hello, Ready};
 use serde::{Deserialize, Serialize};
 
 use super::rows::Dropped;
+use super::server_side::{Explained, Looks};
 
 /// Why sessions were lost that a run which was taken up had before; for all of them it is said once.
 pub(crate) const COORDINATOR_GONE: &str = "the coordinator was gone";
@@ -85,6 +87,17 @@ pub(crate) enum Fact {
     CoordinatorHealth {
         sum: Box<Sum>,
     },
+    /// What the server had counted when the rows that count began, or, `is_last`, when they were through.
+    Looked {
+        is_last: bool,
+        sight: Box<Sight>,
+    },
+    /// Something of the server's side is not known, and why: a sentence.
+    NotLooked {
+        why: String,
+    },
+    /// How the server executes one of the slowest rows.
+    Explained(Box<Explained>),
     /// A sentence for people.
     Happened(Event),
     /// The run went on under another coordinator process.
@@ -141,6 +154,7 @@ pub(crate) struct Record {
     /// How the process of each coordinator fared; those that told nothing have an empty sum.
     pub(crate) coordinators: Vec<Sum>,
     pub(crate) search: Searched,
+    pub(crate) server: Looks,
 }
 
 /// How far a search for the highest rate came.
@@ -271,6 +285,7 @@ impl Record {
                 self.search.counted = Some((rate, lasts_ms));
                 // Whoever reads when the run started wants to know it of the rows that count.
                 self.started_at = None;
+                self.server = Looks::default();
             }
             Fact::Moved { from, to } => self.moves.push(Move { from: SlotId::new(from), to }),
             Fact::Health { epoch, sum } => {
@@ -283,6 +298,9 @@ impl Record {
                 self.coordinators.resize(ordinal + 1, Sum::default());
                 self.coordinators[ordinal] = *sum;
             }
+            Fact::Looked { is_last, sight } => self.server.looked(is_last, *sight),
+            Fact::NotLooked { why } => self.server.problems.push(why),
+            Fact::Explained(explained) => self.server.plans.push(*explained),
             Fact::Happened(event) => self.events.push(event),
             Fact::Resumed => self.begin_anew(),
             Fact::Ended { ending, start_skew_ns, duplicates, stale } => {
@@ -298,6 +316,7 @@ impl Record {
         self.resumed += 1;
         self.ending = None;
         self.moves.clear();
+        self.server = Looks::default();
         for session in self.sessions.iter_mut().filter(|session| session.lost.is_none()) {
             session.lost = Some(Loss { reason: COORDINATOR_GONE.to_owned(), is_drained: false });
         }

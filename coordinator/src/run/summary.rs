@@ -16,6 +16,7 @@ use super::evidence::{self, Known};
 use super::latencies::{Latencies, Part};
 use super::notes;
 use super::record::{Found, Move, Record, Searched, Session};
+use super::server_side::{self, Client};
 use super::statements::Statement;
 use super::tally::{Answers, ErrorTally, HostTally, Tally, WorkerTally};
 use super::versus;
@@ -162,6 +163,14 @@ pub(crate) fn summarize(
         versus: None,
         events: record.events.clone(),
         coordinator_health,
+        server: server_side::summarize(
+            &record.server,
+            &Client {
+                statements: &subject.statements,
+                latencies: &latencies,
+                is_resumed: record.resumed > 0,
+            },
+        ),
     };
     result.thresholds = threshold::judge(subject.thresholds, &result, |wants| {
         host_samples.figures(subject.hosts, &tally.hosts, wants)

@@ -12,6 +12,7 @@ use muster_common::passes::Passes;
 use super::host_samples::HostSamples;
 use super::keeper::Executed;
 use super::plan::Retried;
+use super::slowest::{Slow, Slowest};
 use super::times::{Class, Times};
 use crate::workload::HostIndex;
 
@@ -32,6 +33,8 @@ pub(crate) struct Tally {
     pub(crate) ran_for_ns: u64,
     /// Counted rows that may have run before.
     pub(crate) retried: u64,
+    /// Of the first database, among those whose times are kept.
+    pub(crate) slowest: Slowest,
     scope: Scope,
     /// Failures beyond [`limits::ERRORS_REPORTED`] different texts, by SQLSTATE.
     other_errors: HashMap<SqlState, ErrorTally>,
@@ -44,6 +47,8 @@ pub(crate) struct Scope {
     pub(crate) retried: Retried,
     /// Rows are due at times: their lag is kept, too.
     pub(crate) has_due_times: bool,
+    /// So many of the slowest rows are kept by name.
+    pub(crate) slowest: u16,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +109,7 @@ impl Tally {
             errors: HashMap::new(),
             ran_for_ns: 0,
             retried: 0,
+            slowest: Slowest::new(scope.slowest),
             scope,
             other_errors: HashMap::new(),
         }
@@ -154,6 +160,11 @@ impl Tally {
                             lag_ns: measurement.lag_ns,
                             service_ns: service_time_ns,
                         });
+                    }
+                    if class.is_first() {
+                        let (row, statement) = (measurement.row, class.statement);
+                        let record = self.scope.passes.record_of(row);
+                        self.slowest.add(Slow { row, record, host, statement, service_time_ns });
                     }
                     self.host_samples.add(host, service_time_ns);
                     host_tally.timed += 1;
@@ -224,7 +235,7 @@ mod tests {
     }
 
     fn scope(retried: Retried) -> Scope {
-        Scope { passes: Passes::once(250), retried, has_due_times: false }
+        Scope { passes: Passes::once(250), retried, has_due_times: false, slowest: 0 }
     }
 
     fn failure(sqlstate: &str, message: &str) -> Outcome {

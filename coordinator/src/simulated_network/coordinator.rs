@@ -76,7 +76,7 @@ fn open_workload(csv: &Path, template: &Template) -> Result<Workload, Box<dyn Er
 fn take_up(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replayed)>, Box<dyn Error>> {
     let lock = Lock::take(journal)?;
     let passes = Passes::once(workload.rows());
-    let scope = Scope { passes, retried: Retried::LeftOut, has_due_times: false };
+    let scope = Scope { passes, retried: Retried::LeftOut, has_due_times: false, slowest: 0 };
     let replayed = run::replay(lock.reader()?, scope, workload.hosts().len(), HostSamples::default())?;
     if replayed.ledger.unaccounted() == 0 {
         return Ok(None);
@@ -99,6 +99,7 @@ fn plan(site: &Site, workload: Workload, template: Template) -> RunPlan {
         load: Load::default(),
         passes,
         thresholds: Vec::new(),
+        explain_slowest: 0,
         versus_url: None,
         timezone: "UTC".to_owned(),
         timeout: scenario.timeout,

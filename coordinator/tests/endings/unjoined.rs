@@ -88,6 +88,7 @@ async fn greet(address: SocketAddr, protocol_version: u32) -> FromCoordinator {
         slot: None,
         has_database: false,
         ended: None,
+        can_look: true,
     });
     let stream = client.control(tokio_stream::once(hello.into())).await.unwrap();
     let first = timeout(WITHIN, stream.into_inner().message()).await.unwrap().unwrap();

@@ -11,7 +11,7 @@ pub struct Session {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentControl {
-    #[prost(oneof = "agent_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "agent_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: ::core::option::Option<agent_control::Kind>,
 }
 /// Nested message and enum types in `AgentControl`.
@@ -36,6 +36,10 @@ pub mod agent_control {
         BackendsEnded(super::BackendsEnded),
         #[prost(message, tag = "9")]
         Health(super::Health),
+        #[prost(message, tag = "10")]
+        Seen(super::Seen),
+        #[prost(message, tag = "11")]
+        Explained(super::Explained),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -60,6 +64,9 @@ pub struct Hello {
     /// The session that this process held before, if any: it is over, and nothing of it runs any more.
     #[prost(message, optional, tag = "8")]
     pub ended: ::core::option::Option<Session>,
+    /// It answers Look and Explain.
+    #[prost(bool, tag = "9")]
+    pub can_look: bool,
 }
 /// Numbered from 1; each is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -282,9 +289,125 @@ pub struct BackendsEnded {
     #[prost(string, tag = "3")]
     pub problem: ::prost::alloc::string::String,
 }
+/// The answer to Look: what the server has counted so far.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Seen {
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// Why nothing was seen; empty otherwise.
+    #[prost(string, tag = "2")]
+    pub problem: ::prost::alloc::string::String,
+    /// Which server process and database this is of.
+    #[prost(string, tag = "3")]
+    pub server: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub database: ::core::option::Option<DatabaseCounters>,
+    /// The server measures the time that it waits for blocks.
+    #[prost(bool, tag = "5")]
+    pub times_reads: bool,
+    #[prost(message, optional, tag = "6")]
+    pub statements: ::core::option::Option<StatementsSeen>,
+    /// Why the server does not tell of statements; empty otherwise.
+    #[prost(string, tag = "7")]
+    pub statements_problem: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "8")]
+    pub hypertables: ::prost::alloc::vec::Vec<Hypertable>,
+    /// Why nothing is known of them; empty otherwise.
+    #[prost(string, tag = "9")]
+    pub hypertables_problem: ::prost::alloc::string::String,
+}
+/// pg_stat_database, of the database that the workers use.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DatabaseCounters {
+    #[prost(uint64, tag = "1")]
+    pub commits: u64,
+    #[prost(uint64, tag = "2")]
+    pub rollbacks: u64,
+    #[prost(uint64, tag = "3")]
+    pub blocks_hit: u64,
+    #[prost(uint64, tag = "4")]
+    pub blocks_read: u64,
+    #[prost(uint64, tag = "5")]
+    pub rows_returned: u64,
+    #[prost(uint64, tag = "6")]
+    pub rows_fetched: u64,
+    #[prost(uint64, tag = "7")]
+    pub temp_bytes: u64,
+    #[prost(uint64, tag = "8")]
+    pub deadlocks: u64,
+    #[prost(uint64, tag = "9")]
+    pub read_ns: u64,
+    /// When these were set to zero; empty: never.
+    #[prost(string, tag = "10")]
+    pub reset: ::prost::alloc::string::String,
+}
+/// pg_stat_statements, of the run's statements by position.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StatementsSeen {
+    #[prost(message, repeated, tag = "1")]
+    pub counters: ::prost::alloc::vec::Vec<StatementCounters>,
+    /// Planning is counted, too.
+    #[prost(bool, tag = "2")]
+    pub times_planning: bool,
+    /// When all of them were set to zero; empty where the server does not tell.
+    #[prost(string, tag = "3")]
+    pub reset: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatementCounters {
+    /// Why the server's entry of this statement is not known; empty otherwise.
+    #[prost(string, tag = "1")]
+    pub problem: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub calls: u64,
+    #[prost(uint64, tag = "3")]
+    pub exec_ns: u64,
+    #[prost(uint64, tag = "4")]
+    pub plans: u64,
+    #[prost(uint64, tag = "5")]
+    pub plan_ns: u64,
+    #[prost(uint64, tag = "6")]
+    pub rows: u64,
+    #[prost(uint64, tag = "7")]
+    pub blocks_hit: u64,
+    #[prost(uint64, tag = "8")]
+    pub blocks_read: u64,
+    #[prost(uint64, tag = "9")]
+    pub temp_read: u64,
+    #[prost(uint64, tag = "10")]
+    pub temp_written: u64,
+    #[prost(uint64, tag = "11")]
+    pub read_ns: u64,
+}
+/// Of TimescaleDB, one that a statement names.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hypertable {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub chunks: u64,
+    #[prost(uint64, tag = "3")]
+    pub compressed_chunks: u64,
+    #[prost(bool, tag = "4")]
+    pub has_compression: bool,
+}
+/// The answer to Explain.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Explained {
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// Why there is no plan; empty otherwise.
+    #[prost(string, tag = "2")]
+    pub problem: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "3")]
+    pub lines: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CoordinatorControl {
-    #[prost(oneof = "coordinator_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(
+        oneof = "coordinator_control::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+    )]
     pub kind: ::core::option::Option<coordinator_control::Kind>,
 }
 /// Nested message and enum types in `CoordinatorControl`.
@@ -309,6 +432,10 @@ pub mod coordinator_control {
         StandBy(super::StandBy),
         #[prost(message, tag = "9")]
         EndBackends(super::EndBackends),
+        #[prost(message, tag = "10")]
+        Look(super::Look),
+        #[prost(message, tag = "11")]
+        Explain(super::Explain),
     }
 }
 /// Also said to an agent that stood by, when a slot became vacant: then it opens its Work stream.
@@ -421,6 +548,28 @@ pub struct EndBackends {
     pub slot: u32,
     #[prost(uint64, tag = "2")]
     pub below_epoch: u64,
+}
+/// Say what the server has counted so far, on a connection of your own. Only to an agent that can.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Look {
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// The workers have ended: wait a moment until their backends have handed in what they counted.
+    #[prost(bool, tag = "2")]
+    pub is_last: bool,
+}
+/// Run a statement once more with these values, under EXPLAIN ANALYZE in a transaction that only reads, on a connection of your own.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Explain {
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    #[prost(uint32, tag = "2")]
+    pub statement: u32,
+    /// As in Assign, of one row.
+    #[prost(bytes = "vec", tag = "3")]
+    pub parameters: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub timeout_ns: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentWork {

@@ -15,7 +15,7 @@ use super::generator;
 use super::page::{Page, shorten_path};
 use super::uneven::uneven;
 use super::units::{count, counted, duration, figure, times};
-use super::{compare, load, search};
+use super::{compare, load, search, server_side};
 
 /// Columns for a path in a field.
 const PATH_WIDTH: usize = 57;
@@ -40,6 +40,7 @@ pub(super) fn render(result: &RunResult) -> String {
         compare::versus(&mut page, versus);
     }
     tables::statements(&mut page, &result.statements);
+    server_side::text(&mut page, result);
     notes::thresholds(&mut page, &result.thresholds);
     generator::table(&mut page, result);
     page.line("");
@@ -49,6 +50,7 @@ pub(super) fn render(result: &RunResult) -> String {
     tables::hosts(&mut page, &result.hosts, result.workload.hosts);
     notes::errors(&mut page, &result.errors);
     notes::unaccounted(&mut page, &result.queries);
+    server_side::plans_text(&mut page, result);
     notes::events(&mut page, &result.events);
     page.line("");
     notes::environment(&mut page, result);

@@ -174,6 +174,8 @@ impl Conductor<'_> {
                 None => self.note_clear(&answer),
             },
             FromAgent::Health(interval) => self.note_health(id, &interval),
+            FromAgent::Seen(seen) => self.lookout.seen(seen),
+            FromAgent::Explained(explained) => self.lookout.explained(explained),
             // The edge answers beats, takes Hello once and turns Leave into a loss.
             FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}
         }

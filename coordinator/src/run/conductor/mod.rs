@@ -4,6 +4,7 @@
 
 mod calls;
 mod health;
+mod look;
 mod opening;
 mod recovery;
 mod rounds;
@@ -40,6 +41,7 @@ use crate::clock;
 use crate::journal::Writer;
 use crate::progress::{self, ProgressDisplay};
 use crate::workload::{Workload, WorkloadError};
+use look::Lookout;
 use recovery::Fences;
 use rounds::Round;
 
@@ -120,6 +122,7 @@ pub(crate) struct Conductor<'a> {
     health: HealthBook,
     /// `None` until the agents start.
     own_health: Option<OwnHealth>,
+    lookout: Lookout,
 }
 
 /// What the conductor accepts: joins at first, reports at last.
@@ -167,6 +170,7 @@ impl<'a> Conductor<'a> {
             step: None,
             health: HealthBook::default(),
             own_health: None,
+            lookout: Lookout::default(),
         }
     }
 
@@ -202,6 +206,8 @@ impl<'a> Conductor<'a> {
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
         self.close_all_health().await;
+        self.look_after(ending).await;
+        self.explain_slowest(ending).await;
         self.say_goodbye(farewell(ending)).await;
         if self.plan.load.search.is_some() {
             // Of what came round again and again until the clock ended it, only what was sent can be missed.

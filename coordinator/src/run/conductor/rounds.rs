@@ -50,9 +50,14 @@ impl Conductor<'_> {
             field.move_hosts(*from, to);
         }
         self.started = None;
+        let is_counted = field.round.is_counted;
         self.hand_out(field);
         self.write_down().await;
-        match self.prefetch().await {
+        let mut prepared = self.prefetch().await;
+        if prepared.is_ok() {
+            prepared = self.look_before(is_counted).await;
+        }
+        match prepared {
             Ok(()) => {
                 self.arm();
                 self.watch(keeper).await

@@ -1,0 +1,66 @@
+//! Rows of the simple protocol: no statement stays behind on the connection, poolers carry it, and every value is text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// The server's refusal, or the end of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct QueryError {
+    /// Empty when the server did not answer.
+    pub(super) sqlstate: String,
+    pub(super) message: String,
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if self.sqlstate.is_empty() { Ok(()) } else { write!(f, " (SQLSTATE {})", self.sqlstate) }
+    }
+}
+
+/// One row, by column.
+pub(super) struct Row(BTreeMap<String, String>);
+
+/// The rows of a statement, or of all statements of a text.
+pub(super) async fn rows(client: &Client, sql: &str) -> Result<Vec<Row>, QueryError> {
+    let messages = client.simple_query(sql).await.map_err(|error| QueryError::of(&error))?;
+    let rows = messages.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => {
+            let named = row.columns().iter().enumerate();
+            let cells =
+                named.filter_map(|(at, column)| Some((column.name().to_owned(), row.get(at)?.to_owned())));
+            Some(Row(cells.collect()))
+        }
+        _ => None,
+    });
+    Ok(rows.collect())
+}
+
+impl Row {
+    /// `None` for NULL, and where there is no such column.
+    pub(super) fn text(&self, column: &str) -> Option<&str> {
+        self.0.get(column).map(String::as_str)
+    }
+
+    pub(super) fn number(&self, column: &str) -> Option<i64> {
+        self.text(column)?.parse().ok()
+    }
+
+    /// A counter, which is never negative; 0 where this version of the server has none.
+    pub(super) fn count(&self, column: &str) -> u64 {
+        self.text(column).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Milliseconds with a fraction, as nanoseconds.
+    pub(super) fn nanoseconds(&self, column: &str) -> u64 {
+        let ms: f64 = self.text(column).and_then(|text| text.parse().ok()).unwrap_or(0.0);
+        // Saturates; negative ones do not come.
+        (ms * 1e6).round() as u64
+    }
+
+    pub(super) fn is_on(&self, column: &str) -> bool {
+        matches!(self.text(column), Some("on" | "t" | "true"))
+    }
+}

@@ -1,0 +1,198 @@
+//! The server's side: what it has counted before the rows that count and after them, and how it executes the slowest. The agent of the
+//! lowest slot looks, for the coordinator may have no database. Never while rows run; and whatever goes wrong, the run goes on without.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use muster_common::limits;
+use muster_common::parameters::PackedParameters;
+use muster_common::result::Ending;
+use muster_proto::control::{Explain, Explained, FromCoordinator, Look, Seen};
+use tokio::time::sleep_until;
+
+use super::{Conductor, Turn};
+use crate::clock;
+use crate::output::units::counted;
+use crate::run::record::Fact;
+use crate::run::server_side;
+use crate::run::slowest::Slow;
+use crate::workload::RowReader;
+
+/// An agent needs this much longer to say so than what it was asked takes.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Questions to agents, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Lookout {
+    /// Of the latest question.
+    number: u32,
+    answer: Option<Answer>,
+    /// The latest round began with a look, and counts.
+    is_open: bool,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Seen(Seen),
+    Explained(Explained),
+}
+
+impl Lookout {
+    pub(super) fn seen(&mut self, seen: Seen) {
+        if seen.number == self.number {
+            self.answer = Some(Answer::Seen(seen));
+        }
+    }
+
+    pub(super) fn explained(&mut self, explained: Explained) {
+        if explained.number == self.number {
+            self.answer = Some(Answer::Explained(explained));
+        }
+    }
+}
+
+impl Conductor<'_> {
+    /// When a round is about to start. `Err` when the run came to its end meanwhile.
+    pub(super) async fn look_before(&mut self, is_counted: bool) -> Result<(), Ending> {
+        self.lookout.is_open = false;
+        if is_counted {
+            self.lookout.is_open = self.look(false).await?;
+        }
+        Ok(())
+    }
+
+    /// When every row is through and every worker has ended.
+    pub(super) async fn look_after(&mut self, ending: Ending) {
+        if ending == Ending::CannotWrite || self.record.server.before.is_none() {
+            return;
+        }
+        if !self.lookout.is_open {
+            let why = "the server's side is not known: queries that do not count ran after those that do";
+            self.note(Fact::NotLooked { why: why.to_owned() });
+            return;
+        }
+        // Its end has come already.
+        let _ = self.look(true).await;
+    }
+
+    /// True when something was seen.
+    async fn look(&mut self, is_last: bool) -> Result<bool, Ending> {
+        let question = |number| FromCoordinator::Look(Look { number, is_last });
+        let outcome = match self.ask(question, limits::LOOK_TIMEOUT + GRACE).await? {
+            Ok(Answer::Seen(Seen { outcome, .. })) => outcome,
+            Ok(Answer::Explained(_)) => Err("the agent answered another question".to_owned()),
+            Err(why) => Err(why),
+        };
+        let is_seen = outcome.is_ok();
+        self.note(match outcome {
+            Ok(sight) => Fact::Looked { is_last, sight },
+            Err(why) => Fact::NotLooked { why: format!("the server's side is not known: {why}") },
+        });
+        Ok(is_seen)
+    }
+
+    /// After the last look: these executions are nobody's.
+    pub(super) async fn explain_slowest(&mut self, ending: Ending) {
+        let Some(field) = self.field.clone().filter(|_| self.plan.explain_slowest > 0) else { return };
+        if ending != Ending::Completed {
+            self.not_explained("the run did not come to its end");
+            return;
+        }
+        let slowest = field.keeper.slowest().await.unwrap_or_default();
+        if slowest.is_empty() {
+            self.not_explained("no query completed");
+            return;
+        }
+        let queries = counted(slowest.len() as u64, "query");
+        self.display.say(&format!("explaining the slowest {queries}: each is run once more"));
+        let mut reader = RowReader::new(std::sync::Arc::clone(&field.workload));
+        let deadline = clock::now() + limits::EXPLAIN_ALL_TIMEOUT;
+        for slow in slowest {
+            let left = deadline.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                self.not_explained(&format!("the others took {:?}", limits::EXPLAIN_ALL_TIMEOUT));
+                return;
+            }
+            if self.interrupt.is_cancelled() {
+                self.not_explained("interrupted");
+                return;
+            }
+            let plan = self.explain(&slow, &mut reader, left).await;
+            let host = field.workload.hosts().name(slow.host).to_owned();
+            let Slow { row, statement, service_time_ns, .. } = slow;
+            let row = row.get();
+            let explained = server_side::Explained { row, host, statement, service_time_ns, plan };
+            self.note(Fact::Explained(Box::new(explained)));
+        }
+    }
+
+    async fn explain(
+        &mut self,
+        slow: &Slow,
+        reader: &mut RowReader,
+        left: Duration,
+    ) -> Result<Vec<String>, String> {
+        let mut parameters = PackedParameters::new();
+        clock::blocking(|| reader.read(slow.record, &mut parameters))
+            .map_err(|problem| problem.to_string())?;
+        let parameters = Bytes::from(parameters.into_bytes());
+        let timeout =
+            self.plan.timeout.unwrap_or(limits::EXPLAIN_TIMEOUT).min(limits::EXPLAIN_TIMEOUT).min(left);
+        let statement = slow.statement;
+        let question = move |number| {
+            let parameters = parameters.clone();
+            FromCoordinator::Explain(Explain { number, statement, parameters, timeout })
+        };
+        match self.ask(question, timeout + limits::LOOK_TIMEOUT + GRACE).await {
+            Ok(Ok(Answer::Explained(Explained { outcome, .. }))) => outcome,
+            Ok(Ok(Answer::Seen(_))) => Err("the agent answered another question".to_owned()),
+            Ok(Err(why)) => Err(why),
+            Err(_) => Err("the run came to its end".to_owned()),
+        }
+    }
+
+    fn not_explained(&mut self, why: &str) {
+        self.note(Fact::NotLooked { why: format!("plans of the slowest queries are missing: {why}") });
+    }
+
+    /// Asks the agent of the lowest slot, and goes on with everything else until it has answered. `Err` when the run ends meanwhile, else
+    /// the answer or why there is none.
+    async fn ask(
+        &mut self,
+        question: impl Fn(u32) -> FromCoordinator,
+        patience: Duration,
+    ) -> Result<Result<Answer, String>, Ending> {
+        let Some(member) = self.roster.live().find(|member| member.hello.can_look) else {
+            return Ok(Err("there is no agent that can look at it".to_owned()));
+        };
+        let id = member.id;
+        self.lookout.number += 1;
+        self.lookout.answer = None;
+        member.line.say(question(self.lookout.number));
+        let interrupt = self.interrupt.clone();
+        // Asked after an interrupt, it is part of the end.
+        let is_over = interrupt.is_cancelled();
+        let deadline = clock::now() + patience;
+        loop {
+            if let Some(answer) = self.lookout.answer.take() {
+                return Ok(Ok(answer));
+            }
+            if self.roster.present_mut(id).is_none() {
+                return Ok(Err("the agent that was asked was lost".to_owned()));
+            }
+            tokio::select! {
+                // Calls come last, as everywhere.
+                biased;
+                () = interrupt.cancelled(), if !is_over => return Ok(Err("the run was interrupted".to_owned())),
+                () = sleep_until(deadline.into()) => {
+                    return Ok(Err(format!("the agent did not answer within {patience:?}")));
+                }
+                Some(call) = self.calls.recv() => {
+                    if let Turn::Unreadable(problem) = self.take(call) {
+                        return Err(self.give_up_workload(&problem));
+                    }
+                }
+            }
+        }
+    }
+}

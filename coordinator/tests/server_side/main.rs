@@ -1,0 +1,17 @@
+//! The server's side of a report, by the built programs on a real PostgreSQL: its counters beside the client's times, and plans.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
+
+mod counters;
+mod missing;
+mod plans;
+mod server;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod agent;
+    pub(crate) mod database;
+    pub(crate) mod files;
+    pub(crate) mod processes;
+    pub(crate) mod report;
+}

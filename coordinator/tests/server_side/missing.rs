@@ -1,0 +1,111 @@
+//! What cannot be had is said with the way to get it, and the run goes on without.
+
+use crate::server::{bare, counting, notes, rows, run};
+use crate::support::database::Database;
+use crate::support::files::Files;
+
+const QUERY: &str = "SELECT :n::int + 1 FROM (SELECT 'cpu_usage') AS cpu_usage";
+
+fn files() -> (Files, String, String) {
+    let files = Files::new();
+    let csv = files.write("rows.csv", rows(20, |_| 0.0));
+    let query = format!("q={}", files.write("q.sql", QUERY));
+    (files, csv, query)
+}
+
+#[tokio::test]
+async fn an_extension_that_is_not_installed() {
+    let Some(database) = bare("not_installed").await else { return };
+    let (files, csv, query) = files();
+    let report = run(&database, &files, &[&csv, "--query", &query]).await;
+    assert_eq!(
+        notes(&report),
+        [
+            "the extension pg_stat_statements is not installed in this database: add pg_stat_statements to shared_preload_libraries \
+          and restart the server, then CREATE EXTENSION pg_stat_statements"
+        ]
+    );
+    assert!(report.list("/server/statements").is_empty());
+    assert!(report.number("/server/database/commits") >= 20, "the database is known all the same");
+}
+
+#[tokio::test]
+async fn an_extension_that_is_not_loaded() {
+    let Some(database) = Database::empty("not_loaded").await else { return };
+    if database.number("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_stat_statements'").await
+        == 0
+    {
+        return println!("skipped: no pg_stat_statements here");
+    }
+    database.execute("CREATE EXTENSION pg_stat_statements").await;
+    let (files, csv, query) = files();
+    let report = run(&database, &files, &[&csv, "--query", &query]).await;
+    assert_eq!(
+        notes(&report),
+        [
+            "pg_stat_statements is installed but not loaded: add pg_stat_statements to shared_preload_libraries and restart the server"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_counts_nothing_or_numbers_nothing() {
+    let Some(database) = counting("counts_nothing").await else { return };
+    let (files, csv, query) = files();
+    let name = database.name();
+    database.execute(&format!("ALTER DATABASE {name} SET compute_query_id = off")).await;
+    let report = run(&database, &files, &[&csv, "--query", &query]).await;
+    assert_eq!(
+        notes(&report),
+        ["query 'q': the server does not number its statements: set compute_query_id to auto or on"]
+    );
+    database
+        .execute(&format!(
+            "ALTER DATABASE {name} RESET ALL; ALTER DATABASE {name} SET pg_stat_statements.track = none"
+        ))
+        .await;
+    let report = run(&database, &files, &[&csv, "--query", &query]).await;
+    assert_eq!(notes(&report), ["pg_stat_statements counts nothing: set pg_stat_statements.track to top"]);
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_ask() {
+    let Some(database) = counting("may_not_ask").await else { return };
+    database
+        .execute(
+            "CREATE ROLE blind LOGIN; REVOKE EXECUTE ON FUNCTION pg_stat_statements(boolean) FROM PUBLIC",
+        )
+        .await;
+    let (files, csv, query) = files();
+    let url = database.url().replace("postgres@", "blind@");
+    let ended = crate::server::run_on(&url, &files, &[&csv, "--query", &query]).await.expect(0);
+    let report = crate::support::report::Report::of(&ended);
+    let why = notes(&report).join("; ");
+    assert!(why.starts_with("this role may not read pg_stat_statements (permission denied"), "{why}");
+}
+
+/// TimescaleDB itself is not needed for what its documented views say.
+#[tokio::test]
+async fn hypertables_that_a_statement_names_are_told() {
+    let Some(database) = counting("hypertables").await else { return };
+    database
+        .execute(
+            "CREATE SCHEMA timescaledb_information; \
+             CREATE TABLE timescaledb_information.hypertables (hypertable_schema NAME, hypertable_name NAME, compression_enabled BOOL); \
+             CREATE TABLE timescaledb_information.chunks (hypertable_schema NAME, hypertable_name NAME, is_compressed BOOL); \
+             INSERT INTO timescaledb_information.hypertables VALUES ('public', 'cpu_usage', true), ('public', 'other', false); \
+             INSERT INTO timescaledb_information.chunks SELECT 'public', 'cpu_usage', n < 3 FROM generate_series(1, 5) n",
+        )
+        .await;
+    let (files, csv, query) = files();
+    let report = run(&database, &files, &[&csv, "--query", &query]).await;
+    let expected = serde_json::json!([
+        { "name": "public.cpu_usage", "chunks": 5, "compressed_chunks": 2, "has_compression": true }
+    ]);
+    assert_eq!(*report.at("/server/hypertables"), expected);
+    database.execute("ALTER TABLE timescaledb_information.chunks RENAME is_compressed TO compressed").await;
+    let report = run(&database, &files, &[&csv, "--query", &query]).await;
+    let why = notes(&report).join("; ");
+    assert!(why.starts_with("timescaledb_information cannot be read: column \"is_compressed\""), "{why}");
+    assert_eq!(report.number("/server/statements/0/calls"), 20, "the rest is known all the same");
+}

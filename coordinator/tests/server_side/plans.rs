@@ -1,0 +1,91 @@
+//! `--explain-slowest`: the plans are of the slowest rows, executed once more after everything was counted, and nothing is written.
+
+use crate::server::{counting, notes, rows, run};
+use crate::support::files::Files;
+use crate::support::processes::{Process, address, agent, complete, coordinator};
+use crate::support::report::Report;
+
+/// Each plan's row, slowest first.
+fn explained(report: &Report) -> Vec<u64> {
+    report.list("/server/plans").iter().map(|plan| plan["row"].as_u64().unwrap()).collect()
+}
+
+fn lines(report: &Report, position: usize) -> String {
+    let lines = report.list(&format!("/server/plans/{position}/lines")).iter();
+    lines.map(|line| line.as_str().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn the_slowest_rows_have_their_plans() {
+    let Some(database) = counting("slowest").await else { return };
+    let files = Files::new();
+    let slow = |n| match n {
+        7 => 0.6,
+        23 => 0.3,
+        _ => 0.001,
+    };
+    let csv = files.write("rows.csv", rows(40, slow));
+    let query = files.write("q.sql", "SELECT :hostname, :n::int FROM pg_sleep(:seconds::float8) -- one more");
+    for protocol in ["prepared", "simple"] {
+        let words = [&*csv, "--query", &query, "--protocol", protocol, "--explain-slowest", "2"];
+        let report = run(&database, &files, &words).await;
+        assert_eq!(explained(&report), [7, 23], "{protocol}: {}", report.at("/server/plans"));
+        assert_eq!(report.text("/server/plans/0/host"), "host_7");
+        assert!(report.at("/server/plans/0/service_time_ms").as_f64().unwrap() >= 600.0);
+        for (position, ms) in [(0, 600.0), (1, 300.0)] {
+            let plan = lines(&report, position);
+            let time = plan.rsplit_once("Execution Time: ").unwrap().1.trim_end_matches(" ms");
+            assert!(time.parse::<f64>().unwrap() >= ms, "its own values were bound: {plan}");
+        }
+        assert_eq!(report.number("/server/statements/0/calls"), 40, "what is explained is not counted");
+        assert_eq!(notes(&report), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_writes_has_no_plan_and_writes_nothing_more() {
+    let Some(database) = counting("writing").await else { return };
+    database.execute("CREATE TABLE written (n INT)").await;
+    let files = Files::new();
+    let csv = files.write("rows.csv", rows(10, |_| 0.0));
+    let query = files.write("q.sql", "INSERT INTO written VALUES (:n::int)");
+    let address = address();
+    let listen = address.to_string();
+    let words =
+        ["run", "--listen", &listen, "--agents", "1", "--output", "json", "--database-url", database.url()];
+    let more = ["--no-run-dir", &csv, "--query", &query, "--explain-slowest", "1"];
+    let mut run = Process::start(coordinator(&[&words[..], &more].concat()));
+    let mut agent = Process::start(agent(address, &["--once", "--allow-writes"]));
+    let report = Report::of(&run.end().await.expect(0));
+    agent.end().await.expect(0);
+    assert_eq!(report.number("/server/statements/0/calls"), 10);
+    assert_eq!(
+        report.text("/server/plans/0/problem"),
+        "it writes, and EXPLAIN ANALYZE would write once more"
+    );
+    assert_eq!(database.number("SELECT count(*) FROM written").await, 10);
+}
+
+#[tokio::test]
+async fn a_plan_that_takes_too_long_is_given_up() {
+    let Some(database) = counting("too_long").await else { return };
+    let files = Files::new();
+    let csv = files.write("rows.csv", rows(4, |_| 0.0));
+    // Only who looks is kept waiting.
+    let is_look = "current_setting('application_name') LIKE '%:look'";
+    let sleep = format!("SELECT :n::int FROM pg_sleep(CASE WHEN {is_look} THEN 30 ELSE 0 END)");
+    let query = files.write("q.sql", sleep);
+    let words = [&*csv, "--query", &query, "--timeout", "500ms", "--explain-slowest", "1"];
+    let report = run(&database, &files, &words).await;
+    assert_eq!(report.text("/server/plans/0/problem"), "it was not done within 500ms");
+}
+
+#[tokio::test]
+async fn how_many_is_bounded() {
+    for (count, code) in [("0", 2), ("101", 2)] {
+        complete(coordinator(&["run", "--local", "--explain-slowest", count]))
+            .await
+            .expect(code)
+            .says("--explain-slowest");
+    }
+}
