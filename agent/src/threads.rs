@@ -82,11 +82,19 @@ impl Shift for ThreadShift {
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, bool> {
-        let Self { threads, targets: _, lookout: _ } = *self;
+        let Self { threads, targets: _, lookout } = *self;
         Box::pin(async move {
             let joined =
                 tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
-            match timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, joined).await {
+            let closed = async {
+                if let Some(lookout) = lookout.get() {
+                    // One that does not end is left to itself: the server ends what it asked.
+                    let _ = timeout(limits::SETTLE_TIMEOUT, lookout.close()).await;
+                }
+            };
+            let joined = timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, joined);
+            let ((), joined) = tokio::join!(closed, joined);
+            match joined {
                 Ok(Ok(true)) => true,
                 Ok(_) => {
                     warn!("a worker thread panicked");

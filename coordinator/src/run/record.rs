@@ -352,6 +352,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use muster_common::server_side::{DatabaseCounters, StatementCounters, Statements};
+
     use super::*;
 
     fn joined(slot: u16, epoch: u64) -> Fact {
@@ -361,6 +363,23 @@ mod tests {
 
     fn sum(time_ns: u64) -> Sum {
         Sum { time_ns, ..Sum::default() }
+    }
+
+    fn sight() -> Sight {
+        Sight {
+            server: "1/5".to_owned(),
+            database: DatabaseCounters { commits: u64::MAX, ..DatabaseCounters::default() },
+            times_reads: true,
+            statements: Ok(Statements {
+                counters: vec![
+                    Ok(StatementCounters { exec_ns: u64::MAX, ..Default::default() }),
+                    Err("no entry".to_owned()),
+                ],
+                times_planning: false,
+                reset: String::new(),
+            }),
+            hypertables: Err("refused".to_owned()),
+        }
     }
 
     #[test]
@@ -376,6 +395,15 @@ mod tests {
             Fact::Health { epoch: 2, sum: Box::new(sum(1)) },
             Fact::Health { epoch: 2, sum: Box::new(sum(5)) },
             Fact::CoordinatorHealth { sum: Box::new(sum(6)) },
+            Fact::Looked { is_last: false, sight: Box::new(sight()) },
+            Fact::NotLooked { why: "no answer".to_owned() },
+            Fact::Explained(Box::new(Explained {
+                row: 7,
+                host: "a".to_owned(),
+                statement: 0,
+                service_time_ns: u64::MAX,
+                plan: Err("it writes".to_owned()),
+            })),
             Fact::Happened(Event { at_ms: 1.5, what: "slot-0 given up".to_owned() }),
             Fact::Ended { ending: Ending::Completed, start_skew_ns: Some(5), duplicates: 1, stale: 0 },
         ];
@@ -391,6 +419,18 @@ mod tests {
         assert_eq!(direct.ending, Some(Ending::Completed));
         assert_eq!(direct.sessions[1].health, Some(sum(5)), "a later sum holds the earlier one");
         assert_eq!(direct.coordinators, [sum(6)]);
+        assert_eq!(direct.server.before, Some(sight()));
+        assert_eq!((direct.server.problems.len(), direct.server.plans.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_was_seen_before_the_books_began_anew_is_forgotten() {
+        for fact in [Fact::Resumed, Fact::Confirming { rate: 1.0, lasts_ms: 1.0 }] {
+            let mut record = Record::default();
+            record.apply(Fact::Looked { is_last: true, sight: Box::new(sight()) });
+            record.apply(fact);
+            assert_eq!(record.server, Looks::default());
+        }
     }
 
     #[test]

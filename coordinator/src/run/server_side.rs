@@ -8,6 +8,10 @@ use super::latencies::{Latencies, Part};
 use super::summary::Stated;
 use crate::output::units::{count, counted};
 
+/// The agent's sentence says how to set a server up.
+const EMBEDDED: &str = "the embedded server runs without pg_stat_statements; one of your own that has it (--database-url) tells its \
+                        times, too";
+
 /// Everything that the facts so far say of the server.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Looks {
@@ -37,6 +41,8 @@ pub(super) struct Client<'a> {
     pub(super) latencies: &'a Latencies,
     /// What ran under coordinators before this one is in the client's figures and not in the server's.
     pub(super) is_resumed: bool,
+    /// The server is the embedded one, which nobody can set up otherwise.
+    pub(super) has_embedded_server: bool,
 }
 
 impl Looks {
@@ -68,6 +74,7 @@ pub(super) fn summarize(looks: &Looks, client: &Client<'_>) -> Option<ServerSide
         let Window { statements, database } = Window::between(before, after);
         match statements {
             Ok(counters) => add_statements(&mut side, &counters, before, client),
+            Err(_) if client.has_embedded_server => side.notes.push(EMBEDDED.to_owned()),
             Err(why) => side.notes.push(why),
         }
         match database {
@@ -219,4 +226,119 @@ fn hit_share(hit: u64, read: u64) -> Option<f64> {
 
 fn milliseconds(ns: u64) -> f64 {
     ns as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::ids::RowId;
+    use muster_common::measurement::{Answer, Execution, Measurement, Outcome};
+    use muster_common::passes::Passes;
+    use muster_common::server_side::Statements;
+
+    use super::*;
+    use crate::run::tally::WorkerTally;
+    use crate::run::times::Class;
+
+    fn sight(calls: u64, reset: &str) -> Sight {
+        let counters = StatementCounters {
+            calls,
+            exec_ns: calls * 1_000_000,
+            plan_ns: calls * 250_000,
+            blocks_hit: calls * 3,
+            blocks_read: calls,
+            ..StatementCounters::default()
+        };
+        Sight {
+            server: "1/5".to_owned(),
+            database: DatabaseCounters::default(),
+            times_reads: false,
+            statements: Ok(Statements {
+                counters: vec![Ok(counters)],
+                times_planning: true,
+                reset: reset.to_owned(),
+            }),
+            hypertables: Ok(Vec::new()),
+        }
+    }
+
+    /// Of four rows of 2 ms each.
+    fn side(before: Sight, after: Sight, change: impl Fn(&mut Client<'_>)) -> ServerSide {
+        let mut worker = WorkerTally::default();
+        for row in 0..4 {
+            let measurement = Measurement {
+                row: RowId::new(row),
+                start_ns: 0,
+                lag_ns: 0,
+                service_time_ns: 2_000_000,
+                execution: Execution::default(),
+                outcome: Outcome::Completed(Answer::default()),
+            };
+            let class = Class::of(&measurement, &Passes::once(4));
+            worker.times.count(class, true);
+            worker.times.add(class, &measurement);
+        }
+        let statements = [Stated { name: "q".to_owned(), sql: String::new(), weight: 1 }];
+        let latencies = Latencies::of(&[worker]);
+        let mut client = Client {
+            statements: &statements,
+            latencies: &latencies,
+            is_resumed: false,
+            has_embedded_server: false,
+        };
+        change(&mut client);
+        let looks = Looks { before: Some(before), after: Some(after), ..Looks::default() };
+        summarize(&looks, &client).unwrap()
+    }
+
+    #[test]
+    fn what_is_neither_execution_nor_planning_lies_between() {
+        let side = side(sight(10, ""), sight(14, ""), |_| {});
+        let statement = &side.statements[0];
+        assert_eq!((statement.calls, statement.completed), (4, 4));
+        assert_eq!(statement.mean_exec_time_ms, Some(1.0));
+        assert_eq!(statement.mean_plan_time_ms, Some(0.25));
+        assert_eq!((statement.client_mean_ms, statement.between_ms), (Some(2.0), Some(0.75)));
+        assert_eq!(statement.hit_share, Some(0.75));
+        assert_eq!(statement.block_read_time_ms, None, "the server does not measure it");
+        assert_eq!(side.notes, [""; 0]);
+    }
+
+    #[test]
+    fn another_number_of_calls_is_told_unless_the_run_was_taken_up() {
+        let more = side(sight(10, ""), sight(15, ""), |_| {});
+        assert!(
+            more.notes[0].contains("counted 5 executions, the run completed 4: somebody else"),
+            "{:?}",
+            more.notes
+        );
+        let fewer = side(sight(10, ""), sight(11, ""), |_| {});
+        assert!(
+            fewer.notes[0].contains("counted 1 execution, the run completed 4: agents with"),
+            "{:?}",
+            fewer.notes
+        );
+        let resumed = side(sight(10, ""), sight(11, ""), |client| client.is_resumed = true);
+        assert!(resumed.notes[0].ends_with("are of what ran since"), "{:?}", resumed.notes);
+        assert_eq!(resumed.notes.len(), 1);
+    }
+
+    #[test]
+    fn a_reset_leaves_no_figure_and_a_sentence() {
+        let reset = side(sight(10, "monday"), sight(14, "tuesday"), |_| {});
+        assert!(reset.statements.is_empty() && reset.database.is_some());
+        assert_eq!(reset.notes, ["somebody reset pg_stat_statements in mid-run"]);
+        let embedded =
+            side(sight(10, "monday"), sight(14, "tuesday"), |client| client.has_embedded_server = true);
+        assert_eq!(embedded.notes, [EMBEDDED]);
+    }
+
+    #[test]
+    fn without_a_look_there_is_no_server_side() {
+        let latencies = Latencies::of(&[]);
+        let client =
+            Client { statements: &[], latencies: &latencies, is_resumed: false, has_embedded_server: false };
+        assert_eq!(summarize(&Looks::default(), &client), None);
+        let blind = Looks { problems: vec!["no answer".to_owned()], ..Looks::default() };
+        assert_eq!(summarize(&blind, &client).unwrap().notes, ["no answer"]);
+    }
 }

@@ -169,6 +169,7 @@ pub(crate) fn summarize(
                 statements: &subject.statements,
                 latencies: &latencies,
                 is_resumed: record.resumed > 0,
+                has_embedded_server: subject.embedded.is_some(),
             },
         ),
     };

@@ -110,6 +110,29 @@ async fn executions_of_others_are_told() {
 }
 
 #[tokio::test]
+async fn a_reset_in_mid_run_is_told_and_leaves_no_figure() {
+    let Some(database) = counting("reset").await else { return };
+    let files = Files::new();
+    let csv = files.write("rows.csv", rows(20, |_| 0.1));
+    let query = files.write("q.sql", "SELECT :n::int FROM pg_sleep(:seconds::float8)");
+    let words = [&*csv, "--query", &query];
+    let (report, ()) = tokio::join!(run(&database, &files, &words), async {
+        database.wait_for_running(2).await;
+        // Of this database alone: the server is that of the other tests, too.
+        let own = "SELECT oid FROM pg_database WHERE datname = current_database()";
+        database.execute(&format!("SELECT pg_stat_statements_reset(0, ({own}), 0), pg_stat_reset()")).await;
+    });
+    // The statement's entry began anew, with fewer calls than rows: it is told either way, for which of the two is a matter of time.
+    let told = notes(&report).join("; ");
+    assert!(
+        told.contains("its entry was thrown away meanwhile") || told.contains("was reset in mid-run"),
+        "{told}"
+    );
+    assert!(told.contains("somebody reset the statistics of the database in mid-run"), "{told}");
+    assert!(report.at("/server/database").is_null());
+}
+
+#[tokio::test]
 async fn a_search_is_told_of_by_its_confirmation() {
     let Some(database) = counting("search").await else { return };
     let files = Files::new();

@@ -81,6 +81,35 @@ async fn a_plan_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
+async fn an_interrupted_run_has_counters_and_no_plans_until_it_has_come_to_its_end() {
+    let Some(database) = counting("interrupted").await else { return };
+    let files = Files::new();
+    let csv = files.write("rows.csv", rows(40, |_| 0.1));
+    let query = files.write("q.sql", "SELECT :n::int FROM pg_sleep(:seconds::float8)");
+    let runs = files.path().join("runs").to_str().unwrap().to_owned();
+    let always =
+        ["--output", "json", "--database-url", database.url(), "--run-dir", &runs, "--explain-slowest", "1"];
+    let words = ["run", "--local", "--agents", "2", &csv, "--query", &query];
+    let mut begun = Process::start(coordinator(&[&words, &always[..]].concat()));
+    database.wait_for_running(2).await;
+    begun.signal("INT");
+    let report = Report::of(&begun.end().await.expect(130));
+    assert_eq!(notes(&report), ["plans of the slowest queries are missing: the run did not come to its end"]);
+    assert_eq!(report.number("/server/statements/0/calls"), report.number("/queries/completed"));
+
+    let again = ["run", "--resume", report.text("/run_id")];
+    let ended = complete(coordinator(&[&again, &always[..]].concat())).await.expect(0);
+    let resumed = Report::of(&ended);
+    assert_eq!(explained(&resumed).len(), 1);
+    let since = resumed.number("/queries/completed") - report.number("/queries/completed");
+    assert_eq!(resumed.number("/server/statements/0/calls"), since);
+    let note = "the run went on under another coordinator: the server's figures are of what ran since";
+    assert_eq!(notes(&resumed), [note]);
+    let read = coordinator(&["report", resumed.text("/run_id"), "--run-dir", &runs, "--output", "json"]);
+    assert_eq!(complete(read).await.expect(0).stdout, ended.stdout, "the journal gives the same report");
+}
+
+#[tokio::test]
 async fn how_many_is_bounded() {
     for (count, code) in [("0", 2), ("101", 2)] {
         complete(coordinator(&["run", "--local", "--explain-slowest", count]))

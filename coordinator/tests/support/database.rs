@@ -191,11 +191,11 @@ impl Database {
         self.wait_for(0, &self.workers("true")).await;
     }
 
-    /// Ends the run's connections to this database and returns how many they were.
+    /// Ends the workers' connections to this database and returns how many they were.
     pub(crate) async fn terminate_workers(&self) -> i64 {
         // Materialized: as part of one condition the planner would call it for the other tests' connections first.
         let own = format!(
-            "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name LIKE 'muster:%'",
+            "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name LIKE 'muster:%:slot-%'",
             self.name
         );
         let terminate = "SELECT count(*) FROM own WHERE pg_terminate_backend(pid)";

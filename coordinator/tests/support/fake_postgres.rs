@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::cancel::CancelRequest;
+use pgwire::messages::startup::Startup;
 
 use super::backend::Backend;
 use super::interrupt::{Interrupt, locked};
@@ -109,6 +110,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             cancel(&request, shared);
             Ok(())
         }
+        // Who looks at counters meets a server that has none; only workers are recorded.
+        Some(PgWireFrontendMessage::Startup(startup)) if is_look(&startup) => Ok(()),
         Some(PgWireFrontendMessage::Startup(startup)) => {
             let interrupt = Arc::new(Interrupt::default());
             let mut interrupts = locked(&shared.interrupts);
@@ -124,6 +127,10 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     // The acceptor holds the socket, too: only this ends it.
     let _ = handle.shutdown(Shutdown::Both);
     served
+}
+
+fn is_look(startup: &Startup) -> bool {
+    startup.parameters.get("application_name").is_some_and(|name| name.ends_with(":look"))
 }
 
 /// Noted before the query ends with it.

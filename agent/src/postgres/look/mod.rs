@@ -44,18 +44,12 @@ pub(crate) struct Lookout {
 /// A connection, and what is asked of the server but once.
 struct Open {
     client: Client,
+    /// Ends with the client.
     driver: JoinHandle<()>,
     sources: Vec<Source>,
     /// `pg_stat_statements`' name of each statement, or why it is not known.
     query_ids: Vec<Result<i64, String>>,
     version_num: u32,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        // What the client has said goes out, a late end of the driver harms nobody.
-        self.driver.abort();
-    }
 }
 
 impl Lookout {
@@ -95,6 +89,14 @@ impl Lookout {
         let source = open.sources.get(usize::from(asked.statement)).ok_or("there is no such statement")?;
         let is_simple = self.target.protocol == Protocol::Simple;
         explain::explain(&open.client, source, is_simple, asked).await
+    }
+
+    /// Takes leave of the server, once nobody looks any more.
+    pub(crate) async fn close(&self) {
+        if let Some(Open { client, driver, .. }) = self.open.lock().await.take() {
+            drop(client);
+            let _ = driver.await;
+        }
     }
 
     async fn opened<'a>(&self, slot: &'a mut Option<Open>) -> Result<&'a mut Open, String> {

@@ -60,6 +60,6 @@ async fn query_id(client: &Client, source: &Source, is_simple: bool) -> Result<O
         rows(client, &format!("DEALLOCATE {NAME}")).await?;
         lines?
     };
-    let id = lines.iter().filter_map(|line| line.text("QUERY PLAN")?.trim().strip_prefix(LABEL));
-    Ok(id.last().and_then(|id| id.parse().ok()))
+    let mut ids = lines.iter().filter_map(|line| line.text("QUERY PLAN")?.trim().strip_prefix(LABEL));
+    Ok(ids.next_back().and_then(|id| id.parse().ok()))
 }

@@ -13,6 +13,7 @@ use tokio::time::sleep_until;
 use super::{Conductor, Turn};
 use crate::clock;
 use crate::output::units::counted;
+use crate::run::link::{Line, MemberId};
 use crate::run::record::Fact;
 use crate::run::server_side;
 use crate::run::slowest::Slow;
@@ -20,12 +21,17 @@ use crate::workload::RowReader;
 
 /// An agent needs this much longer to say so than what it was asked takes.
 const GRACE: Duration = Duration::from_secs(1);
+/// An agent that has not answered by then may never do: another one is asked as well, for the start waits for it.
+const ASK_ANOTHER_AFTER: Duration = Duration::from_secs(1);
+const ASKED_MAX: usize = 3;
 
 /// Questions to agents, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Lookout {
     /// Of the latest question.
     number: u32,
+    /// Of the first one that may still be answered; with several agents asked, whoever answers first.
+    first: u32,
     answer: Option<Answer>,
     /// The latest round began with a look, and counts.
     is_open: bool,
@@ -39,13 +45,13 @@ enum Answer {
 
 impl Lookout {
     pub(super) fn seen(&mut self, seen: Seen) {
-        if seen.number == self.number {
+        if (self.first..=self.number).contains(&seen.number) {
             self.answer = Some(Answer::Seen(seen));
         }
     }
 
     pub(super) fn explained(&mut self, explained: Explained) {
-        if explained.number == self.number {
+        if (self.first..=self.number).contains(&explained.number) {
             self.answer = Some(Answer::Explained(explained));
         }
     }
@@ -78,7 +84,7 @@ impl Conductor<'_> {
     /// True when something was seen.
     async fn look(&mut self, is_last: bool) -> Result<bool, Ending> {
         let question = |number| FromCoordinator::Look(Look { number, is_last });
-        let outcome = match self.ask(question, limits::LOOK_TIMEOUT + GRACE).await? {
+        let outcome = match self.ask(question, limits::LOOK_TIMEOUT + GRACE, ASKED_MAX).await? {
             Ok(Answer::Seen(Seen { outcome, .. })) => outcome,
             Ok(Answer::Explained(_)) => Err("the agent answered another question".to_owned()),
             Err(why) => Err(why),
@@ -143,7 +149,7 @@ impl Conductor<'_> {
             let parameters = parameters.clone();
             FromCoordinator::Explain(Explain { number, statement, parameters, timeout })
         };
-        match self.ask(question, timeout + limits::LOOK_TIMEOUT + GRACE).await {
+        match self.ask(question, timeout + limits::LOOK_TIMEOUT + GRACE, 1).await {
             Ok(Ok(Answer::Explained(Explained { outcome, .. }))) => outcome,
             Ok(Ok(Answer::Seen(_))) => Err("the agent answered another question".to_owned()),
             Ok(Err(why)) => Err(why),
@@ -155,38 +161,50 @@ impl Conductor<'_> {
         self.note(Fact::NotLooked { why: format!("plans of the slowest queries are missing: {why}") });
     }
 
-    /// Asks the agent of the lowest slot, and goes on with everything else until it has answered. `Err` when the run ends meanwhile, else
-    /// the answer or why there is none.
+    /// Asks the agent of the lowest slot, and the next ones when it keeps silent, and goes on with everything else until one has answered.
+    /// `Err` when the run ends meanwhile, else the answer or why there is none.
     async fn ask(
         &mut self,
         question: impl Fn(u32) -> FromCoordinator,
         patience: Duration,
+        asked_max: usize,
     ) -> Result<Result<Answer, String>, Ending> {
-        let Some(member) = self.roster.live().find(|member| member.hello.can_look) else {
-            return Ok(Err("there is no agent that can look at it".to_owned()));
-        };
-        let id = member.id;
-        self.lookout.number += 1;
         self.lookout.answer = None;
-        member.line.say(question(self.lookout.number));
+        self.lookout.first = self.lookout.number + 1;
         let interrupt = self.interrupt.clone();
         // Asked after an interrupt, it is part of the end.
         let is_over = interrupt.is_cancelled();
         let deadline = clock::now() + patience;
+        let mut asked: Vec<MemberId> = Vec::new();
+        let mut ask_next_at = clock::now();
         loop {
             if let Some(answer) = self.lookout.answer.take() {
                 return Ok(Ok(answer));
             }
-            if self.roster.present_mut(id).is_none() {
-                return Ok(Err("the agent that was asked was lost".to_owned()));
+            let is_there = asked.iter().any(|id| self.roster.present_mut(*id).is_some());
+            if !is_there || clock::now() >= ask_next_at {
+                match self.next_to_ask(&asked).filter(|_| asked.len() < asked_max) {
+                    Some((id, line)) => {
+                        self.lookout.number += 1;
+                        line.say(question(self.lookout.number));
+                        asked.push(id);
+                        ask_next_at = clock::now() + ASK_ANOTHER_AFTER;
+                    }
+                    None if is_there => ask_next_at = deadline,
+                    None if asked.is_empty() => {
+                        return Ok(Err("there is no agent that can look at it".to_owned()));
+                    }
+                    None => return Ok(Err("the agent that was asked was lost".to_owned())),
+                }
             }
             tokio::select! {
                 // Calls come last, as everywhere.
                 biased;
                 () = interrupt.cancelled(), if !is_over => return Ok(Err("the run was interrupted".to_owned())),
                 () = sleep_until(deadline.into()) => {
-                    return Ok(Err(format!("the agent did not answer within {patience:?}")));
+                    return Ok(Err(format!("no agent answered within {patience:?}")));
                 }
+                () = sleep_until(ask_next_at.into()) => {}
                 Some(call) = self.calls.recv() => {
                     if let Turn::Unreadable(problem) = self.take(call) {
                         return Err(self.give_up_workload(&problem));
@@ -194,5 +212,11 @@ impl Conductor<'_> {
                 }
             }
         }
+    }
+
+    fn next_to_ask(&self, asked: &[MemberId]) -> Option<(MemberId, Line)> {
+        let mut able = self.roster.live().filter(|member| member.hello.can_look);
+        let next = able.find(|member| !asked.contains(&member.id))?;
+        Some((next.id, next.line.clone()))
     }
 }

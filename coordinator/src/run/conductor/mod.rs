@@ -1,6 +1,6 @@
 //! The conductor: one task that owns the roster and takes the run through its phases.
-//! gather → place → rounds (prefetch → arm → run), the last of which counts → drain → farewell. Rows and results pass it by; losses on
-//! the way are `recovery`'s.
+//! gather → place → rounds (prefetch → look → arm → run), the last of which counts → drain → look → farewell. Rows and
+//! results pass it by; losses on the way are `recovery`'s.
 
 mod calls;
 mod health;
