@@ -1,5 +1,9 @@
 //! Machines that freeze for longer than their lease and then wake up, while a query of theirs is at the gate: before the grace is over,
-//! after somebody else has taken their slot, and after their hosts have moved.
+//! after somebody else has taken their slot, and after their hosts have moved. And the coordinator's own.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
 
 use crate::support::load::{Load, TWO, hosts_of, slot_of};
 
@@ -78,4 +82,28 @@ async fn the_query_of_one_that_is_given_up_is_ended_before_its_hosts_move() {
     let report = load.end(0).await;
     assert!(hosts_of(&report).values().all(|owner| *owner != slot));
     assert_eq!(rows_of(&load, &session).await, before, "what was at the gate was ended there");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_wakes_after_all_leases_goes_on_with_the_same_agents() {
+    let Some(mut load) = Load::start("frozen_coordinator", TWO, &["--slot-grace", "60s"]).await else {
+        return;
+    };
+    let gate = load.close_gate(2).await;
+    load.coordinator.signal("STOP");
+    let until = Instant::now() + Duration::from_secs(10);
+    for agent in &mut load.agents {
+        agent.wait_for("lease lapsed").await;
+    }
+    // Agents end their queries by themselves: nobody could tell them to.
+    load.database.wait_for(0, &load.database.workers("wait_event_type = 'Lock'")).await;
+    sleep_until(until).await;
+    load.coordinator.signal("CONT");
+    for slot in ["slot-0", "slot-1"] {
+        load.coordinator.wait_for(&format!("{slot} goes on with")).await;
+    }
+    gate.open().await;
+    let report = load.end(0).await;
+    assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
+    assert_eq!(load.reruns().await, 0, "what was at the gate was ended there, and what had ended was told");
 }
