@@ -1,6 +1,7 @@
 //! The pure core of Muster: what a row, a slot, a measurement and a result are, and every decision about them.
 //! No I/O, no clock, no tokio, tonic, clap or PostgreSQL here: time comes in as an argument, so that all of it can be simulated.
 
+pub mod bound;
 pub mod compare;
 pub mod dispatch;
 pub mod health;

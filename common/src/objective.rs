@@ -1,11 +1,12 @@
 //! A service level objective as it is typed: `p99<50ms`, `p95<20ms,max<1s,failed<1%`. Bounds on response times, all of which must be
-//! kept, and on how many queries may fail: none, unless that is said. One file for grammar and judgement; it knows no search.
+//! kept, and on how many queries may fail: none, unless that is said. It knows no search.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bound::{self, Comparison, Figure};
 use crate::result::Latency;
 
 /// At least one bound on a figure of the response times.
@@ -31,40 +32,9 @@ struct Bound {
 struct FailedBound {
     text: String,
     comparison: Comparison,
-    /// Of all queries, 0 to 1.
-    share: f64,
+    /// Of all queries.
+    percent: f64,
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
-    Below,
-    AtMost,
-}
-
-/// A figure of a distribution, by its name.
-#[derive(Debug)]
-pub struct Figure {
-    pub name: &'static str,
-    count_min: u64,
-    pub of: fn(&Latency) -> Option<f64>,
-}
-
-impl PartialEq for Figure {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-static FIGURES: [Figure; 8] = [
-    Figure { name: "median", count_min: 1, of: |latency| Some(latency.median) },
-    Figure { name: "p50", count_min: 1, of: |latency| Some(latency.median) },
-    Figure { name: "mean", count_min: 1, of: |latency| Some(latency.mean) },
-    Figure { name: "max", count_min: 1, of: |latency| Some(latency.max) },
-    Figure { name: "p90", count_min: Latency::P90_COUNT_MIN, of: |latency| latency.p90 },
-    Figure { name: "p95", count_min: Latency::P95_COUNT_MIN, of: |latency| latency.p95 },
-    Figure { name: "p99", count_min: Latency::P99_COUNT_MIN, of: |latency| latency.p99 },
-    Figure { name: "p99.9", count_min: Latency::P99_9_COUNT_MIN, of: |latency| latency.p99_9 },
-];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -110,7 +80,7 @@ impl Objective {
         let all = completed.saturating_add(failed);
         let is_kept = match &self.failed {
             None => failed == 0,
-            Some(bound) => bound.comparison.keeps(failed as f64, bound.share * all as f64),
+            Some(bound) => bound.comparison.holds(failed as f64, bound.percent * all as f64 / 100.0),
         };
         // Of no queries at all, none failed; what follows says that there were none.
         if !is_kept && failed > 0 {
@@ -126,17 +96,8 @@ impl Bound {
             None => {
                 Err(Miss::Unsupported { bound: self.text.clone(), needed: self.figure.count_min, completed })
             }
-            Some(found_ms) if self.comparison.keeps(found_ms, self.limit_ms) => Ok(()),
+            Some(found_ms) if self.comparison.holds(found_ms, self.limit_ms) => Ok(()),
             Some(found_ms) => Err(Miss::Beyond { bound: self.text.clone(), found_ms }),
-        }
-    }
-}
-
-impl Comparison {
-    fn keeps(self, found: f64, limit: f64) -> bool {
-        match self {
-            Self::Below => found < limit,
-            Self::AtMost => found <= limit,
         }
     }
 }
@@ -148,61 +109,35 @@ impl FromStr for Objective {
         let wrong = |reason| InvalidObjective { text: text.to_owned(), reason };
         let mut objective = Self { bounds: Vec::new(), failed: None };
         for part in text.split(',') {
-            let part: String = part.chars().filter(|c| !c.is_whitespace()).collect();
             let (name, comparison, limit) =
-                divide(&part).ok_or_else(|| wrong(format!("'{part}' has no '<'")))?;
+                bound::divide(part).ok_or_else(|| wrong(format!("'{}' has no '<'", part.trim())))?;
+            if !matches!(comparison, Comparison::Below | Comparison::AtMost) {
+                return Err(wrong(format!("'{}' is no bound from above by < or <=", part.trim())));
+            }
+            let text: String = part.chars().filter(|c| !c.is_whitespace()).collect();
             if name == "failed" {
-                let share = share(limit).ok_or_else(|| wrong(format!("'{limit}' is no share such as 1%")))?;
+                let percent = bound::percent(limit)
+                    .ok_or_else(|| wrong(format!("'{limit}' is no share such as 1%")))?;
                 if objective.failed.is_some() {
                     return Err(wrong("'failed' is there twice".to_owned()));
                 }
-                objective.failed = Some(FailedBound { comparison, share, text: part });
+                objective.failed = Some(FailedBound { comparison, percent, text });
                 continue;
             }
-            let Some(figure) = FIGURES.iter().find(|figure| figure.name == name) else {
-                let names: Vec<&str> = FIGURES.iter().map(|figure| figure.name).collect();
-                return Err(wrong(format!("there is no '{name}', only {} and failed", names.join(", "))));
-            };
-            let limit_ms = milliseconds(limit)
+            let figure = Figure::named(name).ok_or_else(|| {
+                let names: Vec<&str> = Figure::names().collect();
+                wrong(format!("there is no '{name}', only {} and failed", names.join(", ")))
+            })?;
+            let limit_ms = bound::milliseconds(limit)
+                .filter(|ms| *ms > 0.0)
                 .ok_or_else(|| wrong(format!("'{limit}' is no time above zero such as 50ms or 1s")))?;
-            objective.bounds.push(Bound { figure, comparison, limit_ms, text: part });
+            objective.bounds.push(Bound { figure, comparison, limit_ms, text });
         }
         match objective.bounds.is_empty() {
             true => Err(wrong("it bounds no response time".to_owned())),
             false => Ok(objective),
         }
     }
-}
-
-/// Name, comparison and limit.
-fn divide(part: &str) -> Option<(&str, Comparison, &str)> {
-    let (name, limit) = part.split_once('<')?;
-    Some(match limit.strip_prefix('=') {
-        Some(limit) => (name, Comparison::AtMost, limit),
-        None => (name, Comparison::Below, limit),
-    })
-}
-
-fn milliseconds(text: &str) -> Option<f64> {
-    let unit_at = text.find(|c: char| c.is_alphabetic())?;
-    let (number, unit) = text.split_at(unit_at);
-    let factor = match unit {
-        "us" | "µs" => 1e-3,
-        "ms" => 1.0,
-        "s" => 1e3,
-        "m" | "min" => 60e3,
-        _ => return None,
-    };
-    number.parse().ok().map(|number: f64| number * factor).filter(|ms| ms.is_finite() && *ms > 0.0)
-}
-
-/// `1%` or `0.01`.
-fn share(text: &str) -> Option<f64> {
-    let share: f64 = match text.strip_suffix('%') {
-        Some(percent) => percent.parse::<f64>().ok()? / 100.0,
-        None => text.parse().ok()?,
-    };
-    (0.0..=1.0).contains(&share).then_some(share)
 }
 
 impl fmt::Display for Objective {
@@ -268,7 +203,7 @@ mod tests {
         check("p99<50ms", 1.0, 1, Err("1 of 1000 queries failed"));
         check("p99 < 50 ms, failed < 1 %", 1.0, 9, Ok(()));
         check("p99<50ms,failed<1%", 1.0, 10, Err("10 of 1000 queries failed"));
-        check("p99<50ms,failed<=0.01", 1.0, 10, Ok(()));
+        check("p99<50ms,failed<=1%", 1.0, 10, Ok(()));
         check("p99<50ms,failed<0%", 1.0, 0, Ok(()));
     }
 
@@ -286,8 +221,11 @@ mod tests {
     fn what_is_none_is_told_with_the_way_out() {
         for (bad, reason) in [
             ("", "'' has no '<'"),
-            ("p99>50ms", "'p99>50ms' has no '<'"),
-            ("p98<50ms", "there is no 'p98', only median"),
+            ("p99>50ms", "'p99>50ms' is no bound from above by < or <="),
+            ("p99=50ms", "'p99=50ms' is no bound from above by < or <="),
+            ("p99", "'p99' has no '<'"),
+            ("p99<1s,failed<0.01", "'0.01' is no share"),
+            ("p98<50ms", "there is no 'p98', only min, median"),
             ("p99<50", "'50' is no time"),
             ("p99<0ms", "'0ms' is no time"),
             ("p99<infms", "'infms' is no time"),

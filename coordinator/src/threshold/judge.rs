@@ -1,9 +1,10 @@
 //! Thresholds held against a finished result. What the sample cannot support cannot be decided, and that is missed: a threshold that
 //! nobody looked at must not pass.
 
+use muster_common::bound::Figure;
 use muster_common::result::{self, Latency, RunResult};
 
-use super::{Figure, Metric, Scope, Threshold, Times};
+use super::{Metric, Scope, Threshold, Times};
 use crate::output::units::{count, counted};
 
 /// One host's part of the run.
@@ -43,7 +44,7 @@ impl Threshold {
                     Times::Response => &result.response_time_ms,
                     Times::Lag => &result.lag_ms,
                 };
-                figure.of(latency.as_ref())
+                figure_of(figure, latency.as_ref())
             }
             Metric::FailedShare => failed_share(queries.completed, queries.failed),
             Metric::FailedCount => failed_count(queries.completed, queries.failed),
@@ -104,7 +105,7 @@ impl Threshold {
             Metric::Time(..) if host.is_cut => {
                 Err("more samples than can be kept by host; name fewer hosts".to_owned())
             }
-            Metric::Time(_, figure) => figure.of(host.service.as_ref()),
+            Metric::Time(_, figure) => figure_of(figure, host.service.as_ref()),
             Metric::FailedShare => failed_share(host.completed, host.failed),
             Metric::FailedCount => failed_count(host.completed, host.failed),
             Metric::Throughput => Err("throughput is of the whole run".to_owned()),
@@ -122,23 +123,12 @@ impl Threshold {
     }
 }
 
-impl Figure {
-    fn of(self, latency: Option<&Latency>) -> Result<f64, String> {
-        let latency = latency.ok_or("no query was timed")?;
-        let (name, needed, value) = match self {
-            Self::Min => return Ok(latency.min),
-            Self::Median => return Ok(latency.median),
-            Self::Mean => return Ok(latency.mean),
-            Self::Max => return Ok(latency.max),
-            Self::P90 => ("p90", Latency::P90_COUNT_MIN, latency.p90),
-            Self::P95 => ("p95", Latency::P95_COUNT_MIN, latency.p95),
-            Self::P99 => ("p99", Latency::P99_COUNT_MIN, latency.p99),
-            Self::P99_9 => ("p99.9", Latency::P99_9_COUNT_MIN, latency.p99_9),
-        };
-        value.ok_or_else(|| {
-            format!("{name} needs {}, and there are {}", counted(needed, "query"), count(latency.count))
-        })
-    }
+fn figure_of(figure: &Figure, latency: Option<&Latency>) -> Result<f64, String> {
+    let latency = latency.ok_or("no query was timed")?;
+    (figure.of)(latency).ok_or_else(|| {
+        let (needed, there) = (counted(figure.count_min, "query"), count(latency.count));
+        format!("{} needs {needed}, and there are {there}", figure.name)
+    })
 }
 
 fn failed_share(completed: u64, failed: u64) -> Result<f64, String> {

@@ -9,6 +9,7 @@ mod tests;
 
 use std::fmt;
 
+use muster_common::bound::{Comparison, Figure};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use judge::{HostFigures, judge};
@@ -37,10 +38,10 @@ enum Scope {
     Hosts(Pattern),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Metric {
     /// In milliseconds.
-    Time(Times, Figure),
+    Time(Times, &'static Figure),
     /// Of the rows with a result, in per cent.
     FailedShare,
     FailedCount,
@@ -53,28 +54,6 @@ enum Times {
     Service,
     Response,
     Lag,
-}
-
-/// Those that the result has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Figure {
-    Min,
-    Median,
-    Mean,
-    Max,
-    P90,
-    P95,
-    P99,
-    P99_9,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
-    Below,
-    AtMost,
-    Above,
-    AtLeast,
-    Equal,
 }
 
 impl Threshold {
@@ -117,23 +96,6 @@ impl Threshold {
 )]
 pub struct NoSuchHost {
     expression: String,
-}
-
-impl Comparison {
-    fn holds(self, value: f64, bound: f64) -> bool {
-        match self {
-            Self::Below => value < bound,
-            Self::AtMost => value <= bound,
-            Self::Above => value > bound,
-            Self::AtLeast => value >= bound,
-            Self::Equal => value == bound,
-        }
-    }
-
-    /// Whether more is worse.
-    fn is_upper(self) -> bool {
-        matches!(self, Self::Below | Self::AtMost | Self::Equal)
-    }
 }
 
 impl fmt::Display for Threshold {

@@ -2,32 +2,9 @@
 
 use std::str::FromStr;
 
-use super::{Comparison, Figure, Metric, Pattern, Scope, Threshold, Times};
+use muster_common::bound::{self, Comparison, Figure};
 
-/// Longer operators first: `<` is the beginning of `<=`.
-const COMPARISONS: [(&str, Comparison); 6] = [
-    ("<=", Comparison::AtMost),
-    (">=", Comparison::AtLeast),
-    ("==", Comparison::Equal),
-    ("<", Comparison::Below),
-    (">", Comparison::Above),
-    ("=", Comparison::Equal),
-];
-
-const FIGURES: [(&str, Figure); 9] = [
-    ("min", Figure::Min),
-    ("median", Figure::Median),
-    ("p50", Figure::Median),
-    ("mean", Figure::Mean),
-    ("max", Figure::Max),
-    ("p90", Figure::P90),
-    ("p95", Figure::P95),
-    ("p99", Figure::P99),
-    ("p99.9", Figure::P99_9),
-];
-
-/// In milliseconds. `ms` and `us` end in `s`, too.
-const UNITS: [(&str, f64); 5] = [("us", 1e-3), ("µs", 1e-3), ("ms", 1.0), ("s", 1e3), ("m", 6e4)];
+use super::{Metric, Pattern, Scope, Threshold, Times};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -70,7 +47,7 @@ impl FromStr for Threshold {
         let text = text.trim();
         let wrong = |problem: String| ThresholdError { text: text.to_owned(), problem };
         let (left, comparison, right) =
-            divide(text).ok_or_else(|| wrong("it has no <, > or =".to_owned()))?;
+            bound::divide(text).ok_or_else(|| wrong("it has no <, > or =".to_owned()))?;
         let (scope, times, name) = scope(left).map_err(wrong)?;
         let (metric, bound) = metric(&scope, times, name, right).map_err(wrong)?;
         if comparison == Comparison::Equal && metric != Metric::FailedCount {
@@ -78,17 +55,6 @@ impl FromStr for Threshold {
         }
         Ok(Self { expression: text.to_owned(), scope, metric, comparison, bound })
     }
-}
-
-/// At the last operator: a host's name may contain one.
-fn divide(text: &str) -> Option<(&str, Comparison, &str)> {
-    let at = text.rfind(['<', '>', '='])?;
-    // Of a longer operator that was its last character.
-    let is_long = text[..at].ends_with(['<', '>', '=']) && text[at..].starts_with('=');
-    let at = if is_long { at - 1 } else { at };
-    let (left, rest) = text.split_at(at);
-    let (operator, comparison) = COMPARISONS.into_iter().find(|(operator, _)| rest.starts_with(operator))?;
-    Some((left.trim(), comparison, rest[operator.len()..].trim()))
 }
 
 fn scope(left: &str) -> Result<(Scope, Option<Times>, &str), String> {
@@ -113,15 +79,14 @@ fn metric(scope: &Scope, times: Option<Times>, name: &str, value: &str) -> Resul
         "failed" => failed(value),
         "throughput" if *scope != Scope::Run => Err("throughput is of the whole run".to_owned()),
         "throughput" => {
-            let number = number(value.strip_suffix("/s").unwrap_or(value));
+            let number = bound::number(value.strip_suffix("/s").unwrap_or(value));
             let rate = number.ok_or_else(|| format!("'{value}' is not a number of queries per second"))?;
             Ok((Metric::Throughput, rate))
         }
         _ => {
-            let figure = FIGURES.into_iter().find(|(known, _)| *known == name);
-            let (_, figure) = figure.ok_or_else(|| format!("there is no metric '{name}'"))?;
-            let bound_ms =
-                time(value).ok_or_else(|| format!("'{value}' is not a time such as 500us, 50ms or 2s"))?;
+            let figure = Figure::named(name).ok_or_else(|| format!("there is no metric '{name}'"))?;
+            let bound_ms = bound::milliseconds(value)
+                .ok_or_else(|| format!("'{value}' is not a time such as 500us, 50ms or 2s"))?;
             Ok((Metric::Time(times.unwrap_or(Times::Service), figure), bound_ms))
         }
     }
@@ -129,25 +94,9 @@ fn metric(scope: &Scope, times: Option<Times>, name: &str, value: &str) -> Resul
 
 fn failed(value: &str) -> Result<(Metric, f64), String> {
     let wrong = || format!("'{value}' is neither a share such as 0.1% nor a whole number of queries");
-    match value.strip_suffix('%') {
-        Some(share) => {
-            let share = number(share.trim()).filter(|share| *share <= 100.0).ok_or_else(wrong)?;
-            Ok((Metric::FailedShare, share))
-        }
-        None => {
-            let count = number(value).filter(|count| count.fract() == 0.0).ok_or_else(wrong)?;
-            Ok((Metric::FailedCount, count))
-        }
+    if value.ends_with('%') {
+        return Ok((Metric::FailedShare, bound::percent(value).ok_or_else(wrong)?));
     }
-}
-
-fn time(value: &str) -> Option<f64> {
-    let number_of = |unit: &str| number(value.strip_suffix(unit)?.trim_end());
-    UNITS.into_iter().find_map(|(unit, ms)| Some(number_of(unit)? * ms))
-}
-
-/// Digits and at most one point: neither a sign nor `inf`, `nan` or `1e9`.
-fn number(text: &str) -> Option<f64> {
-    let is_plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
-    text.parse().ok().filter(|_| is_plain)
+    let count = bound::number(value).filter(|count| count.fract() == 0.0).ok_or_else(wrong)?;
+    Ok((Metric::FailedCount, count))
 }

@@ -19,27 +19,25 @@ fn check_parsed(text: &str, expected: (Scope, Metric, Comparison, f64)) {
 #[test]
 fn thresholds_are_read_as_they_are_meant() {
     use Comparison::{Above, AtLeast, AtMost, Below, Equal};
-    let service = |figure| Metric::Time(Times::Service, figure);
+    let times = |times, name| Metric::Time(times, Figure::named(name).unwrap());
+    let service = |name| times(Times::Service, name);
     let hosts = |pattern| Scope::Hosts(Pattern::new(pattern));
-    check_parsed("p95<50ms", (Scope::Run, service(Figure::P95), Below, 50.0));
-    check_parsed(" p99.9 <= 1.5 s ", (Scope::Run, service(Figure::P99_9), AtMost, 1_500.0));
-    check_parsed("p50<800us", (Scope::Run, service(Figure::Median), Below, 0.8));
-    check_parsed("median<800µs", (Scope::Run, service(Figure::Median), Below, 0.8));
-    check_parsed("min>=1m", (Scope::Run, service(Figure::Min), AtLeast, 60_000.0));
-    check_parsed("service:mean<5ms", (Scope::Run, service(Figure::Mean), Below, 5.0));
-    check_parsed("response:p99<5ms", (Scope::Run, Metric::Time(Times::Response, Figure::P99), Below, 5.0));
-    check_parsed("lag:max<5ms", (Scope::Run, Metric::Time(Times::Lag, Figure::Max), Below, 5.0));
+    check_parsed("p95<50ms", (Scope::Run, service("p95"), Below, 50.0));
+    check_parsed(" p99.9 <= 1.5 s ", (Scope::Run, service("p99.9"), AtMost, 1_500.0));
+    check_parsed("p50<800us", (Scope::Run, service("p50"), Below, 0.8));
+    check_parsed("median<800µs", (Scope::Run, service("median"), Below, 0.8));
+    check_parsed("min>=1m", (Scope::Run, service("min"), AtLeast, 60_000.0));
+    check_parsed("service:mean<5ms", (Scope::Run, service("mean"), Below, 5.0));
+    check_parsed("response:p99<5ms", (Scope::Run, times(Times::Response, "p99"), Below, 5.0));
+    check_parsed("lag:max<5ms", (Scope::Run, times(Times::Lag, "max"), Below, 5.0));
     check_parsed("failed<0.1%", (Scope::Run, Metric::FailedShare, Below, 0.1));
     check_parsed("failed=0", (Scope::Run, Metric::FailedCount, Equal, 0.0));
     check_parsed("failed == 0", (Scope::Run, Metric::FailedCount, Equal, 0.0));
     check_parsed("throughput>500", (Scope::Run, Metric::Throughput, Above, 500.0));
     check_parsed("throughput>=0.5/s", (Scope::Run, Metric::Throughput, AtLeast, 0.5));
-    check_parsed("host:*:p99<200ms", (hosts("*"), service(Figure::P99), Below, 200.0));
-    check_parsed(
-        "host:10.0.0.1:9100:median<5ms",
-        (hosts("10.0.0.1:9100"), service(Figure::Median), Below, 5.0),
-    );
-    check_parsed("host:a<b:p90<5ms", (hosts("a<b"), service(Figure::P90), Below, 5.0));
+    check_parsed("host:*:p99<200ms", (hosts("*"), service("p99"), Below, 200.0));
+    check_parsed("host:10.0.0.1:9100:median<5ms", (hosts("10.0.0.1:9100"), service("median"), Below, 5.0));
+    check_parsed("host:a<b:p90<5ms", (hosts("a<b"), service("p90"), Below, 5.0));
     check_parsed("host:db-*:failed=0", (hosts("db-*"), Metric::FailedCount, Equal, 0.0));
 }
 

@@ -59,7 +59,7 @@ async fn a_busy_loop_beside_an_agent_is_named() {
 /// So short that a worker has hardly slept when its answer comes: the probe's thread is woken before it, and sees little.
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_of_short_queries_that_wait_for_a_processor_are_named() {
-    let mut generator = Generator::gather(1, 20_000, "0us", &["--allow-void"]).await;
+    let mut generator = Generator::gather(1, 4_000, "0us", &["--allow-void"]).await;
     generator.join(&["--workers", "2"]);
     generator.armed().await;
     let busy = Busy::start();

@@ -1,0 +1,162 @@
+//! `METRIC OPERATOR VALUE`, such as `p99<50ms` and `failed<=1%`: what thresholds and objectives are made of. The parts of the grammar
+//! alone; which metrics and operators make sense together is known where they are used. Pure.
+
+use crate::result::Latency;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    Below,
+    AtMost,
+    Above,
+    AtLeast,
+    Equal,
+}
+
+/// Longer operators first: `<` is the beginning of `<=`.
+const COMPARISONS: [(&str, Comparison); 6] = [
+    ("<=", Comparison::AtMost),
+    (">=", Comparison::AtLeast),
+    ("==", Comparison::Equal),
+    ("<", Comparison::Below),
+    (">", Comparison::Above),
+    ("=", Comparison::Equal),
+];
+
+/// A figure of a distribution, by its name.
+#[derive(Debug)]
+pub struct Figure {
+    pub name: &'static str,
+    /// The least number of samples that supports it.
+    pub count_min: u64,
+    /// `None` where too few samples support it.
+    pub of: fn(&Latency) -> Option<f64>,
+}
+
+static FIGURES: [Figure; 9] = [
+    Figure { name: "min", count_min: 1, of: |latency| Some(latency.min) },
+    Figure { name: "median", count_min: 1, of: |latency| Some(latency.median) },
+    Figure { name: "p50", count_min: 1, of: |latency| Some(latency.median) },
+    Figure { name: "mean", count_min: 1, of: |latency| Some(latency.mean) },
+    Figure { name: "max", count_min: 1, of: |latency| Some(latency.max) },
+    Figure { name: "p90", count_min: Latency::P90_COUNT_MIN, of: |latency| latency.p90 },
+    Figure { name: "p95", count_min: Latency::P95_COUNT_MIN, of: |latency| latency.p95 },
+    Figure { name: "p99", count_min: Latency::P99_COUNT_MIN, of: |latency| latency.p99 },
+    Figure { name: "p99.9", count_min: Latency::P99_9_COUNT_MIN, of: |latency| latency.p99_9 },
+];
+
+/// In milliseconds. `ms` and `us` end in `s`, too.
+const UNITS: [(&str, f64); 6] =
+    [("us", 1e-3), ("µs", 1e-3), ("ms", 1.0), ("s", 1e3), ("min", 6e4), ("m", 6e4)];
+
+impl Comparison {
+    pub fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Self::Below => value < bound,
+            Self::AtMost => value <= bound,
+            Self::Above => value > bound,
+            Self::AtLeast => value >= bound,
+            Self::Equal => value == bound,
+        }
+    }
+
+    /// Whether more is worse.
+    pub fn is_upper(self) -> bool {
+        matches!(self, Self::Below | Self::AtMost | Self::Equal)
+    }
+}
+
+impl Figure {
+    pub fn named(name: &str) -> Option<&'static Self> {
+        FIGURES.iter().find(|figure| figure.name == name)
+    }
+
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FIGURES.iter().map(|figure| figure.name)
+    }
+}
+
+impl PartialEq for Figure {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// Metric, operator and value, without the spaces around them. At the last operator: what stands before a metric, such as the name of
+/// a host, may contain one.
+pub fn divide(text: &str) -> Option<(&str, Comparison, &str)> {
+    let at = text.rfind(['<', '>', '='])?;
+    // Of a longer operator that was its last character.
+    let is_long = text[..at].ends_with(['<', '>', '=']) && text[at..].starts_with('=');
+    let at = if is_long { at - 1 } else { at };
+    let (left, rest) = text.split_at(at);
+    let (operator, comparison) = COMPARISONS.into_iter().find(|(operator, _)| rest.starts_with(operator))?;
+    Some((left.trim(), comparison, rest[operator.len()..].trim()))
+}
+
+/// `50ms`, `1.5 s`.
+pub fn milliseconds(value: &str) -> Option<f64> {
+    let number_of = |unit: &str| number(value.strip_suffix(unit)?.trim_end());
+    UNITS.into_iter().find_map(|(unit, ms)| Some(number_of(unit)? * ms))
+}
+
+/// `0.1%`, in per cent; at most 100.
+pub fn percent(value: &str) -> Option<f64> {
+    number(value.strip_suffix('%')?.trim_end()).filter(|percent| *percent <= 100.0)
+}
+
+/// Digits and at most one point: neither a sign nor `inf`, `nan` or `1e9`.
+pub fn number(text: &str) -> Option<f64> {
+    let is_plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    text.parse().ok().filter(|number: &f64| is_plain && number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_operator_divides() {
+        use Comparison::{Above, AtLeast, AtMost, Below, Equal};
+        for (text, expected) in [
+            ("p99<50ms", Some(("p99", Below, "50ms"))),
+            (" p99 <= 50 ms ", Some(("p99", AtMost, "50 ms"))),
+            ("throughput>=5", Some(("throughput", AtLeast, "5"))),
+            ("throughput>5", Some(("throughput", Above, "5"))),
+            ("failed==0", Some(("failed", Equal, "0"))),
+            ("failed=0", Some(("failed", Equal, "0"))),
+            ("host:a<b:p90<5ms", Some(("host:a<b:p90", Below, "5ms"))),
+            ("<", Some(("", Below, ""))),
+            ("p99", None),
+            ("", None),
+        ] {
+            assert_eq!(divide(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_are_plain_numbers_with_their_units() {
+        let times = [
+            ("500us", 0.5),
+            ("500µs", 0.5),
+            ("50ms", 50.0),
+            ("1.5 s", 1_500.0),
+            ("2m", 12e4),
+            ("2min", 12e4),
+        ];
+        for (text, ms) in times {
+            assert_eq!(milliseconds(text), Some(ms), "{text}");
+        }
+        for text in ["", "50", "ms", ".ms", "-5ms", "+5ms", "1e3ms", "infms", "nans", "5h", "1.2.3s"] {
+            assert_eq!(milliseconds(text), None, "{text}");
+        }
+        assert_eq!((percent("0.1%"), percent("100 %")), (Some(0.1), Some(100.0)));
+        assert_eq!((percent("101%"), percent("1"), percent("%")), (None, None, None));
+        assert_eq!(number(&"9".repeat(400)), None, "more than can be told");
+    }
+
+    #[test]
+    fn figures_have_the_names_that_reports_have() {
+        assert!(Figure::names().all(|name| Figure::named(name).is_some_and(|figure| figure.name == name)));
+        assert!(Figure::named("p97").is_none() && Figure::named("").is_none());
+    }
+}
