@@ -4,9 +4,12 @@
 
 mod support;
 
+use std::net::SocketAddr;
+
 use muster_common::result::{Ending, RunResult};
 use support::fake_postgres::{FICKLE, FakePostgres, NONSENSE, QUERY};
 use support::programs::Run;
+use tokio::net::TcpSocket;
 
 /// One row a script, all of one host and so of one connection.
 fn rows(scripts: &[&str]) -> Vec<String> {
@@ -147,11 +150,12 @@ fn a_refused_statement_is_shown_with_a_caret_and_no_row_is_run() {
 
 #[test]
 fn a_database_that_is_not_there_is_named_by_host_and_port() {
-    let gone = FakePostgres::start();
-    let url = gone.url();
-    let address = url.rsplit('@').next().unwrap().trim_end_matches("/db").to_owned();
+    // Bound and not listening: nobody else is given this port meanwhile.
+    let gone = TcpSocket::new_v4().unwrap();
+    gone.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = gone.local_addr().unwrap();
+    let finished = Run::new(&format!("postgres://u@{address}/db"), &rows(&["1ms"])).local(2);
     drop(gone);
-    let finished = Run::new(&url, &rows(&["1ms"])).local(2);
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{}", finished.stderr);
     assert!(finished.stderr.contains(&format!("connect to {address}")), "{}", finished.stderr);
     assert!(finished.stderr.contains("connection refused"), "{}", finished.stderr);
