@@ -16,6 +16,13 @@ pub fn check(data: &[u8]) {
     }
 }
 
+/// How many entries a seed has that is a whole journal of this version, as a run that ended leaves it; `None` for any other.
+pub fn whole(data: &[u8]) -> Option<usize> {
+    let (0, file) = data.split_first().map(|(form, file)| (*form, file))? else { return None };
+    let (entries, _, tail) = read(file)?;
+    (tail == Tail::Clean).then_some(entries.len())
+}
+
 /// A kind, a length of two bytes and so many bytes, as often as they come.
 fn framed(mut records: &[u8]) -> Vec<u8> {
     let mut file = format::header().to_vec();
