@@ -468,7 +468,7 @@ pub struct RunQueue {
     pub turns: u64,
     /// The service times of all queries of the same time, failed ones included.
     pub in_flight_ms: f64,
-    /// Of `in_flight_ms`, about so much was wait for a processor; 0 to 1.
+    /// Of `in_flight_ms`, up to so much was wait for a processor; 0 to 1. Waits between queries cannot be told apart and count, too.
     pub share: f64,
 }
 

@@ -71,7 +71,7 @@ async fn workers_of_short_queries_that_wait_for_a_processor_are_named() {
     assert_ne!(report.text("/verdict/status"), "VALID");
     let reason = reason(&report, "agent_waited");
     assert!(
-        reason.starts_with("workers of slot-0 were ready to run and waited for a processor in "),
+        reason.starts_with("workers of slot-0 were ready to run and waited for a processor for "),
         "{reason}"
     );
     assert!(reason.contains("; end what else runs on "), "{reason}");
