@@ -93,7 +93,10 @@ async fn a_run_is_compared_with_its_like_and_with_a_slower_statement() {
     assert!(["noise", "negligible"].contains(&alike["finding"].as_str().unwrap()), "{alike:#}");
     assert_eq!(alike["rows"]["method"], "paired");
     assert_eq!((&alike["rows"]["base"], &alike["base"]["run_id"]), (&200.into(), &base.as_str().into()));
-    assert_eq!(warnings(&alike), Vec::<&str>::new());
+    // Whether a run is VALID is the machine's doing, and said.
+    let of_the_runs =
+        warnings(&alike).into_iter().filter(|warning| !warning.contains(" is DEGRADED: threads of "));
+    assert_eq!(of_the_runs.collect::<Vec<_>>(), Vec::<&str>::new());
 
     let found = runs.judge(&base, &slower, "100", 10).await;
     assert_eq!(found["finding"], "slower");
