@@ -15,10 +15,10 @@ const CPU_HOT_SHARE: f64 = 0.05;
 const CPU_HOT_MS: f64 = 2_000.0;
 /// What an agent should use when there are enough of them.
 const CPU_SHARE_WANTED: f64 = 0.7;
-/// Wait for a processor, of the time that queries took. Runs of queries that take milliseconds have 1 to 6 % on a machine that others
-/// use, too; workers beside busy loops, 40 to 98 % with the shortest queries and 12 % with queries of 5 ms. It is an upper bound: the
-/// kernel does not tell waits within a query from those before the next one, nor those while the server works. Therefore a run is
-/// not void until that is most of its times.
+/// Wait for a processor, of the time that queries took. Queries of some milliseconds and more had 2 to 8 % where nothing else ran, and
+/// 12 to 15 % beside busy loops. The shortest ones had 40 to 98 % beside busy loops, but no less where agents and server alone filled
+/// both processors of a machine. It is an upper bound: the kernel tells waits within a query neither from those before the next one
+/// nor from those while the server works. Therefore a run is not void until that is most of its times.
 const WAITED_SHARE_MAX: f64 = 0.1;
 const WAITED_SHARE_VOID: f64 = 0.5;
 /// Of fewer turns a single long wait is a large part.
