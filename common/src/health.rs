@@ -1,11 +1,12 @@
 //! How a process of the load generator fared: one interval of about a second, and what intervals add up to. Integers all through, so
 //! that a sum read back from a journal is the sum that was written. Nothing is measured here, and nothing is judged.
 
+mod told;
+
 use serde::{Deserialize, Serialize};
 
 use crate::lateness::Lateness;
 use crate::limits;
-use crate::result;
 
 /// What an agent, or the coordinator, saw of itself since the last time. `None` is what the system does not tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -270,98 +271,10 @@ fn per_mille(part: u64, whole: u64) -> u32 {
     u32::try_from(share).unwrap_or(u32::MAX)
 }
 
-// -- into the result ---------------------------------------------------------------------------------------------------
-
-impl From<&Sum> for result::ProcessHealth {
-    fn from(sum: &Sum) -> Self {
-        let cpu = sum.cpu.filter(|cpu| cpu.allowed_ns > 0);
-        let machine = sum.machine.filter(|machine| machine.total_ns > 0);
-        let average = |per_mille: u32, average: f64| (f64::from(per_mille) / 1e3).max(average);
-        let cpu_share = cpu.map(|cpu| cpu.used_ns as f64 / cpu.allowed_ns as f64);
-        let busy_share = machine.map(|machine| machine.busy_ns as f64 / machine.total_ns as f64);
-        let throttled = sum.throttled.filter(|throttled| throttled.of_ns > 0);
-        Self {
-            watched_ms: milliseconds(sum.time_ns),
-            cores: f64::from(sum.cores_milli) / 1e3,
-            cpu_share,
-            // A run of less than a second has no busiest one.
-            cpu_share_worst: cpu.zip(cpu_share).map(|(cpu, share)| average(cpu.worst_per_mille, share)),
-            cpu_hot_ms: cpu.map(|cpu| milliseconds(cpu.hot_ns)),
-            machine_busy_share: busy_share,
-            machine_busy_share_worst: busy_share.map(|share| average(sum.machine_worst_per_mille, share)),
-            steal_share: machine.map(|machine| machine.stolen_ns as f64 / machine.total_ns as f64),
-            throttled_share: throttled
-                .map(|throttled| (throttled.throttled_ns as f64 / throttled.of_ns as f64).min(1.0)),
-            late_ms: late(&sum.late),
-        }
-    }
-}
-
-impl From<RunQueue> for result::RunQueue {
-    /// A thread that waits holds up every query on it whose answer has come. With one query to a turn that is one. A thread that
-    /// has work for more of them in a turn is never without, and holds up all that are in flight on it.
-    fn from(run_queue: RunQueue) -> Self {
-        let RunQueue { waited_ns, turns, threads_ns, queries, in_flight_ns } = run_queue;
-        let to_a_turn = queries as f64 / turns.max(1) as f64;
-        let to_a_thread = in_flight_ns as f64 / threads_ns.max(1) as f64;
-        let held_up = to_a_turn.min(to_a_thread).max(1.0);
-        Self {
-            waited_ms: milliseconds(waited_ns),
-            turns,
-            in_flight_ms: milliseconds(in_flight_ns),
-            share: (held_up * waited_ns as f64 / in_flight_ns.max(1) as f64).min(1.0),
-        }
-    }
-}
-
-impl Sum {
-    /// Of an agent whose queries took `busy_ms` altogether, by their service times.
-    pub fn of_agent(&self, busy_ms: f64) -> result::AgentHealth {
-        let Starved { times, time_ns, worst } = self.starved;
-        let starved_ms = milliseconds(time_ns);
-        let could_run_ms = starved_ms + busy_ms;
-        result::AgentHealth {
-            process: self.into(),
-            run_queue: self.run_queue.filter(|run_queue| run_queue.in_flight_ns > 0).map(Into::into),
-            starved_times: times,
-            starved_ms,
-            starved_share: if busy_ms > 0.0 { starved_ms / could_run_ms } else { 0.0 },
-            starved_worst: worst.map(|worst| result::StarvedWorker {
-                worker: worst.index.into(),
-                starved_ms: milliseconds(worst.time_ns),
-            }),
-            results_kept_max: self.kept.most,
-            results_kept_bound: self.kept.bound,
-            round_trip_max_ms: milliseconds(self.round_trip_max_ns),
-        }
-    }
-}
-
-/// By the rule of all percentiles here: none that the sample does not support.
-fn late(lateness: &Lateness) -> Option<result::Late> {
-    use crate::latency::{Percentile, samples_needed};
-    let count = lateness.count();
-    let supported = |percentile: Percentile| {
-        let is_enough = count >= samples_needed(percentile);
-        is_enough.then(|| lateness.percentile_ns(percentile).map(milliseconds))?
-    };
-    Some(result::Late {
-        count,
-        median: milliseconds(lateness.percentile_ns(Percentile::P50)?),
-        p90: supported(Percentile::P90),
-        p95: supported(Percentile::P95),
-        p99: supported(Percentile::P99),
-        max: milliseconds(lateness.max_ns()),
-    })
-}
-
-fn milliseconds(ns: u64) -> f64 {
-    ns as f64 / 1e6
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result;
 
     const SECOND: u64 = 1_000_000_000;
 

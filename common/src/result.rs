@@ -1,11 +1,15 @@
 //! The result of a run as plain values: schema `muster.result/v1`. Fields are only ever added.
 //! All times are milliseconds as numbers; `null` where the sample does not support a figure. No statistics here, no rendering.
 
+mod health;
+mod latency;
 mod server_side;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Comparison;
+pub use health::{AgentHealth, Late, ProcessHealth, RunQueue, StarvedWorker};
+pub use latency::{Intervals, Latency};
 pub use server_side::{Hypertable, Plan, ServerDatabase, ServerSide, ServerStatement};
 
 pub const SCHEMA: &str = "muster.result/v1";
@@ -310,63 +314,6 @@ pub struct Answers {
     pub digest: String,
 }
 
-/// A distribution of times in milliseconds. Percentiles are nearest rank over every sample, exact.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Latency {
-    pub count: u64,
-    pub min: f64,
-    pub median: f64,
-    pub mean: f64,
-    pub max: f64,
-    /// Of the sample (n − 1); `null` below 2 samples.
-    pub stddev: Option<f64>,
-    /// `null` below 44 samples.
-    pub p90: Option<f64>,
-    /// `null` below 90 samples.
-    pub p95: Option<f64>,
-    /// `null` below 459 samples.
-    pub p99: Option<f64>,
-    /// `null` below 4,603 samples.
-    pub p99_9: Option<f64>,
-    #[serde(flatten)]
-    pub intervals: Intervals,
-}
-
-/// Where the true figure lies with 95 % confidence, as `[low, high]`: order statistics, whatever the distribution, of queries that are
-/// independent of each other. `null` where the sample is too small.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Intervals {
-    /// Of the median; `null` below 6 samples.
-    #[serde(default)]
-    pub median_ci: Option<[f64; 2]>,
-    /// Of p90; `null` where p90 is, as for those that follow.
-    #[serde(default)]
-    pub p90_ci: Option<[f64; 2]>,
-    /// Of p95.
-    #[serde(default)]
-    pub p95_ci: Option<[f64; 2]>,
-    /// Of p99.
-    #[serde(default)]
-    pub p99_ci: Option<[f64; 2]>,
-    /// Of p99.9.
-    #[serde(default)]
-    pub p99_9_ci: Option<[f64; 2]>,
-}
-
-/// The least sample that supports a figure; below it the figure is `null`. Of a percentile p the least n with pⁿ ≤ 0.01:
-/// with 99 % confidence the sample then reaches beyond the true percentile.
-impl Latency {
-    pub const STDDEV_COUNT_MIN: u64 = 2;
-    /// Below it both ends of the sample may lie on one side of the median with more than 2.5 %.
-    pub const MEDIAN_CI_COUNT_MIN: u64 = 6;
-    pub const P90_COUNT_MIN: u64 = 44;
-    pub const P95_COUNT_MIN: u64 = 90;
-    pub const P99_COUNT_MIN: u64 = 459;
-    pub const P99_9_COUNT_MIN: u64 = 4_603;
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Agent {
@@ -394,90 +341,6 @@ pub struct Agent {
     /// How it fared while it ran rows; `null` when it told nothing of it. With `--local` all agents are one process.
     #[serde(default)]
     pub health: Option<AgentHealth>,
-}
-
-/// How a process fared. Shares are 0 to 1; `null` is what its system does not tell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ProcessHealth {
-    /// The time that these figures are about.
-    pub watched_ms: f64,
-    /// Processors that the process may use at most: affinity, cpuset and quota.
-    pub cores: f64,
-    /// CPU time used ÷ CPU time that it might have used.
-    pub cpu_share: Option<f64>,
-    /// Of its busiest second.
-    pub cpu_share_worst: Option<f64>,
-    /// In seconds with a share above 0.8.
-    pub cpu_hot_ms: Option<f64>,
-    /// Of all processors of the machine, whoever used them.
-    pub machine_busy_share: Option<f64>,
-    pub machine_busy_share_worst: Option<f64>,
-    /// Of the machine's CPU time, what the hypervisor gave to others.
-    pub steal_share: Option<f64>,
-    /// Of the time, that in which a CPU quota held threads back; 0 without a quota.
-    pub throttled_share: Option<f64>,
-    pub late_ms: Option<Late>,
-}
-
-/// How late threads were that were due at a known moment, in milliseconds: told as up to 25 % above the truth, but for `max`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Late {
-    pub count: u64,
-    pub median: f64,
-    /// `null` below 44 samples.
-    pub p90: Option<f64>,
-    /// `null` below 90 samples.
-    pub p95: Option<f64>,
-    /// `null` below 459 samples.
-    pub p99: Option<f64>,
-    pub max: f64,
-}
-
-/// How an agent fared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct AgentHealth {
-    #[serde(flatten)]
-    pub process: ProcessHealth,
-    /// Waits of its workers' threads for a processor; `null` where the system does not count them.
-    #[serde(default)]
-    pub run_queue: Option<RunQueue>,
-    /// Waits of its workers for a row that came later.
-    pub starved_times: u64,
-    /// Of all its workers together.
-    pub starved_ms: f64,
-    /// Of the time in which its workers could have run queries.
-    pub starved_share: f64,
-    pub starved_worst: Option<StarvedWorker>,
-    /// Results that the coordinator had not yet acknowledged: the most at any time, and how many there might have been then.
-    pub results_kept_max: u64,
-    pub results_kept_bound: u64,
-    /// The slowest beat, there and back.
-    pub round_trip_max_ms: f64,
-}
-
-/// Waits of the threads that an agent's workers run on: ready to run, and every processor that they may use taken by others.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct RunQueue {
-    /// Of all its threads together.
-    pub waited_ms: f64,
-    /// How often one of them was given a processor.
-    pub turns: u64,
-    /// The service times of all queries of the same time, failed ones included.
-    pub in_flight_ms: f64,
-    /// Of `in_flight_ms`, up to so much was wait for a processor; 0 to 1. Waits between queries cannot be told apart and count, too.
-    pub share: f64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct StarvedWorker {
-    /// Its index within the agent.
-    pub worker: u64,
-    pub starved_ms: f64,
 }
 
 /// One agent's time in a slot.

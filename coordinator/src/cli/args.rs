@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use muster_common::limits;
-use muster_common::load::Warmup;
 use muster_common::placement::Method;
-use muster_common::protocol::{PlanCacheMode, Protocol};
-use muster_common::schedule::Rate;
 use secrecy::SecretString;
 
+use super::load::LoadArgs;
 use super::query::QueryArg;
 use super::search::SearchArgs;
 use crate::output::OutputSpec;
@@ -197,63 +195,6 @@ pub(super) struct RunArgs {
     /// No progress on stderr
     #[arg(long, short = 'q')]
     pub(super) quiet: bool,
-}
-
-/// When rows are run, how often, and how they are sent.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Load")]
-pub(super) struct LoadArgs {
-    /// Open loop: queries per second of the whole run, whatever the answers take. `500`, a ramp `100..2000/60s`, or steps `100,200,400/30s`
-    /// [default: closed loop, each worker as fast as it is answered]
-    #[arg(long, value_name = "RATE", group = "open_loop")]
-    pub(super) rate: Option<Rate>,
-
-    /// How the queries of an open loop are spread over time
-    #[arg(long, value_enum, default_value_t = ArrivalsArg::Uniform, requires = "open_loop")]
-    pub(super) arrivals: ArrivalsArg,
-
-    /// Closed loop: how long a worker waits between a query and the next one
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "rate")]
-    pub(super) think_time: Option<Duration>,
-
-    /// Run this before, and do not count it: so many rows, or for so long
-    #[arg(long, value_name = "ROWS|TIME", value_parser = warmup)]
-    pub(super) warmup: Option<Warmup>,
-
-    /// Run every row N times, pass after pass; the first pass is told apart
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) repeat: u32,
-
-    /// Begin no query later than this, and go through the rows again and again until then
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "repeat")]
-    pub(super) duration: Option<Duration>,
-
-    /// PostgreSQL's query protocol: prepared, extended or simple
-    #[arg(long, value_name = "PROTOCOL", default_value_t = Protocol::Prepared)]
-    pub(super) protocol: Protocol,
-
-    /// Whether prepared statements are planned anew: auto, force_custom_plan or force_generic_plan [default: as the server has it]
-    #[arg(long, value_name = "MODE")]
-    pub(super) plan_cache_mode: Option<PlanCacheMode>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ArrivalsArg {
-    /// Evenly
-    Uniform,
-    /// At random, independent of each other, as users come
-    Poisson,
-}
-
-/// `1000` or `1000 rows` is rows, `30s` is time.
-fn warmup(text: &str) -> Result<Warmup, String> {
-    let wrong = |_| format!("'{text}' is neither a number of rows, such as 1000, nor a time, such as 30s");
-    let number = text.trim().trim_end_matches("rows").trim_end();
-    match number.parse::<u32>() {
-        Ok(rows @ 1..) => Ok(Warmup::Rows(rows)),
-        Ok(0) => Err("a warm-up of 0 rows is none: leave the option out".to_owned()),
-        Err(_) => duration(text).map(Warmup::Time).map_err(wrong),
-    }
 }
 
 /// Where runs are kept.
@@ -487,16 +428,6 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn a_warm_up_is_rows_or_a_time() {
-        assert_eq!(warmup("1000"), Ok(Warmup::Rows(1_000)));
-        assert_eq!(warmup("50 rows"), Ok(Warmup::Rows(50)));
-        assert_eq!(warmup("30s"), Ok(Warmup::Time(Duration::from_secs(30))));
-        for bad in ["", "0", "-1", "many", "1.5"] {
-            assert!(warmup(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -11,9 +11,8 @@ use muster_common::query::Template;
 use muster_common::schedule::{Process, Schedule};
 
 use super::Failure;
-use super::args::{
-    ArrivalsArg, DEFAULT_WORKLOAD, LoadArgs, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs,
-};
+use super::args::{DEFAULT_WORKLOAD, OnAgentLossArg, OnBadRowArg, RunArgs, WorkloadArgs};
+use super::load::{ArrivalsArg, LoadArgs};
 use super::search::SearchArgs;
 use crate::run::{OnAgentLoss, Statement, Statements};
 use crate::run_dir::{self, LocalAgents, Manifest};

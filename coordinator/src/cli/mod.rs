@@ -6,6 +6,7 @@ mod database;
 mod generate;
 mod job;
 mod keeping;
+mod load;
 mod logging;
 mod migrate;
 mod outcome;

@@ -1,0 +1,184 @@
+use super::*;
+
+const A: Epoch = Epoch::new(1);
+const B: Epoch = Epoch::new(2);
+const C: Epoch = Epoch::new(3);
+
+fn row(number: u32) -> RowId {
+    RowId::new(number)
+}
+
+fn rows(numbers: impl IntoIterator<Item = u32>) -> Vec<RowId> {
+    numbers.into_iter().map(RowId::new).collect()
+}
+
+fn queue(records: impl IntoIterator<Item = u32>, passes: Passes) -> Queue {
+    Queue::new(rows(records), passes, None)
+}
+
+/// One worker with rows 0 to `count − 1`, run by session A.
+fn one_worker(count: u32) -> Dispatch {
+    let passes = Passes::once(count);
+    let mut dispatch = Dispatch::new(Ledger::new(count), passes, vec![queue(0..count, passes)]);
+    dispatch.begin(0..1, A);
+    dispatch
+}
+
+fn take(dispatch: &mut Dispatch, worker: usize, epoch: Epoch, count: usize) -> Vec<RowId> {
+    dispatch.take(worker, epoch, count).into_iter().map(|task| task.row).collect()
+}
+
+#[test]
+fn a_result_is_counted_once_and_only_from_the_session_that_has_the_row() {
+    let mut dispatch = one_worker(3);
+    assert_eq!(take(&mut dispatch, 0, A, 2), rows([0, 1]));
+    assert_eq!(dispatch.settle(0, A, row(2), Settled::Completed), Receipt::NotGiven);
+    assert_eq!(dispatch.settle(0, A, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
+    assert_eq!(dispatch.settle(0, A, row(0), Settled::Failed), Receipt::Duplicate);
+    assert_eq!(dispatch.settle(0, B, row(1), Settled::Completed), Receipt::Stale);
+    assert_eq!(take(&mut dispatch, 0, B, 9), [], "another session does not run this worker");
+    assert_eq!(dispatch.settle(7, A, row(1), Settled::Completed), Receipt::NotGiven);
+}
+
+#[test]
+fn lost_rows_come_first_in_their_order_and_are_told_as_retried() {
+    let mut dispatch = one_worker(5);
+    dispatch.take(0, A, 3);
+    dispatch.settle(0, A, row(0), Settled::Completed);
+    let lost = dispatch.lost(0..1, A);
+    assert_eq!(lost, Lost { in_flight: rows([1, 2]), quarantined: Vec::new() });
+    assert_eq!(dispatch.lost(0..1, A), Lost::default(), "a loss is handled once");
+    assert_eq!(dispatch.settle(0, A, row(1), Settled::Completed), Receipt::Stale);
+    dispatch.begin(0..1, B);
+    assert_eq!(take(&mut dispatch, 0, B, 9), rows([1, 2, 3, 4]));
+    assert_eq!(dispatch.settle(0, B, row(1), Settled::Completed), Receipt::Counted { attempt: 2 });
+    assert_eq!(dispatch.settle(0, B, row(3), Settled::Completed), Receipt::Counted { attempt: 1 });
+}
+
+#[test]
+fn a_late_result_is_the_first_attempt_and_the_row_is_not_run_again() {
+    let mut dispatch = one_worker(4);
+    dispatch.take(0, A, 3);
+    dispatch.lost(0..1, A);
+    dispatch.begin(0..1, B);
+    assert_eq!(take(&mut dispatch, 0, B, 1), rows([0]));
+    assert_eq!(dispatch.settle_late(A, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
+    assert_eq!(dispatch.settle_late(A, row(1), Settled::Failed), Receipt::Counted { attempt: 1 });
+    assert_eq!(dispatch.settle_late(A, row(3), Settled::Completed), Receipt::NotGiven);
+    assert_eq!(dispatch.settle(0, B, row(0), Settled::Completed), Receipt::Duplicate, "it ran again in vain");
+    assert_eq!(take(&mut dispatch, 0, B, 9), rows([2, 3]), "row 1 is settled");
+}
+
+#[test]
+fn rows_handed_back_were_not_run() {
+    let mut dispatch = one_worker(3);
+    dispatch.take(0, A, 2);
+    assert_eq!(dispatch.handed_back(0..1, A), 2);
+    dispatch.begin(0..1, B);
+    assert_eq!(take(&mut dispatch, 0, B, 9), rows([0, 1, 2]));
+    assert_eq!(dispatch.settle(0, B, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
+}
+
+#[test]
+fn what_a_late_result_settled_is_not_handed_back() {
+    let mut dispatch = one_worker(2);
+    dispatch.take(0, A, 2);
+    dispatch.lost(0..1, A);
+    dispatch.begin(0..1, B);
+    dispatch.take(0, B, 2);
+    dispatch.settle_late(A, row(0), Settled::Completed);
+    assert_eq!(dispatch.handed_back(0..1, B), 1);
+}
+
+#[test]
+fn the_row_that_kills_is_quarantined_and_its_neighbours_are_run() {
+    let mut dispatch = one_worker(3);
+    for epoch in [A, B] {
+        dispatch.begin(0..1, epoch);
+        assert_eq!(take(&mut dispatch, 0, epoch, 9), rows([0, 1, 2]));
+        assert_eq!(dispatch.lost(0..1, epoch).quarantined, []);
+    }
+    dispatch.begin(0..1, C);
+    assert_eq!(take(&mut dispatch, 0, C, 9), rows([0]), "alone");
+    assert_eq!(take(&mut dispatch, 0, C, 9), [], "and nothing behind it");
+    assert_eq!(dispatch.lost(0..1, C).quarantined, rows([0]));
+    let next = Epoch::new(4);
+    dispatch.begin(0..1, next);
+    for number in [1, 2] {
+        assert_eq!(take(&mut dispatch, 0, next, 9), rows([number]));
+        assert!(!dispatch.is_finished());
+        dispatch.settle(0, next, row(number), Settled::Completed);
+    }
+    assert!(dispatch.is_finished());
+    assert_eq!(dispatch.ledger().unaccounted(), 1);
+    assert_eq!(dispatch.settle_late(B, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
+    assert!(dispatch.is_finished() && dispatch.quarantined().is_empty());
+}
+
+#[test]
+fn a_retired_workers_rows_go_to_another() {
+    let once = Passes::once(3);
+    let waiting = vec![queue([0, 2], once), queue([1], once)];
+    let mut dispatch = Dispatch::new(Ledger::new(3), once, waiting);
+    dispatch.begin(0..1, A);
+    dispatch.begin(1..2, B);
+    dispatch.take(0, A, 1);
+    dispatch.lost(0..1, A);
+    for (worker, moved) in dispatch.retire(0, |_| 1) {
+        dispatch.give(worker, moved);
+    }
+    assert!(dispatch.is_drained(0));
+    assert_eq!(take(&mut dispatch, 1, B, 9), rows([0, 1, 2]), "what was in flight comes first");
+}
+
+#[test]
+fn what_a_killed_coordinator_had_sent_may_have_run() {
+    let mut ledger = Ledger::new(3);
+    ledger.settle(row(0), Settled::Completed);
+    let once = Passes::once(3);
+    let mut dispatch = Dispatch::new(ledger, once, vec![queue([0, 1, 2], once)]);
+    dispatch.remember_loss(rows([0, 1]), A);
+    dispatch.begin(0..1, B);
+    assert_eq!(take(&mut dispatch, 0, B, 9), rows([1, 2]));
+    assert_eq!(dispatch.settle(0, B, row(1), Settled::Completed), Receipt::Counted { attempt: 2 });
+    assert_eq!(dispatch.settle(0, B, row(2), Settled::Completed), Receipt::Counted { attempt: 1 });
+}
+#[test]
+fn the_ledger_grows_with_the_passes_and_a_run_ends_when_its_time_is_over() {
+    let passes = Passes::endless(2, 1, 0);
+    let mut dispatch = Dispatch::new(Ledger::new(2), passes, vec![queue([0, 1], passes)]);
+    dispatch.begin(0..1, A);
+    assert_eq!(take(&mut dispatch, 0, A, 5), rows([0, 1, 2, 3, 4]));
+    for number in [0, 1, 2] {
+        dispatch.settle(0, A, row(number), Settled::Completed);
+    }
+    assert!(!dispatch.is_finished());
+    dispatch.close();
+    assert!(dispatch.is_finished() && take(&mut dispatch, 0, A, 5).is_empty());
+    let ledger = dispatch.ledger();
+    assert_eq!((ledger.expected(), ledger.unaccounted()), (3, 0), "3, 4 and 5 were not run");
+}
+
+#[test]
+fn what_a_lost_session_had_is_unaccounted_when_the_time_is_over() {
+    let passes = Passes::endless(2, 1, 0);
+    let mut dispatch = Dispatch::new(Ledger::new(2), passes, vec![queue([0, 1], passes)]);
+    dispatch.begin(0..1, A);
+    dispatch.take(0, A, 1);
+    dispatch.lost(0..1, A);
+    dispatch.close();
+    assert_eq!(dispatch.ledger().unaccounted_ranges(), [[row(0), row(0)]]);
+}
+
+#[test]
+fn a_run_of_several_passes_ends_with_the_last() {
+    let passes = Passes::try_new(1, 1, 2, 0).unwrap();
+    let mut dispatch = Dispatch::new(Ledger::new(1), passes, vec![queue([0], passes)]);
+    dispatch.begin(0..1, A);
+    for number in [0, 1] {
+        assert!(!dispatch.is_finished());
+        assert_eq!(take(&mut dispatch, 0, A, 1), rows([number]));
+        dispatch.settle(0, A, row(number), Settled::Completed);
+    }
+    assert!(dispatch.is_finished());
+}
