@@ -38,6 +38,10 @@ pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// Rows in one batch. Waking who waits for one costs as much as a hundred rows in it: batches of 256 took the coordinator twice the
 /// CPU a row (docs/PERFORMANCE.md).
 pub const BATCH_ROWS_MAX: usize = 1_024;
+const _: () = assert!(
+    BATCH_ROWS_MAX * (MESSAGE_CHARS_MAX * 4 + 256) <= MESSAGE_BYTES_MAX,
+    "a batch of failures with the longest texts fits into a message"
+);
 /// Bytes of parameters in one batch; one record of the largest size always fits beside it into a message.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// A result waits at most this long for others to share its message: a tenth of [`CREDIT_WINDOW`].
