@@ -28,16 +28,9 @@ pub(super) async fn explain(
     let mut packed = Values::new(&asked.parameters);
     packed.next_row(source.parameters, &mut values).map_err(|error| error.to_string())?;
     begin(client, asked.timeout).await.map_err(|error| error.to_string())?;
-    let plan = match is_simple {
-        true => {
-            let sql = with_literals(&source.sql, &source.placeholders, &values);
-            rows(client, &format!("EXPLAIN (ANALYZE, BUFFERS) {sql}")).await
-        }
-        false => prepared(client, source, &values).await,
-    };
-    // What was prepared outlives a rollback.
+    let plan = explained(client, source, is_simple, &values, "ANALYZE, BUFFERS").await;
     let _ = rows(client, "ROLLBACK").await;
-    let _ = rows(client, &format!("DEALLOCATE {NAME}")).await;
+    forget(client, is_simple).await;
     match plan {
         Ok(rows) => Ok(rows.iter().filter_map(line).take(limits::PLAN_LINES_MAX).collect()),
         Err(error) => Err(told(&error, asked.timeout)),
@@ -50,16 +43,31 @@ async fn begin(client: &Client, timeout: Duration) -> Result<(), QueryError> {
     Ok(())
 }
 
-/// The values are texts that the server reads as whatever type the statement needs, as those of a run are. Through a prepared
-/// statement, so that plan_cache_mode counts.
-async fn prepared(client: &Client, source: &Source, values: &[Option<&str>]) -> Result<Vec<Row>, QueryError> {
+/// The rows of EXPLAIN with these options; [`forget`] comes after. The values are texts that the server reads as whatever
+/// type the statement needs, as those of a run are. Through a prepared statement where the run has one, so that plan_cache_mode counts.
+pub(super) async fn explained(
+    client: &Client,
+    source: &Source,
+    is_simple: bool,
+    values: &[Option<&str>],
+    options: &str,
+) -> Result<Vec<Row>, QueryError> {
+    if is_simple {
+        let sql = with_literals(&source.sql, &source.placeholders, values);
+        return rows(client, &format!("EXPLAIN ({options}) {sql}")).await;
+    }
     rows(client, &format!("PREPARE {NAME} AS {}", source.sql)).await?;
-    let literals = values.iter().map(|value| value.map_or_else(|| "NULL".to_owned(), quote));
-    let literals = match values.is_empty() {
-        true => String::new(),
-        false => format!("({})", literals.collect::<Vec<_>>().join(", ")),
-    };
-    rows(client, &format!("EXPLAIN (ANALYZE, BUFFERS) EXECUTE {NAME}{literals}")).await
+    let literals: Vec<String> =
+        values.iter().map(|value| value.map_or_else(|| "NULL".to_owned(), quote)).collect();
+    let literals = if literals.is_empty() { String::new() } else { format!("({})", literals.join(", ")) };
+    rows(client, &format!("EXPLAIN ({options}) EXECUTE {NAME}{literals}")).await
+}
+
+/// What was prepared outlives a rollback.
+pub(super) async fn forget(client: &Client, is_simple: bool) {
+    if !is_simple {
+        let _ = rows(client, &format!("DEALLOCATE {NAME}")).await;
+    }
 }
 
 fn line(row: &Row) -> Option<String> {

@@ -1,10 +1,11 @@
 //! What TimescaleDB says of the hypertables that the statements name, from its documented views alone.
 
 use muster_common::limits;
+use muster_common::query::quote;
 use muster_common::server_side::Hypertable;
 use tokio_postgres::Client;
 
-use super::rows::{Row, rows};
+use super::rows::{QueryError, Row, rows};
 
 /// Nothing where the view is absent, and with it TimescaleDB 2. The caller bounds the time: there may be many chunks.
 ///
@@ -28,8 +29,7 @@ pub(super) async fn look(client: &Client, statements: &[&str]) -> Result<Vec<Hyp
     Ok(hypertables)
 }
 
-async fn with_chunks(client: &Client, row: &Row) -> Result<Hypertable, super::rows::QueryError> {
-    use muster_common::query::quote;
+async fn with_chunks(client: &Client, row: &Row) -> Result<Hypertable, QueryError> {
     let [schema, name] =
         ["hypertable_schema", "hypertable_name"].map(|column| row.text(column).unwrap_or_default());
     let chunks = format!(

@@ -24,9 +24,8 @@ use tokio_postgres::Client;
 use super::call::Source;
 use super::connect::{self, SessionSetup};
 use super::executor::Target;
-use super::failure::with_causes;
 use super::server::describe_server;
-use rows::{QueryError, rows};
+use rows::rows;
 
 /// How often the server is asked whether the workers' backends are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -141,16 +140,6 @@ impl Lookout {
                 Ok(_) | Err(_) => return,
             }
             sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-impl QueryError {
-    fn of(error: &tokio_postgres::Error) -> Self {
-        let server = error.as_db_error();
-        Self {
-            sqlstate: server.map(|error| error.code().code().to_owned()).unwrap_or_default(),
-            message: server.map_or_else(|| with_causes(error), |error| error.message().to_owned()),
         }
     }
 }

@@ -2,17 +2,14 @@
 //! keeps the words of whoever came first. EXPLAIN VERBOSE tells the number of what it explains, without executing it, from
 //! PostgreSQL 14 on.
 
-use muster_common::query::with_literals;
 use tokio_postgres::Client;
 
 use super::super::call::Source;
-use super::rows::{QueryError, rows};
+use super::explain::{explained, forget};
+use super::rows::QueryError;
 
 const KNOWS_IDS: u32 = 140_000;
 const LABEL: &str = "Query Identifier: ";
-/// EXPLAIN has no parameters of its own without a plan for them, so the statement is prepared first.
-const NAME: &str = "muster_look";
-
 /// By statement: its number, or why it is not known.
 pub(super) async fn of(
     client: &Client,
@@ -46,20 +43,9 @@ pub(super) async fn of(
 /// Values do not matter for it, only where they stand: NULL is a value of every type.
 async fn query_id(client: &Client, source: &Source, is_simple: bool) -> Result<Option<i64>, QueryError> {
     let nulls = vec![None; source.parameters];
-    let lines = if is_simple {
-        let sql = with_literals(&source.sql, &source.placeholders, &nulls);
-        rows(client, &format!("EXPLAIN (VERBOSE, COSTS OFF) {sql}")).await?
-    } else {
-        rows(client, &format!("PREPARE {NAME} AS {}", source.sql)).await?;
-        let values = if nulls.is_empty() {
-            String::new()
-        } else {
-            format!("({})", vec!["NULL"; nulls.len()].join(", "))
-        };
-        let lines = rows(client, &format!("EXPLAIN (VERBOSE, COSTS OFF) EXECUTE {NAME}{values}")).await;
-        rows(client, &format!("DEALLOCATE {NAME}")).await?;
-        lines?
-    };
+    let lines = explained(client, source, is_simple, &nulls, "VERBOSE, COSTS OFF").await;
+    forget(client, is_simple).await;
+    let lines = lines?;
     let mut ids = lines.iter().filter_map(|line| line.text("QUERY PLAN")?.trim().strip_prefix(LABEL));
     Ok(ids.next_back().and_then(|id| id.parse().ok()))
 }

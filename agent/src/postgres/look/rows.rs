@@ -5,12 +5,24 @@ use std::fmt;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::super::failure::with_causes;
+
 /// The server's refusal, or the end of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueryError {
     /// Empty when the server did not answer.
     pub(super) sqlstate: String,
     pub(super) message: String,
+}
+
+impl QueryError {
+    fn of(error: &tokio_postgres::Error) -> Self {
+        let server = error.as_db_error();
+        Self {
+            sqlstate: server.map(|error| error.code().code().to_owned()).unwrap_or_default(),
+            message: server.map_or_else(|| with_causes(error), |error| error.message().to_owned()),
+        }
+    }
 }
 
 impl fmt::Display for QueryError {
