@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use muster_coordinator::embedded::{Embedded, EmbeddedError, Options};
+use muster_coordinator::embedded::{EmbeddedError, Options};
 
-use crate::support::database::Database;
+use crate::support::database::{Database, serve};
 use crate::support::files::Files;
 use crate::support::processes::{Ended, complete, coordinator};
 use crate::support::report::Report;
@@ -14,30 +14,15 @@ const CONNECTIONS: u32 = 200;
 
 /// The server's URL, or why there is none.
 static SERVER: LazyLock<Result<String, String>> = LazyLock::new(|| {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    // A thread and a runtime of its own: each test's runtime ends with the test, the server lasts as long as the program.
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime starts").block_on(async {
-            let settings = vec!["shared_preload_libraries=pg_stat_statements".to_owned()];
-            let options = Options { connections: CONNECTIONS, settings, ..Options::default() };
-            let started = match Embedded::start(&options, &|_| ()).await {
-                Ok(started) => started,
-                Err(EmbeddedError::Ended { log, .. }) if log.contains("pg_stat_statements") => {
-                    return sender
-                        .send(Err(format!("no pg_stat_statements here: {log}")))
-                        .expect("somebody waits");
-                }
-                Err(error @ EmbeddedError::NotFound { .. }) => {
-                    return sender.send(Err(error.to_string())).expect("somebody waits");
-                }
-                Err(error) => panic!("{error}"),
-            };
-            sender.send(Ok(started.url().to_owned())).expect("somebody waits");
-            std::future::pending::<()>().await;
-        });
-    });
-    receiver.recv().expect("the server starts")
+    let settings = vec!["shared_preload_libraries=pg_stat_statements".to_owned()];
+    match serve(Options { connections: CONNECTIONS, settings, ..Options::default() }) {
+        Ok(url) => Ok(url),
+        Err(EmbeddedError::Ended { log, .. }) if log.contains("pg_stat_statements") => {
+            Err(format!("no pg_stat_statements here: {log}"))
+        }
+        Err(error @ EmbeddedError::NotFound { .. }) => Err(error.to_string()),
+        Err(error) => panic!("{error}"),
+    }
 });
 
 /// An empty database, without the extension. `None` where there is no server that has it; that is said.

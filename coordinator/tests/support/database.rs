@@ -19,26 +19,30 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 const CONNECTIONS: u32 = 300;
 
 /// The server's URL, or why there is none.
-static SERVER: LazyLock<Result<String, String>> = LazyLock::new(|| {
+static SERVER: LazyLock<Result<String, String>> =
+    LazyLock::new(|| match serve(Options { connections: CONNECTIONS, ..Options::default() }) {
+        Ok(url) => Ok(url),
+        Err(error @ EmbeddedError::NotFound { .. }) => Err(error.to_string()),
+        Err(error) => panic!("{error}"),
+    });
+
+/// Starts a server that lasts as long as the test program; returns its URL. On a thread and a runtime of its own, since each test's
+/// runtime ends with the test.
+pub(crate) fn serve(options: Options) -> Result<String, EmbeddedError> {
     let (sender, receiver) = std::sync::mpsc::channel();
-    // A thread and a runtime of its own: each test's runtime ends with the test, the server lasts as long as the program.
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime starts").block_on(async {
-            let options = Options { connections: CONNECTIONS, ..Options::default() };
-            let started = match Embedded::start(&options, &|_| ()).await {
-                Ok(started) => started,
-                Err(error @ EmbeddedError::NotFound { .. }) => {
-                    return sender.send(Err(error.to_string())).expect("somebody waits");
-                }
-                Err(error) => panic!("{error}"),
+            let server = match Embedded::start(&options, &|_| ()).await {
+                Ok(server) => server,
+                Err(error) => return sender.send(Err(error)).expect("somebody waits"),
             };
-            sender.send(Ok(started.url().to_owned())).expect("somebody waits");
+            sender.send(Ok(server.url().to_owned())).expect("somebody waits");
             std::future::pending::<()>().await;
         });
     });
     receiver.recv().expect("the server starts")
-});
+}
 
 pub(crate) struct Database {
     name: String,
