@@ -9,6 +9,7 @@ mod frozen;
 mod killed;
 mod kills;
 mod left;
+mod phases;
 mod poison;
 mod restarted;
 mod roles;
