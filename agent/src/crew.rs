@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::AgentConfig;
 use crate::health::Gauges;
 use crate::permit::Permit;
-use crate::worker::{Phase, Round, Told, Worker, WorkerEvent};
+use crate::told::{Listener, told};
+use crate::worker::{Phase, Round, Worker, WorkerEvent};
 use crate::workplace::{Prepared, Shift, Workplace};
 
 /// What the session must know of its workers.
@@ -40,7 +41,6 @@ pub(crate) struct Crew {
 }
 
 type Queues = Vec<mpsc::Sender<Assign>>;
-type Heard = mpsc::Receiver<(u16, Told)>;
 
 impl Crew {
     /// Starts the workers, which begin to connect at once, and run queries only as long as the permit lasts.
@@ -51,14 +51,14 @@ impl Crew {
         application_name: String,
         permit: &Arc<Permit>,
         gauges: &Arc<Gauges>,
-    ) -> (Self, Queues, Heard) {
+    ) -> (Self, Queues, Listener) {
         let count = usize::from(config.workers);
         let (event_sender, events) = mpsc::channel(2 * count);
-        let (told_sender, told) = mpsc::channel(4 * limits::BATCH_ROWS_MAX);
+        let (tellers, told) = told(config.workers);
         let mut phases = Vec::with_capacity(count);
         let cancel = CancellationToken::new();
         let mut queues = Vec::with_capacity(count);
-        let workers = (0..config.workers).map(|index| {
+        let workers = (0..).zip(tellers).map(|(index, teller)| {
             // A queue holds batches, and each has at least one row: credit bounds both.
             let (queue, rows) = mpsc::channel(limits::CREDIT_ROWS_MAX as usize);
             queues.push(queue);
@@ -67,7 +67,7 @@ impl Crew {
             Worker {
                 index,
                 rows,
-                told: told_sender.clone(),
+                told: teller,
                 phase,
                 events: event_sender.clone(),
                 cancel: cancel.clone(),

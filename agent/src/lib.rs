@@ -15,6 +15,7 @@ mod serve;
 mod session;
 pub mod surroundings;
 mod threads;
+mod told;
 mod worker;
 pub mod workplace;
 

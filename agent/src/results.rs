@@ -12,23 +12,21 @@ use muster_proto::v1::muster_client::MusterClient;
 use muster_proto::work::{Assign, FromAgent, FromCoordinator};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::clock;
 use crate::health::Gauges;
 use crate::session::SessionError;
-use crate::worker::Told;
+use crate::told::{Listener, Told};
 
 /// What the stream carries on the agent's side.
 pub(crate) struct Cargo {
     /// By worker.
     pub(crate) queues: Vec<mpsc::Sender<Assign>>,
-    /// Closed once every worker has ended.
-    pub(crate) told: mpsc::Receiver<(u16, Told)>,
+    pub(crate) told: Listener,
     pub(crate) outbox: Outbox,
     pub(crate) gauges: Arc<Gauges>,
 }
@@ -70,29 +68,34 @@ async fn serve(
     events: mpsc::Sender<Result<(), SessionError>>,
     over: CancellationToken,
 ) -> Outbox {
-    let Cargo { queues, mut told, mut outbox, gauges } = cargo;
+    let Cargo { queues, told, mut outbox, gauges } = cargo;
     tokio::select! {
         biased;
         () = over.cancelled() => {}
-        broken = exchange(client, session, queues, &mut told, &mut outbox, &gauges, &events) => {
+        broken = exchange(client, session, queues, &told, &mut outbox, &gauges, &events) => {
             // The session may be over for another reason, too; then nobody asks.
             let _ = events.send(Err(broken)).await;
         }
     }
-    keep_the_rest(&mut told, &mut outbox).await;
+    keep_the_rest(&told, &mut outbox).await;
     outbox
 }
 
 /// What the workers measure until they have ended.
-async fn keep_the_rest(told: &mut mpsc::Receiver<(u16, Told)>, outbox: &mut Outbox) {
-    while let Some((worker, told)) = told.recv().await {
-        let (pending, room) = outbox.pending();
+async fn keep_the_rest(told: &Listener, outbox: &mut Outbox) {
+    let mut heard = Vec::new();
+    while told.take(&mut heard) {
+        keep(&mut heard, outbox);
+        told.due().await;
+    }
+    keep(&mut heard, outbox);
+}
+
+fn keep(heard: &mut Vec<(u16, Told)>, outbox: &mut Outbox) {
+    for (worker, told) in heard.drain(..) {
         match told {
-            Told::Measured(measurement) => pending.push((worker, measurement)),
+            Told::Measured(measurement) => outbox.add(worker, measurement),
             Told::LeftOut(_) | Told::RoundOver(_) => {}
-        }
-        if room <= 1 {
-            outbox.take_batch();
         }
     }
 }
@@ -102,7 +105,7 @@ async fn exchange(
     client: MusterClient<Channel>,
     session: SessionId,
     queues: Vec<mpsc::Sender<Assign>>,
-    told: &mut mpsc::Receiver<(u16, Told)>,
+    told: &Listener,
     outbox: &mut Outbox,
     gauges: &Gauges,
     events: &mpsc::Sender<Result<(), SessionError>>,
@@ -186,39 +189,26 @@ struct Delivery<'a> {
 
 impl Delivery<'_> {
     /// Sends results in batches, and credit. Ends when all workers have ended and every result is acknowledged.
-    async fn run(
-        mut self,
-        told: &mut mpsc::Receiver<(u16, Told)>,
-        mut acked: watch::Receiver<u64>,
-    ) -> Result<(), SessionError> {
+    async fn run(mut self, told: &Listener, mut acked: watch::Receiver<u64>) -> Result<(), SessionError> {
         for credit in self.outbox.first_credits() {
             self.send(FromAgent::Credit(credit)).await?;
         }
-        let mut arrived = Vec::with_capacity(limits::BATCH_ROWS_MAX);
+        let mut looks = interval(limits::RESULT_LINGER);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Vec::new();
         let mut is_open = true;
         while is_open || self.outbox.has_unacknowledged() {
-            let now = clock::now();
-            let is_due = !is_open || self.outbox.is_due(now);
-            if is_due {
-                self.gauges.holds(self.outbox.kept());
-            }
-            if is_due && let Some(results) = self.outbox.take_batch() {
-                self.send(FromAgent::Results(results)).await?;
-                continue;
-            }
-            let flush_at = self.outbox.flush_at();
-            let room = self.outbox.pending().1;
+            // What is heard goes at once: it has waited in `told`.
+            self.send_results().await?;
+            told.expect(self.outbox.until_due());
             tokio::select! {
                 biased;
-                received = told.recv_many(&mut arrived, room), if is_open && room > 0 => {
-                    is_open = received > 0;
-                    self.take(&mut arrived).await?;
-                }
                 // The coordinator is gone when this fails; the reader of its stream says why.
                 changed = acked.changed() => if changed.is_err() {
                     return Err(SessionError::Closed("work"));
                 },
-                () = sleep_until(flush_at.unwrap_or(now).into()), if flush_at.is_some() => {}
+                () = told.due(), if is_open => is_open = self.hear(told, &mut heard).await?,
+                _ = looks.tick(), if is_open => is_open = self.hear(told, &mut heard).await?,
             }
             let number = *acked.borrow_and_update();
             for credit in self.outbox.acknowledge(number) {
@@ -228,38 +218,42 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    async fn take(&mut self, arrived: &mut Vec<(u16, Told)>) -> Result<(), SessionError> {
-        let mut measured = 0;
+    /// False when nothing more will come.
+    async fn hear(&mut self, told: &Listener, heard: &mut Vec<(u16, Told)>) -> Result<bool, SessionError> {
+        let is_open = told.take(heard);
         let (mut ended, mut in_flight_ns) = (0u64, 0u64);
-        for (worker, told) in arrived.drain(..) {
+        for (worker, told) in heard.drain(..) {
             match told {
                 Told::Measured(measurement) => {
                     in_flight_ns += measurement.service_time_ns;
                     ended += 1;
-                    self.outbox.pending().0.push((worker, measurement));
-                    measured += 1;
+                    self.outbox.add(worker, measurement);
                 }
                 Told::LeftOut(rows) => {
                     if let Some(credit) = self.outbox.note_left_out(worker, rows) {
-                        send(self.sender, FromAgent::Credit(credit)).await?;
+                        self.send(FromAgent::Credit(credit)).await?;
                     }
                 }
                 Told::RoundOver(round) => {
-                    self.outbox.note_arrivals(std::mem::take(&mut measured), clock::now());
                     let over = self.over.entry(round).or_default();
                     *over += 1;
                     if *over == self.workers {
                         // What was measured goes first: nothing of this round comes behind its end.
-                        while let Some(results) = self.outbox.take_batch() {
-                            send(self.sender, FromAgent::Results(results)).await?;
-                        }
-                        send(self.sender, FromAgent::RoundOver { round }).await?;
+                        self.send_results().await?;
+                        self.send(FromAgent::RoundOver { round }).await?;
                     }
                 }
             }
         }
-        self.outbox.note_arrivals(measured, clock::now());
         self.gauges.ended(ended, in_flight_ns);
+        self.gauges.holds(self.outbox.kept());
+        Ok(is_open)
+    }
+
+    async fn send_results(&mut self) -> Result<(), SessionError> {
+        while let Some(results) = self.outbox.take_batch() {
+            self.send(FromAgent::Results(results)).await?;
+        }
         Ok(())
     }
 

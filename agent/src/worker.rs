@@ -17,6 +17,7 @@ use crate::health::Gauges;
 use crate::pace::Pace;
 use crate::permit::Permit;
 use crate::postgres::{Executed, Prepared, no_database};
+use crate::told::{Gone, Teller, Told};
 use crate::workplace::Execute;
 
 /// What all workers of a session wait for.
@@ -52,21 +53,11 @@ pub(crate) enum WorkerEvent {
     Lost,
 }
 
-/// What a worker tells of its rows, in the order in which it comes to them.
-#[derive(Debug)]
-pub(crate) enum Told {
-    Measured(Measurement),
-    /// So many rows came too late in their round, and were not run.
-    LeftOut(u64),
-    /// The time of this round is over, and it has told all that it measured.
-    RoundOver(u32),
-}
-
 /// A worker's ends of the channels.
 pub struct Worker {
     pub(crate) index: u16,
     pub(crate) rows: mpsc::Receiver<Assign>,
-    pub(crate) told: mpsc::Sender<(u16, Told)>,
+    pub(crate) told: Teller,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) events: mpsc::Sender<WorkerEvent>,
     pub(crate) cancel: CancellationToken,
@@ -206,7 +197,7 @@ impl Worker {
         loop {
             if !is_over && round.is_over(clock::now()) {
                 is_over = true;
-                if self.tell(Told::RoundOver(round.number)).await.is_err() {
+                if self.told.tell(Told::RoundOver(round.number)).is_err() {
                     return Stopped::Over;
                 }
             }
@@ -219,7 +210,11 @@ impl Worker {
                 Some(batch) => batch,
                 None => {
                     let ends_at = round.ends_at.filter(|_| !is_over);
-                    let waited_since = self.gauges.wants_row(self.rows.is_empty());
+                    let is_idle = self.rows.is_empty();
+                    if is_idle {
+                        self.told.is_idle();
+                    }
+                    let waited_since = self.gauges.wants_row(is_idle);
                     tokio::select! {
                         biased;
                         () = self.cancel.cancelled() => return Stopped::Over,
@@ -238,7 +233,7 @@ impl Worker {
                 }
             };
             if is_over || batch.round < round.number {
-                if self.tell(Told::LeftOut(batch.rows.len() as u64)).await.is_err() {
+                if self.told.tell(Told::LeftOut(batch.rows.len() as u64)).is_err() {
                     return Stopped::Over;
                 }
             } else if let Some(stopped) = self.run_batch(desk, round, &batch).await {
@@ -254,7 +249,7 @@ impl Worker {
             biased;
             () = self.cancel.cancelled() => Stopped::Over,
             () = changed(&self.phase) => Stopped::Phase,
-            () = at(ends_at) => match self.tell(Told::RoundOver(round.number)).await {
+            () = at(ends_at) => match self.told.tell(Told::RoundOver(round.number)) {
                 Ok(()) => Stopped::Phase,
                 Err(Gone) => Stopped::Over,
             },
@@ -292,7 +287,7 @@ impl Worker {
             }
             if round.is_over(now) {
                 let left = batch.rows.len() - position;
-                return self.tell(Told::LeftOut(left as u64)).await.err().map(|Gone| Stopped::Over);
+                return self.told.tell(Told::LeftOut(left as u64)).err().map(|Gone| Stopped::Over);
             }
             let executed =
                 desk.executors[usize::from(order.target)].execute(order.row, order.statement, &values).await;
@@ -300,7 +295,7 @@ impl Worker {
             let has_lapsed = self.permit.has_lapsed(clock::now());
             let Some(executed) = executed.filter(|_| !has_lapsed) else { return Some(Stopped::Over) };
             let measurement = desk.measurement(round, order, due, executed);
-            if self.tell(Told::Measured(measurement)).await.is_err() {
+            if self.told.tell(Told::Measured(measurement)).is_err() {
                 return Some(Stopped::Over);
             }
         }
@@ -310,14 +305,7 @@ impl Worker {
     fn has_to_drain(&self) -> bool {
         *self.phase.borrow() == Phase::Draining
     }
-
-    async fn tell(&self, told: Told) -> Result<(), Gone> {
-        self.told.send((self.index, told)).await.map_err(|_| Gone)
-    }
 }
-
-/// Nobody hears any more: the session is over.
-struct Gone;
 
 impl<E: Execute> Desk<E> {
     /// Values of a row; `None` for a statement or a database that there is not.

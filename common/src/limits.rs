@@ -44,8 +44,9 @@ const _: () = assert!(
 );
 /// Bytes of parameters in one batch; one record of the largest size always fits beside it into a message.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
-/// A result waits at most this long for others to share its message: a tenth of [`CREDIT_WINDOW`].
-pub const RESULT_LINGER: Duration = Duration::from_millis(50);
+/// A result waits at most this long for others to share its message: a fifth of [`CREDIT_WINDOW`]. Sending one takes processors from
+/// the queries of that moment, and on a small machine is seen in their tail.
+pub const RESULT_LINGER: Duration = Duration::from_millis(100);
 /// HTTP/2 windows: the default of 64 KiB stalls a stream of batches at 100 ms of latency.
 pub const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
 /// Messages between a session's tasks; small, because each may be a whole batch.

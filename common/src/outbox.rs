@@ -1,9 +1,9 @@
 //! What an agent has measured and the coordinator has not yet counted, and what its workers may hold meanwhile. Results are kept until
 //! they are acknowledged, beyond the end of their session: a later session of the same run tells them again. Credit follows the
-//! acknowledgements, so rows that wait and results that are kept are bounded by the same window. `now` is an argument.
+//! acknowledgements, so rows that wait and results that are kept are bounded by the same window.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::health;
 use crate::limits;
@@ -40,8 +40,6 @@ pub struct Outbox {
     /// Of earlier sessions, not sent in this one yet.
     inherited: VecDeque<Kept>,
     pending: Vec<(u16, Measurement)>,
-    /// When the oldest of `pending` arrived.
-    pending_since: Option<Instant>,
     /// Sent and not acknowledged, oldest first.
     unacknowledged: VecDeque<Results>,
     next_number: u64,
@@ -52,8 +50,7 @@ impl Outbox {
     pub fn new(workers: u16, inherited: Vec<Kept>) -> Self {
         Self {
             inherited: inherited.into(),
-            pending: Vec::with_capacity(limits::BATCH_ROWS_MAX),
-            pending_since: None,
+            pending: Vec::new(),
             unacknowledged: VecDeque::new(),
             next_number: 1,
             windows: vec![Window::new(); workers.into()],
@@ -77,10 +74,14 @@ impl Outbox {
         (0..).zip(&self.windows).map(|(worker, window)| Credit { worker, rows: window.granted }).collect()
     }
 
-    /// Where new measurements go, and how many there is room for; then [`note_arrivals`](Self::note_arrivals).
-    pub fn pending(&mut self) -> (&mut Vec<(u16, Measurement)>, usize) {
-        let room = limits::BATCH_ROWS_MAX.saturating_sub(self.pending.len());
-        (&mut self.pending, room)
+    pub fn add(&mut self, worker: u16, measurement: Measurement) {
+        self.windows[usize::from(worker)].measured(Duration::from_nanos(measurement.service_time_ns));
+        self.pending.push((worker, measurement));
+    }
+
+    /// By worker: after so many more of its measurements, all that are pending have to go. It might run dry if they waited for others.
+    pub fn until_due(&self) -> impl Iterator<Item = u64> {
+        self.windows.iter().map(Window::until_due)
     }
 
     /// A worker ran so many of its rows not at all: their time was over.
@@ -89,30 +90,6 @@ impl Outbox {
         (window.measured, window.flushed) = (window.measured + rows, window.flushed + rows);
         window.acknowledged += rows;
         window.grant().map(|rows| Credit { worker, rows })
-    }
-
-    /// Looks at the newest `count` of the pending ones.
-    pub fn note_arrivals(&mut self, count: usize, now: Instant) {
-        if count > 0 {
-            self.pending_since.get_or_insert(now);
-        }
-        let first = self.pending.len() - count;
-        for (worker, measurement) in &self.pending[first..] {
-            self.windows[usize::from(*worker)].measured(Duration::from_nanos(measurement.service_time_ns));
-        }
-    }
-
-    /// When what is pending has waited long enough.
-    pub fn flush_at(&self) -> Option<Instant> {
-        self.pending_since.map(|since| since + limits::RESULT_LINGER)
-    }
-
-    /// A batch goes when it is full, has waited, or a worker might run dry while it waits.
-    pub fn is_due(&self, now: Instant) -> bool {
-        !self.inherited.is_empty()
-            || self.pending.len() >= limits::BATCH_ROWS_MAX
-            || self.flush_at().is_some_and(|at| at <= now)
-            || self.pending.iter().any(|(worker, _)| self.windows[usize::from(*worker)].is_half_used())
     }
 
     /// The next message, the inherited results first.
@@ -126,10 +103,8 @@ impl Outbox {
         // A message has results of one round.
         let round = self.pending[0].1.execution.round;
         let end = self.pending.iter().position(|(_, measurement)| measurement.execution.round != round);
-        let others = self.pending.split_off(end.unwrap_or(self.pending.len()));
-        if others.is_empty() {
-            self.pending_since = None;
-        }
+        let end = end.unwrap_or(self.pending.len()).min(limits::BATCH_ROWS_MAX);
+        let others = self.pending.split_off(end);
         let measurements = std::mem::replace(&mut self.pending, others);
         for (worker, _) in &measurements {
             self.windows[usize::from(*worker)].flushed += 1;
@@ -180,14 +155,12 @@ impl Outbox {
     }
 
     /// What nobody acknowledged when the session of `grant` ended, for the next one.
-    pub fn into_kept(self, grant: Grant) -> Vec<Kept> {
-        let sent = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| {
-            Kept { ran_under: ran_under.unwrap_or(grant), measurements }
+    pub fn into_kept(mut self, grant: Grant) -> Vec<Kept> {
+        while self.take_batch().is_some() {}
+        let all = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| Kept {
+            ran_under: ran_under.unwrap_or(grant),
+            measurements,
         });
-        let unsent = self.pending.chunk_by(|(_, a), (_, b)| a.execution.round == b.execution.round);
-        let unsent: Vec<Kept> =
-            unsent.map(|of_round| Kept { ran_under: grant, measurements: of_round.to_vec() }).collect();
-        let all = sent.chain(self.inherited).chain(unsent);
         all.filter(|kept| !kept.measurements.is_empty()).collect()
     }
 }
@@ -224,9 +197,9 @@ impl Window {
         });
     }
 
-    /// Half of the window is run but not sent: waiting for more results would let the worker run dry.
-    fn is_half_used(&self) -> bool {
-        (self.measured - self.flushed) * 2 >= self.rows.into()
+    /// Until half of the window is run but not sent.
+    fn until_due(&self) -> u64 {
+        u64::from(self.rows).div_ceil(2).saturating_sub(self.measured - self.flushed)
     }
 
     /// The new total, when it grew enough to be worth a message. A grant is never taken back.
@@ -260,9 +233,10 @@ mod tests {
     }
 
     fn run_rows(outbox: &mut Outbox, rows: std::ops::Range<u32>, service_time: Duration) {
-        let count = rows.len();
-        outbox.pending().0.extend(rows.map(|row| measurement(row, service_time)));
-        outbox.note_arrivals(count, Instant::now());
+        for row in rows {
+            let (worker, measurement) = measurement(row, service_time);
+            outbox.add(worker, measurement);
+        }
     }
 
     #[test]
@@ -311,12 +285,25 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_goes_before_its_worker_runs_dry() {
+    fn results_wait_until_half_of_the_window_is_run() {
         let mut outbox = Outbox::new(1, Vec::new());
-        run_rows(&mut outbox, 0..7, Duration::from_millis(1));
-        assert!(!outbox.is_due(Instant::now()));
-        run_rows(&mut outbox, 7..8, Duration::from_millis(1));
-        assert!(outbox.is_due(Instant::now()), "half of the first window of 16 is run");
+        assert!(outbox.until_due().eq([8]), "of a first window of 16");
+        run_rows(&mut outbox, 0..5, Duration::from_millis(1));
+        assert!(outbox.until_due().eq([3]));
+        run_rows(&mut outbox, 5..20, Duration::from_millis(1));
+        assert!(outbox.until_due().eq([0]));
+        outbox.take_batch().unwrap();
+        assert!(outbox.until_due().eq([8]), "what is sent waits no more");
+    }
+
+    #[test]
+    fn a_message_has_no_more_rows_than_a_batch() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        let rows = u32::try_from(limits::BATCH_ROWS_MAX).unwrap() + 1;
+        run_rows(&mut outbox, 0..rows, Duration::from_millis(1));
+        let kept = outbox.into_kept(Grant { slot: SlotId::new(0), epoch: Epoch::new(1) });
+        let sizes: Vec<usize> = kept.iter().map(|kept| kept.measurements.len()).collect();
+        assert_eq!(sizes, [limits::BATCH_ROWS_MAX, 1]);
     }
 
     #[test]
@@ -335,7 +322,6 @@ mod tests {
 
         let mut second = Outbox::new(1, kept);
         assert_eq!(second.first_credits(), [], "no new rows before the old ones are counted");
-        assert!(second.is_due(Instant::now()));
         let sent: Vec<Results> = std::iter::from_fn(|| second.take_batch()).collect();
         assert!(sent.iter().all(|results| results.ran_under == Some(grant(1))));
         assert_eq!(sent.iter().map(|results| results.number).collect::<Vec<_>>(), [1, 2, 3]);
@@ -354,13 +340,11 @@ mod tests {
         for (row, round) in [(0, 1), (1, 1), (0, 2)] {
             let (worker, measured) = measurement(row, Duration::from_millis(1));
             let execution = Execution { round, ..Execution::default() };
-            outbox.pending().0.push((worker, Measurement { execution, ..measured }));
-            outbox.note_arrivals(1, Instant::now());
+            outbox.add(worker, Measurement { execution, ..measured });
         }
         let sizes: Vec<usize> =
             std::iter::from_fn(|| outbox.take_batch()).map(|results| results.measurements.len()).collect();
         assert_eq!(sizes, [2, 1]);
-        assert_eq!(outbox.flush_at(), None);
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl Agent {
         let mut wakes_at = visit.lease.lapses_at();
         if let Some(session) = &mut visit.session {
             session.proceed(world, database);
-            wakes_at = session.flush_at().map_or(wakes_at, |at| wakes_at.min(at));
+            wakes_at = session.sends_at().map_or(wakes_at, |at| wakes_at.min(at));
         }
         if wakes_at > world.now && self.wakes_at.is_none_or(|at| wakes_at < at) {
             self.wakes_at = Some(wakes_at);

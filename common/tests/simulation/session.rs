@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use muster_common::ids::RowId;
+use muster_common::limits;
 use muster_common::measurement::{Answer as Digest, Execution, Measurement, Outcome, QueryError, SqlState};
 use muster_common::outbox::{Kept, Outbox};
 use muster_common::slots::Grant;
@@ -18,6 +19,8 @@ pub(crate) struct Session {
     connection: usize,
     grant: Grant,
     outbox: Outbox,
+    /// When the oldest result that is not sent was measured.
+    waits_since: Option<Instant>,
     workers: Vec<Worker>,
     is_ready: bool,
     is_started: bool,
@@ -51,6 +54,7 @@ impl Session {
             connection,
             grant,
             outbox,
+            waits_since: None,
             workers: Vec::new(),
             is_ready: false,
             is_started: false,
@@ -69,6 +73,7 @@ impl Session {
         for credit in self.outbox.first_credits() {
             world.tell_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
         }
+        self.send_results(world);
     }
 
     pub(crate) fn connected(&mut self, world: &mut World, worker: u16, backend: usize) {
@@ -156,8 +161,8 @@ impl Session {
             outcome,
         };
         world.checks.measured(execution, is_lapsed);
-        self.outbox.pending().0.push((index, measurement));
-        self.outbox.note_arrivals(1, world.now);
+        self.outbox.add(index, measurement);
+        self.waits_since.get_or_insert(world.now);
     }
 
     /// Begins rows, sends results, says the last word: whatever is due.
@@ -167,11 +172,8 @@ impl Session {
         }
         let is_idle = self.workers.iter().all(|worker| worker.running.is_none());
         let is_ending = self.is_closing && is_idle;
-        while is_ending || self.outbox.is_due(world.now) {
-            let Some(results) = self.outbox.take_batch() else { break };
-            let executions = results.measurements.iter().map(|(_, measurement)| measurement.start_ns);
-            self.batches.push_back((results.number, executions.collect()));
-            world.tell_coordinator(self.connection, FromAgent::Results(self.grant, results));
+        if is_ending || self.has_to_send(world) {
+            self.send_results(world);
         }
         if is_ending
             && !self.outbox.has_unacknowledged()
@@ -197,8 +199,23 @@ impl Session {
         }
     }
 
-    pub(crate) fn flush_at(&self) -> Option<Instant> {
-        self.outbox.flush_at()
+    fn has_to_send(&self, world: &World) -> bool {
+        self.sends_at().is_some_and(|at| at <= world.now)
+            || self.outbox.until_due().any(|rows| rows == 0)
+    }
+
+    /// All there are, those that it inherited first.
+    fn send_results(&mut self, world: &mut World) {
+        self.waits_since = None;
+        while let Some(results) = self.outbox.take_batch() {
+            let executions = results.measurements.iter().map(|(_, measurement)| measurement.start_ns);
+            self.batches.push_back((results.number, executions.collect()));
+            world.tell_coordinator(self.connection, FromAgent::Results(self.grant, results));
+        }
+    }
+
+    pub(crate) fn sends_at(&self) -> Option<Instant> {
+        self.waits_since.map(|since| since + limits::RESULT_LINGER)
     }
 
     /// Cancels what runs. Returns what was measured and not acknowledged.

@@ -112,6 +112,7 @@ async fn while_an_interrupted_run_drains_its_report_comes_and_its_books_close() 
         load.join();
         load.run().await;
         let gate = load.close_gate(2).await;
+        load.until_counted().await;
         load.coordinator.signal("INT");
         load.coordinator.wait_for("interrupted: queries in flight may end").await;
         fault.strike(&mut load, &proxy).await;

@@ -155,6 +155,19 @@ impl Load {
         Path::new(directory.lines().next().unwrap()).join("journal")
     }
 
+    /// Until the coordinator has counted rows, which is later than the server has run them.
+    pub(crate) async fn until_counted(&mut self) {
+        let journal = self.journal().await;
+        let run = journal.parent().unwrap();
+        let (runs, id) = (run.parent().unwrap().to_str().unwrap(), run.file_name().unwrap().to_str().unwrap());
+        loop {
+            let report = complete(coordinator(&["report", id, "--run-dir", runs, "--output", "json"])).await;
+            if Report::of(&report.expect(0)).books().0 > 0 {
+                return;
+            }
+        }
+    }
+
     /// Kills an agent and returns its slot.
     pub(crate) async fn kill(&mut self, index: usize) -> String {
         let mut killed = self.agents.remove(index);
