@@ -157,9 +157,8 @@ impl Outbox {
     /// What nobody acknowledged when the session of `grant` ended, for the next one.
     pub fn into_kept(mut self, grant: Grant) -> Vec<Kept> {
         while self.take_batch().is_some() {}
-        let all = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| Kept {
-            ran_under: ran_under.unwrap_or(grant),
-            measurements,
+        let all = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| {
+            Kept { ran_under: ran_under.unwrap_or(grant), measurements }
         });
         all.filter(|kept| !kept.measurements.is_empty()).collect()
     }

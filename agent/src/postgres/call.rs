@@ -1,5 +1,5 @@
-//! The stopwatch: one statement of a connection, as the run's protocol sends it, and the timing of one execution.
-//! Between the two clock readings there is the query and nothing else; everything that can wait until afterwards does.
+//! One statement of a connection, as the run's protocol sends it, and the timing of one execution. The clock is read at the socket.
+//! Between its two readings there is the query and nothing else; everything that can wait until afterwards does.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use super::answer::Rows;
 use super::server::ServerFacts;
+use super::socket::Stopwatch;
 use super::text_value::TextValue;
 use super::unprepared::{failed, refused};
 
@@ -97,11 +98,18 @@ impl Call {
     }
 }
 
-/// The measurement itself. The clock stops at ReadyForQuery, which ends the stream of rows.
-pub(super) async fn timed(client: &Client, outgoing: Outgoing<'_>, mut rows: Rows) -> Execution {
-    let start = Instant::now();
+/// The measurement itself: from the first bytes that go out to those with ReadyForQuery, which ends the stream of rows.
+pub(super) async fn timed(
+    client: &Client,
+    stopwatch: &Stopwatch,
+    outgoing: Outgoing<'_>,
+    mut rows: Rows,
+) -> Execution {
+    let asked = Instant::now();
+    stopwatch.reset();
     let outcome = read(client, outgoing, &mut rows).await;
-    let service_time = start.elapsed();
+    // A connection that had ended takes nothing and gives nothing.
+    let (start, service_time) = stopwatch.lap().unwrap_or_else(|| (asked, asked.elapsed()));
     Execution { start, service_time, outcome: outcome.map(|()| rows) }
 }
 

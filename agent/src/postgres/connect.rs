@@ -1,6 +1,7 @@
 //! Opens one connection and sets its session up; cancels a query over the same TLS. What is returned is driven by the
 //! caller, who owns the task. Nothing is retried here but the next address, and TLS or none where `sslmode` allows both.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::measurement::{QueryError, SqlState};
@@ -10,13 +11,14 @@ use secrecy::ExposeSecret;
 use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode as Negotiation;
-use tokio_postgres::{CancelToken, Client, Config, Socket};
+use tokio_postgres::config::{SslMode as Negotiation, TargetSessionAttrs};
+use tokio_postgres::{CancelToken, Client, Config, SimpleQueryMessage};
 
 use super::address::{Address, Host};
 use super::failure::{ConnectError, Problem, Refusal, with_causes};
-use super::handshake::{NotingConnector, Stage, Stream};
+use super::handshake::{Handshake, Stage, Stream};
 use super::settings::Settings;
+use super::socket::{Socket, Stopwatch, dial};
 
 /// A client notices the end of its connection before the driver has told the cause, if by moments.
 const CAUSE_WAIT: Duration = Duration::from_secs(1);
@@ -55,11 +57,18 @@ pub struct Connection {
     pub client: Client,
     /// Moves the bytes; no query ends unless this runs.
     pub driver: Driver,
-    pub ended: Ended,
-    /// Which of several hosts answered, as `host:port`.
-    pub address: String,
+    pub wire: Wire,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
+}
+
+/// What is known of a connection beside its client.
+#[derive(Debug, Clone)]
+pub struct Wire {
+    /// Which of several hosts answered.
+    pub address: Address,
+    pub stopwatch: Arc<Stopwatch>,
+    pub ended: Ended,
 }
 
 /// The half of a connection that talks to the server.
@@ -176,15 +185,24 @@ async fn try_one(
     problems: &mut Vec<Problem>,
 ) -> Option<Connection> {
     for negotiation in settings.negotiations(address) {
-        let connector = NotingConnector::new(settings.tls.connector.clone());
+        let socket = match dial(address).await {
+            Ok(socket) => socket,
+            Err(error) => {
+                problems.push(Problem::of_dialling(&error, address, settings));
+                break;
+            }
+        };
+        let stopwatch = socket.stopwatch();
+        let handshake = Handshake::new(&settings.tls.connector, address);
+        let noted = handshake.noted();
         let config = config(settings, address, application_name, *negotiation);
-        let opened = config.connect(connector.clone()).await;
-        let stage = connector.stage();
+        let opened = config.connect_raw(socket, handshake).await;
+        let stage = noted.stage();
         let problem = match opened {
-            Ok((client, connection)) => match set_up(client, connection, setup).await {
+            Ok((client, connection)) => match set_up(client, connection, settings, setup).await {
                 Ok((client, driver, ended)) => {
-                    let (address, encrypted) = (address.to_string(), stage == Stage::Encrypting);
-                    return Some(Connection { client, driver, ended, address, encrypted });
+                    let wire = Wire { address: address.clone(), stopwatch, ended };
+                    return Some(Connection { client, driver, wire, encrypted: stage == Stage::Encrypting });
                 }
                 Err(problem) => problem,
             },
@@ -205,20 +223,47 @@ async fn try_one(
 async fn set_up(
     client: Client,
     mut connection: tokio_postgres::Connection<Socket, Stream>,
+    settings: &Settings,
     setup: &SessionSetup,
 ) -> Result<(Client, Driver, Ended), Problem> {
-    let statement = setup.statement();
-    let outcome = tokio::select! {
-        outcome = client.batch_execute(&statement) => outcome,
-        end = &mut connection => end,
+    let set_up = async {
+        // Before the session is told to be read-only.
+        check_suitable(&client, settings.target_session_attrs).await?;
+        client.batch_execute(&setup.statement()).await.map_err(|error| of_setup(&error))
     };
-    // The driver ends without an error only once its client is gone, which is held here.
-    outcome.map_err(|error| match Refusal::of(&error) {
-        Some(refusal) => Problem::Setup(refusal),
-        None => Problem::Broken(with_causes(&error)),
-    })?;
+    tokio::select! {
+        outcome = set_up => outcome?,
+        // It ends without an error only once its client is gone, which is held here.
+        end = &mut connection => end.map_err(|error| of_setup(&error))?,
+    }
     let (cause, receiver) = watch::channel(None);
     Ok((client, Driver { connection, cause }, Ended { cause: receiver }))
+}
+
+/// Whether the server is one that `target_session_attrs` asks for.
+async fn check_suitable(client: &Client, wanted: TargetSessionAttrs) -> Result<(), Problem> {
+    let is_wanted_read_only = match wanted {
+        TargetSessionAttrs::ReadWrite => false,
+        TargetSessionAttrs::ReadOnly => true,
+        _ => return Ok(()),
+    };
+    let answer = client.simple_query("SHOW transaction_read_only").await.map_err(|error| of_setup(&error))?;
+    let is_read_only = answer.iter().any(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0) == Some("on"),
+        _ => false,
+    });
+    match (is_wanted_read_only, is_read_only) {
+        (false, true) => Err(Problem::Unsuitable("the server does not allow writes".to_owned())),
+        (true, false) => Err(Problem::Unsuitable("the server is not read-only".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn of_setup(error: &tokio_postgres::Error) -> Problem {
+    match Refusal::of(error) {
+        Some(refusal) => Problem::Setup(refusal),
+        None => Problem::Broken(with_causes(error)),
+    }
 }
 
 fn config(
@@ -228,17 +273,6 @@ fn config(
     negotiation: Negotiation,
 ) -> Config {
     let mut config = Config::new();
-    match &address.host {
-        Host::Unix(directory) => {
-            config.host_path(directory);
-        }
-        Host::Tcp { name, ip } => {
-            config.host(name);
-            if let Some(ip) = ip {
-                config.hostaddr(*ip);
-            }
-        }
-    }
     if let Some(password) = &address.password {
         config.password(password.expose_secret());
     }
@@ -246,14 +280,11 @@ fn config(
         config.options(options);
     }
     config
-        .port(address.port)
         .user(&settings.user)
         .dbname(&settings.dbname)
         .application_name(application_name)
         .ssl_mode(negotiation)
-        .channel_binding(settings.channel_binding)
-        .target_session_attrs(settings.target_session_attrs)
-        .connect_timeout(settings.connect_timeout);
+        .channel_binding(settings.channel_binding);
     config
 }
 
@@ -277,13 +308,15 @@ pub enum CancelError {
 
 /// Asks the server to end the query in flight. The server does not say whether it did: the query itself ends with 57014,
 /// or with its answer. The connection is to be discarded afterwards, because a late cancel meets the next query.
-pub async fn cancel(settings: &Settings, token: &CancelToken) -> Result<(), CancelError> {
+pub async fn cancel(settings: &Settings, address: &Address, token: &CancelToken) -> Result<(), CancelError> {
+    let cancelling = async {
+        let socket = dial(address).await.map_err(|error| CancelError::Failed(error.to_string()))?;
+        let handshake = Handshake::new(&settings.tls.connector, address);
+        let cancelled = token.cancel_query_raw(socket, handshake).await;
+        cancelled.map_err(|error| CancelError::Failed(with_causes(&error)))
+    };
     let wait = settings.connect_timeout;
-    match timeout(wait, token.cancel_query(settings.tls.connector.clone())).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(CancelError::Failed(with_causes(&error))),
-        Err(_) => Err(CancelError::Timeout(wait)),
-    }
+    timeout(wait, cancelling).await.unwrap_or(Err(CancelError::Timeout(wait)))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Rows;
 use super::call::{Call, Execution, Source, timed};
-use super::connect::{self, SessionSetup};
+use super::connect::{self, SessionSetup, Wire};
 use super::failure::with_causes;
 use super::pool::{Connector, PoolError, WorkerPool};
 use super::server::describe_server;
@@ -62,6 +62,7 @@ pub(crate) struct Executor {
 /// A connection and its statements. Taken out of the pool for good: dropping it ends the connection, and nobody gets it again.
 struct Live {
     client: ClientWrapper,
+    wire: Wire,
     calls: Vec<Call>,
 }
 
@@ -101,7 +102,8 @@ impl Executor {
     ) -> Result<(Self, Prepared), PrepareFailed> {
         let pool = target.pool().map_err(|error| no_database(&error))?;
         let connecting = Instant::now();
-        let client = pool.get().await.map(Object::take).map_err(|error| no_database(&error))?;
+        let (client, wire) = pool.get().await.map_err(|error| no_database(&error))?;
+        let client = Object::take(client);
         let connect = connecting.elapsed();
         let facts = describe_server(&client).await.map_err(|error| no_database(&error))?;
         let sources: Vec<Source> =
@@ -122,7 +124,7 @@ impl Executor {
             bucket_function: first.bucket_function.map(|function| function.to_string()),
             versus: None,
         };
-        let live = Some(Live { client, calls });
+        let live = Some(Live { client, wire, calls });
         Ok((Self { target, sources, pool, live, cancel, reconnects: 0, away: None }, prepared))
     }
 
@@ -176,7 +178,8 @@ impl Executor {
         let ended = {
             let outgoing =
                 live.calls[statement].outgoing(self.target.protocol, &self.sources[statement], values);
-            let mut execution = std::pin::pin!(timed(&live.client, outgoing, Rows::new()));
+            let mut execution =
+                std::pin::pin!(timed(&live.client, &live.wire.stopwatch, outgoing, Rows::new()));
             tokio::select! {
                 biased;
                 execution = &mut execution => Ok(execution),
@@ -195,7 +198,7 @@ impl Executor {
                 Some(executed(start, service_time, Outcome::Completed(rows.finish())))
             }
             Ok(Execution { start, service_time, outcome: Err(error) }) => {
-                let outcome = Outcome::Failed(self.explain(&error).await);
+                let outcome = Outcome::Failed(explain(&error, &live.wire).await);
                 if !ends_connection(&error) {
                     self.live = Some(live);
                 }
@@ -230,7 +233,9 @@ impl Executor {
     }
 
     async fn cancel_on_server(&self, live: &Live) {
-        if let Err(error) = connect::cancel(&self.target.settings, &live.client.cancel_token()).await {
+        if let Err(error) =
+            connect::cancel(&self.target.settings, &live.wire.address, &live.client.cancel_token()).await
+        {
             tracing::warn!("cannot {error}");
         }
     }
@@ -275,23 +280,23 @@ impl Executor {
     }
 
     async fn reconnect(&self) -> Result<Live, QueryError> {
-        let client =
-            self.pool.get().await.map(Object::take).map_err(|error| cannot_connect(error.to_string()))?;
+        let (client, wire) = self.pool.get().await.map_err(|error| cannot_connect(error.to_string()))?;
+        let client = Object::take(client);
         let calls = prepare_all(&client, &self.sources)
             .await
             .map_err(|failed| cannot_connect(format!("prepare: {}", failed.message)))?;
-        Ok(Live { client, calls })
+        Ok(Live { client, wire, calls })
     }
+}
 
-    /// The server's words where it had any; for a connection that ended, those with which it ended.
-    async fn explain(&self, error: &tokio_postgres::Error) -> QueryError {
-        match query_error(error) {
-            Some(error) => error,
-            None => self.pool.end_cause().await.unwrap_or_else(|| QueryError {
-                sqlstate: SqlState::CONNECTION_FAILURE,
-                message: with_causes(error),
-            }),
-        }
+/// The server's words where it had any; for a connection that ended, those with which it ended.
+async fn explain(error: &tokio_postgres::Error, wire: &Wire) -> QueryError {
+    match query_error(error) {
+        Some(error) => error,
+        None => wire.ended.cause().await.unwrap_or_else(|| QueryError {
+            sqlstate: SqlState::CONNECTION_FAILURE,
+            message: with_causes(error),
+        }),
     }
 }
 

@@ -130,8 +130,6 @@ impl Problem {
         }
         let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         match (io, stage) {
-            (Some(io), Stage::Dialling) => Self::of_dialling(io, address, settings),
-            (Some(io), _) if io.kind() == io::ErrorKind::PermissionDenied => Self::Unsuitable(io.to_string()),
             (Some(io), Stage::Encrypting) => Self::of_handshake(io),
             (Some(_), Stage::Open) => Self::Broken(with_causes(error)),
             // What remains is tokio-postgres's own objection, or the end of the stream.
@@ -147,7 +145,7 @@ impl Problem {
         }
     }
 
-    fn of_dialling(error: &io::Error, address: &Address, settings: &Settings) -> Self {
+    pub(super) fn of_dialling(error: &io::Error, address: &Address, settings: &Settings) -> Self {
         match (error.kind(), &address.host) {
             (io::ErrorKind::ConnectionRefused, _) => Self::Refused,
             (io::ErrorKind::TimedOut, _) => Self::Timeout(settings.connect_timeout),

@@ -1,71 +1,68 @@
-//! How far a connection attempt came. tokio-postgres tells stages apart only in the text of its errors, and whether
-//! `prefer` should be tried again without TLS depends on them; so the connector notes when it is called. It changes nothing.
+//! The TLS handshake of one connection attempt, and whether it was begun. tokio-postgres tells the stages of an attempt apart only in
+//! the text of its errors, and whether `prefer` should be tried again without TLS depends on them. The handshake itself is unchanged.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio_postgres::Socket;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+use super::address::{Address, Host};
+use super::socket::Socket;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The host is being resolved or dialled.
-    Dialling,
     /// The socket is open; no TLS, or not yet.
     Open,
     /// The server agreed to TLS. Ahead of the handshake's end, which later errors tell by their kind.
     Encrypting,
 }
 
-#[derive(Clone)]
-pub(super) struct NotingConnector {
-    inner: MakeRustlsConnect,
-    stage: Arc<AtomicU8>,
-}
-
-impl NotingConnector {
-    pub(super) fn new(inner: MakeRustlsConnect) -> Self {
-        Self { inner, stage: Arc::default() }
-    }
-
-    pub(super) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Relaxed) {
-            0 => Stage::Dialling,
-            1 => Stage::Open,
-            _ => Stage::Encrypting,
-        }
-    }
-}
-
 type Inner = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 
 pub(super) type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
-pub(super) struct NotingConnect {
+pub(super) struct Handshake {
     inner: Inner,
-    stage: Arc<AtomicU8>,
+    noted: Noted,
 }
 
-impl MakeTlsConnect<Socket> for NotingConnector {
-    type Stream = Stream;
-    type TlsConnect = NotingConnect;
-    type Error = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Error;
+/// How far the attempt came.
+#[derive(Clone, Default)]
+pub(super) struct Noted {
+    is_encrypting: Arc<AtomicBool>,
+}
 
-    fn make_tls_connect(&mut self, domain: &str) -> Result<NotingConnect, Self::Error> {
-        let inner = MakeTlsConnect::<Socket>::make_tls_connect(&mut self.inner, domain)?;
-        self.stage.store(1, Ordering::Relaxed);
-        Ok(NotingConnect { inner, stage: Arc::clone(&self.stage) })
+impl Noted {
+    pub(super) fn stage(&self) -> Stage {
+        if self.is_encrypting.load(Ordering::Relaxed) { Stage::Encrypting } else { Stage::Open }
     }
 }
 
-impl TlsConnect<Socket> for NotingConnect {
+impl Handshake {
+    pub(super) fn new(connector: &MakeRustlsConnect, address: &Address) -> Self {
+        // The name that a certificate must have; nobody asks for TLS on a unix socket.
+        let name = match &address.host {
+            Host::Tcp { name, .. } => name,
+            Host::Unix(_) => "",
+        };
+        let made = MakeTlsConnect::<Socket>::make_tls_connect(&mut connector.clone(), name);
+        let Ok(inner) = made;
+        Self { inner, noted: Noted::default() }
+    }
+
+    pub(super) fn noted(&self) -> Noted {
+        self.noted.clone()
+    }
+}
+
+impl TlsConnect<Socket> for Handshake {
     type Stream = Stream;
     type Error = <Inner as TlsConnect<Socket>>::Error;
     type Future = <Inner as TlsConnect<Socket>>::Future;
 
-    fn connect(self, stream: Socket) -> Self::Future {
-        self.stage.store(2, Ordering::Relaxed);
-        self.inner.connect(stream)
+    fn connect(self, socket: Socket) -> Self::Future {
+        self.noted.is_encrypting.store(true, Ordering::Relaxed);
+        self.inner.connect(socket)
     }
 }

@@ -17,6 +17,7 @@ pub mod pool;
 pub mod server;
 pub mod service;
 pub mod settings;
+pub mod socket;
 mod text_value;
 pub mod tls;
 mod unprepared;

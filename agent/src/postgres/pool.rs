@@ -1,5 +1,5 @@
 //! One worker's connection, kept by a deadpool of size one: it replaces a connection that ended. With one connection a
-//! pool, "the connection opened last" is the worker's own, which is what lets the cause of its end be found.
+//! pool, "the connection opened last" is the worker's own, which is what lets its stopwatch and the cause of its end be found.
 //! deadpool's trait speaks only tokio-postgres's errors, so what really failed is left beside the pool.
 
 use std::future::Future;
@@ -7,10 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, RecyclingMethod};
-use muster_common::measurement::QueryError;
 use tokio::task::JoinHandle;
 
-use super::connect::{self, Ended, SessionSetup};
+use super::connect::{self, SessionSetup, Wire};
 use super::failure::ConnectError;
 use super::settings::Settings;
 
@@ -26,7 +25,7 @@ pub struct Connector {
 /// What became of the latest attempt to connect.
 #[derive(Debug, Default)]
 struct Last {
-    ended: Option<Ended>,
+    wire: Option<Wire>,
     failure: Option<ConnectError>,
 }
 
@@ -45,13 +44,13 @@ impl Connect for Connector {
             match connect::connect(&self.settings, &self.application_name, &self.setup).await {
                 Ok(connection) => {
                     let mut last = locked(&self.last);
-                    *last = Last { ended: Some(connection.ended), failure: None };
+                    *last = Last { wire: Some(connection.wire), failure: None };
                     drop(last);
                     // deadpool owns the task: it aborts it with the client.
                     Ok((connection.client, tokio::spawn(connection.driver.run())))
                 }
                 Err(failure) => {
-                    *locked(&self.last) = Last { ended: None, failure: Some(failure) };
+                    *locked(&self.last) = Last { wire: None, failure: Some(failure) };
                     Err(stand_in())
                 }
             }
@@ -85,17 +84,17 @@ impl WorkerPool {
 
     /// The worker's connection, opened anew when the last one ended. Held for a whole run: deadpool's own cost stays
     /// off the timed path.
-    pub async fn get(&self) -> Result<deadpool_postgres::Client, PoolError> {
-        self.pool.get().await.map_err(|error| match locked(&self.last).failure.take() {
-            Some(failure) => PoolError::Connect(failure),
-            None => PoolError::Pool(error.to_string()),
-        })
-    }
-
-    /// With what the latest connection ended, once the client has noticed that it did.
-    pub async fn end_cause(&self) -> Option<QueryError> {
-        let ended = locked(&self.last).ended.clone()?;
-        ended.cause().await
+    pub async fn get(&self) -> Result<(deadpool_postgres::Client, Wire), PoolError> {
+        let client = self.pool.get().await;
+        let mut last = locked(&self.last);
+        match (client, &last.wire) {
+            (Ok(client), Some(wire)) => Ok((client, wire.clone())),
+            (Ok(_), None) => Err(PoolError::Pool("a connection that nobody opened".to_owned())),
+            (Err(error), _) => Err(match last.failure.take() {
+                Some(failure) => PoolError::Connect(failure),
+                None => PoolError::Pool(error.to_string()),
+            }),
+        }
     }
 }
 
@@ -132,6 +131,5 @@ mod tests {
             let error = pool.get().await.unwrap_err().to_string();
             assert!(error.contains(".s.PGSQL.5432' does not exist"), "{error}");
         }
-        assert_eq!(pool.end_cause().await, None);
     }
 }

@@ -25,7 +25,9 @@ async fn open(url: String, environment: &Environment) -> Result<Connection, Conn
 
 async fn refused(url: String, environment: &Environment) -> ConnectError {
     match open(url, environment).await {
-        Ok(connection) => panic!("connected to {}, encrypted: {}", connection.address, connection.encrypted),
+        Ok(connection) => {
+            panic!("connected to {}, encrypted: {}", connection.wire.address, connection.encrypted)
+        }
         Err(error) => error,
     }
 }
@@ -167,7 +169,7 @@ async fn a_missing_database_and_a_missing_server_are_told_apart() {
     assert!(matches!(closed.problem(), Some(Problem::Refused)) && !closed.is_lasting(), "{closed}");
     let both = format!("postgresql://127.0.0.1:1,127.0.0.1:{}/postgres", server.port);
     let connection = open(both, &environment).await.unwrap();
-    assert_eq!(connection.address, format!("127.0.0.1:{}", server.port));
+    assert_eq!(connection.wire.address.to_string(), format!("127.0.0.1:{}", server.port));
 }
 
 #[tokio::test]
@@ -231,7 +233,7 @@ async fn the_servers_last_word_reaches_the_worker_and_the_next_connection_works(
     };
     let settings = Arc::new(server.settings("/postgres?sslmode=require"));
     let pool = WorkerPool::try_new(Connector::new(settings, "muster:end".to_owned(), utc())).unwrap();
-    let client = pool.get().await.unwrap();
+    let (client, wire) = pool.get().await.unwrap();
     let killed =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'muster:end'";
     server.superuser().await.execute(killed, &[]).await.unwrap();
@@ -241,10 +243,10 @@ async fn the_servers_last_word_reaches_the_worker_and_the_next_connection_works(
         }
     };
     tokio::time::timeout(Duration::from_secs(5), noticed).await.unwrap();
-    let cause = pool.end_cause().await.unwrap();
+    let cause = wire.ended.cause().await.unwrap();
     assert_eq!(cause.sqlstate.as_str(), "57P01", "{cause:?}");
     drop(client);
-    let client = pool.get().await.unwrap();
+    let (client, _) = pool.get().await.unwrap();
     assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
 }
 
@@ -259,11 +261,12 @@ async fn a_query_is_cancelled_over_the_same_tls() {
         let settings = server.settings(&format!("/postgres?sslmode={mode}&sslrootcert={root}"));
         let connection = connect::connect(&settings, "muster:cancel", &utc()).await.unwrap();
         tokio::spawn(connection.driver.run());
-        let (token, client) = (connection.client.cancel_token(), connection.client);
+        let (token, client, address) =
+            (connection.client.cancel_token(), connection.client, connection.wire.address);
         let query = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(30)").await });
         // A cancel that comes before its query is lost, so it is sent until the query has ended.
         while !query.is_finished() {
-            connect::cancel(&settings, &token).await.unwrap();
+            connect::cancel(&settings, &address, &token).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let error = query.await.unwrap().unwrap_err();

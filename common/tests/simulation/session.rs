@@ -200,8 +200,7 @@ impl Session {
     }
 
     fn has_to_send(&self, world: &World) -> bool {
-        self.sends_at().is_some_and(|at| at <= world.now)
-            || self.outbox.until_due().any(|rows| rows == 0)
+        self.sends_at().is_some_and(|at| at <= world.now) || self.outbox.until_due().any(|rows| rows == 0)
     }
 
     /// All there are, those that it inherited first.

@@ -159,7 +159,8 @@ impl Load {
     pub(crate) async fn until_counted(&mut self) {
         let journal = self.journal().await;
         let run = journal.parent().unwrap();
-        let (runs, id) = (run.parent().unwrap().to_str().unwrap(), run.file_name().unwrap().to_str().unwrap());
+        let (runs, id) =
+            (run.parent().unwrap().to_str().unwrap(), run.file_name().unwrap().to_str().unwrap());
         loop {
             let report = complete(coordinator(&["report", id, "--run-dir", runs, "--output", "json"])).await;
             if Report::of(&report.expect(0)).books().0 > 0 {
