@@ -1,14 +1,19 @@
 //! The agent's command line.
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use muster_agent::postgres::{Environment, Settings};
+use muster_agent::security::Security;
+use muster_agent::security::pki::PkiArgs;
 use muster_agent::{AgentConfig, AgentError, Coordinator};
 use muster_common::ids::SlotId;
+use muster_common::join_string::JoinString;
 use muster_common::limits;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -35,6 +40,10 @@ struct Args {
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<SecretString>,
 
+    /// A file with the database's URL, which keeps its password out of the list of processes
+    #[arg(long, value_name = "FILE", env = "DATABASE_URL_FILE", conflicts_with = "database_url")]
+    database_url_file: Option<PathBuf>,
+
     /// The place in the run to ask for: 3 is slot-3 [default: any]
     #[arg(long, value_name = "NUMBER")]
     slot: Option<u16>,
@@ -47,15 +56,26 @@ struct Args {
     #[arg(long)]
     allow_writes: bool,
 
+    /// What `coordinator token` prints: by it, agent and coordinator know each other, and the connection is encrypted
+    #[arg(long, value_name = "STRING", env = "MUSTER_JOIN", hide_env_values = true)]
+    join: Option<SecretString>,
+
+    /// A file with the join string, which keeps it out of the list of processes
+    #[arg(long, value_name = "FILE", env = "MUSTER_JOIN_FILE", conflicts_with = "join")]
+    join_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pki: PkiArgs,
+
     /// Join a coordinator on another machine without encryption and without proof of who it is
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["join", "join_file", "tls_cert"])]
     insecure: bool,
 }
 
 const HELP: &str = "\
 Examples:
   agent                                                   joins the coordinator on this machine
-  agent --coordinator db-load:50051 --workers 4 --insecure
+  agent --coordinator db-load:50051 --join-file join --workers 4
   DATABASE_URL=postgresql://me@db1/metrics agent --once
 
 Exit codes: 0 fine · 2 usage, or refused by the coordinator · 13 with --once, the coordinator was lost and did not come back
@@ -104,24 +124,54 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 }
 
 fn config(args: Args) -> anyhow::Result<AgentConfig> {
+    let security = security(&args)?;
     let coordinator = args.coordinator;
-    anyhow::ensure!(
-        coordinator.is_loopback() || args.insecure,
-        "coordinator {coordinator} may be another machine, and the connection is neither encrypted nor authenticated: \
-         whoever answers there sends SQL to this agent's database. Type --insecure to accept that on a network that you trust"
-    );
     let environment = Environment::from_process();
-    let url = args.database_url.as_ref();
+    let url = match args.database_url_file {
+        Some(path) => Some(read_secret("--database-url-file", &path)?),
+        None => args.database_url,
+    };
+    let url = url.as_ref();
     let is_named = Settings::is_named(url, &environment);
     let database = is_named.then(|| Settings::resolve(url, &environment)).transpose()?;
     Ok(AgentConfig {
         coordinator,
+        security,
         workers: args.workers,
         slot: args.slot.map(SlotId::new),
         once: args.once,
         database,
         allow_writes: args.allow_writes,
     })
+}
+
+/// How coordinator and agent know each other: as typed, and nothing on one machine.
+fn security(args: &Args) -> anyhow::Result<Security> {
+    if let Some(pki) = args.pki.read()? {
+        return Ok(Security::certified(pki)?);
+    }
+    let join = match &args.join_file {
+        Some(path) => Some(read_secret("--join-file", path)?),
+        None => args.join.clone(),
+    };
+    if let Some(join) = join {
+        let join: JoinString = join.expose_secret().parse().context("--join")?;
+        return Ok(Security::joined(&join));
+    }
+    let coordinator = &args.coordinator;
+    anyhow::ensure!(
+        coordinator.is_loopback() || args.insecure,
+        "coordinator {coordinator} may be another machine, and whoever answers there sends SQL to this agent's database. There are three \
+         ways to know it: --join with what `coordinator token` prints there; --tls-cert, --tls-key and --tls-ca with certificates of your \
+         own authority; or --insecure, in clear and unproven, on a network that you trust"
+    );
+    Ok(Security::None)
+}
+
+/// Without the end of the line that an editor puts there.
+fn read_secret(option: &str, path: &Path) -> anyhow::Result<SecretString> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{option} '{}'", path.display()))?;
+    Ok(text.trim().into())
 }
 
 #[cfg(test)]
@@ -133,9 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn another_machine_wants_insecure_to_be_typed() {
+    fn another_machine_wants_proof_or_that_insecure_is_typed() {
         let error = parse(&["--coordinator", "db1:50051"]).unwrap_err().to_string();
-        assert!(error.contains("--insecure"), "{error}");
+        for way_out in ["--join", "--tls-cert", "--insecure"] {
+            assert!(error.contains(way_out), "{error}");
+        }
         assert!(parse(&["--coordinator", "db1:50051", "--insecure"]).is_ok());
         assert!(parse(&["--coordinator", "[::1]:50051"]).is_ok());
     }

@@ -7,11 +7,13 @@ use std::str::FromStr;
 use muster_common::ids::SlotId;
 
 use crate::postgres::Settings;
+use crate::security::Security;
 
 /// One agent. `workers` is 1 to [`muster_common::limits::WORKERS_PER_AGENT_MAX`].
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
     pub coordinator: Coordinator,
+    pub security: Security,
     pub workers: u16,
     /// The slot to ask for; any when `None`.
     pub slot: Option<SlotId>,
@@ -31,9 +33,18 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
+    /// Without the brackets of an IPv6 address.
+    pub(crate) fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether the address can only be this machine; a name other than `localhost` could be any.
     pub fn is_loopback(&self) -> bool {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        let bare = self.bare_host();
         match bare.parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),
             Err(_) => bare.eq_ignore_ascii_case("localhost"),

@@ -1,51 +1,109 @@
-//! One HTTP/2 connection to the coordinator.
+//! One HTTP/2 connection to the coordinator, in TLS where the agent was told how to know it. Names are resolved anew at each attempt.
 
+use std::error::Error;
 use std::io;
 use std::task::{self, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
+use muster_common::join_string::Secret;
 use muster_common::limits;
 use muster_proto::v1::muster_client::MusterClient;
-use tonic::codegen::Service;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::codegen::{InterceptedService, Service};
 use tonic::codegen::http::Uri;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use crate::config::Coordinator;
-use crate::surroundings::{ByteStream, Connect, Network};
+use crate::security::{Security, Tls};
+use crate::session::SessionError;
+use crate::surroundings::{ByteStream, Network};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Below the idle timeouts of common NATs and load balancers.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
+pub(crate) type Client = MusterClient<InterceptedService<Channel, Credentials>>;
+
 pub(crate) async fn dial(
     coordinator: &Coordinator,
+    security: &Security,
     network: &Network,
-) -> Result<MusterClient<Channel>, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{coordinator}"))?
+) -> Result<Client, SessionError> {
+    let endpoint = Endpoint::from_shared(format!("http://{coordinator}"))
+        .map_err(SessionError::Unreachable)?
         .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
         .keep_alive_timeout(limits::FENCE)
         .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
         .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES);
-    let channel = match network {
-        Network::Tcp => endpoint.connect().await?,
-        Network::Other(connect) => {
-            let connector = Connector { coordinator: coordinator.clone(), connect: connect.clone() };
-            endpoint.connect_with_connector(connector).await?
-        }
+    let connector = Connector {
+        coordinator: coordinator.clone(),
+        security: security.clone(),
+        network: network.clone(),
     };
-    Ok(MusterClient::new(channel)
+    let connecting = endpoint.connect_with_connector(connector).await;
+    let channel = connecting.map_err(|error| match is_impostor(&error) {
+        true => SessionError::Refused { reason: IMPOSTOR.to_owned() },
+        false => SessionError::Unreachable(error),
+    })?;
+    let credentials = Credentials::new(security);
+    Ok(MusterClient::with_interceptor(channel, credentials)
         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(limits::MESSAGE_BYTES_MAX))
 }
 
-/// [`Connect`] as tonic wants it.
+const IMPOSTOR: &str = "who answers there has another certificate than the join string says, and was told nothing. Either the join \
+                        string is another coordinator's: `coordinator token` prints this one's; or somebody is in between";
+
+fn is_impostor(error: &tonic::transport::Error) -> bool {
+    let mut causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| error.source());
+    causes.any(|cause| {
+        // What an io::Error carries is not its source.
+        let carried = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = cause.downcast_ref().or_else(|| carried.and_then(|carried| carried.downcast_ref()));
+        matches!(tls, Some(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure)))
+    })
+}
+
+/// The secret of the join string, with each request.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials(Option<MetadataValue<Ascii>>);
+
+impl Credentials {
+    fn new(security: &Security) -> Self {
+        let bearer = |secret: &Secret| {
+            let mut value: MetadataValue<Ascii> =
+                format!("Bearer {}", secret.expose()).parse().expect("base64 is ASCII");
+            value.set_sensitive(true);
+            value
+        };
+        match security {
+            Security::Tls(Tls { secret: Some(secret), .. }) => Self(Some(bearer(secret))),
+            Security::Tls(Tls { secret: None, .. }) | Security::None => Self(None),
+        }
+    }
+}
+
+impl Interceptor for Credentials {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A connection as tonic wants it.
 struct Connector {
     coordinator: Coordinator,
-    connect: Connect,
+    security: Security,
+    network: Network,
 }
 
 impl Service<Uri> for Connector {
@@ -58,7 +116,37 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let connecting = (self.connect)(&self.coordinator);
-        Box::pin(async move { connecting.await.map(TokioIo::new) })
+        let Self { coordinator, security, network } = self;
+        Box::pin(open(coordinator.clone(), security.clone(), network.clone()))
     }
+}
+
+async fn open(
+    coordinator: Coordinator,
+    security: Security,
+    network: Network,
+) -> io::Result<TokioIo<Box<dyn ByteStream>>> {
+    let stream: Box<dyn ByteStream> = match network {
+        Network::Tcp => {
+            let stream = TcpStream::connect((coordinator.bare_host(), coordinator.port())).await?;
+            stream.set_nodelay(true)?;
+            Box::new(stream)
+        }
+        Network::Other(connect) => connect(&coordinator).await?,
+    };
+    let Security::Tls(tls) = security else { return Ok(TokioIo::new(stream)) };
+    let name = tls.server_name(&coordinator)?;
+    let encrypted = TlsConnector::from(tls.config).connect(name, stream).await.map_err(not_tls)?;
+    Ok(TokioIo::new(Box::new(encrypted)))
+}
+
+/// Adds the way out where the other side speaks no TLS.
+fn not_tls(error: io::Error) -> io::Error {
+    let tls = error.get_ref().and_then(|carried| carried.downcast_ref());
+    if matches!(tls, Some(rustls::Error::InvalidMessage(_))) {
+        return io::Error::other(
+            "who answers there speaks no TLS: that coordinator runs with --insecure or on its own machine only, or it is another program",
+        );
+    }
+    error
 }

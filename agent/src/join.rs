@@ -4,14 +4,13 @@ use muster_common::ids::SessionId;
 use muster_common::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello, StandBy, Welcome};
 use muster_proto::v1;
-use muster_proto::v1::muster_client::MusterClient;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
-use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
 
 use crate::config::AgentConfig;
+use crate::dial::Client;
 use crate::session::SessionError;
 
 /// What an agent became.
@@ -49,14 +48,14 @@ impl Control {
 /// # Errors
 /// When nobody answers, or with a refusal.
 pub(crate) async fn join(
-    client: &mut MusterClient<Channel>,
+    client: &mut Client,
     config: &AgentConfig,
     ended: Option<SessionId>,
 ) -> Result<(Control, Joined), SessionError> {
     let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
     sender.try_send(FromAgent::Hello(hello(config, ended)).into()).expect("a new channel has room");
     let answer = async {
-        let inbound = client.control(ReceiverStream::new(receiver)).await?.into_inner();
+        let inbound = client.control(ReceiverStream::new(receiver)).await.map_err(refused)?.into_inner();
         let mut control = Control { sender, inbound };
         let first = control.receive().await?;
         Ok::<_, SessionError>((control, first))
@@ -70,6 +69,16 @@ pub(crate) async fn join(
         FromCoordinator::Reject { reason, retry: true } => Err(SessionError::Full { reason }),
         FromCoordinator::Reject { reason, retry: false } => Err(SessionError::Refused { reason }),
         _ => Err(SessionError::Protocol("the answer to Hello was neither Welcome, StandBy nor Reject")),
+    }
+}
+
+/// Who shows no secret that counts gets no further than this.
+fn refused(status: Status) -> SessionError {
+    let reason = status.message().to_owned();
+    match status.code() {
+        Code::Unauthenticated => SessionError::Refused { reason },
+        Code::ResourceExhausted => SessionError::Full { reason },
+        _ => SessionError::Broken(status),
     }
 }
 

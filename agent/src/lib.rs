@@ -11,6 +11,7 @@ mod pace;
 mod permit;
 pub mod postgres;
 mod results;
+pub mod security;
 mod serve;
 mod session;
 pub mod surroundings;

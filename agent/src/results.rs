@@ -8,7 +8,6 @@ use muster_common::ids::SessionId;
 use muster_common::limits;
 use muster_common::outbox::Outbox;
 use muster_proto::v1;
-use muster_proto::v1::muster_client::MusterClient;
 use muster_proto::work::{Assign, FromAgent, FromCoordinator};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -16,8 +15,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
+use crate::dial::Client;
 use crate::health::Gauges;
 use crate::session::SessionError;
 use crate::told::{Listener, Told};
@@ -39,7 +38,7 @@ pub(crate) struct WorkStream {
 }
 
 impl WorkStream {
-    pub(crate) fn open(client: MusterClient<Channel>, session: SessionId, cargo: Cargo) -> Self {
+    pub(crate) fn open(client: Client, session: SessionId, cargo: Cargo) -> Self {
         let (sender, events) = mpsc::channel(2);
         let over = CancellationToken::new();
         let task = tokio::spawn(serve(client, session, cargo, sender, over.clone()));
@@ -62,7 +61,7 @@ impl WorkStream {
 }
 
 async fn serve(
-    client: MusterClient<Channel>,
+    client: Client,
     session: SessionId,
     cargo: Cargo,
     events: mpsc::Sender<Result<(), SessionError>>,
@@ -102,7 +101,7 @@ fn keep(heard: &mut Vec<(u16, Told)>, outbox: &mut Outbox) {
 
 /// Both directions at once. Returns why nothing more can be exchanged.
 async fn exchange(
-    client: MusterClient<Channel>,
+    client: Client,
     session: SessionId,
     queues: Vec<mpsc::Sender<Assign>>,
     told: &Listener,
@@ -138,7 +137,7 @@ async fn exchange(
 
 type Opened = (mpsc::Sender<v1::AgentWork>, Streaming<v1::CoordinatorWork>);
 
-async fn open(mut client: MusterClient<Channel>, session: SessionId) -> Result<Opened, SessionError> {
+async fn open(mut client: Client, session: SessionId) -> Result<Opened, SessionError> {
     let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
     sender.try_send(FromAgent::Open(session).into()).expect("a new channel has room");
     let opening = client.work(ReceiverStream::new(receiver));

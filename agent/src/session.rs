@@ -15,16 +15,14 @@ use muster_common::limits;
 use muster_common::outbox::Outbox;
 use muster_common::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, StandBy, Welcome};
-use muster_proto::v1::muster_client::MusterClient;
 use tokio::time::{MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tracing::{debug, info};
 
 use crate::clock;
 use crate::config::AgentConfig;
 use crate::crew::{Crew, CrewEvent};
-use crate::dial::dial;
+use crate::dial::{Client, dial};
 use crate::health::{Gauges, Reporter};
 use crate::join::{Control, Joined, join};
 use crate::permit::Permit;
@@ -49,7 +47,7 @@ pub(crate) async fn serve(
     let mut client = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
-        client = dial(&config.coordinator, &surroundings.network) => client.map_err(SessionError::Unreachable)?,
+        client = dial(&config.coordinator, &config.security, &surroundings.network) => client?,
     };
     let hello_sent = clock::now();
     let (control, joined) = tokio::select! {
@@ -73,7 +71,7 @@ pub(crate) async fn serve(
 }
 
 struct Session {
-    client: MusterClient<Channel>,
+    client: Client,
     control: Control,
     run: RunId,
     lease: Lease,
@@ -114,7 +112,7 @@ impl Session {
     fn start(
         config: &AgentConfig,
         workplace: &dyn Workplace,
-        client: MusterClient<Channel>,
+        client: Client,
         control: Control,
         joined: Joined,
         lease: Lease,

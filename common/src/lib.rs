@@ -1,11 +1,13 @@
 //! The pure core of Muster: what a row, a slot, a measurement and a result are, and every decision about them.
 //! No I/O, no clock, no tokio, tonic, clap or PostgreSQL here: time comes in as an argument, so that all of it can be simulated.
 
+pub mod attempts;
 pub mod bound;
 pub mod compare;
 pub mod dispatch;
 pub mod health;
 pub mod ids;
+pub mod join_string;
 pub mod latency;
 pub mod lateness;
 pub mod lease;

@@ -97,6 +97,16 @@ pub const STANDBYS_MAX: usize = 64;
 /// Ending the backends of a lost session: connecting, asking, and waiting until they are gone.
 pub const END_BACKENDS_TIMEOUT: Duration = Duration::from_secs(15);
 
+// -- joining from other machines ----------------------------------------------------------------------------------------
+
+/// Wrong secrets of one machine within [`JOIN_ATTEMPTS_PER`]: enough for an honest mistake in a script that starts some agents.
+pub const JOIN_ATTEMPTS_MAX: u32 = 10;
+pub const JOIN_ATTEMPTS_PER: Duration = Duration::from_secs(60);
+/// Machines whose failures are remembered: some 64 KiB.
+pub const JOIN_MACHINES_MAX: usize = 1_024;
+/// TLS handshakes under way: each is a millisecond of a processor. Others wait in the kernel's queue.
+pub const HANDSHAKES_MAX: usize = 64;
+
 // -- time --------------------------------------------------------------------------------------------------------------
 
 /// An agent sends a beat this often.

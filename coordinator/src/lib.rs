@@ -6,6 +6,7 @@ pub mod demo;
 pub mod embedded;
 pub mod exit;
 mod grpc;
+mod identity;
 pub mod journal;
 pub mod output;
 pub mod progress;

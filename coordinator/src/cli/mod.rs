@@ -1,5 +1,6 @@
 //! What was typed, and the command it means. `Args` are checked and turned into plain configuration before anything starts.
 
+mod access;
 mod args;
 mod compare;
 mod database;
@@ -17,6 +18,7 @@ mod run;
 mod runs;
 mod search;
 mod signals;
+mod token;
 
 use clap::{CommandFactory, Parser};
 
@@ -84,6 +86,7 @@ async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationTok
         Command::Generate(args) => generate::run(args, &interrupt),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Runs(args) => runs::run(args, interrupt).await,
         Command::Completions { shell } => {
             let mut command = Args::command();

@@ -1,12 +1,13 @@
 //! `coordinator run`: from the command line to the exit code. This file tells the order; each step is elsewhere.
 
-use std::io::{IsTerminal, stderr, stdout};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, IsTerminal, stderr, stdout};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use muster_agent::postgres::{Environment, Settings};
+use muster_agent::security::Security;
 use muster_agent::{AgentConfig, AgentError};
 use muster_common::ids::SlotId;
 use muster_common::limits;
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Entrance;
 use super::args::RunArgs;
 use super::database::{self, Choice};
 use super::job::Job;
@@ -26,7 +28,7 @@ use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Source};
 use crate::embedded::Embedded;
 use crate::exit::Exit;
-use crate::grpc::Listener;
+use crate::grpc::{Incoming, Listener};
 use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
@@ -34,8 +36,6 @@ use crate::run::{self, Outcome, Replayed, Retried, RunError, RunPlan, Statement,
 use crate::run_dir::{LocalAgents, Manifest};
 use crate::threshold::Threshold;
 use crate::workload::{self, Workload};
-
-const DEFAULT_PORT: u16 = 50_051;
 
 pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let resumed = args.resume.as_deref().map(|run| keeping::find(args.run_dir.run_dir.as_deref(), run));
@@ -45,7 +45,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         Some(dir) => Job::recorded(&args, dir.manifest())?,
     };
     let versus = versus(&args, &job)?;
-    let address = listen_address(&args, &job)?;
+    let entrance = Entrance::typed(&args, &job)?;
     output::check_writable(&args.output).map_err(Failure::write)?;
     let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
@@ -72,7 +72,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
             (Some(kept), Some(replayed))
         }
         None => {
-            let manifest = job.manifest(&workload, address, origin.clone());
+            let manifest = job.manifest(&workload, entrance.address, origin.clone());
             (keeping::create(&args.run_dir, manifest, workload.hosts(), &display)?, None)
         }
     };
@@ -101,7 +101,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     };
     let tolerated = outcome::Tolerated::of(&plan.thresholds, args.allow_void);
     let (dir, journal) = kept.map(|Kept { dir, journal }| (dir, journal)).unzip();
-    let outcome = serve(job.local, plan, address, &display, journal, taken_up, interrupt).await;
+    let outcome = enter(job.local, plan, entrance, &display, journal, taken_up, interrupt).await;
     display.finish();
     let stopped = match embedded {
         Some(server) => server.stop().await,
@@ -160,19 +160,6 @@ fn versus(args: &RunArgs, job: &Job) -> Result<Option<Settings>, Failure> {
     }
 }
 
-/// Agents of other machines come in clear and unproven for now, so that must be typed.
-fn listen_address(args: &RunArgs, job: &Job) -> Result<SocketAddr, Failure> {
-    let default_port = if job.local.is_some() { 0 } else { DEFAULT_PORT };
-    let address = args.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, default_port).into());
-    if address.ip().is_loopback() || args.insecure {
-        return Ok(address);
-    }
-    Err(Failure::usage(anyhow::anyhow!(
-        "--listen {address} lets other machines join, and connections are neither encrypted nor authenticated; \
-         listen on 127.0.0.1 and tunnel, or type --insecure to accept that on a network that you trust"
-    )))
-}
-
 /// The database that the coordinator knows of: named, embedded, or none, when every agent brings its own.
 async fn database(
     args: &RunArgs,
@@ -211,26 +198,49 @@ async fn database(
     }
 }
 
-/// Binds, starts the local agents if asked to, and runs.
-async fn serve(
+/// Binds and serves, in clear or encrypted.
+async fn enter(
     local: Option<LocalAgents>,
     plan: RunPlan,
-    address: SocketAddr,
+    entrance: Entrance,
     display: &ProgressDisplay,
     journal: Option<Writer>,
     taken_up: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, Failure> {
-    let listener = Listener::bind(address).await.with_context(|| {
-        format!(
+    let Entrance { address, access, for_local } = entrance;
+    let cannot = |error: io::Error| {
+        Failure::usage(anyhow::Error::from(error).context(format!(
             "cannot listen on {address}; is another coordinator running? --listen chooses another address"
-        )
-    });
-    let listener = listener.map_err(Failure::usage)?;
+        )))
+    };
+    let local = local.map(|local| (local, for_local));
+    match access.tls() {
+        None => {
+            let listener = Listener::bind(address).await.map_err(cannot)?;
+            serve(local, plan, listener, display, journal, taken_up, interrupt).await
+        }
+        Some(config) => {
+            let listener = Listener::bind_encrypted(address, config, access).await.map_err(cannot)?;
+            serve(local, plan, listener, display, journal, taken_up, interrupt).await
+        }
+    }
+}
+
+/// Starts the local agents if asked to, and runs.
+async fn serve<I: Incoming>(
+    local: Option<(LocalAgents, Security)>,
+    plan: RunPlan,
+    listener: Listener<I>,
+    display: &ProgressDisplay,
+    journal: Option<Writer>,
+    taken_up: Option<Replayed>,
+    interrupt: CancellationToken,
+) -> Result<Outcome, Failure> {
     let end_of_agents = CancellationToken::new();
     let mut agents = JoinSet::new();
-    if let Some(LocalAgents { workers }) = local {
-        for config in local_agents(plan.agents, workers, listener.address()) {
+    if let Some((LocalAgents { workers }, security)) = local {
+        for config in local_agents(plan.agents, workers, listener.address(), &security) {
             agents.spawn(muster_agent::serve(config, end_of_agents.clone()));
         }
     }
@@ -253,11 +263,17 @@ async fn join_all(agents: &mut JoinSet<Result<(), AgentError>>) {
     }
 }
 
-fn local_agents(count: u16, workers: u16, address: SocketAddr) -> impl Iterator<Item = AgentConfig> {
+fn local_agents(
+    count: u16,
+    workers: u16,
+    address: SocketAddr,
+    security: &Security,
+) -> impl Iterator<Item = AgentConfig> {
     let coordinator: muster_agent::Coordinator =
         address.to_string().parse().expect("a socket address is a host and a port");
     (0..count).map(move |slot| AgentConfig {
         coordinator: coordinator.clone(),
+        security: security.clone(),
         workers,
         slot: Some(SlotId::new(slot)),
         once: true,

@@ -15,11 +15,11 @@ use crate::run::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal};
 /// One stream from its first message to its end.
 pub(super) async fn serve(
     inbound: Streaming<v1::AgentControl>,
-    is_loopback: bool,
+    is_private: bool,
     sender: mpsc::Sender<Result<v1::CoordinatorControl, Status>>,
     desk: Desk,
 ) {
-    match admit(inbound, is_loopback, Line::new(sender.clone()), &desk).await {
+    match admit(inbound, is_private, Line::new(sender.clone()), &desk).await {
         Ok(Some(session)) => session.attend(desk).await,
         Ok(None) => {}
         Err(status) => {
@@ -41,13 +41,13 @@ struct ControlSession {
 /// Reads Hello and answers it with Welcome or Reject. `None` when it was a Reject.
 async fn admit(
     mut inbound: Streaming<v1::AgentControl>,
-    is_loopback: bool,
+    is_private: bool,
     line: Line,
     desk: &Desk,
 ) -> Result<Option<ControlSession>, Status> {
     let hello = read_hello(&mut inbound).await?;
     let admission = match check_version(&hello) {
-        Ok(()) => desk.join(Joining { hello, is_loopback, line: line.clone() }).await,
+        Ok(()) => desk.join(Joining { hello, is_private, line: line.clone() }).await,
         Err(refusal) => Err(refusal),
     };
     match admission {

@@ -1,7 +1,11 @@
 //! The gRPC edge: two streams per agent, turned into calls on the conductor and the keeper. Generated types stay in here.
 
+mod access;
 mod control;
+mod guard;
 mod server;
+mod tls;
 mod work;
 
+pub(crate) use access::Access;
 pub(crate) use server::{Incoming, Listener, Server};

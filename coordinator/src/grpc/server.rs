@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster_common::limits;
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -16,32 +18,57 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::service::InterceptorLayer;
+use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming, TlsConnectInfo};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{control, work};
+use super::access::Access;
+use super::guard::Guard;
+use super::tls::Encrypted;
+use super::{control, tls, work};
 use crate::run::Desk;
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// A bound port on which nobody is served yet. `I` has the connections that come in.
-pub(crate) struct Listener<I = TcpIncoming> {
+pub(crate) struct Listener<I> {
     incoming: I,
     address: SocketAddr,
+    access: Access,
 }
 
-impl Listener {
+impl Listener<TcpIncoming> {
     pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         // serve_with_incoming does not set nodelay.
-        Ok(Self::new(TcpIncoming::from(listener).with_nodelay(Some(true)), address))
+        Ok(Self::in_clear(TcpIncoming::from(listener).with_nodelay(Some(true)), address))
+    }
+}
+
+impl Listener<Encrypted> {
+    pub(crate) async fn bind_encrypted(
+        address: SocketAddr,
+        config: Arc<ServerConfig>,
+        access: Access,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { incoming: tls::incoming(listener, config), address, access })
     }
 }
 
 impl<I> Listener<I> {
-    pub(crate) fn new(incoming: I, address: SocketAddr) -> Self {
-        Self { incoming, address }
+    pub(crate) fn in_clear(incoming: I, address: SocketAddr) -> Self {
+        Self { incoming, address, access: Access::InClear }
+    }
+
+    /// What an agent of another machine has to be told to come in; nothing on this one.
+    pub(crate) fn options(&self) -> &'static str {
+        match self.access {
+            Access::InClear if self.address.ip().is_loopback() => "",
+            _ => self.access.options(),
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -87,6 +114,7 @@ impl Server {
             .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
             .http2_keepalive_timeout(Some(limits::FENCE))
+            .layer(InterceptorLayer::new(Guard::new(listener.access.identity())))
             .add_service(service)
             .serve_with_incoming_shutdown(listener.incoming, stop.clone().cancelled_owned());
         Self { stop, sessions, task: tokio::spawn(serving) }
@@ -117,9 +145,12 @@ impl Muster for Edge {
         request: Request<Streaming<v1::AgentControl>>,
     ) -> Result<Response<Self::ControlStream>, Status> {
         let is_loopback = request.remote_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        let is_encrypted = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().is_some();
+        // Nobody reads along, and whoever is in TLS has proved that it may join.
+        let is_private = is_loopback || is_encrypted;
         let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
         // A task of its own: this handler is dropped with its stream, and a slot that was granted meanwhile would be nobody's.
-        self.sessions.spawn(control::serve(request.into_inner(), is_loopback, sender, self.desk.clone()));
+        self.sessions.spawn(control::serve(request.into_inner(), is_private, sender, self.desk.clone()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 

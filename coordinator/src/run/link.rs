@@ -74,7 +74,7 @@ impl Loss {
 pub(crate) struct Joining {
     pub(crate) hello: Hello,
     /// Both ends are on this machine.
-    pub(crate) is_loopback: bool,
+    pub(crate) is_private: bool,
     pub(crate) line: Line,
 }
 

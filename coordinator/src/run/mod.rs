@@ -23,14 +23,13 @@ mod times;
 mod verdict;
 mod versus;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use muster_common::result::RunResult;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use conductor::RunError;
-use conductor::{Conclusion, Conductor};
+use conductor::{Conclusion, Conductor, Door};
 pub(crate) use host_samples::HostSamples;
 pub(crate) use keeper::Batch;
 use keeper::Books;
@@ -65,10 +64,10 @@ pub(crate) async fn run<I: Incoming>(
     taken_up: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, RunError> {
-    let address: SocketAddr = listener.address();
+    let door = Door { address: listener.address(), options: listener.options() };
     let (desk, calls) = Desk::open();
     let server = Server::start(listener, desk);
-    let conductor = Conductor::new(Arc::clone(&plan), address, calls, display, interrupt);
+    let conductor = Conductor::new(Arc::clone(&plan), door, calls, display, interrupt);
     let concluded = conductor.conduct(journal, taken_up).await;
     server.stop().await;
     let Conclusion { record, assignment, keeper, rows } = concluded?;

@@ -108,9 +108,9 @@ impl RunPlan {
         SessionId { run: self.id.clone(), slot: grant.slot, epoch: grant.epoch }
     }
 
-    /// What an agent is told. The database is a secret: it goes only to agents on this machine that have none.
-    pub(crate) fn config_for(&self, has_database: bool, is_loopback: bool) -> RunConfig {
-        let may_have_database = is_loopback && !has_database;
+    /// What an agent is told. The database is a secret: it goes only to agents that have none, where nobody reads along.
+    pub(crate) fn config_for(&self, has_database: bool, is_private: bool) -> RunConfig {
+        let may_have_database = is_private && !has_database;
         let database_url = self.database_url.as_ref().filter(|_| may_have_database);
         RunConfig {
             statements: self.statements.iter().map(Statement::for_agents).collect(),
@@ -118,7 +118,7 @@ impl RunPlan {
             plan_cache_mode: self.load.plan_cache_mode,
             think_time: self.load.think_time,
             // Who is not handed it is to know that it is missing.
-            versus_url: self.versus_url.as_ref().map(|url| match is_loopback {
+            versus_url: self.versus_url.as_ref().map(|url| match is_private {
                 true => url.expose_secret().to_owned(),
                 false => String::new(),
             }),

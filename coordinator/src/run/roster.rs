@@ -26,7 +26,7 @@ pub(crate) struct Member {
     pub(crate) grant: Option<Grant>,
     pub(crate) hello: Hello,
     /// Both ends are on this machine.
-    pub(crate) is_loopback: bool,
+    pub(crate) is_private: bool,
     pub(crate) line: Line,
     /// Cancelled when the session's tasks are to end.
     pub(crate) ended: CancellationToken,
@@ -80,7 +80,7 @@ impl Roster {
             id,
             grant,
             hello,
-            is_loopback: false,
+            is_private: false,
             line,
             ended: CancellationToken::new(),
             share: watch::channel(None).0,

@@ -10,18 +10,22 @@ use super::{JOURNAL, MANIFEST, RunDirError};
 /// The directory that holds the directories of runs: the one that `--run-dir` names, or `$XDG_STATE_HOME/muster/runs`, or
 /// `~/.local/state/muster/runs`. It need not exist.
 pub fn parent(run_dir: Option<&Path>) -> Result<PathBuf, RunDirError> {
-    let [xdg, home] = ["XDG_STATE_HOME", "HOME"].map(std::env::var_os);
     match run_dir {
         Some(run_dir) => Ok(run_dir.to_owned()),
-        None => of_user(xdg, home).ok_or(RunDirError::NoHome),
+        None => Ok(state(std::env::var_os).ok_or(RunDirError::NoHome)?.join("runs")),
     }
+}
+
+/// Where Muster keeps what is this user's. `variable` gives the environment's.
+pub fn state(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    of_user(variable("XDG_STATE_HOME"), variable("HOME"))
 }
 
 /// A relative XDG_STATE_HOME is to be ignored, says its specification.
 fn of_user(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".local/state")))?;
-    Some(state.join("muster/runs"))
+    Some(state.join("muster"))
 }
 
 /// The directory of the run that `run` names; see [`RunDir::open`](super::RunDir::open).
@@ -70,14 +74,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_kept_where_the_xdg_rules_say() {
+    fn state_is_kept_where_the_xdg_rules_say() {
         let check = |xdg: Option<&str>, home: Option<&str>, expected: Option<&str>| {
             let found = of_user(xdg.map(OsString::from), home.map(OsString::from));
             assert_eq!(found, expected.map(PathBuf::from), "{xdg:?} {home:?}");
         };
-        check(Some("/x"), Some("/home/u"), Some("/x/muster/runs"));
-        check(None, Some("/home/u"), Some("/home/u/.local/state/muster/runs"));
-        check(Some("relative"), Some("/home/u"), Some("/home/u/.local/state/muster/runs"));
+        check(Some("/x"), Some("/home/u"), Some("/x/muster"));
+        check(None, Some("/home/u"), Some("/home/u/.local/state/muster"));
+        check(Some("relative"), Some("/home/u"), Some("/home/u/.local/state/muster"));
         check(Some(""), Some(""), None);
         check(None, None, None);
     }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use muster_common::result::RunResult;
 
 pub use error::RunDirError;
-pub use find::parent;
+pub use find::{parent, state};
 pub use list::{Listed, State, Summary, list};
 pub use manifest::{LocalAgents, Manifest, OnAgentLoss, Statement, Workload};
 

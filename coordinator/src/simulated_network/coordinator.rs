@@ -50,7 +50,7 @@ pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {
         },
     };
     let incoming = network::incoming(listener, Arc::clone(&site.shears), Arc::clone(&site.tape));
-    let listener = Listener::new(Box::pin(incoming), address);
+    let listener = Listener::in_clear(Box::pin(incoming), address);
     let plan = Arc::new(plan(&site, workload, template));
     let display = ProgressDisplay::silent();
     let never = CancellationToken::new();

@@ -66,23 +66,23 @@ impl Conductor<'_> {
     }
 
     fn admit(&mut self, joining: Joining) -> Result<Admission, Refusal> {
-        let Joining { hello, is_loopback, line } = joining;
+        let Joining { hello, is_private, line } = joining;
         if self.phase == Phase::Draining {
             return Err(Refusal { reason: "the run is over".to_owned(), retry: true });
         }
         if let Some(ended) = &hello.ended {
             self.note_ended(ended);
         }
-        let config = self.plan.config_for(hello.has_database, is_loopback);
+        let config = self.plan.config_for(hello.has_database, is_private);
         let joined = match self.slot_for(&hello)? {
             Some(slot) => self.roster.join(slot, hello, line, clock::now()),
-            None => return self.let_stand_by(hello, is_loopback, line, config),
+            None => return self.let_stand_by(hello, is_private, line, config),
         };
         let member = joined.map_err(|error| Refusal {
             retry: !matches!(error, JoinError::NoSuchSlot { .. }),
             reason: error.to_string(),
         })?;
-        member.is_loopback = is_loopback;
+        member.is_private = is_private;
         let (id, ended, name, workers) =
             (member.id, member.ended.clone(), member.name(), member.hello.workers);
         let Some(grant) = member.grant else {
@@ -132,7 +132,7 @@ impl Conductor<'_> {
     fn let_stand_by(
         &mut self,
         hello: Hello,
-        is_loopback: bool,
+        is_private: bool,
         line: Line,
         config: RunConfig,
     ) -> Result<Admission, Refusal> {
@@ -143,7 +143,7 @@ impl Conductor<'_> {
                 retry: true,
             });
         };
-        member.is_loopback = is_loopback;
+        member.is_private = is_private;
         member.line.say(FromCoordinator::StandBy(StandBy { run, config }));
         Ok(Admission { member: member.id, ended: member.ended.clone() })
     }

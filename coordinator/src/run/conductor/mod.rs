@@ -12,7 +12,6 @@ mod search;
 mod sentences;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +43,7 @@ use crate::workload::{Workload, WorkloadError};
 use look::Lookout;
 use recovery::Fences;
 use rounds::Round;
+pub(crate) use sentences::Door;
 
 /// How often the display is renewed while rows run.
 const DISPLAY_EVERY: Duration = Duration::from_millis(100);
@@ -93,7 +93,7 @@ struct Field {
 
 pub(crate) struct Conductor<'a> {
     plan: Arc<RunPlan>,
-    address: SocketAddr,
+    door: Door,
     calls: mpsc::Receiver<Call>,
     display: &'a ProgressDisplay,
     interrupt: CancellationToken,
@@ -143,7 +143,7 @@ enum Turn {
 impl<'a> Conductor<'a> {
     pub(crate) fn new(
         plan: Arc<RunPlan>,
-        address: SocketAddr,
+        door: Door,
         calls: mpsc::Receiver<Call>,
         display: &'a ProgressDisplay,
         interrupt: CancellationToken,
@@ -151,7 +151,7 @@ impl<'a> Conductor<'a> {
         let roster = Roster::new(plan.agents, Epoch::new(1));
         Self {
             plan,
-            address,
+            door,
             calls,
             display,
             interrupt,

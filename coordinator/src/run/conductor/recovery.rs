@@ -98,7 +98,7 @@ impl Conductor<'_> {
         let plan = Arc::clone(&self.plan);
         let Some(member) = self.roster.promote(slot, workers, clock::now()) else { return };
         let Some(grant) = member.grant else { return };
-        let config = plan.config_for(member.hello.has_database, member.is_loopback);
+        let config = plan.config_for(member.hello.has_database, member.is_private);
         member.line.say(FromCoordinator::Welcome(Welcome { session: plan.session(grant), config }));
         let what = format!("{slot} taken over by {}, which stood by", member.name());
         let joined = Fact::joined(grant, &member.hello);

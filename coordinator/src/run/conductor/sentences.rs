@@ -1,8 +1,17 @@
 //! Who is missing, who is late, and what to type.
 
+use std::net::SocketAddr;
+
 use muster_common::ids::SlotId;
 
 use super::{Conductor, RunError};
+
+/// Where agents come in, and what they have to be told for it beside the address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) options: &'static str,
+}
 
 impl Conductor<'_> {
     pub(super) fn who_is_missing(&self) -> String {
@@ -19,11 +28,10 @@ impl Conductor<'_> {
         if self.plan.has_local_agents {
             return String::new();
         }
-        let is_anywhere = self.address.ip().is_unspecified();
+        let is_anywhere = self.door.address.ip().is_unspecified();
         let address =
-            if is_anywhere { format!("HOST:{}", self.address.port()) } else { self.address.to_string() };
-        let insecure = if self.address.ip().is_loopback() { "" } else { " --insecure" };
-        format!("; start each with: agent --coordinator {address}{insecure}")
+            if is_anywhere { format!("HOST:{}", self.door.address.port()) } else { self.door.address.to_string() };
+        format!("; start each with: agent --coordinator {address}{}", self.door.options)
     }
 
     pub(super) fn who_is_late(&self, is_full: bool) -> RunError {

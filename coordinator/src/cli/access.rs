@@ -1,0 +1,71 @@
+//! Who may join a run, and how they and the coordinator know each other. Off this machine, that must be said.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use muster_agent::security::Security;
+use muster_agent::security::pki::Pki;
+
+use super::Failure;
+use super::args::RunArgs;
+use super::job::Job;
+use crate::grpc::Access;
+use crate::identity::{self, Identity, IdentityError};
+
+const DEFAULT_PORT: u16 = 50_051;
+
+/// Where it listens, to whom, and how agents in this process join.
+pub(super) struct Entrance {
+    pub(super) address: SocketAddr,
+    pub(super) access: Access,
+    pub(super) for_local: Security,
+}
+
+impl Entrance {
+    pub(super) fn typed(args: &RunArgs, job: &Job) -> Result<Self, Failure> {
+        let default_port = if job.local.is_some() { 0 } else { DEFAULT_PORT };
+        let address = args.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, default_port).into());
+        if let Some(pki) = args.pki.read().map_err(Failure::usage)? {
+            return Self::certified(address, pki, job);
+        }
+        if args.insecure {
+            return Ok(Self::in_clear(address));
+        }
+        if let Some(dir) = &args.identity {
+            return Self::joined(address, Identity::load(dir).map_err(Failure::usage)?);
+        }
+        if address.ip().is_loopback() {
+            return Ok(Self::in_clear(address));
+        }
+        match identity::place(None).and_then(|dir| Identity::load(&dir)) {
+            Ok(identity) => Self::joined(address, identity),
+            Err(IdentityError::Missing(_) | IdentityError::NoHome) => Err(Failure::usage(anyhow::anyhow!(
+                "--listen {address} lets other machines join. There are three ways to know them: `coordinator token` makes an identity and \
+                 prints a join string for `agent --join`; --tls-cert, --tls-key and --tls-ca with certificates of your own authority; or \
+                 --insecure, in clear and unproven, on a network that you trust"
+            ))),
+            Err(problem) => Err(Failure::usage(problem)),
+        }
+    }
+
+    fn in_clear(address: SocketAddr) -> Self {
+        Self { address, access: Access::InClear, for_local: Security::None }
+    }
+
+    fn joined(address: SocketAddr, identity: Identity) -> Result<Self, Failure> {
+        let join = identity.join_string().map_err(Failure::usage)?;
+        let access = Access::joined(Arc::new(identity)).map_err(Failure::usage)?;
+        Ok(Self { address, access, for_local: Security::joined(&join) })
+    }
+
+    /// Agents inside this process would need a certificate of an agent's.
+    fn certified(address: SocketAddr, pki: Pki, job: &Job) -> Result<Self, Failure> {
+        if job.local.is_some() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--local starts the agents inside this process, and --tls-cert is for agents of other machines: leave one of them out"
+            )));
+        }
+        let access = Access::certified(pki).map_err(Failure::usage)?;
+        Ok(Self { address, access, for_local: Security::None })
+    }
+}

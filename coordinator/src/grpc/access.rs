@@ -1,0 +1,77 @@
+//! Who may join: anybody in clear, whoever has the join string, or whoever has a certificate of the own authority.
+
+use std::sync::Arc;
+
+use muster_agent::security::ALPN;
+use muster_agent::security::pki::{Pki, PkiError, provider};
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+
+use crate::identity::Identity;
+
+#[derive(Clone)]
+pub(crate) enum Access {
+    /// On this machine, or where somebody typed `--insecure`.
+    InClear,
+    /// With the secret of the join string, in TLS.
+    Joined { identity: Arc<Identity>, config: Arc<ServerConfig> },
+    /// With a certificate, in mutual TLS.
+    Certified { config: Arc<ServerConfig> },
+}
+
+impl Access {
+    /// # Errors
+    /// When the identity's key and certificate do not belong together.
+    pub(crate) fn joined(identity: Arc<Identity>) -> Result<Self, rustls::Error> {
+        let config = builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
+        Ok(Self::Joined { identity, config: with_alpn(config) })
+    }
+
+    /// # Errors
+    /// When key and certificate do not belong together, or there is nothing to check others by.
+    pub(crate) fn certified(pki: Pki) -> Result<Self, anyhow::Error> {
+        let Pki { chain, key, roots, certificate } = pki;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
+        let config = builder()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(|problem| PkiError::Certificate { path: certificate, problem })?;
+        Ok(Self::Certified { config: with_alpn(config) })
+    }
+
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        match self {
+            Self::InClear => None,
+            Self::Joined { config, .. } | Self::Certified { config } => Some(Arc::clone(config)),
+        }
+    }
+
+    pub(super) fn identity(&self) -> Option<Arc<Identity>> {
+        match self {
+            Self::Joined { identity, .. } => Some(Arc::clone(identity)),
+            Self::InClear | Self::Certified { .. } => None,
+        }
+    }
+
+    /// What an agent of another machine has to be told, too.
+    pub(crate) fn options(&self) -> &'static str {
+        match self {
+            Self::InClear => " --insecure",
+            Self::Joined { .. } => " --join STRING, which `coordinator token` prints",
+            Self::Certified { .. } => " --tls-cert FILE --tls-key FILE --tls-ca FILE",
+        }
+    }
+}
+
+fn builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
+    ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider has TLS 1.3")
+}
+
+fn with_alpn(mut config: ServerConfig) -> Arc<ServerConfig> {
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Arc::new(config)
+}

@@ -1,0 +1,194 @@
+//! Who this coordinator is to agents of other machines: a key with its certificate, by which they know it, and a secret, by which it
+//! knows them. Made once and kept in a directory; together they are the join string.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use muster_common::join_string::{JoinString, Pin, Secret};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::run_dir;
+
+const KEY: &str = "key.pem";
+const CERTIFICATE: &str = "cert.pem";
+const SECRET: &str = "secret";
+
+#[derive(Debug)]
+pub(crate) struct Identity {
+    dir: PathBuf,
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    #[error("no place for the coordinator's identity: neither XDG_STATE_HOME nor HOME is an absolute path; name one with --identity")]
+    NoHome,
+    #[error(
+        "there is no identity in '{}': `coordinator token` makes one and prints the join string for agents", .0.display()
+    )]
+    Missing(PathBuf),
+    #[error("{what} '{}': {problem}", path.display())]
+    File { what: &'static str, path: PathBuf, problem: String },
+    #[error("'{}' is not the secret of an identity; `coordinator token --rotate` makes a new one", .0.display())]
+    Secret(PathBuf),
+}
+
+/// Where the identity is: the directory named by `--identity`, or one beside the runs of this user. It need not exist.
+pub(crate) fn place(named: Option<&Path>) -> Result<PathBuf, IdentityError> {
+    match named {
+        Some(dir) => Ok(dir.to_owned()),
+        None => Ok(run_dir::state(std::env::var_os).ok_or(IdentityError::NoHome)?.join("identity")),
+    }
+}
+
+impl Identity {
+    /// # Errors
+    /// When there is none, or one of its files cannot be read.
+    pub(crate) fn load(dir: &Path) -> Result<Self, IdentityError> {
+        if !exists(dir) {
+            return Err(IdentityError::Missing(dir.to_owned()));
+        }
+        let (certificate, key) = (dir.join(CERTIFICATE), dir.join(KEY));
+        let identity = Self {
+            dir: dir.to_owned(),
+            certificate: CertificateDer::from_pem_file(&certificate)
+                .map_err(|problem| file("read the certificate", &certificate, problem))?,
+            key: PrivateKeyDer::from_pem_file(&key).map_err(|problem| file("read the key", &key, problem))?,
+        };
+        identity.secret()?;
+        Ok(identity)
+    }
+
+    /// The one that is there, or a new one.
+    ///
+    /// # Errors
+    /// When it can be neither read nor written.
+    pub(crate) fn load_or_create(dir: &Path, provider: &CryptoProvider) -> Result<Self, IdentityError> {
+        if !exists(dir) {
+            create(dir, provider)?;
+        }
+        Self::load(dir)
+    }
+
+    /// As it is now: a running coordinator goes by what was rotated meanwhile.
+    pub(crate) fn secret(&self) -> Result<Secret, IdentityError> {
+        let path = self.dir.join(SECRET);
+        let text = fs::read_to_string(&path).map_err(|problem| file("read the secret", &path, problem))?;
+        Secret::parse(text.trim()).map_err(|_| IdentityError::Secret(path))
+    }
+
+    /// Another secret: no agent joins by the old join string any more. Those that have joined stay.
+    pub(crate) fn rotate(&self, provider: &CryptoProvider) -> Result<(), IdentityError> {
+        write_secret(&self.dir, provider)
+    }
+
+    pub(crate) fn join_string(&self) -> Result<JoinString, IdentityError> {
+        Ok(JoinString { pin: Pin::of(&self.certificate), secret: self.secret()? })
+    }
+}
+
+/// The secret is written last.
+pub(crate) fn exists(dir: &Path) -> bool {
+    dir.join(SECRET).exists()
+}
+
+/// What an attempt that was cut off left is written anew. Of two at once, the join string of one is another's: each prints what is there
+/// in the end.
+fn create(dir: &Path, provider: &CryptoProvider) -> Result<(), IdentityError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|problem| file("make the directory", dir, problem))?;
+    let key = KeyPair::generate().map_err(|problem| file("make a key for", dir, problem))?;
+    let mut params = CertificateParams::new(["muster-coordinator".to_owned()])
+        .map_err(|problem| file("make a certificate for", dir, problem))?;
+    // Agents know it by its hash; no date ends that.
+    params.not_before = date_time_ymd(2000, 1, 1);
+    params.not_after = date_time_ymd(4000, 1, 1);
+    let certificate =
+        params.self_signed(&key).map_err(|problem| file("make a certificate for", dir, problem))?;
+    write(&dir.join(KEY), &key.serialize_pem())?;
+    write(&dir.join(CERTIFICATE), &certificate.pem())?;
+    write_secret(dir, provider)
+}
+
+fn write_secret(dir: &Path, provider: &CryptoProvider) -> Result<(), IdentityError> {
+    let mut bytes = [0; 32];
+    let path = dir.join(SECRET);
+    let filled = provider.secure_random.fill(&mut bytes);
+    filled.map_err(|_| file("make a secret for", &path, "the system has no random numbers"))?;
+    write(&path, &format!("{}\n", Secret::new(bytes).expose()))
+}
+
+/// For this user's eyes, and whole or not at all.
+fn write(path: &Path, text: &str) -> Result<(), IdentityError> {
+    let beside = path.with_extension("new");
+    let written = || -> io::Result<()> {
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    written().map_err(|problem| file("write", path, problem))
+}
+
+fn file(what: &'static str, path: &Path, problem: impl ToString) -> IdentityError {
+    IdentityError::File { what, path: path.to_owned(), problem: problem.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use muster_agent::security::pki::provider;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn it_is_made_once_for_the_users_eyes_only() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("a/b");
+        assert!(matches!(Identity::load(&dir), Err(IdentityError::Missing(_))));
+        let first = Identity::load_or_create(&dir, &provider()).unwrap().join_string().unwrap();
+        let again = Identity::load_or_create(&dir, &provider()).unwrap().join_string().unwrap();
+        assert_eq!(first, again);
+        assert_eq!(mode(&dir), 0o700);
+        let files: Vec<_> = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect();
+        assert_eq!(files.len(), 3, "{files:?}");
+        assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+    }
+
+    #[test]
+    fn a_rotated_secret_counts_at_once_and_the_key_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let running = Identity::load_or_create(dir.path(), &provider()).unwrap();
+        let before = running.join_string().unwrap();
+        Identity::load(dir.path()).unwrap().rotate(&provider()).unwrap();
+        let after = running.join_string().unwrap();
+        assert!(before.pin == after.pin && before.secret != after.secret);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        Identity::load_or_create(dir.path(), &provider()).unwrap();
+        fs::write(dir.path().join(SECRET), "short").unwrap();
+        let error = Identity::load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("--rotate") && error.contains(SECRET) && !error.contains("short"), "{error}");
+        fs::remove_file(dir.path().join(KEY)).unwrap();
+        let error = Identity::load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(KEY), "{error}");
+    }
+}

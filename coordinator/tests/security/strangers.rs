@@ -1,0 +1,278 @@
+//! Who has no join string, and calls what there might be; and who has one and does not keep to the protocol.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt;
+use hyper_util::rt::TokioIo;
+use muster_common::limits;
+use muster_proto::v1;
+use muster_proto::v1::muster_client::MusterClient;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use crate::site::Site;
+use crate::support::processes::{Process, agent};
+
+/// Where strangers come from, so that the honest ones of the same test are another machine.
+const ELSEWHERE: &str = "127.0.0.2:0";
+
+/// Takes every certificate: a stranger does not care whom it talks to.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A channel in TLS, from another machine.
+async fn channel(site: SocketAddr) -> Channel {
+    let connect = move |_| {
+        async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(ELSEWHERE.parse().unwrap())?;
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let mut config = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+                .with_no_client_auth();
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            let stream = socket.connect(site).await?;
+            let name = ServerName::try_from("anything").unwrap();
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+            Ok::<_, std::io::Error>(TokioIo::new(stream))
+        }
+        .boxed()
+    };
+    let endpoint = Endpoint::from_shared(format!("http://{site}")).unwrap();
+    endpoint.connect_with_connector(Connect(connect)).await.unwrap()
+}
+
+/// A closure as tonic wants a connector.
+#[derive(Clone)]
+struct Connect<F>(F);
+
+impl<F, T, R, E> tonic::codegen::Service<tonic::codegen::http::Uri> for Connect<F>
+where
+    F: Fn(tonic::codegen::http::Uri) -> T,
+    T: Future<Output = Result<R, E>>,
+{
+    type Response = R;
+    type Error = E;
+    type Future = T;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), E>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: tonic::codegen::http::Uri) -> T {
+        (self.0)(uri)
+    }
+}
+
+/// A request with this join string's secret, or with none.
+fn shown<T>(message: T, join: Option<&str>) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(join) = join {
+        let secret = join.split('.').nth(2).unwrap();
+        request.metadata_mut().insert("authorization", format!("Bearer {secret}").parse().unwrap());
+    }
+    request
+}
+
+async fn try_control(channel: &Channel, join: Option<&str>) -> Result<(), Status> {
+    let (_held, receiver) = mpsc::channel::<v1::AgentControl>(1);
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    MusterClient::new(channel.clone()).control(shown(stream, join)).await.map(drop)
+}
+
+/// What grpcurl calls first, and what anybody might guess.
+async fn call(channel: &Channel, path: &'static str) -> Status {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    client.unary(Request::new(()), path.parse().unwrap(), codec).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn without_the_secret_nothing_is_there() {
+    let Some(site) = Site::open("security_stranger", 1).await else { return };
+    let channel = channel(site.address).await;
+    for path in [
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/grpc.health.v1.Health/Check",
+        "/muster.v1.Muster/Work",
+        "/nothing/AtAll",
+    ] {
+        let status = call(&channel, path).await;
+        assert_eq!(status.code(), Code::Unauthenticated, "{path}: {status}");
+        assert!(status.message().contains("--join"), "{status}");
+    }
+    let status = try_control(&channel, None).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    let agents = vec![site.honest()];
+    site.end(agents).await;
+}
+
+#[tokio::test]
+async fn of_a_thousand_attempts_ten_are_looked_at_and_only_the_machine_that_makes_them_waits() {
+    let Some(mut site) = Site::open("security_thousand", 1).await else { return };
+    let channel = channel(site.address).await;
+    let wrong = site.join_string().to_owned();
+    site.rotate().await;
+    let mut codes = Vec::new();
+    for _ in 0..1_000 {
+        codes.push(try_control(&channel, Some(&wrong)).await.unwrap_err().code());
+    }
+    let looked_at = limits::JOIN_ATTEMPTS_MAX as usize;
+    assert!(codes[..looked_at].iter().all(|code| *code == Code::Unauthenticated), "{codes:?}");
+    assert!(codes[looked_at..].iter().all(|code| *code == Code::ResourceExhausted));
+    let right = try_control(&channel, Some(site.join_string())).await.unwrap_err();
+    assert!(right.code() == Code::ResourceExhausted && right.message().contains("60s"), "{right}");
+    site.coordinator.wait_for("127.0.0.2 tried to join with a wrong join string for the 10th time").await;
+    let agents = vec![site.honest()];
+    site.end(agents).await;
+}
+
+#[tokio::test]
+async fn messages_too_large_or_malformed_end_their_own_session_and_nothing_else() {
+    let Some(mut site) = Site::open("security_malformed", 1).await else { return };
+    let channel = channel(site.address).await;
+    let join = site.join_string().to_owned();
+    let say = async |message: v1::AgentControl| {
+        let stream = tokio_stream::once(message);
+        let mut client = MusterClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
+        match client.control(shown(stream, Some(&join))).await {
+            Ok(answers) => answers.into_inner().message().await.err(),
+            Err(status) => Some(status),
+        }
+    };
+    let hello = |version: String| v1::AgentControl {
+        message: Some(v1::agent_control::Message::Hello(v1::Hello { version, ..v1::Hello::default() })),
+    };
+    let large = say(hello("x".repeat(limits::MESSAGE_BYTES_MAX + 1))).await.unwrap();
+    assert_eq!(large.code(), Code::OutOfRange, "{large}");
+    let empty = say(v1::AgentControl::default()).await.unwrap();
+    assert_eq!(empty.code(), Code::InvalidArgument, "{empty}");
+    let beat = v1::AgentControl { message: Some(v1::agent_control::Message::Beat(v1::Beat { number: 1 })) };
+    let first = say(beat).await.unwrap();
+    assert!(first.message().contains("must be Hello"), "{first}");
+    assert!(site.coordinator.is_running());
+    let agents = vec![site.honest()];
+    site.end(agents).await;
+}
+
+#[tokio::test]
+async fn a_recorded_join_is_worth_nothing() {
+    let Some(mut site) = Site::open("security_replayed", 2).await else { return };
+    let (between, heard) = record(site.address).await;
+    let join = site.files.write("join", site.join_string());
+    let mut recorded = Process::start(agent(between, &["--once", "--join-file", &join]));
+    recorded.wait_for("joined run").await;
+    let heard = heard.lock().unwrap().clone();
+    assert!(heard.len() > 500, "{} bytes of a join", heard.len());
+
+    let mut stream = TcpStream::connect(site.address).await.unwrap();
+    stream.write_all(&heard).await.unwrap();
+    let mut answer = Vec::new();
+    let ended = timeout(limits::HELLO_TIMEOUT, stream.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "the connection is not ended");
+    let joined = site.coordinator.said().matches("joined").count();
+    let agents = vec![recorded, site.honest()];
+    assert_eq!(joined, 1, "{}", site.coordinator.said());
+    site.end(agents).await;
+}
+
+/// Somebody between an agent and its coordinator, who writes down what the agent says.
+async fn record(coordinator: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let between = listener.local_addr().unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let writes = Arc::clone(&heard);
+    tokio::spawn(async move {
+        let (mut agent, _) = listener.accept().await.unwrap();
+        let mut coordinator = TcpStream::connect(coordinator).await.unwrap();
+        let (mut from_agent, mut to_agent) = agent.split();
+        let (mut from_coordinator, mut to_coordinator) = coordinator.split();
+        let up = async {
+            let mut block = [0; 8192];
+            while let Ok(count @ 1..) = from_agent.read(&mut block).await {
+                writes.lock().unwrap().extend_from_slice(&block[..count]);
+                if to_coordinator.write_all(&block[..count]).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = up => {}
+            _ = tokio::io::copy(&mut from_coordinator, &mut to_agent) => {}
+        }
+    });
+    (between, heard)
+}
+
+#[tokio::test]
+async fn clear_on_an_encrypted_port_and_the_reverse_end_in_a_sentence() {
+    let Some(mut site) = Site::open("security_clear", 1).await else { return };
+    let mut in_clear = site.agent(&["--insecure"]);
+    in_clear.wait_for("waiting for a coordinator").await;
+    in_clear.signal("TERM");
+    let ended = in_clear.end().await.expect(0).says("--join");
+    site.hears(&ended);
+    // Somebody who says nothing holds up nobody.
+    let _silent = TcpStream::connect(site.address).await.unwrap();
+    let join = site.join_string().to_owned();
+    let agents = vec![site.honest()];
+    site.end(agents).await;
+
+    let files = crate::support::files::Files::new();
+    let Some(open) = Site::start("security_open", files, 1, &[]).await else { return };
+    let mut encrypted = open.agent(&["--join", &join]);
+    encrypted.wait_for("speaks no TLS").await;
+    encrypted.signal("TERM");
+    encrypted.end().await.expect(0);
+    let agents = vec![open.agent(&["--once"])];
+    open.end(agents).await;
+}
