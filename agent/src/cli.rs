@@ -9,7 +9,7 @@ use clap::Parser;
 use muster_agent::postgres::{Environment, Settings};
 use muster_agent::security::Security;
 use muster_agent::security::pki::PkiArgs;
-use muster_agent::{AgentConfig, AgentError, Coordinator};
+use muster_agent::{AgentConfig, AgentError, Coordinators};
 use muster_common::ids::SlotId;
 use muster_common::join_string::JoinString;
 use muster_common::limits;
@@ -27,9 +27,9 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "agent", version, max_term_width = 100, after_long_help = HELP)]
 struct Args {
-    /// Where the coordinator listens
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051", env = "MUSTER_COORDINATOR")]
-    coordinator: Coordinator,
+    /// Where the coordinator listens; of several addresses, whichever answers first in this order
+    #[arg(long, value_name = "HOST:PORT,…", default_value = "127.0.0.1:50051", env = "MUSTER_COORDINATOR")]
+    coordinator: Coordinators,
 
     /// Database connections, each a worker that runs its rows one after the other
     #[arg(long, short = 'w', value_name = "K", default_value_t = 1,
@@ -125,7 +125,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 
 fn config(args: Args) -> anyhow::Result<AgentConfig> {
     let security = security(&args)?;
-    let coordinator = args.coordinator;
+    let coordinators = args.coordinator;
     let environment = Environment::from_process();
     let url = match args.database_url_file {
         Some(path) => Some(read_secret("--database-url-file", &path)?),
@@ -135,7 +135,7 @@ fn config(args: Args) -> anyhow::Result<AgentConfig> {
     let is_named = Settings::is_named(url, &environment);
     let database = is_named.then(|| Settings::resolve(url, &environment)).transpose()?;
     Ok(AgentConfig {
-        coordinator,
+        coordinators,
         security,
         workers: args.workers,
         slot: args.slot.map(SlotId::new),
@@ -160,7 +160,7 @@ fn security(args: &Args) -> anyhow::Result<Security> {
     }
     let coordinator = &args.coordinator;
     anyhow::ensure!(
-        coordinator.is_loopback() || args.insecure,
+        coordinator.are_loopback() || args.insecure,
         "coordinator {coordinator} may be another machine, and whoever answers there sends SQL to this agent's database. There are three \
          ways to know it: --join with what `coordinator token` prints there; --tls-cert, --tls-key and --tls-ca with certificates of your \
          own authority; or --insecure, in clear and unproven, on a network that you trust"

@@ -12,7 +12,7 @@ use crate::security::Security;
 /// One agent. `workers` is 1 to [`muster_common::limits::WORKERS_PER_AGENT_MAX`].
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
-    pub coordinator: Coordinator,
+    pub coordinators: Coordinators,
     pub security: Security,
     pub workers: u16,
     /// The slot to ask for; any when `None`.
@@ -25,7 +25,41 @@ pub struct AgentConfig {
     pub allow_writes: bool,
 }
 
-/// Where the coordinator listens: `host:port`, an IPv6 address in brackets.
+/// Where a coordinator may listen, in the order in which they are tried; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coordinators(Vec<Coordinator>);
+
+impl Coordinators {
+    pub fn one(coordinator: Coordinator) -> Self {
+        Self(vec![coordinator])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Coordinator> {
+        self.0.iter()
+    }
+
+    /// Whether all of them can only be this machine.
+    pub fn are_loopback(&self) -> bool {
+        self.iter().all(Coordinator::is_loopback)
+    }
+}
+
+impl FromStr for Coordinators {
+    type Err = InvalidCoordinator;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCoordinator> {
+        text.split(',').map(|one| one.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Coordinators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join(" or "))
+    }
+}
+
+/// Where a coordinator listens: `host:port`, an IPv6 address in brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coordinator {
     host: String,
@@ -86,6 +120,17 @@ mod tests {
         }
         for bad in ["db1", "db1:", ":50051", "::1:50051", "http://db1:50051", "db1:99999"] {
             assert!(bad.parse::<Coordinator>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn several_addresses_are_kept_in_their_order() {
+        let several: Coordinators = "db1:50051, [::1]:2".parse().unwrap();
+        assert_eq!(several.to_string(), "db1:50051 or [::1]:2");
+        assert!(!several.are_loopback());
+        assert!("localhost:1,[::1]:2".parse::<Coordinators>().unwrap().are_loopback());
+        for bad in ["", "db1:1,", "db1:1;db2:1"] {
+            assert!(bad.parse::<Coordinators>().is_err(), "{bad}");
         }
     }
 

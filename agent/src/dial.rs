@@ -10,16 +10,17 @@ use hyper_util::rt::TokioIo;
 use muster_common::join_string::Secret;
 use muster_common::limits;
 use muster_proto::v1::muster_client::MusterClient;
+use rustls::CertificateError;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tonic::codegen::{InterceptedService, Service};
 use tonic::codegen::http::Uri;
+use tonic::codegen::{InterceptedService, Service};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::config::Coordinator;
+use crate::config::{Coordinator, Coordinators};
 use crate::security::{Security, Tls};
 use crate::session::SessionError;
 use crate::surroundings::{ByteStream, Network};
@@ -30,28 +31,44 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) type Client = MusterClient<InterceptedService<Channel, Credentials>>;
 
+/// The first that answers.
 pub(crate) async fn dial(
-    coordinator: &Coordinator,
+    coordinators: &Coordinators,
     security: &Security,
     network: &Network,
 ) -> Result<Client, SessionError> {
-    let endpoint = Endpoint::from_shared(format!("http://{coordinator}"))
-        .map_err(SessionError::Unreachable)?
+    let mut failed = Vec::new();
+    for coordinator in coordinators.iter() {
+        match dial_one(coordinator, security, network).await {
+            Ok(client) => return Ok(client),
+            Err(error) if is_impostor(&error) => {
+                return Err(SessionError::Refused { reason: IMPOSTOR.to_owned() });
+            }
+            Err(error) => failed.push((coordinator, error)),
+        }
+    }
+    let is_one = failed.len() == 1;
+    let causes = failed.iter().map(|(coordinator, error)| match is_one {
+        true => causes(error),
+        false => format!("{coordinator}: {}", causes(error)),
+    });
+    Err(SessionError::Unreachable { causes: causes.collect::<Vec<_>>().join("; ") })
+}
+
+async fn dial_one(
+    coordinator: &Coordinator,
+    security: &Security,
+    network: &Network,
+) -> Result<Client, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{coordinator}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
         .keep_alive_timeout(limits::FENCE)
         .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
         .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES);
-    let connector = Connector {
-        coordinator: coordinator.clone(),
-        security: security.clone(),
-        network: network.clone(),
-    };
-    let connecting = endpoint.connect_with_connector(connector).await;
-    let channel = connecting.map_err(|error| match is_impostor(&error) {
-        true => SessionError::Refused { reason: IMPOSTOR.to_owned() },
-        false => SessionError::Unreachable(error),
-    })?;
+    let connector =
+        Connector { coordinator: coordinator.clone(), security: security.clone(), network: network.clone() };
+    let channel = endpoint.connect_with_connector(connector).await?;
     let credentials = Credentials::new(security);
     Ok(MusterClient::with_interceptor(channel, credentials)
         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
@@ -61,14 +78,35 @@ pub(crate) async fn dial(
 const IMPOSTOR: &str = "who answers there has another certificate than the join string says, and was told nothing. Either the join \
                         string is another coordinator's: `coordinator token` prints this one's; or somebody is in between";
 
+/// Each once.
+fn causes(error: &tonic::transport::Error) -> String {
+    let mut text = String::new();
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = if text.is_empty() { inner_text } else { format!("{text}: {inner_text}") };
+        }
+        cause = inner.source();
+    }
+    text
+}
+
 fn is_impostor(error: &tonic::transport::Error) -> bool {
-    let mut causes = std::iter::successors(Some(error as &(dyn Error + 'static)), |error| error.source());
-    causes.any(|cause| {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
         // What an io::Error carries is not its source.
-        let carried = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = cause.downcast_ref().or_else(|| carried.and_then(|carried| carried.downcast_ref()));
-        matches!(tls, Some(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure)))
-    })
+        let carried = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = inner.downcast_ref().or_else(|| carried.and_then(|carried| carried.downcast_ref()));
+        if matches!(
+            tls,
+            Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        ) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// The secret of the join string, with each request.
@@ -145,7 +183,7 @@ fn not_tls(error: io::Error) -> io::Error {
     let tls = error.get_ref().and_then(|carried| carried.downcast_ref());
     if matches!(tls, Some(rustls::Error::InvalidMessage(_))) {
         return io::Error::other(
-            "who answers there speaks no TLS: that coordinator runs with --insecure or on its own machine only, or it is another program",
+            "who answers there speaks no TLS: that coordinator runs with --insecure, or for its own machine only, or it is another program",
         );
     }
     error

@@ -20,5 +20,5 @@ mod told;
 mod worker;
 pub mod workplace;
 
-pub use config::{AgentConfig, Coordinator, InvalidCoordinator};
+pub use config::{AgentConfig, Coordinator, Coordinators, InvalidCoordinator};
 pub use serve::{AgentError, serve, serve_in};

@@ -49,7 +49,7 @@ pub async fn serve_in(
                 lost_at = None;
             }
             Err(SessionError::Refused { reason }) => {
-                return Err(AgentError::Refused { coordinator: config.coordinator.to_string(), reason });
+                return Err(AgentError::Refused { coordinator: config.coordinators.to_string(), reason });
             }
             Err(error) => {
                 if clock::since(began) > limits::RETRY_MAX {
@@ -87,7 +87,7 @@ fn park(
         );
     }
     if config.once && lost_at.is_some_and(|at| clock::since(at) > limits::PARK) {
-        return Err(AgentError::Lost { coordinator: config.coordinator.to_string() });
+        return Err(AgentError::Lost { coordinator: config.coordinators.to_string() });
     }
     Ok(())
 }
@@ -131,8 +131,8 @@ impl Retry {
             return;
         }
         match error {
-            SessionError::Unreachable(_) => {
-                info!("waiting for a coordinator at {} ({text})", config.coordinator);
+            SessionError::Unreachable { .. } => {
+                info!("waiting for a coordinator at {} ({text})", config.coordinators);
             }
             _ => warn!("{text}; joining again"),
         }

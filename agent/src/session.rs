@@ -47,7 +47,7 @@ pub(crate) async fn serve(
     let mut client = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
-        client = dial(&config.coordinator, &config.security, &surroundings.network) => client?,
+        client = dial(&config.coordinators, &config.security, &surroundings.network) => client?,
     };
     let hello_sent = clock::now();
     let (control, joined) = tokio::select! {

@@ -113,7 +113,9 @@ mod tests {
         assert_eq!(text.parse(), Ok(join_string()));
         assert_eq!(format!("{text}\n").parse(), Ok(join_string()), "as a file has it");
         let cut = &text[..text.len() - 1];
-        for wrong in ["", "muster1", "muster1..", &text[1..], cut, &text.replace('.', ":"), &format!("{text}A")] {
+        for wrong in
+            ["", "muster1", "muster1..", &text[1..], cut, &text.replace('.', ":"), &format!("{text}A")]
+        {
             assert_eq!(wrong.parse::<JoinString>(), Err(InvalidJoinString), "{wrong}");
         }
     }

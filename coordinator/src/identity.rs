@@ -27,7 +27,9 @@ pub(crate) struct Identity {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
-    #[error("no place for the coordinator's identity: neither XDG_STATE_HOME nor HOME is an absolute path; name one with --identity")]
+    #[error(
+        "no place for the coordinator's identity: neither XDG_STATE_HOME nor HOME is an absolute path; name one with --identity"
+    )]
     NoHome,
     #[error(
         "there is no identity in '{}': `coordinator token` makes one and prints the join string for agents", .0.display()
@@ -43,7 +45,7 @@ pub(crate) enum IdentityError {
 pub(crate) fn place(named: Option<&Path>) -> Result<PathBuf, IdentityError> {
     match named {
         Some(dir) => Ok(dir.to_owned()),
-        None => Ok(run_dir::state(std::env::var_os).ok_or(IdentityError::NoHome)?.join("identity")),
+        None => Ok(run_dir::state().ok_or(IdentityError::NoHome)?.join("identity")),
     }
 }
 

@@ -22,8 +22,8 @@ pub(crate) enum Ended {
 /// How a session ended badly. None of them is final but `Refused`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
-    #[error("cannot reach it")]
-    Unreachable(#[source] tonic::transport::Error),
+    #[error("cannot reach it: {causes}")]
+    Unreachable { causes: String },
     #[error("no place in this run: {reason}")]
     Full { reason: String },
     #[error("refused: {reason}")]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use muster_agent::postgres::{Environment, Settings};
 use muster_agent::security::Security;
-use muster_agent::{AgentConfig, AgentError};
+use muster_agent::{AgentConfig, AgentError, Coordinators};
 use muster_common::ids::SlotId;
 use muster_common::limits;
 use muster_common::load::Warmup;
@@ -272,7 +272,7 @@ fn local_agents(
     let coordinator: muster_agent::Coordinator =
         address.to_string().parse().expect("a socket address is a host and a port");
     (0..count).map(move |slot| AgentConfig {
-        coordinator: coordinator.clone(),
+        coordinators: Coordinators::one(coordinator.clone()),
         security: security.clone(),
         workers,
         slot: Some(SlotId::new(slot)),

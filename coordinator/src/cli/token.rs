@@ -17,7 +17,10 @@ pub(super) fn run(args: &TokenArgs) -> Result<Exit, Failure> {
         identity.rotate(&provider()).map_err(Failure::usage)?;
         super::say("the old join string is void: agents that have joined stay, no other joins by it");
     } else if is_new {
-        super::say(&format!("made this coordinator's identity in {}; it is as secret as the join string", dir.display()));
+        super::say(&format!(
+            "made this coordinator's identity in {}; it is as secret as the join string",
+            dir.display()
+        ));
     }
     let join = identity.join_string().map_err(Failure::usage)?;
     writeln!(std::io::stdout(), "{}", join.expose()).map_err(Failure::write)?;

@@ -41,7 +41,7 @@ impl Access {
         Ok(Self::Certified { config: with_alpn(config) })
     }
 
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
         match self {
             Self::InClear => None,
             Self::Joined { config, .. } | Self::Certified { config } => Some(Arc::clone(config)),

@@ -50,7 +50,9 @@ impl Guard {
                     Some(_) => {
                         "the join string is not valid any more, or not this coordinator's: `coordinator token` prints the one that is"
                     }
-                    None => "this coordinator wants a join string: --join with what `coordinator token` prints",
+                    None => {
+                        "this coordinator wants a join string: --join with what `coordinator token` prints"
+                    }
                 }))
             }
         }
@@ -66,7 +68,10 @@ fn shown(request: &Request<()>) -> Option<Secret> {
 fn tell(peer: IpAddr, times: u32, has_shown: bool) {
     let what = if has_shown { "with a wrong join string" } else { "without a join string" };
     if times == limits::JOIN_ATTEMPTS_MAX {
-        warn!("{peer} tried to join {what} for the {times}th time, and is not heard for {:?}", limits::JOIN_ATTEMPTS_PER);
+        warn!(
+            "{peer} tried to join {what} for the {times}th time, and is not heard for {:?}",
+            limits::JOIN_ATTEMPTS_PER
+        );
     } else if times == 1 {
         warn!("{peer} tried to join {what} and was refused");
     } else {

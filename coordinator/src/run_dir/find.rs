@@ -12,13 +12,13 @@ use super::{JOURNAL, MANIFEST, RunDirError};
 pub fn parent(run_dir: Option<&Path>) -> Result<PathBuf, RunDirError> {
     match run_dir {
         Some(run_dir) => Ok(run_dir.to_owned()),
-        None => Ok(state(std::env::var_os).ok_or(RunDirError::NoHome)?.join("runs")),
+        None => Ok(state().ok_or(RunDirError::NoHome)?.join("runs")),
     }
 }
 
-/// Where Muster keeps what is this user's. `variable` gives the environment's.
-pub fn state(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    of_user(variable("XDG_STATE_HOME"), variable("HOME"))
+/// Where Muster keeps what is this user's: `$XDG_STATE_HOME/muster` or `~/.local/state/muster`.
+pub fn state() -> Option<PathBuf> {
+    of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"))
 }
 
 /// A relative XDG_STATE_HOME is to be ignored, says its specification.

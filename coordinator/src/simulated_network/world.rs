@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use muster_agent::security::Security;
 use muster_agent::surroundings::{Network, Surroundings};
 use muster_agent::{AgentConfig, serve_in};
 use muster_common::ids::RunId;
@@ -121,7 +122,8 @@ impl Site {
             seed: self.scenario.seed ^ (agent as u64) << 32 ^ u64::from(starts),
         };
         let config = AgentConfig {
-            coordinator: format!("{COORDINATOR}:{PORT}").parse()?,
+            coordinators: format!("{COORDINATOR}:{PORT}").parse()?,
+            security: Security::None,
             workers: self.scenario.workers,
             slot: planned.slot,
             once: false,

@@ -57,7 +57,8 @@ async fn certificates_of_one_authority_let_in_and_no_others_do() {
     // It trusts the right authority and is of another one.
     let mut stranger = other.certify(&files, "stranger", 4000);
     *stranger.last_mut().unwrap() = own.file.clone();
-    let Some(mut site) = Site::start("security_certificates", files, 1, &words(&for_coordinator)).await else {
+    let Some(mut site) = Site::start("security_certificates", files, 1, &words(&for_coordinator)).await
+    else {
         return;
     };
     for refused in [expired, stranger] {
@@ -73,7 +74,8 @@ async fn certificates_of_one_authority_let_in_and_no_others_do() {
 }
 
 #[tokio::test]
-async fn an_agent_trusts_no_coordinator_whose_certificate_is_expired_of_another_authority_or_of_another_name() {
+async fn an_agent_trusts_no_coordinator_whose_certificate_is_expired_of_another_authority_or_of_another_name()
+{
     let check = async |name: &str, until: i32, host: &str, is_own: bool, says: &str| {
         let files = Files::new();
         let (own, other) = (Authority::new(&files, "own"), Authority::new(&files, "other"));

@@ -76,7 +76,11 @@ async fn off_loopback_one_of_three_ways_has_to_be_chosen() {
     ended.says("coordinator token").says("--tls-cert").says("--insecure");
     let missing = files.path().join("none");
     let identity = ["data/query_params.csv", "--identity", missing.to_str().unwrap()];
-    complete(run(anywhere, 1, &identity)).await.expect(2).says("there is no identity in").says("coordinator token");
+    complete(run(anywhere, 1, &identity))
+        .await
+        .expect(2)
+        .says("there is no identity in")
+        .says("coordinator token");
     let ended = complete(agent("192.0.2.1:50051".parse().unwrap(), &[])).await.expect(2);
     ended.says("--join").says("--tls-cert").says("--insecure");
 }

@@ -190,13 +190,13 @@ async fn messages_too_large_or_malformed_end_their_own_session_and_nothing_else(
         }
     };
     let hello = |version: String| v1::AgentControl {
-        message: Some(v1::agent_control::Message::Hello(v1::Hello { version, ..v1::Hello::default() })),
+        kind: Some(v1::agent_control::Kind::Hello(v1::Hello { version, ..v1::Hello::default() })),
     };
     let large = say(hello("x".repeat(limits::MESSAGE_BYTES_MAX + 1))).await.unwrap();
     assert_eq!(large.code(), Code::OutOfRange, "{large}");
     let empty = say(v1::AgentControl::default()).await.unwrap();
     assert_eq!(empty.code(), Code::InvalidArgument, "{empty}");
-    let beat = v1::AgentControl { message: Some(v1::agent_control::Message::Beat(v1::Beat { number: 1 })) };
+    let beat = v1::AgentControl { kind: Some(v1::agent_control::Kind::Beat(v1::Beat { number: 1 })) };
     let first = say(beat).await.unwrap();
     assert!(first.message().contains("must be Hello"), "{first}");
     assert!(site.coordinator.is_running());
@@ -206,7 +206,7 @@ async fn messages_too_large_or_malformed_end_their_own_session_and_nothing_else(
 
 #[tokio::test]
 async fn a_recorded_join_is_worth_nothing() {
-    let Some(mut site) = Site::open("security_replayed", 2).await else { return };
+    let Some(site) = Site::open("security_replayed", 2).await else { return };
     let (between, heard) = record(site.address).await;
     let join = site.files.write("join", site.join_string());
     let mut recorded = Process::start(agent(between, &["--once", "--join-file", &join]));

@@ -29,8 +29,11 @@ impl Conductor<'_> {
             return String::new();
         }
         let is_anywhere = self.door.address.ip().is_unspecified();
-        let address =
-            if is_anywhere { format!("HOST:{}", self.door.address.port()) } else { self.door.address.to_string() };
+        let address = if is_anywhere {
+            format!("HOST:{}", self.door.address.port())
+        } else {
+            self.door.address.to_string()
+        };
         format!("; start each with: agent --coordinator {address}{}", self.door.options)
     }
 
