@@ -27,6 +27,8 @@ main() {
     trap clean_up EXIT
     # Containers read from there as a user of their own.
     chmod 755 "$work"
+    # The database that runs where there is no other, and a base that is this distribution, for programs that are built here.
+    export MUSTER_IMAGE=muster-check MUSTER_DB_IMAGE=${MUSTER_DB_IMAGE:-muster-postgres} BASE_RUNTIME=${BASE_RUNTIME:-muster-base-debian}
     step "images" images
     local name
     for name in "${cases[@]}"; do
@@ -37,7 +39,7 @@ main() {
 
 # What cannot run here is no failure, and is said.
 find_tools() {
-    # Asked for its version, a client without a server fails, and one whose server hangs would hang.
+    # A client without a server fails, and with one that hangs it would hang.
     timeout 10 docker version >/dev/null 2>&1 || skip "no Docker engine"
     if docker compose version >/dev/null 2>&1; then
         compose=(docker compose)
@@ -74,12 +76,9 @@ step() {
 clean_up() {
     local status=$?
     trap - EXIT
-    if [ -n "$(docker ps -aq --filter "label=com.docker.compose.project=$project")" ]; then
-        # A container that is paused cannot be stopped.
-        docker ps -q --filter "label=com.docker.compose.project=$project" --filter status=paused |
-            xargs -r docker unpause >/dev/null
-        in_compose down --timeout 5 --volumes --remove-orphans >/dev/null 2>&1 || status=1
-    fi
+    # A container that is paused cannot be stopped.
+    docker ps -q --filter "label=com.docker.compose.project=$project" --filter status=paused | xargs -r docker unpause >/dev/null
+    in_compose down --timeout 5 --volumes --remove-orphans >"$work/down.log" 2>&1 || { cat "$work/down.log"; status=1; }
     rm -rf "$work"
     local left
     left=$(docker ps -aq --filter "label=com.docker.compose.project=$project"
@@ -96,12 +95,9 @@ in_compose() {
     "${compose[@]}" --project-name "$project" "$@"
 }
 
-# Of the database that was made here there is no other; programs that are built here run on this distribution.
 images() {
-    export MUSTER_IMAGE=muster-check
-    BASE_RUNTIME=${BASE_RUNTIME:-muster-base-debian}
     local image
-    for image in "$BASE_RUNTIME" "$(database_image)"; do
+    for image in "$BASE_RUNTIME" "$MUSTER_DB_IMAGE"; do
         if ! docker image inspect "$image" >/dev/null 2>&1; then
             timeout "$build_seconds_max" deploy/offline-images.sh debian postgres
             break
@@ -121,12 +117,8 @@ images() {
         sed -n '/^FROM ${BASE_RUNTIME} AS runtime$/,$ s/ --from=build / /; /^FROM ${BASE_RUNTIME} AS runtime$/,$ p' deploy/Dockerfile
     } >"$context/Dockerfile"
     grep -q '^USER 10001$' "$context/Dockerfile" || { echo "deploy/Dockerfile has no stage 'runtime' any more"; return 1; }
-    timeout "$build_seconds_max" docker build -q -t muster-check --build-arg BASE_RUNTIME="$BASE_RUNTIME" "$context"
+    timeout "$build_seconds_max" docker build -q -t "$MUSTER_IMAGE" --build-arg BASE_RUNTIME="$BASE_RUNTIME" "$context" 2>"$work/images.log"
     rm -r "$context"
-}
-
-database_image() {
-    echo "${MUSTER_DB_IMAGE:-muster-postgres}"
 }
 
 # Ten containers run the sample to its end, by the commands that the file's header names.
