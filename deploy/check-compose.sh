@@ -144,10 +144,11 @@ sample() {
 killed() {
     make_workload
     local undisturbed
-    undisturbed=$(one_off run --local --agents 4 --workers 25 --allow-void --no-run-dir --quiet --output json \
+    undisturbed=$(one_off run --local --agents 4 --workers 10 --allow-void --no-run-dir --quiet --output json \
         --query data/pause.sql data/pause.csv | jq -r .result.digest)
 
-    run_detached --slot-grace 5s
+    # Long enough for the one that is paused to come back to its place.
+    run_detached --slot-grace 8s
     local agents
     mapfile -t agents < <(in_compose ps -q agent)
     docker kill "${agents[0]}" >/dev/null
@@ -169,6 +170,8 @@ killed() {
         holds "[.agents[].sessions[] | select(.lost) | .name | startswith(\"${agent:0:12}/\")] | any" \
             "agent ${agent:0:12} was lost, and the report says so"
     done
+    holds "[.agents[].sessions[] | select(.lost == null) | .name | startswith(\"${agents[1]:0:12}/\")] | any" \
+        "the agent that stood still took part again"
     holds '[.agents[].sessions[] | select(.lost)] | length == 3' "no other agent was lost"
     in_compose rm --force --stop coordinator agent >/dev/null 2>&1
 }
@@ -233,15 +236,18 @@ run_in() {
 }
 
 one_off() {
-    timeout "$run_seconds_max" "${compose[@]}" --project-name "$project" run -T --rm coordinator "$@"
+    timeout "$run_seconds_max" "${compose[@]}" --project-name "$project" run -T --rm coordinator "$@" 2>>"$work/one-off.log"
 }
 
 # What the volume keeps of a run: $work/report.json, and each row's line in $work/samples.csv.
 read_report() {
     rm -f "$work"/{report.json,samples.csv}
     in_compose run -T --rm --no-deps --entrypoint sh coordinator -ec \
-        "coordinator report $1 --output json=/tmp/report.json --samples /tmp/samples.csv && tar -C /tmp -c report.json samples.csv" |
-        tar -C "$work" -x
+        "coordinator report $1 --output json=/tmp/report.json --samples /tmp/samples.csv && tar -C /tmp -c report.json samples.csv" \
+        2>>"$work/one-off.log" | tar -C "$work" -x
+    jq -r '"run \(.run_id): \(.verdict.status), \(.queries.total) rows = \(.queries.completed) completed + \(.queries.failed) failed + " +
+        "\(.queries.unaccounted) unaccounted, \(.queries.retried) retried, \(.queries.duplicates) duplicate, " +
+        "\(.wall_time_ms / 1000 | round) s"' "$work/report.json"
 }
 
 # Every row is counted once, or listed as not counted: by the totals, by workers, by hosts, and row by row.
