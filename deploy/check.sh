@@ -7,14 +7,14 @@
 # installed. --tools DIR keeps it for the next time. --offline fetches nothing. A check whose tool is missing is skipped, and said to be;
 # with --strict that is a failure. Built programs are looked for in target/release; MUSTER_BIN names another directory.
 set -euo pipefail
-cd "$(dirname "$0")"
 
 passed=0 failed=0 skipped=0
 offline=no strict=no tools=
-bin=${MUSTER_BIN:-../target/release}
+bin=$(realpath -m "${MUSTER_BIN:-$(dirname "$0")/../target/release}")
 
 main() {
     arguments "$@"
+    cd "$(dirname "$0")"
     work=$(mktemp -d "${TMPDIR:-/tmp}/muster-check-XXXXXX")
     trap 'rm -rf "$work"' EXIT
     tools=${tools:-$work/tools}
@@ -160,8 +160,12 @@ need() {
     done
 }
 
+# refuses WHY COMMAND...: it fails, and says why.
 refuses() {
-    ! "$@" || { echo "accepted: $*" && return 1; }
+    local why=$1 said
+    shift
+    ! said=$("$@" 2>&1) || { echo "accepted: $*" && return 1; }
+    [[ $said = *"$why"* ]] || { echo "$said" && return 1; }
 }
 
 # -- checks --------------------------------------------------------------------------------------------------------------
@@ -179,10 +183,10 @@ check_page() {
     mkdir "$stand_ins"
     cp check/stand-ins/{kubectl,helm} "$stand_ins"
     if "$bin/coordinator" token --help >"$work/log" 2>&1; then
-        ln -s "$(cd "$bin" && pwd)/coordinator" "$stand_ins/coordinator"
+        ln -s "$bin/coordinator" "$stand_ins/coordinator"
     else
         cp check/stand-ins/coordinator "$stand_ins"
-        echo "docs/DEPLOY.md: a stand-in for coordinator, for $bin has none that knows 'token'"
+        echo "docs/DEPLOY.md: a stand-in for coordinator, for none that knows 'token' is built"
     fi
     ln -s "$PWD" "$work/page/deploy"
     ln -s "$PWD/../data" "$work/page/data"
@@ -233,7 +237,7 @@ check_helm() {
     done
     local wrong
     for wrong in run.agents=0 agents.workes=2 run.enabled=false 'run.joinTimeout=soon' 'run.extraArgs={rate}' identity.existingSecret=; do
-        check "helm/muster: refuses $wrong" refuses "$helm" template load helm/muster --set "$wrong"
+        check "helm/muster: refuses $wrong" refuses "the schema" "$helm" template load helm/muster --set "$wrong"
     done
 }
 
@@ -292,7 +296,7 @@ check_expressions() {
 check_options() {
     if [ ! -x "$bin/coordinator" ] || [ ! -x "$bin/agent" ]; then
         skipped=$((skipped + 1))
-        echo "skipped: options of coordinator and agent: none is built in $bin"
+        echo "skipped: options of coordinator and agent: they are not built"
         return 0
     fi
     need "options of coordinator and agent" python || return 0

@@ -54,6 +54,8 @@ def check(manifests, given):
     everything = manifests + given
     by_name = {(each["kind"], each["metadata"]["name"]): each for each in everything}
     workloads = [Workload(each) for each in manifests if each["kind"] in ("Deployment", "Job")]
+    if not workloads:
+        yield "there is no Job and no Deployment"
     for workload in workloads:
         yield from check_pod(workload)
         yield from check_volumes(workload, by_name)
