@@ -317,7 +317,7 @@ options_exist() {
 options_used() {
     "$python" check/references.py --options "$work"/kubernetes-*.yaml "$work"/helm-*.yaml
     "$python" check/document.py --options ../docs/DEPLOY.md
-    grep -ho -e '--[a-z-]*' systemd/*.service systemd/agent.env | sed 's/^/agent: /'
+    grep -hv '^#' systemd/*.service systemd/agent.env | grep -o -e '--[a-z-]*' | sed 's/^/agent: /'
 }
 
 main "$@"
