@@ -11,9 +11,11 @@ cd "$(dirname "$0")"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# shellcheck source=/dev/null
 . /etc/os-release
 
 # The mirror is the one that apt uses here.
+# shellcheck disable=SC2016 # It is apt-get that fills these in.
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)' |
     awk -v release="$VERSION_CODENAME" '$2 == release && $3 == "main" && $4 == "Packages" { print $1; exit }')
 [ -n "$mirror" ] || { echo "apt knows no mirror of $VERSION_CODENAME; run apt-get update" >&2; exit 1; }
