@@ -77,6 +77,10 @@ schema:
 generate *arguments="cpu-usage":
     cargo run --release --locked --bin coordinator -- generate {{ arguments }}
 
+# All that deploys Muster: rendered, verified and held against each other, without a cluster
+check-deploy *arguments:
+    deploy/check.sh {{ arguments }}
+
 # Licenses, duplicates and sources of the dependencies; needs cargo-deny
 deny:
     cargo deny --locked check bans licenses sources

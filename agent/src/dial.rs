@@ -79,7 +79,7 @@ const IMPOSTOR: &str = "who answers there has another certificate than the join 
                         string is another coordinator's: `coordinator token` prints this one's; or somebody is in between";
 
 /// Each once.
-fn causes(error: &tonic::transport::Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(inner) = cause {

@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use crate::config::AgentConfig;
-use crate::dial::Client;
+use crate::dial::{Client, causes};
 use crate::session::SessionError;
 
 /// What an agent became.
@@ -78,6 +78,10 @@ fn refused(status: Status) -> SessionError {
     match status.code() {
         Code::Unauthenticated => SessionError::Refused { reason },
         Code::ResourceExhausted => SessionError::Full { reason },
+        // The first bytes of an alert in TLS are the length of such a frame.
+        _ if causes(&status).contains("frame with invalid size") => SessionError::Unreachable {
+            causes: "who answers there wants TLS: --join with what `coordinator token` prints there, or --tls-cert".to_owned(),
+        },
         _ => SessionError::Broken(status),
     }
 }

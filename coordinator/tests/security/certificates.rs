@@ -1,12 +1,18 @@
 //! Mutual TLS with certificates of an own authority.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
 };
 
 use crate::site::Site;
 use crate::support::files::Files;
-use crate::support::processes::complete;
+use crate::support::processes::{address, agent, complete};
+
+/// Of agents, nobody asks for the name.
+const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// An authority, with its certificate as a file.
 struct Authority {
@@ -17,20 +23,17 @@ struct Authority {
 impl Authority {
     fn new(files: &Files, name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let file = files.write(&format!("{name}.ca.pem"), params.self_signed(&key).unwrap().pem());
         Self { issuer: Issuer::new(params, key), file }
     }
 
-    /// The options that name a certificate for 127.0.0.1 that is valid until this year, and its key; of the other side, this
-    /// authority's certificates are taken.
-    fn certify(&self, files: &Files, name: &str, until: i32) -> Vec<String> {
-        self.certify_for(files, name, until, "127.0.0.1")
-    }
-
-    fn certify_for(&self, files: &Files, name: &str, until: i32, host: &str) -> Vec<String> {
-        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+    /// The options that name a certificate for a host that is valid until this year, and its key; of the other side, this authority's
+    /// certificates are taken.
+    fn certify(&self, files: &Files, name: &str, until: i32, host: IpAddr) -> Vec<String> {
+        let mut params = CertificateParams::new([host.to_string()]).unwrap();
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
         params.extended_key_usages =
@@ -49,15 +52,17 @@ fn words(options: &[String]) -> Vec<&str> {
 
 #[tokio::test]
 async fn certificates_of_one_authority_let_in_and_no_others_do() {
+    let address = address();
     let files = Files::new();
     let (own, other) = (Authority::new(&files, "own"), Authority::new(&files, "other"));
-    let for_coordinator = own.certify(&files, "coordinator", 4000);
-    let honest = own.certify(&files, "agent", 4000);
-    let expired = own.certify(&files, "expired", 2001);
+    let for_coordinator = own.certify(&files, "coordinator", 4000, address.ip());
+    let honest = own.certify(&files, "agent", 4000, ANYWHERE);
+    let expired = own.certify(&files, "expired", 2001, ANYWHERE);
     // It trusts the right authority and is of another one.
-    let mut stranger = other.certify(&files, "stranger", 4000);
+    let mut stranger = other.certify(&files, "stranger", 4000, ANYWHERE);
     *stranger.last_mut().unwrap() = own.file.clone();
-    let Some(mut site) = Site::start("security_certificates", files, 1, &words(&for_coordinator)).await
+    let Some(mut site) =
+        Site::start("security_certificates", address, files, 1, &words(&for_coordinator)).await
     else {
         return;
     };
@@ -76,33 +81,35 @@ async fn certificates_of_one_authority_let_in_and_no_others_do() {
 #[tokio::test]
 async fn an_agent_trusts_no_coordinator_whose_certificate_is_expired_of_another_authority_or_of_another_name()
 {
-    let check = async |name: &str, until: i32, host: &str, is_own: bool, says: &str| {
+    let check = async |name: &str, until: i32, host: Option<IpAddr>, is_own: bool, says: &str| {
+        let address = address();
         let files = Files::new();
         let (own, other) = (Authority::new(&files, "own"), Authority::new(&files, "other"));
         let authority = if is_own { &own } else { &other };
-        let for_coordinator = authority.certify_for(&files, "coordinator", until, host);
-        let honest = own.certify(&files, "agent", 4000);
-        let Some(site) = Site::start(name, files, 1, &words(&for_coordinator)).await else { return };
+        let for_coordinator = authority.certify(&files, "coordinator", until, host.unwrap_or(address.ip()));
+        let honest = own.certify(&files, "agent", 4000, ANYWHERE);
+        let Some(site) = Site::start(name, address, files, 1, &words(&for_coordinator)).await else { return };
         let mut agent = site.agent(&words(&honest));
         let said = agent.wait_for("waiting for a coordinator").await;
         assert!(said.contains(says), "{said}");
         agent.signal("TERM");
         agent.end().await.expect(0);
     };
-    check("security_expired", 2001, "127.0.0.1", true, "expired").await;
-    check("security_authority", 4000, "127.0.0.1", false, "UnknownIssuer").await;
-    check("security_name", 4000, "192.0.2.1", true, "not valid for name").await;
+    check("security_expired", 2001, None, true, "expired").await;
+    check("security_authority", 4000, None, false, "UnknownIssuer").await;
+    check("security_name", 4000, Some(ANYWHERE), true, "not valid for name").await;
 }
 
 #[tokio::test]
 async fn files_that_cannot_be_used_are_named() {
     let files = Files::new();
     let own = Authority::new(&files, "own");
-    let (good, other) = (own.certify(&files, "good", 4000), own.certify(&files, "other", 4000));
-    let nobody = crate::support::processes::address();
+    let (good, other) =
+        (own.certify(&files, "good", 4000, ANYWHERE), own.certify(&files, "other", 4000, ANYWHERE));
+    let nobody = address();
     let fails = async |cert: &str, key: &str, says: &[&str]| {
         let words = ["--tls-cert", cert, "--tls-key", key, "--tls-ca", &own.file];
-        let ended = complete(crate::support::processes::agent(nobody, &words)).await.expect(2);
+        let ended = complete(agent(nobody, &words)).await.expect(2);
         for word in says {
             assert!(ended.stderr.contains(word), "{}", ended.stderr);
         }
@@ -111,5 +118,5 @@ async fn files_that_cannot_be_used_are_named() {
     fails(&good[3], &good[3], &["--tls-cert", "no PEM certificate"]).await;
     fails(&good[1], "/nowhere/key", &["--tls-key", "/nowhere/key"]).await;
     let half = ["--tls-cert", &*good[1]];
-    complete(crate::support::processes::agent(nobody, &half)).await.expect(2).says("--tls-key");
+    complete(agent(nobody, &half)).await.expect(2).says("--tls-key");
 }

@@ -28,17 +28,22 @@ impl Site {
         let files = Files::new();
         let join = token(&files, &[]).await;
         let identity = directory(&files);
-        let mut site = Self::start(name, files, agents, &["--identity", &identity]).await?;
+        let mut site = Self::start(name, address(), files, agents, &["--identity", &identity]).await?;
         site.secrets.push(join);
         Some(site)
     }
 
-    pub(crate) async fn start(name: &str, files: Files, agents: u16, more: &[&str]) -> Option<Self> {
+    pub(crate) async fn start(
+        name: &str,
+        address: SocketAddr,
+        files: Files,
+        agents: u16,
+        more: &[&str],
+    ) -> Option<Self> {
         let database = Database::empty(name).await?;
         let rows: String = (0..ROWS).map(|row| format!("h{},{row}\n", row % 8)).collect();
         let rows = files.write("rows.csv", format!("hostname,n\n{rows}"));
         let query = files.write("q.sql", "SELECT :hostname::text, :n::int");
-        let address = address();
         let own = [&*rows, "--query", &query, "--database-url", database.url()];
         let mut command = run(address, agents, &[&own, more].concat());
         command.env("MUSTER_LOG", "trace");

@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::site::Site;
-use crate::support::processes::{Process, agent};
+use crate::support::processes::{Process, address, agent};
 
 /// Where strangers come from, so that the honest ones of the same test are another machine.
 const ELSEWHERE: &str = "127.0.0.2:0";
@@ -268,7 +268,7 @@ async fn clear_on_an_encrypted_port_and_the_reverse_end_in_a_sentence() {
     site.end(agents).await;
 
     let files = crate::support::files::Files::new();
-    let Some(open) = Site::start("security_open", files, 1, &[]).await else { return };
+    let Some(open) = Site::start("security_open", address(), files, 1, &[]).await else { return };
     let mut encrypted = open.agent(&["--join", &join]);
     encrypted.wait_for("speaks no TLS").await;
     encrypted.signal("TERM");

