@@ -16,6 +16,18 @@ test *arguments:
 ci:
     .ci/run
 
+# docker-compose.yml with real containers, of which some are killed; or the cases named: sample, killed, restarted
+check-compose *cases:
+    deploy/check-compose.sh {{ cases }}
+
+# The image, by the whole Dockerfile: minutes, for it compiles everything
+image *arguments:
+    docker build -f deploy/Dockerfile -t muster --build-arg REVISION="$(git rev-parse HEAD)" {{ arguments }} .
+
+# What distance costs: ten containers near, and behind so much delay and loss. Needs root, and an image of Muster
+far-away delay_ms="100" loss_percent="1":
+    deploy/far-away.sh {{ delay_ms }} {{ loss_percent }}
+
 # Format the code
 fmt:
     cargo fmt --all

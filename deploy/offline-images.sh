@@ -5,10 +5,12 @@
 #   export BASE_BUILD=muster-base-rust BASE_RUNTIME=muster-base-debian MUSTER_DB_IMAGE=muster-postgres
 #   docker-compose build
 #
+# With names, those alone: `debian`, on which the others stand, `rust`, `postgres`.
 # The database is Debian's PostgreSQL; Debian has no TimescaleDB.
 set -euo pipefail
 cd "$(dirname "$0")"
 
+[ $# -gt 0 ] || set -- debian rust postgres
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # shellcheck source=/dev/null
@@ -20,14 +22,17 @@ mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CR
     awk -v release="$VERSION_CODENAME" '$2 == release && $3 == "main" && $4 == "Packages" { print $1; exit }')
 [ -n "$mirror" ] || { echo "apt knows no mirror of $VERSION_CODENAME; run apt-get update" >&2; exit 1; }
 
-echo "muster-base-debian: $VERSION_CODENAME"
-debootstrap --variant=minbase "$VERSION_CODENAME" "$work/root" "$mirror" >"$work/log" 2>&1 ||
-    { tail "$work/log" >&2; exit 1; }
-rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/usr/share/{doc,man,locale}
-tar -C "$work/root" -c . | docker import - muster-base-debian >"$work/id"
+debian() {
+    echo "muster-base-debian: $VERSION_CODENAME"
+    debootstrap --variant=minbase "$VERSION_CODENAME" "$work/root" "$mirror" >"$work/log" 2>&1 ||
+        { tail "$work/log" >&2; exit 1; }
+    rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/usr/share/{doc,man,locale}
+    tar -C "$work/root" -c . | docker import - muster-base-debian >"$work/id"
+}
 
-echo "muster-base-rust: $(rustc --version)"
-cat >"$work/Dockerfile" <<'END'
+rust() {
+    echo "muster-base-rust: $(rustc --version)"
+    cat >"$work/Dockerfile" <<'END'
 FROM muster-base-debian
 RUN apt-get update && \
     apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev && \
@@ -39,10 +44,12 @@ COPY lib /usr/local/lib
 COPY ca-certificates.crt /etc/ssl/machine.crt
 ENV CARGO_HTTP_CAINFO=/etc/ssl/machine.crt
 END
-tar -C "$work" -c Dockerfile -C /etc/ssl/certs ca-certificates.crt -C "$(rustc --print sysroot)" bin/cargo bin/rustc bin/rustdoc lib | docker build -q -t muster-base-rust -
+    tar -C "$work" -c Dockerfile -C /etc/ssl/certs ca-certificates.crt -C "$(rustc --print sysroot)" bin/cargo bin/rustc bin/rustdoc lib | docker build -q -t muster-base-rust -
+}
 
-echo "muster-postgres"
-docker build -q -t muster-postgres -f - . <<'END'
+postgres() {
+    echo "muster-postgres"
+    docker build -q -t muster-postgres -f - . <<'END'
 FROM muster-base-debian
 RUN mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf && \
     apt-get update && \
@@ -56,3 +63,11 @@ STOPSIGNAL SIGINT
 ENTRYPOINT ["offline-postgres.sh"]
 CMD ["postgres"]
 END
+}
+
+for image in "$@"; do
+    case $image in
+        debian | rust | postgres) "$image" ;;
+        *) echo "no image '$image': debian, rust or postgres" >&2; exit 2 ;;
+    esac
+done

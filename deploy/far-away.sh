@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# What distance costs: the same run with all containers near each other, with the agents far away, and with the coordinator far away.
+#
+#   deploy/far-away.sh [DELAY_MS [LOSS_PERCENT]]        100 ms and 1 % unless said; prints a line for each
+#
+# Far away is whose interface delays what it sends, and drops some of it: by netem of tc in its network, or, where the kernel has none, by
+# deploy/wire.py, which takes some of the processor itself. Needs root, and the images that deploy/check-compose.sh makes or those that
+# MUSTER_IMAGE and MUSTER_DB_IMAGE name. Statements sleep for 5 ms, so that it is not the processor that is measured.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+delay_ms=${1:-100}
+loss_percent=${2:-1}
+rows=8000
+run_seconds_max=300
+
+project=muster-far-$$
+export MUSTER_IMAGE=${MUSTER_IMAGE:-muster-check} MUSTER_DB_IMAGE=${MUSTER_DB_IMAGE:-muster-postgres} AGENTS=10
+if docker compose version >/dev/null 2>&1; then compose=(docker compose); else compose=(docker-compose); fi
+
+main() {
+    work=$(mktemp -d)
+    trap clean_up EXIT
+    chmod 755 "$work"
+    export MUSTER_DATA=$work
+    awk -v rows="$rows" 'BEGIN { print "hostname,row"; for (i = 0; i < rows; i++) printf "host%02d,%d\n", i % 50, i }' >"$work/rows.csv"
+    echo "SELECT :hostname::text, :row::int FROM pg_sleep(0.005)" >"$work/rows.sql"
+    export RUN_ARGS="--placement balanced --allow-void --query data/rows.sql data/rows.csv"
+    in_compose up -d db
+    measure near
+    measure agents
+    measure coordinator
+    column -t -s '|' "$work/table"
+}
+
+clean_up() {
+    local status=$?
+    trap - EXIT
+    end_delay
+    in_compose down --timeout 5 --volumes --remove-orphans || true
+    [ "$status" -eq 0 ] || cat "$work/log"
+    rm -rf "$work"
+    exit "$status"
+}
+
+in_compose() {
+    "${compose[@]}" --project-name "$project" "$@" >>"$work/log" 2>&1
+}
+
+containers_of() {
+    "${compose[@]}" --project-name "$project" ps -q "$1" 2>>"$work/log"
+}
+
+# One run with one of them far away. Who is far away starts first, and sees nobody before its wire is as long as it is to be.
+measure() {
+    local far=$1 first=coordinator second=agent
+    if [ "$far" = agents ]; then
+        first=agent second=coordinator
+    fi
+    in_compose up -d --no-deps join
+    in_compose up -d "$first"
+    if [ "$far" != near ]; then
+        # shellcheck disable=SC2046 # Ids are words.
+        begin_delay $(containers_of "$first")
+    fi
+    in_compose up -d "$second"
+    local coordinator status
+    coordinator=$(containers_of coordinator)
+    status=$(timeout "$run_seconds_max" docker wait "$coordinator")
+    end_delay
+    docker logs "$coordinator" >"$work/report" 2>&1
+    local run
+    run=$(grep -oE 'run [0-9a-z-]+' "$work/report" | head -n 1)
+    in_compose rm --force --stop coordinator agent
+    "${compose[@]}" --project-name "$project" run -T --rm --no-deps coordinator report "${run#run }" --output json 2>>"$work/log" \
+        >"$work/$far.json"
+    line "$far" "$status"
+}
+
+begin_delay() {
+    local container
+    if add_netem "$1"; then
+        how=netem
+        for container in "${@:2}"; do
+            add_netem "$container"
+        done
+        return
+    fi
+    how=wire.py
+    python3 deploy/wire.py "$delay_ms" "$loss_percent" "$@" >"$work/wire" 2>>"$work/log" &
+    wire=$!
+    until grep -q ready "$work/wire"; do
+        kill -0 "$wire" || { echo "wire.py did not start"; return 1; }
+        sleep 0.1
+    done
+}
+
+add_netem() {
+    nsenter -t "$(docker inspect --format '{{.State.Pid}}' "$1")" -n \
+        tc qdisc add dev eth0 root netem delay "${delay_ms}ms" loss "$loss_percent%" 2>>"$work/log"
+}
+
+# netem goes with its container.
+end_delay() {
+    if [ -n "${wire:-}" ]; then
+        kill "$wire" 2>/dev/null || true
+        wait "$wire" 2>/dev/null || true
+        wire=
+    fi
+}
+
+line() {
+    [ -e "$work/table" ] || echo "far away|by|exit|verdict|completed|failed|unaccounted|lost sessions|duplicates|queries/s|start skew, ms|median, ms|p95, ms" >"$work/table"
+    jq -r --arg far "$1" --arg status "$2" --arg how "${how:-nothing}" '[$far, $how, $status, .verdict.status, .queries.completed,
+        .queries.failed, .queries.unaccounted, ([.agents[].sessions[] | select(.lost)] | length), .queries.duplicates,
+        (.throughput_qps * 10 | round / 10), (.start_skew_ms * 100 | round / 100), .service_time_ms.median, .service_time_ms.p95]
+        | map(tostring) | join("|")' "$work/$1.json" >>"$work/table"
+}
+
+main "$@"
