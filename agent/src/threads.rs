@@ -127,8 +127,8 @@ fn targets(
         None => None,
         Some("") => {
             return Err(no_database(
-                &"this run compares two databases (--versus), and only agents on the coordinator's own machine are handed \
-                  the address of the second one",
+                &"this run compares two databases (--versus), and only agents on the coordinator's own machine or in \
+                  TLS (--join) are handed the address of the second one",
             ));
         }
         Some(url) => {

@@ -134,7 +134,7 @@ pub(super) struct RunArgs {
     pub(super) database: DatabaseArgs,
 
     /// A second database: every row is run against both, one after the other in an order left to chance, and the two are compared.
-    /// Only agents on this machine take part
+    /// Agents of other machines take part when they joined in TLS
     #[arg(long, value_name = "URL", env = "VERSUS_URL", hide_env_values = true)]
     pub(super) versus: Option<SecretString>,
 
