@@ -4,8 +4,8 @@
 #
 #   deploy/check-compose.sh sample killed restarted
 #
-# The image is the last stage of deploy/Dockerfile with the programs that cargo has built here, in debug: to compile them once more in
-# a container takes longer than all of this. `just image` builds the whole Dockerfile.
+# The image is the last stage of deploy/Dockerfile with the programs that cargo builds here, in debug, or those in the directory that
+# MUSTER_BIN names: to compile them once more in a container takes longer than all of this. `just image` builds the whole Dockerfile.
 #
 # Only what this makes is touched, under a project of its own, and all of it is removed; what stays are images, for the next time:
 # muster-check, and those of deploy/offline-images.sh where they had to be made. It needs docker, docker-compose or Compose v2, and jq.
@@ -22,13 +22,13 @@ project=muster-check-$$
 
 main() {
     [ $# -eq 0 ] || cases=("$@")
+    # The database that runs where there is no other, and a base that is this distribution, for programs that are built here.
+    export MUSTER_IMAGE=muster-check MUSTER_DB_IMAGE=${MUSTER_DB_IMAGE:-muster-postgres} BASE_RUNTIME=${BASE_RUNTIME:-muster-base-debian}
     find_tools
     work=$(mktemp -d)
     trap clean_up EXIT
     # Containers read from there as a user of their own.
     chmod 755 "$work"
-    # The database that runs where there is no other, and a base that is this distribution, for programs that are built here.
-    export MUSTER_IMAGE=muster-check MUSTER_DB_IMAGE=${MUSTER_DB_IMAGE:-muster-postgres} BASE_RUNTIME=${BASE_RUNTIME:-muster-base-debian}
     step "images" images
     local name
     for name in "${cases[@]}"; do
@@ -49,6 +49,9 @@ find_tools() {
         skip "a Docker engine, but neither Compose v2 nor docker-compose"
     fi
     command -v jq >/dev/null || skip "a Docker engine, but no jq"
+    if ! have_images && { [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; }; then
+        skip "no images $BASE_RUNTIME and $MUSTER_DB_IMAGE, and to make them deploy/offline-images.sh needs root and debootstrap"
+    fi
     echo "engine $(docker version --format '{{.Server.Version}}'), compose $("${compose[@]}" version --short)"
 }
 
@@ -101,17 +104,14 @@ in_compose() {
     "${compose[@]}" --project-name "$project" "$@"
 }
 
-images() {
-    local image
-    for image in "$BASE_RUNTIME" "$MUSTER_DB_IMAGE"; do
-        if ! docker image inspect "$image" >/dev/null 2>&1; then
-            timeout "$build_seconds_max" deploy/offline-images.sh debian postgres
-            break
-        fi
-    done
+have_images() {
+    docker image inspect "$BASE_RUNTIME" "$MUSTER_DB_IMAGE" >/dev/null 2>&1
+}
 
-    cargo build --locked -p muster-agent -p muster-coordinator --bins
-    local programs=${CARGO_TARGET_DIR:-target}/debug context=$work/context
+images() {
+    have_images || timeout "$build_seconds_max" deploy/offline-images.sh debian postgres
+    local programs=${MUSTER_BIN:-${CARGO_TARGET_DIR:-target}/debug} context=$work/context
+    [ -n "${MUSTER_BIN:-}" ] || cargo build --locked -p muster-agent -p muster-coordinator --bins
     mkdir -p "$context"/{etc/ssl/certs,build/target/release,data}
     cp "$programs"/{coordinator,agent} "$context/build/target/release/"
     cp /etc/ssl/certs/ca-certificates.crt "$context/etc/ssl/certs/"
