@@ -16,6 +16,7 @@ use muster_common::lateness::Lateness;
 
 pub(crate) use gauges::Gauges;
 pub(crate) use reporter::Reporter;
+pub(crate) use system::{cpu_ns, resident_bytes};
 use system::{Reading, System};
 
 /// Delays that somebody records and a [`Watch`] takes.
