@@ -53,7 +53,10 @@ impl AgentMetrics {
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub async fn serve(address: Option<SocketAddr>, workers: u16) -> Result<(Self, Option<Server>), BindError> {
+    pub async fn serve(
+        address: Option<SocketAddr>,
+        workers: u16,
+    ) -> Result<(Self, Option<Server>), BindError> {
         let Some(address) = address else { return Ok((Self::default(), None)) };
         let metrics = Self::of(workers);
         let server = Server::start(address, metrics.clone()).await?;

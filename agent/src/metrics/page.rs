@@ -94,7 +94,9 @@ impl Page<'_> {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         let buckets: Vec<(f64, u64)> = times
             .iter()
-            .map(|(bound_ns, count)| (bound_ns.map_or(f64::INFINITY, |bound_ns| seconds(bound_ns.into())), count))
+            .map(|(bound_ns, count)| {
+                (bound_ns.map_or(f64::INFINITY, |bound_ns| seconds(bound_ns.into())), count)
+            })
             .collect();
         metric.encode_histogram::<NoLabelSet>(seconds(times.sum_ns()), times.count(), &buckets, None)
     }

@@ -24,7 +24,11 @@ impl Source for ThisProcess {
             )?;
         }
         if let Some(bytes) = health::resident_bytes() {
-            page.gauge("process_resident_memory_bytes", "Memory of this process that is not paged out", bytes)?;
+            page.gauge(
+                "process_resident_memory_bytes",
+                "Memory of this process that is not paged out",
+                bytes,
+            )?;
         }
         Ok(())
     }
