@@ -75,3 +75,35 @@ fn routes(registry: Registry) -> Routes {
     let (_, health) = health_reporter();
     Routes::from(Router::new().route("/metrics", get(page))).add_service(health)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::metrics::AgentMetrics;
+
+    #[tokio::test]
+    async fn one_more_than_there_is_room_for_waits_until_another_one_is_gone() {
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        let server = Server::start(any, AgentMetrics::of(1)).await.unwrap();
+        let mut idle = Vec::new();
+        for _ in 0..limits::METRICS_CONNECTIONS_MAX {
+            idle.push(TcpStream::connect(server.address()).await.unwrap());
+        }
+        let mut one_more = TcpStream::connect(server.address()).await.unwrap();
+        one_more.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut first = [0];
+        let early = timeout(Duration::from_millis(100), one_more.read_exact(&mut first)).await;
+        assert!(early.is_err(), "there is no room for it");
+        idle.pop();
+        let mut answer = String::new();
+        let answered = timeout(Duration::from_secs(60), one_more.read_to_string(&mut answer)).await;
+        answered.expect("now there is").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
