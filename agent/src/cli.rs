@@ -1,14 +1,17 @@
 //! The agent's command line.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use muster_agent::metrics::AgentMetrics;
 use muster_agent::postgres::{Environment, Settings};
 use muster_agent::security::Security;
 use muster_agent::security::pki::PkiArgs;
+use muster_agent::surroundings::Surroundings;
 use muster_agent::{AgentConfig, AgentError, Coordinators};
 use muster_common::ids::SlotId;
 use muster_common::join_string::JoinString;
@@ -51,6 +54,10 @@ struct Args {
     /// Leave after one run
     #[arg(long)]
     once: bool,
+
+    /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, both in clear, to whoever asks
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS")]
+    metrics: Option<SocketAddr>,
 
     /// Let statements write; sessions are read-only otherwise
     #[arg(long)]
@@ -104,11 +111,15 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    let metrics_address = args.metrics;
     let config = config(args)?;
+    // Served from before the first session to the end.
+    let (metrics, _server) = AgentMetrics::serve(metrics_address, config.workers).await?;
+    let surroundings = Surroundings { metrics, ..Surroundings::real() };
     let shutdown = CancellationToken::new();
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
-    let mut serving = std::pin::pin!(muster_agent::serve(config, shutdown.clone()));
+    let mut serving = std::pin::pin!(muster_agent::serve_in(&surroundings, config, shutdown.clone()));
     tokio::select! {
         served = &mut serving => return Ok(served?),
         _ = interrupts.recv() => {}

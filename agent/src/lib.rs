@@ -7,6 +7,7 @@ mod crew;
 mod dial;
 pub mod health;
 mod join;
+pub mod metrics;
 mod pace;
 mod permit;
 pub mod postgres;

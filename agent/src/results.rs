@@ -18,6 +18,7 @@ use tonic::Streaming;
 
 use crate::dial::Client;
 use crate::health::Gauges;
+use crate::metrics::AgentMetrics;
 use crate::session::SessionError;
 use crate::told::{Listener, Told};
 
@@ -27,7 +28,13 @@ pub(crate) struct Cargo {
     pub(crate) queues: Vec<mpsc::Sender<Assign>>,
     pub(crate) told: Listener,
     pub(crate) outbox: Outbox,
+    pub(crate) watchers: Watchers,
+}
+
+/// Who is told how it goes: the session's health report, and what this agent tells whoever watches it.
+pub(crate) struct Watchers {
     pub(crate) gauges: Arc<Gauges>,
+    pub(crate) metrics: AgentMetrics,
 }
 
 /// The open stream, served by a task of its own.
@@ -67,30 +74,31 @@ async fn serve(
     events: mpsc::Sender<Result<(), SessionError>>,
     over: CancellationToken,
 ) -> Outbox {
-    let Cargo { queues, told, mut outbox, gauges } = cargo;
+    let Cargo { queues, told, mut outbox, watchers } = cargo;
     tokio::select! {
         biased;
         () = over.cancelled() => {}
-        broken = exchange(client, session, queues, &told, &mut outbox, &gauges, &events) => {
+        broken = exchange(client, session, queues, &told, &mut outbox, &watchers, &events) => {
             // The session may be over for another reason, too; then nobody asks.
             let _ = events.send(Err(broken)).await;
         }
     }
-    keep_the_rest(&told, &mut outbox).await;
+    keep_the_rest(&told, &mut outbox, &watchers.metrics).await;
     outbox
 }
 
 /// What the workers measure until they have ended.
-async fn keep_the_rest(told: &Listener, outbox: &mut Outbox) {
+async fn keep_the_rest(told: &Listener, outbox: &mut Outbox, metrics: &AgentMetrics) {
     let mut heard = Vec::new();
     while told.take(&mut heard) {
-        keep(&mut heard, outbox);
+        keep(&mut heard, outbox, metrics);
         told.due().await;
     }
-    keep(&mut heard, outbox);
+    keep(&mut heard, outbox, metrics);
 }
 
-fn keep(heard: &mut Vec<(u16, Told)>, outbox: &mut Outbox) {
+fn keep(heard: &mut Vec<(u16, Told)>, outbox: &mut Outbox, metrics: &AgentMetrics) {
+    metrics.hear(heard);
     for (worker, told) in heard.drain(..) {
         match told {
             Told::Measured(measurement) => outbox.add(worker, measurement),
@@ -106,7 +114,7 @@ async fn exchange(
     queues: Vec<mpsc::Sender<Assign>>,
     told: &Listener,
     outbox: &mut Outbox,
-    gauges: &Gauges,
+    watchers: &Watchers,
     events: &mpsc::Sender<Result<(), SessionError>>,
 ) -> SessionError {
     let (sender, inbound) = match open(client, session).await {
@@ -115,7 +123,7 @@ async fn exchange(
     };
     let (acked_sender, acked) = watch::channel(0);
     let workers = queues.len();
-    let delivery = Delivery { outbox, workers, over: BTreeMap::new(), gauges, sender: &sender };
+    let delivery = Delivery { outbox, workers, over: BTreeMap::new(), watchers, sender: &sender };
     let deliver = async {
         delivery.run(told, acked).await?;
         let _ = events.send(Ok(())).await;
@@ -182,7 +190,7 @@ struct Delivery<'a> {
     workers: usize,
     /// For how many workers a round is over.
     over: BTreeMap<u32, usize>,
-    gauges: &'a Gauges,
+    watchers: &'a Watchers,
     sender: &'a mpsc::Sender<v1::AgentWork>,
 }
 
@@ -210,7 +218,9 @@ impl Delivery<'_> {
                 _ = looks.tick(), if is_open => is_open = self.hear(told, &mut heard).await?,
             }
             let number = *acked.borrow_and_update();
-            for credit in self.outbox.acknowledge(number) {
+            let credits = self.outbox.acknowledge(number);
+            self.watchers.metrics.hold(self.outbox.unacknowledged());
+            for credit in credits {
                 self.send(FromAgent::Credit(credit)).await?;
             }
         }
@@ -220,6 +230,7 @@ impl Delivery<'_> {
     /// False when nothing more will come.
     async fn hear(&mut self, told: &Listener, heard: &mut Vec<(u16, Told)>) -> Result<bool, SessionError> {
         let is_open = told.take(heard);
+        self.watchers.metrics.hear(heard);
         let (mut ended, mut in_flight_ns) = (0u64, 0u64);
         for (worker, told) in heard.drain(..) {
             match told {
@@ -244,8 +255,8 @@ impl Delivery<'_> {
                 }
             }
         }
-        self.gauges.ended(ended, in_flight_ns);
-        self.gauges.holds(self.outbox.kept());
+        self.watchers.gauges.ended(ended, in_flight_ns);
+        self.watchers.gauges.holds(self.outbox.kept());
         Ok(is_open)
     }
 

@@ -63,6 +63,7 @@ pub async fn serve_in(
             }
         }
         park(&config, &mut kept, lost_at)?;
+        surroundings.metrics.hold(kept.as_ref().map_or(0, KeptResults::count));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}

@@ -26,10 +26,9 @@ use crate::dial::{Client, dial};
 use crate::health::{Gauges, Reporter};
 use crate::join::{Control, Joined, join};
 use crate::permit::Permit;
-use crate::results::{Cargo, WorkStream};
+use crate::results::{Cargo, Watchers, WorkStream};
 use crate::surroundings::Surroundings;
 use crate::worker::Round;
-use crate::workplace::Workplace;
 pub(crate) use ended::{Ended, KeptResults, SessionError};
 use farewell::Farewell;
 use fences::Fences;
@@ -55,10 +54,14 @@ pub(crate) async fn serve(
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
         joined = join(&mut client, config, last.clone()) => joined?,
     };
-    let workplace = &*surroundings.workplace;
-    let mut session =
-        Session::start(config, workplace, client, control, joined, Lease::new(hello_sent), kept);
+    let presence = surroundings.metrics.join();
+    let lease = Lease::new(hello_sent);
+    let mut session = Session::start(config, surroundings, client, control, joined, lease, kept);
     let ended = session.drive(shutdown).await;
+    match &ended {
+        Ok(_) => drop(presence),
+        Err(_) => presence.lose(),
+    }
     let run = session.run.clone();
     let (results, stopped) = session.stop().await;
     if let Some(stopped) = stopped {
@@ -111,13 +114,14 @@ enum Work {
 impl Session {
     fn start(
         config: &AgentConfig,
-        workplace: &dyn Workplace,
+        surroundings: &Surroundings,
         client: Client,
         control: Control,
         joined: Joined,
         lease: Lease,
         kept: &mut Option<KeptResults>,
     ) -> Self {
+        let Surroundings { workplace, metrics, .. } = surroundings;
         let permit = Arc::new(Permit::until(lease.lapses_at()));
         let (run, run_config, name) = match &joined {
             Joined::Placed(Welcome { session, config }) => {
@@ -129,8 +133,10 @@ impl Session {
             }
         };
         let gauges = Arc::new(Gauges::new(config.workers));
-        let (crew, queues, told) = Crew::open(workplace, config, run_config, name, &permit, &gauges);
+        let (crew, queues, told) = Crew::open(&**workplace, config, run_config, name, &permit, &gauges);
         let outbox = Outbox::new(config.workers, KeptResults::inherited(kept, &run));
+        let watchers = Watchers { gauges: Arc::clone(&gauges), metrics: metrics.clone() };
+        let cargo = Cargo { queues, told, outbox, watchers };
         let mut session = Self {
             client,
             control,
@@ -139,7 +145,7 @@ impl Session {
             permit,
             round_trip: Duration::ZERO,
             crew,
-            work: Work::Waiting(Box::new(Cargo { queues, told, outbox, gauges: Arc::clone(&gauges) })),
+            work: Work::Waiting(Box::new(cargo)),
             gauges,
             reporter: None,
             is_watched: workplace.is_real(),

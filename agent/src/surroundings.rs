@@ -1,4 +1,4 @@
-//! What an agent stands on: the network, its workplace, chance. A test can put others in their place and runs everything else as it is.
+//! What an agent stands on: the network, its workplace, chance; and who watches it. A test can put others in their place and runs everything else as it is.
 
 use std::fmt;
 use std::io;
@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::Coordinator;
+use crate::metrics::AgentMetrics;
 use crate::threads::Threads;
 use crate::workplace::Workplace;
 
@@ -17,6 +18,7 @@ pub struct Surroundings {
     pub workplace: Arc<dyn Workplace>,
     /// For the jitter of retries.
     pub seed: u64,
+    pub metrics: AgentMetrics,
 }
 
 /// How a coordinator is reached.
@@ -35,9 +37,10 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 impl Surroundings {
-    /// TCP, threads and PostgreSQL.
+    /// TCP, threads and PostgreSQL; nobody watches.
     pub fn real() -> Self {
-        Self { network: Network::Tcp, workplace: Arc::new(Threads), seed: random_seed() }
+        let (workplace, seed) = (Arc::new(Threads), random_seed());
+        Self { network: Network::Tcp, workplace, seed, metrics: AgentMetrics::default() }
     }
 }
 

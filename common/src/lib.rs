@@ -3,6 +3,7 @@
 
 pub mod attempts;
 pub mod bound;
+pub mod buckets;
 pub mod compare;
 pub mod dispatch;
 pub mod health;

@@ -159,6 +159,15 @@ pub const PLAN_LINE_CHARS_MAX: usize = 2_000;
 /// Hypertables that are looked up by the words of the statements.
 pub const HYPERTABLES_MAX: usize = 100;
 
+// -- metrics -----------------------------------------------------------------------------------------------------------
+
+/// Connections to the port of `--metrics` at a time: a few monitoring systems and probes. Others wait in the kernel's queue.
+pub const METRICS_CONNECTIONS_MAX: usize = 64;
+/// After so long such a connection is closed, whatever it does: nobody holds one of them for ever.
+pub const METRICS_CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
+/// After a connection could not be accepted, most likely because this process may open no more files.
+pub const METRICS_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 // -- health of the load generator --------------------------------------------------------------------------------------
 
 /// Every process of a run looks at itself this often.

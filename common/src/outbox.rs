@@ -61,6 +61,13 @@ impl Outbox {
         !self.inherited.is_empty() || !self.pending.is_empty() || !self.unacknowledged.is_empty()
     }
 
+    /// How many results nobody acknowledged yet, the inherited ones among them.
+    pub fn unacknowledged(&self) -> usize {
+        let inherited = self.inherited.iter().map(|kept| kept.measurements.len());
+        let sent = self.unacknowledged.iter().map(|results| results.measurements.len());
+        self.pending.len() + inherited.chain(sent).sum::<usize>()
+    }
+
     /// None while inherited results wait for their acknowledgement: with them and new rows, there would be no bound.
     pub fn first_credits(&self) -> Vec<Credit> {
         if self.holds_inherited() { Vec::new() } else { self.credits() }

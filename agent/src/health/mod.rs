@@ -17,6 +17,7 @@ use muster_common::lateness::Lateness;
 pub(crate) use gauges::Gauges;
 pub(crate) use reporter::Reporter;
 use system::{Reading, System};
+pub(crate) use system::{cpu_ns, resident_bytes};
 
 /// Delays that somebody records and a [`Watch`] takes.
 pub type Delays = Arc<Mutex<Lateness>>;

@@ -52,6 +52,12 @@ pub(super) fn allowed_processors(status: &str) -> Option<u32> {
     list.split(',').map(count).try_fold(0u32, |sum, count| sum.checked_add(count?))
 }
 
+/// Of `/proc/self/status`, which tells it in units of 1,024 bytes and calls them kB.
+pub(super) fn resident_bytes(status: &str) -> Option<u64> {
+    let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
+    size.trim().parse::<u64>().ok()?.checked_mul(1_024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +102,14 @@ intr 1276946 1
         assert_eq!(scheduled("1 2 3 4\n"), counted(2, 3), "a later kernel may say more");
         for text in ["0 0 0\n", "", "1147844 214521\n", "a b c\n", "1 -2 3\n"] {
             assert_eq!(scheduled(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_is_told_in_bytes() {
+        assert_eq!(resident_bytes("VmHWM:\t    9000 kB\nVmRSS:\t    6912 kB\n"), Some(6_912 * 1_024));
+        for text in ["", "VmRSS:\t", "VmRSS:\t 6912 MB", "VmRSS: x kB", "VmRSS: 18446744073709551615 kB"] {
+            assert_eq!(resident_bytes(text), None, "{text}");
         }
     }
 

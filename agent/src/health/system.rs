@@ -94,10 +94,15 @@ impl Reading {
 }
 
 /// Of all threads of this process, those that have ended included.
-fn cpu_ns() -> Option<u64> {
+pub(crate) fn cpu_ns() -> Option<u64> {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let (seconds, ns) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_nsec).ok()?);
     seconds.checked_mul(1_000_000_000)?.checked_add(ns)
+}
+
+/// Memory of this process that is not paged out; unknown but on Linux.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    procfs::resident_bytes(&read_to_string("/proc/self/status").ok()?)
 }
 
 #[cfg(test)]
@@ -121,6 +126,7 @@ mod tests {
         if cfg!(target_os = "linux") {
             assert!(interval.machine.is_some_and(|machine| machine.total_ns > 0), "{interval:?}");
             assert!(interval.throttled_ns.is_some());
+            assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
         }
     }
 }

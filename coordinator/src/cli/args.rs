@@ -154,6 +154,10 @@ pub(super) struct RunArgs {
     #[arg(long, conflicts_with = "tls_cert")]
     pub(super) insecure: bool,
 
+    /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, both in clear, to whoever asks
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS")]
+    pub(super) metrics: Option<SocketAddr>,
+
     /// How long to wait for the agents
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration)]
     pub(super) join_timeout: Duration,

@@ -60,11 +60,12 @@ impl TakenUp {
         dir: RunDir,
         retried: Retried,
         slowest: u16,
+        is_watched: bool,
         display: &ProgressDisplay,
     ) -> Result<Self, Failure> {
         let hosts = dir.hosts().map_err(Failure::usage)?;
         let lock = dir.lock().map_err(Failure::usage)?;
-        let scope = Scope { slowest, ..scope(dir.manifest(), retried)? };
+        let scope = Scope { slowest, is_watched, ..scope(dir.manifest(), retried)? };
         let reader = lock.reader().map_err(Failure::usage)?;
         let host_samples = HostSamples::wanted(&dir.manifest().thresholds, &hosts);
         let replayed = replay(reader, scope, hosts.len(), host_samples).map_err(Failure::usage)?;
@@ -117,7 +118,8 @@ pub(super) fn finish(dir: &RunDir, journal: Option<Writer>, result: &RunResult) 
 /// What the rows of a recorded run are.
 pub(super) fn scope(manifest: &Manifest, retried: Retried) -> Result<Scope, Failure> {
     let passes = manifest.load.passes(manifest.workload.rows).map_err(Failure::usage)?;
-    Ok(Scope { passes, retried, has_due_times: manifest.load.has_due_times(), slowest: 0 })
+    let has_due_times = manifest.load.has_due_times();
+    Ok(Scope { passes, retried, has_due_times, slowest: 0, is_watched: false })
 }
 
 /// The run that was named.

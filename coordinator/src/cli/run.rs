@@ -32,7 +32,7 @@ use crate::grpc::{Incoming, Listener};
 use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
-use crate::run::{self, Outcome, Replayed, Retried, RunError, RunPlan, Statement, Statements};
+use crate::run::{self, Metrics, Outcome, Replayed, Retried, RunError, RunPlan, Statement, Statements};
 use crate::run_dir::{LocalAgents, Manifest};
 use crate::threshold::Threshold;
 use crate::workload::{self, Workload};
@@ -51,10 +51,16 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         true => ProgressDisplay::quiet(),
         false => ProgressDisplay::new(stderr().is_terminal()),
     });
+    // Served from before the workload is read until the reports are written.
+    let (metrics, server) = Metrics::serve(args.metrics).await.map_err(Failure::usage)?;
+    if let Some(server) = &server {
+        display.say(&format!("metrics at http://{}/metrics", server.address()));
+    }
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let manifest = resumed.as_ref().map(|dir| dir.manifest().clone());
     let explain_slowest = args.explain_slowest.unwrap_or(0);
-    let taken_up = resumed.map(|dir| TakenUp::read(dir, retried, explain_slowest, &display)).transpose()?;
+    let read = |dir| TakenUp::read(dir, retried, explain_slowest, metrics.are_on(), &display);
+    let taken_up = resumed.map(read).transpose()?;
     let workload = open_workload(&job.file, job.options.clone(), &display, &interrupt).await?;
     if let Some(manifest) = &manifest {
         job::check_same(manifest, &workload)?;
@@ -98,6 +104,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         command: job.command,
         thresholds: job.thresholds,
         explain_slowest,
+        metrics,
     };
     let tolerated = outcome::Tolerated::of(&plan.thresholds, args.allow_void);
     let (dir, journal) = kept.map(|Kept { dir, journal }| (dir, journal)).unzip();

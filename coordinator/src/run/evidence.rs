@@ -4,7 +4,7 @@ use muster_common::health::Sum;
 use muster_common::ids::SlotId;
 use muster_common::result::{Agent, AgentHealth, Ending, Latency, ProcessHealth, Verdict};
 
-use super::record::{COORDINATOR_GONE, Loss, Record, Session};
+use super::record::{Loss, Record, Session};
 use super::verdict::{Evidence, Lost, judge};
 
 /// What the result knows when its verdict is due.
@@ -20,10 +20,10 @@ pub(crate) struct Known<'a> {
 
 pub(crate) fn verdict(record: &Record, known: &Known<'_>) -> Verdict {
     let Known { ending, agents, coordinator, has_embedded_server, service, lag } = *known;
-    let ran = record.sessions.iter().filter(|session| session.offset_ns.is_some());
-    let lost = ran.filter_map(|session| {
-        let Loss { reason, .. } = session.lost.as_ref().filter(|loss| loss.reason != COORDINATOR_GONE)?;
-        Some(Lost { slot: session.grant.slot.to_string(), reason, machine: &session.machine })
+    let lost = record.lost_while_running().map(|(session, Loss { reason, .. })| Lost {
+        slot: session.grant.slot.to_string(),
+        reason,
+        machine: &session.machine,
     });
     judge(&Evidence {
         ending,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use muster_common::buckets::Buckets;
 use muster_common::ids::{Epoch, RowId};
 use muster_common::limits;
 use muster_common::measurement::{Measurement, Outcome};
@@ -78,8 +79,12 @@ enum Note {
 pub(crate) struct Progress {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
+    /// Among both, rows that may have run before.
+    pub(crate) retried: u64,
     pub(crate) p50: Option<Duration>,
     pub(crate) p95: Option<Duration>,
+    /// When somebody watches.
+    pub(crate) service_times: Option<Buckets>,
     /// Why nothing more is written down, and so nothing acknowledged.
     pub(crate) journal_problem: Option<String>,
 }
@@ -208,6 +213,7 @@ async fn keep(mut books: Books, mut notes: mpsc::Receiver<Note>, progress: watch
             }
             count = notes.recv_many(&mut group, limits::SESSION_QUEUE_MAX) => {
                 if count == 0 {
+                    progress.send_replace(books.progress());
                     return books;
                 }
                 books.take(&mut group, &progress);
@@ -327,8 +333,10 @@ impl Books {
         Progress {
             completed: self.completed,
             failed: self.failed,
+            retried: self.tally.retried,
             p50: quantile(0.5),
             p95: quantile(0.95),
+            service_times: self.tally.service_times.clone(),
             journal_problem: self.journal_problem.clone(),
         }
     }

@@ -12,6 +12,7 @@ use muster_common::slots::Grant;
 use muster_proto::control::RunConfig;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::metrics::Metrics;
 use super::statements::{Statement, Statements};
 use super::summary::{Stated, Subject};
 use super::tally::Scope;
@@ -52,6 +53,8 @@ pub(crate) struct RunPlan {
     pub(crate) thresholds: Vec<Threshold>,
     /// So many of the slowest rows are explained after the run.
     pub(crate) explain_slowest: u16,
+    /// Where it is told how far the run is.
+    pub(crate) metrics: Metrics,
 }
 
 /// What happens when nobody took a lost agent's slot within the grace.
@@ -101,6 +104,7 @@ impl RunPlan {
             retried: self.retried,
             has_due_times: self.load.has_due_times(),
             slowest: self.explain_slowest,
+            is_watched: self.metrics.are_on(),
         }
     }
 

@@ -345,6 +345,15 @@ impl Record {
         Epoch::new(last.unwrap_or(0).saturating_add(UNWRITTEN_MAX))
     }
 
+    /// Sessions that ran rows and were over before the run, and why. That a coordinator was gone is no fault of theirs.
+    pub(crate) fn lost_while_running(&self) -> impl Iterator<Item = (&Session, &Loss)> {
+        let ran = self.sessions.iter().filter(|session| session.offset_ns.is_some());
+        ran.filter_map(|session| {
+            let loss = session.lost.as_ref().filter(|loss| loss.reason != COORDINATOR_GONE)?;
+            Some((session, loss))
+        })
+    }
+
     fn session_mut(&mut self, epoch: u64) -> Option<&mut Session> {
         self.sessions.iter_mut().rev().find(|session| session.grant.epoch.get() == epoch)
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use muster_common::buckets::Buckets;
 use muster_common::compare::Timed;
 use muster_common::ids::RowId;
 use muster_common::limits;
@@ -22,6 +23,8 @@ pub(crate) struct Tally {
     /// By position in the placement's list of workers.
     pub(crate) workers: Vec<WorkerTally>,
     pub(crate) hosts: Vec<HostTally>,
+    /// Of all completed rows, for whoever watches; the latencies are made from `workers`.
+    pub(crate) service_times: Option<Buckets>,
     /// For thresholds on hosts.
     pub(crate) host_samples: HostSamples,
     /// By database.
@@ -49,6 +52,8 @@ pub(crate) struct Scope {
     pub(crate) has_due_times: bool,
     /// So many of the slowest rows are kept by name.
     pub(crate) slowest: u16,
+    /// Service times are counted by bucket as well.
+    pub(crate) is_watched: bool,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +108,7 @@ impl Tally {
         Self {
             workers: rows_of_worker.iter().map(worker).collect(),
             hosts: vec![HostTally::default(); hosts],
+            service_times: scope.is_watched.then(Buckets::default),
             host_samples: HostSamples::default(),
             answers: [Answers::default(); 2],
             compared: [Vec::new(), Vec::new()],
@@ -146,6 +152,9 @@ impl Tally {
         match measurement.outcome {
             Outcome::Completed(answer) => {
                 self.workers[worker].completed += 1;
+                if let Some(service_times) = &mut self.service_times {
+                    service_times.record(service_time_ns);
+                }
                 host_tally.completed += 1;
                 let pair = self.scope.passes.pair_of(measurement.row);
                 let target = usize::from(class.target > 0);
@@ -235,7 +244,7 @@ mod tests {
     }
 
     fn scope(retried: Retried) -> Scope {
-        Scope { passes: Passes::once(250), retried, has_due_times: false, slowest: 0 }
+        Scope { passes: Passes::once(250), retried, has_due_times: false, slowest: 0, is_watched: true }
     }
 
     fn failure(sqlstate: &str, message: &str) -> Outcome {
@@ -294,6 +303,7 @@ mod tests {
             assert_eq!((tally.workers[0].completed, tally.retried), (2, 1));
             assert_eq!(tally.workers[0].times.len(), expected);
             assert_eq!(tally.hosts[0].timed as usize, expected);
+            assert_eq!(tally.service_times.unwrap().count(), 2, "who watches sees what goes on");
         }
     }
 }

@@ -34,6 +34,26 @@ pub(super) fn look(site: &Site, ended: &Ended) -> Vec<String> {
     wrong
 }
 
+/// What was told to whoever watched, after the last row: the report's numbers.
+pub(super) fn look_at_metrics(page: &str, result: &RunResult) -> Result<(), String> {
+    let queries = &result.queries;
+    let lost = result.verdict.reasons.iter().filter(|reason| reason.contains(" was lost (")).count();
+    let wanted = [
+        format!("muster_rows {}", queries.total),
+        format!("muster_queries_total{{outcome=\"completed\"}} {}", queries.completed),
+        format!("muster_queries_total{{outcome=\"failed\"}} {}", queries.failed),
+        format!("muster_service_time_seconds_count {}", queries.completed),
+        format!("muster_rows_retried_total {}", queries.retried),
+        format!("muster_agents_lost_total {lost}"),
+        "muster_run_phase{phase=\"over\"} 1".to_owned(),
+        "muster_agents{state=\"joined\"} 0".to_owned(),
+    ];
+    match wanted.iter().find(|line| !page.lines().any(|found| found == *line)) {
+        Some(missing) => Err(format!("the metrics do not say '{missing}':\n{page}")),
+        None => Ok(()),
+    }
+}
+
 /// Every result in the journal, by row.
 fn counted(site: &Site) -> Result<BTreeMap<RowId, Vec<(Epoch, Sample)>>, String> {
     let mut counted: BTreeMap<RowId, Vec<(Epoch, Sample)>> = BTreeMap::new();

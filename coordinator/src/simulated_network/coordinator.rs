@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_agent::metrics::written;
 use muster_common::load::Load;
 use muster_common::passes::Passes;
 use muster_common::placement::Method;
@@ -14,12 +15,15 @@ use muster_common::result::RunResult;
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
 
+use super::checks;
 use super::network::{self, PORT};
 use super::world::Site;
 use crate::grpc::Listener;
 use crate::journal::{Lock, Writer};
 use crate::progress::ProgressDisplay;
-use crate::run::{self, HostSamples, Outcome, Replayed, Retried, RunPlan, Scope, Statement, Statements};
+use crate::run::{
+    self, HostSamples, Metrics, Outcome, Replayed, Retried, RunPlan, Scope, Statement, Statements,
+};
 use crate::workload::{self, Checks, OnBadRow, Options, Workload};
 
 const SQL: &str = "SELECT run(:hostname, :takes_ms, :fails)";
@@ -51,11 +55,15 @@ pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {
     };
     let incoming = network::incoming(listener, Arc::clone(&site.shears), Arc::clone(&site.tape));
     let listener = Listener::in_clear(Box::pin(incoming), address);
-    let plan = Arc::new(plan(&site, workload, template));
+    let metrics = Metrics::on();
+    let plan = Arc::new(plan(&site, workload, template, metrics.clone()));
     let display = ProgressDisplay::silent();
     let never = CancellationToken::new();
     match run::run(plan, listener, &display, Some(journal), taken_up, never).await {
-        Ok(Outcome { result, journal: _ }) => site.end(Ended::Reported(Box::new(result))),
+        Ok(Outcome { result, journal: _ }) => match checks::look_at_metrics(&written(metrics), &result) {
+            Ok(()) => site.end(Ended::Reported(Box::new(result))),
+            Err(problem) => site.end(Ended::Failed(problem)),
+        },
         Err(problem) => site.end(Ended::Failed(problem.to_string())),
     }
     Ok(())
@@ -76,7 +84,8 @@ fn open_workload(csv: &Path, template: &Template) -> Result<Workload, Box<dyn Er
 fn take_up(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replayed)>, Box<dyn Error>> {
     let lock = Lock::take(journal)?;
     let passes = Passes::once(workload.rows());
-    let scope = Scope { passes, retried: Retried::LeftOut, has_due_times: false, slowest: 0 };
+    let scope =
+        Scope { passes, retried: Retried::LeftOut, has_due_times: false, slowest: 0, is_watched: true };
     let replayed = run::replay(lock.reader()?, scope, workload.hosts().len(), HostSamples::default())?;
     if replayed.ledger.unaccounted() == 0 {
         return Ok(None);
@@ -84,7 +93,7 @@ fn take_up(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replay
     Ok(Some((lock.append(replayed.end)?, replayed)))
 }
 
-fn plan(site: &Site, workload: Workload, template: Template) -> RunPlan {
+fn plan(site: &Site, workload: Workload, template: Template, metrics: Metrics) -> RunPlan {
     let scenario = &site.scenario;
     let passes = Passes::once(workload.rows());
     let (name, source) = ("q.sql".to_owned(), SQL.to_owned());
@@ -100,6 +109,7 @@ fn plan(site: &Site, workload: Workload, template: Template) -> RunPlan {
         passes,
         thresholds: Vec::new(),
         explain_slowest: 0,
+        metrics,
         versus_url: None,
         timezone: "UTC".to_owned(),
         timeout: scenario.timeout,

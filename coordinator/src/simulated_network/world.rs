@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use muster_agent::metrics::AgentMetrics;
 use muster_agent::security::Security;
 use muster_agent::surroundings::{Network, Surroundings};
 use muster_agent::{AgentConfig, serve_in};
@@ -120,6 +121,7 @@ impl Site {
             network: Network::Other(connect),
             workplace: self.workplace.clone(),
             seed: self.scenario.seed ^ (agent as u64) << 32 ^ u64::from(starts),
+            metrics: AgentMetrics::of(self.scenario.workers),
         };
         let config = AgentConfig {
             coordinators: format!("{COORDINATOR}:{PORT}").parse()?,

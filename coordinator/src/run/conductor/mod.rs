@@ -10,6 +10,7 @@ mod recovery;
 mod rounds;
 mod search;
 mod sentences;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -190,6 +191,7 @@ impl<'a> Conductor<'a> {
         self.note(Fact::Placed { workers: self.workers_of_slots() });
         let assignment = self.place();
         let (keeper, field) = self.lay_out(&assignment, journal, taken_up);
+        self.plan.metrics.follow(|| keeper.progress());
         let mut rows = Arc::clone(&field.rows);
         let ending = match self.warm_up(&assignment).await {
             Ok(()) if self.plan.load.search.is_some() => {
@@ -240,6 +242,7 @@ impl<'a> Conductor<'a> {
         let mut full_since = None;
         let mut notices = tokio::time::interval(limits::JOIN_NOTICE_EVERY);
         notices.tick().await;
+        self.tell_standing();
         while !self.roster.slots().all_ready() {
             let is_full = self.roster.slots().vacant().is_empty();
             full_since = is_full.then(|| full_since.unwrap_or_else(clock::now));
@@ -262,6 +265,7 @@ impl<'a> Conductor<'a> {
             self.fill_while_gathering();
             let slots = self.roster.slots();
             self.display.joining(slots.joined() as u64, slots.count() as u64);
+            self.tell_standing();
         }
         Ok(())
     }
@@ -381,6 +385,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn show(&self, so_far: &Progress) {
+        self.tell_standing();
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         self.display.running(&progress::Progress {
             step: self.step.clone(),
@@ -398,6 +403,7 @@ impl<'a> Conductor<'a> {
     /// Until every live agent has said its last word. Queries in flight may end by themselves, for a while.
     async fn drain(&mut self, ending: Ending) {
         self.phase = Phase::Draining;
+        self.tell_standing();
         self.roster.say_to_all(&FromCoordinator::Drain);
         let patience = match ending {
             Ending::Completed => limits::FAREWELL_TIMEOUT,
@@ -422,6 +428,7 @@ impl<'a> Conductor<'a> {
                 Some(call) => drop(self.take(call)),
                 None => return,
             }
+            self.tell_standing();
         }
     }
 

@@ -52,6 +52,7 @@ impl Conductor<'_> {
         self.started = None;
         let is_counted = field.round.is_counted;
         self.hand_out(field);
+        self.tell_standing();
         self.write_down().await;
         let mut prepared = self.prefetch().await;
         if prepared.is_ok() {
@@ -114,6 +115,7 @@ impl Conductor<'_> {
             member.line.say(FromCoordinator::Arm(arm));
         }
         self.started = Some(clock::now() + countdown);
+        self.tell_standing();
         if field.round.is_counted {
             self.own_health = Some(OwnHealth::start());
             self.log(format!("all {} agents armed", self.roster.running().count()));

@@ -1,0 +1,123 @@
+//! A page of metrics: families with their names, help and labels, written as OpenMetrics text. The one file that knows prometheus-client.
+
+use std::fmt;
+
+use muster_common::buckets::Buckets;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::process::ThisProcess;
+
+/// Somebody who has something to tell, asked at every scrape.
+pub trait Source: fmt::Debug + Send + Sync + 'static {
+    /// Tells every family, with every value of its labels, from the first time on, be it 0: of a series that comes later nobody knows by
+    /// how much it grew.
+    fn tell(&self, page: &mut Page<'_>) -> fmt::Result;
+}
+
+/// What is being written. Every family is told once, under a name that nobody else uses.
+#[derive(Debug)]
+pub struct Page<'a>(DescriptorEncoder<'a>);
+
+/// A whole page as it is served: of this process, and of `source`.
+pub fn written(source: impl Source) -> String {
+    text(&registry(source))
+}
+
+pub(super) fn registry(source: impl Source) -> Registry {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Collected(ThisProcess)));
+    registry.register_collector(Box::new(Collected(source)));
+    registry
+}
+
+pub(super) fn text(registry: &Registry) -> String {
+    let mut text = String::new();
+    encode(&mut text, registry).expect("a String takes all, and every value is a number");
+    text
+}
+
+impl Page<'_> {
+    pub fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(metric)
+    }
+
+    /// One series for each value of a label.
+    pub fn gauges<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'v str, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (of, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&[(label, of)])?)?;
+        }
+        Ok(())
+    }
+
+    /// `name` ends in `_total`, as those of all counters do.
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let metric = self.0.encode_descriptor(family_of(name), help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(metric)
+    }
+
+    /// A counter of seconds, or of parts of one.
+    pub fn counter_of_seconds(&mut self, name: &str, help: &str, seconds: f64) -> fmt::Result {
+        let metric = self.0.encode_descriptor(family_of(name), help, None, MetricType::Counter)?;
+        ConstCounter::new(seconds).encode(metric)
+    }
+
+    pub fn counters<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'v str, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(family_of(name), help, None, MetricType::Counter)?;
+        for (of, value) in values {
+            ConstCounter::new(value).encode(family.encode_family(&[(label, of)])?)?;
+        }
+        Ok(())
+    }
+
+    /// In seconds, as `name` says.
+    pub fn histogram(&mut self, name: &str, help: &str, times: &Buckets) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let buckets: Vec<(f64, u64)> = times
+            .iter()
+            .map(|(bound_ns, count)| {
+                (bound_ns.map_or(f64::INFINITY, |bound_ns| seconds(bound_ns.into())), count)
+            })
+            .collect();
+        metric.encode_histogram::<NoLabelSet>(seconds(times.sum_ns()), times.count(), &buckets, None)
+    }
+}
+
+/// The text format has counters' names without their end in what it says of the family, and adds it to every sample.
+fn family_of(name: &str) -> &str {
+    name.strip_suffix("_total").unwrap_or(name)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "16 digits are enough for a picture")]
+pub(super) fn seconds(ns: u128) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// [`Source`] as a registry wants it.
+#[derive(Debug)]
+struct Collected<S>(S);
+
+impl<S: Source> Collector for Collected<S> {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.tell(&mut Page(encoder))
+    }
+}

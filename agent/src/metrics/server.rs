@@ -1,0 +1,109 @@
+//! The port of `--metrics`: `GET /metrics` over HTTP/1 or 2, and `grpc.health.v1.Health` for the service "", in clear. There is nothing
+//! secret in either, so anybody who reaches the port may ask. SERVING from the bind to the end: what a process does in between, its
+//! metrics say, and an agent without a run is as ready as one that has one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use muster_common::limits;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::service::Routes;
+use tonic_health::server::health_reporter;
+
+use super::incoming::incoming;
+use super::page::{self, Source};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+/// A connection that is past its age gets so long to end a request.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
+
+/// Serves until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    _serving: AbortOnDropHandle<Result<(), tonic::transport::Error>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve metrics on {address}; --metrics takes another address, or port 0 for any that is free")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl Server {
+    /// Binds, and serves what `source` tells from then on.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn start(address: SocketAddr, source: impl Source) -> Result<Self, BindError> {
+        let in_vain = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(in_vain)?;
+        let address = listener.local_addr().map_err(in_vain)?;
+        let serving = tonic::transport::Server::builder()
+            .accept_http1(true)
+            .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+            .http2_keepalive_timeout(Some(limits::FENCE))
+            .max_connection_age(limits::METRICS_CONNECTION_AGE_MAX)
+            .max_connection_age_grace(LAST_REQUEST)
+            .add_routes(routes(page::registry(source)))
+            .serve_with_incoming(incoming(listener));
+        Ok(Self { address, _serving: AbortOnDropHandle::new(tokio::spawn(serving)) })
+    }
+
+    /// Where it was bound: with port 0, the one that it was given.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn routes(registry: Registry) -> Routes {
+    let registry = Arc::new(registry);
+    let page = move || {
+        let text = page::text(&registry);
+        async move { ([(CONTENT_TYPE, OPEN_METRICS)], text) }
+    };
+    // The reporter starts with SERVING for the service "", and nobody ever says anything else.
+    let (_, health) = health_reporter();
+    Routes::from(Router::new().route("/metrics", get(page))).add_service(health)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::metrics::AgentMetrics;
+
+    #[tokio::test]
+    async fn one_more_than_there_is_room_for_waits_until_another_one_is_gone() {
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        let server = Server::start(any, AgentMetrics::of(1)).await.unwrap();
+        let mut idle = Vec::new();
+        for _ in 0..limits::METRICS_CONNECTIONS_MAX {
+            idle.push(TcpStream::connect(server.address()).await.unwrap());
+        }
+        let mut one_more = TcpStream::connect(server.address()).await.unwrap();
+        one_more.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut first = [0];
+        let early = timeout(Duration::from_millis(100), one_more.read_exact(&mut first)).await;
+        assert!(early.is_err(), "there is no room for it");
+        idle.pop();
+        let mut answer = String::new();
+        let answered = timeout(Duration::from_secs(60), one_more.read_to_string(&mut answer)).await;
+        answered.expect("now there is").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}

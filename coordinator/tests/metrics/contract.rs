@@ -1,0 +1,69 @@
+//! Every series of both programs is one that `deploy/metrics.txt` lists, and the other way round, before anything has happened.
+
+use std::collections::BTreeSet;
+
+use crate::scrape::{scrape, scrape_until};
+use crate::support::files::{Files, words};
+use crate::support::processes::{Process, address, agent, run};
+
+const CONTRACT: &str = include_str!("../../../deploy/metrics.txt");
+
+/// What the contract lists for both programs and under this heading, with labels and values in their order.
+fn contract(heading: &str) -> BTreeSet<String> {
+    let mut is_wanted = false;
+    let mut listed = BTreeSet::new();
+    for line in CONTRACT.lines() {
+        match line.strip_prefix("# ") {
+            Some(title) => is_wanted = title.starts_with("Both") || title.starts_with(heading),
+            None if is_wanted && !line.is_empty() => drop(listed.insert(in_order(line))),
+            None => {}
+        }
+    }
+    assert!(listed.len() > 3, "{listed:?}");
+    listed
+}
+
+fn in_order(line: &str) -> String {
+    let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    for word in &mut words[2..] {
+        if let Some((label, values)) = word.split_once('=') {
+            let values: BTreeSet<&str> = values.split('|').collect();
+            *word = format!("{label}={}", values.into_iter().collect::<Vec<_>>().join("|"));
+        }
+    }
+    words[2..].sort_unstable();
+    words.join(" ")
+}
+
+#[tokio::test]
+async fn a_coordinator_that_waits_tells_what_the_contract_lists() {
+    let (files, metrics) = (Files::new(), address());
+    let sleeps = files.sleeps(7, 0.0);
+    let more = ["--repeat", "3", "--metrics", &metrics.to_string()];
+    let mut coordinator = Process::start(run(address(), 2, &[&words(&sleeps)[..], &more].concat()));
+    coordinator.wait_for(&format!("metrics at http://{metrics}/metrics")).await;
+    let page = scrape_until(metrics, "it waits", |page| page.phase() == Some("gathering")).await;
+    assert_eq!(page.listed(), contract("Coordinator"));
+    assert_eq!(page.value("muster_rows", &[]), 21.0, "7 rows, three times");
+    assert_eq!(page.agents(), (2.0, 0.0, 0.0));
+    assert_eq!(page.queries("muster_queries_total"), (0.0, 0.0));
+    assert_eq!(page.histogram("muster_service_time_seconds"), 0.0);
+    assert_eq!(page.value("muster_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+    assert!(page.value("process_cpu_seconds_total", &[]) > 0.0);
+    assert!(page.value("process_resident_memory_bytes", &[]) > 1e6);
+}
+
+#[tokio::test]
+async fn an_agent_without_a_coordinator_tells_what_the_contract_lists() {
+    let metrics = address();
+    // By the variable, as a unit file or a pod has it.
+    let mut command = agent(address(), &["--workers", "3"]);
+    command.env("MUSTER_METRICS", metrics.to_string());
+    let mut agent = Process::start(command);
+    agent.wait_for(&format!("metrics at http://{metrics}/metrics")).await;
+    let page = scrape(metrics).await;
+    assert_eq!(page.listed(), contract("Agent"));
+    assert_eq!(page.value("muster_agent_workers", &[]), 3.0);
+    assert_eq!(page.value("muster_agent_connected", &[]), 0.0);
+    assert_eq!(page.queries("muster_agent_queries_total"), (0.0, 0.0));
+}
