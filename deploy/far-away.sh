@@ -4,8 +4,8 @@
 #   deploy/far-away.sh [DELAY_MS [LOSS_PERCENT]]        100 ms and 1 % unless said; prints a line for each
 #
 # Far away is whose interface delays what it sends, and drops some of it: by netem of tc in its network, or, where the kernel has none, by
-# deploy/wire.py, which takes some of the processor itself. Needs root, and the images that deploy/check-compose.sh makes or those that
-# MUSTER_IMAGE and MUSTER_DB_IMAGE name. Statements sleep for 5 ms, so that it is not the processor that is measured.
+# deploy/wire.py, which takes some of the processor itself. Needs root, python3, jq, and docker-compose.yml's images (MUSTER_IMAGE and
+# MUSTER_DB_IMAGE name others). Statements sleep for 5 ms, so that it is not the processor that is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ rows=8000
 run_seconds_max=300
 
 project=muster-far-$$
-export MUSTER_IMAGE=${MUSTER_IMAGE:-muster-check} MUSTER_DB_IMAGE=${MUSTER_DB_IMAGE:-muster-postgres} AGENTS=10
+export AGENTS=10
 if docker compose version >/dev/null 2>&1; then compose=(docker compose); else compose=(docker-compose); fi
 
 main() {
@@ -59,6 +59,7 @@ measure() {
     fi
     in_compose up -d --no-deps join
     in_compose up -d "$first"
+    how=-
     if [ "$far" != near ]; then
         # shellcheck disable=SC2046 # Ids are words.
         begin_delay $(containers_of "$first")
@@ -110,10 +111,10 @@ end_delay() {
 }
 
 line() {
-    [ -e "$work/table" ] || echo "far away|by|exit|verdict|completed|failed|unaccounted|lost sessions|duplicates|queries/s|start skew, ms|median, ms|p95, ms" >"$work/table"
-    jq -r --arg far "$1" --arg status "$2" --arg how "${how:-nothing}" '[$far, $how, $status, .verdict.status, .queries.completed,
+    [ -e "$work/table" ] || echo "far away|by|exit|verdict|completed|failed|unaccounted|lost sessions|duplicates|queries/s|start skew, ms|median, ms|p95, ms|p99, ms|max, ms" >"$work/table"
+    jq -r --arg far "$1" --arg status "$2" --arg how "$how" '[$far, $how, $status, .verdict.status, .queries.completed,
         .queries.failed, .queries.unaccounted, ([.agents[].sessions[] | select(.lost)] | length), .queries.duplicates,
-        (.throughput_qps * 10 | round / 10), (.start_skew_ms * 100 | round / 100), .service_time_ms.median, .service_time_ms.p95]
+        (.throughput_qps * 10 | round / 10), (.start_skew_ms * 10 | round / 10), (.service_time_ms | .median, .p95, .p99, .max | . * 10 | round / 10)]
         | map(tostring) | join("|")' "$work/$1.json" >>"$work/table"
 }
 
