@@ -88,6 +88,7 @@ begin_delay() {
         return
     fi
     how=wire.py
+    : >"$work/wire"
     python3 deploy/wire.py "$delay_ms" "$loss_percent" "$@" >"$work/wire" 2>>"$work/log" &
     wire=$!
     until grep -q ready "$work/wire"; do
