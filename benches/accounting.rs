@@ -1,5 +1,5 @@
-//! What it costs the coordinator to account for every row: the books in memory, acknowledgements, and the journal in whole runs with
-//! and without it, in turns.
+//! What it costs the coordinator to account for every row: the books in memory, acknowledgements, what whoever watches is told, and whole
+//! runs as they are, with the journal and with `--metrics`, in turns.
 //! `cargo build --release && cargo bench -p muster-coordinator --bench accounting [-- ROWS [PAIRS]]`
 #![allow(clippy::print_stdout, reason = "a benchmark's report goes to stdout")]
 
@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use muster_common::buckets::Buckets;
 use muster_common::dispatch::{Dispatch, Receipt};
 use muster_common::ids::{Epoch, RowId};
 use muster_common::ledger::{Ledger, Settled};
@@ -43,24 +44,25 @@ async fn main() -> anyhow::Result<()> {
         );
     }
     println!("the ledger: {:.2} bytes a row", ledger_bytes());
+    let bucketed = median((0..=pairs).map(|_| bucketed(rows)));
+    println!("a service time put into its bucket: {bucketed:.1} ns");
 
     let bench = Bench::prepare(rows, HOSTS).await?;
     let runs = whole_runs(&bench, rows, pairs);
     bench.end().await?;
     let runs = runs?;
-    for (name, figures) in [("without the journal", &runs[0]), ("with it", &runs[1])] {
+    for ((name, ..), figures) in KINDS.iter().zip(&runs) {
         let listed: Vec<String> = figures.iter().map(|ns| format!("{ns:.0}")).collect();
         println!(
-            "whole runs {name}: {:.0} ns of the coordinator's CPU a row ({})",
+            "whole runs, {name}: {:.0} ns of the coordinator's CPU a row ({})",
             median(figures.iter().copied()),
             listed.join(", ")
         );
     }
-    let differences = runs[1].iter().zip(&runs[0]).map(|(with, without)| with - without);
-    println!(
-        "the journal in whole runs: {:.0} ns a row, median of the pairs' differences",
-        median(differences)
-    );
+    for ((name, ..), figures) in KINDS.iter().zip(&runs).skip(1) {
+        let differences = figures.iter().zip(&runs[0]).map(|(with, without)| with - without);
+        println!("{name}: {:.0} ns a row more, median of the differences", median(differences));
+    }
     Ok(())
 }
 
@@ -139,14 +141,28 @@ fn made_queues(rows: u32) -> Vec<Queue> {
     (0..WORKERS).map(|worker| Queue::new(of_worker(worker), Passes::once(rows), None)).collect()
 }
 
-/// Nanoseconds of the coordinator's CPU a row: all runs without the journal, and all with it.
-fn whole_runs(bench: &Bench, rows: u32, pairs: u32) -> anyhow::Result<[Vec<f64>; 2]> {
-    let mut figures = [Vec::new(), Vec::new()];
-    for pair in 0..pairs {
-        // Neither is always the first.
-        let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
-        for which in order {
-            let took = bench.run([Journal::None, Journal::Kept][which])?;
+/// Times from a few microseconds to a few seconds, in no order.
+fn bucketed(rows: u32) -> f64 {
+    let times = (0..u64::from(rows)).map(|row| (row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) << (row % 9));
+    let times: Vec<u64> = times.collect();
+    measure(rows, Buckets::default, |buckets| times.iter().for_each(|time_ns| buckets.record(*time_ns)))
+}
+
+/// Whole runs, the first of them with nothing that need not be.
+const KINDS: [(&str, Journal, &[&str]); 3] = [
+    ("without a journal", Journal::None, &[]),
+    ("with the journal", Journal::Kept, &[]),
+    ("with --metrics", Journal::None, &["--metrics", "127.0.0.1:0"]),
+];
+
+/// Nanoseconds of the coordinator's CPU a row, of all runs of each kind.
+fn whole_runs(bench: &Bench, rows: u32, rounds: u32) -> anyhow::Result<[Vec<f64>; KINDS.len()]> {
+    let mut figures = [const { Vec::new() }; KINDS.len()];
+    for round in 0..rounds as usize {
+        // None is always the first.
+        for which in (0..KINDS.len()).map(|turn| (round + turn) % KINDS.len()) {
+            let (_, journal, more) = KINDS[which];
+            let took = bench.run(journal, more)?;
             ensure!(took.result["queries"]["completed"] == rows, "not every row was completed");
             figures[which].push(per_row(took.cpu, rows));
         }

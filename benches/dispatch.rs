@@ -10,7 +10,7 @@ use whole_run::{AGENTS, Bench, Journal, WORKERS};
 async fn main() -> anyhow::Result<()> {
     let [rows, hosts] = whole_run::numbers([10_000_000, 1_000])?;
     let bench = Bench::prepare(rows, hosts).await?;
-    let took = bench.run(Journal::Kept);
+    let took = bench.run(Journal::Kept, &[]);
     bench.end().await?;
     let took = took?;
     let queries = &took.result["queries"];

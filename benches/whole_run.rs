@@ -48,7 +48,8 @@ impl Bench {
         Ok(Self { server, directory })
     }
 
-    pub(crate) fn run(&self, journal: Journal) -> anyhow::Result<Took> {
+    /// `more` is what else the coordinator is told.
+    pub(crate) fn run(&self, journal: Journal, more: &[&str]) -> anyhow::Result<Took> {
         let path = |name: &str| self.directory.path().join(name);
         let (agents, report) = (AGENTS.to_string(), path("report.json"));
         let mut run = Command::new(program("coordinator")?);
@@ -61,7 +62,7 @@ impl Bench {
             Journal::Kept => run.arg("--run-dir").arg(path("runs")),
             Journal::None => run.arg("--no-run-dir"),
         };
-        run.arg(path("rows.csv")).stderr(Stdio::null());
+        run.args(more).arg(path("rows.csv")).stderr(Stdio::null());
         let mut join = Command::new(program("agent")?);
         join.args(["--once", "--workers", WORKERS, "--coordinator", ADDRESS]).stderr(Stdio::null());
         let (peak, cpu) = to_its_end(&mut run, &mut join)?;
