@@ -60,11 +60,3 @@ async fn a_taken_port_is_answered_with_the_way_out() {
     let ended = complete(run(address, 1, &[])).await.expect(2);
     ended.says(&format!("cannot listen on {address}")).says("--listen chooses another address");
 }
-
-#[tokio::test]
-async fn an_address_for_everybody_wants_insecure_to_be_typed() {
-    let ended = complete(coordinator(&["run", "--listen", "0.0.0.0:0"])).await.expect(2);
-    ended.says("type --insecure to accept that");
-    let ended = complete(agent("192.0.2.1:50051".parse().unwrap(), &[])).await.expect(2);
-    ended.says("Type --insecure to accept that");
-}
