@@ -1,4 +1,5 @@
-//! What an agent stands on: the network, its workplace, chance; and who watches it. A test can put others in their place and runs everything else as it is.
+//! What an agent stands on: the network, its workplace, chance; and who watches it. A test can put others in their place and runs
+//! everything else as it is.
 
 use std::fmt;
 use std::io;
