@@ -123,7 +123,8 @@ async fn exchange(
     };
     let (acked_sender, acked) = watch::channel(0);
     let workers = queues.len();
-    let delivery = Delivery { outbox, workers, over: BTreeMap::new(), watchers, sender: &sender };
+    let delivery =
+        Delivery { outbox, workers, over: BTreeMap::new(), watchers, sender: &sender, words: Vec::new() };
     let deliver = async {
         delivery.run(told, acked).await?;
         let _ = events.send(Ok(())).await;
@@ -192,6 +193,8 @@ struct Delivery<'a> {
     over: BTreeMap<u32, usize>,
     watchers: &'a Watchers,
     sender: &'a mpsc::Sender<v1::AgentWork>,
+    /// To be sent once the results that were heard before are.
+    words: Vec<FromAgent>,
 }
 
 impl Delivery<'_> {
@@ -204,9 +207,14 @@ impl Delivery<'_> {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Vec::new();
         let mut is_open = true;
-        while is_open || self.outbox.has_unacknowledged() {
-            // What is heard goes at once: it has waited in `told`.
-            self.send_results().await?;
+        while is_open || !self.words.is_empty() || self.outbox.has_unacknowledged() {
+            // What is heard goes at once: it has waited in `told`. Nothing of a round comes behind its end.
+            while let Some(results) = self.outbox.take_batch() {
+                self.send(FromAgent::Results(results)).await?;
+            }
+            for word in std::mem::take(&mut self.words) {
+                self.send(word).await?;
+            }
             told.expect(self.outbox.until_due());
             tokio::select! {
                 biased;
@@ -214,8 +222,8 @@ impl Delivery<'_> {
                 changed = acked.changed() => if changed.is_err() {
                     return Err(SessionError::Closed("work"));
                 },
-                () = told.due(), if is_open => is_open = self.hear(told, &mut heard).await?,
-                _ = looks.tick(), if is_open => is_open = self.hear(told, &mut heard).await?,
+                () = told.due(), if is_open => is_open = self.hear(told, &mut heard),
+                _ = looks.tick(), if is_open => is_open = self.hear(told, &mut heard),
             }
             let number = *acked.borrow_and_update();
             let credits = self.outbox.acknowledge(number);
@@ -227,8 +235,8 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// False when nothing more will come.
-    async fn hear(&mut self, told: &Listener, heard: &mut Vec<(u16, Told)>) -> Result<bool, SessionError> {
+    /// False when nothing more will come. Waits for nothing: all that is taken is kept, even if the session ends next.
+    fn hear(&mut self, told: &Listener, heard: &mut Vec<(u16, Told)>) -> bool {
         let is_open = told.take(heard);
         self.watchers.metrics.hear(heard);
         let (mut ended, mut in_flight_ns) = (0u64, 0u64);
@@ -240,31 +248,20 @@ impl Delivery<'_> {
                     self.outbox.add(worker, measurement);
                 }
                 Told::LeftOut(rows) => {
-                    if let Some(credit) = self.outbox.note_left_out(worker, rows) {
-                        self.send(FromAgent::Credit(credit)).await?;
-                    }
+                    self.words.extend(self.outbox.note_left_out(worker, rows).map(FromAgent::Credit));
                 }
                 Told::RoundOver(round) => {
                     let over = self.over.entry(round).or_default();
                     *over += 1;
                     if *over == self.workers {
-                        // What was measured goes first: nothing of this round comes behind its end.
-                        self.send_results().await?;
-                        self.send(FromAgent::RoundOver { round }).await?;
+                        self.words.push(FromAgent::RoundOver { round });
                     }
                 }
             }
         }
         self.watchers.gauges.ended(ended, in_flight_ns);
         self.watchers.gauges.holds(self.outbox.kept());
-        Ok(is_open)
-    }
-
-    async fn send_results(&mut self) -> Result<(), SessionError> {
-        while let Some(results) = self.outbox.take_batch() {
-            self.send(FromAgent::Results(results)).await?;
-        }
-        Ok(())
+        is_open
     }
 
     async fn send(&self, message: FromAgent) -> Result<(), SessionError> {
@@ -274,4 +271,38 @@ impl Delivery<'_> {
 
 async fn send(sender: &mpsc::Sender<v1::AgentWork>, message: FromAgent) -> Result<(), SessionError> {
     sender.send(message.into()).await.map_err(|_| SessionError::Closed("work"))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_common::ids::{Epoch, RowId, SlotId};
+    use muster_common::measurement::{Answer, Execution, Measurement, Outcome};
+    use muster_common::slots::Grant;
+
+    use super::*;
+    use crate::told::told;
+
+    #[test]
+    fn what_is_heard_is_kept_whatever_has_to_be_said_before_it() {
+        let (tellers, listener) = told(1);
+        let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
+        let row = RowId::new(7);
+        let measurement = Measurement { row, start_ns: 0, lag_ns: 0, service_time_ns: 1, execution, outcome };
+        for told in [Told::LeftOut(16), Told::RoundOver(1), Told::Measured(measurement)] {
+            tellers[0].tell(told).unwrap();
+        }
+        let mut outbox = Outbox::new(1, Vec::new());
+        let watchers = Watchers { gauges: Arc::new(Gauges::new(1)), metrics: AgentMetrics::default() };
+        // Nothing can be sent: the stream is gone.
+        let (sender, _) = mpsc::channel(1);
+        let (over, words) = (BTreeMap::new(), Vec::new());
+        let mut delivery =
+            Delivery { outbox: &mut outbox, workers: 1, over, watchers: &watchers, sender: &sender, words };
+        assert!(delivery.hear(&listener, &mut Vec::new()));
+        assert!(matches!(delivery.words[..], [FromAgent::Credit(_), FromAgent::RoundOver { round: 1 }]));
+        drop(delivery);
+        let kept = outbox.into_kept(Grant { slot: SlotId::new(0), epoch: Epoch::new(1) });
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].measurements[0].1.row, row);
+    }
 }
