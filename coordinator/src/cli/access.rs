@@ -1,18 +1,38 @@
 //! Who may join a run, and how they and the coordinator know each other. Off this machine, that must be said.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster_agent::security::Security;
-use muster_agent::security::pki::Pki;
+use muster_agent::security::pki::{Pki, PkiArgs};
 
 use super::Failure;
-use super::args::RunArgs;
 use super::job::Job;
 use crate::grpc::Access;
 use crate::identity::{self, Identity, IdentityError};
 
 const DEFAULT_PORT: u16 = 50_051;
+
+/// Where agents join, and how they prove that they may.
+#[derive(Debug, clap::Args)]
+pub(super) struct EntranceArgs {
+    /// Where agents join [default: 127.0.0.1:50051; with --local any free port]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+
+    /// Let agents join by the join string of `coordinator token` and encrypted, on this machine, too. Off this machine that is so
+    /// anyway, once there is an identity [default: $XDG_STATE_HOME/muster/identity or ~/.local/state/muster/identity]
+    #[arg(long, value_name = "DIR", env = "MUSTER_IDENTITY", conflicts_with = "tls_cert")]
+    identity: Option<PathBuf>,
+
+    #[command(flatten)]
+    pki: PkiArgs,
+
+    /// Let agents of other machines join without encryption and without proof of who they are
+    #[arg(long, conflicts_with_all = ["tls_cert", "identity"])]
+    insecure: bool,
+}
 
 /// Where it listens, to whom, and how agents in this process join.
 pub(super) struct Entrance {
@@ -22,7 +42,7 @@ pub(super) struct Entrance {
 }
 
 impl Entrance {
-    pub(super) fn typed(args: &RunArgs, job: &Job) -> Result<Self, Failure> {
+    pub(super) fn typed(args: &EntranceArgs, job: &Job) -> Result<Self, Failure> {
         let default_port = if job.local.is_some() { 0 } else { DEFAULT_PORT };
         let address = args.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, default_port).into());
         if let Some(pki) = args.pki.read().map_err(Failure::usage)? {

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use muster_agent::security::pki::PkiArgs;
 use muster_common::limits;
 use muster_common::placement::Method;
 use secrecy::SecretString;
 
+use super::access::EntranceArgs;
 use super::load::LoadArgs;
 use super::query::QueryArg;
 use super::search::SearchArgs;
+use super::token::TokenArgs;
 use crate::output::OutputSpec;
 use crate::output::samples::SamplesFile;
 use crate::threshold;
@@ -138,21 +139,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "URL", env = "VERSUS_URL", hide_env_values = true)]
     pub(super) versus: Option<SecretString>,
 
-    /// Where agents join [default: 127.0.0.1:50051; with --local any free port]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) listen: Option<SocketAddr>,
-
-    /// Let agents join by the join string of `coordinator token` and encrypted, on this machine, too. Off this machine that is so
-    /// anyway, once there is an identity [default: $XDG_STATE_HOME/muster/identity or ~/.local/state/muster/identity]
-    #[arg(long, value_name = "DIR", env = "MUSTER_IDENTITY")]
-    pub(super) identity: Option<PathBuf>,
-
     #[command(flatten)]
-    pub(super) pki: PkiArgs,
-
-    /// Let agents of other machines join without encryption and without proof of who they are
-    #[arg(long, conflicts_with = "tls_cert")]
-    pub(super) insecure: bool,
+    pub(super) entrance: EntranceArgs,
 
     /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, both in clear, to whoever asks
     #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS")]
@@ -211,28 +199,6 @@ pub(super) struct RunArgs {
     #[arg(long, short = 'q')]
     pub(super) quiet: bool,
 }
-
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = TOKEN_HELP)]
-pub(super) struct TokenArgs {
-    /// Directory of the coordinator's key, certificate and secret [default: $XDG_STATE_HOME/muster/identity or
-    /// ~/.local/state/muster/identity]
-    #[arg(long, value_name = "DIR", env = "MUSTER_IDENTITY")]
-    pub(super) identity: Option<PathBuf>,
-
-    /// Make the old join string void and print a new one. A running coordinator goes by it at once; agents that have joined stay
-    #[arg(long)]
-    pub(super) rotate: bool,
-}
-
-const TOKEN_HELP: &str = "\
-The join string is muster1.PIN.SECRET: by the pin, the SHA-256 of the coordinator's certificate, an agent knows the coordinator before
-it says anything; by the secret the coordinator knows its agents. Whoever has it can take part in runs and is handed the database's
-address: keep it like a password.
-
-  coordinator token > join                                      once; the same string every time
-  coordinator run --agents 10 --listen 0.0.0.0:50051 rows.csv
-  agent --coordinator load1:50051 --join-file join              or MUSTER_JOIN, or --join";
 
 /// Where runs are kept.
 #[derive(Debug, clap::Args)]

@@ -45,7 +45,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         Some(dir) => Job::recorded(&args, dir.manifest())?,
     };
     let versus = versus(&args, &job)?;
-    let entrance = Entrance::typed(&args, &job)?;
+    let entrance = Entrance::typed(&args.entrance, &job)?;
     output::check_writable(&args.output).map_err(Failure::write)?;
     let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),

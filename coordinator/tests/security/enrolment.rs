@@ -84,3 +84,13 @@ async fn off_loopback_one_of_three_ways_has_to_be_chosen() {
     let ended = complete(agent("192.0.2.1:50051".parse().unwrap(), &[])).await.expect(2);
     ended.says("--join").says("--tls-cert").says("--insecure");
 }
+
+#[tokio::test]
+async fn what_would_make_an_identity_void_is_not_taken_beside_it() {
+    let files = Files::new();
+    let identity = files.path().join("identity").to_str().unwrap().to_owned();
+    for other in [["--insecure"].as_slice(), &["--tls-cert", "c", "--tls-key", "k", "--tls-ca", "a"]] {
+        let words = [&["data/query_params.csv", "--identity", &identity], other].concat();
+        complete(run(address(), 1, &words)).await.expect(2).says("cannot be used with");
+    }
+}
