@@ -257,7 +257,10 @@ check_systemd() {
 
 # What it does not understand it calls ignored, and exits with 0.
 verify_unit() {
-    "$systemd_analyze" verify --man=no --root="$work/root" "$1" >"$work/verify" 2>&1 && [ ! -s "$work/verify" ] || { cat "$work/verify" && return 1; }
+    if ! "$systemd_analyze" verify --man=no --root="$work/root" "$1" >"$work/verify" 2>&1 || [ -s "$work/verify" ]; then
+        cat "$work/verify"
+        return 1
+    fi
 }
 
 check_prometheus() {
