@@ -1,6 +1,10 @@
 //! Results as plain values, for the tests of every format: each a way in which a run can end.
 
+mod parts;
+
 use muster_common::result::*;
+
+use parts::{agent, books, error, event, health, host, latency, threshold, worker};
 
 /// A closed loop over ten hosts, nothing to complain about; too few queries for p99.
 pub(crate) fn good() -> RunResult {
@@ -386,101 +390,6 @@ pub(super) fn all() -> [(&'static str, RunResult); 11] {
     ]
 }
 
-/// A distribution `scale` times as wide as the smallest, with the figures that `count` supports.
-fn latency(count: u64, scale: f64) -> Latency {
-    let supported = |count_min: u64, ms: f64| (count >= count_min).then_some(ms * scale);
-    let interval = |count_min: u64, ends: [f64; 2]| (count >= count_min).then_some(ends.map(|ms| ms * scale));
-    Latency {
-        count,
-        min: 0.412 * scale,
-        median: 3.21 * scale,
-        mean: 5.202 * scale,
-        max: 12.5 * scale,
-        stddev: supported(Latency::STDDEV_COUNT_MIN, 2.25),
-        p90: supported(Latency::P90_COUNT_MIN, 7.1),
-        p95: supported(Latency::P95_COUNT_MIN, 8.2),
-        p99: supported(Latency::P99_COUNT_MIN, 9.8),
-        p99_9: supported(Latency::P99_9_COUNT_MIN, 11.0),
-        intervals: Intervals {
-            median_ci: interval(Latency::MEDIAN_CI_COUNT_MIN, [3.05, 3.4]),
-            p90_ci: interval(Latency::P90_COUNT_MIN, [6.8, 7.6]),
-            p95_ci: interval(Latency::P95_COUNT_MIN, [7.5, 9.1]),
-            p99_ci: interval(Latency::P99_COUNT_MIN, [9.0, 10.9]),
-            p99_9_ci: interval(Latency::P99_9_COUNT_MIN, [10.4, 12.5]),
-        },
-    }
-}
-
-fn books(total: u64, completed: u64, failed: u64, unaccounted_rows: &[[u64; 2]]) -> Queries {
-    Queries {
-        total,
-        completed,
-        failed,
-        unaccounted: unaccounted_rows.iter().map(|[first, last]| last - first + 1).sum(),
-        retried: 0,
-        duplicates: 0,
-        stale: 0,
-        quarantined_rows: Vec::new(),
-        unaccounted_rows: unaccounted_rows.to_vec(),
-    }
-}
-
-fn agent(slot: u16, scale: f64) -> Agent {
-    let name = format!("db{}/{}", slot + 1, 4711 + u32::from(slot));
-    Agent {
-        health: None,
-        slot: format!("slot-{slot}"),
-        name: name.clone(),
-        version: "0.1.0".to_owned(),
-        workers: 1,
-        hosts: 5,
-        queries: 100,
-        completed: 100,
-        failed: 0,
-        service_time_ms: Some(latency(100, scale)),
-        lost: None,
-        hosts_at_end: 5,
-        sessions: vec![Session { epoch: u64::from(slot) + 1, name, lost: None }],
-    }
-}
-
-fn worker(slot: u16, index: u16) -> Worker {
-    Worker {
-        worker: format!("slot-{slot}/{index}"),
-        hosts: 5,
-        queries: 100,
-        completed: 100,
-        failed: 0,
-        busy_ms: 520.2 + f64::from(slot),
-        service_time_ms: Some(latency(50, 1.0)),
-    }
-}
-
-fn host(i: u32) -> Host {
-    Host {
-        host: format!("host_{i:06}"),
-        worker: format!("slot-{}/0", i % 2),
-        completed: 20,
-        failed: 0,
-        mean_ms: Some(9.0 - f64::from(i) / 1_000.0),
-        max_ms: Some(12.5),
-    }
-}
-
-fn error(sqlstate: &str, count: u64, message: &str, row: u64) -> Error {
-    Error {
-        sqlstate: sqlstate.to_owned(),
-        count,
-        message: message.to_owned(),
-        row,
-        host: "host_000008".to_owned(),
-    }
-}
-
-fn event(at_ms: f64, what: &str) -> Event {
-    Event { at_ms, what: what.to_owned() }
-}
-
 /// Agents of two processes that told how they fared; the second was held back, and its system does not tell everything.
 pub(super) fn unhealthy() -> RunResult {
     let mut agents: Vec<Agent> = (0..3).map(|slot| agent(slot, 1.0)).collect();
@@ -514,35 +423,4 @@ pub(super) fn unhealthy() -> RunResult {
         coordinator_health: Some(health().process),
         ..good()
     }
-}
-
-fn health() -> AgentHealth {
-    let late = Late { count: 2_000, median: 0.1, p90: Some(0.2), p95: Some(0.31), p99: Some(0.48), max: 2.1 };
-    AgentHealth {
-        process: ProcessHealth {
-            watched_ms: 10_000.0,
-            cores: 2.0,
-            cpu_share: Some(0.123),
-            cpu_share_worst: Some(0.31),
-            cpu_hot_ms: Some(0.0),
-            machine_busy_share: Some(0.97),
-            machine_busy_share_worst: Some(1.0),
-            steal_share: Some(0.001),
-            throttled_share: Some(0.0),
-            late_ms: Some(late),
-        },
-        run_queue: Some(RunQueue { waited_ms: 60.0, turns: 2_000, in_flight_ms: 10_000.0, share: 0.006 }),
-        starved_times: 0,
-        starved_ms: 0.0,
-        starved_share: 0.0,
-        starved_worst: Some(StarvedWorker { worker: 0, starved_ms: 0.0 }),
-        results_kept_max: 12,
-        results_kept_bound: 100,
-        round_trip_max_ms: 0.4,
-    }
-}
-
-fn threshold(expression: &str, value: Option<f64>, unit: &str, note: Option<&str>) -> Threshold {
-    let [expression, unit] = [expression, unit].map(str::to_owned);
-    Threshold { expression, value, passed: true, unit, note: note.map(str::to_owned) }
 }
