@@ -56,9 +56,9 @@ kills:
 healthy:
     cargo test --locked -p muster-coordinator --test verdict -- --ignored --nocapture
 
-# The benchmarks, or those named: `just bench --bench workload`
-bench *arguments="--bench '*'":
-    cargo bench --locked -p muster-coordinator {{ arguments }}
+# The figures of docs/PERFORMANCE.md, or those of the sections named, printed and written into the page: `just bench placement`
+bench *sections:
+    cargo bench --locked -p muster-coordinator --bench performance -- --write {{ sections }}
 
 # The figures of docs/FIDELITY.md, or those of the sections named: quantiles, stall, due, pgbench, same, healthy
 fidelity *sections:

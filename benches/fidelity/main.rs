@@ -9,6 +9,7 @@
 mod bare;
 mod delays;
 mod due;
+#[path = "../figures.rs"]
 mod figures;
 mod healthy;
 mod pgbench;

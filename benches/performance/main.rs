@@ -1,0 +1,36 @@
+//! The figures of docs/PERFORMANCE.md: what the harness itself costs, and how that grows. Prints Markdown; `--write` puts each section
+//! into the page as well, between its marks. `just bench [SECTION…]`; the sections are the modules below.
+//! The built programs are run as processes, in turns with their peers where there are any.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "its report goes to stdout, and it may fail aloud, as a test may"
+)]
+
+#[path = "../figures.rs"]
+mod figures;
+mod page;
+mod placement;
+
+/// What a section's command is called with on the page: `just bench NAME`.
+const SECTIONS: [(&str, fn() -> String); 1] = [("placement", placement::section)];
+
+fn main() {
+    let is_written = std::env::args().any(|word| word == "--write");
+    // `cargo bench` adds `--bench`.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for word in &asked {
+        let names = SECTIONS.map(|(name, _)| name);
+        assert!(names.contains(&word.as_str()), "no section '{word}': there are {}", names.join(", "));
+    }
+    for (name, section) in SECTIONS {
+        if asked.is_empty() || asked.iter().any(|word| word == name) {
+            let load = figures::load_average();
+            let text = format!("`just bench {name}`, load of the machine before: {load}\n\n{}", section());
+            println!("\n{text}");
+            if is_written {
+                page::write(name, &text);
+            }
+        }
+    }
+}
