@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -38,6 +39,11 @@ struct Args {
     #[arg(long, short = 'w', value_name = "K", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
     workers: u16,
+
+    /// Threads that share the workers, as pgbench's --jobs: fewer cost less, and an answer may wait for another's [default: one for
+    /// each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroU16>,
 
     /// The database, as psql takes it
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
@@ -149,6 +155,7 @@ fn config(args: Args) -> anyhow::Result<AgentConfig> {
         coordinators,
         security,
         workers: args.workers,
+        threads: args.threads,
         slot: args.slot.map(SlotId::new),
         once: args.once,
         database,

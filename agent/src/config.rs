@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use muster_common::ids::SlotId;
@@ -15,6 +16,8 @@ pub struct AgentConfig {
     pub coordinators: Coordinators,
     pub security: Security,
     pub workers: u16,
+    /// That the workers share; as many as there are processors when `None`.
+    pub threads: Option<NonZeroU16>,
     /// The slot to ask for; any when `None`.
     pub slot: Option<SlotId>,
     /// Leave after one run instead of waiting for the next.

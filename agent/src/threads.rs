@@ -1,6 +1,7 @@
 //! The real workplace: threads and PostgreSQL. Each thread has a current_thread runtime of its own, so that gRPC and queries do not
 //! distort each other. Several workers share a thread when there are more of them than processors.
 
+use std::num::NonZeroU16;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -49,7 +50,7 @@ impl Workplace for Threads {
         application_name: String,
     ) -> Result<Box<dyn Shift>, PrepareFailed> {
         let targets = targets(config, run, application_name)?;
-        let threads = spawn_threads(workers, &targets)?;
+        let threads = spawn_threads(workers, config.threads, &targets)?;
         Ok(Box::new(ThreadShift { threads, targets, lookout: OnceLock::new() }))
     }
 }
@@ -172,10 +173,11 @@ fn first_target(
 
 fn spawn_threads(
     workers: Vec<Worker>,
+    threads: Option<NonZeroU16>,
     targets: &Targets,
 ) -> Result<Vec<thread::JoinHandle<()>>, PrepareFailed> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let count = processors.min(workers.len());
+    let processors = || thread::available_parallelism().map_or(1, usize::from);
+    let count = threads.map_or_else(processors, |threads| threads.get().into()).min(workers.len());
     let mut shares: Vec<Vec<Worker>> = (0..count).map(|_| Vec::new()).collect();
     for (position, worker) in workers.into_iter().enumerate() {
         shares[position % count].push(worker);

@@ -292,8 +292,8 @@ impl Worker {
             let executed =
                 desk.executors[usize::from(order.target)].execute(order.row, order.statement, &values).await;
             // What ended after the lapse may have ended because of it: somebody else runs the row.
-            let has_lapsed = self.permit.has_lapsed(clock::now());
-            let Some(executed) = executed.filter(|_| !has_lapsed) else { return Some(Stopped::Over) };
+            let executed = executed.filter(|executed| !self.permit.has_lapsed(executed.end()));
+            let Some(executed) = executed else { return Some(Stopped::Over) };
             let measurement = desk.measurement(round, order, due, executed);
             if self.told.tell(Told::Measured(measurement)).is_err() {
                 return Some(Stopped::Over);
@@ -333,10 +333,11 @@ impl<E: Execute> Desk<E> {
         due: Option<Instant>,
         executed: Executed,
     ) -> Measurement {
+        let end = executed.end();
         let Executed { start, service_time, number, outcome } = executed;
-        self.free_since = Some(start + service_time);
+        self.free_since = Some(end);
         self.report.executed += 1;
-        self.report.ran_for = clock::since(round.starts_at);
+        self.report.ran_for = end.saturating_duration_since(round.starts_at);
         let lag = match (order.due_ns, due) {
             (Some(due_ns), _) => round.lag(due_ns, start),
             (None, Some(due)) => start.saturating_duration_since(due),

@@ -75,6 +75,8 @@ pub struct QueryError {
 pub struct SqlState([u8; 5]);
 
 impl SqlState {
+    /// A value that the protocol cannot carry: PostgreSQL's "character not in repertoire".
+    pub const CANNOT_SEND: Self = Self(*b"22021");
     pub const CONNECTION_FAILURE: Self = Self(*b"08006");
     pub const CANNOT_CONNECT: Self = Self(*b"08001");
     pub const QUERY_CANCELED: Self = Self(*b"57014");

@@ -4,24 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::measurement::{QueryError, SqlState};
 use muster_common::protocol::PlanCacheMode;
 use muster_common::query::quote;
 use secrecy::ExposeSecret;
 use tokio::net::lookup_host;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::config::{SslMode as Negotiation, TargetSessionAttrs};
 use tokio_postgres::{CancelToken, Client, Config, SimpleQueryMessage};
 
 use super::address::{Address, Host};
 use super::failure::{ConnectError, Problem, Refusal, with_causes};
+use super::frontend::Frontend;
 use super::handshake::{Handshake, Stage, Stream};
+use super::lent::{Lent, Loan, lend};
 use super::settings::Settings;
 use super::socket::{Socket, Stopwatch, dial};
-
-/// A client notices the end of its connection before the driver has told the cause, if by moments.
-const CAUSE_WAIT: Duration = Duration::from_secs(1);
 
 /// What every session is set to before its first query. Sent as a statement, because poolers refuse startup `options`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,51 +60,36 @@ pub struct Connection {
 }
 
 /// What is known of a connection beside its client.
-#[derive(Debug, Clone)]
 pub struct Wire {
     /// Which of several hosts answered.
     pub address: Address,
     pub stopwatch: Arc<Stopwatch>,
-    pub ended: Ended,
+    loan: Box<dyn Loan>,
 }
+
+impl Wire {
+    /// The connection for queries that are timed. To be called when the client has nothing under way; its part is over then.
+    ///
+    /// # Errors
+    /// When it was called before.
+    pub(super) fn into_frontend(self) -> Result<Frontend, ConnectionTaken> {
+        let stream = self.loan.take_back().ok_or(ConnectionTaken)?;
+        Ok(Frontend::new(stream, self.stopwatch))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the worker's connection was taken before")]
+pub(super) struct ConnectionTaken;
 
 /// The half of a connection that talks to the server.
 #[must_use = "a connection does nothing unless it is driven"]
-pub struct Driver {
-    connection: tokio_postgres::Connection<Socket, Stream>,
-    cause: watch::Sender<Option<QueryError>>,
-}
+pub struct Driver(tokio_postgres::Connection<Lent<Socket>, Stream>);
 
 impl Driver {
-    /// Runs until the client is dropped or the connection ends, and leaves the cause for [`Ended`].
-    pub async fn run(mut self) {
-        if let Err(error) = (&mut self.connection).await {
-            self.cause.send_replace(Some(end_cause(&error)));
-        }
-    }
-}
-
-/// With what a connection ended. The server's last word reaches only the driver: this is how a worker learns of it.
-#[derive(Debug, Clone)]
-pub struct Ended {
-    cause: watch::Receiver<Option<QueryError>>,
-}
-
-impl Ended {
-    /// The cause of an end that the client has noticed; `None` when the connection was dropped on this side, or lives.
-    pub async fn cause(&self) -> Option<QueryError> {
-        let mut cause = self.cause.clone();
-        match timeout(CAUSE_WAIT, cause.wait_for(Option::is_some)).await {
-            Ok(Ok(cause)) => cause.clone(),
-            Ok(Err(_)) | Err(_) => None,
-        }
-    }
-}
-
-fn end_cause(error: &tokio_postgres::Error) -> QueryError {
-    match Refusal::of(error) {
-        Some(Refusal { sqlstate, message }) => QueryError { sqlstate, message },
-        None => QueryError { sqlstate: SqlState::CONNECTION_FAILURE, message: with_causes(error) },
+    /// Runs until the client is dropped or the connection ends, which the client tells.
+    pub async fn run(self) {
+        let _ = self.0.await;
     }
 }
 
@@ -193,6 +175,7 @@ async fn try_one(
             }
         };
         let stopwatch = socket.stopwatch();
+        let (socket, loan) = lend(socket);
         let handshake = Handshake::new(&settings.tls.connector, address);
         let noted = handshake.noted();
         let config = config(settings, address, application_name, *negotiation);
@@ -200,8 +183,9 @@ async fn try_one(
         let stage = noted.stage();
         let problem = match opened {
             Ok((client, connection)) => match set_up(client, connection, settings, setup).await {
-                Ok((client, driver, ended)) => {
-                    let wire = Wire { address: address.clone(), stopwatch, ended };
+                Ok((client, driver)) => {
+                    let loan = noted.encrypted().unwrap_or(loan);
+                    let wire = Wire { address: address.clone(), stopwatch, loan };
                     return Some(Connection { client, driver, wire, encrypted: stage == Stage::Encrypting });
                 }
                 Err(problem) => problem,
@@ -222,10 +206,10 @@ async fn try_one(
 /// The session's settings in one round trip; the connection is driven here until they are made.
 async fn set_up(
     client: Client,
-    mut connection: tokio_postgres::Connection<Socket, Stream>,
+    mut connection: tokio_postgres::Connection<Lent<Socket>, Stream>,
     settings: &Settings,
     setup: &SessionSetup,
-) -> Result<(Client, Driver, Ended), Problem> {
+) -> Result<(Client, Driver), Problem> {
     let set_up = async {
         // Before the session is told to be read-only.
         check_suitable(&client, settings.target_session_attrs).await?;
@@ -236,8 +220,7 @@ async fn set_up(
         // It ends without an error only once its client is gone, which is held here.
         end = &mut connection => end.map_err(|error| of_setup(&error))?,
     }
-    let (cause, receiver) = watch::channel(None);
-    Ok((client, Driver { connection, cause }, Ended { cause: receiver }))
+    Ok((client, Driver(connection)))
 }
 
 /// Whether the server is one that `target_session_attrs` asks for.
@@ -311,6 +294,7 @@ pub enum CancelError {
 pub async fn cancel(settings: &Settings, address: &Address, token: &CancelToken) -> Result<(), CancelError> {
     let cancelling = async {
         let socket = dial(address).await.map_err(|error| CancelError::Failed(error.to_string()))?;
+        let (socket, _) = lend(socket);
         let handshake = Handshake::new(&settings.tls.connector, address);
         let cancelled = token.cancel_query_raw(socket, handshake).await;
         cancelled.map_err(|error| CancelError::Failed(with_causes(&error)))
@@ -357,25 +341,5 @@ mod tests {
         }
         let unknown = resolved(tcp("nobody.invalid", None)).await.unwrap_err();
         assert!(matches!(unknown, Problem::Unresolved { .. }), "{unknown}");
-    }
-
-    #[tokio::test]
-    async fn an_end_is_told_to_a_worker_who_asks_before_the_driver_knows() {
-        let (sender, receiver) = watch::channel(None);
-        let ended = Ended { cause: receiver };
-        let error = QueryError { sqlstate: SqlState::QUERY_CANCELED, message: "m".to_owned() };
-        let told = error.clone();
-        let (cause, ()) = tokio::join!(ended.cause(), async move {
-            tokio::task::yield_now().await;
-            sender.send_replace(Some(told));
-        });
-        assert_eq!(cause, Some(error));
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_was_dropped_here_has_no_cause() {
-        let (sender, receiver) = watch::channel(None);
-        drop(sender);
-        assert_eq!(Ended { cause: receiver }.cause().await, None);
     }
 }

@@ -1,23 +1,31 @@
 //! One worker's connection and its statements: opened before the start, kept through errors, opened anew when it broke, and one row
 //! after the other executed on it. The timing itself is `call`'s.
 
+use std::fmt::Display;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{ClientWrapper, Object};
+use deadpool_postgres::Object;
 use muster_common::limits;
 use muster_common::measurement::{Outcome, QueryError, SqlState};
 use muster_common::protocol::Protocol;
+use muster_common::query::quote;
 use muster_proto::control::{Database, PrepareFailed, Statement};
+use postgres_protocol::message::frontend as write;
 use tokio::time::{sleep, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_postgres::{CancelToken, Client};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::answer::Rows;
+use super::address::Address;
+use super::answer::Reduction;
 use super::call::{Call, Execution, Source, timed};
 use super::connect::{self, SessionSetup, Wire};
-use super::failure::with_causes;
+use super::frontend::{ERROR_RESPONSE, Frontend, Lost};
 use super::pool::{Connector, PoolError, WorkerPool};
 use super::server::describe_server;
+use super::server_error::ServerError;
 use super::settings::Settings;
 use super::unprepared::no_database;
 
@@ -52,8 +60,10 @@ pub(crate) struct Executor {
     sources: Vec<Source>,
     pool: WorkerPool,
     /// `None` after the connection broke or was given up.
-    live: Option<Live>,
+    live: Option<Box<Live>>,
     cancel: CancellationToken,
+    /// Made once: to wait for it anew with every row costs more than the row's own way through this file.
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     reconnects: u64,
     /// Set while the database has been away for longer than [`limits::RECONNECT_TIMEOUT`].
     away: Option<Away>,
@@ -61,9 +71,12 @@ pub(crate) struct Executor {
 
 /// A connection and its statements. Taken out of the pool for good: dropping it ends the connection, and nobody gets it again.
 struct Live {
-    client: ClientWrapper,
-    wire: Wire,
+    frontend: Frontend,
+    /// Which of several hosts answered.
+    address: Address,
+    token: CancelToken,
     calls: Vec<Call>,
+    reduction: Reduction,
 }
 
 /// One execution of one row. An SQL error, a timeout and a lost connection are outcomes, too.
@@ -75,11 +88,19 @@ pub struct Executed {
     pub outcome: Outcome,
 }
 
+impl Executed {
+    pub(crate) fn end(&self) -> Instant {
+        self.start + self.service_time
+    }
+}
+
 /// A database that does not come back: rows fail at once, and only now and then one of them tries again.
 struct Away {
     error: QueryError,
     try_again_at: Instant,
 }
+
+type Cancelled<'a> = Pin<&'a mut WaitForCancellationFutureOwned>;
 
 /// Why a query in flight is cancelled on the server.
 enum Interruption {
@@ -109,7 +130,7 @@ impl Executor {
         let sources: Vec<Source> =
             target.statements.iter().map(|statement| Source::of(statement, &facts)).collect();
         let preparing = Instant::now();
-        let calls = prepare_all(&client, &sources).await?;
+        let live = Live::prepare(&client, wire, &sources).await?;
         let prepare = preparing.elapsed();
         let first = sources.first().ok_or_else(|| no_database(&"the run has no statement"))?;
         let prepared = Prepared {
@@ -124,8 +145,9 @@ impl Executor {
             bucket_function: first.bucket_function.map(|function| function.to_string()),
             versus: None,
         };
-        let live = Some(Live { client, wire, calls });
-        Ok((Self { target, sources, pool, live, cancel, reconnects: 0, away: None }, prepared))
+        let cancelled = Box::pin(cancel.clone().cancelled_owned());
+        let (live, reconnects, away) = (Some(Box::new(live)), 0, None);
+        Ok((Self { target, sources, pool, live, cancel, cancelled, reconnects, away }, prepared))
     }
 
     /// Values per row of a statement; `None` when there is no such statement.
@@ -141,10 +163,11 @@ impl Executor {
     pub(crate) async fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
         let target = Target { application_name: application_name.to_owned(), ..(*self.target).clone() };
         let pool = target.pool().map_err(|error| cannot_connect(error.to_string()))?;
-        if let Some(live) = self.live.as_ref().filter(|live| !live.client.is_closed()) {
-            let set = "SELECT set_config('application_name', $1, false)";
-            let named = live.client.query_one(set, &[&application_name]).await;
-            named.map_err(|error| cannot_connect(format!("name the session: {}", with_causes(&error))))?;
+        // One that ended takes the name when it is opened anew.
+        if let Some(live) = &mut self.live
+            && live.frontend.is_open()
+        {
+            live.rename(application_name).await?;
         }
         (self.target, self.pool) = (Arc::new(target), pool);
         Ok(())
@@ -157,93 +180,71 @@ impl Executor {
     pub(crate) async fn execute(&mut self, statement: u16, values: &[Option<&str>]) -> Option<Executed> {
         match self.connected().await? {
             Ok(live) => self.execute_on(live, statement.into(), values).await,
-            Err(error) => Some(Executed {
-                start: Instant::now(),
-                service_time: Duration::ZERO,
-                number: 0,
-                outcome: Outcome::Failed(error),
-            }),
+            Err(error) => Some(not_sent(0, error)),
         }
     }
 
     /// Keeps the connection for the next row unless it ended, or a cancel is on its way, which might come late and meet that row.
     async fn execute_on(
         &mut self,
-        mut live: Live,
+        mut live: Box<Live>,
         statement: usize,
         values: &[Option<&str>],
     ) -> Option<Executed> {
+        let (source, call) = (&self.sources[statement], &mut live.calls[statement]);
+        let number = call.next_number();
+        if let Err(error) = call.write(self.target.protocol, source, values, live.frontend.outgoing()) {
+            self.live = Some(live);
+            return Some(not_sent(number, cannot_send(&error)));
+        }
         let begun = Instant::now();
-        let number = live.calls[statement].next_number();
+        let Live { frontend, address, token, reduction, calls: _ } = &mut *live;
         let ended = {
-            let outgoing =
-                live.calls[statement].outgoing(self.target.protocol, &self.sources[statement], values);
-            let mut execution =
-                std::pin::pin!(timed(&live.client, &live.wire.stopwatch, outgoing, Rows::new()));
+            let mut execution = std::pin::pin!(timed(frontend, reduction));
             tokio::select! {
                 biased;
                 execution = &mut execution => Ok(execution),
-                interruption = self.interruption() => {
+                interruption = interruption(self.cancelled.as_mut(), self.target.timeout) => {
                     // Both at once: the clock must see the query end while the cancel is still under way.
-                    let cancelled = timeout(limits::CANCEL_GRACE, self.cancel_on_server(&live));
+                    let cancel = cancel_on_server(&self.target.settings, address, token);
+                    let cancelled = timeout(limits::CANCEL_GRACE, cancel);
                     let (_, execution) = tokio::join!(cancelled, timeout(limits::CANCEL_GRACE, execution));
                     Err((interruption, execution.ok()))
                 }
             }
         };
-        let executed = |start, service_time, outcome| Executed { start, service_time, number, outcome };
         match ended {
-            Ok(Execution { start, service_time, outcome: Ok(rows) }) => {
-                self.live = Some(live);
-                Some(executed(start, service_time, Outcome::Completed(rows.finish())))
-            }
-            Ok(Execution { start, service_time, outcome: Err(error) }) => {
-                let outcome = Outcome::Failed(explain(&error, &live.wire).await);
-                if !ends_connection(&error) {
-                    self.live = Some(live);
-                }
-                Some(executed(start, service_time, outcome))
+            Ok(Execution { start, service_time, connection }) => {
+                let (outcome, is_over) = match (live.reduction.finish(), connection) {
+                    // The server's words, where it had any, say more than the end that followed.
+                    (Err(error), connection) => {
+                        (Outcome::Failed(error.to_query_error()), error.is_fatal || connection.is_err())
+                    }
+                    (Ok(_), Err(lost)) => (Outcome::Failed(cannot_go_on(&lost)), true),
+                    (Ok(answer), Ok(())) => (Outcome::Completed(answer), false),
+                };
+                self.live = Some(live).filter(|_| !is_over);
+                Some(Executed { start, service_time, number, outcome })
             }
             Err((Interruption::SessionEnded, _)) => None,
             Err((Interruption::Timeout(limit), execution)) => {
                 let service_time = execution.map(|execution| execution.service_time);
-                Some(executed(
-                    begun,
-                    service_time.unwrap_or(limit + limits::CANCEL_GRACE),
-                    Outcome::Failed(timed_out(limit, service_time)),
-                ))
+                Some(Executed {
+                    start: begun,
+                    service_time: service_time.unwrap_or(limit + limits::CANCEL_GRACE),
+                    number,
+                    outcome: Outcome::Failed(timed_out(limit, service_time)),
+                })
             }
-        }
-    }
-
-    async fn interruption(&self) -> Interruption {
-        let expired = async {
-            match self.target.timeout {
-                Some(limit) => {
-                    sleep(limit).await;
-                    Interruption::Timeout(limit)
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = self.cancel.cancelled() => Interruption::SessionEnded,
-            interruption = expired => interruption,
-        }
-    }
-
-    async fn cancel_on_server(&self, live: &Live) {
-        if let Err(error) =
-            connect::cancel(&self.target.settings, &live.wire.address, &live.client.cancel_token()).await
-        {
-            tracing::warn!("cannot {error}");
         }
     }
 
     /// The held connection, or a new one. Waits for the database, within bounds and off the timed path. `None` when the session ends.
-    async fn connected(&mut self) -> Option<Result<Live, QueryError>> {
+    async fn connected(&mut self) -> Option<Result<Box<Live>, QueryError>> {
         // One that ended while it was idle has not met the row.
-        if let Some(live) = self.live.take().filter(|live| !live.client.is_closed()) {
+        if let Some(mut live) = self.live.take()
+            && live.frontend.is_open()
+        {
             return Some(Ok(live));
         }
         let patience = match &self.away {
@@ -256,13 +257,13 @@ impl Executor {
         loop {
             let attempt = tokio::select! {
                 () = self.cancel.cancelled() => return None,
-                attempt = timeout_at(deadline.into(), self.reconnect()) => attempt,
+                attempt = timeout_at(deadline.into(), Live::open(&self.pool, &self.sources)) => attempt,
             };
             let error = match attempt {
                 Ok(Ok(live)) => {
                     self.reconnects += 1;
                     self.away = None;
-                    return Some(Ok(live));
+                    return Some(Ok(Box::new(live)));
                 }
                 Ok(Err(error)) => error,
                 Err(_) => cannot_connect(format!("no connection within {patience:?}")),
@@ -278,34 +279,64 @@ impl Executor {
             }
         }
     }
+}
 
-    async fn reconnect(&self) -> Result<Live, QueryError> {
-        let (client, wire) = self.pool.get().await.map_err(|error| cannot_connect(error.to_string()))?;
-        let client = Object::take(client);
-        let calls = prepare_all(&client, &self.sources)
-            .await
-            .map_err(|failed| cannot_connect(format!("prepare: {}", failed.message)))?;
-        Ok(Live { client, wire, calls })
+impl Live {
+    async fn open(pool: &WorkerPool, sources: &[Source]) -> Result<Self, QueryError> {
+        let (client, wire) = pool.get().await.map_err(|error| cannot_connect(error.to_string()))?;
+        let prepared = Self::prepare(&Object::take(client), wire, sources).await;
+        prepared.map_err(|failed| cannot_connect(format!("prepare: {}", failed.message)))
+    }
+
+    /// The client's part is over then.
+    async fn prepare(client: &Client, wire: Wire, sources: &[Source]) -> Result<Self, PrepareFailed> {
+        let (address, token) = (wire.address.clone(), client.cancel_token());
+        let mut frontend = wire.into_frontend().map_err(|error| no_database(&error))?;
+        let mut calls = Vec::with_capacity(sources.len());
+        for (index, source) in sources.iter().enumerate() {
+            calls.push(Call::prepare(&mut frontend, index, source).await?);
+        }
+        Ok(Self { frontend, address, token, calls, reduction: Reduction::new() })
+    }
+
+    async fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
+        let cannot = |problem: &dyn Display| {
+            cannot_connect(format!("name the session '{application_name}': {problem}"))
+        };
+        let set = format!("SET application_name = {}", quote(application_name));
+        write::query(&set, self.frontend.outgoing()).map_err(|error| cannot(&error))?;
+        let mut refused = None;
+        let answered = self.frontend.exchange(|message| {
+            if message.tag == ERROR_RESPONSE {
+                refused = Some(ServerError::parse(message.body));
+            }
+        });
+        answered.await.map_err(|lost| cannot(&lost))?;
+        refused.map_or(Ok(()), |error| Err(cannot(&error.message)))
     }
 }
 
-/// The server's words where it had any; for a connection that ended, those with which it ended.
-async fn explain(error: &tokio_postgres::Error, wire: &Wire) -> QueryError {
-    match query_error(error) {
-        Some(error) => error,
-        None => wire.ended.cause().await.unwrap_or_else(|| QueryError {
-            sqlstate: SqlState::CONNECTION_FAILURE,
-            message: with_causes(error),
-        }),
+async fn interruption(cancelled: Cancelled<'_>, limit: Option<Duration>) -> Interruption {
+    let expired = async {
+        match limit {
+            Some(limit) => {
+                sleep(limit).await;
+                Interruption::Timeout(limit)
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cancelled => Interruption::SessionEnded,
+        interruption = expired => interruption,
     }
 }
 
-async fn prepare_all(client: &ClientWrapper, sources: &[Source]) -> Result<Vec<Call>, PrepareFailed> {
-    let mut calls = Vec::with_capacity(sources.len());
-    for source in sources {
-        calls.push(Call::prepare(client, source).await?);
+async fn cancel_on_server(settings: &Settings, address: &Address, token: &CancelToken) {
+    if let Err(error) = connect::cancel(settings, address, token).await {
+        tracing::warn!("cannot {error}");
     }
-    Ok(calls)
 }
 
 /// A query that outlived `--timeout` has failed, even if its answer came before the cancel did.
@@ -322,18 +353,16 @@ fn cannot_connect(message: String) -> QueryError {
     QueryError { sqlstate: SqlState::CANNOT_CONNECT, message }
 }
 
-/// A fatal error is the server's last word on a connection, which may look open for a moment longer and would fail the next row, too.
-fn ends_connection(error: &tokio_postgres::Error) -> bool {
-    use tokio_postgres::error::{DbError, Severity};
-    let severity = error.as_db_error().map(DbError::parsed_severity);
-    matches!(severity, None | Some(Some(Severity::Fatal | Severity::Panic)))
+fn cannot_send(error: &io::Error) -> QueryError {
+    QueryError { sqlstate: SqlState::CANNOT_SEND, message: format!("the row cannot be sent: {error}") }
 }
 
-fn query_error(error: &tokio_postgres::Error) -> Option<QueryError> {
-    if let Some(server) = error.as_db_error() {
-        let sqlstate = SqlState::try_new(server.code().code()).unwrap_or(SqlState::CONNECTION_FAILURE);
-        let message = server.message().chars().take(limits::MESSAGE_CHARS_MAX).collect();
-        return Some(QueryError { sqlstate, message });
-    }
-    None
+fn cannot_go_on(lost: &Lost) -> QueryError {
+    QueryError { sqlstate: SqlState::CONNECTION_FAILURE, message: lost.to_string() }
+}
+
+/// A row that never reached the server.
+fn not_sent(number: u32, error: QueryError) -> Executed {
+    let (start, service_time) = (Instant::now(), Duration::ZERO);
+    Executed { start, service_time, number, outcome: Outcome::Failed(error) }
 }

@@ -1,13 +1,16 @@
 //! The TLS handshake of one connection attempt, and whether it was begun. tokio-postgres tells the stages of an attempt apart only in
-//! the text of its errors, and whether `prefer` should be tried again without TLS depends on them. The handshake itself is unchanged.
+//! the text of its errors, and whether `prefer` should be tried again without TLS depends on them. The handshake itself is unchanged;
+//! what comes of it is lent to tokio-postgres.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Host};
+use super::lent::{Lent, Loan, lend};
 use super::socket::Socket;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +21,9 @@ pub(super) enum Stage {
     Encrypting,
 }
 
-type Inner = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
+type Inner = <MakeRustlsConnect as MakeTlsConnect<Lent<Socket>>>::TlsConnect;
 
-pub(super) type Stream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+pub(super) type Stream = Lent<<MakeRustlsConnect as MakeTlsConnect<Lent<Socket>>>::Stream>;
 
 pub(super) struct Handshake {
     inner: Inner,
@@ -31,11 +34,17 @@ pub(super) struct Handshake {
 #[derive(Clone, Default)]
 pub(super) struct Noted {
     is_encrypting: Arc<AtomicBool>,
+    encrypted: Arc<Mutex<Option<Box<dyn Loan>>>>,
 }
 
 impl Noted {
     pub(super) fn stage(&self) -> Stage {
         if self.is_encrypting.load(Ordering::Relaxed) { Stage::Encrypting } else { Stage::Open }
+    }
+
+    /// The stream in TLS; `None` when there is none.
+    pub(super) fn encrypted(&self) -> Option<Box<dyn Loan>> {
+        self.encrypted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -46,7 +55,7 @@ impl Handshake {
             Host::Tcp { name, .. } => name,
             Host::Unix(_) => "",
         };
-        let made = MakeTlsConnect::<Socket>::make_tls_connect(&mut connector.clone(), name);
+        let made = MakeTlsConnect::<Lent<Socket>>::make_tls_connect(&mut connector.clone(), name);
         let Ok(inner) = made;
         Self { inner, noted: Noted::default() }
     }
@@ -56,13 +65,18 @@ impl Handshake {
     }
 }
 
-impl TlsConnect<Socket> for Handshake {
+impl TlsConnect<Lent<Socket>> for Handshake {
     type Stream = Stream;
-    type Error = <Inner as TlsConnect<Socket>>::Error;
-    type Future = <Inner as TlsConnect<Socket>>::Future;
+    type Error = <Inner as TlsConnect<Lent<Socket>>>::Error;
+    type Future = BoxFuture<'static, Result<Self::Stream, Self::Error>>;
 
-    fn connect(self, socket: Socket) -> Self::Future {
-        self.noted.is_encrypting.store(true, Ordering::Relaxed);
-        self.inner.connect(socket)
+    fn connect(self, socket: Lent<Socket>) -> Self::Future {
+        let Self { inner, noted } = self;
+        noted.is_encrypting.store(true, Ordering::Relaxed);
+        Box::pin(async move {
+            let (stream, loan) = lend(inner.connect(socket).await?);
+            *noted.encrypted.lock().unwrap_or_else(PoisonError::into_inner) = Some(loan);
+            Ok(stream)
+        })
     }
 }

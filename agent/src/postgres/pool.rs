@@ -1,5 +1,5 @@
 //! One worker's connection, kept by a deadpool of size one: it replaces a connection that ended. With one connection a
-//! pool, "the connection opened last" is the worker's own, which is what lets its stopwatch and the cause of its end be found.
+//! pool, "the connection opened last" is the worker's own, which is what lets its stream and its stopwatch be found.
 //! deadpool's trait speaks only tokio-postgres's errors, so what really failed is left beside the pool.
 
 use std::future::Future;
@@ -14,7 +14,7 @@ use super::failure::ConnectError;
 use super::settings::Settings;
 
 /// How a worker's connections are opened, each like the one before.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Connector {
     settings: Arc<Settings>,
     application_name: String,
@@ -23,7 +23,7 @@ pub struct Connector {
 }
 
 /// What became of the latest attempt to connect.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Last {
     wire: Option<Wire>,
     failure: Option<ConnectError>,
@@ -66,7 +66,7 @@ pub enum PoolError {
     Pool(String),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WorkerPool {
     pool: Pool,
     last: Arc<Mutex<Last>>,
@@ -87,8 +87,8 @@ impl WorkerPool {
     pub async fn get(&self) -> Result<(deadpool_postgres::Client, Wire), PoolError> {
         let client = self.pool.get().await;
         let mut last = locked(&self.last);
-        match (client, &last.wire) {
-            (Ok(client), Some(wire)) => Ok((client, wire.clone())),
+        match (client, last.wire.take()) {
+            (Ok(client), Some(wire)) => Ok((client, wire)),
             (Ok(_), None) => Err(PoolError::Pool("a connection that nobody opened".to_owned())),
             (Err(error), _) => Err(match last.failure.take() {
                 Some(failure) => PoolError::Connect(failure),

@@ -1,26 +1,13 @@
 //! Why an agent cannot run this run's rows, as the coordinator is told.
 
-use muster_common::measurement::SqlState;
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 
-use super::failure::with_causes;
+use super::server_error::ServerError;
 
-pub(super) fn refused(error: &tokio_postgres::Error, sql: &str) -> PrepareFailed {
-    let Some(server) = error.as_db_error() else {
-        return no_database(&with_causes(error));
-    };
-    let position = match server.position() {
-        Some(tokio_postgres::error::ErrorPosition::Original(position)) => Some(*position),
-        _ => None,
-    };
-    PrepareFailed {
-        message: server.message().to_owned(),
-        sqlstate: SqlState::try_new(server.code().code()).ok(),
-        detail: server.detail().map(str::to_owned),
-        hint: server.hint().map(str::to_owned),
-        position,
-        ..failed(PrepareFailure::Statement, sql)
-    }
+pub(super) fn refused(error: ServerError, sql: &str) -> PrepareFailed {
+    let ServerError { is_fatal: _, sqlstate, message, detail, hint, position } = error;
+    let failed = failed(PrepareFailure::Statement, sql);
+    PrepareFailed { message, sqlstate: Some(sqlstate), detail, hint, position, ..failed }
 }
 
 pub(crate) fn no_database(error: &dyn std::fmt::Display) -> PrepareFailed {

@@ -282,6 +282,7 @@ fn local_agents(
         coordinators: Coordinators::one(coordinator.clone()),
         security: security.clone(),
         workers,
+        threads: None,
         slot: Some(SlotId::new(slot)),
         once: true,
         database: None,

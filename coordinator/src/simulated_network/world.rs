@@ -127,6 +127,7 @@ impl Site {
             coordinators: format!("{COORDINATOR}:{PORT}").parse()?,
             security: Security::None,
             workers: self.scenario.workers,
+            threads: None,
             slot: planned.slot,
             once: false,
             database: None,

@@ -1,0 +1,82 @@
+//! What a server says when it refuses: the fields of ErrorResponse.
+
+use muster_common::limits;
+use muster_common::measurement::{QueryError, SqlState};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ServerError {
+    /// The server's last word on the connection, which may look open for a moment longer and would fail the next row, too.
+    pub(super) is_fatal: bool,
+    pub(super) sqlstate: SqlState,
+    pub(super) message: String,
+    pub(super) detail: Option<String>,
+    pub(super) hint: Option<String>,
+    /// In characters of the statement, from 1.
+    pub(super) position: Option<u32>,
+}
+
+impl ServerError {
+    /// Reads a message's body: each field is a letter and a text that ends with a zero; a zero for a letter ends them. Never fails: a
+    /// field that is missing, or is no UTF-8 because the server could not even set the encoding up, is told as well as it can be.
+    pub(super) fn parse(body: &[u8]) -> Self {
+        let mut error = Self {
+            is_fatal: false,
+            sqlstate: SqlState::CONNECTION_FAILURE,
+            message: String::new(),
+            detail: None,
+            hint: None,
+            position: None,
+        };
+        for field in body.split(|byte| *byte == 0) {
+            let Some((letter, text)) = field.split_first() else { continue };
+            let text = String::from_utf8_lossy(text);
+            match letter {
+                // Not translated; servers before 9.6 have the other one alone.
+                b'V' | b'S' => error.is_fatal |= matches!(&*text, "FATAL" | "PANIC"),
+                b'C' => error.sqlstate = SqlState::try_new(&text).unwrap_or(error.sqlstate),
+                b'M' => error.message = text.into_owned(),
+                b'D' => error.detail = Some(text.into_owned()),
+                b'H' => error.hint = Some(text.into_owned()),
+                b'P' => error.position = text.parse().ok(),
+                _ => {}
+            }
+        }
+        error
+    }
+
+    pub(super) fn to_query_error(&self) -> QueryError {
+        let message = self.message.chars().take(limits::MESSAGE_CHARS_MAX).collect();
+        QueryError { sqlstate: self.sqlstate, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_and_others_passed_over() {
+        let error = ServerError::parse(
+            b"SERREUR\0VERROR\0C42703\0Mcolumn \"x\" does not exist\0Hlook\0P8\0Fparse.c\0L1\0\0",
+        );
+        assert_eq!(
+            error,
+            ServerError {
+                is_fatal: false,
+                sqlstate: SqlState::try_new("42703").unwrap(),
+                message: "column \"x\" does not exist".to_owned(),
+                detail: None,
+                hint: Some("look".to_owned()),
+                position: Some(8),
+            }
+        );
+        assert!(ServerError::parse(b"SFATAL\0C57P01\0Mended\0\0").is_fatal);
+    }
+
+    #[test]
+    fn what_is_no_error_response_is_told_as_a_failure_of_the_connection() {
+        for body in [&b""[..], b"\0", b"Cshort\0", b"M\xff\xfe", b"P-1\0Pnine\0"] {
+            assert_eq!(ServerError::parse(body).sqlstate, SqlState::CONNECTION_FAILURE, "{body:?}");
+        }
+    }
+}
