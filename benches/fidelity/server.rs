@@ -61,9 +61,13 @@ impl Drop for Server {
     }
 }
 
+pub(crate) fn coordinator() -> Command {
+    command(env!("CARGO_BIN_EXE_coordinator").as_ref())
+}
+
 /// In the workspace, with nothing of the person's own database settings.
-fn coordinator() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator"));
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
     let is_theirs =
         |name: &str| name.starts_with("PG") || name.starts_with("MUSTER_") || name == "DATABASE_URL";

@@ -7,13 +7,26 @@
     reason = "its report goes to stdout, and it may fail aloud, as a test may"
 )]
 
+#[path = "../fidelity/bare.rs"]
+mod bare;
+mod children;
+mod client;
 #[path = "../figures.rs"]
 mod figures;
+mod overhead;
 mod page;
 mod placement;
+#[path = "../fidelity/server.rs"]
+mod server;
+#[path = "../../coordinator/tests/support/mod.rs"]
+mod support;
+
+/// Everything that is left to chance follows from it.
+const SEED: u64 = 20_170_101;
 
 /// What a section's command is called with on the page: `just bench NAME`.
-const SECTIONS: [(&str, fn() -> String); 1] = [("placement", placement::section)];
+const SECTIONS: [(&str, fn() -> String); 3] =
+    [("client", client::section), ("overhead", overhead::section), ("placement", placement::section)];
 
 fn main() {
     let is_written = std::env::args().any(|word| word == "--write");

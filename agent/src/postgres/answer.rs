@@ -48,3 +48,65 @@ impl Reduction {
         self.error.take().map_or(Ok(answer), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_common::measurement::SqlState;
+
+    use super::*;
+
+    fn row(values: &[Option<&str>]) -> Vec<u8> {
+        let mut body = u16::try_from(values.len()).unwrap().to_be_bytes().to_vec();
+        for value in values {
+            let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap());
+            body.extend_from_slice(&length.to_be_bytes());
+            body.extend_from_slice(value.unwrap_or_default().as_bytes());
+        }
+        body
+    }
+
+    fn reduced(reduction: &mut Reduction, rows: &[&[Option<&str>]]) -> Answer {
+        for values in rows {
+            reduction.take(Message { tag: DATA_ROW, body: &row(values) });
+        }
+        reduction.finish().unwrap()
+    }
+
+    #[test]
+    fn rows_and_the_bytes_of_their_values_are_counted() {
+        let answer = reduced(&mut Reduction::new(), &[&[Some("one"), None], &[Some(""), Some("two!")], &[]]);
+        assert_eq!((answer.rows, answer.bytes), (3, 7));
+    }
+
+    #[test]
+    fn answers_that_differ_in_anything_have_other_digests() {
+        let answers: [&[&[Option<&str>]]; 7] = [
+            &[],
+            &[&[]],
+            &[&[Some("ab"), Some("c")]],
+            &[&[Some("a"), Some("bc")]],
+            &[&[Some("ab")], &[Some("c")]],
+            &[&[Some("")]],
+            &[&[None]],
+        ];
+        // One for all of them: each begins anew.
+        let mut reduction = Reduction::new();
+        let digests: Vec<u64> = answers.iter().map(|rows| reduced(&mut reduction, rows).digest).collect();
+        let mut different = digests.clone();
+        different.sort_unstable();
+        different.dedup();
+        assert_eq!(different.len(), answers.len(), "{digests:?}");
+        assert_eq!(digests, answers.map(|rows| reduced(&mut Reduction::new(), rows).digest));
+    }
+
+    #[test]
+    fn the_first_refusal_is_the_outcome_and_the_next_answer_is_without_it() {
+        let mut reduction = Reduction::new();
+        reduction.take(Message { tag: DATA_ROW, body: &row(&[Some("x")]) });
+        for body in [&b"C22012\0Mdivision by zero\0\0"[..], b"C25P02\0Maborted\0\0"] {
+            reduction.take(Message { tag: ERROR_RESPONSE, body });
+        }
+        assert_eq!(reduction.finish().unwrap_err().sqlstate, SqlState::try_new("22012").unwrap());
+        assert_eq!(reduced(&mut reduction, &[]), reduced(&mut Reduction::new(), &[]));
+    }
+}

@@ -156,3 +156,137 @@ impl Frontend {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_common::random::SplitMix64;
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    type Heard = Vec<(u8, Vec<u8>)>;
+
+    fn connected(room: usize) -> (Frontend, DuplexStream) {
+        let (stream, server) = duplex(room);
+        (Frontend::new(Box::new(stream), Arc::default()), server)
+    }
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[tag][..], &length.to_be_bytes(), body].concat()
+    }
+
+    async fn exchanged(frontend: &mut Frontend) -> (Result<(), Lost>, Heard) {
+        let mut heard = Vec::new();
+        let answered = frontend.exchange(|message| heard.push((message.tag, message.body.to_vec()))).await;
+        (answered, heard)
+    }
+
+    #[tokio::test]
+    async fn messages_are_heard_whole_however_they_come() {
+        let answer =
+            [message(b'2', b""), message(b'D', b"one"), message(b'C', b"SELECT 1\0"), message(b'Z', b"I")];
+        let answer = answer.concat();
+        for part in 1..answer.len() {
+            let (mut frontend, mut server) = connected(part);
+            frontend.outgoing().extend_from_slice(b"ask");
+            let reply = async {
+                let mut asked = [0; 3];
+                server.read_exact(&mut asked).await.unwrap();
+                server.write_all(&answer).await.unwrap();
+            };
+            let ((answered, heard), ()) = tokio::join!(exchanged(&mut frontend), reply);
+            answered.unwrap();
+            let expected = [(b'2', &b""[..]), (b'D', b"one"), (b'C', b"SELECT 1\0"), (b'Z', b"I")];
+            assert!(heard.iter().map(|(tag, body)| (*tag, &body[..])).eq(expected), "{part}: {heard:?}");
+            assert!(frontend.is_open(), "{part}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_is_not_kept_whole() {
+        let row = message(DATA_ROW, &[7; 1 << 20]);
+        let rows = limits::ANSWER_BYTES_KEPT / row.len() + 4;
+        let (mut frontend, mut server) = connected(1 << 20);
+        let reply = async {
+            for _ in 0..rows {
+                server.write_all(&row).await.unwrap();
+            }
+            server.write_all(&message(READY_FOR_QUERY, b"I")).await.unwrap();
+        };
+        let (mut heard, mut kept) = (0, 0);
+        let (answered, ()) = tokio::join!(
+            frontend.exchange(|message| {
+                heard += 1;
+                kept = message.body.len();
+            }),
+            reply
+        );
+        answered.unwrap();
+        assert_eq!((heard, kept), (rows + 1, 1));
+        assert!(frontend.incoming.capacity() <= KEPT_BYTES);
+    }
+
+    #[tokio::test]
+    async fn what_came_before_the_end_is_heard() {
+        let (mut frontend, mut server) = connected(64);
+        server.write_all(&message(ERROR_RESPONSE, b"SFATAL\0\0")).await.unwrap();
+        drop(server);
+        frontend.outgoing();
+        let (answered, heard) = exchanged(&mut frontend).await;
+        assert!(matches!(answered, Err(Lost::Closed)), "{answered:?}");
+        assert_eq!(heard, [(ERROR_RESPONSE, b"SFATAL\0\0".to_vec())]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_an_answer_ends_the_exchange() {
+        for (bytes, expected) in [
+            (message(b'G', b""), "a statement that copies"),
+            (vec![b'D', 0, 0, 0, 3], "shorter than its own header"),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "the server ended the connection"),
+        ] {
+            let (mut frontend, mut server) = connected(64);
+            server.write_all(&bytes).await.unwrap();
+            drop(server);
+            let (answered, _) = exchanged(&mut frontend).await;
+            let said = answered.unwrap_err().to_string();
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_is_noticed_between_exchanges_and_a_notice_is_none() {
+        let (mut frontend, mut server) = connected(64);
+        assert!(frontend.is_open(), "nothing came");
+        server.write_all(&message(b'S', b"TimeZone\0UTC\0")).await.unwrap();
+        let notice = message(b'N', b"SNOTICE\0\0");
+        server.write_all(&notice[..3]).await.unwrap();
+        assert!(frontend.is_open(), "one and a half messages that nobody waits for");
+        server.write_all(&notice[3..]).await.unwrap();
+        assert!(frontend.is_open());
+        server.write_all(&message(ERROR_RESPONSE, b"SFATAL\0\0")).await.unwrap();
+        assert!(!frontend.is_open(), "the last word");
+
+        let (mut frontend, server) = connected(64);
+        drop(server);
+        assert!(!frontend.is_open(), "an end without a word");
+    }
+
+    #[tokio::test]
+    async fn random_bytes_are_an_error_or_messages_and_never_a_panic() {
+        let mut random = SplitMix64::new(1);
+        for _ in 0..2_000 {
+            let (mut frontend, mut server) = connected(256);
+            // Few different bytes, so that lengths are short now and then.
+            let bytes: Vec<u8> =
+                (0..random.below(200)).map(|_| b"\0\0\0\x04\x05DEZ"[random.below(8) as usize]).collect();
+            server.write_all(&bytes).await.unwrap();
+            drop(server);
+            let (answered, heard) = exchanged(&mut frontend).await;
+            let found: usize = heard.iter().map(|(_, body)| HEADER_BYTES + body.len()).sum();
+            assert!(
+                found <= bytes.len() && (answered.is_err() || heard.last().unwrap().0 == READY_FOR_QUERY)
+            );
+        }
+    }
+}

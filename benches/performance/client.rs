@@ -1,0 +1,169 @@
+//! What a query costs the client, against pgbench: the same statement, parameters of the same distribution, the same server and number of
+//! connections, both in a closed loop with prepared statements. Muster's figure is that of the whole agent process and all that it does
+//! beside the query: queue, clock, results, acknowledgements, health. Columns are cast to text on the server, because pgbench reads every
+//! answer as text and Muster in binary. Each round runs all programs once, so that what the machine does besides meets all of them.
+
+use std::fmt::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use muster_common::random::SplitMix64;
+use muster_common::result::RunResult;
+
+use crate::SEED;
+use crate::children::{Ended, end};
+use crate::figures::{ascending, middle, quantile};
+use crate::server::{Server, command, coordinator};
+use crate::support::agent::agent_binary;
+
+const ROUNDS: usize = 7;
+const CONNECTIONS: [usize; 3] = [1, 8, 32];
+const CONTENDERS: [Contender; 3] = [Contender::Pgbench, Contender::Muster(None), Contender::Muster(Some(1))];
+
+/// What `:h` and `:m` are below.
+const HOSTS: u64 = 20;
+const MINUTES: u64 = 1_400;
+
+#[derive(Debug, Clone, Copy)]
+enum Contender {
+    /// With one thread.
+    Pgbench,
+    /// With so many threads of workers, or as many as there are processors.
+    Muster(Option<usize>),
+}
+
+struct Workload {
+    name: &'static str,
+    statement: &'static str,
+    /// Of one connection, and of several together: seconds of work.
+    rows: [usize; 2],
+}
+
+const WORKLOADS: [Workload; 2] = [
+    Workload { name: "SELECT 1", statement: "SELECT 1", rows: [40_000, 120_000] },
+    Workload {
+        name: "an hour by the minute",
+        statement: "SELECT date_bin('1 minute', ts, timestamptz '2017-01-01 00:00+00')::text AS minute, max(usage)::text, min(usage)::text \
+            FROM cpu_usage WHERE host = 'host_' || lpad(:h, 6, '0') AND ts BETWEEN timestamptz '2017-01-01 00:00+00' + :m * interval '1 minute' \
+            AND timestamptz '2017-01-01 01:00+00' + :m * interval '1 minute' GROUP BY 1 ORDER BY 1",
+        rows: [10_000, 30_000],
+    },
+];
+
+/// Of one run.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    queries_per_s: f64,
+    cpu_us_per_query: f64,
+}
+
+pub(crate) fn section() -> String {
+    if Command::new("pgbench").arg("--version").output().is_err() {
+        return "Skipped: pgbench is not installed.\n".to_owned();
+    }
+    let Some(server) = Server::start() else { return "Skipped: there is no PostgreSQL.\n".to_owned() };
+    let mut text = format!(
+        "Medians of {ROUNDS} rounds of pgbench -j1, agent, agent --threads 1; in parentheses the middle half of the rounds' ratios to pgbench.\n\n\
+         | statement | connections | queries/s: pgbench | agent | agent --threads 1 | client's CPU a query: pgbench | agent | agent --threads 1 |\n\
+         |---|---|---|---|---|---|---|---|\n"
+    );
+    for workload in &WORKLOADS {
+        for connections in CONNECTIONS {
+            let directory = tempfile::tempdir().unwrap();
+            let rows = workload.rows[usize::from(connections > 1)];
+            write(workload, connections, rows, directory.path());
+            let round = || CONTENDERS.map(|one| one.run(&server, connections, rows, directory.path()));
+            let rounds: Vec<[Figures; 3]> = (0..ROUNDS).map(|_| round()).collect();
+            let cells = |of: fn(&Figures) -> f64, digits: usize| {
+                let cell = |contender: usize| {
+                    let all: Vec<f64> = rounds.iter().map(|round| of(&round[contender])).collect();
+                    let ratios = rounds.iter().map(|round| of(&round[contender]) / of(&round[0])).collect();
+                    let [low, high] = [250, 750].map(|per_mille| quantile(&ascending(ratios), per_mille));
+                    match contender {
+                        0 => format!("{:.digits$}", middle(&all)),
+                        _ => format!("{:.digits$} ({low:.2} to {high:.2})", middle(&all)),
+                    }
+                };
+                [0, 1, 2].map(cell).join(" | ")
+            };
+            let (speed, cost) = (cells(|one| one.queries_per_s, 0), cells(|one| one.cpu_us_per_query, 1));
+            writeln!(text, "| {} | {connections} | {speed} | {cost} |", workload.name).unwrap();
+        }
+    }
+    text
+}
+
+fn write(workload: &Workload, connections: usize, rows: usize, directory: &Path) {
+    let (hosts, minutes, statement) = (HOSTS - 1, MINUTES - 1, workload.statement);
+    let script = format!("\\set h random(0, {hosts})\n\\set m random(0, {minutes})\n{statement};\n");
+    std::fs::write(directory.join("pgbench.sql"), script).unwrap();
+    std::fs::write(directory.join("muster.sql"), statement).unwrap();
+    let mut random = SplitMix64::new(SEED);
+    let mut csv = "hostname,h,m\n".to_owned();
+    for row in 0..rows {
+        let (h, m) = (random.below(HOSTS), random.below(MINUTES));
+        writeln!(csv, "w{},{h},{m}", row % connections).unwrap();
+    }
+    std::fs::write(directory.join("rows.csv"), csv).unwrap();
+}
+
+impl Contender {
+    fn run(self, server: &Server, connections: usize, rows: usize, directory: &Path) -> Figures {
+        match self {
+            Self::Pgbench => pgbench(server, connections, rows, directory),
+            Self::Muster(threads) => muster(server, connections, rows, threads, directory),
+        }
+    }
+}
+
+fn pgbench(server: &Server, connections: usize, rows: usize, directory: &Path) -> Figures {
+    let mut command = Command::new("pgbench");
+    command
+        .args(["--no-vacuum", "--protocol=prepared", "--jobs=1", "--file"])
+        .arg(directory.join("pgbench.sql"));
+    command.args(["--client", &connections.to_string(), "--transactions", &(rows / connections).to_string()]);
+    command.args(["--random-seed", &SEED.to_string()]).env("PGTZ", "UTC").arg(server.url());
+    let Ended { stdout, cpu } = end(started(command.stdout(Stdio::piped())));
+    // tps = 12345.678901 (without initial connection time)
+    let tps = stdout.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    let queries_per_s = tps.expect("pgbench's report has its transactions a second");
+    Figures { queries_per_s, cpu_us_per_query: cpu.as_secs_f64() * 1e6 / rows as f64 }
+}
+
+fn muster(
+    server: &Server,
+    connections: usize,
+    rows: usize,
+    threads: Option<usize>,
+    directory: &Path,
+) -> Figures {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut coordinator = coordinator();
+    coordinator.args(["run", "--agents", "1", "--listen", &address, "--database-url", server.url()]);
+    coordinator.args([
+        "--placement",
+        "balanced",
+        "--no-run-dir",
+        "--allow-void",
+        "--quiet",
+        "--output",
+        "json",
+        "--query",
+    ]);
+    coordinator.arg(directory.join("muster.sql")).arg(directory.join("rows.csv")).stdout(Stdio::piped());
+    let mut agent = command(agent_binary());
+    agent.args(["--once", "--coordinator", &address, "--workers", &connections.to_string()]);
+    if let Some(threads) = threads {
+        agent.args(["--threads", &threads.to_string()]);
+    }
+    let (coordinator, agent) = (started(&mut coordinator), started(agent.stdout(Stdio::null())));
+    let Ended { cpu, .. } = end(agent);
+    let report: RunResult = serde_json::from_str(&end(coordinator).stdout).unwrap();
+    assert_eq!(report.queries.completed, rows as u64);
+    Figures { queries_per_s: report.throughput_qps, cpu_us_per_query: cpu.as_secs_f64() * 1e6 / rows as f64 }
+}
+
+fn started(command: &mut Command) -> Child {
+    command.stderr(Stdio::null()).spawn().unwrap()
+}
