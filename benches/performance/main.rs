@@ -13,20 +13,37 @@ mod children;
 mod client;
 #[path = "../figures.rs"]
 mod figures;
+mod journal;
+mod machine;
+mod memory;
 mod overhead;
 mod page;
 mod placement;
 #[path = "../fidelity/server.rs"]
 mod server;
+mod start;
+mod statistics;
 #[path = "../../coordinator/tests/support/mod.rs"]
 mod support;
+mod workload;
 
 /// Everything that is left to chance follows from it.
 const SEED: u64 = 20_170_101;
 
+/// Its name, and what makes its text.
+type Section = (&'static str, fn() -> String);
+
 /// What a section's command is called with on the page: `just bench NAME`.
-const SECTIONS: [(&str, fn() -> String); 3] =
-    [("client", client::section), ("overhead", overhead::section), ("placement", placement::section)];
+const SECTIONS: [Section; 8] = [
+    ("machine", machine::section),
+    ("client", client::section),
+    ("overhead", overhead::section),
+    ("workload", workload::section),
+    ("placement", placement::section),
+    ("journal", journal::section),
+    ("statistics", statistics::section),
+    ("start", start::section),
+];
 
 fn main() {
     let is_written = std::env::args().any(|word| word == "--write");
