@@ -2,11 +2,11 @@
 # Where the processor time of a coordinator and of an agent goes in a short loaded run: `just profile`. Both are processes of their own,
 # recorded with perf; the database is an embedded one. What is found is written to target/profile: a table of functions and a table of
 # callers for each program, and a flame graph where inferno is installed.
-#   ROWS=200000 WORKERS=8 QUERY='SELECT 1 ...' benches/profile.sh
+#   ROWS=500000 WORKERS=8 QUERY='SELECT 1 ...' benches/profile.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rows=${ROWS:-200000}
+rows=${ROWS:-500000}
 workers=${WORKERS:-8}
 query=${QUERY:-SELECT 1 WHERE :hostname::text IS NOT NULL}
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -42,7 +42,7 @@ build() {
 # perf joins the coordinator when it listens: by then the database that it started is there, and is not recorded with it.
 record() {
     "$programs/coordinator" run --agents 1 --listen "$address" --database-url embedded --run-dir "$tmp/runs" --allow-void \
-        --query "$tmp/query.sql" "$tmp/rows.csv" &
+        --quiet --output json="$out/run.json" --query "$tmp/query.sql" "$tmp/rows.csv" &
     coordinator=$!
     until (: <>"/dev/tcp/${address/://}") 2>/dev/null; do
         kill -0 "$coordinator"
