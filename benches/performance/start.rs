@@ -32,7 +32,7 @@ pub(crate) fn section() -> String {
         line(&what, (0..ROUNDS).map(|_| fake(agents)).collect());
     }
     if let Some(server) = Server::start() {
-        let there = || started(|| server.run(&["--agents", "10", "--allow-void", SAMPLE]));
+        let there = || started(|| server.run(&["--agents", "10", "--limit", "20", "--allow-void", SAMPLE]));
         line("PostgreSQL that is there, 10 agents", (0..ROUNDS).map(|_| there()).collect());
         let embedded = || started(embedded);
         line("the embedded one, migrated and filled, 10 agents", (0..ROUNDS).map(|_| embedded()).collect());
@@ -68,7 +68,7 @@ fn started(run: impl FnOnce() -> RunResult) -> f64 {
 fn embedded() -> RunResult {
     let mut command = coordinator();
     command.args(["run", "--local", "--agents", "10", "--database-url", "embedded"]);
-    command.args(["--no-run-dir", "--allow-void", "--quiet", "--output", "json", SAMPLE]);
+    command.args(["--limit", "20", "--no-run-dir", "--allow-void", "--quiet", "--output", "json", SAMPLE]);
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"))
