@@ -4,10 +4,12 @@
 mod clock;
 mod config;
 mod crew;
+mod databases;
 mod dial;
 pub mod health;
 mod join;
 pub mod metrics;
+pub mod null_database;
 mod pace;
 mod permit;
 pub mod postgres;
