@@ -13,22 +13,35 @@ mod children;
 mod client;
 #[path = "../figures.rs"]
 mod figures;
+mod null_run;
 mod overhead;
 mod page;
+mod pipeline;
 mod placement;
+mod scale;
 #[path = "../fidelity/server.rs"]
 mod server;
 #[path = "../../coordinator/tests/support/mod.rs"]
 mod support;
+mod swarm;
 
 /// Everything that is left to chance follows from it.
 const SEED: u64 = 20_170_101;
 
 /// What a section's command is called with on the page: `just bench NAME`.
-const SECTIONS: [(&str, fn() -> String); 3] =
-    [("client", client::section), ("overhead", overhead::section), ("placement", placement::section)];
+const SECTIONS: [(&str, fn() -> String); 5] = [
+    ("client", client::section),
+    ("overhead", overhead::section),
+    ("pipeline", pipeline::section),
+    ("scale", scale::section),
+    ("placement", placement::section),
+];
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == swarm::WORD) {
+        return swarm::main(&words[1..]);
+    }
     let is_written = std::env::args().any(|word| word == "--write");
     // `cargo bench` adds `--bench`.
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
