@@ -60,6 +60,14 @@ healthy:
 bench *sections:
     cargo bench --locked -p muster-coordinator --bench performance -- --write {{ sections }}
 
+# Instructions of the hot paths against those written down in benches/counts/counts.txt; `just counts --write` renews them. Needs valgrind
+counts *arguments:
+    cargo run --release --locked -p muster-counts -- {{ arguments }}
+
+# Where the coordinator's and an agent's processor time goes in a short loaded run: tables, and flame graphs. Needs perf
+profile:
+    benches/profile.sh
+
 # The figures of docs/FIDELITY.md, or those of the sections named: quantiles, stall, due, pgbench, same, healthy
 fidelity *sections:
     cargo bench --locked -p muster-coordinator --bench fidelity -- {{ sections }}

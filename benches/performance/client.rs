@@ -78,8 +78,9 @@ pub(crate) fn section() -> String {
             let cells = |of: fn(&Figures) -> f64, digits: usize| {
                 let cell = |contender: usize| {
                     let all: Vec<f64> = rounds.iter().map(|round| of(&round[contender])).collect();
-                    let ratios = rounds.iter().map(|round| of(&round[contender]) / of(&round[0])).collect();
-                    let [low, high] = [250, 750].map(|per_mille| quantile(&ascending(ratios), per_mille));
+                    let ratios = rounds.iter().map(|round| of(&round[contender]) / of(&round[0]));
+                    let ratios = ascending(ratios.collect());
+                    let [low, high] = [250, 750].map(|per_mille| quantile(&ratios, per_mille));
                     match contender {
                         0 => format!("{:.digits$}", middle(&all)),
                         _ => format!("{:.digits$} ({low:.2} to {high:.2})", middle(&all)),

@@ -13,6 +13,9 @@ mod children;
 mod client;
 #[path = "../figures.rs"]
 mod figures;
+mod journal;
+mod machine;
+mod memory;
 mod null_run;
 mod overhead;
 mod page;
@@ -21,20 +24,31 @@ mod placement;
 mod scale;
 #[path = "../fidelity/server.rs"]
 mod server;
+mod start;
+mod statistics;
 #[path = "../../coordinator/tests/support/mod.rs"]
 mod support;
 mod swarm;
+mod workload;
 
 /// Everything that is left to chance follows from it.
 const SEED: u64 = 20_170_101;
 
+/// Its name, and what makes its text.
+type Section = (&'static str, fn() -> String);
+
 /// What a section's command is called with on the page: `just bench NAME`.
-const SECTIONS: [(&str, fn() -> String); 5] = [
+const SECTIONS: [Section; 10] = [
+    ("machine", machine::section),
     ("client", client::section),
     ("overhead", overhead::section),
     ("pipeline", pipeline::section),
     ("scale", scale::section),
+    ("workload", workload::section),
     ("placement", placement::section),
+    ("journal", journal::section),
+    ("statistics", statistics::section),
+    ("start", start::section),
 ];
 
 fn main() {

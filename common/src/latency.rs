@@ -1,8 +1,12 @@
 //! Latency statistics over every sample: exact nearest-rank percentiles, and none that the sample cannot support.
 //! Nanoseconds as integers until the result; no histogram, no estimate, no reading of a clock here.
 
+mod samples;
+
 use std::borrow::Borrow;
 use std::ops::RangeInclusive;
+
+pub use samples::{Samples, Sorted};
 
 use crate::result;
 use crate::statistics::{Confidence, order};
@@ -51,50 +55,6 @@ pub fn samples_needed(percentile: Percentile) -> u64 {
     ((1.0 - CONFIDENCE).ln() / p.ln()).ceil() as u64
 }
 
-/// Times in nanoseconds, in order of arrival. Eight bytes a sample.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Samples {
-    values_ns: Vec<u64>,
-}
-
-impl Samples {
-    /// For a known number of samples: growing by doubling holds old and new together for a moment.
-    pub fn with_capacity(count: usize) -> Self {
-        Self { values_ns: Vec::with_capacity(count) }
-    }
-
-    pub fn push(&mut self, value_ns: u64) {
-        self.values_ns.push(value_ns);
-    }
-
-    pub fn len(&self) -> usize {
-        self.values_ns.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.values_ns.is_empty()
-    }
-
-    /// Each value with the one of `other` that stands beside it: response time is service time and lag. As long as the shorter of both.
-    pub fn plus(&self, other: &Self) -> Self {
-        let pairs = self.values_ns.iter().zip(&other.values_ns);
-        Self { values_ns: pairs.map(|(a, b)| a.saturating_add(*b)).collect() }
-    }
-
-    /// Sorts in place: a second copy of 10 million samples would cost another 80 MB.
-    pub fn into_sorted(self) -> Sorted {
-        let Self { mut values_ns } = self;
-        values_ns.sort_unstable();
-        Sorted { values_ns }
-    }
-}
-
-/// Times in ascending order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sorted {
-    values_ns: Vec<u64>,
-}
-
 /// What a sample says. Nanoseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
@@ -134,8 +94,7 @@ impl Summary {
     pub fn of<S: Borrow<Sorted>>(parts: &[S]) -> Option<Self> {
         let parts: Vec<&Sorted> = parts.iter().map(Borrow::borrow).collect();
         let parts = parts.as_slice();
-        let min_ns = *parts.iter().filter_map(|part| part.values_ns.first()).min()?;
-        let max_ns = *parts.iter().filter_map(|part| part.values_ns.last()).max()?;
+        let (min_ns, max_ns) = ends(parts)?;
         let count = count(parts);
         let sum_ns: u128 = values(parts).map(u128::from).sum();
         let mean_ns = sum_ns as f64 / count as f64;
@@ -177,29 +136,31 @@ impl Summary {
 
 /// How many samples all parts have below a value, those that equal it counted by half.
 pub(crate) fn below(parts: &[&Sorted], value_ns: u64) -> f64 {
-    let of_part = |part: &&Sorted| {
-        let below = part.values_ns.partition_point(|&ns| ns < value_ns);
-        let at_or_below = part.values_ns.partition_point(|&ns| ns <= value_ns);
-        (below + at_or_below) as f64 / 2.0
-    };
-    parts.iter().map(of_part).sum()
+    let of_part = |part: &&Sorted| part.below(value_ns) + part.at_or_below(value_ns);
+    parts.iter().map(of_part).sum::<usize>() as f64 / 2.0
 }
 
 /// How many samples all parts have.
 pub(crate) fn count(parts: &[&Sorted]) -> usize {
-    parts.iter().map(|part| part.values_ns.len()).sum()
+    parts.iter().map(|part| part.len()).sum()
 }
 
 /// The sample of this rank, counted from 1, of all parts together; `None` when there is no such rank.
 pub(crate) fn at_rank(parts: &[&Sorted], rank: usize) -> Option<u64> {
-    let min_ns = *parts.iter().filter_map(|part| part.values_ns.first()).min()?;
-    let max_ns = *parts.iter().filter_map(|part| part.values_ns.last()).max()?;
+    let (min_ns, max_ns) = ends(parts)?;
     let index = rank.checked_sub(1).filter(|index| *index < count(parts))?;
     Some(value_at(parts, index, min_ns..=max_ns))
 }
 
+/// In no order.
 pub(crate) fn values(parts: &[&Sorted]) -> impl Iterator<Item = u64> {
-    parts.iter().flat_map(|part| part.values_ns.iter().copied())
+    parts.iter().flat_map(|part| part.iter())
+}
+
+/// The least and the greatest sample of all parts.
+fn ends(parts: &[&Sorted]) -> Option<(u64, u64)> {
+    let ends = || parts.iter().filter_map(|part| part.ends());
+    Some((ends().map(|(min_ns, _)| min_ns).min()?, ends().map(|(_, max_ns)| max_ns).max()?))
 }
 
 /// What would stand at `index` if all parts were one sorted list: the least value with more than `index` at or below it, found by
@@ -208,8 +169,7 @@ fn value_at(parts: &[&Sorted], index: usize, range_ns: RangeInclusive<u64>) -> u
     let (mut low, mut high) = range_ns.into_inner();
     while low < high {
         let middle = low.midpoint(high);
-        let at_or_below = |part: &&Sorted| part.values_ns.partition_point(|&ns| ns <= middle);
-        if parts.iter().map(at_or_below).sum::<usize>() > index {
+        if parts.iter().map(|part| part.at_or_below(middle)).sum::<usize>() > index {
             high = middle;
         } else {
             low = middle + 1;

@@ -3,7 +3,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn sorted(values_ns: impl IntoIterator<Item = u64>) -> Sorted {
-    Samples { values_ns: values_ns.into_iter().collect() }.into_sorted()
+    let mut samples = Samples::default();
+    values_ns.into_iter().for_each(|value_ns| samples.push(value_ns));
+    samples.into_sorted()
 }
 
 fn summary(values_ns: impl IntoIterator<Item = u64>) -> Summary {

@@ -1,4 +1,4 @@
-//! Service times by host, for thresholds on hosts and for nothing else: eight bytes more a row of those hosts, and none without such a
+//! Service times by host, for thresholds on hosts and for nothing else: four bytes more a row of those hosts, and none without such a
 //! threshold. Beyond [`limits::HOST_SAMPLES_MAX`] no more are kept, and a threshold on a host of which some are missing cannot be decided.
 
 use muster_common::latency::{Samples, Sorted, Summary};

@@ -1,5 +1,5 @@
 //! The times of one worker's completed rows, in classes that a report tells apart: by database, by statement, and the first pass from
-//! the later ones. Kept as they come, 8 bytes each; lag beside service time where rows have due times.
+//! the later ones. Kept as they come, 4 bytes each; lag beside service time where rows have due times.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What tests of whole runs share: a PostgreSQL that is a fake and keeps its own clock, and the built programs to run against it.
 #![allow(dead_code, reason = "each test program uses a part")]
 
-mod agent;
+pub(crate) mod agent;
 mod backend;
 pub(crate) mod fake_postgres;
 mod interrupt;

@@ -1,0 +1,287 @@
+//! What is counted. Each case makes its input, and then does its work as often as it is told to.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::ensure;
+use muster_common::dispatch::{Dispatch, Receipt};
+use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
+use muster_common::latency::{Samples, Summary};
+use muster_common::ledger::{Ledger, Settled};
+use muster_common::measurement::{Answer, Execution, Measurement, Outcome};
+use muster_common::parameters::PackedParameters;
+use muster_common::passes::Passes;
+use muster_common::placement::{self, Method};
+use muster_common::queue::Queue;
+use muster_common::random::SplitMix64;
+use muster_coordinator::demo::generate::{Shape, Windows, windows, write_windows};
+use muster_coordinator::journal::{Reader, Sample, Writer};
+use muster_coordinator::workload::{
+    Checks, HOST_COLUMN, HostIndex, OnBadRow, Options, RowReader, Workload, open,
+};
+use muster_proto::v1;
+use muster_proto::work::{Assign, FromAgent, FromCoordinator, Order, Results};
+use prost::Message;
+
+/// A path that is counted.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Rows, samples or pairs of a host and a worker, each time the work is done.
+    pub(crate) units: u32,
+    make: fn(&Path) -> anyhow::Result<Work>,
+}
+
+type Work = Box<dyn FnMut() -> anyhow::Result<()>>;
+
+const HOSTS: u32 = 1_000;
+const WORKERS: u16 = 50;
+const ROWS: u32 = 20_000;
+const BATCH: u32 = 256;
+const SAMPLES: u32 = 200_000;
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "placement, rendezvous",
+        units: HOSTS * WORKERS as u32,
+        make: |_| place(Method::Rendezvous),
+    },
+    Case { name: "placement, balanced", units: HOSTS * WORKERS as u32, make: |_| place(Method::Balanced) },
+    Case { name: "workload, open", units: ROWS, make: opened },
+    Case { name: "workload, read again", units: ROWS, make: read_again },
+    Case { name: "ledger", units: ROWS, make: |_| ledger() },
+    Case { name: "statistics", units: SAMPLES, make: |_| statistics() },
+    Case { name: "assign, encode", units: ROWS, make: |_| encode(assign_on_the_wire) },
+    Case { name: "assign, decode", units: ROWS, make: |_| decode_assign() },
+    Case { name: "results, encode", units: ROWS, make: |_| encode(results_on_the_wire) },
+    Case { name: "results, decode", units: ROWS, make: |_| decode_results() },
+    Case { name: "journal, write", units: ROWS, make: journal_write },
+    Case { name: "journal, read", units: ROWS, make: journal_read },
+];
+
+impl Case {
+    pub(crate) fn work(&self, times: u32) -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let mut work = (self.make)(directory.path())?;
+        (0..times).try_for_each(|_| work())
+    }
+}
+
+// -- placement ---------------------------------------------------------------------------------------------------------
+
+fn place(method: Method) -> anyhow::Result<Work> {
+    let names: Vec<String> = (0..HOSTS).map(|host| format!("host_{host:06}")).collect();
+    let workers: Vec<WorkerId> = (0..WORKERS).map(|slot| WorkerId::new(SlotId::new(slot), 0)).collect();
+    Ok(Box::new(move || {
+        let hosts = names.iter().map(|name| (name.as_str(), 10));
+        drop(black_box(placement::place(method, hosts, &workers)));
+        Ok(())
+    }))
+}
+
+// -- workload ----------------------------------------------------------------------------------------------------------
+
+fn opened(directory: &Path) -> anyhow::Result<Work> {
+    let file = directory.join("rows.csv");
+    write_rows(&file)?;
+    Ok(Box::new(move || {
+        black_box(open_rows(&file)?);
+        Ok(())
+    }))
+}
+
+/// One worker that has every tenth row.
+fn read_again(directory: &Path) -> anyhow::Result<Work> {
+    let file = directory.join("rows.csv");
+    write_rows(&file)?;
+    let workload = Arc::new(open_rows(&file)?);
+    Ok(Box::new(move || {
+        let mut reader = RowReader::new(Arc::clone(&workload));
+        for first in 0..10 {
+            let mut packed = PackedParameters::new();
+            for row in (first..ROWS).step_by(10) {
+                reader.read(RowId::new(row), &mut packed)?;
+            }
+            black_box(packed);
+        }
+        Ok(())
+    }))
+}
+
+fn write_rows(file: &Path) -> anyhow::Result<()> {
+    let shape = Shape { hosts: HOSTS, ..Shape::default() };
+    let queries = Windows { rows: ROWS.into(), hosts: HOSTS, ..Windows::default() };
+    let mut text = Vec::new();
+    write_windows(windows(&shape, &queries)?, &mut text)?;
+    Ok(std::fs::write(file, text)?)
+}
+
+fn open_rows(file: &Path) -> anyhow::Result<Workload> {
+    let [hostname, start_time, end_time] = [HOST_COLUMN, "start_time", "end_time"].map(str::to_owned);
+    let options = Options {
+        host_column: hostname.clone(),
+        parameters: vec![hostname, start_time.clone(), end_time.clone()],
+        mix: None,
+        checks: Checks::DemoWindow { start_time, end_time },
+        on_bad_row: OnBadRow::Fail,
+        limit: None,
+    };
+    Ok(open(file, &options, &mut |_| {})?)
+}
+
+// -- ledger ------------------------------------------------------------------------------------------------------------
+
+/// Every row waits, is taken, is in flight, and is settled, in batches.
+fn ledger() -> anyhow::Result<Work> {
+    const OF_LEDGER: u32 = 10;
+    Ok(Box::new(|| {
+        let passes = Passes::once(ROWS);
+        let queue = |worker| {
+            let rows = (worker..ROWS).step_by(OF_LEDGER as usize).map(RowId::new);
+            Queue::new(rows.collect(), passes, None)
+        };
+        let mut dispatch = Dispatch::new(Ledger::new(ROWS), passes, (0..OF_LEDGER).map(queue).collect());
+        let epoch = Epoch::new(1);
+        dispatch.begin(0..OF_LEDGER as usize, epoch);
+        while !dispatch.is_finished() {
+            for worker in 0..OF_LEDGER as usize {
+                for task in dispatch.take(worker, epoch, BATCH as usize) {
+                    let receipt = dispatch.settle(worker, epoch, task.row, Settled::Completed);
+                    ensure!(receipt == Receipt::Counted { attempt: 1 }, "a row is counted once");
+                }
+            }
+        }
+        Ok(())
+    }))
+}
+
+// -- statistics --------------------------------------------------------------------------------------------------------
+
+fn statistics() -> anyhow::Result<Work> {
+    let mut random = SplitMix64::new(1);
+    let times: Vec<u64> = (0..SAMPLES).map(|_| 800_000 + random.below(4_000_000)).collect();
+    Ok(Box::new(move || {
+        let mut samples = Samples::with_capacity(times.len());
+        times.iter().for_each(|time_ns| samples.push(*time_ns));
+        black_box(Summary::of(&[samples.into_sorted()]));
+        Ok(())
+    }))
+}
+
+// -- wire --------------------------------------------------------------------------------------------------------------
+
+fn encode(encoded: fn(u32) -> Vec<u8>) -> anyhow::Result<Work> {
+    Ok(Box::new(move || {
+        for first in (0..ROWS).step_by(BATCH as usize) {
+            black_box(encoded(first));
+        }
+        Ok(())
+    }))
+}
+
+fn decode_assign() -> anyhow::Result<Work> {
+    let messages = messages(assign_on_the_wire);
+    Ok(Box::new(move || {
+        for message in &messages {
+            black_box(FromCoordinator::try_from(v1::CoordinatorWork::decode(&message[..])?)?);
+        }
+        Ok(())
+    }))
+}
+
+fn decode_results() -> anyhow::Result<Work> {
+    let messages = messages(results_on_the_wire);
+    Ok(Box::new(move || {
+        for message in &messages {
+            black_box(FromAgent::try_from(v1::AgentWork::decode(&message[..])?)?);
+        }
+        Ok(())
+    }))
+}
+
+fn messages(encoded: fn(u32) -> Vec<u8>) -> Vec<Vec<u8>> {
+    (0..ROWS).step_by(BATCH as usize).map(encoded).collect()
+}
+
+/// A batch of rows from this one on.
+fn rows(first: u32) -> impl Iterator<Item = RowId> {
+    (first..ROWS.min(first + BATCH)).map(RowId::new)
+}
+
+fn assign_on_the_wire(first: u32) -> Vec<u8> {
+    let order = |row| Order { row, due_ns: None, statement: 0, target: 0 };
+    let mut parameters = PackedParameters::new();
+    let values = ["host_000008", "2017-01-01 08:59:22", "2017-01-01 09:59:22"].map(Some);
+    rows(first).for_each(|_| parameters.push_row(values));
+    let parameters = parameters.into_bytes().into();
+    let assign = Assign { worker: 3, round: 0, rows: rows(first).map(order).collect(), parameters };
+    v1::CoordinatorWork::from(FromCoordinator::Assign(assign)).encode_to_vec()
+}
+
+fn results_on_the_wire(first: u32) -> Vec<u8> {
+    let measurements = rows(first).map(|row| (3, measurement(row))).collect();
+    let results = Results { number: 1, ran_under: None, measurements };
+    v1::AgentWork::from(FromAgent::Results(results)).encode_to_vec()
+}
+
+/// Of a query of about a millisecond that returns 60 rows.
+fn measurement(row: RowId) -> Measurement {
+    let random = u64::from(row.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let jitter_ns = (random >> 44) % 500_000;
+    Measurement {
+        row,
+        start_ns: u64::from(row.get()) * 1_100_000 + jitter_ns,
+        lag_ns: 0,
+        service_time_ns: 800_000 + jitter_ns,
+        execution: Execution { round: 0, statement: 0, number: row.get() + 1 },
+        outcome: Outcome::Completed(Answer { rows: 60, bytes: 1_440, digest: random }),
+    }
+}
+
+// -- journal -----------------------------------------------------------------------------------------------------------
+
+fn journal_write(directory: &Path) -> anyhow::Result<Work> {
+    let mut writer = Writer::create(&directory.join("journal"))?;
+    let samples = samples();
+    Ok(Box::new(move || journal(&mut writer, &samples)))
+}
+
+fn journal_read(directory: &Path) -> anyhow::Result<Work> {
+    let path = directory.join("journal");
+    journal(&mut Writer::create(&path)?, &samples())?;
+    Ok(Box::new(move || {
+        for entry in Reader::open(&path)? {
+            black_box(entry?);
+        }
+        Ok(())
+    }))
+}
+
+fn journal(writer: &mut Writer, samples: &[Sample]) -> anyhow::Result<()> {
+    for batch in samples.chunks(BATCH as usize) {
+        writer.results(Epoch::new(1), batch);
+        writer.commit()?;
+    }
+    Ok(())
+}
+
+fn samples() -> Vec<Sample> {
+    let sample = |row| {
+        let Measurement { row, start_ns, lag_ns, service_time_ns, execution, outcome } = measurement(row);
+        let Execution { round: _, statement, number } = execution;
+        let host = HostIndex::new(row.get() % HOSTS);
+        Sample {
+            row,
+            host,
+            worker: 3,
+            attempt: 1,
+            statement,
+            execution: number,
+            start_ns,
+            lag_ns,
+            service_time_ns,
+            outcome,
+        }
+    };
+    (0..ROWS).map(RowId::new).map(sample).collect()
+}

@@ -1,0 +1,128 @@
+//! What a row costs in the journal: bytes, and time to write and to read back. The file is written to the temporary directory.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use muster_common::ids::{Epoch, RowId};
+use muster_common::measurement::{Answer, Outcome};
+use muster_coordinator::journal::{Entry, Reader, Sample, Tail, Writer};
+use muster_coordinator::workload::HostIndex;
+
+use crate::figures::middle;
+
+const ROUNDS: usize = 3;
+const ROWS: u32 = 2_000_000;
+const HOSTS: u32 = 10_000;
+const BATCHES: [usize; 3] = [1_024, 256, 16];
+const WORKERS: u32 = 4;
+
+/// Of one round, a row: bytes or nanoseconds.
+struct Costs {
+    bytes: f64,
+    write_ns: f64,
+    read_ns: f64,
+    count_ns: f64,
+    sent_bytes: f64,
+    sent_ns: f64,
+    sync_ms: f64,
+}
+
+pub(crate) fn section() -> String {
+    let mut text = format!(
+        "{ROWS} rows, {HOSTS} hosts, {WORKERS} workers, one `write` a batch and no fsync but one at the end; the middle of {ROUNDS} rounds.\n\n\
+         | batches of | bytes a row | write, ns a row | read | count | rows noted before they go out, bytes | ns | fsync at the end, ms |\n\
+         |---|---|---|---|---|---|---|---|\n"
+    );
+    let samples: Vec<Sample> = (0..ROWS).map(sample).collect();
+    for batch in BATCHES {
+        let rounds: Vec<Costs> = (0..ROUNDS).map(|_| round(&samples, batch)).collect();
+        let of = |cost: fn(&Costs) -> f64| middle(&rounds.iter().map(cost).collect::<Vec<_>>());
+        writeln!(
+            text,
+            "| {batch} | {:.1} | {:.0} | {:.0} | {:.1} | {:.1} | {:.0} | {:.0} |",
+            of(|costs| costs.bytes),
+            of(|costs| costs.write_ns),
+            of(|costs| costs.read_ns),
+            of(|costs| costs.count_ns),
+            of(|costs| costs.sent_bytes),
+            of(|costs| costs.sent_ns),
+            of(|costs| costs.sync_ms),
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// Each batch is written as a run does it: the rows that go out, the results that came back, one commit each.
+fn round(samples: &[Sample], batch: usize) -> Costs {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let mut writer = Writer::create(&path).unwrap();
+    let length = || std::fs::metadata(&path).unwrap().len() as f64 / f64::from(ROWS);
+
+    let start = Instant::now();
+    for batch in samples.chunks(batch) {
+        writer.results(Epoch::new(1), batch);
+        writer.commit().unwrap();
+    }
+    let (write, bytes) = (start.elapsed(), length());
+
+    let start = Instant::now();
+    let mut reader = Reader::open(&path).unwrap();
+    let found: usize = reader.by_ref().map(|entry| samples_of(&entry.unwrap())).sum();
+    let read = start.elapsed();
+    assert!(found == samples.len() && reader.tail() == Some(Tail::Clean), "the journal is what was written");
+
+    let start = Instant::now();
+    assert_eq!(Reader::open(&path).unwrap().count_samples().unwrap(), u64::from(ROWS));
+    let count = start.elapsed();
+
+    let start = Instant::now();
+    let mut ids: Vec<RowId> = Vec::new();
+    for batch in samples.chunks(batch) {
+        ids.clear();
+        ids.extend(batch.iter().map(|sample| sample.row));
+        writer.sent(Epoch::new(1), 0, &ids);
+        writer.commit().unwrap();
+    }
+    let (sent, sent_bytes) = (start.elapsed(), length() - bytes);
+    let start = Instant::now();
+    writer.sync().unwrap();
+
+    let per_row_ns = |took: Duration| took.as_secs_f64() * 1e9 / f64::from(ROWS);
+    Costs {
+        bytes,
+        write_ns: per_row_ns(write),
+        read_ns: per_row_ns(read),
+        count_ns: per_row_ns(count),
+        sent_bytes,
+        sent_ns: per_row_ns(sent),
+        sync_ms: start.elapsed().as_secs_f64() * 1e3,
+    }
+}
+
+fn samples_of(entry: &Entry) -> usize {
+    match entry {
+        Entry::Results { samples, .. } => samples.len(),
+        _ => 0,
+    }
+}
+
+/// Every third row of the file or so, as one of a few agents has them; a query of about a millisecond that returns 60 rows.
+fn sample(row: u32) -> Sample {
+    let random = u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let jitter_ns = (random >> 44) % 500_000;
+    let gap = u32::try_from(random >> 62).unwrap_or(0);
+    Sample {
+        row: RowId::new(row.wrapping_mul(3).wrapping_add(gap)),
+        host: HostIndex::new(row % HOSTS),
+        worker: row % WORKERS,
+        attempt: 1,
+        statement: 0,
+        execution: 1,
+        start_ns: u64::from(row / WORKERS) * 1_100_000 + jitter_ns,
+        lag_ns: 0,
+        service_time_ns: 800_000 + jitter_ns,
+        outcome: Outcome::Completed(Answer { rows: 60, bytes: 1_440, digest: random }),
+    }
+}
