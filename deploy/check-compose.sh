@@ -318,7 +318,8 @@ expect_exit() {
 
 # The containers of this project are as narrow as the file says.
 hardened() {
-    in_compose ps -q coordinator agent | xargs docker inspect >"$work/containers.json"
+    # They have ended, which Compose v2 shows only when it is asked for all.
+    in_compose ps -a -q coordinator agent | xargs docker inspect >"$work/containers.json"
     jq -e 'all(.[]; .HostConfig.ReadonlyRootfs and .HostConfig.CapDrop == ["ALL"] and .Config.User == "10001"
             and ((.HostConfig.PortBindings // {}) == {}) and (.Config.Cmd | index("--insecure") == null))' \
         "$work/containers.json" >/dev/null || problem "a container is root, can write, has rights or a port"
