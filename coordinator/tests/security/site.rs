@@ -25,10 +25,16 @@ pub(crate) struct Site {
 impl Site {
     /// With an identity of its own. `None` without a PostgreSQL.
     pub(crate) async fn open(name: &str, agents: u16) -> Option<Self> {
+        Self::open_to(name, agents, &[]).await
+    }
+
+    /// Told this, too.
+    pub(crate) async fn open_to(name: &str, agents: u16, more: &[&str]) -> Option<Self> {
         let files = Files::new();
         let join = token(&files, &[]).await;
         let identity = directory(&files);
-        let mut site = Self::start(name, address(), files, agents, &["--identity", &identity]).await?;
+        let mut site =
+            Self::start(name, address(), files, agents, &[&["--identity", &identity], more].concat()).await?;
         site.secrets.push(join);
         Some(site)
     }
