@@ -11,6 +11,7 @@ pub mod metrics;
 mod pace;
 mod permit;
 pub mod postgres;
+mod reach;
 mod results;
 pub mod security;
 mod serve;

@@ -39,6 +39,7 @@ impl Site {
         Some(site)
     }
 
+    /// At port 0, on one that is free.
     pub(crate) async fn start(
         name: &str,
         address: SocketAddr,
@@ -54,7 +55,8 @@ impl Site {
         let mut command = run(address, agents, &[&own, more].concat());
         command.env("MUSTER_LOG", "trace");
         let mut coordinator = Process::start(command);
-        coordinator.wait_for("waiting for").await;
+        let said = coordinator.wait_for("waiting for").await;
+        let address = if address.port() == 0 { SocketAddr::new(address.ip(), port(&said)) } else { address };
         Some(Self { address, coordinator, files, database, secrets: Vec::new(), said: String::new() })
     }
 
@@ -107,6 +109,13 @@ impl Site {
         assert!(!self.said.contains("PRIVATE KEY"));
         drop(self.database);
     }
+}
+
+/// In what a coordinator says about how to start agents.
+fn port(said: &str) -> u16 {
+    let (_, how) = said.split_once("agent --coordinator ").expect("it says how to start agents");
+    let address = how.split_whitespace().next().unwrap();
+    address.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
 pub(crate) fn directory(files: &Files) -> String {
