@@ -13,6 +13,7 @@ pub mod null_database;
 mod pace;
 mod permit;
 pub mod postgres;
+mod reach;
 mod results;
 pub mod security;
 mod serve;

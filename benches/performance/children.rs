@@ -60,7 +60,7 @@ pub(crate) fn watch(child: Child) -> Watched {
     let mut peak_mb: f64 = 0.0;
     // Waited for here, it would be counted before `end` looks.
     while let Some(peak_kb) = peak_kb(&status) {
-        peak_mb = peak_mb.max(peak_kb / 1e3);
+        peak_mb = peak_mb.max(peak_kb * 1024.0 / 1e6);
         sleep(Duration::from_millis(20));
     }
     let Ended { stdout, cpu } = end(child);

@@ -104,6 +104,9 @@ pub const JOIN_ATTEMPTS_MAX: u32 = 10;
 pub const JOIN_ATTEMPTS_PER: Duration = Duration::from_secs(60);
 /// Machines whose failures are remembered: some 64 KiB.
 pub const JOIN_MACHINES_MAX: usize = 1_024;
+/// From the moment at which a connection is there, its TLS handshake done, to the agent that came in by it: an agent says Hello at once,
+/// and whoever does not is no agent. As long as the handshake may take.
+pub const ADMISSION_TIMEOUT: Duration = HELLO_TIMEOUT;
 /// TLS handshakes under way: each is a millisecond of a processor. Others wait in the kernel's queue.
 pub const HANDSHAKES_MAX: usize = 64;
 

@@ -215,7 +215,7 @@ async fn enter(
     taken_up: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, Failure> {
-    let Entrance { address, access, for_local } = entrance;
+    let Entrance { address, access, for_local, patience } = entrance;
     let cannot = |error: io::Error| {
         Failure::usage(anyhow::Error::from(error).context(format!(
             "cannot listen on {address}; is another coordinator running? --listen chooses another address"
@@ -224,11 +224,12 @@ async fn enter(
     let local = local.map(|local| (local, for_local));
     match access.tls() {
         None => {
-            let listener = Listener::bind(address).await.map_err(cannot)?;
+            let listener = Listener::bind(address).await.map_err(cannot)?.with_patience(patience);
             serve(local, plan, listener, display, journal, taken_up, interrupt).await
         }
         Some(config) => {
             let listener = Listener::bind_encrypted(address, config, access).await.map_err(cannot)?;
+            let listener = listener.with_patience(patience);
             serve(local, plan, listener, display, journal, taken_up, interrupt).await
         }
     }
