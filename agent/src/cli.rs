@@ -123,6 +123,7 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
+    muster_agent::files::allow_many();
     let (metrics_address, has_null_database) = (args.metrics, args.null_database);
     let config = config(args)?;
     // Served from before the first session to the end.

@@ -6,6 +6,7 @@ mod config;
 mod crew;
 mod databases;
 mod dial;
+pub mod files;
 pub mod health;
 mod join;
 pub mod metrics;

@@ -38,6 +38,7 @@ use crate::threshold::Threshold;
 use crate::workload::{self, Workload};
 
 pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
+    muster_agent::files::allow_many();
     let resumed = args.resume.as_deref().map(|run| keeping::find(args.run_dir.run_dir.as_deref(), run));
     let resumed = resumed.transpose()?;
     let job = match &resumed {

@@ -1,5 +1,7 @@
 //! One agent's Control stream: Hello and its answer, beats and the fence. Everything else goes to the conductor.
 
+use std::time::Instant;
+
 use muster_common::lease::Fence;
 use muster_common::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
@@ -37,6 +39,7 @@ struct ControlSession {
     inbound: Streaming<v1::AgentControl>,
     line: Line,
     ended: CancellationToken,
+    clock_zero: Instant,
 }
 
 /// Reads Hello and answers it with Welcome or Reject. `None` when it was a Reject.
@@ -53,10 +56,10 @@ async fn admit(
     };
     match admission {
         // The conductor has said Welcome: said from here, it could come behind the Bye of a run that ends at this moment.
-        Ok(Admission { member, ended }) => {
+        Ok(Admission { member, ended, clock_zero }) => {
             visit.admit();
             let fence = Fence::new(clock::now());
-            Ok(Some(ControlSession { member, fence, inbound, line, ended }))
+            Ok(Some(ControlSession { member, fence, inbound, line, ended, clock_zero }))
         }
         Err(Refusal { reason, retry }) => {
             line.say(FromCoordinator::Reject { reason, retry });
@@ -122,7 +125,8 @@ impl ControlSession {
             match FromAgent::try_from(message) {
                 Ok(FromAgent::Beat(number)) => {
                     self.fence.beat(clock::now());
-                    if !self.line.say(FromCoordinator::BeatAck(number)) {
+                    let time = clock::since(self.clock_zero);
+                    if !self.line.say(FromCoordinator::BeatAck { number, time }) {
                         return Loss::because("does not read its control stream");
                     }
                 }
