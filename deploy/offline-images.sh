@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the images that docker-compose.yml would pull, from Debian's packages and this machine's Rust toolchain, for a machine
-# that reaches no image registry. Needs root, docker and debootstrap. Afterwards:
+# that reaches no image registry. Needs root, docker, and debootstrap or apt-get to fetch it with. Afterwards:
 #
 #   export BASE_BUILD=muster-base-rust BASE_RUNTIME=muster-base-debian MUSTER_DB_IMAGE=muster-postgres
 #   docker-compose build
@@ -24,10 +24,22 @@ mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CR
 
 debian() {
     echo "muster-base-debian: $VERSION_CODENAME"
-    debootstrap --variant=minbase "$VERSION_CODENAME" "$work/root" "$mirror" >"$work/log" 2>&1 ||
+    find_debootstrap
+    "$debootstrap" --variant=minbase "$VERSION_CODENAME" "$work/root" "$mirror" >"$work/log" 2>&1 ||
         { tail "$work/log" >&2; exit 1; }
     rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/usr/share/{doc,man,locale}
     tar -C "$work/root" -c . | docker import - muster-base-debian >"$work/id"
+}
+
+# Where it is not installed, out of its package: it is a script, which finds its parts by a variable.
+find_debootstrap() {
+    debootstrap=$(command -v debootstrap) && return
+    local script=$PWD/debian-package.sh unpacked=$work/debootstrap
+    mkdir "$unpacked"
+    (cd "$unpacked" && "$script" debootstrap && dpkg-deb -x debootstrap_*.deb .) >"$work/log" 2>&1 ||
+        { echo "no debootstrap, and apt-get cannot fetch it:" >&2; tail -n 3 "$work/log" >&2; exit 1; }
+    debootstrap=$unpacked/usr/sbin/debootstrap
+    export DEBOOTSTRAP_DIR=$unpacked/usr/share/debootstrap
 }
 
 rust() {

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use muster_agent::metrics::AgentMetrics;
+use muster_agent::null_database::NullDatabase;
 use muster_agent::postgres::{Environment, Settings};
 use muster_agent::security::Security;
 use muster_agent::security::pki::PkiArgs;
@@ -69,6 +71,10 @@ struct Args {
     #[arg(long)]
     allow_writes: bool,
 
+    /// Ask no database and answer every row at once, to measure Muster itself; the run is VOID
+    #[arg(long, hide = true, conflicts_with_all = ["database_url", "database_url_file"])]
+    null_database: bool,
+
     /// What `coordinator token` prints: by it, agent and coordinator know each other, and the connection is encrypted
     #[arg(long, value_name = "STRING", env = "MUSTER_JOIN", hide_env_values = true)]
     join: Option<SecretString>,
@@ -117,11 +123,15 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    let metrics_address = args.metrics;
+    muster_agent::files::allow_many();
+    let (metrics_address, has_null_database) = (args.metrics, args.null_database);
     let config = config(args)?;
     // Served from before the first session to the end.
     let (metrics, _server) = AgentMetrics::serve(metrics_address, config.workers).await?;
-    let surroundings = Surroundings { metrics, ..Surroundings::real() };
+    let mut surroundings = Surroundings { metrics, ..Surroundings::real() };
+    if has_null_database {
+        surroundings.workplace = Arc::new(NullDatabase);
+    }
     let shutdown = CancellationToken::new();
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;

@@ -11,7 +11,6 @@ use muster_common::join_string::Secret;
 use muster_common::limits;
 use muster_proto::v1::muster_client::MusterClient;
 use rustls::CertificateError;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::codegen::http::Uri;
 use tonic::codegen::{InterceptedService, Service};
@@ -21,6 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::config::{Coordinator, Coordinators};
+use crate::reach;
 use crate::security::{Security, Tls};
 use crate::session::SessionError;
 use crate::surroundings::{ByteStream, Network};
@@ -166,7 +166,7 @@ async fn open(
 ) -> io::Result<TokioIo<Box<dyn ByteStream>>> {
     let stream: Box<dyn ByteStream> = match network {
         Network::Tcp => {
-            let stream = TcpStream::connect((coordinator.bare_host(), coordinator.port())).await?;
+            let stream = reach::connect(coordinator.bare_host(), coordinator.port()).await?;
             stream.set_nodelay(true)?;
             Box::new(stream)
         }

@@ -4,13 +4,17 @@
 mod clock;
 mod config;
 mod crew;
+mod databases;
 mod dial;
+pub mod files;
 pub mod health;
 mod join;
 pub mod metrics;
+pub mod null_database;
 mod pace;
 mod permit;
 pub mod postgres;
+mod reach;
 mod results;
 pub mod security;
 mod serve;

@@ -7,12 +7,13 @@ mod fences;
 mod looks;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use muster_common::ids::{RunId, SessionId};
 use muster_common::lease::Lease;
 use muster_common::limits;
 use muster_common::outbox::Outbox;
+use muster_common::remote_clock::RemoteClock;
 use muster_common::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, StandBy, Welcome};
 use tokio::time::{MissedTickBehavior, sleep_until};
@@ -79,8 +80,8 @@ struct Session {
     run: RunId,
     lease: Lease,
     permit: Arc<Permit>,
-    /// From the latest acknowledged beat.
-    round_trip: Duration,
+    /// The coordinator's.
+    remote_clock: RemoteClock,
     crew: Crew,
     gauges: Arc<Gauges>,
     /// While queries run.
@@ -89,8 +90,10 @@ struct Session {
     work: Work,
     fences: Fences,
     looks: Looks,
-    /// When the countdown of Arm ends; taken once Started is sent.
+    /// When the countdown of Arm ends; `None` once it has.
     starts_at: Option<Instant>,
+    /// When it ended; taken once Started is sent.
+    started: Option<Instant>,
     has_started: bool,
     /// All workers have ended and every result is acknowledged.
     is_delivered: bool,
@@ -143,7 +146,7 @@ impl Session {
             run,
             lease,
             permit,
-            round_trip: Duration::ZERO,
+            remote_clock: RemoteClock::default(),
             crew,
             work: Work::Waiting(Box::new(cargo)),
             gauges,
@@ -152,6 +155,7 @@ impl Session {
             fences: Fences::default(),
             looks: Looks::default(),
             starts_at: None,
+            started: None,
             has_started: false,
             is_delivered: false,
             farewell: Farewell::NotYet,
@@ -186,7 +190,7 @@ impl Session {
                 }
                 () = sleep_until(starts_at.into()), if self.starts_at.is_some() => {
                     self.starts_at = None;
-                    self.control.send(FromAgent::Started { round_trip: self.round_trip })?;
+                    self.started = Some(clock::now());
                     self.finish_reporter().await;
                     if self.is_watched {
                         let line = self.control.sideline();
@@ -197,6 +201,7 @@ impl Session {
                 _ = beats.tick() => {
                     let number = self.lease.beat(clock::now());
                     self.control.send(FromAgent::Beat(number))?;
+                    self.tell_start()?;
                 }
                 message = self.control.receive() => {
                     if let Some(ended) = self.obey(message?) {
@@ -230,10 +235,11 @@ impl Session {
     /// Does what the coordinator says; `Some` when that is to end.
     fn obey(&mut self, message: FromCoordinator) -> Option<Ended> {
         match message {
-            FromCoordinator::BeatAck(number) => {
+            FromCoordinator::BeatAck { number, time } => {
                 if let Some(sent_at) = self.lease.acknowledged(number) {
-                    self.round_trip = clock::since(sent_at);
-                    self.gauges.beat_returned(self.round_trip);
+                    let received = clock::now();
+                    self.remote_clock.read(sent_at, received, time);
+                    self.gauges.beat_returned(received.saturating_duration_since(sent_at));
                     self.permit.prolong(self.lease.lapses_at());
                 }
             }
@@ -242,7 +248,9 @@ impl Session {
                 self.open_work(session);
             }
             FromCoordinator::Arm(arm) => {
-                let starts_at = clock::now() + arm.countdown.saturating_sub(self.round_trip / 2);
+                let received = clock::now();
+                let latest = received + arm.countdown;
+                let starts_at = self.remote_clock.here(arm.starts_at).map_or(latest, |at| at.clamp(received, latest));
                 self.starts_at = Some(starts_at);
                 self.has_started = true;
                 self.crew.start(Round::new(&arm, starts_at));
@@ -271,6 +279,14 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Says when it started, once.
+    fn tell_start(&mut self) -> Result<(), SessionError> {
+        match self.started.take() {
+            Some(at) => self.control.send(FromAgent::Started { at: self.remote_clock.there(at) }),
+            None => Ok(()),
+        }
     }
 
     /// Opens the Work stream of the slot that was given; once a session.

@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::Coordinator;
+use crate::databases::Databases;
 use crate::metrics::AgentMetrics;
-use crate::threads::Threads;
 use crate::workplace::Workplace;
 
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 impl Surroundings {
     /// TCP, threads and PostgreSQL; nobody watches.
     pub fn real() -> Self {
-        let (workplace, seed) = (Arc::new(Threads), random_seed());
+        let (workplace, seed) = (Arc::new(Databases), random_seed());
         Self { network: Network::Tcp, workplace, seed, metrics: AgentMetrics::default() }
     }
 }

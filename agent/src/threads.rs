@@ -1,252 +1,86 @@
-//! The real workplace: threads and PostgreSQL. Each thread has a current_thread runtime of its own, so that gRPC and queries do not
-//! distort each other. Several workers share a thread when there are more of them than processors.
+//! Threads of workers: each has a current_thread runtime of its own, so that gRPC and queries do not distort each other. Several workers
+//! share a thread when there are more of them than processors.
 
 use std::num::NonZeroU16;
-use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use futures_util::future::BoxFuture;
-use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::limits;
-use muster_common::measurement::QueryError;
-use muster_common::server_side::Sight;
-use muster_proto::control::{Explain, PrepareFailed, RunConfig};
-use secrecy::SecretString;
+use muster_proto::control::PrepareFailed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::config::AgentConfig;
-use crate::postgres::{
-    Environment, Executed, Executor, Lookout, Prepared, SessionSetup, Settings, Target, end_backends,
-    no_database,
-};
+use crate::postgres::{Prepared, no_database};
 use crate::worker::{Worker, WorkerEvent};
-use crate::workplace::{Execute, Shift, Workplace};
+use crate::workplace::Execute;
 
-pub(crate) struct Threads;
+/// The threads of one session's workers.
+pub(crate) struct Threads(Vec<thread::JoinHandle<()>>);
 
-struct ThreadShift {
-    threads: Vec<thread::JoinHandle<()>>,
-    targets: Targets,
-    /// Made when somebody looks for the first time.
-    lookout: OnceLock<Arc<Lookout>>,
-}
-
-/// The databases of a run.
-#[derive(Clone)]
-struct Targets {
-    first: Arc<Target>,
-    /// Where two are compared.
-    versus: Option<Arc<Target>>,
-}
-
-impl Workplace for Threads {
-    fn start(
-        &self,
+impl Threads {
+    /// Starts so many threads, or one for each processor, but no more than there are workers. `open` connects a worker to each database
+    /// of the run.
+    pub(crate) fn start<E, Opening>(
         workers: Vec<Worker>,
-        config: &AgentConfig,
-        run: &RunConfig,
-        application_name: String,
-    ) -> Result<Box<dyn Shift>, PrepareFailed> {
-        let targets = targets(config, run, application_name)?;
-        let threads = spawn_threads(workers, config.threads, &targets)?;
-        Ok(Box::new(ThreadShift { threads, targets, lookout: OnceLock::new() }))
+        threads: Option<NonZeroU16>,
+        open: impl Fn(CancellationToken) -> Opening + Clone + Send + 'static,
+    ) -> Result<Self, PrepareFailed>
+    where
+        E: Execute + 'static,
+        Opening: Future<Output = Result<(Vec<E>, Prepared), PrepareFailed>> + Send + 'static,
+    {
+        let processors = || thread::available_parallelism().map_or(1, usize::from);
+        let count = threads.map_or_else(processors, |threads| threads.get().into()).min(workers.len());
+        let mut shares: Vec<Vec<Worker>> = (0..count).map(|_| Vec::new()).collect();
+        for (position, worker) in workers.into_iter().enumerate() {
+            shares[position % count].push(worker);
+        }
+        let spawn = |share: Vec<Worker>| {
+            let open = open.clone();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            thread::Builder::new().name(format!("workers-{}", share[0].index)).spawn(move || {
+                // Until its last query has ended.
+                let _registered = share[0].gauges.register_thread();
+                runtime.block_on(run_share(share, open));
+            })
+        };
+        let cannot = |error: std::io::Error| no_database(&format!("cannot start a worker thread: {error}"));
+        shares.into_iter().map(|share| spawn(share).map_err(cannot)).collect::<Result<_, _>>().map(Self)
     }
-}
 
-impl Shift for ThreadShift {
-    fn end_backends(
-        &self,
-        run: &RunId,
-        slot: SlotId,
-        below: Epoch,
-    ) -> BoxFuture<'static, Result<u32, String>> {
-        let (Targets { first, versus }, run) = (self.targets.clone(), run.clone());
-        Box::pin(async move {
-            let mut ended = 0;
-            for target in std::iter::once(first).chain(versus) {
-                ended += end_backends(&target.settings, &target.setup, &run, slot, below).await?;
+    /// Waits for the workers, which were told to end and do so within the grace of a cancel. False when one did not.
+    pub(crate) async fn join(self) -> bool {
+        let joined = tokio::task::spawn_blocking(|| self.0.into_iter().all(|thread| thread.join().is_ok()));
+        match timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, joined).await {
+            Ok(Ok(true)) => true,
+            Ok(_) => {
+                warn!("a worker thread panicked");
+                true
             }
-            Ok(ended)
-        })
-    }
-
-    fn look(&self, run: &RunId, is_last: bool) -> BoxFuture<'static, Result<Sight, String>> {
-        let lookout = self.lookout(run);
-        Box::pin(async move { lookout.look(is_last).await })
-    }
-
-    fn explain(&self, run: &RunId, asked: Explain) -> BoxFuture<'static, Result<Vec<String>, String>> {
-        let lookout = self.lookout(run);
-        Box::pin(async move { lookout.explain(&asked).await })
-    }
-
-    fn stop(self: Box<Self>) -> BoxFuture<'static, bool> {
-        let Self { threads, targets: _, lookout } = *self;
-        Box::pin(async move {
-            let joined =
-                tokio::task::spawn_blocking(|| threads.into_iter().all(|thread| thread.join().is_ok()));
-            let closed = async {
-                if let Some(lookout) = lookout.get() {
-                    // One that does not end is left to itself: the server ends what it asked.
-                    let _ = timeout(limits::SETTLE_TIMEOUT, lookout.close()).await;
-                }
-            };
-            let joined = timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, joined);
-            let ((), joined) = tokio::join!(closed, joined);
-            match joined {
-                Ok(Ok(true)) => true,
-                Ok(_) => {
-                    warn!("a worker thread panicked");
-                    true
-                }
-                Err(_) => {
-                    warn!("a worker thread did not end; it is left to itself");
-                    false
-                }
+            Err(_) => {
+                warn!("a worker thread did not end; it is left to itself");
+                false
             }
-        })
+        }
     }
 }
 
-impl ThreadShift {
-    fn lookout(&self, run: &RunId) -> Arc<Lookout> {
-        let lookout = || Arc::new(Lookout::new(Arc::clone(&self.targets.first), run.clone()));
-        Arc::clone(self.lookout.get_or_init(lookout))
-    }
-}
-
-/// The agent's own database, else the coordinator's, else what libpq would take.
-fn targets(
-    config: &AgentConfig,
-    run: &RunConfig,
-    application_name: String,
-) -> Result<Targets, PrepareFailed> {
-    let first = first_target(config, run, application_name)?;
-    let versus = match run.versus_url.as_deref() {
-        None => None,
-        Some("") => {
-            return Err(no_database(
-                &"this run compares two databases (--versus), and only agents on the coordinator's own machine or in \
-                  TLS (--join) are handed the address of the second one",
-            ));
-        }
-        Some(url) => {
-            let url = SecretString::from(url.to_owned());
-            let settings = Settings::resolve(Some(&url), &Environment::from_process());
-            let settings = Arc::new(settings.map_err(|error| of_second(no_database(&error)))?);
-            Some(Arc::new(Target { settings, ..first.clone() }))
-        }
-    };
-    Ok(Targets { first: Arc::new(first), versus })
-}
-
-fn first_target(
-    config: &AgentConfig,
-    run: &RunConfig,
-    application_name: String,
-) -> Result<Target, PrepareFailed> {
-    let settings = match (&config.database, &run.database_url) {
-        (Some(own), _) => own.clone(),
-        (None, handed) => {
-            let url = handed.clone().map(SecretString::from);
-            let environment = Environment::from_process();
-            Settings::resolve(url.as_ref(), &environment).map_err(|error| no_database(&error))?
-        }
-    };
-    Ok(Target {
-        settings: Arc::new(settings),
-        setup: SessionSetup {
-            timezone: run.timezone.clone(),
-            read_only: !config.allow_writes,
-            // Cancelling is this agent's part; a query must not outlive it when the agent dies.
-            statement_timeout: run.timeout.map(|limit| limit + limits::CANCEL_GRACE),
-            plan_cache_mode: run.plan_cache_mode,
-        },
-        application_name,
-        statements: run.statements.clone(),
-        protocol: run.protocol,
-        timeout: run.timeout,
-    })
-}
-
-fn spawn_threads(
-    workers: Vec<Worker>,
-    threads: Option<NonZeroU16>,
-    targets: &Targets,
-) -> Result<Vec<thread::JoinHandle<()>>, PrepareFailed> {
-    let processors = || thread::available_parallelism().map_or(1, usize::from);
-    let count = threads.map_or_else(processors, |threads| threads.get().into()).min(workers.len());
-    let mut shares: Vec<Vec<Worker>> = (0..count).map(|_| Vec::new()).collect();
-    for (position, worker) in workers.into_iter().enumerate() {
-        shares[position % count].push(worker);
-    }
-    let spawn = |share: Vec<Worker>| {
-        let targets = targets.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name(format!("workers-{}", share[0].index)).spawn(move || {
-            // Until its last query has ended.
-            let _registered = share[0].gauges.register_thread();
-            runtime.block_on(run_share(share, targets));
-        })
-    };
-    let cannot = |error: std::io::Error| no_database(&format!("cannot start a worker thread: {error}"));
-    shares.into_iter().map(|share| spawn(share).map_err(cannot)).collect()
-}
-
-async fn run_share(share: Vec<Worker>, targets: Targets) {
+async fn run_share<E, Opening>(
+    share: Vec<Worker>,
+    open: impl Fn(CancellationToken) -> Opening + Clone + Send + 'static,
+) where
+    E: Execute + 'static,
+    Opening: Future<Output = Result<(Vec<E>, Prepared), PrepareFailed>> + Send + 'static,
+{
     let events = share.first().map(|worker| worker.events.clone());
     let mut workers = tokio::task::JoinSet::new();
     for worker in share {
-        let targets = targets.clone();
-        workers.spawn(worker.run(|cancel| open(targets, cancel)));
+        workers.spawn(worker.run(open.clone()));
     }
     while let Some(ended) = workers.join_next().await {
         if let (Err(broken), Some(events)) = (ended, &events) {
             error!("a worker broke: {broken}");
             let _ = events.send(WorkerEvent::Lost).await;
         }
-    }
-}
-
-async fn open(
-    targets: Targets,
-    cancel: CancellationToken,
-) -> Result<(Vec<Executor>, Prepared), PrepareFailed> {
-    let Targets { first, versus } = targets;
-    let (executor, mut prepared) = Executor::open(first, cancel.clone()).await?;
-    let mut executors = vec![executor];
-    if let Some(target) = versus {
-        let opened = Executor::open(target, cancel).await;
-        let (executor, Prepared { database, .. }) = opened.map_err(of_second)?;
-        executors.push(executor);
-        prepared.versus = Some(database);
-    }
-    Ok((executors, prepared))
-}
-
-/// Why a run cannot begin, with which of its databases that is.
-fn of_second(failed: PrepareFailed) -> PrepareFailed {
-    PrepareFailed { message: format!("the second database (--versus): {}", failed.message), ..failed }
-}
-
-impl Execute for Executor {
-    const IS_REAL_TIME: bool = true;
-
-    fn parameters(&self, statement: u16) -> Option<usize> {
-        self.parameters(statement)
-    }
-
-    fn reconnects(&self) -> u64 {
-        self.reconnects()
-    }
-
-    async fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
-        self.rename(application_name).await
-    }
-
-    async fn execute(&mut self, _: RowId, statement: u16, values: &[Option<&str>]) -> Option<Executed> {
-        self.execute(statement, values).await
     }
 }

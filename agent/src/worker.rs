@@ -378,7 +378,8 @@ mod tests {
     use super::*;
 
     fn round(offset: Duration, lasts: Option<Duration>) -> Round {
-        let arm = Arm { countdown: Duration::ZERO, round: 1, offset, lasts };
+        let (countdown, starts_at) = (Duration::ZERO, Duration::ZERO);
+        let arm = Arm { countdown, starts_at, round: 1, offset, lasts };
         Round::new(&arm, Instant::now())
     }
 

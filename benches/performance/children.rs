@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::process::Child;
+use std::thread::sleep;
 use std::time::Duration;
 
 /// A process that ended well.
@@ -34,4 +35,41 @@ fn cpu_of_children() -> Duration {
     let ticks: u64 =
         fields.split_whitespace().skip(13).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
     Duration::from_millis(10 * ticks)
+}
+
+/// A process that ended well and was looked at until then.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) stdout: String,
+    pub(crate) cpu: Duration,
+    /// The most memory that was resident; growth in its last 20 ms may be missed.
+    pub(crate) peak_mb: f64,
+}
+
+impl Watched {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let (cpu, peak_mb) = (self.cpu + other.cpu, self.peak_mb + other.peak_mb);
+        Self { stdout: self.stdout + &other.stdout, cpu, peak_mb }
+    }
+}
+
+/// As [`end`]. What it prints must fit into a pipe.
+pub(crate) fn watch(child: Child) -> Watched {
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_mb: f64 = 0.0;
+    // Waited for here, it would be counted before `end` looks.
+    while let Some(peak_kb) = peak_kb(&status) {
+        peak_mb = peak_mb.max(peak_kb * 1024.0 / 1e6);
+        sleep(Duration::from_millis(20));
+    }
+    let Ended { stdout, cpu } = end(child);
+    Watched { stdout, cpu, peak_mb }
+}
+
+/// VmHWM, which a process that has ended does not have any more.
+fn peak_kb(status: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(status).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }

@@ -16,15 +16,19 @@ mod figures;
 mod journal;
 mod machine;
 mod memory;
+mod null_run;
 mod overhead;
 mod page;
+mod pipeline;
 mod placement;
+mod scale;
 #[path = "../fidelity/server.rs"]
 mod server;
 mod start;
 mod statistics;
 #[path = "../../coordinator/tests/support/mod.rs"]
 mod support;
+mod swarm;
 mod workload;
 
 /// Everything that is left to chance follows from it.
@@ -34,10 +38,12 @@ const SEED: u64 = 20_170_101;
 type Section = (&'static str, fn() -> String);
 
 /// What a section's command is called with on the page: `just bench NAME`.
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 10] = [
     ("machine", machine::section),
     ("client", client::section),
     ("overhead", overhead::section),
+    ("pipeline", pipeline::section),
+    ("scale", scale::section),
     ("workload", workload::section),
     ("placement", placement::section),
     ("journal", journal::section),
@@ -46,6 +52,10 @@ const SECTIONS: [Section; 8] = [
 ];
 
 fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == swarm::WORD) {
+        return swarm::main(&words[1..]);
+    }
     let is_written = std::env::args().any(|word| word == "--write");
     // `cargo bench` adds `--bench`.
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

@@ -25,6 +25,7 @@ pub mod protocol;
 pub mod query;
 pub mod queue;
 pub mod random;
+pub mod remote_clock;
 pub mod result;
 pub mod schedule;
 pub mod search;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 /// Version of the gRPC protocol; an agent of another version is refused with a sentence that names both.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 // -- size of a run ---------------------------------------------------------------------------------------------------
 
 /// Agents of one run. Each costs two streams and a few tasks; far above what one PostgreSQL server can use.
-pub const AGENTS_MAX: u16 = 1_000;
+pub const AGENTS_MAX: u16 = 2_000;
 /// Workers (connections) of one agent. PostgreSQL's own `max_connections` is 100 by default.
 pub const WORKERS_PER_AGENT_MAX: u16 = 512;
 /// Rows of one workload: row ids are 32 bits wide to keep the index at 12 bytes a row.
@@ -104,6 +104,9 @@ pub const JOIN_ATTEMPTS_MAX: u32 = 10;
 pub const JOIN_ATTEMPTS_PER: Duration = Duration::from_secs(60);
 /// Machines whose failures are remembered: some 64 KiB.
 pub const JOIN_MACHINES_MAX: usize = 1_024;
+/// From the moment at which a connection is there, its TLS handshake done, to the agent that came in by it: an agent says Hello at once,
+/// and whoever does not is no agent. As long as the handshake may take.
+pub const ADMISSION_TIMEOUT: Duration = HELLO_TIMEOUT;
 /// TLS handshakes under way: each is a millisecond of a processor. Others wait in the kernel's queue.
 pub const HANDSHAKES_MAX: usize = 64;
 

@@ -1,6 +1,6 @@
 //! What an agent has measured and the coordinator has not yet counted, and what its workers may hold meanwhile. Results are kept until
-//! they are acknowledged, beyond the end of their session: a later session of the same run tells them again. Credit follows the
-//! acknowledgements, so rows that wait and results that are kept are bounded by the same window.
+//! they are acknowledged, beyond the end of their session: a later session of the same run tells them again. A worker is granted a window
+//! of rows beyond those that are acknowledged, so rows that wait and results that are kept are bounded by the same window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -126,11 +126,9 @@ impl Outbox {
         results
     }
 
-    /// Forgets what is counted and returns the credit that follows from it. Cumulative: an old number changes nothing.
+    /// Forgets what is counted, and returns the credit that follows from it and from what was measured meanwhile. Cumulative: an old
+    /// number acknowledges nothing.
     pub fn acknowledge(&mut self, number: u64) -> Vec<Credit> {
-        if self.unacknowledged.front().is_none_or(|oldest| oldest.number > number) {
-            return Vec::new();
-        }
         let held_inherited = self.holds_inherited();
         while let Some(results) = self.unacknowledged.pop_front_if(|results| results.number <= number) {
             if results.ran_under.is_some() {
@@ -203,18 +201,28 @@ impl Window {
         });
     }
 
-    /// Until half of the window is run but not sent.
+    /// Until half of the window is run but not sent. At first it is looked at sooner, for each of these looks makes the window grow,
+    /// and the more rows it grows by have a way to go while the first ones run: after one row, and after half of the first window.
     fn until_due(&self) -> u64 {
-        u64::from(self.rows).div_ceil(2).saturating_sub(self.measured - self.flushed)
+        let half = u64::from(self.rows).div_ceil(2);
+        let first_half = u64::from(limits::CREDIT_ROWS_FIRST / 2);
+        let due = match self.flushed {
+            0 => 1,
+            flushed if flushed < first_half => (first_half - flushed).min(half),
+            _ => half,
+        };
+        due.saturating_sub(self.measured - self.flushed)
     }
 
     /// The new total, when it grew enough to be worth a message. A grant is never taken back.
     fn grant(&mut self) -> Option<u64> {
         if let Some(service_time) = self.service_time {
             let wanted = limits::CREDIT_WINDOW.as_nanos() / service_time.as_nanos().max(1);
-            let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-            // At most doubled at a time: the first few queries may not be typical.
-            self.rows = wanted.min(self.rows * 2).clamp(limits::CREDIT_ROWS_MIN, limits::CREDIT_ROWS_MAX);
+            // The first few queries may not be typical: each makes room for as many rows as there were at first. Not each
+            // acknowledgement, for where these have a long way the worker would have run dry before.
+            let most = u128::from(limits::CREDIT_ROWS_FIRST) * (1 + u128::from(self.measured));
+            let rows = u32::try_from(wanted.min(most)).unwrap_or(u32::MAX);
+            self.rows = rows.clamp(limits::CREDIT_ROWS_MIN, limits::CREDIT_ROWS_MAX);
         }
         let total = self.acknowledged + u64::from(self.rows);
         let is_worth_it = total >= self.granted + u64::from(self.rows / 4).max(1);
@@ -224,6 +232,9 @@ impl Window {
         })
     }
 }
+
+#[cfg(test)]
+mod far_away;
 
 #[cfg(test)]
 mod tests {
@@ -293,13 +304,26 @@ mod tests {
     #[test]
     fn results_wait_until_half_of_the_window_is_run() {
         let mut outbox = Outbox::new(1, Vec::new());
+        run_rows(&mut outbox, 0..8, Duration::from_millis(1));
+        outbox.take_batch().unwrap();
         assert!(outbox.until_due().eq([8]), "of a first window of 16");
-        run_rows(&mut outbox, 0..5, Duration::from_millis(1));
+        run_rows(&mut outbox, 8..13, Duration::from_millis(1));
         assert!(outbox.until_due().eq([3]));
-        run_rows(&mut outbox, 5..20, Duration::from_millis(1));
+        run_rows(&mut outbox, 13..28, Duration::from_millis(1));
         assert!(outbox.until_due().eq([0]));
         outbox.take_batch().unwrap();
         assert!(outbox.until_due().eq([8]), "what is sent waits no more");
+    }
+
+    #[test]
+    fn the_first_result_tells_its_speed_at_once() {
+        let mut outbox = Outbox::new(1, Vec::new());
+        assert!(outbox.until_due().eq([1]));
+        run_rows(&mut outbox, 0..1, Duration::from_millis(1));
+        assert_eq!(outbox.acknowledge(0), [Credit { worker: 0, rows: 32 }], "a first window more");
+        assert_eq!(outbox.acknowledge(0), [], "and not once more");
+        outbox.take_batch().unwrap();
+        assert!(outbox.until_due().eq([7]));
     }
 
     #[test]

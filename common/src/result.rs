@@ -252,6 +252,8 @@ pub enum Cause {
     MachineStolen,
     /// The coordinator's event loop was late.
     CoordinatorLate,
+    /// An agent asked no database.
+    NoDatabase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,8 +23,9 @@ pub enum FromAgent {
     Beat(u64),
     Ready(Ready),
     PrepareFailed(PrepareFailed),
+    /// The countdown has ended; by the coordinator's clock, where that could be read.
     Started {
-        round_trip: Duration,
+        at: Option<Duration>,
     },
     /// Drained; one entry a worker.
     Report(Vec<WorkerReport>),
@@ -48,7 +49,11 @@ pub enum FromCoordinator {
         reason: String,
         retry: bool,
     },
-    BeatAck(u64),
+    BeatAck {
+        number: u64,
+        /// The coordinator's clock.
+        time: Duration,
+    },
     Arm(Arm),
     Drain,
     Cancel {
@@ -69,7 +74,10 @@ pub enum FromCoordinator {
 /// The start of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arm {
+    /// From its receipt, at most.
     pub countdown: Duration,
+    /// By the coordinator's clock.
+    pub starts_at: Duration,
     pub round: u32,
     /// How long the round had run when this session begins.
     pub offset: Duration,
@@ -180,7 +188,7 @@ impl TryFrom<v1::AgentControl> for FromAgent {
             AgentKind::Ready(ready) => Self::Ready(ready.into()),
             AgentKind::PrepareFailed(failed) => Self::PrepareFailed(failed.try_into()?),
             AgentKind::Started(started) => {
-                Self::Started { round_trip: Duration::from_nanos(started.round_trip_ns) }
+                Self::Started { at: started.at_ns.map(Duration::from_nanos) }
             }
             AgentKind::Report(report) => Self::Report(report.workers.into_iter().map(Into::into).collect()),
             AgentKind::Leave(leave) => {
@@ -207,7 +215,9 @@ impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
         Ok(match wire.kind.ok_or(WireError::Empty("CoordinatorControl"))? {
             CoordinatorKind::Welcome(welcome) => Self::Welcome(welcome.try_into()?),
             CoordinatorKind::Reject(reject) => Self::Reject { reason: reject.reason, retry: reject.retry },
-            CoordinatorKind::BeatAck(ack) => Self::BeatAck(ack.number),
+            CoordinatorKind::BeatAck(ack) => {
+                Self::BeatAck { number: ack.number, time: Duration::from_nanos(ack.time_ns) }
+            }
             CoordinatorKind::Arm(arm) => Self::Arm(arm.into()),
             CoordinatorKind::Drain(v1::Drain {}) => Self::Drain,
             CoordinatorKind::Cancel(cancel) => Self::Cancel { reason: cancel.reason },
@@ -263,6 +273,7 @@ impl From<v1::Arm> for Arm {
     fn from(wire: v1::Arm) -> Self {
         Self {
             countdown: Duration::from_nanos(wire.countdown_ns),
+            starts_at: Duration::from_nanos(wire.starts_at_ns),
             round: wire.round,
             offset: Duration::from_nanos(wire.offset_ns),
             lasts: wire.lasts_ns.map(Duration::from_nanos),
@@ -359,9 +370,7 @@ impl From<FromAgent> for v1::AgentControl {
             FromAgent::Beat(number) => AgentKind::Beat(v1::Beat { number }),
             FromAgent::Ready(ready) => AgentKind::Ready(ready.into()),
             FromAgent::PrepareFailed(failed) => AgentKind::PrepareFailed(failed.into()),
-            FromAgent::Started { round_trip } => {
-                AgentKind::Started(v1::Started { round_trip_ns: nanoseconds(round_trip) })
-            }
+            FromAgent::Started { at } => AgentKind::Started(v1::Started { at_ns: at.map(nanoseconds) }),
             FromAgent::Report(workers) => AgentKind::Report(v1::Report {
                 workers: workers
                     .into_iter()
@@ -405,7 +414,9 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
             FromCoordinator::Reject { reason, retry } => {
                 CoordinatorKind::Reject(v1::Reject { reason, retry })
             }
-            FromCoordinator::BeatAck(number) => CoordinatorKind::BeatAck(v1::BeatAck { number }),
+            FromCoordinator::BeatAck { number, time } => {
+                CoordinatorKind::BeatAck(v1::BeatAck { number, time_ns: nanoseconds(time) })
+            }
             FromCoordinator::Arm(arm) => CoordinatorKind::Arm(arm.into()),
             FromCoordinator::Drain => CoordinatorKind::Drain(v1::Drain {}),
             FromCoordinator::Cancel { reason } => CoordinatorKind::Cancel(v1::Cancel { reason }),
@@ -418,9 +429,10 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
 }
 
 impl From<Arm> for v1::Arm {
-    fn from(Arm { countdown, round, offset, lasts }: Arm) -> Self {
+    fn from(Arm { countdown, starts_at, round, offset, lasts }: Arm) -> Self {
         Self {
             countdown_ns: nanoseconds(countdown),
+            starts_at_ns: nanoseconds(starts_at),
             round,
             offset_ns: nanoseconds(offset),
             lasts_ns: lasts.map(nanoseconds),

@@ -46,6 +46,7 @@ impl Session {
         match self.farewell {
             Farewell::Run if self.is_delivered => {
                 self.finish_reporter().await;
+                self.tell_start()?;
                 self.control.send(FromAgent::Report(reports))?;
                 self.farewell = Farewell::Said;
                 Ok(false)

@@ -3,11 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_agent::security::Security;
 use muster_agent::security::pki::{Pki, PkiArgs};
+use muster_common::limits;
 
 use super::Failure;
+use super::args::duration;
 use super::job::Job;
 use crate::grpc::Access;
 use crate::identity::{self, Identity, IdentityError};
@@ -32,6 +35,10 @@ pub(super) struct EntranceArgs {
     /// Let agents of other machines join without encryption and without proof of who they are
     #[arg(long, conflicts_with_all = ["tls_cert", "identity"])]
     insecure: bool,
+
+    /// For tests: who is not let in so long after it connected has to leave
+    #[arg(long, hide = true, value_name = "TIME", value_parser = duration)]
+    admission_timeout: Option<Duration>,
 }
 
 /// Where it listens, to whom, and how agents in this process join.
@@ -39,10 +46,16 @@ pub(super) struct Entrance {
     pub(super) address: SocketAddr,
     pub(super) access: Access,
     pub(super) for_local: Security,
+    pub(super) patience: Duration,
 }
 
 impl Entrance {
     pub(super) fn typed(args: &EntranceArgs, job: &Job) -> Result<Self, Failure> {
+        let chosen = Self::chosen(args, job)?;
+        Ok(Self { patience: args.admission_timeout.unwrap_or(chosen.patience), ..chosen })
+    }
+
+    fn chosen(args: &EntranceArgs, job: &Job) -> Result<Self, Failure> {
         let default_port = if job.local.is_some() { 0 } else { DEFAULT_PORT };
         let address = args.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, default_port).into());
         if let Some(pki) = args.pki.read().map_err(Failure::usage)? {
@@ -68,14 +81,18 @@ impl Entrance {
         }
     }
 
+    fn of(address: SocketAddr, access: Access, for_local: Security) -> Self {
+        Self { address, access, for_local, patience: limits::ADMISSION_TIMEOUT }
+    }
+
     fn in_clear(address: SocketAddr) -> Self {
-        Self { address, access: Access::InClear, for_local: Security::None }
+        Self::of(address, Access::InClear, Security::None)
     }
 
     fn joined(address: SocketAddr, identity: Identity) -> Result<Self, Failure> {
         let join = identity.join_string().map_err(Failure::usage)?;
         let access = Access::joined(Arc::new(identity)).map_err(Failure::usage)?;
-        Ok(Self { address, access, for_local: Security::joined(&join) })
+        Ok(Self::of(address, access, Security::joined(&join)))
     }
 
     /// Agents inside this process would need a certificate of an agent's.
@@ -86,6 +103,6 @@ impl Entrance {
             )));
         }
         let access = Access::certified(pki).map_err(Failure::usage)?;
-        Ok(Self { address, access, for_local: Security::None })
+        Ok(Self::of(address, access, Security::None))
     }
 }

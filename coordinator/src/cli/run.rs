@@ -38,6 +38,7 @@ use crate::threshold::Threshold;
 use crate::workload::{self, Workload};
 
 pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
+    muster_agent::files::allow_many();
     let resumed = args.resume.as_deref().map(|run| keeping::find(args.run_dir.run_dir.as_deref(), run));
     let resumed = resumed.transpose()?;
     let job = match &resumed {
@@ -215,7 +216,7 @@ async fn enter(
     taken_up: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, Failure> {
-    let Entrance { address, access, for_local } = entrance;
+    let Entrance { address, access, for_local, patience } = entrance;
     let cannot = |error: io::Error| {
         Failure::usage(anyhow::Error::from(error).context(format!(
             "cannot listen on {address}; is another coordinator running? --listen chooses another address"
@@ -224,11 +225,12 @@ async fn enter(
     let local = local.map(|local| (local, for_local));
     match access.tls() {
         None => {
-            let listener = Listener::bind(address).await.map_err(cannot)?;
+            let listener = Listener::bind(address).await.map_err(cannot)?.with_patience(patience);
             serve(local, plan, listener, display, journal, taken_up, interrupt).await
         }
         Some(config) => {
             let listener = Listener::bind_encrypted(address, config, access).await.map_err(cannot)?;
+            let listener = listener.with_patience(patience);
             serve(local, plan, listener, display, journal, taken_up, interrupt).await
         }
     }

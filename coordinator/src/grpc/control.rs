@@ -1,5 +1,7 @@
 //! One agent's Control stream: Hello and its answer, beats and the fence. Everything else goes to the conductor.
 
+use std::time::Instant;
+
 use muster_common::lease::Fence;
 use muster_common::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
@@ -9,17 +11,18 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::visitor::Visit;
 use crate::clock;
 use crate::run::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal};
 
 /// One stream from its first message to its end.
 pub(super) async fn serve(
     inbound: Streaming<v1::AgentControl>,
-    is_private: bool,
+    visit: Visit,
     sender: mpsc::Sender<Result<v1::CoordinatorControl, Status>>,
     desk: Desk,
 ) {
-    match admit(inbound, is_private, Line::new(sender.clone()), &desk).await {
+    match admit(inbound, &visit, Line::new(sender.clone()), &desk).await {
         Ok(Some(session)) => session.attend(desk).await,
         Ok(None) => {}
         Err(status) => {
@@ -36,25 +39,27 @@ struct ControlSession {
     inbound: Streaming<v1::AgentControl>,
     line: Line,
     ended: CancellationToken,
+    clock_zero: Instant,
 }
 
 /// Reads Hello and answers it with Welcome or Reject. `None` when it was a Reject.
 async fn admit(
     mut inbound: Streaming<v1::AgentControl>,
-    is_private: bool,
+    visit: &Visit,
     line: Line,
     desk: &Desk,
 ) -> Result<Option<ControlSession>, Status> {
     let hello = read_hello(&mut inbound).await?;
     let admission = match check_version(&hello) {
-        Ok(()) => desk.join(Joining { hello, is_private, line: line.clone() }).await,
+        Ok(()) => desk.join(Joining { hello, is_private: visit.is_private(), line: line.clone() }).await,
         Err(refusal) => Err(refusal),
     };
     match admission {
         // The conductor has said Welcome: said from here, it could come behind the Bye of a run that ends at this moment.
-        Ok(Admission { member, ended }) => {
+        Ok(Admission { member, ended, clock_zero }) => {
+            visit.admit();
             let fence = Fence::new(clock::now());
-            Ok(Some(ControlSession { member, fence, inbound, line, ended }))
+            Ok(Some(ControlSession { member, fence, inbound, line, ended, clock_zero }))
         }
         Err(Refusal { reason, retry }) => {
             line.say(FromCoordinator::Reject { reason, retry });
@@ -120,7 +125,8 @@ impl ControlSession {
             match FromAgent::try_from(message) {
                 Ok(FromAgent::Beat(number)) => {
                     self.fence.beat(clock::now());
-                    if !self.line.say(FromCoordinator::BeatAck(number)) {
+                    let time = clock::since(self.clock_zero);
+                    if !self.line.say(FromCoordinator::BeatAck { number, time }) {
                         return Loss::because("does not read its control stream");
                     }
                 }

@@ -10,6 +10,7 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 use tracing::{debug, error, warn};
 
+use super::visitor::Visit;
 use crate::clock;
 use crate::identity::Identity;
 
@@ -26,7 +27,8 @@ impl Guard {
     }
 
     fn check(&self, identity: &Identity, request: &Request<()>) -> Result<(), Status> {
-        let Some(peer) = request.remote_addr().map(|peer| peer.ip()) else {
+        let visit: Option<&Visit> = request.extensions().get();
+        let Some(peer) = visit.and_then(|visit| visit.peer).map(|peer| peer.ip()) else {
             return Err(Status::internal("a connection from nowhere"));
         };
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ mod control;
 mod guard;
 mod server;
 mod tls;
+mod visitor;
 mod work;
 
 pub(crate) use access::Access;

@@ -14,17 +14,18 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::InterceptorLayer;
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming, TlsConnectInfo};
+use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::access::Access;
 use super::guard::Guard;
 use super::tls::Encrypted;
+use super::visitor::{Origin, Visit, Visitor};
 use super::{control, tls, work};
 use crate::run::Desk;
 
@@ -35,6 +36,7 @@ pub(crate) struct Listener<I> {
     incoming: I,
     address: SocketAddr,
     access: Access,
+    patience: Duration,
 }
 
 impl Listener<TcpIncoming> {
@@ -54,13 +56,19 @@ impl Listener<Encrypted> {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { incoming: tls::incoming(listener, config), address, access })
+        let (incoming, patience) = (tls::incoming(listener, config), limits::ADMISSION_TIMEOUT);
+        Ok(Self { incoming, address, access, patience })
     }
 }
 
 impl<I> Listener<I> {
     pub(crate) fn in_clear(incoming: I, address: SocketAddr) -> Self {
-        Self { incoming, address, access: Access::InClear }
+        Self { incoming, address, access: Access::InClear, patience: limits::ADMISSION_TIMEOUT }
+    }
+
+    /// Whoever is not an agent of the run so long after it came has to leave.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// What an agent of another machine has to be told to come in; nothing on this one.
@@ -78,18 +86,13 @@ impl<I> Listener<I> {
 
 /// Connections that come in: of a port, or of a test's network.
 pub(crate) trait Incoming: Stream<Item = io::Result<Self::Connection>> + Send + 'static {
-    type Connection: AsyncRead
-        + AsyncWrite
-        + Connected<ConnectInfo: Clone + Send + Sync>
-        + Unpin
-        + Send
-        + 'static;
+    type Connection: AsyncRead + AsyncWrite + Connected<ConnectInfo: Origin> + Unpin + Send + 'static;
 }
 
 impl<I, C> Incoming for I
 where
     I: Stream<Item = io::Result<C>> + Send + 'static,
-    C: AsyncRead + AsyncWrite + Connected<ConnectInfo: Clone + Send + Sync> + Unpin + Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo: Origin> + Unpin + Send + 'static,
 {
     type Connection = C;
 }
@@ -109,6 +112,8 @@ impl Server {
         let service = MusterServer::new(edge)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
+        let patience = listener.patience;
+        let visitors = listener.incoming.map(move |came| came.map(|stream| Visitor::new(stream, patience)));
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
             .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES)
@@ -116,7 +121,7 @@ impl Server {
             .http2_keepalive_timeout(Some(limits::FENCE))
             .layer(InterceptorLayer::new(Guard::new(listener.access.identity())))
             .add_service(service)
-            .serve_with_incoming_shutdown(listener.incoming, stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(visitors, stop.clone().cancelled_owned());
         Self { stop, sessions, task: tokio::spawn(serving) }
     }
 
@@ -144,13 +149,14 @@ impl Muster for Edge {
         &self,
         request: Request<Streaming<v1::AgentControl>>,
     ) -> Result<Response<Self::ControlStream>, Status> {
-        let is_loopback = request.remote_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-        let is_encrypted = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().is_some();
-        // Nobody reads along, and whoever is in TLS has proved that it may join.
-        let is_private = is_loopback || is_encrypted;
+        let visit: Visit = request
+            .extensions()
+            .get()
+            .cloned()
+            .ok_or_else(|| Status::internal("a connection from nowhere"))?;
         let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
         // A task of its own: this handler is dropped with its stream, and a slot that was granted meanwhile would be nobody's.
-        self.sessions.spawn(control::serve(request.into_inner(), is_private, sender, self.desk.clone()));
+        self.sessions.spawn(control::serve(request.into_inner(), visit, sender, self.desk.clone()));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 

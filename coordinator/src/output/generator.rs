@@ -114,7 +114,7 @@ pub(super) fn table(page: &mut Page, result: &RunResult) {
 
 fn is_about_health(cause: &Cause) -> bool {
     match cause {
-        Cause::EndedEarly | Cause::Resumed | Cause::AgentLost => false,
+        Cause::EndedEarly | Cause::Resumed | Cause::AgentLost | Cause::NoDatabase => false,
         Cause::Lag
         | Cause::AgentThrottled
         | Cause::AgentLate

@@ -25,10 +25,15 @@ pub(crate) fn verdict(record: &Record, known: &Known<'_>) -> Verdict {
         reason,
         machine: &session.machine,
     });
+    let is_unasked = |session: &&Session| {
+        session.offset_ns.is_some() && session.found.as_ref().is_some_and(|found| found.is_no_database())
+    };
+    let unasked = record.sessions.iter().filter(is_unasked);
     judge(&Evidence {
         ending,
         resumed: record.resumed,
         lost: lost.collect(),
+        unasked: unasked.map(|session| session.grant.slot.to_string()).collect(),
         agents,
         coordinator,
         has_embedded_server,

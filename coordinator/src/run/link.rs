@@ -83,6 +83,8 @@ pub(crate) struct Admission {
     pub(crate) member: MemberId,
     /// Ends the session's tasks.
     pub(crate) ended: CancellationToken,
+    /// When the clock that agents are told of showed nothing.
+    pub(crate) clock_zero: Instant,
 }
 
 #[derive(Debug, Clone)]

@@ -243,6 +243,13 @@ impl From<&Ready> for Found {
     }
 }
 
+impl Found {
+    /// The agent asks none: what is one has a version.
+    pub(crate) fn is_no_database(&self) -> bool {
+        self.server_version.is_empty()
+    }
+}
+
 impl Record {
     pub(crate) fn apply(&mut self, fact: Fact) {
         match fact {

@@ -155,7 +155,7 @@ pub(crate) fn summarize(
         placement: placement(subject, assignment),
         thresholds: Vec::new(),
         query: query(subject, found),
-        database: found.map(|found| database(subject, found)),
+        database: found.filter(|found| !found.is_no_database()).map(|found| database(subject, found)),
         tool: result::Tool {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command: subject.command.clone(),

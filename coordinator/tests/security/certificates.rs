@@ -15,13 +15,13 @@ use crate::support::processes::{address, agent, complete};
 const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// An authority, with its certificate as a file.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     file: String,
 }
 
 impl Authority {
-    fn new(files: &Files, name: &str) -> Self {
+    pub(crate) fn new(files: &Files, name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,7 +32,7 @@ impl Authority {
 
     /// The options that name a certificate for a host that is valid until this year, and its key; of the other side, this authority's
     /// certificates are taken.
-    fn certify(&self, files: &Files, name: &str, until: i32, host: IpAddr) -> Vec<String> {
+    pub(crate) fn certify(&self, files: &Files, name: &str, until: i32, host: IpAddr) -> Vec<String> {
         let mut params = CertificateParams::new([host.to_string()]).unwrap();
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);
@@ -46,7 +46,7 @@ impl Authority {
     }
 }
 
-fn words(options: &[String]) -> Vec<&str> {
+pub(crate) fn words(options: &[String]) -> Vec<&str> {
     options.iter().map(String::as_str).collect()
 }
 

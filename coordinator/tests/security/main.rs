@@ -4,6 +4,7 @@
 
 mod certificates;
 mod enrolment;
+mod ipv6;
 mod site;
 mod strangers;
 

@@ -25,14 +25,21 @@ pub(crate) struct Site {
 impl Site {
     /// With an identity of its own. `None` without a PostgreSQL.
     pub(crate) async fn open(name: &str, agents: u16) -> Option<Self> {
+        Self::open_to(name, agents, &[]).await
+    }
+
+    /// Told this, too.
+    pub(crate) async fn open_to(name: &str, agents: u16, more: &[&str]) -> Option<Self> {
         let files = Files::new();
         let join = token(&files, &[]).await;
         let identity = directory(&files);
-        let mut site = Self::start(name, address(), files, agents, &["--identity", &identity]).await?;
+        let mut site =
+            Self::start(name, address(), files, agents, &[&["--identity", &identity], more].concat()).await?;
         site.secrets.push(join);
         Some(site)
     }
 
+    /// At port 0, on one that is free.
     pub(crate) async fn start(
         name: &str,
         address: SocketAddr,
@@ -48,7 +55,8 @@ impl Site {
         let mut command = run(address, agents, &[&own, more].concat());
         command.env("MUSTER_LOG", "trace");
         let mut coordinator = Process::start(command);
-        coordinator.wait_for("waiting for").await;
+        let said = coordinator.wait_for("waiting for").await;
+        let address = if address.port() == 0 { SocketAddr::new(address.ip(), port(&said)) } else { address };
         Some(Self { address, coordinator, files, database, secrets: Vec::new(), said: String::new() })
     }
 
@@ -101,6 +109,13 @@ impl Site {
         assert!(!self.said.contains("PRIVATE KEY"));
         drop(self.database);
     }
+}
+
+/// In what a coordinator says about how to start agents.
+fn port(said: &str) -> u16 {
+    let (_, how) = said.split_once("agent --coordinator ").expect("it says how to start agents");
+    let address = how.split_whitespace().next().unwrap();
+    address.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
 pub(crate) fn directory(files: &Files) -> String {

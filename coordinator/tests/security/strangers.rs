@@ -1,7 +1,9 @@
 //! Who has no join string, and calls what there might be; and who has one and does not keep to the protocol.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use hyper_util::rt::TokioIo;
@@ -14,13 +16,14 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::site::Site;
-use crate::support::processes::{Process, address, agent};
+use crate::support::processes::{Process, WITHIN, address, agent};
 
 /// Where strangers come from, so that the honest ones of the same test are another machine.
 const ELSEWHERE: &str = "127.0.0.2:0";
@@ -64,26 +67,32 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// A channel in TLS, from another machine.
+/// A connection in TLS, from another machine.
+async fn encrypted(site: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(ELSEWHERE.parse().unwrap())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = socket.connect(site).await?;
+    let name = ServerName::try_from("anything").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
 async fn channel(site: SocketAddr) -> Channel {
+    counting_channel(site, Arc::default()).await
+}
+
+/// A channel, which connects anew when its connection was ended, and how often it did.
+async fn counting_channel(site: SocketAddr, connections: Arc<AtomicUsize>) -> Channel {
     let connect = move |_| {
-        async move {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind(ELSEWHERE.parse().unwrap())?;
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let mut config = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-                .with_no_client_auth();
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            let stream = socket.connect(site).await?;
-            let name = ServerName::try_from("anything").unwrap();
-            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-            Ok::<_, std::io::Error>(TokioIo::new(stream))
-        }
-        .boxed()
+        connections.fetch_add(1, Ordering::Relaxed);
+        async move { encrypted(site).await.map(TokioIo::new) }.boxed()
     };
     let endpoint = Endpoint::from_shared(format!("http://{site}")).unwrap();
     endpoint.connect_with_connector(Connect(connect)).await.unwrap()
@@ -201,6 +210,31 @@ async fn messages_too_large_or_malformed_end_their_own_session_and_nothing_else(
     assert!(first.message().contains("must be Hello"), "{first}");
     assert!(site.coordinator.is_running());
     let agents = vec![site.honest()];
+    site.end(agents).await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_come_in_keeps_no_connection() {
+    let Some(site) = Site::open_to("security_idle", 2, &["--admission-timeout", "2s"]).await else { return };
+    let mut first = site.honest();
+    first.wait_for("joined run").await;
+    // One that says nothing, and one that goes on asking.
+    let mut silent = encrypted(site.address).await.unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let refused = counting_channel(site.address, Arc::clone(&connections)).await;
+    let talks = async {
+        while connections.load(Ordering::Relaxed) < 2 {
+            call(&refused, "/muster.v1.Muster/Control").await;
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let mut heard = Vec::new();
+    let silence = async { drop(silent.read_to_end(&mut heard).await) };
+    let both = async { tokio::join!(talks, silence) };
+    timeout(WITHIN, both).await.expect("a stranger's connection is ended");
+    // Neither is the agent's, which has been there for longer, and said nothing but beats since.
+    let agents = vec![first, site.honest()];
+    assert!(!site.coordinator.said().contains("lost"), "{}", site.coordinator.said());
     site.end(agents).await;
 }
 

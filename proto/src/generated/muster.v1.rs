@@ -170,12 +170,12 @@ pub mod prepare_failed {
         }
     }
 }
-/// Sent at the moment the countdown of Arm ended.
+/// The countdown of Arm has ended. Sent with a beat, or before Report: when everybody starts, nobody should have to listen.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Started {
-    /// The agent's own estimate of the round trip, from its beats.
-    #[prost(uint64, tag = "1")]
-    pub round_trip_ns: u64,
+    /// By the coordinator's clock, as the agent reads it; absent where it could not be read yet.
+    #[prost(uint64, optional, tag = "2")]
+    pub at_ns: ::core::option::Option<u64>,
 }
 /// The agent has drained. Counters are cumulative over the session.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -512,8 +512,11 @@ pub struct Reject {
 pub struct BeatAck {
     #[prost(uint64, tag = "1")]
     pub number: u64,
+    /// The coordinator's clock, which is monotonic and began anywhere: by it an agent knows when a start is meant to be.
+    #[prost(uint64, tag = "2")]
+    pub time_ns: u64,
 }
-/// Start a round this long after receipt, less half the round trip.
+/// Start a round when the coordinator's clock shows `starts_at_ns`, but not later than this long after receipt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Arm {
     #[prost(uint64, tag = "1")]
@@ -526,6 +529,8 @@ pub struct Arm {
     /// No row begins later than this after the session's start; absent: the rows decide.
     #[prost(uint64, optional, tag = "4")]
     pub lasts_ns: ::core::option::Option<u64>,
+    #[prost(uint64, tag = "5")]
+    pub starts_at_ns: u64,
 }
 /// Finish the query in flight, run no further row, send every result, then Report.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

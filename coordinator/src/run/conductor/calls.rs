@@ -93,7 +93,7 @@ impl Conductor<'_> {
         let joined = Fact::joined(grant, &member.hello);
         self.note(joined);
         self.log(format!("{} joined: {name}, {workers} worker{}", grant.slot, plural(workers)));
-        Ok(Admission { member: id, ended })
+        Ok(Admission { member: id, ended, clock_zero: self.clock_zero })
     }
 
     /// An agent that joins anew has ended its last session, perhaps before anybody noticed here.
@@ -145,16 +145,16 @@ impl Conductor<'_> {
         };
         member.is_private = is_private;
         member.line.say(FromCoordinator::StandBy(StandBy { run, config }));
-        Ok(Admission { member: member.id, ended: member.ended.clone() })
+        Ok(Admission { member: member.id, ended: member.ended.clone(), clock_zero: self.clock_zero })
     }
 
     fn hear(&mut self, id: MemberId, message: FromAgent) -> Turn {
         match message {
             FromAgent::Ready(ready) => self.note_ready(id, ready),
             FromAgent::PrepareFailed(failed) => return self.note_unprepared(id, failed),
-            FromAgent::Started { round_trip } => {
+            FromAgent::Started { at } => {
                 if let Some(member) = self.roster.present_mut(id) {
-                    member.started = clock::now().checked_sub(round_trip / 2);
+                    member.started = at.and_then(|at| self.clock_zero.checked_add(at));
                 }
             }
             FromAgent::Report(_) if self.phase != Phase::Draining => {

@@ -103,6 +103,8 @@ pub(crate) struct Conductor<'a> {
     /// Facts that the keeper was not told yet.
     unwritten: Vec<Fact>,
     listening_since: Instant,
+    /// When the clock that agents are told of showed nothing.
+    clock_zero: Instant,
     phase: Phase,
     /// `None` while agents gather.
     field: Option<Arc<Field>>,
@@ -160,6 +162,7 @@ impl<'a> Conductor<'a> {
             record: Record::default(),
             unwritten: Vec::new(),
             listening_since: clock::now(),
+            clock_zero: clock::now(),
             phase: Phase::Gathering,
             field: None,
             started: None,

@@ -182,7 +182,8 @@ impl Conductor<'_> {
         field.rows.begin(field.workers_of(slot), epoch, offset_ns);
         // Before the start, it starts with all others.
         if self.started.is_some() {
-            member.line.say(FromCoordinator::Arm(field.round.arm(Duration::ZERO, offset)));
+            let now = clock::since(self.clock_zero);
+            member.line.say(FromCoordinator::Arm(field.round.arm(Duration::ZERO, now, offset)));
         }
         let what = format!("{slot} goes on with {}; no host moved", member.name());
         if self.is_told_of(field) {

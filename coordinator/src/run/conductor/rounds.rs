@@ -35,10 +35,10 @@ impl Round {
         Self { number: COUNTED, lasts, is_counted: true }
     }
 
-    /// For a session that begins when the round has run for `offset`.
-    pub(super) fn arm(&self, countdown: Duration, offset: Duration) -> Arm {
+    /// For a session that begins when the round has run for `offset`. `starts_at` is by the clock that agents are told of.
+    pub(super) fn arm(&self, countdown: Duration, starts_at: Duration, offset: Duration) -> Arm {
         let lasts = self.lasts.map(|lasts| lasts.saturating_sub(offset));
-        Arm { countdown, round: self.number, offset, lasts }
+        Arm { countdown, starts_at, round: self.number, offset, lasts }
     }
 }
 
@@ -110,7 +110,8 @@ impl Conductor<'_> {
     fn arm(&mut self) {
         let Some(field) = self.field.clone() else { return };
         let countdown = muster_common::limits::ARM_COUNTDOWN;
-        let arm = field.round.arm(countdown, field.ran_before);
+        let starts_at = clock::since(self.clock_zero) + countdown;
+        let arm = field.round.arm(countdown, starts_at, field.ran_before);
         for member in self.roster.running() {
             member.line.say(FromCoordinator::Arm(arm));
         }

@@ -31,6 +31,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) lost: Vec<Lost<'a>>,
     pub(crate) agents: &'a [Agent],
     pub(crate) coordinator: Option<&'a ProcessHealth>,
+    /// Slots of which an agent asked no database.
+    pub(crate) unasked: Vec<String>,
     /// The database is the embedded one: agents and server share processors and quotas, and slow each other by nature.
     pub(crate) has_embedded_server: bool,
     /// Of all agents.
@@ -59,6 +61,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Verdict {
     let mut findings: Vec<Finding> = ended(evidence.ending).into_iter().collect();
     findings.extend(resumed(evidence.resumed));
     findings.extend(evidence.lost.iter().map(lost));
+    findings.extend(unasked(&evidence.unasked));
     findings.extend(lag(evidence));
     findings.extend(agents::findings(evidence, &processes));
     findings.extend(evidence.coordinator.and_then(coordinator));
@@ -99,6 +102,15 @@ fn lost(lost: &Lost<'_>) -> Finding {
     let Lost { slot, reason, machine } = lost;
     let reason = format!("{slot} was lost ({reason}); its log on {machine} may say more");
     Finding { cause: Cause::AgentLost, is_void: false, reason }
+}
+
+fn unasked(slots: &[String]) -> Option<Finding> {
+    let [first, others @ ..] = slots else { return None };
+    let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+    let reason = format!(
+        "{first}{others} asked no database, for an agent was started with --null-database: the times are Muster's own; start it without"
+    );
+    Some(Finding { cause: Cause::NoDatabase, is_void: true, reason })
 }
 
 fn lag(evidence: &Evidence<'_>) -> Option<Finding> {

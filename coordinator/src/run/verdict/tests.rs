@@ -70,6 +70,7 @@ fn evidence(agents: &[Agent]) -> Evidence<'_> {
         ending: Ending::Completed,
         resumed: 0,
         lost: Vec::new(),
+        unasked: Vec::new(),
         agents,
         coordinator: None,
         has_embedded_server: false,
@@ -319,6 +320,14 @@ fn a_hypervisor_that_steals_is_told() {
         (health.process.steal_share, health.process.watched_ms) = (Some(0.12), 80.0);
     };
     assert_eq!(of_one(brief).status, VerdictStatus::Valid, "one tick of eight");
+}
+
+#[test]
+fn who_asked_no_database_is_void() {
+    let unasked = |slots: &[&str]| slots.iter().map(ToString::to_string).collect();
+    let verdict = judge(&Evidence { unasked: unasked(&["slot-1", "slot-2", "slot-3"]), ..evidence(&[]) });
+    assert_eq!((verdict.status, &verdict.causes[..]), (VerdictStatus::Void, &[Cause::NoDatabase][..]));
+    assert!(verdict.reasons[0].starts_with("slot-1 and 2 others asked no database"), "{verdict:?}");
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! A workplace without a database: every row is executed at once and has an empty answer, so that what is measured is Muster itself.
+//! For benchmarks. The report says that nothing was asked, and is VOID.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use muster_common::ids::{Epoch, RowId, RunId, SlotId};
+use muster_common::measurement::{Answer, Outcome, QueryError};
+use muster_proto::control::{Database, PrepareFailed, RunConfig, Statement};
+
+use crate::config::AgentConfig;
+use crate::threads::Threads;
+use crate::workplace::{Execute, Executed, Prepared, Shift, Worker, Workplace};
+
+#[derive(Debug)]
+pub struct NullDatabase;
+
+/// What stands for a connection.
+#[derive(Debug)]
+pub struct NullConnection {
+    /// By statement: values per row.
+    parameters: Vec<usize>,
+    executions: u32,
+}
+
+struct NullShift(Threads);
+
+impl Workplace for NullDatabase {
+    fn start(
+        &self,
+        workers: Vec<Worker>,
+        config: &AgentConfig,
+        run: &RunConfig,
+        _: String,
+    ) -> Result<Box<dyn Shift>, PrepareFailed> {
+        let statements = run.statements.clone();
+        let open = move |_| std::future::ready(Ok((vec![NullConnection::to(&statements)], prepared())));
+        Ok(Box::new(NullShift(Threads::start(workers, config.threads, open)?)))
+    }
+}
+
+impl Shift for NullShift {
+    fn end_backends(&self, _: &RunId, _: SlotId, _: Epoch) -> BoxFuture<'static, Result<u32, String>> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, bool> {
+        Box::pin(self.0.join())
+    }
+}
+
+impl NullConnection {
+    pub fn to(statements: &[Statement]) -> Self {
+        let parameters = statements.iter().map(|statement| statement.parameters).collect();
+        Self { parameters, executions: 0 }
+    }
+}
+
+/// Without the version of a server: there is none.
+pub fn prepared() -> Prepared {
+    Prepared {
+        connect: Duration::ZERO,
+        prepare: Duration::ZERO,
+        database: Database::default(),
+        sql: String::new(),
+        bucket_function: None,
+        versus: None,
+    }
+}
+
+impl Execute for NullConnection {
+    const IS_REAL_TIME: bool = true;
+
+    fn parameters(&self, statement: u16) -> Option<usize> {
+        self.parameters.get(usize::from(statement)).copied()
+    }
+
+    fn reconnects(&self) -> u64 {
+        0
+    }
+
+    async fn rename(&mut self, _: &str) -> Result<(), QueryError> {
+        Ok(())
+    }
+
+    /// Reads the clock as often as a real one does.
+    async fn execute(&mut self, _: RowId, _: u16, _: &[Option<&str>]) -> Option<Executed> {
+        self.executions = self.executions.saturating_add(1);
+        let start = Instant::now();
+        let service_time = start.elapsed();
+        let outcome = Outcome::Completed(Answer::default());
+        Some(Executed { start, service_time, number: self.executions, outcome })
+    }
+}

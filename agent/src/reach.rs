@@ -1,0 +1,113 @@
+//! A TCP connection to a name that may have several addresses, of both kinds of IP: each is tried, and an address that answers nothing
+//! holds up the next one for a moment only (as RFC 8305 has it, "happy eyeballs").
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::sleep;
+
+/// Longer than most handshakes, so that the address that comes first is taken where it answers.
+const NEXT_AFTER: Duration = Duration::from_millis(250);
+
+/// The first of the name's addresses that answers, in the order of the system's resolver. An IPv6 address without brackets. Bounded in
+/// time by the caller.
+///
+/// # Errors
+/// What kept each of the addresses.
+pub(crate) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    first_of(lookup_host((host, port)).await?.collect(), NEXT_AFTER).await
+}
+
+async fn first_of(mut addresses: VecDeque<SocketAddr>, next_after: Duration) -> io::Result<TcpStream> {
+    let is_one = addresses.len() == 1;
+    let mut attempts = FuturesUnordered::new();
+    let mut failed: Vec<(SocketAddr, io::Error)> = Vec::new();
+    loop {
+        attempts
+            .extend(addresses.pop_front().map(async |address| (address, TcpStream::connect(address).await)));
+        tokio::select! {
+            Some((address, connected)) = attempts.next() => match connected {
+                Ok(stream) => return Ok(stream),
+                Err(error) if is_one => return Err(error),
+                Err(error) => failed.push((address, error)),
+            },
+            () = sleep(next_after), if !addresses.is_empty() => {}
+            else => return Err(all(&failed)),
+        }
+    }
+}
+
+fn all(failed: &[(SocketAddr, io::Error)]) -> io::Error {
+    let each: Vec<String> = failed.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+    match each.is_empty() {
+        true => io::Error::other("the name has no address"),
+        false => io::Error::other(each.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3_600);
+    const WITHIN: Duration = Duration::from_secs(60);
+
+    /// Nobody listens there: the port is taken and given back.
+    async fn refuses() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn where_one_address_refuses_the_next_one_is_tried_at_once() {
+        let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let answers = listener.local_addr().unwrap();
+        let stream = timeout(WITHIN, first_of([refuses().await, answers].into(), NEVER)).await;
+        assert_eq!(stream.expect("it is tried at once").unwrap().peer_addr().unwrap(), answers);
+    }
+
+    #[tokio::test]
+    async fn where_one_address_answers_nothing_the_next_one_is_tried() {
+        // Its queue is full: what comes is dropped, as by a firewall.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = socket.listen(1).unwrap();
+        let silence = silent.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(queued) = timeout(Duration::from_millis(200), TcpStream::connect(silence)).await {
+            queue.push(queued.unwrap());
+            assert!(queue.len() < 100, "its queue is never full");
+        }
+        let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let answers = listener.local_addr().unwrap();
+        let stream = timeout(WITHIN, first_of([silence, answers].into(), NEXT_AFTER)).await;
+        assert_eq!(stream.expect("the next one is tried").unwrap().peer_addr().unwrap(), answers);
+    }
+
+    #[tokio::test]
+    async fn the_address_that_comes_first_is_taken_where_it_answers() {
+        let listeners = [
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            TcpListener::bind("127.0.0.2:0").await.unwrap(),
+        ];
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let stream = first_of(addresses.into(), NEVER).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[0]);
+    }
+
+    #[tokio::test]
+    async fn where_none_answers_each_is_named() {
+        let (one, other) = (refuses().await, refuses().await);
+        let error = first_of([one, other].into(), NEVER).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{one}: ")) && error.contains(&format!("{other}: ")), "{error}");
+        assert!(error.contains("refused"), "{error}");
+        assert!(first_of(VecDeque::new(), NEVER).await.is_err());
+    }
+}
