@@ -96,7 +96,7 @@ impl Summary {
         let parts = parts.as_slice();
         let (min_ns, max_ns) = ends(parts)?;
         let count = count(parts);
-        let sum_ns: u128 = values(parts).map(u128::from).sum();
+        let sum_ns: u128 = parts.iter().map(|part| part.sum()).sum();
         let mean_ns = sum_ns as f64 / count as f64;
         let nearest_rank = |percentile: Percentile| {
             let index = percentile.index(count)?;

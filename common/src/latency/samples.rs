@@ -88,6 +88,10 @@ impl Sorted {
         self.runs.iter().map(|run| run.at_or_below(value_ns)).sum()
     }
 
+    pub(super) fn sum(&self) -> u128 {
+        self.runs.iter().map(Run::sum).sum()
+    }
+
     /// One run after the other.
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
         self.runs.iter().flat_map(Run::iter)
@@ -129,6 +133,14 @@ impl Run {
             Self::Wide(values_ns) => (&[], values_ns),
         };
         narrow.iter().copied().map(u64::from).chain(wide.iter().copied())
+    }
+
+    /// A narrow run's sum is below 2^48, and adding 128 bits for each value would take several times as long.
+    fn sum(&self) -> u128 {
+        match self {
+            Self::Narrow(values_ns) => values_ns.iter().copied().map(u64::from).sum::<u64>().into(),
+            Self::Wide(values_ns) => values_ns.iter().copied().map(u128::from).sum(),
+        }
     }
 
     /// Of a sorted run.
@@ -185,6 +197,7 @@ mod tests {
         let mut values = mixed();
         let sorted = samples(&values).into_sorted();
         assert_eq!(sorted.runs.len(), 4);
+        assert_eq!(sorted.sum(), values.iter().copied().map(u128::from).sum());
         assert!(matches!(sorted.runs[..], [Run::Narrow(_), Run::Wide(_), Run::Narrow(_), Run::Narrow(_)]));
         values.sort_unstable();
         for index in (0..values.len()).step_by(997).chain([0, values.len() - 1]) {
