@@ -16,7 +16,7 @@ use muster_common::outbox::Outbox;
 use muster_common::remote_clock::RemoteClock;
 use muster_common::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, StandBy, Welcome};
-use tokio::time::{MissedTickBehavior, sleep_until};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -168,8 +168,7 @@ impl Session {
     }
 
     async fn drive(&mut self, shutdown: &CancellationToken) -> Result<Ended, SessionError> {
-        let mut beats = tokio::time::interval(limits::BEAT_EVERY);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beats_at = clock::now();
         loop {
             let lapses_at = self.lease.lapses_at();
             let starts_at = self.starts_at.unwrap_or(lapses_at);
@@ -198,8 +197,11 @@ impl Session {
                         self.reporter = Some(Reporter::start(Arc::clone(&self.gauges), tell));
                     }
                 }
-                _ = beats.tick() => {
-                    let number = self.lease.beat(clock::now());
+                () = sleep_until(beats_at.into()) => {
+                    let now = clock::now();
+                    let period = if self.has_started { limits::BEAT_EVERY } else { limits::BEAT_EVERY_AT_FIRST };
+                    beats_at = now + period;
+                    let number = self.lease.beat(now);
                     self.control.send(FromAgent::Beat(number))?;
                     self.tell_start()?;
                 }
@@ -250,7 +252,8 @@ impl Session {
             FromCoordinator::Arm(arm) => {
                 let received = clock::now();
                 let latest = received + arm.countdown;
-                let starts_at = self.remote_clock.here(arm.starts_at).map_or(latest, |at| at.clamp(received, latest));
+                let starts_at =
+                    self.remote_clock.here(arm.starts_at).map_or(latest, |at| at.clamp(received, latest));
                 self.starts_at = Some(starts_at);
                 self.has_started = true;
                 self.crew.start(Round::new(&arm, starts_at));

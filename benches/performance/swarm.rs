@@ -1,5 +1,5 @@
 //! Many agents in one process, which is this program called with `swarm`: a thousand processes would measure the kernel. Everything of an
-//! agent is real but its database and the threads of its workers, which are tasks. At the end it prints how far apart the first rows of
+//! agent is real but its database and the threads of its workers, which all are tasks of one thread. At the end it prints how far apart the first rows of
 //! its workers began, by the one clock of the process.
 
 use std::io::Write;
@@ -16,6 +16,7 @@ use muster_agent::{AgentConfig, serve_in};
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::measurement::QueryError;
 use muster_proto::control::{PrepareFailed, RunConfig};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,10 +28,11 @@ pub(crate) fn main(words: &[String]) {
     let [coordinator, count] = words else { panic!("usage: {WORD} HOST:PORT COUNT") };
     let count: u16 = count.parse().unwrap();
     let starts = Arc::new(Mutex::new(Vec::with_capacity(count.into())));
+    let workers = worker_thread();
     let agent = |slot: u16| {
         let surroundings = Surroundings {
             network: Network::Tcp,
-            workplace: Arc::new(Hall { starts: Arc::clone(&starts) }),
+            workplace: Arc::new(Hall { workers: workers.clone(), starts: Arc::clone(&starts) }),
             seed: slot.into(),
             metrics: AgentMetrics::default(),
         };
@@ -58,8 +60,17 @@ pub(crate) fn main(words: &[String]) {
     let _ = writeln!(std::io::stdout(), "{} {}", starts.len(), spread.as_nanos());
 }
 
-/// Where workers are tasks of the process's runtime.
+/// As an agent's: apart from gRPC.
+fn worker_thread() -> Handle {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    // Until the process ends.
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    handle
+}
+
 struct Hall {
+    workers: Handle,
     starts: Arc<Mutex<Vec<Instant>>>,
 }
 
@@ -83,7 +94,7 @@ impl Workplace for Hall {
         let start = |worker: Worker| {
             let inner = NullConnection::to(&run.statements);
             let connection = Connection { inner, has_begun: false, starts: Arc::clone(&self.starts) };
-            tokio::spawn(worker.run(|_| std::future::ready(Ok((vec![connection], prepared())))))
+            self.workers.spawn(worker.run(|_| std::future::ready(Ok((vec![connection], prepared())))))
         };
         Ok(Box::new(Tasks(workers.into_iter().map(start).collect())))
     }

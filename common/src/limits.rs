@@ -49,6 +49,16 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 pub const RESULT_LINGER: Duration = Duration::from_millis(100);
 /// HTTP/2 windows: the default of 64 KiB stalls a stream of batches at 100 ms of latency.
 pub const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
+/// Sessions that have a batch on its way from the file into their stream: of thousands whose credit comes at once the others wait, and
+/// their rows with them in the file.
+pub const SENDING_MAX: usize = 32;
+/// A session whose peer reads slowly gives its place among them away after this long.
+pub const SENDING_PATIENCE: Duration = Duration::from_millis(20);
+/// Rows of batches on their way to all agents together: with many of them the batches are smaller, for each connection keeps the room that
+/// its largest message took.
+pub const BATCH_ROWS_OF_ALL_AGENTS: usize = 256 << 10;
+/// The least size of a batch that is due to that.
+pub const BATCH_ROWS_OF_MANY_AGENTS: usize = 256;
 /// Messages between a session's tasks; small, because each may be a whole batch.
 pub const SESSION_QUEUE_MAX: usize = 16;
 
@@ -114,6 +124,10 @@ pub const HANDSHAKES_MAX: usize = 64;
 
 /// An agent sends a beat this often.
 pub const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// Until it is told when to start: each answer tells the coordinator's clock, and one of them is quick.
+pub const BEAT_EVERY_AT_FIRST: Duration = Duration::from_millis(250);
+/// For each agent the start is put off by so much, until the rush of joining is over and every one of them has had a quick answer.
+pub const CALM_PER_AGENT: Duration = Duration::from_micros(300);
 /// An agent stops by itself when no beat sent within this time was acknowledged. Counted from the *sending* of the beat.
 pub const LEASE: Duration = Duration::from_secs(3);
 /// The coordinator fences a session this long after the *receipt* of its last beat: later than the agent stops, with no clock in common.

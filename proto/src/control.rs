@@ -187,9 +187,7 @@ impl TryFrom<v1::AgentControl> for FromAgent {
             AgentKind::Beat(beat) => Self::Beat(beat.number),
             AgentKind::Ready(ready) => Self::Ready(ready.into()),
             AgentKind::PrepareFailed(failed) => Self::PrepareFailed(failed.try_into()?),
-            AgentKind::Started(started) => {
-                Self::Started { at: started.at_ns.map(Duration::from_nanos) }
-            }
+            AgentKind::Started(started) => Self::Started { at: started.at_ns.map(Duration::from_nanos) },
             AgentKind::Report(report) => Self::Report(report.workers.into_iter().map(Into::into).collect()),
             AgentKind::Leave(leave) => {
                 Self::Leave { reason: wire::text(&leave.reason), drained: leave.drained }

@@ -11,7 +11,7 @@ use muster_proto::v1::muster_server::{Muster, MusterServer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -108,7 +108,8 @@ impl Server {
     pub(crate) fn start<I: Incoming>(listener: Listener<I>, desk: Desk) -> Self {
         let stop = CancellationToken::new();
         let sessions = TaskTracker::new();
-        let edge = Edge { desk, sessions: sessions.clone() };
+        let sending = Arc::new(Semaphore::new(limits::SENDING_MAX));
+        let edge = Edge { desk, sessions: sessions.clone(), sending };
         let service = MusterServer::new(edge)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
@@ -138,6 +139,8 @@ impl Server {
 struct Edge {
     desk: Desk,
     sessions: TaskTracker,
+    /// A place for each session that has a batch on its way.
+    sending: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -164,9 +167,10 @@ impl Muster for Edge {
         &self,
         request: Request<Streaming<v1::AgentWork>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
-        let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
+        // One at a time: what waits here takes memory, what waits in the file does not.
+        let (sender, receiver) = mpsc::channel(1);
         let opened = work::open(request.into_inner(), &self.desk).await?;
-        opened.spawn(&self.sessions, sender, &self.desk);
+        opened.spawn(&self.sessions, sender, &self.desk, &self.sending);
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

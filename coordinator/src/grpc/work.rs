@@ -1,5 +1,6 @@
 //! One agent's Work stream: rows out as credit allows, results in. Two tasks; neither waits for the other's channel.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use muster_common::limits;
@@ -7,8 +8,8 @@ use muster_common::parameters::PackedParameters;
 use muster_common::queue::Task;
 use muster_proto::v1;
 use muster_proto::work::{Assign, Credit, FromAgent, FromCoordinator, Order, Results};
-use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
@@ -47,7 +48,13 @@ pub(super) async fn open(mut inbound: Streaming<v1::AgentWork>, desk: &Desk) -> 
 }
 
 impl WorkSession {
-    pub(super) fn spawn(self, sessions: &TaskTracker, outbound: Outbound, desk: &Desk) {
+    pub(super) fn spawn(
+        self,
+        sessions: &TaskTracker,
+        outbound: Outbound,
+        desk: &Desk,
+        sending: &Arc<Semaphore>,
+    ) {
         let WorkPorts { member, ended, share } = self.ports;
         let (credit_sender, credits) = watch::channel(Vec::new());
         let (ack_sender, acks) = watch::channel(0);
@@ -60,7 +67,17 @@ impl WorkSession {
             acks: ack_sender,
             last_number: 0,
         };
-        let sender = Sender { member, share, credits, acks, outbound, desk: desk.clone(), sent: Vec::new() };
+        let (sending, desk_of_sender) = (Arc::clone(sending), desk.clone());
+        let sender = Sender {
+            member,
+            share,
+            credits,
+            acks,
+            outbound,
+            desk: desk_of_sender,
+            sending,
+            sent: Vec::new(),
+        };
         let receiving = guarded(member, ended.clone(), desk.clone(), receiver.receive());
         sessions.spawn(receiving);
         sessions.spawn(guarded(member, ended, desk.clone(), sender.send()));
@@ -171,6 +188,7 @@ struct Sender {
     acks: watch::Receiver<u64>,
     outbound: Outbound,
     desk: Desk,
+    sending: Arc<Semaphore>,
     /// By worker: rows in total, of all rounds.
     sent: Vec<u64>,
 }
@@ -233,6 +251,8 @@ impl Sender {
             let mut turns = allowed.into_iter();
             let mut has_sent = false;
             while turns.len() > 0 {
+                let place = Arc::clone(&self.sending).acquire_owned().await.expect("it is never closed");
+                let patience = sleep(limits::SENDING_PATIENCE);
                 // The file may be on a slow disk, and beats are answered on these threads.
                 let next = clock::blocking(|| next_batches(share, &mut turns, reader));
                 let batches = match next {
@@ -244,7 +264,14 @@ impl Sender {
                     }
                 };
                 has_sent |= !batches.is_empty();
-                self.send_batches(share, batches).await?;
+                let mut sending = pin!(self.send_batches(share, batches));
+                tokio::select! {
+                    sent = &mut sending => sent?,
+                    () = patience => {
+                        drop(place);
+                        sending.await?;
+                    }
+                }
             }
             if !has_sent {
                 return Ok((0..self.sent.len()).all(|worker| credit(worker) > 0 || is_drained(worker)));
@@ -267,7 +294,8 @@ impl Sender {
             self.sent[usize::from(assign.worker)] += assign.rows.len() as u64;
             self.send_message(FromCoordinator::Assign(assign)).await?;
         }
-        Ok(())
+        // Until the last of them is taken.
+        self.outbound.reserve().await.map(drop).map_err(|_| "closed its work stream".to_owned())
     }
 
     async fn send_message(&self, message: FromCoordinator) -> Result<(), String> {
@@ -286,7 +314,7 @@ fn next_batches(
     while bytes < limits::BATCH_BYTES_MAX
         && let Some((worker, allowed)) = turns.next()
     {
-        let count = usize::try_from(allowed).unwrap_or(usize::MAX).min(limits::BATCH_ROWS_MAX);
+        let count = usize::try_from(allowed).unwrap_or(usize::MAX).min(share.batch_rows_max);
         if let Some(assign) = next_batch(share, worker, count, reader)? {
             bytes += assign.parameters.len();
             batches.push(assign);

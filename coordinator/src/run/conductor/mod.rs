@@ -284,23 +284,32 @@ impl<'a> Conductor<'a> {
 
     /// Until every agent was sent the first rows that it has room for.
     async fn prefetch(&mut self) -> Result<(), Ending> {
-        let interrupt = self.interrupt.clone();
+        // Slow links start with what they have.
         let deadline = clock::now() + limits::PREFETCH_TIMEOUT;
-        while !self.roster.running().all(|member| member.has_prefetched) {
-            tokio::select! {
-                // Calls come last: there may be many of them, and of everything else there are few.
-                biased;
-                () = interrupt.cancelled() => return Err(Ending::Interrupted),
-                // Slow links start with what they have.
-                () = sleep_until(deadline.into()) => return Ok(()),
-                Some(call) = self.calls.recv() => {
-                    if let Turn::Unreadable(problem) = self.take(call) {
-                        return Err(self.give_up_workload(&problem));
-                    }
-                }
-            }
-        }
+        while !self.roster.running().all(|member| member.has_prefetched) && self.take_next(deadline).await? {}
         Ok(())
+    }
+
+    /// Until agents have read the clock by which they start, with nothing else on their links.
+    async fn calm_down(&mut self) -> Result<(), Ending> {
+        let deadline = clock::now() + limits::CALM_PER_AGENT * u32::from(self.plan.agents);
+        while self.take_next(deadline).await? {}
+        Ok(())
+    }
+
+    /// One more call before the rows run. False when none came before the deadline.
+    async fn take_next(&mut self, deadline: Instant) -> Result<bool, Ending> {
+        let interrupt = self.interrupt.clone();
+        tokio::select! {
+            // Calls come last: there may be many of them, and of everything else there are few.
+            biased;
+            () = interrupt.cancelled() => Err(Ending::Interrupted),
+            () = sleep_until(deadline.into()) => Ok(false),
+            Some(call) = self.calls.recv() => match self.take(call) {
+                Turn::Unreadable(problem) => Err(self.give_up_workload(&problem)),
+                Turn::Nothing | Turn::PrepareFailed(_) => Ok(true),
+            },
+        }
     }
 
     fn note_interrupt(&mut self) -> Ending {

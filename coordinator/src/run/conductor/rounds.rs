@@ -58,6 +58,9 @@ impl Conductor<'_> {
         if prepared.is_ok() {
             prepared = self.look_before(is_counted).await;
         }
+        if prepared.is_ok() {
+            prepared = self.calm_down().await;
+        }
         match prepared {
             Ok(()) => {
                 self.arm();
