@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What distance costs: the same run with all containers near each other, with the agents far away, and with the coordinator far away.
 #
-#   deploy/far-away.sh [DELAY_MS [LOSS_PERCENT]]        100 ms and 1 % unless said; prints a line for each
+#   [ROWS=8000] deploy/far-away.sh [DELAY_MS [LOSS_PERCENT]]        100 ms and 1 % unless said; prints a line for each
 #
 # Far away is whose interface delays what it sends, and drops some of it: by netem of tc in its network, or, where the kernel has none, by
 # deploy/wire.py, which takes some of the processor itself. Needs root, python3, jq, and docker-compose.yml's images (MUSTER_IMAGE and
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 delay_ms=${1:-100}
 loss_percent=${2:-1}
-rows=8000
+rows=${ROWS:-8000}
 run_seconds_max=300
 
 project=muster-far-$$
