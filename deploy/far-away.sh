@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # What distance costs: the same run with all containers near each other, with the agents far away, and with the coordinator far away.
 #
-#   [ROWS=8000] deploy/far-away.sh [DELAY_MS [LOSS_PERCENT]]        100 ms and 1 % unless said; prints a line for each
+#   deploy/far-away.sh [DELAY_MS [LOSS_PERCENT]]        100 ms and 1 % unless said; prints a line for each
 #
 # Far away is whose interface delays what it sends, and drops some of it: by netem of tc in its network, or, where the kernel has none, by
 # deploy/wire.py, which takes some of the processor itself. Needs root, python3, jq, and docker-compose.yml's images (MUSTER_IMAGE and
-# MUSTER_DB_IMAGE name others). Statements sleep for 5 ms, so that it is not the processor that is measured.
+# MUSTER_DB_IMAGE name others). Statements sleep for 5 ms, so that it is not the processor that is measured. ROWS says how many there are,
+# CASES which of the three are run: ROWS=40000 CASES="near coordinator".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 delay_ms=${1:-100}
 loss_percent=${2:-1}
 rows=${ROWS:-8000}
+read -ra cases <<<"${CASES:-near agents coordinator}"
 run_seconds_max=300
 
 project=muster-far-$$
@@ -27,9 +29,10 @@ main() {
     echo "SELECT :hostname::text, :row::int FROM pg_sleep(0.005)" >"$work/rows.sql"
     export RUN_ARGS="--placement balanced --allow-void --query data/rows.sql data/rows.csv"
     in_compose up -d db
-    measure near
-    measure agents
-    measure coordinator
+    local far
+    for far in "${cases[@]}"; do
+        measure "$far"
+    done
     column -t -s '|' "$work/table"
 }
 
