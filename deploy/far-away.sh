@@ -74,9 +74,9 @@ measure() {
     end_delay
     docker logs "$coordinator" >"$work/report" 2>&1
     local run
-    run=$(grep -oE 'run [0-9a-z-]+' "$work/report" | head -n 1)
+    run=$(grep -oE '(VALID|DEGRADED|VOID) +run [0-9a-z-]+' "$work/report" | awk '{ print $3 }' | head -n 1)
     in_compose rm --force --stop coordinator agent
-    "${compose[@]}" --project-name "$project" run -T --rm --no-deps coordinator report "${run#run }" --output json 2>>"$work/log" \
+    "${compose[@]}" --project-name "$project" run -T --rm --no-deps coordinator report "$run" --output json 2>>"$work/log" \
         >"$work/$far.json"
     line "$far" "$status"
 }
@@ -115,10 +115,10 @@ end_delay() {
 }
 
 line() {
-    [ -e "$work/table" ] || echo "far away|by|exit|verdict|completed|failed|unaccounted|lost sessions|duplicates|queries/s|start skew, ms|median, ms|p95, ms|p99, ms|max, ms" >"$work/table"
+    [ -e "$work/table" ] || echo "far away|by|exit|verdict|completed|failed|unaccounted|lost sessions|duplicates|queries/s|starved, ms|start skew, ms|median, ms|p95, ms|p99, ms|max, ms" >"$work/table"
     jq -r --arg far "$1" --arg status "$2" --arg how "$how" '[$far, $how, $status, .verdict.status, .queries.completed,
         .queries.failed, .queries.unaccounted, ([.agents[].sessions[] | select(.lost)] | length), .queries.duplicates,
-        (.throughput_qps * 10 | round / 10), (.start_skew_ms * 10 | round / 10), (.service_time_ms | .median, .p95, .p99, .max | . * 10 | round / 10)]
+        (.throughput_qps * 10 | round / 10), ([.agents[].health.starved_ms? // 0] | add / length | round), (.start_skew_ms * 10 | round / 10), (.service_time_ms | .median, .p95, .p99, .max | . * 10 | round / 10)]
         | map(tostring) | join("|")' "$work/$1.json" >>"$work/table"
 }
 
