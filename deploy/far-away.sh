@@ -5,13 +5,15 @@
 #
 # Far away is whose interface delays what it sends, and drops some of it: by netem of tc in its network, or, where the kernel has none, by
 # deploy/wire.py, which takes some of the processor itself. Needs root, python3, jq, and docker-compose.yml's images (MUSTER_IMAGE and
-# MUSTER_DB_IMAGE name others). Statements sleep for 5 ms, so that it is not the processor that is measured.
+# MUSTER_DB_IMAGE name others). Statements sleep for 5 ms, so that it is not the processor that is measured. ROWS says how many there are,
+# CASES which of the three are run: ROWS=40000 CASES="near coordinator".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 delay_ms=${1:-100}
 loss_percent=${2:-1}
-rows=8000
+rows=${ROWS:-8000}
+read -ra cases <<<"${CASES:-near agents coordinator}"
 run_seconds_max=300
 
 project=muster-far-$$
@@ -27,9 +29,10 @@ main() {
     echo "SELECT :hostname::text, :row::int FROM pg_sleep(0.005)" >"$work/rows.sql"
     export RUN_ARGS="--placement balanced --allow-void --query data/rows.sql data/rows.csv"
     in_compose up -d db
-    measure near
-    measure agents
-    measure coordinator
+    local far
+    for far in "${cases[@]}"; do
+        measure "$far"
+    done
     column -t -s '|' "$work/table"
 }
 
@@ -71,9 +74,9 @@ measure() {
     end_delay
     docker logs "$coordinator" >"$work/report" 2>&1
     local run
-    run=$(grep -oE 'run [0-9a-z-]+' "$work/report" | head -n 1)
+    run=$(grep -oE '(VALID|DEGRADED|VOID) +run [0-9a-z-]+' "$work/report" | awk '{ print $3 }' | head -n 1)
     in_compose rm --force --stop coordinator agent
-    "${compose[@]}" --project-name "$project" run -T --rm --no-deps coordinator report "${run#run }" --output json 2>>"$work/log" \
+    "${compose[@]}" --project-name "$project" run -T --rm --no-deps coordinator report "$run" --output json 2>>"$work/log" \
         >"$work/$far.json"
     line "$far" "$status"
 }
@@ -112,10 +115,10 @@ end_delay() {
 }
 
 line() {
-    [ -e "$work/table" ] || echo "far away|by|exit|verdict|completed|failed|unaccounted|lost sessions|duplicates|queries/s|start skew, ms|median, ms|p95, ms|p99, ms|max, ms" >"$work/table"
+    [ -e "$work/table" ] || echo "far away|by|exit|verdict|completed|failed|unaccounted|lost sessions|duplicates|queries/s|starved, ms|start skew, ms|median, ms|p95, ms|p99, ms|max, ms" >"$work/table"
     jq -r --arg far "$1" --arg status "$2" --arg how "$how" '[$far, $how, $status, .verdict.status, .queries.completed,
         .queries.failed, .queries.unaccounted, ([.agents[].sessions[] | select(.lost)] | length), .queries.duplicates,
-        (.throughput_qps * 10 | round / 10), (.start_skew_ms * 10 | round / 10), (.service_time_ms | .median, .p95, .p99, .max | . * 10 | round / 10)]
+        (.throughput_qps * 10 | round / 10), ([.agents[].health.starved_ms? // 0] | add / length | round), (.start_skew_ms * 10 | round / 10), (.service_time_ms | .median, .p95, .p99, .max | . * 10 | round / 10)]
         | map(tostring) | join("|")' "$work/$1.json" >>"$work/table"
 }
 

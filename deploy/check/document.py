@@ -9,7 +9,8 @@ import sys
 
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]*?) -->\n)?```sh\n(?P<commands>.*?)```\n", re.DOTALL)
 # A program's name and what follows it, up to the next command.
-PROGRAM = re.compile(r"(?<![\w/-])(coordinator (?:run|token)|agent)(?= )(?P<rest>[^|<>;\n]*)")
+COMMAND = r"coordinator (?:run|token|plan|report|compare|migrate|generate [a-z-]+)"
+PROGRAM = re.compile(rf"(?<![\w/-])({COMMAND}|agent)(?= )(?P<rest>[^|<>;\n]*)")
 
 
 def main(arguments):
@@ -21,7 +22,7 @@ def main(arguments):
             commands = re.sub(r"#.*", "", block["commands"].replace("\\\n", " "))
             for found in PROGRAM.finditer(commands):
                 for option in re.findall(r"\s(--[a-z-]+)", found["rest"]):
-                    print(":".join(f"{found[1]} ".split(" ")[:2]), option)
+                    print(found[1].replace(" ", ":"), option)
         return
     for block in BLOCK.finditer(text):
         line = text[: block.start("commands")].count("\n") + 1
