@@ -143,6 +143,11 @@ impl Dispatch {
         taken
     }
 
+    /// Rows that this worker was sent and that are not settled.
+    pub fn in_flight(&self, worker: usize) -> usize {
+        self.workers[worker].in_flight.len()
+    }
+
     /// Nothing waits to be sent to this worker.
     pub fn is_drained(&self, worker: usize) -> bool {
         self.workers[worker].waiting.is_empty()

@@ -49,16 +49,6 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 pub const RESULT_LINGER: Duration = Duration::from_millis(100);
 /// HTTP/2 windows: the default of 64 KiB stalls a stream of batches at 100 ms of latency.
 pub const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
-/// Sessions that have a batch on its way from the file into their stream: of thousands whose credit comes at once the others wait, and
-/// their rows with them in the file.
-pub const SENDING_MAX: usize = 32;
-/// A session whose peer reads slowly gives its place among them away after this long.
-pub const SENDING_PATIENCE: Duration = Duration::from_millis(20);
-/// Rows of batches on their way to all agents together: with many of them the batches are smaller, for each connection keeps the room that
-/// its largest message took.
-pub const BATCH_ROWS_OF_ALL_AGENTS: usize = 256 << 10;
-/// The least size of a batch that is due to that.
-pub const BATCH_ROWS_OF_MANY_AGENTS: usize = 256;
 /// Messages between a session's tasks; small, because each may be a whole batch.
 pub const SESSION_QUEUE_MAX: usize = 16;
 
@@ -91,6 +81,12 @@ pub const CREDIT_ROWS_FIRST: u32 = 16;
 pub const CREDIT_ROWS_MIN: u32 = 2;
 /// The largest window, and with it the bound of a worker's queue and of its results not yet acknowledged.
 pub const CREDIT_ROWS_MAX: u32 = 8_192;
+/// Rows sent and not settled, of all workers together, beyond which none gets more than its share: a row in flight takes some 130 bytes of
+/// the coordinator, and workers that stay near each other in the file find there what the others have read. A thousand workers have half
+/// a second of work at 260,000 queries a second, all told.
+pub const IN_FLIGHT_ROWS_MAX: usize = 128 << 10;
+/// A worker's share of them at least.
+pub const IN_FLIGHT_ROWS_OF_WORKER: usize = 64;
 /// Work that is kept ahead of each worker.
 pub const CREDIT_WINDOW: Duration = Duration::from_millis(500);
 

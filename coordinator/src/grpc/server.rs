@@ -11,7 +11,7 @@ use muster_proto::v1::muster_server::{Muster, MusterServer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -108,8 +108,7 @@ impl Server {
     pub(crate) fn start<I: Incoming>(listener: Listener<I>, desk: Desk) -> Self {
         let stop = CancellationToken::new();
         let sessions = TaskTracker::new();
-        let sending = Arc::new(Semaphore::new(limits::SENDING_MAX));
-        let edge = Edge { desk, sessions: sessions.clone(), sending };
+        let edge = Edge { desk, sessions: sessions.clone() };
         let service = MusterServer::new(edge)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
@@ -139,8 +138,6 @@ impl Server {
 struct Edge {
     desk: Desk,
     sessions: TaskTracker,
-    /// A place for each session that has a batch on its way.
-    sending: Arc<Semaphore>,
 }
 
 #[tonic::async_trait]
@@ -167,10 +164,9 @@ impl Muster for Edge {
         &self,
         request: Request<Streaming<v1::AgentWork>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
-        // One at a time: what waits here takes memory, what waits in the file does not.
-        let (sender, receiver) = mpsc::channel(1);
+        let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
         let opened = work::open(request.into_inner(), &self.desk).await?;
-        opened.spawn(&self.sessions, sender, &self.desk, &self.sending);
+        opened.spawn(&self.sessions, sender, &self.desk);
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

@@ -1,6 +1,5 @@
 //! One agent's Work stream: rows out as credit allows, results in. Two tasks; neither waits for the other's channel.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use muster_common::limits;
@@ -8,8 +7,8 @@ use muster_common::parameters::PackedParameters;
 use muster_common::queue::Task;
 use muster_proto::v1;
 use muster_proto::work::{Assign, Credit, FromAgent, FromCoordinator, Order, Results};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
@@ -48,13 +47,7 @@ pub(super) async fn open(mut inbound: Streaming<v1::AgentWork>, desk: &Desk) -> 
 }
 
 impl WorkSession {
-    pub(super) fn spawn(
-        self,
-        sessions: &TaskTracker,
-        outbound: Outbound,
-        desk: &Desk,
-        sending: &Arc<Semaphore>,
-    ) {
+    pub(super) fn spawn(self, sessions: &TaskTracker, outbound: Outbound, desk: &Desk) {
         let WorkPorts { member, ended, share } = self.ports;
         let (credit_sender, credits) = watch::channel(Vec::new());
         let (ack_sender, acks) = watch::channel(0);
@@ -67,17 +60,7 @@ impl WorkSession {
             acks: ack_sender,
             last_number: 0,
         };
-        let (sending, desk_of_sender) = (Arc::clone(sending), desk.clone());
-        let sender = Sender {
-            member,
-            share,
-            credits,
-            acks,
-            outbound,
-            desk: desk_of_sender,
-            sending,
-            sent: Vec::new(),
-        };
+        let sender = Sender { member, share, credits, acks, outbound, desk: desk.clone(), sent: Vec::new() };
         let receiving = guarded(member, ended.clone(), desk.clone(), receiver.receive());
         sessions.spawn(receiving);
         sessions.spawn(guarded(member, ended, desk.clone(), sender.send()));
@@ -188,7 +171,6 @@ struct Sender {
     acks: watch::Receiver<u64>,
     outbound: Outbound,
     desk: Desk,
-    sending: Arc<Semaphore>,
     /// By worker: rows in total, of all rounds.
     sent: Vec<u64>,
 }
@@ -243,16 +225,15 @@ impl Sender {
         let credits = self.credits.borrow_and_update().clone();
         let credit = |worker: usize| credits.get(worker).copied().unwrap_or(0);
         let is_drained = |worker: usize| share.rows.is_drained(share.workers.start + worker);
+        let room = |worker: usize| room(share, worker);
         loop {
             let allowed: Vec<(usize, u64)> = (0..self.sent.len())
-                .map(|worker| (worker, credit(worker).saturating_sub(self.sent[worker])))
+                .map(|worker| (worker, credit(worker).saturating_sub(self.sent[worker]).min(room(worker))))
                 .filter(|&(worker, rows)| rows > 0 && !is_drained(worker))
                 .collect();
             let mut turns = allowed.into_iter();
             let mut has_sent = false;
             while turns.len() > 0 {
-                let place = Arc::clone(&self.sending).acquire_owned().await.expect("it is never closed");
-                let patience = sleep(limits::SENDING_PATIENCE);
                 // The file may be on a slow disk, and beats are answered on these threads.
                 let next = clock::blocking(|| next_batches(share, &mut turns, reader));
                 let batches = match next {
@@ -264,14 +245,7 @@ impl Sender {
                     }
                 };
                 has_sent |= !batches.is_empty();
-                let mut sending = pin!(self.send_batches(share, batches));
-                tokio::select! {
-                    sent = &mut sending => sent?,
-                    () = patience => {
-                        drop(place);
-                        sending.await?;
-                    }
-                }
+                self.send_batches(share, batches).await?;
             }
             if !has_sent {
                 return Ok((0..self.sent.len()).all(|worker| credit(worker) > 0 || is_drained(worker)));
@@ -294,13 +268,18 @@ impl Sender {
             self.sent[usize::from(assign.worker)] += assign.rows.len() as u64;
             self.send_message(FromCoordinator::Assign(assign)).await?;
         }
-        // Until the last of them is taken.
-        self.outbound.reserve().await.map(drop).map_err(|_| "closed its work stream".to_owned())
+        Ok(())
     }
 
     async fn send_message(&self, message: FromCoordinator) -> Result<(), String> {
         self.outbound.send(Ok(message.into())).await.map_err(|_| "closed its work stream".to_owned())
     }
+}
+
+/// How many rows a worker may get beside those that it has. None before there is room for a batch that is worth a message.
+fn room(share: &Share, worker: usize) -> u64 {
+    let room = share.in_flight_max.saturating_sub(share.rows.in_flight(share.workers.start + worker));
+    if room < share.in_flight_max / 4 { 0 } else { room as u64 }
 }
 
 /// A batch for each worker whose turn it is and that may be sent so many rows; no more turns once they fill a message of the largest size.
@@ -314,7 +293,7 @@ fn next_batches(
     while bytes < limits::BATCH_BYTES_MAX
         && let Some((worker, allowed)) = turns.next()
     {
-        let count = usize::try_from(allowed).unwrap_or(usize::MAX).min(share.batch_rows_max);
+        let count = usize::try_from(allowed).unwrap_or(usize::MAX).min(limits::BATCH_ROWS_MAX);
         if let Some(assign) = next_batch(share, worker, count, reader)? {
             bytes += assign.parameters.len();
             batches.push(assign);

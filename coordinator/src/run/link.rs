@@ -112,8 +112,8 @@ pub(crate) struct Share {
     pub(crate) keeper: KeeperHandle,
     /// Rows have due times.
     pub(crate) is_open_loop: bool,
-    /// Of one message.
-    pub(crate) batch_rows_max: usize,
+    /// Rows of one worker, whatever its credit.
+    pub(crate) in_flight_max: usize,
 }
 
 /// The coordinator's half of a Control stream. Never waits: a full line is a dead peer.

@@ -99,6 +99,10 @@ impl Rows {
         self.lock().dispatch.take(worker, epoch, count)
     }
 
+    pub(crate) fn in_flight(&self, worker: usize) -> usize {
+        self.lock().dispatch.in_flight(worker)
+    }
+
     pub(crate) fn is_drained(&self, worker: usize) -> bool {
         self.lock().dispatch.is_drained(worker)
     }

@@ -4,7 +4,6 @@
 use muster_common::limits::{BAD_ROWS_SHOWN, ROWS_MAX};
 use sha2::{Digest, Sha256};
 
-use super::blocks::SharedBlocks;
 use super::column::{Column, Offsets};
 use super::error::{BadRow, Fault, WorkloadError};
 use super::header::Columns;
@@ -60,7 +59,6 @@ pub(super) fn read(
         (Some(mix), None) => Choice::weighted(mix),
     };
     Ok(Workload {
-        blocks: SharedBlocks::new(),
         source,
         sha256,
         columns,

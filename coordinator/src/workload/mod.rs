@@ -4,7 +4,6 @@
 //! offset and its host: 8 bytes. [`Workload::by_worker`] adds the rows of each worker, 4 bytes a row. A [`RowReader`] then reads
 //! each row again when it is about to be sent. Nothing here knows of agents, of gRPC or of what the statement is.
 
-mod blocks;
 mod check;
 mod column;
 mod error;
@@ -98,7 +97,6 @@ pub fn open(path: &Path, options: &Options, progress: ProgressFn<'_>) -> Result<
 #[derive(Debug)]
 pub struct Workload {
     source: source::Source,
-    blocks: blocks::SharedBlocks,
     sha256: String,
     columns: header::Columns,
     hosts: HostTable,

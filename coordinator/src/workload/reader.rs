@@ -1,4 +1,4 @@
-//! The second pass: any row again, by its id, when it is about to be sent. Neighbouring rows come out of one block of the file with
+//! The second pass: any row again, by its id, when it is about to be sent. Neighbouring rows come out of one window of the file with
 //! no system call. A row that is not what the first pass saw is an error: running it would count a query that nobody checked.
 
 use std::sync::Arc;
@@ -7,23 +7,28 @@ use muster_common::ids::RowId;
 use muster_common::parameters::PackedParameters;
 
 use super::Workload;
-use super::blocks::Block;
 use super::error::WorkloadError;
 use super::hosts::HostIndex;
 use super::records::{Records, Step};
+
+/// Bounds of the window. A worker of a thousand has its rows far apart, and copying what lies between them is most of the work:
+/// the window halves when it served less than `ROWS_FEW`, and doubles when it served more than `ROWS_MANY` or ended within a record.
+const WINDOW_BYTES_MIN: usize = 1 << 10;
+const WINDOW_BYTES_MAX: usize = 64 << 10;
+const ROWS_FEW: u32 = 4;
+const ROWS_MANY: u32 = 16;
 
 /// Reads rows of a workload; one for each task that sends rows.
 #[derive(Debug)]
 pub struct RowReader {
     workload: Arc<Workload>,
     record: Records,
-    /// The latest one.
-    block: Option<Block>,
+    window: Window,
 }
 
 impl RowReader {
     pub fn new(workload: Arc<Workload>) -> Self {
-        Self { workload, record: Records::new(), block: None }
+        Self { workload, record: Records::new(), window: Window::default() }
     }
 
     /// Appends the row's parameters, in the order of the statement's placeholders, an empty field as NULL. Returns its host.
@@ -55,25 +60,25 @@ impl RowReader {
     /// it: the end of a line, as blank lines before a record are no part of a record.
     fn parse(&mut self, offset: u64) -> Result<bool, WorkloadError> {
         self.record.restart();
-        if !self.is_line_end(offset.saturating_sub(1))? || self.is_line_end(offset)? {
-            return Ok(false);
-        }
+        self.window.served += 1;
         let mut at = offset;
+        let mut block = self.window.from(offset.saturating_sub(1), &self.workload)?;
+        match block {
+            [b'\r' | b'\n', record @ ..] if !matches!(record, [b'\r' | b'\n', ..]) => block = record,
+            _ => return Ok(false),
+        }
         loop {
-            let bytes = block_at(&mut self.block, at, &self.workload)?.from(at);
-            let (taken, step) = self.record.feed(bytes);
+            if block.is_empty() {
+                block = self.window.from(at, &self.workload)?;
+            }
+            let (taken, step) = self.record.feed(block);
             at += taken as u64;
             match step {
-                Step::More => {}
+                Step::More => block = &[],
                 Step::Record => return Ok(true),
                 Step::End | Step::TooLong => return Ok(false),
             }
         }
-    }
-
-    fn is_line_end(&mut self, offset: u64) -> Result<bool, WorkloadError> {
-        let bytes = block_at(&mut self.block, offset, &self.workload)?.from(offset);
-        Ok(matches!(bytes, [b'\r' | b'\n', ..]))
     }
 
     fn is_of(&self, host: HostIndex) -> bool {
@@ -95,15 +100,44 @@ impl RowReader {
     }
 }
 
-/// The block that `offset` is in, which most of the time is the one that is held.
-fn block_at<'a>(
-    held: &'a mut Option<Block>,
+/// A piece of the file.
+#[derive(Debug)]
+struct Window {
+    bytes: Vec<u8>,
+    len: usize,
     offset: u64,
-    workload: &Workload,
-) -> Result<&'a Block, WorkloadError> {
-    let block = match held.take().filter(|block| block.has(offset)) {
-        Some(block) => block,
-        None => workload.blocks.at(offset, &workload.source)?,
-    };
-    Ok(held.insert(block))
+    /// Rows read since it was filled.
+    served: u32,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { bytes: vec![0; WINDOW_BYTES_MIN * 4], len: 0, offset: 0, served: ROWS_FEW }
+    }
+}
+
+impl Window {
+    /// What there is from `offset` on; empty at the end of the file only.
+    fn from(&mut self, offset: u64, workload: &Workload) -> Result<&[u8], WorkloadError> {
+        let end = self.offset + self.len as u64;
+        if !(self.offset..end).contains(&offset) {
+            self.resize(self.len > 0 && offset == end);
+            self.len = workload.source.read_at(&mut self.bytes, offset)?;
+            self.offset = offset;
+        }
+        let at = (offset - self.offset) as usize;
+        Ok(&self.bytes[at..self.len])
+    }
+
+    fn resize(&mut self, used_up: bool) {
+        let size = if used_up || self.served > ROWS_MANY {
+            (self.bytes.len() * 2).min(WINDOW_BYTES_MAX)
+        } else if self.served < ROWS_FEW {
+            (self.bytes.len() / 2).max(WINDOW_BYTES_MIN)
+        } else {
+            self.bytes.len()
+        };
+        self.bytes.resize(size, 0);
+        self.served = 0;
+    }
 }

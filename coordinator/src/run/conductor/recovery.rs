@@ -409,8 +409,8 @@ impl Field {
             rows: Arc::clone(&self.rows),
             keeper: self.keeper.clone(),
             is_open_loop: self.is_open_loop,
-            batch_rows_max: (limits::BATCH_ROWS_OF_ALL_AGENTS / self.workers_of_slot.len().max(1))
-                .clamp(limits::BATCH_ROWS_OF_MANY_AGENTS, limits::BATCH_ROWS_MAX),
+            in_flight_max: (limits::IN_FLIGHT_ROWS_MAX / self.workers.len().max(1))
+                .max(limits::IN_FLIGHT_ROWS_OF_WORKER),
         }
     }
 }

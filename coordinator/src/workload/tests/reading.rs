@@ -27,7 +27,7 @@ fn rows_far_apart_and_backwards_come_out_of_the_same_reader() {
 }
 
 #[test]
-fn a_row_larger_than_a_block_is_read() {
+fn a_row_larger_than_the_window_is_read() {
     let value = "x".repeat(900_000);
     let workload = open_bytes(format!("host,v\na,{value}\nb,y\n"), &own("host", &["v"])).unwrap();
     let rows = rows(workload);
@@ -43,7 +43,7 @@ fn a_row_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_file_that_changed_under_the_run_is_noticed() {
+fn a_file_that_changed_under_the_run_is_noticed_and_the_reader_goes_on() {
     let check = |change: &[u8]| {
         let file = file("host,v\naaa,1\nbbb,2\n");
         let workload = Arc::new(open(file.path(), &own("host", &["v"]), &mut |_| {}).unwrap());
@@ -54,6 +54,9 @@ fn a_file_that_changed_under_the_run_is_noticed() {
         let error = reader.read(RowId::new(1), &mut packed).unwrap_err();
         assert!(matches!(error, WorkloadError::Changed { .. }), "{error}");
         assert_eq!(Values::new(packed.as_bytes()).count(), 1, "nothing of the bad row stays");
+        fs::write(file.path(), "host,v\naaa,1\nbbb,2\n").unwrap();
+        let mut reader = RowReader::new(Arc::clone(&workload));
+        assert_eq!(read(&mut reader, &workload, RowId::new(1)).unwrap().0, "bbb");
     };
     check(b"");
     check(b"host,v\n");
