@@ -53,7 +53,7 @@ impl Drop for Group {
 /// Everything that the agent needs its CPU for is its own: the fake answers at once, outside of the group.
 async fn run_limited(more: &[&str]) -> Option<(Generator, Group)> {
     let group = Group::limited()?;
-    let mut generator = Generator::gather(1, 8_000, "0us", more).await;
+    let mut generator = Generator::gather(1, 24_000, "0us", more).await;
     let id = generator.join(&["--workers", "4"]).id();
     group.take(id);
     Some((generator, group))
