@@ -20,8 +20,8 @@ const LONG_NS: u64 = 10_000_000_000;
 
 pub(crate) fn section() -> String {
     let mut text = format!(
-        "The middle of {ROUNDS} rounds of {COUNT} times around 1.4 ms, of one worker and of a thousand; memory is the peak of all above what \
-         the process had before.\n\n\
+        "The middle of {ROUNDS} rounds of {COUNT} times around 1.4 ms, of one worker and of a thousand; memory is what a \
+         line adds to the most that the process had before it: what an earlier line gave back is used again.\n\n\
          | workers | made and kept, ms | sorted and summed up, ms | memory, MB |\n|---|---|---|---|\n"
     );
     for contender in [
