@@ -64,17 +64,17 @@ async fn watch(intervals: mpsc::Sender<Interval>, finish: CancellationToken) {
     let mut is_over = false;
     while !is_over {
         tokio::select! {
-            // In this order: a delay that lasts until the end counts.
-            biased;
-            () = sleep_until(due) => {
-                let late = due.elapsed();
-                let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
-                delays.lock().unwrap_or_else(PoisonError::into_inner).record(late_ns);
-                // What was missed is not made up for, as with the agents' probe.
-                let (next, now) = (due + limits::LOOP_PROBE_EVERY, Instant::now());
-                due = if now < next { next } else { now + limits::LOOP_PROBE_EVERY };
-            }
+            () = sleep_until(due) => {}
             () = finish.cancelled() => is_over = true,
+        }
+        let now = Instant::now();
+        // By the clock and not by the timer, which may not have fired yet: a delay that lasts until the end counts.
+        if now >= due {
+            let late_ns = u64::try_from((now - due).as_nanos()).unwrap_or(u64::MAX);
+            delays.lock().unwrap_or_else(PoisonError::into_inner).record(late_ns);
+            // What was missed is not made up for, as with the agents' probe.
+            let next = due + limits::LOOP_PROBE_EVERY;
+            due = if now < next { next } else { now + limits::LOOP_PROBE_EVERY };
         }
         if is_over || Instant::now() >= second_ends {
             second_ends = Instant::now() + limits::HEALTH_EVERY;
