@@ -143,9 +143,11 @@ impl Dispatch {
         taken
     }
 
-    /// Rows that this worker was sent and that are not settled.
-    pub fn in_flight(&self, worker: usize) -> usize {
-        self.workers[worker].in_flight.len()
+    /// How many rows a worker may be sent beside those in flight, which are to be `most` at most. None before there is room for a batch
+    /// that is worth a message.
+    pub fn room(&self, worker: usize, most: usize) -> usize {
+        let room = most.saturating_sub(self.workers[worker].in_flight.len());
+        if room < most / 4 { 0 } else { room }
     }
 
     /// Nothing waits to be sent to this worker.

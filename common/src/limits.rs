@@ -82,8 +82,7 @@ pub const CREDIT_ROWS_MIN: u32 = 2;
 /// The largest window, and with it the bound of a worker's queue and of its results not yet acknowledged.
 pub const CREDIT_ROWS_MAX: u32 = 8_192;
 /// Rows sent and not settled, of all workers together, beyond which none gets more than its share: a row in flight takes some 130 bytes of
-/// the coordinator, and workers that stay near each other in the file find there what the others have read. A thousand workers have half
-/// a second of work at 260,000 queries a second, all told.
+/// the coordinator (docs/PERFORMANCE.md). A thousand workers have half a second of work at 260,000 queries a second, all told.
 pub const IN_FLIGHT_ROWS_MAX: usize = 128 << 10;
 /// A worker's share of them at least.
 pub const IN_FLIGHT_ROWS_OF_WORKER: usize = 64;
@@ -194,7 +193,8 @@ pub const HEALTH_SECOND_NS_MIN: u64 = 500_000_000;
 pub const CPU_SHARE_MAX_PER_MILLE: u32 = 800;
 /// A sum of health is written down after so much time, and then whenever it has grown by a tenth: some sixty times an hour.
 pub const HEALTH_WRITTEN_EVERY: Duration = Duration::from_secs(10);
-/// Samples that are kept by host for thresholds on hosts: a quarter of a gigabyte, or half of one where times are above 4.29 s. The latencies of the run have no part in it.
+/// Samples that are kept by host for thresholds on hosts: a quarter of a gigabyte, or half of one where times are above 4.29 s. The
+/// latencies of the run have no part in it.
 pub const HOST_SAMPLES_MAX: usize = 64 << 20;
 /// The coordinator's event loop measures how late it is this often; tokio's timers are a millisecond late by themselves.
 pub const LOOP_PROBE_EVERY: Duration = Duration::from_millis(20);

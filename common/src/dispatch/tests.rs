@@ -182,3 +182,18 @@ fn a_run_of_several_passes_ends_with_the_last() {
     }
     assert!(dispatch.is_finished());
 }
+
+#[test]
+fn a_worker_has_room_for_its_share_and_is_sent_a_quarter_of_it_at_least() {
+    let mut dispatch = one_worker(20);
+    assert_eq!(dispatch.room(0, 8), 8);
+    take(&mut dispatch, 0, A, 8);
+    assert_eq!(dispatch.room(0, 8), 0);
+    dispatch.settle(0, A, row(0), Settled::Completed);
+    assert_eq!(dispatch.room(0, 8), 0, "one row is not worth a message");
+    dispatch.settle(0, A, row(1), Settled::Failed);
+    assert_eq!(dispatch.room(0, 8), 2);
+    assert_eq!(dispatch.room(0, 4), 0, "more than its share is in flight");
+    dispatch.lost(0..1, A);
+    assert_eq!(dispatch.room(0, 8), 8);
+}

@@ -225,11 +225,16 @@ impl Sender {
         let credits = self.credits.borrow_and_update().clone();
         let credit = |worker: usize| credits.get(worker).copied().unwrap_or(0);
         let is_drained = |worker: usize| share.rows.is_drained(share.workers.start + worker);
-        let room = |worker: usize| room(share, worker);
+        // Asked last: it takes the lock of all rows.
+        let within_room = |(worker, rows): (usize, u64)| {
+            let room = share.rows.room(share.workers.start + worker, share.in_flight_max) as u64;
+            (room > 0).then_some((worker, rows.min(room)))
+        };
         loop {
             let allowed: Vec<(usize, u64)> = (0..self.sent.len())
-                .map(|worker| (worker, credit(worker).saturating_sub(self.sent[worker]).min(room(worker))))
+                .map(|worker| (worker, credit(worker).saturating_sub(self.sent[worker])))
                 .filter(|&(worker, rows)| rows > 0 && !is_drained(worker))
+                .filter_map(within_room)
                 .collect();
             let mut turns = allowed.into_iter();
             let mut has_sent = false;
@@ -274,12 +279,6 @@ impl Sender {
     async fn send_message(&self, message: FromCoordinator) -> Result<(), String> {
         self.outbound.send(Ok(message.into())).await.map_err(|_| "closed its work stream".to_owned())
     }
-}
-
-/// How many rows a worker may get beside those that it has. None before there is room for a batch that is worth a message.
-fn room(share: &Share, worker: usize) -> u64 {
-    let room = share.in_flight_max.saturating_sub(share.rows.in_flight(share.workers.start + worker));
-    if room < share.in_flight_max / 4 { 0 } else { room as u64 }
 }
 
 /// A batch for each worker whose turn it is and that may be sent so many rows; no more turns once they fill a message of the largest size.

@@ -99,8 +99,8 @@ impl Rows {
         self.lock().dispatch.take(worker, epoch, count)
     }
 
-    pub(crate) fn in_flight(&self, worker: usize) -> usize {
-        self.lock().dispatch.in_flight(worker)
+    pub(crate) fn room(&self, worker: usize, most: usize) -> usize {
+        self.lock().dispatch.room(worker, most)
     }
 
     pub(crate) fn is_drained(&self, worker: usize) -> bool {

@@ -9,6 +9,7 @@ mod fixture;
 mod healthy;
 mod quota;
 mod still;
+mod unasked;
 
 #[path = "../support"]
 #[allow(dead_code, reason = "each test program uses a part of it")]
