@@ -5,6 +5,8 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::memory::peak_mb_of;
+
 /// A process that ended well.
 pub(crate) struct Ended {
     pub(crate) stdout: String,
@@ -56,20 +58,13 @@ impl Watched {
 
 /// As [`end`]. What it prints must fit into a pipe.
 pub(crate) fn watch(child: Child) -> Watched {
-    let status = format!("/proc/{}/status", child.id());
+    let process = child.id().to_string();
     let mut peak_mb: f64 = 0.0;
     // Waited for here, it would be counted before `end` looks.
-    while let Some(peak_kb) = peak_kb(&status) {
-        peak_mb = peak_mb.max(peak_kb * 1024.0 / 1e6);
+    while let Some(now_mb) = peak_mb_of(&process) {
+        peak_mb = peak_mb.max(now_mb);
         sleep(Duration::from_millis(20));
     }
     let Ended { stdout, cpu } = end(child);
     Watched { stdout, cpu, peak_mb }
-}
-
-/// VmHWM, which a process that has ended does not have any more.
-fn peak_kb(status: &str) -> Option<f64> {
-    let text = std::fs::read_to_string(status).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
 }

@@ -21,6 +21,8 @@ mod overhead;
 mod page;
 mod pipeline;
 mod placement;
+#[path = "../rows.rs"]
+mod rows;
 mod scale;
 #[path = "../fidelity/server.rs"]
 mod server;

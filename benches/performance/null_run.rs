@@ -1,17 +1,15 @@
 //! One run through everything but a database: the coordinator and agents as processes, rows that are executed at once
 //! (`agent --null-database`, or the agents of `swarm`).
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use muster_common::result::RunResult;
-use muster_coordinator::demo::generate::{Shape, Windows, windows, write_windows};
 use tempfile::TempDir;
 
 use crate::children::{Watched, watch};
+use crate::rows;
 use crate::server::{command, coordinator};
 use crate::support::agent::agent_binary;
 use crate::swarm;
@@ -87,11 +85,7 @@ impl Site {
     pub(crate) fn rows(&self, rows: u32, hosts: u32) -> PathBuf {
         let path = self.directory.path().join(format!("{rows}-{hosts}.csv"));
         if !path.exists() {
-            let shape = Shape { hosts, ..Shape::default() };
-            let queries = Windows { rows: rows.into(), hosts, ..Windows::default() };
-            let mut out = BufWriter::new(File::create(&path).unwrap());
-            write_windows(windows(&shape, &queries).unwrap(), &mut out).unwrap();
-            out.flush().unwrap();
+            rows::write(&path, rows, hosts).unwrap();
         }
         path
     }

@@ -2,8 +2,7 @@
 //! are then read only once; the file is written to the temporary directory first, some 60 bytes a row, and goes when the section is done.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::io::{BufWriter, Write as _};
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +11,11 @@ use muster_common::ids::{RowId, SlotId, WorkerId};
 use muster_common::limits::BATCH_ROWS_MAX;
 use muster_common::parameters::PackedParameters;
 use muster_common::placement::{self, Method};
-use muster_coordinator::demo::generate::{Shape, Windows, windows, write_windows};
-use muster_coordinator::workload::{Checks, HOST_COLUMN, OnBadRow, Options, RowReader, Workload, open};
+use muster_coordinator::workload::{RowReader, Workload, open};
 
 use crate::figures::middle;
 use crate::memory::{forget_peak, peak_mb};
+use crate::rows;
 
 const ROUNDS: usize = 3;
 const ROWS: u32 = 10_000_000;
@@ -42,7 +41,7 @@ pub(crate) fn section() -> String {
         Err(_) => (ROWS, ROUNDS),
     };
     let file = tempfile::NamedTempFile::new().unwrap();
-    write(file.path(), rows);
+    rows::write(file.path(), rows, HOSTS).unwrap();
     let bytes = file.as_file().metadata().unwrap().len();
     let rounds: Vec<Round> = (0..count).map(|_| round(file.path())).collect();
     let memory = |of: fn(&Round) -> f64| of(rounds.iter().max_by(|a, b| of(a).total_cmp(&of(b))).unwrap());
@@ -71,7 +70,7 @@ fn round(file: &Path) -> Round {
     forget_peak();
     let before = peak_mb();
     let start = Instant::now();
-    let workload = open(file, &options(), &mut |_| {}).unwrap();
+    let workload = open(file, &rows::options(), &mut |_| {}).unwrap();
     let opened = start.elapsed();
     let queues = queued(&workload);
     let queued = start.elapsed();
@@ -80,26 +79,6 @@ fn round(file: &Path) -> Round {
     read_all(Arc::new(workload), queues);
     let passes = [opened, queued - opened, queued, start.elapsed()];
     Round { passes, queued_mb, all_mb: peak_mb() - before }
-}
-
-fn write(path: &Path, rows: u32) {
-    let shape = Shape { hosts: HOSTS, ..Shape::default() };
-    let queries = Windows { rows: rows.into(), hosts: HOSTS, ..Windows::default() };
-    let mut out = BufWriter::new(std::fs::File::create(path).unwrap());
-    write_windows(windows(&shape, &queries).unwrap(), &mut out).unwrap();
-    out.flush().unwrap();
-}
-
-fn options() -> Options {
-    let [hostname, start_time, end_time] = [HOST_COLUMN, "start_time", "end_time"].map(str::to_owned);
-    Options {
-        host_column: hostname.clone(),
-        parameters: vec![hostname, start_time.clone(), end_time.clone()],
-        mix: None,
-        checks: Checks::DemoWindow { start_time, end_time },
-        on_bad_row: OnBadRow::Fail,
-        limit: None,
-    }
 }
 
 fn queued(workload: &Workload) -> Vec<Vec<RowId>> {

@@ -15,14 +15,13 @@ use muster_common::passes::Passes;
 use muster_common::placement::{self, Method};
 use muster_common::queue::Queue;
 use muster_common::random::SplitMix64;
-use muster_coordinator::demo::generate::{Shape, Windows, windows, write_windows};
 use muster_coordinator::journal::{Reader, Sample, Writer};
-use muster_coordinator::workload::{
-    Checks, HOST_COLUMN, HostIndex, OnBadRow, Options, RowReader, Workload, open,
-};
+use muster_coordinator::workload::{HostIndex, RowReader, Workload, open};
 use muster_proto::v1;
 use muster_proto::work::{Assign, FromAgent, FromCoordinator, Order, Results};
 use prost::Message;
+
+use crate::rows;
 
 /// A path that is counted.
 pub(crate) struct Case {
@@ -83,7 +82,7 @@ fn place(method: Method) -> anyhow::Result<Work> {
 
 fn opened(directory: &Path) -> anyhow::Result<Work> {
     let file = directory.join("rows.csv");
-    write_rows(&file)?;
+    rows::write(&file, ROWS, HOSTS)?;
     Ok(Box::new(move || {
         black_box(open_rows(&file)?);
         Ok(())
@@ -93,7 +92,7 @@ fn opened(directory: &Path) -> anyhow::Result<Work> {
 /// One worker that has every tenth row.
 fn read_again(directory: &Path) -> anyhow::Result<Work> {
     let file = directory.join("rows.csv");
-    write_rows(&file)?;
+    rows::write(&file, ROWS, HOSTS)?;
     let workload = Arc::new(open_rows(&file)?);
     Ok(Box::new(move || {
         let mut reader = RowReader::new(Arc::clone(&workload));
@@ -108,25 +107,8 @@ fn read_again(directory: &Path) -> anyhow::Result<Work> {
     }))
 }
 
-fn write_rows(file: &Path) -> anyhow::Result<()> {
-    let shape = Shape { hosts: HOSTS, ..Shape::default() };
-    let queries = Windows { rows: ROWS.into(), hosts: HOSTS, ..Windows::default() };
-    let mut text = Vec::new();
-    write_windows(windows(&shape, &queries)?, &mut text)?;
-    Ok(std::fs::write(file, text)?)
-}
-
 fn open_rows(file: &Path) -> anyhow::Result<Workload> {
-    let [hostname, start_time, end_time] = [HOST_COLUMN, "start_time", "end_time"].map(str::to_owned);
-    let options = Options {
-        host_column: hostname.clone(),
-        parameters: vec![hostname, start_time.clone(), end_time.clone()],
-        mix: None,
-        checks: Checks::DemoWindow { start_time, end_time },
-        on_bad_row: OnBadRow::Fail,
-        limit: None,
-    };
-    Ok(open(file, &options, &mut |_| {})?)
+    Ok(open(file, &rows::options(), &mut |_| {})?)
 }
 
 // -- ledger ------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@
 
 mod cases;
 mod committed;
+#[path = "../../rows.rs"]
+mod rows;
 
 use std::process::Command;
 
