@@ -34,6 +34,7 @@ main() {
         measure "$far"
     done
     column -t -s '|' "$work/table"
+    cat "$work/losses"
 }
 
 clean_up() {
@@ -120,6 +121,8 @@ line() {
         .queries.failed, .queries.unaccounted, ([.agents[].sessions[] | select(.lost)] | length), .queries.duplicates,
         (.throughput_qps * 10 | round / 10), ([.agents[].health.starved_ms? // 0] | add / length | round), (.start_skew_ms * 10 | round / 10), (.service_time_ms | .median, .p95, .p99, .max | . * 10 | round / 10)]
         | map(tostring) | join("|")' "$work/$1.json" >>"$work/table"
+    jq -r --arg far "$1" '[.agents[].sessions[] | select(.lost) | .lost] | group_by(.)[] | "\($far): \(length) lost: \(.[0])"' \
+        "$work/$1.json" >>"$work/losses"
 }
 
 main "$@"

@@ -15,7 +15,7 @@ use crate::memory::{forget_peak, peak_mb};
 
 const ROUNDS: usize = 5;
 const COUNT: usize = 10_000_000;
-/// Samples take four bytes below 4.29 s and eight above, run by run.
+/// Samples take four bytes, and eight more from 4.29 s.
 const LONG_NS: u64 = 10_000_000_000;
 
 pub(crate) fn section() -> String {

@@ -193,8 +193,8 @@ pub const HEALTH_SECOND_NS_MIN: u64 = 500_000_000;
 pub const CPU_SHARE_MAX_PER_MILLE: u32 = 800;
 /// A sum of health is written down after so much time, and then whenever it has grown by a tenth: some sixty times an hour.
 pub const HEALTH_WRITTEN_EVERY: Duration = Duration::from_secs(10);
-/// Samples that are kept by host for thresholds on hosts: a quarter of a gigabyte, or half of one where times are above 4.29 s. The
-/// latencies of the run have no part in it.
+/// Samples that are kept by host for thresholds on hosts: a quarter of a gigabyte, and three of them if every time is above 4.29 s.
+/// The latencies of the run have no part in it.
 pub const HOST_SAMPLES_MAX: usize = 64 << 20;
 /// The coordinator's event loop measures how late it is this often; tokio's timers are a millisecond late by themselves.
 pub const LOOP_PROBE_EVERY: Duration = Duration::from_millis(20);

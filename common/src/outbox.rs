@@ -202,12 +202,13 @@ impl Window {
     }
 
     /// Until half of the window is run but not sent. At first it is looked at sooner, for each of these looks makes the window grow,
-    /// and the more rows it grows by have a way to go while the first ones run: after one row, and after half of the first window.
+    /// and the more rows it grows by have a way to go while the first ones run: after two rows, and after half of the first window.
+    /// Not after one: all workers start at the same moment, and sending what the first ones tell would hold up the others' start.
     fn until_due(&self) -> u64 {
         let half = u64::from(self.rows).div_ceil(2);
         let first_half = u64::from(limits::CREDIT_ROWS_FIRST / 2);
         let due = match self.flushed {
-            0 => 1,
+            0 => 2,
             flushed if flushed < first_half => (first_half - flushed).min(half),
             _ => half,
         };
@@ -316,14 +317,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_result_tells_its_speed_at_once() {
+    fn the_first_two_results_tell_their_speed_at_once() {
         let mut outbox = Outbox::new(1, Vec::new());
-        assert!(outbox.until_due().eq([1]));
-        run_rows(&mut outbox, 0..1, Duration::from_millis(1));
-        assert_eq!(outbox.acknowledge(0), [Credit { worker: 0, rows: 32 }], "a first window more");
+        assert!(outbox.until_due().eq([2]));
+        run_rows(&mut outbox, 0..2, Duration::from_millis(1));
+        assert!(outbox.until_due().eq([0]));
+        assert_eq!(outbox.acknowledge(0), [Credit { worker: 0, rows: 48 }], "a first window more for each");
         assert_eq!(outbox.acknowledge(0), [], "and not once more");
         outbox.take_batch().unwrap();
-        assert!(outbox.until_due().eq([7]));
+        assert!(outbox.until_due().eq([6]));
     }
 
     #[test]

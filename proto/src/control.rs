@@ -263,8 +263,8 @@ impl TryFrom<v1::Welcome> for Welcome {
     }
 }
 
-fn config(wire: Option<v1::RunConfig>) -> Result<RunConfig, WireError> {
-    wire.ok_or(WireError::Missing { field: "config" })?.try_into()
+fn config(wire: Option<Box<v1::RunConfig>>) -> Result<RunConfig, WireError> {
+    (*wire.ok_or(WireError::Missing { field: "config" })?).try_into()
 }
 
 impl From<v1::Arm> for Arm {
@@ -400,11 +400,12 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
         let kind = match message {
             FromCoordinator::Welcome(Welcome { session, config }) => CoordinatorKind::Welcome(v1::Welcome {
                 session: Some(session.into()),
-                config: Some(config.into()),
+                config: Some(Box::new(config.into())),
             }),
-            FromCoordinator::StandBy(StandBy { run, config }) => {
-                CoordinatorKind::StandBy(v1::StandBy { run: run.to_string(), config: Some(config.into()) })
-            }
+            FromCoordinator::StandBy(StandBy { run, config }) => CoordinatorKind::StandBy(v1::StandBy {
+                run: run.to_string(),
+                config: Some(Box::new(config.into())),
+            }),
             FromCoordinator::EndBackends { slot, below } => {
                 let slot = slot.get().into();
                 CoordinatorKind::EndBackends(v1::EndBackends { slot, below_epoch: below.get() })

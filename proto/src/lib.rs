@@ -2,6 +2,7 @@
 //! The generated types stay at the gRPC edge; everything inside speaks [`control`] and [`work`].
 //! What comes off the wire is checked here, and an error names the message and the field.
 
+mod codec;
 mod config;
 pub mod control;
 #[doc(hidden)]

@@ -1,6 +1,6 @@
 //! Times as they are kept: in runs of 65,536, each sorted by itself where it lies. A run and the copy that a radix sort needs of it fit
 //! into a processor's own cache, and no sorted whole is needed: a percentile is found by halving, over however many runs
-//! (docs/PERFORMANCE.md, "Percentiles"). A run takes four bytes a sample, and eight once one of them is above 4.29 s.
+//! (docs/PERFORMANCE.md, "Percentiles"). A sample takes four bytes, and eight more if it is of 4.29 s or above.
 
 /// How many samples a run has, but for the last.
 const RUN_LEN: usize = 1 << 16;
@@ -20,11 +20,15 @@ pub struct Sorted {
     runs: Vec<Run>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Run {
-    Narrow(Vec<u32>),
-    Wide(Vec<u64>),
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Run {
+    /// `LONG` stands where a long one is.
+    short_ns: Vec<u32>,
+    /// Of `LONG` or above, in the same order.
+    long_ns: Vec<u64>,
 }
+
+const LONG: u32 = u32::MAX;
 
 impl Samples {
     /// For a known number of samples: growing by doubling holds old and new together for a moment.
@@ -100,72 +104,55 @@ impl Sorted {
 
 impl Run {
     fn with_capacity(count: usize) -> Self {
-        Self::Narrow(Vec::with_capacity(count))
+        Self { short_ns: Vec::with_capacity(count), long_ns: Vec::new() }
     }
 
     fn len(&self) -> usize {
-        match self {
-            Self::Narrow(values_ns) => values_ns.len(),
-            Self::Wide(values_ns) => values_ns.len(),
-        }
+        self.short_ns.len()
     }
 
     fn push(&mut self, value_ns: u64) {
-        match self {
-            Self::Wide(values_ns) => values_ns.push(value_ns),
-            Self::Narrow(values_ns) => match u32::try_from(value_ns) {
-                Ok(value_ns) => values_ns.push(value_ns),
-                Err(_) => *self = Self::Wide(self.iter().chain([value_ns]).collect()),
-            },
+        let short_ns = u32::try_from(value_ns).unwrap_or(LONG);
+        self.short_ns.push(short_ns);
+        if short_ns == LONG {
+            self.long_ns.push(value_ns);
         }
     }
 
     fn sort(&mut self) {
-        match self {
-            Self::Narrow(values_ns) => radsort::sort(values_ns),
-            Self::Wide(values_ns) => radsort::sort(values_ns),
-        }
+        radsort::sort(&mut self.short_ns);
+        radsort::sort(&mut self.long_ns);
     }
 
     fn iter(&self) -> impl Iterator<Item = u64> {
-        let (narrow, wide): (&[u32], &[u64]) = match self {
-            Self::Narrow(values_ns) => (values_ns, &[]),
-            Self::Wide(values_ns) => (&[], values_ns),
-        };
-        narrow.iter().copied().map(u64::from).chain(wide.iter().copied())
+        let mut long_ns = self.long_ns.iter().copied();
+        self.short_ns.iter().map(move |short_ns| match *short_ns {
+            LONG => long_ns.next().expect("one for each mark"),
+            short_ns => short_ns.into(),
+        })
     }
 
-    /// A narrow run's sum is below 2^48, and adding 128 bits for each value would take several times as long.
+    /// The short ones' sum is below 2^48, and adding 128 bits for each of them would take several times as long.
     fn sum(&self) -> u128 {
-        match self {
-            Self::Narrow(values_ns) => values_ns.iter().copied().map(u64::from).sum::<u64>().into(),
-            Self::Wide(values_ns) => values_ns.iter().copied().map(u128::from).sum(),
-        }
+        let with_marks: u64 = self.short_ns.iter().copied().map(u64::from).sum();
+        let marks = u64::from(LONG) * self.long_ns.len() as u64;
+        u128::from(with_marks - marks) + self.long_ns.iter().copied().map(u128::from).sum::<u128>()
     }
 
     /// Of a sorted run.
     fn ends(&self) -> Option<(u64, u64)> {
-        match self {
-            Self::Narrow(values_ns) => Some(((*values_ns.first()?).into(), (*values_ns.last()?).into())),
-            Self::Wide(values_ns) => Some((*values_ns.first()?, *values_ns.last()?)),
-        }
+        let short_ns = &self.short_ns[..self.len() - self.long_ns.len()];
+        let first = short_ns.first().copied().map(u64::from).or(self.long_ns.first().copied())?;
+        let last = self.long_ns.last().copied().or(short_ns.last().copied().map(u64::from))?;
+        Some((first, last))
     }
 
     /// Of a sorted run.
     fn at_or_below(&self, value_ns: u64) -> usize {
-        match self {
-            Self::Wide(values_ns) => values_ns.partition_point(|ns| *ns <= value_ns),
-            Self::Narrow(values_ns) => match u32::try_from(value_ns) {
-                Ok(value_ns) => values_ns.partition_point(|ns| *ns <= value_ns),
-                Err(_) => values_ns.len(),
-            },
+        match u32::try_from(value_ns) {
+            Ok(value_ns) if value_ns < LONG => self.short_ns.partition_point(|ns| *ns <= value_ns),
+            _ => self.len() - self.long_ns.len() + self.long_ns.partition_point(|ns| *ns <= value_ns),
         }
-    }
-}
-
-impl Default for Run {
-    fn default() -> Self {
-        Self::with_capacity(0)
     }
 }
 
@@ -198,7 +185,8 @@ mod tests {
         let sorted = samples(&values).into_sorted();
         assert_eq!(sorted.runs.len(), 4);
         assert_eq!(sorted.sum(), values.iter().copied().map(u128::from).sum());
-        assert!(matches!(sorted.runs[..], [Run::Narrow(_), Run::Wide(_), Run::Narrow(_), Run::Narrow(_)]));
+        let have_long = sorted.runs.iter().map(|run| !run.long_ns.is_empty());
+        assert!(have_long.eq([false, true, false, false]));
         values.sort_unstable();
         for index in (0..values.len()).step_by(997).chain([0, values.len() - 1]) {
             assert_eq!(at_rank(&[&sorted], index + 1), Some(values[index]), "index {index}");
@@ -219,13 +207,17 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_of_narrow_values_is_kept_exactly() {
-        let around = [u64::from(u32::MAX), u64::from(u32::MAX) + 1, 0];
-        for values in [&around[..1], &around] {
+    fn the_bound_of_short_times_is_kept_exactly() {
+        let long = u64::from(LONG);
+        let around = [long, long + 1, 0, long - 1];
+        for values in [&around[..1], &around[..2], &around[2..], &around] {
             let sorted = samples(values).into_sorted();
             assert_eq!(sorted.ends(), Some((*values.iter().min().unwrap(), *values.iter().max().unwrap())));
-            assert_eq!(sorted.at_or_below(u64::from(u32::MAX)), values.len().min(2));
-            assert_eq!(sorted.at_or_below(u64::from(u32::MAX) + 1), values.len());
+            assert_eq!(sorted.sum(), values.iter().copied().map(u128::from).sum());
+            for bound in [0, 1, long - 2, long - 1, long, long + 1, u64::MAX] {
+                let expected = values.iter().filter(|value| **value <= bound).count();
+                assert_eq!(sorted.at_or_below(bound), expected, "{values:?} {bound}");
+            }
         }
     }
 

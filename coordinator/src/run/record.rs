@@ -251,6 +251,13 @@ impl Found {
 }
 
 impl Record {
+    /// What the first agent that asks a database found; of agents that all ask none, the first.
+    pub(crate) fn found(&self) -> Option<&Found> {
+        let mut found = self.sessions.iter().filter_map(|session| session.found.as_ref());
+        let first = found.clone().next();
+        found.find(|found| !found.is_no_database()).or(first)
+    }
+
     pub(crate) fn apply(&mut self, fact: Fact) {
         match fact {
             Fact::Joined { slot, epoch, machine, process_id, version, workers } => {

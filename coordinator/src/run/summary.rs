@@ -89,7 +89,7 @@ pub(crate) fn summarize(
         None => (service_time_ms.clone(), service_time_ms.as_ref().map(no_lag)),
     };
 
-    let found = record.sessions.iter().find_map(|session| session.found.as_ref());
+    let found = record.found();
     // Killed after the last row, its coordinator said no more; nothing was left to do but that.
     let is_whole = ledger.unaccounted() == 0;
     let ending = record.ending.unwrap_or(if is_whole { Ending::Completed } else { Ending::Unfinished });

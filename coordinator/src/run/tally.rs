@@ -17,7 +17,7 @@ use super::slowest::{Slow, Slowest};
 use super::times::{Class, Times};
 use crate::workload::HostIndex;
 
-/// Aggregates of one run. 4 bytes a completed row, in an open loop 8, twice that for times above 4.29 s; and 24 a host.
+/// Aggregates of one run. 4 bytes a completed row, in an open loop 8, and 8 more for each time of 4.29 s or above; and 24 a host.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// By position in the placement's list of workers.

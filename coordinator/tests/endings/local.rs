@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::support::files::{Files, SLEEP, words};
-use crate::support::processes::{Process, coordinator};
+use crate::support::processes::{Process, complete, coordinator, workspace};
 use crate::support::report::Report;
 
 /// A stopping server may take this long to kill its children.
@@ -48,16 +48,20 @@ impl Local {
     }
 
     async fn expect_nothing_left(&self) {
-        let since = Instant::now();
-        loop {
-            let files: Vec<_> = std::fs::read_dir(self.tmp.path()).unwrap().flatten().collect();
-            let processes = processes_in(self.tmp.path());
-            if files.is_empty() && processes.is_empty() {
-                return;
-            }
-            assert!(since.elapsed() < GONE_WITHIN, "left: {files:?} {processes:?}");
-            sleep(LOOK_EVERY).await;
+        expect_nothing_left(&self.tmp).await;
+    }
+}
+
+async fn expect_nothing_left(tmp: &Files) {
+    let since = Instant::now();
+    loop {
+        let files: Vec<_> = std::fs::read_dir(tmp.path()).unwrap().flatten().collect();
+        let processes = processes_in(tmp.path());
+        if files.is_empty() && processes.is_empty() {
+            return;
         }
+        assert!(since.elapsed() < GONE_WITHIN, "left: {files:?} {processes:?}");
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -74,6 +78,26 @@ fn processes_in(directory: &Path) -> Vec<String> {
         }
     }
     found
+}
+
+#[tokio::test]
+async fn the_first_command_of_the_readme_runs_to_its_end_and_leaves_nothing() {
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    let line = |start: &str| readme.lines().find_map(|line| line.strip_prefix(start)).expect(start);
+    let words: Vec<&str> = line("cargo run --release --bin coordinator -- ").split(' ').collect();
+    let (tmp, runs) = (Files::new(), Files::new());
+    let mut command = coordinator(&words);
+    command.env("TMPDIR", tmp.path()).env("XDG_STATE_HOME", runs.path());
+    let ended = complete(command).await;
+    if ended.stderr.contains("no PostgreSQL to start") {
+        println!("skipped: {}", ended.stderr);
+        return;
+    }
+    let report = ended.expect(0).stdout;
+    assert!(report.contains("200 total · 200 completed · 0 failed · 0 unaccounted"), "{report}");
+    let answers = line("answers ");
+    assert!(report.contains(answers), "the README's report has{answers}, and this one: {report}");
+    expect_nothing_left(&tmp).await;
 }
 
 #[tokio::test]

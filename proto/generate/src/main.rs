@@ -13,6 +13,10 @@ fn generate() -> anyhow::Result<String> {
     let out = tempfile::tempdir()?;
     tonic_prost_build::configure()
         .bytes(".muster.v1.Assign.parameters")
+        // Said once a session, and by far the largest: a queue has room for 32 messages of any kind.
+        .boxed(".muster.v1.Welcome.config")
+        .boxed(".muster.v1.StandBy.config")
+        .codec_path("crate::codec::Codec")
         .out_dir(out.path())
         .compile_fds(files)?;
     Ok(std::fs::read_to_string(out.path().join("muster.v1.rs"))?)

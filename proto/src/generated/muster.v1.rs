@@ -443,16 +443,16 @@ pub mod coordinator_control {
 pub struct Welcome {
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<Session>,
-    #[prost(message, optional, tag = "2")]
-    pub config: ::core::option::Option<RunConfig>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub config: ::core::option::Option<::prost::alloc::boxed::Box<RunConfig>>,
 }
 /// No slot is free. Connect and prepare, and wait for Welcome.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StandBy {
     #[prost(string, tag = "1")]
     pub run: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "2")]
-    pub config: ::core::option::Option<RunConfig>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub config: ::core::option::Option<::prost::alloc::boxed::Box<RunConfig>>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RunConfig {
@@ -856,7 +856,7 @@ pub mod muster_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/muster.v1.Muster/Control");
             let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("muster.v1.Muster", "Control"));
@@ -878,7 +878,7 @@ pub mod muster_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/muster.v1.Muster/Work");
             let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("muster.v1.Muster", "Work"));
@@ -1029,7 +1029,7 @@ pub mod muster_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ControlSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1073,7 +1073,7 @@ pub mod muster_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WorkSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
