@@ -34,7 +34,8 @@ main() {
         measure "$far"
     done
     column -t -s '|' "$work/table"
-    cat "$work/losses"
+    # Why sessions were lost, where some were.
+    cat "$work/losses" 2>/dev/null || true
 }
 
 clean_up() {
@@ -74,6 +75,7 @@ measure() {
     status=$(timeout "$run_seconds_max" docker wait "$coordinator")
     end_delay
     docker logs "$coordinator" >"$work/report" 2>&1
+    "${compose[@]}" --project-name "$project" logs --no-color agent >"$work/agents" 2>>"$work/log"
     local run
     run=$(grep -oE '(VALID|DEGRADED|VOID) +run [0-9a-z-]+' "$work/report" | awk '{ print $3 }' | head -n 1)
     in_compose rm --force --stop coordinator agent
@@ -112,6 +114,7 @@ end_delay() {
         kill "$wire" 2>/dev/null || true
         wait "$wire" 2>/dev/null || true
         wire=
+        how="wire.py, $(grep late "$work/wire" || true)"
     fi
 }
 
@@ -121,8 +124,10 @@ line() {
         .queries.failed, .queries.unaccounted, ([.agents[].sessions[] | select(.lost)] | length), .queries.duplicates,
         (.throughput_qps * 10 | round / 10), ([.agents[].health.starved_ms? // 0] | add / length | round), (.start_skew_ms * 10 | round / 10), (.service_time_ms | .median, .p95, .p99, .max | . * 10 | round / 10)]
         | map(tostring) | join("|")' "$work/$1.json" >>"$work/table"
-    jq -r --arg far "$1" '[.agents[].sessions[] | select(.lost) | .lost] | group_by(.)[] | "\($far): \(length) lost: \(.[0])"' \
-        "$work/$1.json" >>"$work/losses"
+    if jq -e '[.agents[].sessions[] | select(.lost)] | length > 0' "$work/$1.json" >/dev/null; then
+        jq -r '.events[] | "\(.at_ms) ms  \(.what)"' "$work/$1.json" | grep -v joined >>"$work/losses"
+        cat "$work/agents" >>"$work/losses"
+    fi
 }
 
 main "$@"

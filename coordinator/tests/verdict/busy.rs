@@ -41,6 +41,7 @@ impl Drop for Busy {
     }
 }
 
+/// By one of the two sensors at least: a scheduler may let the probe's thread, which sleeps more than the workers, go first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_loop_beside_an_agent_is_named() {
     let mut generator = Generator::gather(1, 3_000, "200us", &["--allow-void"]).await;
@@ -49,8 +50,13 @@ async fn a_busy_loop_beside_an_agent_is_named() {
     let busy = Busy::start();
     let report = generator.end(true).await;
     drop(busy);
-    let reason = reason(&report, "agent_late");
-    assert!(reason.starts_with("threads of slot-0 that were due woke "), "{reason}");
+    let is_late = report.list("/verdict/causes").iter().any(|cause| cause == "agent_late");
+    let (cause, words) = match is_late {
+        true => ("agent_late", "threads of slot-0 that were due woke "),
+        false => ("agent_waited", "workers of slot-0 were ready to run and waited for a processor for "),
+    };
+    let reason = reason(&report, cause);
+    assert!(reason.starts_with(words), "{reason}");
     assert!(reason.contains("; end what else runs on "), "{reason}");
     assert!(health(&report, 0, "machine_busy_share_worst") > 0.9);
     assert!(health(&report, 0, "cpu_share") < 0.5, "it was not the agent that was busy");
