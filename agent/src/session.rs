@@ -90,11 +90,10 @@ struct Session {
     work: Work,
     fences: Fences,
     looks: Looks,
-    /// When the countdown of Arm ends; `None` once it has.
+    /// When the countdown of Arm ends; `None` once it has, and where nobody watches.
     starts_at: Option<Instant>,
-    /// When it ended; taken once Started is sent.
-    started: Option<Instant>,
     has_started: bool,
+    has_told_start: bool,
     /// All workers have ended and every result is acknowledged.
     is_delivered: bool,
     farewell: Farewell,
@@ -155,8 +154,8 @@ impl Session {
             fences: Fences::default(),
             looks: Looks::default(),
             starts_at: None,
-            started: None,
             has_started: false,
+            has_told_start: false,
             is_delivered: false,
             farewell: Farewell::NotYet,
             may_end: false,
@@ -189,13 +188,10 @@ impl Session {
                 }
                 () = sleep_until(starts_at.into()), if self.starts_at.is_some() => {
                     self.starts_at = None;
-                    self.started = Some(clock::now());
                     self.finish_reporter().await;
-                    if self.is_watched {
-                        let line = self.control.sideline();
-                        let tell = move |interval| line(FromAgent::Health(interval));
-                        self.reporter = Some(Reporter::start(Arc::clone(&self.gauges), tell));
-                    }
+                    let line = self.control.sideline();
+                    let tell = move |interval| line(FromAgent::Health(interval));
+                    self.reporter = Some(Reporter::start(Arc::clone(&self.gauges), tell));
                 }
                 () = sleep_until(beats_at.into()) => {
                     let now = clock::now();
@@ -254,8 +250,9 @@ impl Session {
                 let latest = received + arm.countdown;
                 let starts_at =
                     self.remote_clock.here(arm.starts_at).map_or(latest, |at| at.clamp(received, latest));
-                self.starts_at = Some(starts_at);
-                self.has_started = true;
+                self.starts_at = self.is_watched.then_some(starts_at);
+                (self.has_started, self.has_told_start) = (true, false);
+                self.gauges.forget_begin();
                 self.crew.start(Round::new(&arm, starts_at));
             }
             FromCoordinator::EndBackends { slot, below } => {
@@ -284,10 +281,13 @@ impl Session {
         None
     }
 
-    /// Says when it started, once.
+    /// Says when the first worker began, once a round.
     fn tell_start(&mut self) -> Result<(), SessionError> {
-        match self.started.take() {
-            Some(at) => self.control.send(FromAgent::Started { at: self.remote_clock.there(at) }),
+        match self.gauges.first_begin().filter(|_| !self.has_told_start) {
+            Some(at) => {
+                self.has_told_start = true;
+                self.control.send(FromAgent::Started { at: self.remote_clock.there(at) })
+            }
             None => Ok(()),
         }
     }

@@ -173,7 +173,7 @@ impl Worker {
                     tokio::select! {
                         biased;
                         () = self.cancel.cancelled() => return,
-                        () = desk.pace.wait_until(round.starts_at) => {}
+                        () = desk.pace.wait_until(round.starts_at) => self.gauges.begins(clock::now()),
                     }
                     desk.free_since = None;
                     self.run_round(desk, &round).await

@@ -1,10 +1,10 @@
 //! Many agents in one process, which is this program called with `swarm`: a thousand processes would measure the kernel. Everything of an
-//! agent is real but its database and the threads of its workers, which all are tasks of one thread. At the end it prints how far apart the first rows of
+//! agent is real but its database and the threads of its workers, which are tasks of as many threads as there are processors. At the end it prints how far apart the first rows of
 //! its workers began, by the one clock of the process.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use muster_agent::metrics::AgentMetrics;
@@ -23,16 +23,23 @@ use tokio_util::sync::CancellationToken;
 /// The word that makes this program a swarm.
 pub(crate) const WORD: &str = "swarm";
 
+/// What the first row of each takes: no server answers the first of thousands at once before the last one has asked.
+const FIRST_ROW: Duration = Duration::from_millis(20);
+
 /// `swarm HOST:PORT COUNT`: so many agents with one worker each serve one run.
 pub(crate) fn main(words: &[String]) {
     let [coordinator, count] = words else { panic!("usage: {WORD} HOST:PORT COUNT") };
     let count: u16 = count.parse().unwrap();
     let starts = Arc::new(Mutex::new(Vec::with_capacity(count.into())));
-    let workers = worker_thread();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers: Vec<Handle> = (0..processors).map(|_| worker_thread()).collect();
     let agent = |slot: u16| {
         let surroundings = Surroundings {
             network: Network::Tcp,
-            workplace: Arc::new(Hall { workers: workers.clone(), starts: Arc::clone(&starts) }),
+            workplace: Arc::new(Hall {
+                workers: workers[usize::from(slot) % processors].clone(),
+                starts: Arc::clone(&starts),
+            }),
             seed: slot.into(),
             metrics: AgentMetrics::default(),
         };
@@ -134,8 +141,7 @@ impl Execute for Connection {
         let executed = self.inner.execute(row, statement, values).await?;
         if !std::mem::replace(&mut self.has_begun, true) {
             self.starts.lock().unwrap().push(executed.start);
-            // A query of a real database lets the other workers of its thread begin, too.
-            tokio::task::yield_now().await;
+            tokio::time::sleep(FIRST_ROW).await;
         }
         Some(executed)
     }

@@ -1,7 +1,7 @@
 //! Counters that workers and streams leave for the health report: relaxed atomics, a few instructions each, none while a query runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_common::health::{Interval, Kept, RunQueue, Starved, StarvedWorker};
@@ -11,6 +11,8 @@ use super::run_queue::{Registered, Threads};
 
 #[derive(Debug)]
 pub(crate) struct Gauges {
+    /// When the first worker began its round.
+    first_begin: Mutex<Option<Instant>>,
     /// By worker.
     waits: Box<[Waits]>,
     /// The most since the last report.
@@ -44,6 +46,7 @@ pub(super) struct Told {
 impl Gauges {
     pub(crate) fn new(workers: u16) -> Self {
         Self {
+            first_begin: Mutex::default(),
             waits: (0..workers).map(|_| Waits::default()).collect(),
             kept: Mutex::default(),
             round_trip_ns: AtomicU64::new(0),
@@ -51,6 +54,21 @@ impl Gauges {
             queries: AtomicU64::new(0),
             in_flight_ns: AtomicU64::new(0),
         }
+    }
+
+    /// A worker begins its round.
+    pub(crate) fn begins(&self, now: Instant) {
+        let mut first = lock(&self.first_begin);
+        *first = Some(first.map_or(now, |first| first.min(now)));
+    }
+
+    pub(crate) fn first_begin(&self) -> Option<Instant> {
+        *lock(&self.first_begin)
+    }
+
+    /// Another round is to come.
+    pub(crate) fn forget_begin(&self) {
+        *lock(&self.first_begin) = None;
     }
 
     /// A worker wants a row; it waits from now on when its queue `is_empty`. The answer goes to [`got_row`](Self::got_row), and is
@@ -67,7 +85,7 @@ impl Gauges {
 
     /// So many results are not acknowledged yet.
     pub(crate) fn holds(&self, kept: Kept) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).merge(&kept);
+        lock(&self.kept).merge(&kept);
     }
 
     pub(crate) fn beat_returned(&self, round_trip: Duration) {
@@ -106,9 +124,13 @@ impl Gauges {
             Starved { times: now.times - told.times, time_ns: now.time_ns - told.time_ns, worst };
         interval.run_queue = run_queue(told, &now, interval.time_ns);
         *told = now;
-        interval.kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        interval.kept = std::mem::take(&mut *lock(&self.kept));
         interval.round_trip_ns = self.round_trip_ns.swap(0, Ordering::Relaxed);
     }
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `None` unless the waits of all threads are known: of some of them they would be too short.
