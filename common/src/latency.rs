@@ -134,10 +134,9 @@ impl Summary {
     }
 }
 
-/// How many samples all parts have below a value, those that equal it counted by half.
-pub(crate) fn below(parts: &[&Sorted], value_ns: u64) -> f64 {
-    let of_part = |part: &&Sorted| part.below(value_ns) + part.at_or_below(value_ns);
-    parts.iter().map(of_part).sum::<usize>() as f64 / 2.0
+/// Of all pairs of a sample of `parts` and one of `others`, which ascend: in how many the other one is larger; equal ones count a half.
+pub(crate) fn smaller(parts: &[&Sorted], others_ns: &[u64]) -> f64 {
+    parts.iter().map(|part| part.smaller_twice(others_ns)).sum::<u64>() as f64 / 2.0
 }
 
 /// How many samples all parts have.

@@ -84,10 +84,6 @@ impl Sorted {
         Some((ends().map(|(min_ns, _)| min_ns).min()?, ends().map(|(_, max_ns)| max_ns).max()?))
     }
 
-    pub(super) fn below(&self, value_ns: u64) -> usize {
-        value_ns.checked_sub(1).map_or(0, |value_ns| self.at_or_below(value_ns))
-    }
-
     pub(super) fn at_or_below(&self, value_ns: u64) -> usize {
         self.runs.iter().map(|run| run.at_or_below(value_ns)).sum()
     }
@@ -96,12 +92,18 @@ impl Sorted {
         self.runs.iter().map(Run::sum).sum()
     }
 
+    /// Of all pairs of a sample and one of `others`, which ascend: twice those in which the other one is larger, and those with equal ones.
+    pub(super) fn smaller_twice(&self, others_ns: &[u64]) -> u64 {
+        self.runs.iter().map(|run| run.smaller_twice(others_ns)).sum()
+    }
+
     /// One run after the other.
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
         self.runs.iter().flat_map(Run::iter)
     }
 }
 
+/// Those that ask for an order are about a sorted run, whose long values come last.
 impl Run {
     fn with_capacity(count: usize) -> Self {
         Self { short_ns: Vec::with_capacity(count), long_ns: Vec::new() }
@@ -139,7 +141,6 @@ impl Run {
         u128::from(with_marks - marks) + self.long_ns.iter().copied().map(u128::from).sum::<u128>()
     }
 
-    /// Of a sorted run.
     fn ends(&self) -> Option<(u64, u64)> {
         let short_ns = &self.short_ns[..self.len() - self.long_ns.len()];
         let first = short_ns.first().copied().map(u64::from).or(self.long_ns.first().copied())?;
@@ -147,11 +148,46 @@ impl Run {
         Some((first, last))
     }
 
-    /// Of a sorted run.
     fn at_or_below(&self, value_ns: u64) -> usize {
         match u32::try_from(value_ns) {
             Ok(value_ns) if value_ns < LONG => self.short_ns.partition_point(|ns| *ns <= value_ns),
             _ => self.len() - self.long_ns.len() + self.long_ns.partition_point(|ns| *ns <= value_ns),
+        }
+    }
+
+    fn smaller_twice(&self, others_ns: &[u64]) -> u64 {
+        let (mut below, mut up_to, mut twice) = (0, 0, 0);
+        for other_ns in others_ns {
+            below = self.skip(below, |ns| ns < *other_ns);
+            up_to = self.skip(up_to.max(below), |ns| ns <= *other_ns);
+            twice += (below + up_to) as u64;
+        }
+        twice
+    }
+
+    /// The first position from `at` on whose value is not `before`, in steps that double: what is searched for is often near.
+    fn skip(&self, mut at: usize, before: impl Fn(u64) -> bool) -> usize {
+        let mut step = 1;
+        while at + step <= self.len() && before(self.value(at + step - 1)) {
+            at += step;
+            step *= 2;
+        }
+        let mut end = (at + step - 1).min(self.len());
+        while at < end {
+            let middle = at.midpoint(end);
+            if before(self.value(middle)) {
+                at = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        at
+    }
+
+    fn value(&self, at: usize) -> u64 {
+        match self.short_ns[at] {
+            LONG => self.long_ns[at + self.long_ns.len() - self.len()],
+            short_ns => short_ns.into(),
         }
     }
 }
@@ -190,10 +226,30 @@ mod tests {
         values.sort_unstable();
         for index in (0..values.len()).step_by(997).chain([0, values.len() - 1]) {
             assert_eq!(at_rank(&[&sorted], index + 1), Some(values[index]), "index {index}");
-            let below = values.partition_point(|value| *value < values[index]);
-            assert_eq!(sorted.below(values[index]), below, "index {index}");
+            let up_to = values.partition_point(|value| *value <= values[index]);
+            assert_eq!(sorted.at_or_below(values[index]), up_to, "index {index}");
         }
         assert_eq!(at_rank(&[&sorted], values.len() + 1), None);
+    }
+
+    #[test]
+    fn pairs_are_counted_as_by_comparing_each() {
+        let mut random = SplitMix64::new(2);
+        let mut values = |count: usize, bound: u64| -> Vec<u64> {
+            let value = |_| random.below(bound) * if random.below(4) == 0 { 1 << 30 } else { 1 };
+            (0..count).map(value).collect()
+        };
+        for (few, many, bound) in
+            [(0, 5, 9), (5, 0, 9), (1, 300, 40), (300, 1, 40), (200, 300, 40), (7, 5_000, 1 << 20)]
+        {
+            let (mut others, own) = (values(few, bound), values(many, bound));
+            others.sort_unstable();
+            let twice = |own: &u64| {
+                others.iter().map(|other| u64::from(other > own) + u64::from(other >= own)).sum::<u64>()
+            };
+            let expected: u64 = own.iter().map(twice).sum();
+            assert_eq!(samples(&own).into_sorted().smaller_twice(&others), expected, "{few} {many}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::records::{Records, Step};
 
 /// Bounds of the window. A worker of a thousand has its rows far apart, and copying what lies between them is most of the work:
 /// the window halves when it served less than `ROWS_FEW`, and doubles when it served more than `ROWS_MANY` or ended within a record.
-const WINDOW_BYTES_MIN: usize = 1 << 10;
+const WINDOW_BYTES_MIN: usize = 256;
+const WINDOW_BYTES_FIRST: usize = 4 << 10;
 const WINDOW_BYTES_MAX: usize = 64 << 10;
 const ROWS_FEW: u32 = 4;
 const ROWS_MANY: u32 = 16;
@@ -112,7 +113,7 @@ struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { bytes: vec![0; WINDOW_BYTES_MIN * 4], len: 0, offset: 0, served: ROWS_FEW }
+        Self { bytes: vec![0; WINDOW_BYTES_FIRST], len: 0, offset: 0, served: ROWS_FEW }
     }
 }
 
