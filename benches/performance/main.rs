@@ -58,6 +58,9 @@ fn main() {
     if words.first().is_some_and(|word| word == swarm::WORD) {
         return swarm::main(&words[1..]);
     }
+    if words.first().is_some_and(|word| word == statistics::WORD) {
+        return statistics::main(&words[1..]);
+    }
     let is_written = std::env::args().any(|word| word == "--write");
     // `cargo bench` adds `--bench`.
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::hint::black_box;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -10,8 +11,13 @@ use muster_common::latency::{Samples, Summary};
 use muster_common::random::SplitMix64;
 
 use crate::SEED;
+use crate::children::end;
 use crate::figures::{middle, ms};
-use crate::memory::{forget_peak, peak_mb};
+use crate::memory::peak_mb;
+use crate::server::command;
+
+/// The word that makes this program one round of a contender.
+pub(crate) const WORD: &str = "samples";
 
 const ROUNDS: usize = 5;
 const COUNT: usize = 10_000_000;
@@ -20,18 +26,13 @@ const LONG_NS: u64 = 10_000_000_000;
 
 pub(crate) fn section() -> String {
     let mut text = format!(
-        "The middle of {ROUNDS} rounds of {COUNT} times around 1.4 ms, of one worker and of a thousand; memory is what a \
-         line adds to the most that the process had before it: what an earlier line gave back is used again.\n\n\
+        "The middle of {ROUNDS} rounds of {COUNT} times around 1.4 ms, of one worker and of a thousand; each round is a process \
+         of its own, and memory the most that it had beyond what it began with.\n\n\
          | workers | made and kept, ms | sorted and summed up, ms | memory, MB |\n|---|---|---|---|\n"
     );
-    for contender in [
-        Contender::Samples(1, 0),
-        Contender::Samples(1_000, 0),
-        Contender::Samples(1, 10_000),
-        Contender::Plain,
-    ] {
+    for (position, contender) in CONTENDERS.iter().enumerate() {
         let name = contender.name();
-        let rounds: Vec<Round> = (0..ROUNDS).map(|_| contender.round()).collect();
+        let rounds: Vec<Round> = (0..ROUNDS).map(|_| Round::apart(position)).collect();
         let of = |figure: fn(&Round) -> f64| middle(&rounds.iter().map(figure).collect::<Vec<_>>());
         let (push, sort, memory) =
             (of(|round| ms(round.push)), of(|round| ms(round.sort)), of(|round| round.memory_mb));
@@ -39,6 +40,20 @@ pub(crate) fn section() -> String {
     }
     text + &live()
 }
+
+/// `samples POSITION`: one round of this contender; prints what it took.
+pub(crate) fn main(words: &[String]) {
+    let [position] = words else { panic!("usage: {WORD} POSITION") };
+    let Round { push, sort, memory_mb } = CONTENDERS[position.parse::<usize>().unwrap()].round();
+    println!("{} {} {memory_mb}", push.as_nanos(), sort.as_nanos());
+}
+
+const CONTENDERS: [Contender; 4] = [
+    Contender::Samples(1, 0),
+    Contender::Samples(1_000, 0),
+    Contender::Samples(1, 10_000),
+    Contender::Plain,
+];
 
 enum Contender {
     /// Of so many workers, and how many short times there are for each long one; 0 for none.
@@ -70,6 +85,19 @@ struct Round {
     memory_mb: f64,
 }
 
+impl Round {
+    fn apart(position: usize) -> Self {
+        let mut program = command(&std::env::current_exe().unwrap());
+        let child = program.args([WORD, &position.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
+        let told = end(child).stdout;
+        let [push_ns, sort_ns, memory_mb] = told.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("a round told '{told}'")
+        };
+        let [push, sort] = [push_ns, sort_ns].map(|ns| Duration::from_nanos(ns.parse().unwrap()));
+        Self { push, sort, memory_mb: memory_mb.parse().unwrap() }
+    }
+}
+
 /// Every `long`th time is a long one, if any.
 fn times(long: usize) -> impl Iterator<Item = u64> {
     let mut random = SplitMix64::new(SEED);
@@ -80,7 +108,6 @@ fn times(long: usize) -> impl Iterator<Item = u64> {
 }
 
 fn samples(workers: usize, long: usize) -> Round {
-    forget_peak();
     let before = peak_mb();
     let mut kept: Vec<Samples> = (0..workers).map(|_| Samples::with_capacity(COUNT / workers)).collect();
     let start = Instant::now();
@@ -95,7 +122,6 @@ fn samples(workers: usize, long: usize) -> Round {
 }
 
 fn plain() -> Round {
-    forget_peak();
     let before = peak_mb();
     let mut kept = Vec::with_capacity(COUNT);
     let start = Instant::now();
