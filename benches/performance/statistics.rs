@@ -48,12 +48,8 @@ pub(crate) fn main(words: &[String]) {
     println!("{} {} {memory_mb}", push.as_nanos(), sort.as_nanos());
 }
 
-const CONTENDERS: [Contender; 4] = [
-    Contender::Samples(1, 0),
-    Contender::Samples(1_000, 0),
-    Contender::Samples(1, 10_000),
-    Contender::Plain,
-];
+const CONTENDERS: [Contender; 4] =
+    [Contender::Samples(1, 0), Contender::Samples(1_000, 0), Contender::Samples(1, 10_000), Contender::Plain];
 
 enum Contender {
     /// Of so many workers, and how many short times there are for each long one; 0 for none.

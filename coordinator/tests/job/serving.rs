@@ -32,6 +32,23 @@ async fn agents_that_came_first_serve_one_run_after_the_other() {
 }
 
 #[tokio::test]
+async fn an_agent_of_several_coordinators_serves_whichever_answers() {
+    let Some(database) = Database::empty("several_coordinators").await else { return };
+    let files = Files::new();
+    let sleeps = files.sleeps(40, 0.001);
+    let (one, other) = (address(), address());
+    let mut agent = Process::start(agent(format!("{one},{other}"), &[]));
+    agent.wait_for("waiting for a coordinator").await;
+    for (time, address) in [(1, other), (2, one)] {
+        let words = [&words(&sleeps)[..], &["--database-url", database.url()]].concat();
+        assert_eq!(Report::of(&complete(run(address, 1, &words)).await.expect(0)).books(), (40, 0, 0));
+        agent.wait_for_times(time, "run ended: every row was run").await;
+    }
+    agent.signal("TERM");
+    agent.end().await.expect(0);
+}
+
+#[tokio::test]
 async fn an_agent_with_once_leaves_after_its_run_and_takes_its_own_database() {
     let Some(own) = Database::empty("of_the_agent").await else { return };
     let Some(other) = Database::empty("of_the_coordinator").await else { return };

@@ -2,6 +2,7 @@
 //! without a deadline, and whatever a test starts is killed when the test ends, by its id and nothing else.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -48,7 +49,8 @@ pub(crate) fn run(address: SocketAddr, agents: u16, words: &[&str]) -> Command {
     coordinator(&[&head, words].concat())
 }
 
-pub(crate) fn agent(address: SocketAddr, words: &[&str]) -> Command {
+/// One that dials this address, or the first of several that answers.
+pub(crate) fn agent(address: impl Display, words: &[&str]) -> Command {
     program(agent_binary(), &[&["--coordinator", &address.to_string()], words].concat())
 }
 
