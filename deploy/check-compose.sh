@@ -32,6 +32,7 @@ main() {
     chmod 755 "$work"
     # What this machine cannot make says nothing of what is tested.
     base_images || skip "a Docker engine that cannot make or start the base images, for the reason above"
+    step "context" context
     step "image" image
     local name
     for name in "${cases[@]}"; do
@@ -133,6 +134,15 @@ have_images() {
 base_images() {
     have_images || timeout "$build_seconds_max" deploy/offline-images.sh debian postgres || return 1
     docker run --rm --network none "$BASE_RUNTIME" true
+}
+
+# What the whole Dockerfile copies is there for it: .dockerignore may leave it out.
+context() {
+    {
+        echo "FROM scratch"
+        grep -E '^COPY [^-]' deploy/Dockerfile
+    } | timeout "$build_seconds_max" docker build -q -t muster-check-context -f - . >"$work/context.log" 2>&1
+    docker rmi muster-check-context >/dev/null
 }
 
 image() {
