@@ -81,7 +81,7 @@ async fn off_loopback_one_of_three_ways_has_to_be_chosen() {
         .expect(2)
         .says("there is no identity in")
         .says("coordinator token");
-    let ended = complete(agent("192.0.2.1:50051".parse().unwrap(), &[])).await.expect(2);
+    let ended = complete(agent("192.0.2.1:50051", &[])).await.expect(2);
     ended.says("--join").says("--tls-cert").says("--insecure");
 }
 
