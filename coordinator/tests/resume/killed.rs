@@ -18,9 +18,15 @@ async fn agents_that_outlive_their_coordinator_come_back_by_themselves_and_run_t
     let after = kept.load.database.number("SELECT count(*) FROM ran").await - before;
     assert!(before > 0 && after < TWO.rows as i64, "{before} rows ran before and {after} after");
     assert_eq!(hosts_of(&report), hosts_of(&kept.load.undisturbed().await), "no host moved");
-    let sessions = agent_of(&report, "slot-0")["sessions"].as_array().unwrap();
-    assert_eq!(sessions.len(), 2, "{sessions:?}");
-    assert_eq!(sessions[0]["lost"], "the coordinator was gone");
+    for slot in ["slot-0", "slot-1"] {
+        let sessions = agent_of(&report, slot)["sessions"].as_array().unwrap();
+        assert_eq!(sessions.len(), 2, "{sessions:?}");
+        assert_eq!(sessions[0]["lost"], "the coordinator was gone");
+        assert_eq!(
+            sessions[0]["name"], sessions[1]["name"],
+            "each agent comes back to its place: {sessions:?}"
+        );
+    }
 }
 
 /// A frozen coordinator acknowledges nothing, and its agents run on while their lease lasts.

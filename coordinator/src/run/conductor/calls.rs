@@ -118,7 +118,12 @@ impl Conductor<'_> {
         let is_placed = !self.record.workers_of_slot.is_empty();
         let fits = |slot: SlotId| !is_placed || had(slot) == usize::from(hello.workers);
         let Some(wanted) = hello.slot else {
-            return Ok(self.roster.slots().vacant().into_iter().find(|slot| fits(*slot)));
+            let vacant = self.roster.slots().vacant();
+            let mut fitting = vacant.into_iter().filter(|slot| fits(*slot));
+            // Who comes back has the results of its slot's rows, which nobody else is to run meanwhile.
+            let own = hello.ended.as_ref().filter(|ended| ended.run == self.plan.id).map(|ended| ended.slot);
+            let first = fitting.clone().next();
+            return Ok(fitting.find(|slot| own == Some(*slot)).or(first));
         };
         // Somebody else may have its slot for a moment longer than it lives: it asks again.
         if fits(wanted) || had(wanted) == 0 {
