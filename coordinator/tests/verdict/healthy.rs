@@ -39,9 +39,8 @@ async fn a_few_healthy_runs_are_not_void() {
     check("healthy_few", 3).await;
 }
 
-/// Takes some minutes: `just healthy`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a hundred runs take minutes"]
+#[ignore = "a hundred runs take minutes: `just healthy`"]
 async fn a_hundred_healthy_runs_are_not_void() {
     check("healthy_hundred", 100).await;
 }
