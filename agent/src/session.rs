@@ -253,6 +253,9 @@ impl Session {
                 self.starts_at = self.is_watched.then_some(starts_at);
                 (self.has_started, self.has_told_start) = (true, false);
                 self.gauges.forget_begin();
+                if self.reporter.is_none() {
+                    self.gauges.forget();
+                }
                 self.crew.start(Round::new(&arm, starts_at));
             }
             FromCoordinator::EndBackends { slot, below } => {

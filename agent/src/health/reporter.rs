@@ -8,8 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::gauges::{Gauges, Told};
-use super::{Delays, Watch, probe};
+use super::{Delays, Gauges, Watch, probe};
 
 /// Ends with this.
 pub(crate) struct Reporter {
@@ -42,9 +41,6 @@ impl Drop for Reporter {
 }
 
 async fn report(gauges: Arc<Gauges>, delays: Delays, tell: impl Fn(Interval), finish: CancellationToken) {
-    let mut told = Told::default();
-    // What happened before the start is not a part of the run.
-    gauges.fill(&mut Interval::default(), &mut told);
     let mut watch = Watch::start(delays);
     let mut seconds = interval_at(Instant::now() + limits::HEALTH_EVERY, limits::HEALTH_EVERY);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -55,7 +51,7 @@ async fn report(gauges: Arc<Gauges>, delays: Delays, tell: impl Fn(Interval), fi
             _ = seconds.tick() => {}
         }
         let mut interval = watch.take();
-        gauges.fill(&mut interval, &mut told);
+        gauges.fill(&mut interval);
         tell(interval);
     }
 }
