@@ -17,8 +17,11 @@ pub(super) struct Frontend {
     stream: Box<dyn ByteStream>,
     stopwatch: Arc<Stopwatch>,
     outgoing: BytesMut,
+    /// What came, and behind it room for more.
     incoming: Vec<u8>,
-    /// Where the messages that are whole end in `incoming`.
+    /// Where that room begins.
+    filled: usize,
+    /// Where the messages that are whole end.
     whole: usize,
 }
 
@@ -57,8 +60,8 @@ const KEPT_BYTES: usize = 1 << 20;
 impl Frontend {
     /// On a connection with nothing under way.
     pub(super) fn new(stream: Box<dyn ByteStream>, stopwatch: Arc<Stopwatch>) -> Self {
-        let incoming = Vec::with_capacity(READ_BYTES);
-        Self { stream, stopwatch, outgoing: BytesMut::new(), incoming, whole: 0 }
+        let incoming = vec![0; READ_BYTES];
+        Self { stream, stopwatch, outgoing: BytesMut::new(), incoming, filled: 0, whole: 0 }
     }
 
     pub(super) fn stopwatch(&self) -> &Stopwatch {
@@ -80,6 +83,7 @@ impl Frontend {
     pub(super) async fn exchange(&mut self, mut hear: impl FnMut(Message<'_>)) -> Result<(), Lost> {
         let answered = self.until_ready(&mut hear).await;
         self.hand_over(&mut hear);
+        self.incoming.truncate(KEPT_BYTES.max(self.filled));
         self.incoming.shrink_to(KEPT_BYTES);
         answered
     }
@@ -91,12 +95,22 @@ impl Frontend {
             if self.whole > limits::ANSWER_BYTES_KEPT {
                 self.hand_over(hear);
             }
-            self.incoming.reserve(READ_BYTES);
-            if self.stream.read_buf(&mut self.incoming).await? == 0 {
+            if self.read().await? == 0 {
                 return Err(Lost::Closed);
             }
         }
         Ok(())
+    }
+
+    /// How many bytes came; 0 at the end of the connection. May be dropped at any time.
+    async fn read(&mut self) -> io::Result<usize> {
+        if self.incoming.len() - self.filled < READ_BYTES {
+            // Twice as much, so that a long answer is not copied again with each part.
+            self.incoming.resize(2 * self.incoming.len(), 0);
+        }
+        let count = self.stream.read(&mut self.incoming[self.filled..]).await?;
+        self.filled += count;
+        Ok(count)
     }
 
     /// Goes over the messages that are whole, as far as ReadyForQuery.
@@ -115,7 +129,7 @@ impl Frontend {
 
     /// Tag and end of the message behind the whole ones; `None` when not all of it is there.
     fn next_message(&self) -> Result<Option<(u8, usize)>, Lost> {
-        let Some(&[tag, a, b, c, d]) = self.incoming.get(self.whole..self.whole + HEADER_BYTES) else {
+        let Some(&[tag, a, b, c, d]) = self.incoming[self.whole..self.filled].first_chunk() else {
             return Ok(None);
         };
         // It counts itself.
@@ -124,7 +138,7 @@ impl Frontend {
             return Err(Lost::Protocol("a message shorter than its own header"));
         }
         let end = self.whole + 1 + length;
-        Ok((end <= self.incoming.len()).then_some((tag, end)))
+        Ok((end <= self.filled).then_some((tag, end)))
     }
 
     fn hand_over(&mut self, hear: &mut impl FnMut(Message<'_>)) {
@@ -134,15 +148,15 @@ impl Frontend {
             hear(Message { tag, body: &message[HEADER_BYTES..] });
             left = rest;
         }
-        self.incoming.drain(..self.whole);
-        self.whole = 0;
+        self.incoming.copy_within(self.whole..self.filled, 0);
+        (self.filled, self.whole) = (self.filled - self.whole, 0);
     }
 
     /// Whether the connection is as it was after the last exchange. Asks the server nothing and waits for nothing: an end is noticed when
     /// it has reached this machine.
     pub(super) fn is_open(&mut self) -> bool {
         loop {
-            match self.stream.read_buf(&mut self.incoming).now_or_never() {
+            match self.read().now_or_never() {
                 None => return true,
                 Some(Ok(count)) if count > 0 => {}
                 Some(_) => return false,

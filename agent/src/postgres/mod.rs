@@ -22,6 +22,7 @@ pub mod service;
 pub mod settings;
 pub mod socket;
 pub mod tls;
+mod unix;
 mod unprepared;
 mod verify;
 

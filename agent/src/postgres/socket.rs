@@ -10,9 +10,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use super::address::{Address, Host};
+use super::unix::UnixSocket;
 use crate::surroundings::ByteStream;
 
 pub struct Socket {
@@ -36,7 +37,7 @@ const NEVER: u64 = u64::MAX;
 pub async fn dial(address: &Address) -> io::Result<Socket> {
     let stream: Box<dyn ByteStream> = match (&address.host, address.socket()) {
         (Host::Tcp { name, ip }, _) => Box::new(dial_tcp(name, *ip, address.port).await?),
-        (Host::Unix(_), path) => Box::new(UnixStream::connect(path.unwrap_or_default()).await?),
+        (Host::Unix(_), path) => Box::new(UnixSocket::connect(&path.unwrap_or_default()).await?),
     };
     Ok(Socket { stream, stopwatch: Arc::default() })
 }
