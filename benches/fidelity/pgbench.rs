@@ -58,11 +58,11 @@ const MINUTES: u64 = 1_400;
 type Figures = [f64; 2];
 
 pub(crate) fn print() {
-    if Command::new("pgbench").arg("--version").output().is_err() {
+    let Some(server) = Server::start() else { return };
+    if Command::new(server.program("pgbench")).arg("--version").output().is_err() {
         println!("Skipped: pgbench is not installed.");
         return;
     }
-    let Some(server) = Server::start() else { return };
     println!(
         "{ROUNDS} rounds each. Difference: the middle of the rounds, and where the middle half of them lies.\n"
     );
@@ -121,7 +121,7 @@ fn write(workload: &Workload, directory: &Path) {
 fn pgbench(workload: &Workload, server: &Server, directory: &Path) -> Figures {
     let logs = tempfile::tempdir_in(directory).unwrap();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(workload.connections);
-    let mut command = Command::new("pgbench");
+    let mut command = Command::new(server.program("pgbench"));
     command
         .args(["--no-vacuum", "--protocol=prepared", "--log", "--file"])
         .arg(directory.join("pgbench.sql"));

@@ -1,6 +1,6 @@
 //! An embedded PostgreSQL with the demo's data, indexed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use muster_common::result::RunResult;
@@ -32,6 +32,14 @@ impl Server {
 
     pub(crate) fn url(&self) -> &str {
         self.embedded.as_ref().expect("until it is dropped").url()
+    }
+
+    /// One of PostgreSQL's programs: that beside the server, or else the one on the path, which on Debian is a script in Perl that starts
+    /// it and takes longer than some thousand queries.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        let origin = self.embedded.as_ref().expect("until it is dropped").origin();
+        let beside = origin.split_once(" from ").map(|(_, directory)| Path::new(directory).join(name));
+        beside.filter(|program| program.exists()).unwrap_or_else(|| name.into())
     }
 
     /// A run with agents inside the coordinator.

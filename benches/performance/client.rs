@@ -19,7 +19,6 @@ use crate::support::agent::agent_binary;
 
 const ROUNDS: usize = 7;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
-const CONTENDERS: [Contender; 3] = [Contender::Pgbench, Contender::Muster(None), Contender::Muster(Some(1))];
 
 /// What `:h` and `:m` are below.
 const HOSTS: u64 = 20;
@@ -27,8 +26,8 @@ const MINUTES: u64 = 1_400;
 
 #[derive(Debug, Clone, Copy)]
 enum Contender {
-    /// With one thread.
-    Pgbench,
+    /// With so many threads.
+    Pgbench(usize),
     /// With so many threads of workers, or as many as there are processors.
     Muster(Option<usize>),
 }
@@ -47,7 +46,7 @@ const WORKLOADS: [Workload; 2] = [
         statement: "SELECT date_bin('1 minute', ts, timestamptz '2017-01-01 00:00+00')::text AS minute, max(usage)::text, min(usage)::text \
             FROM cpu_usage WHERE host = 'host_' || lpad(:h, 6, '0') AND ts BETWEEN timestamptz '2017-01-01 00:00+00' + :m * interval '1 minute' \
             AND timestamptz '2017-01-01 01:00+00' + :m * interval '1 minute' GROUP BY 1 ORDER BY 1",
-        rows: [10_000, 30_000],
+        rows: [20_000, 30_000],
     },
 ];
 
@@ -59,22 +58,34 @@ struct Figures {
 }
 
 pub(crate) fn section() -> String {
-    if Command::new("pgbench").arg("--version").output().is_err() {
+    let Some(server) = Server::start() else { return "Skipped: there is no PostgreSQL.\n".to_owned() };
+    if Command::new(server.program("pgbench")).arg("--version").output().is_err() {
         return "Skipped: pgbench is not installed.\n".to_owned();
     }
-    let Some(server) = Server::start() else { return "Skipped: there is no PostgreSQL.\n".to_owned() };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let contenders = [
+        Contender::Pgbench(1),
+        Contender::Muster(Some(1)),
+        Contender::Pgbench(processors),
+        Contender::Muster(None),
+    ];
     let mut text = format!(
-        "Medians of {ROUNDS} rounds of pgbench -j1, agent, agent --threads 1; in parentheses the middle half of the rounds' ratios to pgbench.\n\n\
-         | statement | connections | queries/s: pgbench | agent | agent --threads 1 | client's CPU a query: pgbench | agent | agent --threads 1 |\n\
-         |---|---|---|---|---|---|---|---|\n"
+        "Medians of {ROUNDS} rounds, each of which runs all four; in parentheses the middle half of the rounds' ratios to pgbench -j1.\n"
     );
+    let mut tables = ["queries/s", "client's CPU a query, µs"].map(|figure| {
+        let names = contenders.map(|one| one.name());
+        format!(
+            "\n{figure}:\n\n| statement | connections | {} |\n|---|---|---|---|---|---|\n",
+            names.join(" | ")
+        )
+    });
     for workload in &WORKLOADS {
         for connections in CONNECTIONS {
             let directory = tempfile::tempdir().unwrap();
             let rows = workload.rows[usize::from(connections > 1)];
             write(workload, connections, rows, directory.path());
-            let round = || CONTENDERS.map(|one| one.run(&server, connections, rows, directory.path()));
-            let rounds: Vec<[Figures; 3]> = (0..ROUNDS).map(|_| round()).collect();
+            let round = || contenders.map(|one| one.run(&server, connections, rows, directory.path()));
+            let rounds: Vec<[Figures; 4]> = (0..ROUNDS).map(|_| round()).collect();
             let cells = |of: fn(&Figures) -> f64, digits: usize| {
                 let cell = |contender: usize| {
                     let all: Vec<f64> = rounds.iter().map(|round| of(&round[contender])).collect();
@@ -86,12 +97,15 @@ pub(crate) fn section() -> String {
                         _ => format!("{:.digits$} ({low:.2} to {high:.2})", middle(&all)),
                     }
                 };
-                [0, 1, 2].map(cell).join(" | ")
+                [0, 1, 2, 3].map(cell).join(" | ")
             };
-            let (speed, cost) = (cells(|one| one.queries_per_s, 0), cells(|one| one.cpu_us_per_query, 1));
-            writeln!(text, "| {} | {connections} | {speed} | {cost} |", workload.name).unwrap();
+            let cells = [cells(|one| one.queries_per_s, 0), cells(|one| one.cpu_us_per_query, 1)];
+            for (table, cells) in tables.iter_mut().zip(cells) {
+                writeln!(table, "| {} | {connections} | {cells} |", workload.name).unwrap();
+            }
         }
     }
+    text.extend(tables);
     text
 }
 
@@ -110,20 +124,33 @@ fn write(workload: &Workload, connections: usize, rows: usize, directory: &Path)
 }
 
 impl Contender {
+    fn name(self) -> String {
+        match self {
+            Self::Pgbench(threads) => format!("pgbench -j{threads}"),
+            Self::Muster(Some(threads)) => format!("agent --threads {threads}"),
+            Self::Muster(None) => "agent".to_owned(),
+        }
+    }
+
     fn run(self, server: &Server, connections: usize, rows: usize, directory: &Path) -> Figures {
         match self {
-            Self::Pgbench => pgbench(server, connections, rows, directory),
+            Self::Pgbench(threads) => pgbench(server, connections, rows, threads, directory),
             Self::Muster(threads) => muster(server, connections, rows, threads, directory),
         }
     }
 }
 
-fn pgbench(server: &Server, connections: usize, rows: usize, directory: &Path) -> Figures {
-    let mut command = Command::new("pgbench");
-    command
-        .args(["--no-vacuum", "--protocol=prepared", "--jobs=1", "--file"])
-        .arg(directory.join("pgbench.sql"));
-    command.args(["--client", &connections.to_string(), "--transactions", &(rows / connections).to_string()]);
+fn pgbench(server: &Server, connections: usize, rows: usize, threads: usize, directory: &Path) -> Figures {
+    let mut command = Command::new(server.program("pgbench"));
+    command.args(["--no-vacuum", "--protocol=prepared", "--file"]).arg(directory.join("pgbench.sql"));
+    command.args([
+        "--jobs",
+        &threads.min(connections).to_string(),
+        "--client",
+        &connections.to_string(),
+        "--transactions",
+        &(rows / connections).to_string(),
+    ]);
     command.args(["--random-seed", &SEED.to_string()]).env("PGTZ", "UTC").arg(server.url());
     let Ended { stdout, cpu } = end(started(command.stdout(Stdio::piped())));
     // tps = 12345.678901 (without initial connection time)
