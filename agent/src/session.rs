@@ -82,6 +82,8 @@ struct Session {
     permit: Arc<Permit>,
     /// The coordinator's.
     remote_clock: RemoteClock,
+    /// When the next beat is to go.
+    beats_at: Instant,
     crew: Crew,
     gauges: Arc<Gauges>,
     /// While queries run.
@@ -146,6 +148,7 @@ impl Session {
             lease,
             permit,
             remote_clock: RemoteClock::default(),
+            beats_at: clock::now(),
             crew,
             work: Work::Waiting(Box::new(cargo)),
             gauges,
@@ -167,7 +170,6 @@ impl Session {
     }
 
     async fn drive(&mut self, shutdown: &CancellationToken) -> Result<Ended, SessionError> {
-        let mut beats_at = clock::now();
         loop {
             let lapses_at = self.lease.lapses_at();
             let starts_at = self.starts_at.unwrap_or(lapses_at);
@@ -193,10 +195,10 @@ impl Session {
                     let tell = move |interval| line(FromAgent::Health(interval));
                     self.reporter = Some(Reporter::start(Arc::clone(&self.gauges), tell));
                 }
-                () = sleep_until(beats_at.into()) => {
+                () = sleep_until(self.beats_at.into()) => {
                     let now = clock::now();
                     let period = if self.has_started { limits::BEAT_EVERY } else { limits::BEAT_EVERY_AT_FIRST };
-                    beats_at = now + period;
+                    self.beats_at = now + period;
                     let number = self.lease.beat(now);
                     self.control.send(FromAgent::Beat(number))?;
                     self.tell_start()?;
@@ -251,6 +253,11 @@ impl Session {
                 let starts_at =
                     self.remote_clock.here(arm.starts_at).map_or(latest, |at| at.clamp(received, latest));
                 self.starts_at = self.is_watched.then_some(starts_at);
+                // Later, but within the lease, and not all agents' at once.
+                let calm_until = (starts_at + limits::CALM_AFTER_START).min(received + limits::BEAT_EVERY);
+                while self.beats_at < calm_until {
+                    self.beats_at += limits::BEAT_EVERY_AT_FIRST;
+                }
                 (self.has_started, self.has_told_start) = (true, false);
                 self.gauges.forget_begin();
                 if self.reporter.is_none() {

@@ -17,7 +17,7 @@ use crate::figures::{ascending, middle, quantile};
 use crate::server::{Server, command, coordinator};
 use crate::support::agent::agent_binary;
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 
 /// What `:h` and `:m` are below.
@@ -46,7 +46,7 @@ const WORKLOADS: [Workload; 2] = [
         statement: "SELECT date_bin('1 minute', ts, timestamptz '2017-01-01 00:00+00')::text AS minute, max(usage)::text, min(usage)::text \
             FROM cpu_usage WHERE host = 'host_' || lpad(:h, 6, '0') AND ts BETWEEN timestamptz '2017-01-01 00:00+00' + :m * interval '1 minute' \
             AND timestamptz '2017-01-01 01:00+00' + :m * interval '1 minute' GROUP BY 1 ORDER BY 1",
-        rows: [20_000, 30_000],
+        rows: [10_000, 20_000],
     },
 ];
 

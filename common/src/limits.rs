@@ -129,6 +129,8 @@ pub const LEASE: Duration = Duration::from_secs(3);
 pub const FENCE: Duration = Duration::from_millis(3_300);
 /// Between Arm and the first query: longer than any round trip that makes sense, so that all agents start together.
 pub const ARM_COUNTDOWN: Duration = Duration::from_millis(200);
+/// No beat is sent from Arm until then: of a thousand agents beats took a third of two processors, and starts were late by that.
+pub const CALM_AFTER_START: Duration = Duration::from_millis(50);
 /// Rows are sent ahead of the start; a link that needs longer starts with what it has.
 pub const PREFETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// `--join-timeout`.
