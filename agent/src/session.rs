@@ -253,11 +253,7 @@ impl Session {
                 let starts_at =
                     self.remote_clock.here(arm.starts_at).map_or(latest, |at| at.clamp(received, latest));
                 self.starts_at = self.is_watched.then_some(starts_at);
-                // Later, but within the lease, and not all agents' at once.
-                let calm_until = (starts_at + limits::CALM_AFTER_START).min(received + limits::BEAT_EVERY);
-                while self.beats_at < calm_until {
-                    self.beats_at += limits::BEAT_EVERY_AT_FIRST;
-                }
+                self.beats_at = after_the_start(self.beats_at, received, starts_at);
                 (self.has_started, self.has_told_start) = (true, false);
                 self.gauges.forget_begin();
                 if self.reporter.is_none() {
@@ -326,5 +322,47 @@ impl Work {
             Self::Open { stream, .. } => stream.next().await,
             Self::Waiting(_) | Self::Opening => std::future::pending().await,
         }
+    }
+}
+
+/// When a beat goes that was to go at `beats_at`, of an agent that was told to start: later, but well within the lease, and not at the
+/// same moment as that of every other.
+fn after_the_start(mut beats_at: Instant, told_at: Instant, starts_at: Instant) -> Instant {
+    let calm_until = (starts_at + limits::CALM_AFTER_START).min(told_at + limits::BEAT_EVERY);
+    while beats_at < calm_until {
+        beats_at += limits::BEAT_EVERY_AT_FIRST;
+    }
+    beats_at
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn no_beat_goes_while_all_start_and_those_of_many_agents_stay_apart() {
+        let told_at = Instant::now();
+        let starts_at = told_at + limits::ARM_COUNTDOWN;
+        let mut moments: Vec<Instant> = (0..limits::BEAT_EVERY_AT_FIRST.as_millis())
+            .map(|millis| after_the_start(told_at + Duration::from_millis(millis as u64), told_at, starts_at))
+            .collect();
+        assert!(moments.iter().all(|at| *at >= starts_at + limits::CALM_AFTER_START));
+        assert!(moments.iter().all(|at| *at <= told_at + 2 * limits::BEAT_EVERY_AT_FIRST));
+        let agents = moments.len();
+        moments.sort_unstable();
+        moments.dedup();
+        assert_eq!(moments.len(), agents);
+    }
+
+    #[test]
+    fn a_beat_is_not_put_off_for_longer_than_a_lease_allows() {
+        let told_at = Instant::now();
+        let late = told_at + limits::BEAT_EVERY;
+        assert_eq!(after_the_start(late, told_at, told_at), late, "it is later anyway");
+        let put_off = after_the_start(told_at, told_at, told_at + Duration::from_secs(3_600));
+        // The one before it went a second ago at the most.
+        assert!(put_off + limits::BEAT_EVERY < told_at + limits::LEASE, "{:?}", put_off - told_at);
     }
 }
