@@ -256,6 +256,7 @@ impl Session {
                 self.beats_at = after_the_start(self.beats_at, received, starts_at);
                 (self.has_started, self.has_told_start) = (true, false);
                 self.gauges.forget_begin();
+                // Of a later round nothing is forgotten: the last one's reporter still tells it.
                 if self.reporter.is_none() {
                     self.gauges.forget();
                 }
