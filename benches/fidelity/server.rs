@@ -37,9 +37,8 @@ impl Server {
     /// One of PostgreSQL's programs: that beside the server, or else the one on the path, which on Debian is a script in Perl that starts
     /// it and takes longer than some thousand queries.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
-        let origin = self.embedded.as_ref().expect("until it is dropped").origin();
-        let beside = origin.split_once(" from ").map(|(_, directory)| Path::new(directory).join(name));
-        beside.filter(|program| program.exists()).unwrap_or_else(|| name.into())
+        let beside = self.embedded.as_ref().expect("until it is dropped").programs().join(name);
+        if beside.exists() { beside } else { name.into() }
     }
 
     /// A run with agents inside the coordinator.

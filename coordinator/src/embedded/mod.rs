@@ -15,7 +15,7 @@ mod tools;
 mod user;
 mod wheel;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use error::{EmbeddedError, Tried};
 pub use resolve::Search;
@@ -56,6 +56,7 @@ pub struct Embedded {
     guard: Guard,
     url: String,
     origin: String,
+    programs: PathBuf,
 }
 
 impl Embedded {
@@ -67,7 +68,7 @@ impl Embedded {
         let origin = installation.to_string();
         say(&format!("starting {origin}"));
         let guard = server::start(&installation, &run_as, options.connections, &options.settings).await?;
-        Ok(Self { url: server::url(guard.directory()), origin, guard })
+        Ok(Self { url: server::url(guard.directory()), origin, programs: installation.programs, guard })
     }
 
     /// `postgresql://…?host=…`: a unix socket, superuser, no password; for this process's user and root only.
@@ -78,6 +79,11 @@ impl Embedded {
     /// `PostgreSQL 15.18 from /usr/lib/postgresql/15/bin`.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The directory of PostgreSQL's programs that it runs from.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// Ends all connections and the server at once, and waits until server and directory are gone. Dropping does the same, but
