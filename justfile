@@ -97,7 +97,7 @@ deny:
 seeds:
     cargo test --locked -p muster-coordinator --test fuzz_seeds -- --ignored --nocapture
 
-# Throws random input at a target for some time: journal, messages, query or workload; needs cargo-fuzz and a nightly compiler
+# Throws random input at a target for some time: database_url, journal, messages, query or workload; needs cargo-fuzz and a nightly compiler
 fuzz target seconds="60":
     mkdir -p fuzz/corpus/{{ target }}
     cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }} -max_len=16384

@@ -23,7 +23,7 @@ pub(crate) fn options() -> Options {
         host_column: hostname.clone(),
         parameters: vec![hostname, start_time.clone(), end_time.clone()],
         mix: None,
-        checks: Checks::DemoWindow { start_time, end_time },
+        checks: Checks::DemoWindow { start_time, end_time, timezone: Some("UTC".to_owned()) },
         on_bad_row: OnBadRow::Fail,
         limit: None,
     }

@@ -1,6 +1,5 @@
 //! The agent's command line.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -8,28 +7,28 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use muster_agent::metrics::AgentMetrics;
 use muster_agent::null_database::NullDatabase;
-use muster_agent::postgres::{Environment, Settings};
+use muster_agent::postgres::{Environment, RoleRule, Settings};
+use muster_agent::secret_file;
 use muster_agent::security::Security;
 use muster_agent::security::pki::PkiArgs;
 use muster_agent::surroundings::Surroundings;
-use muster_agent::{AgentConfig, AgentError, Coordinators};
+use muster_agent::{AcceptDatabaseUrl, AgentConfig, AgentError, Coordinators, parse_listen_address};
 use muster_common::ids::SlotId;
 use muster_common::join_string::JoinString;
 use muster_common::limits;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
-use tracing_subscriber::EnvFilter;
+use tracing::{error, warn};
 
 /// Runs timed queries for a Muster coordinator.
 ///
 /// Dials the coordinator, waits for it if need be, serves its run, and waits for the next. The database is this agent's own
-/// (--database-url, DATABASE_URL, PG* variables, ~/.pgpass, as psql has them); an agent on the coordinator's machine that has
-/// none takes the coordinator's.
+/// (--database-url, DATABASE_URL, PG* variables, ~/.pgpass, as psql has them); an agent that has none takes the coordinator's, from the
+/// same user on the same machine or in TLS.
 #[derive(Debug, Parser)]
 #[command(name = "agent", version, max_term_width = 100, after_long_help = HELP)]
 struct Args {
@@ -42,9 +41,8 @@ struct Args {
           value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
     workers: u16,
 
-    /// Threads that share the workers, as pgbench's --jobs: fewer cost less, and an answer may wait for another's [default: one for
-    /// each processor]
-    #[arg(long, value_name = "N")]
+    /// No longer has an effect: each worker has a thread of its own
+    #[arg(long, value_name = "N", hide = true)]
     threads: Option<NonZeroU16>,
 
     /// The database, as psql takes it
@@ -55,6 +53,12 @@ struct Args {
     #[arg(long, value_name = "FILE", env = "DATABASE_URL_FILE", conflicts_with = "database_url")]
     database_url_file: Option<PathBuf>,
 
+    /// From which coordinators this agent takes the address of a database: of its own where it has none, and of the second one of a run
+    /// with --versus. It uses such an address as it is: without its own passwords, files and certificates, and with no weaker sslmode
+    /// than its own PGSSLMODE
+    #[arg(long, value_name = "FROM", env = "MUSTER_ACCEPT_DATABASE_URL", default_value = "tls")]
+    accept_database_url: AcceptArg,
+
     /// The place in the run to ask for: 3 is slot-3 [default: any]
     #[arg(long, value_name = "NUMBER")]
     slot: Option<u16>,
@@ -64,12 +68,17 @@ struct Args {
     once: bool,
 
     /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, both in clear, to whoever asks
-    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS")]
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = parse_listen_address)]
     metrics: Option<SocketAddr>,
 
     /// Let statements write; sessions are read-only otherwise
     #[arg(long)]
     allow_writes: bool,
+
+    /// Refuse a database whose role can write or is a superuser, and print how to make one that can only read. A read-only session alone
+    /// does not keep SQL from writing: it can change that setting itself
+    #[arg(long, env = "MUSTER_REQUIRE_READ_ONLY_ROLE", conflicts_with = "allow_writes")]
+    require_read_only_role: bool,
 
     /// Ask no database and answer every row at once, to measure Muster itself; the run is VOID
     #[arg(long, hide = true, conflicts_with_all = ["database_url", "database_url_file"])]
@@ -91,32 +100,36 @@ struct Args {
     insecure: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AcceptArg {
+    /// From none
+    Never,
+    /// From a coordinator on this machine
+    Loopback,
+    /// From a coordinator on this machine, or joined in TLS (--join, --tls-cert)
+    Tls,
+}
+
 const HELP: &str = "\
 Examples:
   agent                                                   joins the coordinator on this machine
   agent --coordinator db-load:50051 --join-file join --workers 4
   DATABASE_URL=postgresql://me@db1/metrics agent --once
 
-Exit codes: 0 fine · 2 usage, or refused by the coordinator · 13 with --once, the coordinator was lost and did not come back
+Exit codes: 0 fine · 2 usage, refused by the coordinator, or no thread for a worker · 13 with --once, the coordinator was lost and did not come back
 SIGTERM or Ctrl-C: finish the queries in flight, hand back the rows that are not run, leave; a second one leaves at once.
 MUSTER_LOG chooses what is logged to stderr: error, warn, info (default), debug.";
 
 pub(crate) async fn run() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_env("MUSTER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(is_terminal)
-        .with_writer(std::io::stderr)
-        .init();
+    muster_agent::logging::start("info", false);
     match serve(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!("{failure:#}");
             match failure.downcast_ref() {
                 Some(AgentError::Lost { .. }) => ExitCode::from(13),
-                Some(AgentError::Refused { .. }) | None => ExitCode::from(2),
+                Some(AgentError::Refused { .. } | AgentError::CannotStart(_)) | None => ExitCode::from(2),
             }
         }
     }
@@ -158,18 +171,26 @@ fn config(args: Args) -> anyhow::Result<AgentConfig> {
         Some(path) => Some(read_secret("--database-url-file", &path)?),
         None => args.database_url,
     };
+    if args.threads.is_some() {
+        warn!("--threads has no effect any more and will be removed: each worker has a thread of its own");
+    }
     let url = url.as_ref();
     let is_named = Settings::is_named(url, &environment);
     let database = is_named.then(|| Settings::resolve(url, &environment)).transpose()?;
     Ok(AgentConfig {
-        coordinators,
         security,
         workers: args.workers,
-        threads: args.threads,
         slot: args.slot.map(SlotId::new),
         once: args.once,
         database,
+        accept_database_url: match args.accept_database_url {
+            AcceptArg::Never => AcceptDatabaseUrl::Never,
+            AcceptArg::Loopback => AcceptDatabaseUrl::Loopback,
+            AcceptArg::Tls => AcceptDatabaseUrl::Tls,
+        },
         allow_writes: args.allow_writes,
+        role: if args.require_read_only_role { RoleRule::ReadOnly } else { RoleRule::WarnOfSuperuser },
+        ..AgentConfig::joining(coordinators)
     })
 }
 
@@ -196,10 +217,16 @@ fn security(args: &Args) -> anyhow::Result<Security> {
     Ok(Security::None)
 }
 
-/// Without the end of the line that an editor puts there.
+/// Removes the byte order mark and the line ending that an editor adds.
 fn read_secret(option: &str, path: &Path) -> anyhow::Result<SecretString> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{option} '{}'", path.display()))?;
-    Ok(text.trim().into())
+    let text = secret_file::read(path).with_context(|| match path.to_str() {
+        // The user may have typed the secret itself instead of the name of a file.
+        Some(shown) if !shown.contains(['@', '=']) && shown.parse::<JoinString>().is_err() => {
+            format!("{option} '{shown}'")
+        }
+        _ => format!("{option} names a file; its name is not shown, because it may be the secret itself"),
+    })?;
+    Ok(text.trim_start_matches('\u{feff}').trim().into())
 }
 
 #[cfg(test)]
@@ -218,6 +245,25 @@ mod tests {
         }
         assert!(parse(&["--coordinator", "db1:50051", "--insecure"]).is_ok());
         assert!(parse(&["--coordinator", "[::1]:50051"]).is_ok());
+    }
+
+    #[test]
+    fn a_file_with_a_secret_may_begin_with_a_byte_order_mark() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "\u{feff}postgresql://me@db:1/metrics\r\n").unwrap();
+        let config = parse(&["--database-url-file", file.path().to_str().unwrap()]).unwrap();
+        assert_eq!(config.database.unwrap().describe(), "db:1/metrics as me");
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_its_file_is_not_shown() {
+        for option in ["--database-url-file", "--join-file"] {
+            let error = parse(&[option, "postgresql://me:s3cret@db/metrics"]).unwrap_err();
+            assert!(!format!("{error:#}").contains("s3cret"), "{error:#}");
+        }
+        let join = format!("muster1.{}.{}", "A".repeat(43), "B".repeat(42) + "A");
+        let error = parse(&["--join-file", &join]).unwrap_err();
+        assert!(!format!("{error:#}").contains("BBB"), "{error:#}");
     }
 
     #[test]

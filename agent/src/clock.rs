@@ -1,5 +1,5 @@
 //! The time as tokio's timers have it. A test may run it ahead of the machine's clock, which `std::time::Instant::now` would not know.
-//! The stopwatch does not ask here.
+//! Workers do not ask here.
 
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,13 @@
 //! What an agent was told, checked.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use muster_common::ids::SlotId;
 
-use crate::postgres::Settings;
+use crate::postgres::{RoleRule, Settings};
+use crate::route::Route;
 use crate::security::Security;
 
 /// One agent. `workers` is 1 to [`muster_common::limits::WORKERS_PER_AGENT_MAX`].
@@ -16,16 +16,69 @@ pub struct AgentConfig {
     pub coordinators: Coordinators,
     pub security: Security,
     pub workers: u16,
-    /// That the workers share; as many as there are processors when `None`.
-    pub threads: Option<NonZeroU16>,
     /// The slot to ask for; any when `None`.
     pub slot: Option<SlotId>,
     /// Leave after one run instead of waiting for the next.
     pub once: bool,
     /// Its own database; `None` takes the coordinator's.
     pub database: Option<Settings>,
+    /// Its own second database for a run that compares two; `None` takes the coordinator's.
+    pub versus: Option<Settings>,
+    pub accept_database_url: AcceptDatabaseUrl,
     /// Let statements write. Sessions are read-only otherwise.
     pub allow_writes: bool,
+    /// Of the database sessions.
+    pub role: RoleRule,
+}
+
+impl AgentConfig {
+    /// An agent with one worker, no database of its own and the defaults of the command line, for the coordinator of this machine.
+    pub fn joining(coordinators: Coordinators) -> Self {
+        Self {
+            coordinators,
+            security: Security::None,
+            workers: 1,
+            slot: None,
+            once: false,
+            database: None,
+            versus: None,
+            accept_database_url: AcceptDatabaseUrl::default(),
+            allow_writes: false,
+            role: RoleRule::default(),
+        }
+    }
+}
+
+/// From which coordinators a database URL is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AcceptDatabaseUrl {
+    Never,
+    /// From a coordinator on this machine.
+    Loopback,
+    /// From a coordinator on this machine, or in TLS.
+    #[default]
+    Tls,
+}
+
+impl AcceptDatabaseUrl {
+    pub(crate) fn allows(self, route: &Route) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Loopback => route.is_loopback(),
+            Self::Tls => route.is_loopback() || route.is_encrypted,
+        }
+    }
+}
+
+/// As on the command line.
+impl fmt::Display for AcceptDatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Never => "never",
+            Self::Loopback => "loopback",
+            Self::Tls => "tls",
+        })
+    }
 }
 
 /// Where a coordinator may listen, in the order in which they are tried; at least one.
@@ -70,6 +123,11 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
+    /// The one of this process, to which no address leads. Shown in messages, and never resolved.
+    pub fn of_this_process() -> Self {
+        Self { host: "this-process".to_owned(), port: 0 }
+    }
+
     /// Without the brackets of an IPv6 address.
     pub(crate) fn bare_host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
@@ -95,6 +153,20 @@ impl fmt::Display for Coordinator {
     }
 }
 
+/// An address to listen on, for the options of both programs.
+///
+/// # Errors
+/// For anything but an IP address and a port. A name may have several addresses, and some of them may belong to other machines.
+pub fn parse_listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        let port = port.map_or_else(|| "PORT".to_owned(), |port| port.to_string());
+        format!(
+            "an IP address and a port are needed: 127.0.0.1:{port} for this machine alone, 0.0.0.0:{port} or [::]:{port} for every network"
+        )
+    })
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not an address of the form HOST:PORT, such as db1:50051 or [::1]:50051")]
 pub struct InvalidCoordinator(String);
@@ -115,6 +187,7 @@ impl FromStr for Coordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::Ends;
 
     #[test]
     fn an_address_is_a_host_and_a_port() {
@@ -127,6 +200,17 @@ mod tests {
     }
 
     #[test]
+    fn an_address_to_listen_on_is_an_ip_address() {
+        assert_eq!(parse_listen_address("[::]:1"), Ok("[::]:1".parse().unwrap()));
+        for (bad, expected) in
+            [("localhost:50051", "127.0.0.1:50051"), ("0.0.0.0", "0.0.0.0:PORT"), (":9", "[::]:9")]
+        {
+            let error = parse_listen_address(bad).unwrap_err();
+            assert!(error.contains("IP address") && error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
     fn several_addresses_are_kept_in_their_order() {
         let several: Coordinators = "db1:50051, [::1]:2".parse().unwrap();
         assert_eq!(several.to_string(), "db1:50051 or [::1]:2");
@@ -135,6 +219,23 @@ mod tests {
         for bad in ["", "db1:1,", "db1:1;db2:1"] {
             assert!(bad.parse::<Coordinators>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_database_url_is_accepted_from_this_machine_and_in_tls_unless_less_is_allowed() {
+        let ends =
+            |peer: &str| Some(Ends { local: "127.0.0.1:1".parse().unwrap(), peer: peer.parse().unwrap() });
+        let near = Route { ends: ends("127.0.0.1:50051"), is_encrypted: false };
+        let near_over_ipv6 = Route { ends: ends("[::1]:50051"), is_encrypted: false };
+        let far = Route { ends: ends("192.0.2.1:50051"), is_encrypted: false };
+        let encrypted = Route { is_encrypted: true, ..far };
+        let allowed = |accept: AcceptDatabaseUrl| {
+            [near, near_over_ipv6, encrypted, far, Route::default()].map(|route| accept.allows(&route))
+        };
+        assert_eq!(allowed(AcceptDatabaseUrl::Never), [false; 5]);
+        assert_eq!(allowed(AcceptDatabaseUrl::Loopback), [true, true, false, false, false]);
+        assert_eq!(allowed(AcceptDatabaseUrl::Tls), [true, true, true, false, false]);
+        assert_eq!(AcceptDatabaseUrl::default(), AcceptDatabaseUrl::Tls);
     }
 
     #[test]

@@ -1,27 +1,34 @@
 //! The workers of one session, as the session sees them: told together, heard together. Where they run is the workplace's part.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::limits;
-use muster_common::server_side::Sight;
-use muster_proto::control::{Explain, PrepareFailed, Ready, RunConfig, WorkerReport};
-use muster_proto::work::Assign;
-use tokio::sync::{mpsc, watch};
+use muster_common::server_identity::{Reconnects, ServerIdentity};
+use muster_common::server_side::{ExplainedPlan, Sight};
+use muster_proto::control::{
+    Database, Explain, PrepareFailed, PrepareFailure, Ready, RunConfig, WorkerReport,
+};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::AgentConfig;
 use crate::health::Gauges;
+use crate::inbox::{RowSender, WorkerHandle, inbox};
 use crate::permit::Permit;
+use crate::postgres::no_database;
+use crate::route::Route;
 use crate::told::{Listener, told};
 use crate::worker::{Phase, Round, Worker, WorkerEvent};
-use crate::workplace::{Prepared, Shift, Workplace};
+use crate::workplace::{CannotStart, Prepared, Reconnect, Shift, Workplace};
 
 /// What the session must know of its workers.
 pub(crate) enum CrewEvent {
     /// Every worker is prepared.
-    Ready(Ready),
+    Ready(Box<Ready>),
     PrepareFailed(PrepareFailed),
     /// One more worker has ended.
     Done,
@@ -29,8 +36,8 @@ pub(crate) enum CrewEvent {
 
 pub(crate) struct Crew {
     events: mpsc::Receiver<WorkerEvent>,
-    /// By worker. The receivers of one channel are told in a random order, and the same run could not be run again.
-    phases: Vec<watch::Sender<Phase>>,
+    /// By worker.
+    handles: Vec<WorkerHandle>,
     cancel: CancellationToken,
     /// `None` when there is no database that the workers could use.
     shift: Option<Box<dyn Shift>>,
@@ -38,9 +45,16 @@ pub(crate) struct Crew {
     /// Workers that have the name of the slot that was given late.
     placed: usize,
     reports: Vec<Option<WorkerReport>>,
+    /// Reconnects that are not yet reported to the coordinator, by round.
+    reconnects: BTreeMap<u32, Vec<Reconnects>>,
+    /// Why this process cannot start workers, in no run.
+    limit: Option<String>,
 }
 
-type Queues = Vec<mpsc::Sender<Assign>>;
+/// Room for what a worker reports at most while the session does something else: prepared, placed, a reconnect, the end.
+const EVENTS_PER_WORKER: usize = 4;
+
+type Queues = Vec<RowSender>;
 
 impl Crew {
     /// Starts the workers, which begin to connect at once, and run queries only as long as the permit lasts.
@@ -48,27 +62,25 @@ impl Crew {
         workplace: &dyn Workplace,
         config: &AgentConfig,
         run: &RunConfig,
+        route: &Route,
         application_name: String,
         permit: &Arc<Permit>,
         gauges: &Arc<Gauges>,
     ) -> (Self, Queues, Listener) {
         let count = usize::from(config.workers);
-        let (event_sender, events) = mpsc::channel(2 * count);
+        let (event_sender, events) = mpsc::channel(EVENTS_PER_WORKER * count);
         let (tellers, told) = told(config.workers);
-        let mut phases = Vec::with_capacity(count);
+        let mut handles = Vec::with_capacity(count);
         let cancel = CancellationToken::new();
         let mut queues = Vec::with_capacity(count);
         let workers = (0..).zip(tellers).map(|(index, teller)| {
-            // A queue holds batches, and each has at least one row: credit bounds both.
-            let (queue, rows) = mpsc::channel(limits::CREDIT_ROWS_MAX as usize);
+            let (handle, queue, inbox) = inbox();
+            handles.push(handle);
             queues.push(queue);
-            let (phase_sender, phase) = watch::channel(Phase::Preparing);
-            phases.push(phase_sender);
             Worker {
                 index,
-                rows,
+                inbox,
                 told: teller,
-                phase,
                 events: event_sender.clone(),
                 cancel: cancel.clone(),
                 permit: Arc::clone(permit),
@@ -76,18 +88,28 @@ impl Crew {
                 gauges: Arc::clone(gauges),
             }
         });
-        let shift = workplace.start(workers.collect(), config, run, application_name);
-        let shift = shift.map_err(|failed| {
+        let shift = workplace.start(workers.collect(), config, run, route, application_name);
+        let mut limit = None;
+        let shift = shift.map_err(|problem| {
+            let failed = match problem {
+                CannotStart::Unprepared(failed) => failed,
+                CannotStart::Thread(_) => PrepareFailed {
+                    kind: PrepareFailure::Agent,
+                    ..no_database(limit.insert(problem.to_string()))
+                },
+            };
             event_sender.try_send(WorkerEvent::PrepareFailed(failed)).expect("a new channel has room");
         });
         let crew = Self {
             events,
-            phases,
+            handles,
             cancel,
             shift: shift.ok(),
             prepared: (0..count).map(|_| None).collect(),
             placed: 0,
             reports: vec![None; count],
+            reconnects: BTreeMap::new(),
+            limit,
         };
         (crew, queues, told)
     }
@@ -95,8 +117,8 @@ impl Crew {
     /// The agent stood by and has a slot now; [`CrewEvent::Ready`] comes again.
     pub(crate) fn take_place(&self, application_name: &str) {
         let application_name: Arc<str> = application_name.into();
-        for phase in &self.phases {
-            phase.send_replace(Phase::Placed { application_name: Arc::clone(&application_name) });
+        for handle in &self.handles {
+            handle.set_phase(Phase::Placed { application_name: Arc::clone(&application_name) });
         }
     }
 
@@ -113,6 +135,11 @@ impl Crew {
         }
     }
 
+    /// Why this process cannot start workers, in no run.
+    pub(crate) fn limit(&self) -> Option<&str> {
+        self.limit.as_deref()
+    }
+
     /// What the server has counted so far. `is_last`: the workers have ended.
     pub(crate) fn look(&self, run: &RunId, is_last: bool) -> BoxFuture<'static, Result<Sight, String>> {
         match &self.shift {
@@ -126,7 +153,7 @@ impl Crew {
         &self,
         run: &RunId,
         asked: Explain,
-    ) -> BoxFuture<'static, Result<Vec<String>, String>> {
+    ) -> BoxFuture<'static, Result<ExplainedPlan, String>> {
         match &self.shift {
             Some(shift) => shift.explain(run, asked),
             None => Box::pin(std::future::ready(Err("no database".to_owned()))),
@@ -135,30 +162,28 @@ impl Crew {
 
     /// Starts a round; a second time for the same one changes nothing.
     pub(crate) fn start(&self, round: Round) {
-        for phase in &self.phases {
-            phase.send_if_modified(|phase| {
+        for handle in &self.handles {
+            handle.replace_phase(|phase| {
                 let is_new = match phase {
                     Phase::Preparing | Phase::Placed { .. } => true,
                     Phase::Running(running) => running.number != round.number,
                     Phase::Draining => false,
                 };
-                if is_new {
-                    *phase = Phase::Running(round);
-                }
-                is_new
+                is_new.then_some(Phase::Running(round))
             });
         }
     }
 
     /// Finish the query in flight and run no further row.
     pub(crate) fn drain(&self) {
-        for phase in &self.phases {
-            phase.send_replace(Phase::Draining);
+        for handle in &self.handles {
+            handle.set_phase(Phase::Draining);
         }
     }
 
     /// End the queries in flight on the server, too.
     pub(crate) fn cancel(&self) {
+        self.handles.iter().for_each(WorkerHandle::cancel);
         self.cancel.cancel();
     }
 
@@ -169,16 +194,22 @@ impl Crew {
                 Some(WorkerEvent::Prepared(worker, prepared)) => {
                     self.prepared[usize::from(worker)] = Some(prepared);
                     if self.prepared.iter().all(Option::is_some) {
-                        return Some(CrewEvent::Ready(self.ready()));
+                        return Some(CrewEvent::Ready(Box::new(self.ready())));
                     }
                 }
                 Some(WorkerEvent::Placed) => {
                     self.placed += 1;
                     if self.placed == self.prepared.len() {
-                        return Some(CrewEvent::Ready(self.ready()));
+                        return Some(CrewEvent::Ready(Box::new(self.ready())));
                     }
                 }
                 Some(WorkerEvent::PrepareFailed(failed)) => return Some(CrewEvent::PrepareFailed(failed)),
+                Some(WorkerEvent::Reconnected { round, target, reconnect: Reconnect { outage, server } }) => {
+                    let outage_max_ns = outage.map_or(0, nanoseconds);
+                    let count = u64::from(outage.is_some());
+                    let of_round = self.reconnects.entry(round).or_default();
+                    Reconnects { target, server, count, outage_max_ns }.add_to(of_round);
+                }
                 Some(WorkerEvent::Done(worker, report)) => {
                     self.reports[usize::from(worker)] = Some(report);
                     return Some(CrewEvent::Done);
@@ -190,6 +221,11 @@ impl Crew {
         }
     }
 
+    /// The reconnects since the last call, by round, added up for each server over all workers.
+    pub(crate) fn take_reconnects(&mut self) -> BTreeMap<u32, Vec<Reconnects>> {
+        std::mem::take(&mut self.reconnects)
+    }
+
     /// Every worker's counters once all have ended.
     pub(crate) fn reports(&self) -> Option<Vec<WorkerReport>> {
         self.reports.iter().copied().collect()
@@ -197,7 +233,7 @@ impl Crew {
 
     /// Cancels what runs and waits for the workers, which end within the grace of a cancel. False when one did not.
     pub(crate) async fn stop(self) -> bool {
-        self.cancel.cancel();
+        self.cancel();
         drop(self.events);
         match self.shift {
             Some(shift) => shift.stop().await,
@@ -211,10 +247,30 @@ impl Crew {
         Ready {
             connect: prepared().map(|one| one.connect).collect(),
             prepare: prepared().map(|one| one.prepare).collect(),
-            database: first.database.clone(),
+            database: merged(&first.database, prepared().map(|one| &one.database)),
             sql: first.sql.clone(),
             bucket_function: first.bucket_function.clone(),
-            versus: first.versus.clone(),
+            versus: first
+                .versus
+                .as_ref()
+                .map(|database| merged(database, prepared().filter_map(|one| one.versus.as_ref()))),
+            results: first.results.clone(),
+            is_pooled: prepared().any(|one| one.is_pooled),
         }
     }
+}
+
+/// What the first worker found, and each server that any worker met, once.
+fn merged<'a>(first: &Database, all: impl Iterator<Item = &'a Database>) -> Database {
+    let mut identities: Vec<ServerIdentity> = Vec::new();
+    for identity in all.flat_map(|database| &database.identities) {
+        if identities.len() < limits::SERVERS_MAX && !identities.contains(identity) {
+            identities.push(identity.clone());
+        }
+    }
+    Database { identities, ..first.clone() }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,33 +1,44 @@
 //! The real workplace: workers on threads, connected to PostgreSQL.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::QueryError;
-use muster_common::server_side::Sight;
-use muster_proto::control::{Explain, PrepareFailed, RunConfig};
+use muster_common::protocol::ResultFormat;
+use muster_common::server_side::{ExplainedPlan, Sight};
+use muster_proto::control::{Explain, KEPT_BACK, PrepareFailed, RunConfig};
 use secrecy::SecretString;
-use tokio::time::timeout;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use crate::config::AgentConfig;
+use crate::config::{AcceptDatabaseUrl, AgentConfig};
+use crate::dial::causes;
 use crate::postgres::{
-    Environment, Executed, Executor, Lookout, Prepared, SessionSetup, Settings, Target, end_backends,
-    no_database,
+    Demands, Environment, Executed, Executor, Fence, HandedOverError, Lookout, Prepared, SessionSetup,
+    Settings, Target, no_database,
 };
+use crate::route::Route;
 use crate::threads::Threads;
 use crate::worker::Worker;
-use crate::workplace::{Execute, Shift, Workplace};
+use crate::workplace::{CannotStart, Execute, Shift, Workplace};
 
-pub(crate) struct Databases;
+#[derive(Debug, Default)]
+pub(crate) struct Databases {
+    /// Those whose role is a superuser's, which is said once.
+    warned: Arc<Mutex<BTreeSet<String>>>,
+}
 
 struct DatabaseShift {
     threads: Threads,
     targets: Targets,
-    /// Made when somebody looks for the first time.
-    lookout: OnceLock<Arc<Lookout>>,
+    /// Made for the first request.
+    lookout: OnceLock<Result<Arc<Lookout>, String>>,
+    fences: OnceLock<Result<Arc<Vec<Fence>>, String>>,
 }
 
 /// The databases of a run.
@@ -44,12 +55,16 @@ impl Workplace for Databases {
         workers: Vec<Worker>,
         config: &AgentConfig,
         run: &RunConfig,
+        route: &Route,
         application_name: String,
-    ) -> Result<Box<dyn Shift>, PrepareFailed> {
-        let targets = targets(config, run, application_name)?;
+    ) -> Result<Box<dyn Shift>, CannotStart> {
+        let targets = targets(config, run, route, application_name, &self.warned)?;
         let opened = targets.clone();
-        let threads = Threads::start(workers, config.threads, move |cancel| open(opened.clone(), cancel))?;
-        Ok(Box::new(DatabaseShift { threads, targets, lookout: OnceLock::new() }))
+        let runtime = Handle::current();
+        let threads = Threads::start(workers, move |worker, cancel| {
+            open(opened.clone(), worker, cancel, runtime.clone())
+        })?;
+        Ok(Box::new(DatabaseShift { threads, targets, lookout: OnceLock::new(), fences: OnceLock::new() }))
     }
 }
 
@@ -60,11 +75,11 @@ impl Shift for DatabaseShift {
         slot: SlotId,
         below: Epoch,
     ) -> BoxFuture<'static, Result<u32, String>> {
-        let (Targets { first, versus }, run) = (self.targets.clone(), run.clone());
+        let fences = self.fences(run);
         Box::pin(async move {
             let mut ended = 0;
-            for target in std::iter::once(first).chain(versus) {
-                ended += end_backends(&target.settings, &target.setup, &run, slot, below).await?;
+            for fence in &*fences? {
+                ended += fence.end_backends(slot, below).await?;
             }
             Ok(ended)
         })
@@ -72,33 +87,35 @@ impl Shift for DatabaseShift {
 
     fn look(&self, run: &RunId, is_last: bool) -> BoxFuture<'static, Result<Sight, String>> {
         let lookout = self.lookout(run);
-        Box::pin(async move { lookout.look(is_last).await })
+        Box::pin(async move { lookout?.look(is_last).await })
     }
 
-    fn explain(&self, run: &RunId, asked: Explain) -> BoxFuture<'static, Result<Vec<String>, String>> {
+    fn explain(&self, run: &RunId, asked: Explain) -> BoxFuture<'static, Result<ExplainedPlan, String>> {
         let lookout = self.lookout(run);
-        Box::pin(async move { lookout.explain(&asked).await })
+        Box::pin(async move { lookout?.explain(&asked).await })
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, bool> {
-        let Self { threads, targets: _, lookout } = *self;
-        Box::pin(async move {
-            let closed = async {
-                if let Some(lookout) = lookout.get() {
-                    // One that does not end is left to itself: the server ends what it asked.
-                    let _ = timeout(limits::SETTLE_TIMEOUT, lookout.close()).await;
-                }
-            };
-            let ((), has_ended) = tokio::join!(closed, threads.join());
-            has_ended
-        })
+        if let Some(Ok(lookout)) = self.lookout.get() {
+            lookout.close();
+        }
+        Box::pin(self.threads.join())
     }
 }
 
 impl DatabaseShift {
-    fn lookout(&self, run: &RunId) -> Arc<Lookout> {
-        let lookout = || Arc::new(Lookout::new(Arc::clone(&self.targets.first), run.clone()));
-        Arc::clone(self.lookout.get_or_init(lookout))
+    fn lookout(&self, run: &RunId) -> Result<Arc<Lookout>, String> {
+        let lookout = || Lookout::try_new(Arc::clone(&self.targets.first), run.clone());
+        self.lookout.get_or_init(|| lookout().map(Arc::new).map_err(|error| error.to_string())).clone()
+    }
+
+    /// One for each database.
+    fn fences(&self, run: &RunId) -> Result<Arc<Vec<Fence>>, String> {
+        let Targets { first, versus } = &self.targets;
+        let fences =
+            || std::iter::once(first).chain(versus).map(|target| Fence::try_new(target, run.clone()));
+        let made = || fences().collect::<Result<_, _>>().map(Arc::new).map_err(|error| error.to_string());
+        self.fences.get_or_init(made).clone()
     }
 }
 
@@ -106,41 +123,74 @@ impl DatabaseShift {
 fn targets(
     config: &AgentConfig,
     run: &RunConfig,
+    route: &Route,
     application_name: String,
+    warned: &Arc<Mutex<BTreeSet<String>>>,
 ) -> Result<Targets, PrepareFailed> {
-    let first = first_target(config, run, application_name)?;
-    let versus = match run.versus_url.as_deref() {
-        None => None,
-        Some("") => {
-            return Err(no_database(
-                &"this run compares two databases (--versus), and only agents on the coordinator's own machine or in \
-                  TLS (--join) are handed the address of the second one",
-            ));
-        }
-        Some(url) => {
-            let url = SecretString::from(url.to_owned());
-            let settings = Settings::resolve(Some(&url), &Environment::from_process());
-            let settings = Arc::new(settings.map_err(|error| of_second(no_database(&error)))?);
-            Some(Arc::new(Target { settings, ..first.clone() }))
+    let settings = match (&config.database, &run.database_url) {
+        (Some(own), _) => own.clone(),
+        (None, Some(url)) => handed_over(url, config, route)?,
+        (None, None) => {
+            Settings::resolve(None, &Environment::from_process()).map_err(|error| no_database(&error))?
         }
     };
+    let first = Target { warned: Arc::clone(warned), ..target(config, run, settings, application_name) };
+    let versus = match (&config.versus, &run.versus_url) {
+        (_, None) => None,
+        (Some(own), Some(_)) => Some(own.clone()),
+        (None, Some(url)) => Some(handed_over(url, config, route).map_err(of_second)?),
+    };
+    let versus = versus.map(|settings| Arc::new(Target { settings: Arc::new(settings), ..first.clone() }));
     Ok(Targets { first: Arc::new(first), versus })
 }
 
-fn first_target(
-    config: &AgentConfig,
-    run: &RunConfig,
-    application_name: String,
-) -> Result<Target, PrepareFailed> {
-    let settings = match (&config.database, &run.database_url) {
-        (Some(own), _) => own.clone(),
-        (None, handed) => {
-            let url = handed.clone().map(SecretString::from);
-            let environment = Environment::from_process();
-            Settings::resolve(url.as_ref(), &environment).map_err(|error| no_database(&error))?
-        }
-    };
-    Ok(Target {
+/// What the agent's operator allows of the coordinator's database. What is refused is in this agent's log, too.
+fn handed_over(url: &str, config: &AgentConfig, route: &Route) -> Result<Settings, PrepareFailed> {
+    let settings = accepted(url, config, route);
+    settings.map_err(|error| {
+        warn!("{}", causes(&error));
+        no_database(&error)
+    })
+}
+
+fn accepted(url: &str, config: &AgentConfig, route: &Route) -> Result<Settings, NotAccepted> {
+    if url == KEPT_BACK {
+        return Err(NotAccepted::KeptBack);
+    }
+    let accept = config.accept_database_url;
+    if !accept.allows(route) {
+        return Err(NotAccepted::Forbidden { accept });
+    }
+    let demands = Demands::of(config.database.as_ref(), &Environment::from_process())?;
+    Ok(Settings::handed_over(&SecretString::from(url), &demands, || route.is_same_user())?)
+}
+
+/// Why this agent does not use a database of the coordinator's.
+#[derive(Debug, thiserror::Error)]
+enum NotAccepted {
+    #[error(
+        "the coordinator does not hand its database to this agent: it does so only in TLS (--join with what `coordinator token` prints, \
+         or certificates), or to agents of its own user on its machine; either join so, or name a database at the agent with DATABASE_URL"
+    )]
+    KeptBack,
+    #[error(
+        "this agent takes no database from this coordinator (--accept-database-url {accept}); name one at the agent with DATABASE_URL, or \
+         start it with another --accept-database-url{}", in_tls(*accept)
+    )]
+    Forbidden { accept: AcceptDatabaseUrl },
+    #[error(transparent)]
+    Unusable(#[from] HandedOverError),
+}
+
+fn in_tls(accept: AcceptDatabaseUrl) -> &'static str {
+    match accept {
+        AcceptDatabaseUrl::Tls => ", or join in TLS: --join with what `coordinator token` prints",
+        AcceptDatabaseUrl::Never | AcceptDatabaseUrl::Loopback => "",
+    }
+}
+
+fn target(config: &AgentConfig, run: &RunConfig, settings: Settings, application_name: String) -> Target {
+    Target {
         settings: Arc::new(settings),
         setup: SessionSetup {
             timezone: run.timezone.clone(),
@@ -152,22 +202,36 @@ fn first_target(
         application_name,
         statements: run.statements.clone(),
         protocol: run.protocol,
+        results: run.results,
         timeout: run.timeout,
-    })
+        role: config.role,
+        warned: Arc::default(),
+    }
 }
 
-async fn open(
+fn open(
     targets: Targets,
+    worker: u16,
     cancel: CancellationToken,
+    runtime: Handle,
 ) -> Result<(Vec<Executor>, Prepared), PrepareFailed> {
     let Targets { first, versus } = targets;
-    let (executor, mut prepared) = Executor::open(first, cancel.clone()).await?;
+    let (executor, mut prepared) = Executor::open(first, worker, cancel.clone(), runtime.clone())?;
     let mut executors = vec![executor];
     if let Some(target) = versus {
-        let opened = Executor::open(target, cancel).await;
-        let (executor, Prepared { database, .. }) = opened.map_err(of_second)?;
+        let opened = Executor::open(target, worker, cancel, runtime);
+        let (executor, Prepared { database, results, is_pooled, .. }) = opened.map_err(of_second)?;
         executors.push(executor);
         prepared.versus = Some(database);
+        prepared.is_pooled |= is_pooled;
+        // Both databases use the same format, because the databases are compared and not the formats.
+        for (statement, (used, other)) in prepared.results.iter_mut().zip(results).enumerate() {
+            if used.format != other.format {
+                executors.iter_mut().for_each(|executor| executor.take_text(statement));
+                used.format = ResultFormat::Text;
+                used.without_binary.extend(other.without_binary);
+            }
+        }
     }
     Ok((executors, prepared))
 }
@@ -178,21 +242,27 @@ fn of_second(failed: PrepareFailed) -> PrepareFailed {
 }
 
 impl Execute for Executor {
-    const IS_REAL_TIME: bool = true;
-
     fn parameters(&self, statement: u16) -> Option<usize> {
         self.parameters(statement)
     }
 
-    fn reconnects(&self) -> u64 {
-        self.reconnects()
+    fn disconnected(&self) -> Option<Duration> {
+        self.disconnected()
     }
 
-    async fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
-        self.rename(application_name).await
+    fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
+        self.rename(application_name)
     }
 
-    async fn execute(&mut self, _: RowId, statement: u16, values: &[Option<&str>]) -> Option<Executed> {
-        self.execute(statement, values).await
+    fn connect(&mut self) -> Option<()> {
+        self.connect()
+    }
+
+    fn execute(&mut self, _: RowId, statement: u16, values: &[Option<&str>]) -> Option<Executed> {
+        self.execute(statement, values)
+    }
+
+    fn close(&mut self) {
+        self.close();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tonic::{Request, Status};
 
 use crate::config::{Coordinator, Coordinators};
 use crate::reach;
+use crate::route::{Ends, Route};
 use crate::security::{Security, Tls};
 use crate::session::SessionError;
 use crate::surroundings::{ByteStream, Network};
@@ -31,16 +33,27 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) type Client = MusterClient<InterceptedService<Channel, Credentials>>;
 
-/// The first that answers.
+/// The route of the connection that was opened last. A client whose connection ended before its first call opens another one by itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CurrentRoute(Arc<Mutex<Route>>);
+
+impl CurrentRoute {
+    /// To be called when a call has been answered: its connection is the current one.
+    pub(crate) fn get(&self) -> Route {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first that answers, and the way to it.
 pub(crate) async fn dial(
     coordinators: &Coordinators,
     security: &Security,
     network: &Network,
-) -> Result<Client, SessionError> {
+) -> Result<(Client, CurrentRoute), SessionError> {
     let mut failed = Vec::new();
     for coordinator in coordinators.iter() {
         match dial_one(coordinator, security, network).await {
-            Ok(client) => return Ok(client),
+            Ok(dialled) => return Ok(dialled),
             Err(error) if is_impostor(&error) => {
                 return Err(SessionError::Refused { reason: IMPOSTOR.to_owned() });
             }
@@ -59,20 +72,26 @@ async fn dial_one(
     coordinator: &Coordinator,
     security: &Security,
     network: &Network,
-) -> Result<Client, tonic::transport::Error> {
+) -> Result<(Client, CurrentRoute), tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{coordinator}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
         .keep_alive_timeout(limits::FENCE)
         .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
         .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES);
-    let connector =
-        Connector { coordinator: coordinator.clone(), security: security.clone(), network: network.clone() };
+    let route = CurrentRoute::default();
+    let connector = Connector {
+        coordinator: coordinator.clone(),
+        security: security.clone(),
+        network: network.clone(),
+        route: route.clone(),
+    };
     let channel = endpoint.connect_with_connector(connector).await?;
     let credentials = Credentials::new(security);
-    Ok(MusterClient::with_interceptor(channel, credentials)
+    let client = MusterClient::with_interceptor(channel, credentials)
         .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(limits::MESSAGE_BYTES_MAX))
+        .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
+    Ok((client, route))
 }
 
 const IMPOSTOR: &str = "who answers there has another certificate than the join string says, and was told nothing. Either the join \
@@ -142,6 +161,7 @@ struct Connector {
     coordinator: Coordinator,
     security: Security,
     network: Network,
+    route: CurrentRoute,
 }
 
 impl Service<Uri> for Connector {
@@ -154,8 +174,14 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { coordinator, security, network } = self;
-        Box::pin(open(coordinator.clone(), security.clone(), network.clone()))
+        let Self { coordinator, security, network, route } = self;
+        let opening = open(coordinator.clone(), security.clone(), network.clone());
+        let route = route.clone();
+        Box::pin(async move {
+            let (stream, taken) = opening.await?;
+            *route.0.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+            Ok(stream)
+        })
     }
 }
 
@@ -163,19 +189,24 @@ async fn open(
     coordinator: Coordinator,
     security: Security,
     network: Network,
-) -> io::Result<TokioIo<Box<dyn ByteStream>>> {
+) -> io::Result<(TokioIo<Box<dyn ByteStream>>, Route)> {
+    let mut route = Route::default();
     let stream: Box<dyn ByteStream> = match network {
         Network::Tcp => {
             let stream = reach::connect(coordinator.bare_host(), coordinator.port()).await?;
             stream.set_nodelay(true)?;
+            route.ends = Some(Ends { local: stream.local_addr()?, peer: stream.peer_addr()? });
             Box::new(stream)
         }
         Network::Other(connect) => connect(&coordinator).await?,
     };
-    let Security::Tls(tls) = security else { return Ok(TokioIo::new(stream)) };
+    let Security::Tls(tls) = security else {
+        return Ok((TokioIo::new(stream), route));
+    };
     let name = tls.server_name(&coordinator)?;
     let encrypted = TlsConnector::from(tls.config).connect(name, stream).await.map_err(not_tls)?;
-    Ok(TokioIo::new(Box::new(encrypted)))
+    route.is_encrypted = true;
+    Ok((TokioIo::new(Box::new(encrypted)), route))
 }
 
 /// Adds the way out where the other side speaks no TLS.

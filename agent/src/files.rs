@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// As many as the system allows without asking: most systems begin with 1,024 for the sake of programs that use select(2), and a
-/// coordinator has a connection for each agent, an agent a connection and a timer for each worker.
+/// coordinator has a connection for each agent, an agent two descriptors of a connection for each worker.
 pub fn allow_many() {
     let limit = getrlimit(Resource::Nofile);
     // Where it is refused, the connections beyond it say what is missing.

@@ -1,6 +1,5 @@
 //! Joining a run: Hello out, the answer back.
 
-use muster_common::ids::SessionId;
 use muster_common::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello, StandBy, Welcome};
 use muster_proto::v1;
@@ -11,7 +10,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::config::AgentConfig;
 use crate::dial::{Client, causes};
-use crate::session::SessionError;
+use crate::session::{KeptResults, Past, SessionError};
 
 /// What an agent became.
 pub(crate) enum Joined {
@@ -50,10 +49,11 @@ impl Control {
 pub(crate) async fn join(
     client: &mut Client,
     config: &AgentConfig,
-    ended: Option<SessionId>,
+    past: &Past,
+    kept: Option<&KeptResults>,
 ) -> Result<(Control, Joined), SessionError> {
-    let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-    sender.try_send(FromAgent::Hello(hello(config, ended)).into()).expect("a new channel has room");
+    let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX + limits::SERVERS_MAX);
+    sender.try_send(FromAgent::Hello(hello(config, past, kept)).into()).expect("a new channel has room");
     let answer = async {
         let inbound = client.control(ReceiverStream::new(receiver)).await.map_err(refused)?.into_inner();
         let mut control = Control { sender, inbound };
@@ -80,13 +80,13 @@ fn refused(status: Status) -> SessionError {
         Code::ResourceExhausted => SessionError::Full { reason },
         // The first bytes of an alert in TLS are the length of such a frame.
         _ if causes(&status).contains("frame with invalid size") => SessionError::Unreachable {
-            causes: "who answers there wants TLS: --join with what `coordinator token` prints there, or --tls-cert".to_owned(),
+            causes: "the coordinator there requires TLS: use --join with what `coordinator token` prints there, or --tls-cert".to_owned(),
         },
         _ => SessionError::Broken(status),
     }
 }
 
-fn hello(config: &AgentConfig, ended: Option<SessionId>) -> Hello {
+fn hello(config: &AgentConfig, past: &Past, kept: Option<&KeptResults>) -> Hello {
     Hello {
         protocol_version: limits::PROTOCOL_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -95,8 +95,11 @@ fn hello(config: &AgentConfig, ended: Option<SessionId>) -> Hello {
         workers: config.workers,
         slot: config.slot,
         has_database: config.database.is_some(),
-        ended,
+        ended: past.ended.clone(),
         can_look: true,
+        instance: past.instance,
+        ran: past.ran.clone(),
+        former: kept.map(|kept| kept.sessions.clone()).unwrap_or_default(),
     }
 }
 

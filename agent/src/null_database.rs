@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::measurement::{Answer, Outcome, QueryError};
-use muster_proto::control::{Database, PrepareFailed, RunConfig, Statement};
+use muster_proto::control::{Database, RunConfig, Statement};
 
 use crate::config::AgentConfig;
 use crate::threads::Threads;
-use crate::workplace::{Execute, Executed, Prepared, Shift, Worker, Workplace};
+use crate::workplace::{CannotStart, Execute, Executed, Prepared, Route, Shift, Worker, Workplace};
 
 #[derive(Debug)]
 pub struct NullDatabase;
@@ -29,13 +29,14 @@ impl Workplace for NullDatabase {
     fn start(
         &self,
         workers: Vec<Worker>,
-        config: &AgentConfig,
+        _: &AgentConfig,
         run: &RunConfig,
+        _: &Route,
         _: String,
-    ) -> Result<Box<dyn Shift>, PrepareFailed> {
+    ) -> Result<Box<dyn Shift>, CannotStart> {
         let statements = run.statements.clone();
-        let open = move |_| std::future::ready(Ok((vec![NullConnection::to(&statements)], prepared())));
-        Ok(Box::new(NullShift(Threads::start(workers, config.threads, open)?)))
+        let open = move |_, _| Ok((vec![NullConnection::to(&statements)], prepared()));
+        Ok(Box::new(NullShift(Threads::start(workers, open)?)))
     }
 }
 
@@ -64,31 +65,34 @@ pub fn prepared() -> Prepared {
         database: Database::default(),
         sql: String::new(),
         bucket_function: None,
+        is_pooled: false,
         versus: None,
+        results: Vec::new(),
     }
 }
 
 impl Execute for NullConnection {
-    const IS_REAL_TIME: bool = true;
-
     fn parameters(&self, statement: u16) -> Option<usize> {
         self.parameters.get(usize::from(statement)).copied()
     }
 
-    fn reconnects(&self) -> u64 {
-        0
-    }
-
-    async fn rename(&mut self, _: &str) -> Result<(), QueryError> {
+    fn rename(&mut self, _: &str) -> Result<(), QueryError> {
         Ok(())
     }
 
     /// Reads the clock as often as a real one does.
-    async fn execute(&mut self, _: RowId, _: u16, _: &[Option<&str>]) -> Option<Executed> {
+    fn execute(&mut self, _: RowId, _: u16, _: &[Option<&str>]) -> Option<Executed> {
         self.executions = self.executions.saturating_add(1);
         let start = Instant::now();
         let service_time = start.elapsed();
         let outcome = Outcome::Completed(Answer::default());
-        Some(Executed { start, service_time, number: self.executions, outcome })
+        Some(Executed {
+            start,
+            service_time,
+            number: self.executions,
+            outcome,
+            connected_at: None,
+            reconnect: None,
+        })
     }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
+
+use crate::blocking::addresses;
 
 /// Longer than most handshakes, so that the address that comes first is taken where it answers.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
@@ -20,7 +22,7 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// # Errors
 /// What kept each of the addresses.
 pub(crate) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    first_of(lookup_host((host, port)).await?.collect(), NEXT_AFTER).await
+    first_of(addresses(host, port).await?.into(), NEXT_AFTER).await
 }
 
 async fn first_of(mut addresses: VecDeque<SocketAddr>, next_after: Duration) -> io::Result<TcpStream> {

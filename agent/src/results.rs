@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_common::ids::SessionId;
 use muster_common::limits;
 use muster_common::outbox::Outbox;
+use muster_common::session_token::GrantedSession;
 use muster_proto::v1;
-use muster_proto::work::{Assign, FromAgent, FromCoordinator};
+use muster_proto::work::{FromAgent, FromCoordinator};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -18,6 +18,7 @@ use tonic::Streaming;
 
 use crate::dial::Client;
 use crate::health::Gauges;
+use crate::inbox::{Full, RowSender};
 use crate::metrics::AgentMetrics;
 use crate::session::SessionError;
 use crate::told::{Listener, Told};
@@ -25,7 +26,7 @@ use crate::told::{Listener, Told};
 /// What the stream carries on the agent's side.
 pub(crate) struct Cargo {
     /// By worker.
-    pub(crate) queues: Vec<mpsc::Sender<Assign>>,
+    pub(crate) queues: Vec<RowSender>,
     pub(crate) told: Listener,
     pub(crate) outbox: Outbox,
     pub(crate) watchers: Watchers,
@@ -41,15 +42,17 @@ pub(crate) struct Watchers {
 pub(crate) struct WorkStream {
     events: mpsc::Receiver<Result<(), SessionError>>,
     over: CancellationToken,
+    /// Set when no more results are kept.
+    abandoned: CancellationToken,
     task: JoinHandle<Outbox>,
 }
 
 impl WorkStream {
-    pub(crate) fn open(client: Client, session: SessionId, cargo: Cargo) -> Self {
+    pub(crate) fn open(client: Client, session: GrantedSession, cargo: Cargo) -> Self {
         let (sender, events) = mpsc::channel(2);
-        let over = CancellationToken::new();
-        let task = tokio::spawn(serve(client, session, cargo, sender, over.clone()));
-        Self { events, over, task }
+        let (over, abandoned) = (CancellationToken::new(), CancellationToken::new());
+        let task = tokio::spawn(serve(client, session, cargo, sender, over.clone(), abandoned.clone()));
+        Self { events, over, abandoned, task }
     }
 
     /// Returns once all workers have ended and every result is acknowledged, and then for ever pending; or why the stream broke.
@@ -60,19 +63,27 @@ impl WorkStream {
         }
     }
 
-    /// Ends the stream. Returns once the workers have ended, with what they measured and nobody acknowledged; the caller ends them.
+    /// Stops the exchange of messages. The task continues to keep what workers measure until they have ended.
+    pub(crate) fn end(&mut self) {
+        self.over.cancel();
+    }
+
+    /// Returns the results that were not acknowledged. The workers have ended by now or never will: a worker that was abandoned is not
+    /// waited for.
     pub(crate) async fn stop(self) -> Option<Outbox> {
         self.over.cancel();
+        self.abandoned.cancel();
         self.task.await.ok()
     }
 }
 
 async fn serve(
     client: Client,
-    session: SessionId,
+    session: GrantedSession,
     cargo: Cargo,
     events: mpsc::Sender<Result<(), SessionError>>,
     over: CancellationToken,
+    abandoned: CancellationToken,
 ) -> Outbox {
     let Cargo { queues, told, mut outbox, watchers } = cargo;
     tokio::select! {
@@ -83,16 +94,24 @@ async fn serve(
             let _ = events.send(Err(broken)).await;
         }
     }
-    keep_the_rest(&told, &mut outbox, &watchers.metrics).await;
+    keep_the_rest(&told, &mut outbox, &watchers.metrics, &abandoned).await;
     outbox
 }
 
-/// What the workers measure until they have ended.
-async fn keep_the_rest(told: &Listener, outbox: &mut Outbox, metrics: &AgentMetrics) {
+/// Keeps what the workers measure until they have ended or are abandoned.
+async fn keep_the_rest(
+    told: &Listener,
+    outbox: &mut Outbox,
+    metrics: &AgentMetrics,
+    abandoned: &CancellationToken,
+) {
     let mut heard = Vec::new();
-    while told.take(&mut heard) {
+    while told.take(&mut heard) && !abandoned.is_cancelled() {
         keep(&mut heard, outbox, metrics);
-        told.due().await;
+        tokio::select! {
+            () = told.due() => {}
+            () = abandoned.cancelled() => {}
+        }
     }
     keep(&mut heard, outbox, metrics);
 }
@@ -110,8 +129,8 @@ fn keep(heard: &mut Vec<(u16, Told)>, outbox: &mut Outbox, metrics: &AgentMetric
 /// Both directions at once. Returns why nothing more can be exchanged.
 async fn exchange(
     client: Client,
-    session: SessionId,
-    queues: Vec<mpsc::Sender<Assign>>,
+    session: GrantedSession,
+    queues: Vec<RowSender>,
     told: &Listener,
     outbox: &mut Outbox,
     watchers: &Watchers,
@@ -146,7 +165,7 @@ async fn exchange(
 
 type Opened = (mpsc::Sender<v1::AgentWork>, Streaming<v1::CoordinatorWork>);
 
-async fn open(mut client: Client, session: SessionId) -> Result<Opened, SessionError> {
+async fn open(mut client: Client, session: GrantedSession) -> Result<Opened, SessionError> {
     let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
     sender.try_send(FromAgent::Open(session).into()).expect("a new channel has room");
     let opening = client.work(ReceiverStream::new(receiver));
@@ -159,7 +178,7 @@ async fn open(mut client: Client, session: SessionId) -> Result<Opened, SessionE
 /// Hands rows to the workers and passes acknowledgements on. Never waits: credit bounds what may come.
 async fn receive_rows(
     mut inbound: Streaming<v1::CoordinatorWork>,
-    queues: Vec<mpsc::Sender<Assign>>,
+    queues: Vec<RowSender>,
     acked: watch::Sender<u64>,
 ) -> Result<(), SessionError> {
     while let Some(message) = inbound.message().await? {
@@ -168,14 +187,8 @@ async fn receive_rows(
                 let queue = queues
                     .get(usize::from(assign.worker))
                     .ok_or(SessionError::Protocol("rows for a worker that this agent does not have"))?;
-                match queue.try_send(assign) {
-                    Ok(()) => {}
-                    Err(mpsc::error::TrySendError::Full(_)) => {
-                        return Err(SessionError::Protocol("more rows than were granted"));
-                    }
-                    // The worker has drained; rows that cross the Drain are not run.
-                    Err(mpsc::error::TrySendError::Closed(_)) => {}
-                }
+                // Rows that cross the Drain are not run.
+                queue.send(assign).map_err(|Full| SessionError::Protocol("more rows than were granted"))?;
             }
             FromCoordinator::Ack(number) => {
                 acked.send_replace(number);
@@ -207,13 +220,18 @@ impl Delivery<'_> {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Vec::new();
         let mut is_open = true;
-        while is_open || !self.words.is_empty() || self.outbox.has_unacknowledged() {
+        loop {
             // What is heard goes at once: it has waited in `told`. Nothing of a round comes behind its end.
             while let Some(results) = self.outbox.take_batch() {
                 self.send(FromAgent::Results(results)).await?;
             }
             for word in std::mem::take(&mut self.words) {
                 self.send(word).await?;
+            }
+            // Decided after everything is sent: messages other than results are never acknowledged, so there is nothing to wait for after
+            // them.
+            if !is_open && !self.outbox.has_unacknowledged() {
+                return Ok(());
             }
             told.expect(self.outbox.until_due());
             tokio::select! {
@@ -232,7 +250,6 @@ impl Delivery<'_> {
                 self.send(FromAgent::Credit(credit)).await?;
             }
         }
-        Ok(())
     }
 
     /// False when nothing more will come. Waits for nothing: all that is taken is kept, even if the session ends next.
@@ -276,7 +293,7 @@ async fn send(sender: &mpsc::Sender<v1::AgentWork>, message: FromAgent) -> Resul
 #[cfg(test)]
 mod tests {
     use muster_common::ids::{Epoch, RowId, SlotId};
-    use muster_common::measurement::{Answer, Execution, Measurement, Outcome};
+    use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome};
     use muster_common::slots::Grant;
 
     use super::*;
@@ -287,7 +304,8 @@ mod tests {
         let (tellers, listener) = told(1);
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(7);
-        let measurement = Measurement { row, start_ns: 0, lag_ns: 0, service_time_ns: 1, execution, outcome };
+        let measurement =
+            Measurement { row, start_ns: 0, lag: Lag::default(), service_time_ns: 1, execution, outcome };
         for told in [Told::LeftOut(16), Told::RoundOver(1), Told::Measured(measurement)] {
             tellers[0].tell(told).unwrap();
         }

@@ -9,16 +9,18 @@ use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::config::AgentConfig;
-use crate::session::{self, Ended, KeptResults, SessionError};
+use crate::session::{self, Ended, KeptResults, Past, SessionError};
 use crate::surroundings::Surroundings;
 
-/// Why an agent gave up. Everything else it survives by joining anew.
+/// Why an agent gave up. After everything else it joins again.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     #[error("coordinator {coordinator} refused this agent: {reason}")]
     Refused { coordinator: String, reason: String },
     #[error("coordinator {coordinator} was lost in mid-run and did not come back within {:?}", limits::PARK)]
     Lost { coordinator: String },
+    #[error("{0}")]
+    CannotStart(String),
 }
 
 /// Serves runs until `shutdown`, or one run when `config.once`.
@@ -34,26 +36,30 @@ pub async fn serve_in(
 ) -> Result<(), AgentError> {
     let mut retry = Retry::new(surroundings.seed);
     let mut kept = None;
-    let mut last = None;
+    let mut past = Past::new(surroundings.seed);
     let mut lost_at = None;
     while !shutdown.is_cancelled() {
         let began = clock::now();
-        match session::serve(&config, surroundings, &mut kept, &mut last, &shutdown).await {
+        let served = session::serve(&config, surroundings, &mut kept, &mut past, &shutdown).await;
+        // An agent that joins and cannot prepare must not do so many times a second.
+        if std::mem::take(&mut past.got_ready) {
+            retry.begin_anew();
+        }
+        match served {
             Ok(Ended::Shutdown) => break,
             Ok(Ended::Bye { reason, had_place }) => {
-                info!("run ended: {reason}");
+                retry.say_ended(&reason);
                 if config.once && had_place {
                     break;
                 }
-                retry.begin_anew();
                 lost_at = None;
             }
+            Err(SessionError::CannotStart(reason)) => return Err(AgentError::CannotStart(reason)),
             Err(SessionError::Refused { reason }) => {
                 return Err(AgentError::Refused { coordinator: config.coordinators.to_string(), reason });
             }
             Err(error) => {
                 if clock::since(began) > limits::RETRY_MAX {
-                    retry.begin_anew();
                     lost_at = None;
                 }
                 if error.ended_a_session() {
@@ -122,6 +128,16 @@ impl Retry {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Once for each reason, as below.
+    fn say_ended(&mut self, reason: &str) {
+        if self.last_said.as_deref() == Some(reason) {
+            debug!("run ended: {reason}");
+            return;
+        }
+        info!("run ended: {reason}");
+        self.last_said = Some(reason.to_owned());
     }
 
     /// Says each new cause once; the repeats go to the debug log.

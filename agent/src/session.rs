@@ -9,12 +9,12 @@ mod looks;
 use std::sync::Arc;
 use std::time::Instant;
 
-use muster_common::ids::{RunId, SessionId};
+use muster_common::ids::RunId;
 use muster_common::lease::Lease;
 use muster_common::limits;
 use muster_common::outbox::Outbox;
 use muster_common::remote_clock::RemoteClock;
-use muster_common::slots::Grant;
+use muster_common::session_token::GrantedSession;
 use muster_proto::control::{FromAgent, FromCoordinator, StandBy, Welcome};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -28,23 +28,23 @@ use crate::health::{Gauges, Reporter};
 use crate::join::{Control, Joined, join};
 use crate::permit::Permit;
 use crate::results::{Cargo, Watchers, WorkStream};
+use crate::route::Route;
 use crate::surroundings::Surroundings;
 use crate::worker::Round;
-pub(crate) use ended::{Ended, KeptResults, SessionError};
-use farewell::Farewell;
+pub(crate) use ended::{Ended, KeptResults, Past, SessionError};
+use farewell::{Farewell, Left};
 use fences::Fences;
 use looks::Looks;
 
-/// Joins and serves one run. Takes what `kept` has for that run, and leaves there what nobody acknowledged; `last` is the session that
-/// this process held, once nothing of it runs.
+/// Joins and serves one run. Sends the results in `kept` that belong to this run, leaves unacknowledged ones there, and adds to `past`.
 pub(crate) async fn serve(
     config: &AgentConfig,
     surroundings: &Surroundings,
     kept: &mut Option<KeptResults>,
-    last: &mut Option<SessionId>,
+    past: &mut Past,
     shutdown: &CancellationToken,
 ) -> Result<Ended, SessionError> {
-    let mut client = tokio::select! {
+    let (mut client, route) = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
         client = dial(&config.coordinators, &config.security, &surroundings.network) => client?,
@@ -53,25 +53,30 @@ pub(crate) async fn serve(
     let (control, joined) = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
-        joined = join(&mut client, config, last.clone()) => joined?,
+        joined = join(&mut client, config, past, kept.as_ref()) => joined?,
     };
     let presence = surroundings.metrics.join();
     let lease = Lease::new(hello_sent);
-    let mut session = Session::start(config, surroundings, client, control, joined, lease, kept);
+    let reached = (client, route.get());
+    let mut session = Session::start(config, surroundings, reached, control, joined, lease, kept);
     let ended = session.drive(shutdown).await;
     match &ended {
         Ok(_) => drop(presence),
         Err(_) => presence.lose(),
     }
     let run = session.run.clone();
-    let (results, stopped) = session.stop().await;
-    if let Some(stopped) = stopped {
-        *last = Some(stopped);
-    }
+    past.got_ready |= session.got_ready;
+    let limit = session.crew.limit().map(str::to_owned);
+    let Left { results, sessions, ended: stopped, ran } = session.stop().await;
+    past.ended = stopped.or(past.ended.take());
+    past.ran = ran.or(past.ran.take());
     if !results.is_empty() {
-        *kept = Some(KeptResults { run, results, since: clock::now() });
+        *kept = Some(KeptResults { run, results, sessions, since: clock::now() });
     }
-    ended
+    match limit {
+        Some(limit) => Err(SessionError::CannotStart(limit)),
+        None => ended,
+    }
 }
 
 struct Session {
@@ -90,10 +95,15 @@ struct Session {
     reporter: Option<Reporter>,
     is_watched: bool,
     work: Work,
+    /// Earlier sessions of this run whose results this one sends.
+    former: Vec<GrantedSession>,
     fences: Fences,
     looks: Looks,
     /// When the countdown of Arm ends; `None` once it has, and where nobody watches.
     starts_at: Option<Instant>,
+    /// The last round that was armed.
+    round: Option<Round>,
+    got_ready: bool,
     has_started: bool,
     has_told_start: bool,
     /// All workers have ended and every result is acknowledged.
@@ -109,7 +119,7 @@ enum Work {
     Waiting(Box<Cargo>),
     Open {
         stream: WorkStream,
-        grant: Grant,
+        session: GrantedSession,
     },
     /// Only for the moment between the two.
     Opening,
@@ -119,7 +129,7 @@ impl Session {
     fn start(
         config: &AgentConfig,
         surroundings: &Surroundings,
-        client: Client,
+        (client, route): (Client, Route),
         control: Control,
         joined: Joined,
         lease: Lease,
@@ -129,7 +139,7 @@ impl Session {
         let permit = Arc::new(Permit::until(lease.lapses_at()));
         let (run, run_config, name) = match &joined {
             Joined::Placed(Welcome { session, config }) => {
-                (session.run.clone(), config, session.application_name())
+                (session.id.run.clone(), config, session.id.application_name())
             }
             Joined::StandingBy(StandBy { run, config }) => {
                 info!("standing by in run {run}: every slot is taken");
@@ -137,8 +147,10 @@ impl Session {
             }
         };
         let gauges = Arc::new(Gauges::new(config.workers));
-        let (crew, queues, told) = Crew::open(&**workplace, config, run_config, name, &permit, &gauges);
-        let outbox = Outbox::new(config.workers, KeptResults::inherited(kept, &run));
+        let (crew, queues, told) =
+            Crew::open(&**workplace, config, run_config, &route, name, &permit, &gauges);
+        let (inherited, former) = KeptResults::inherited(kept, &run);
+        let outbox = Outbox::new(config.workers, inherited);
         let watchers = Watchers { gauges: Arc::clone(&gauges), metrics: metrics.clone() };
         let cargo = Cargo { queues, told, outbox, watchers };
         let mut session = Self {
@@ -151,12 +163,15 @@ impl Session {
             beats_at: clock::now(),
             crew,
             work: Work::Waiting(Box::new(cargo)),
+            former,
             gauges,
             reporter: None,
             is_watched: workplace.is_real(),
             fences: Fences::default(),
             looks: Looks::default(),
             starts_at: None,
+            round: None,
+            got_ready: false,
             has_started: false,
             has_told_start: false,
             is_delivered: false,
@@ -202,6 +217,7 @@ impl Session {
                     let number = self.lease.beat(now);
                     self.control.send(FromAgent::Beat(number))?;
                     self.tell_start()?;
+                    self.report_reconnects()?;
                 }
                 message = self.control.receive() => {
                     if let Some(ended) = self.obey(message?) {
@@ -209,7 +225,10 @@ impl Session {
                     }
                 }
                 event = self.crew.next() => match event.ok_or(SessionError::WorkerLost)? {
-                    CrewEvent::Ready(ready) => self.control.send(FromAgent::Ready(ready))?,
+                    CrewEvent::Ready(ready) => {
+                        self.got_ready = true;
+                        self.control.send(FromAgent::Ready(*ready))?;
+                    }
                     CrewEvent::PrepareFailed(failed) => {
                         self.may_end = true;
                         self.control.send(FromAgent::PrepareFailed(failed))?;
@@ -244,7 +263,7 @@ impl Session {
                 }
             }
             FromCoordinator::Welcome(Welcome { session, config: _ }) => {
-                self.crew.take_place(&session.application_name());
+                self.crew.take_place(&session.id.application_name());
                 self.open_work(session);
             }
             FromCoordinator::Arm(arm) => {
@@ -260,7 +279,9 @@ impl Session {
                 if self.reporter.is_none() {
                     self.gauges.forget();
                 }
-                self.crew.start(Round::new(&arm, starts_at));
+                let round = Round::new(&arm, starts_at);
+                self.round = Some(round);
+                self.crew.start(round);
             }
             FromCoordinator::EndBackends { slot, below } => {
                 self.fences.end_backends(&self.crew, &self.run, slot, below);
@@ -269,8 +290,7 @@ impl Session {
             FromCoordinator::Explain(explain) => self.looks.explain(&self.crew, &self.run, explain),
             FromCoordinator::Drain => {
                 self.farewell = Farewell::Run;
-                self.may_end = true;
-                self.crew.drain();
+                self.drain();
             }
             FromCoordinator::Cancel { reason } => {
                 debug!("queries in flight are cancelled: {reason}");
@@ -299,14 +319,23 @@ impl Session {
         }
     }
 
+    /// Called with each heartbeat, and before Report or Leave. Workers that reconnect together cause one message for each server.
+    fn report_reconnects(&mut self) -> Result<(), SessionError> {
+        for (round, of_round) in self.crew.take_reconnects() {
+            for reconnects in of_round {
+                self.control.send(FromAgent::Reconnected(round, reconnects))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Opens the Work stream of the slot that was given; once a session.
-    fn open_work(&mut self, session: SessionId) {
+    fn open_work(&mut self, session: GrantedSession) {
         match std::mem::replace(&mut self.work, Work::Opening) {
             Work::Waiting(cargo) => {
-                info!("joined run {} as {}", session.run, session.slot);
-                let grant = Grant { slot: session.slot, epoch: session.epoch };
-                let stream = WorkStream::open(self.client.clone(), session, *cargo);
-                self.work = Work::Open { stream, grant };
+                info!("joined run {} as {}", session.id.run, session.id.slot);
+                let stream = WorkStream::open(self.client.clone(), session.clone(), *cargo);
+                self.work = Work::Open { stream, session };
             }
             open => {
                 debug!("a second Welcome is ignored");

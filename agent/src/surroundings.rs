@@ -17,7 +17,7 @@ use crate::workplace::Workplace;
 pub struct Surroundings {
     pub network: Network,
     pub workplace: Arc<dyn Workplace>,
-    /// For the jitter of retries.
+    /// Seeds the jitter of retries, and distinguishes this process from all others.
     pub seed: u64,
     pub metrics: AgentMetrics,
 }
@@ -40,7 +40,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 impl Surroundings {
     /// TCP, threads and PostgreSQL; nobody watches.
     pub fn real() -> Self {
-        let (workplace, seed) = (Arc::new(Databases), random_seed());
+        let (workplace, seed) = (Arc::new(Databases::default()), random_seed());
         Self { network: Network::Tcp, workplace, seed, metrics: AgentMetrics::default() }
     }
 }
@@ -52,7 +52,7 @@ impl fmt::Debug for Surroundings {
 }
 
 /// Different in each process and at each call; nothing here needs more than that.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0u8)
 }

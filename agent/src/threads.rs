@@ -1,86 +1,101 @@
-//! Threads of workers: each has a current_thread runtime of its own, so that gRPC and queries do not distort each other. Several workers
-//! share a thread when there are more of them than processors.
+//! The threads of workers: each worker has its own, which blocks on its socket. gRPC has other threads.
 
-use std::num::NonZeroU16;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc as blocking;
 use std::thread;
 
 use muster_common::limits;
 use muster_proto::control::PrepareFailed;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::postgres::{Prepared, no_database};
+use crate::postgres::Prepared;
+use crate::waiter::ThreadWaiter;
 use crate::worker::{Worker, WorkerEvent};
-use crate::workplace::Execute;
+use crate::workplace::{CannotStart, Execute};
+
+/// Most of it is for opening a connection, with TLS. Memory is used as far as the stack was ever filled.
+const STACK_BYTES: usize = 512 << 10;
 
 /// The threads of one session's workers.
-pub(crate) struct Threads(Vec<thread::JoinHandle<()>>);
+pub(crate) struct Threads {
+    threads: Vec<thread::JoinHandle<()>>,
+    /// Closed when the last of them ends.
+    running: mpsc::Receiver<()>,
+}
+
+/// A thread that waits for its worker.
+struct Started {
+    hand_over: blocking::Sender<Worker>,
+    thread: thread::JoinHandle<()>,
+}
 
 impl Threads {
-    /// Starts so many threads, or one for each processor, but no more than there are workers. `open` connects a worker to each database
-    /// of the run.
-    pub(crate) fn start<E, Opening>(
+    /// Starts a thread for each worker. `open` connects a worker, given by its number, to each database of the run; it may block. Either
+    /// all threads run, or none.
+    pub(crate) fn start<E: Execute>(
         workers: Vec<Worker>,
-        threads: Option<NonZeroU16>,
-        open: impl Fn(CancellationToken) -> Opening + Clone + Send + 'static,
-    ) -> Result<Self, PrepareFailed>
-    where
-        E: Execute + 'static,
-        Opening: Future<Output = Result<(Vec<E>, Prepared), PrepareFailed>> + Send + 'static,
-    {
-        let processors = || thread::available_parallelism().map_or(1, usize::from);
-        let count = threads.map_or_else(processors, |threads| threads.get().into()).min(workers.len());
-        let mut shares: Vec<Vec<Worker>> = (0..count).map(|_| Vec::new()).collect();
-        for (position, worker) in workers.into_iter().enumerate() {
-            shares[position % count].push(worker);
-        }
-        let spawn = |share: Vec<Worker>| {
-            let open = open.clone();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            thread::Builder::new().name(format!("workers-{}", share[0].index)).spawn(move || {
-                // Until its last query has ended.
-                let _registered = share[0].gauges.register_thread();
-                runtime.block_on(run_share(share, open));
+        open: impl Fn(u16, CancellationToken) -> Result<(Vec<E>, Prepared), PrepareFailed>
+        + Clone
+        + Send
+        + 'static,
+    ) -> Result<Self, CannotStart> {
+        let (held, running) = mpsc::channel(1);
+        let start = |worker: &Worker| {
+            let (open, held) = (open.clone(), held.clone());
+            start_one(worker.index, move |worker| {
+                run(worker, open);
+                drop(held);
             })
         };
-        let cannot = |error: std::io::Error| no_database(&format!("cannot start a worker thread: {error}"));
-        shares.into_iter().map(|share| spawn(share).map_err(cannot)).collect::<Result<_, _>>().map(Self)
+        let started: io::Result<Vec<Started>> = workers.iter().map(start).collect();
+        let started = started.map_err(CannotStart::Thread)?;
+        let threads = started.into_iter().zip(workers).map(|(Started { hand_over, thread }, worker)| {
+            // It waits for nothing else.
+            let _ = hand_over.send(worker);
+            thread
+        });
+        Ok(Self { threads: threads.collect(), running })
     }
 
     /// Waits for the workers, which were told to end and do so within the grace of a cancel. False when one did not.
     pub(crate) async fn join(self) -> bool {
-        let joined = tokio::task::spawn_blocking(|| self.0.into_iter().all(|thread| thread.join().is_ok()));
-        match timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, joined).await {
-            Ok(Ok(true)) => true,
-            Ok(_) => {
-                warn!("a worker thread panicked");
-                true
-            }
-            Err(_) => {
-                warn!("a worker thread did not end; it is left to itself");
-                false
-            }
+        let Self { threads, mut running } = self;
+        if timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, running.recv()).await.is_err() {
+            warn!("a worker thread did not end; it is left to itself");
+            return false;
         }
+        // Each is at its last instruction.
+        if !threads.into_iter().all(|thread| thread.join().is_ok()) {
+            warn!("a worker thread panicked");
+        }
+        true
     }
 }
 
-async fn run_share<E, Opening>(
-    share: Vec<Worker>,
-    open: impl Fn(CancellationToken) -> Opening + Clone + Send + 'static,
-) where
-    E: Execute + 'static,
-    Opening: Future<Output = Result<(Vec<E>, Prepared), PrepareFailed>> + Send + 'static,
-{
-    let events = share.first().map(|worker| worker.events.clone());
-    let mut workers = tokio::task::JoinSet::new();
-    for worker in share {
-        workers.spawn(worker.run(open.clone()));
-    }
-    while let Some(ended) = workers.join_next().await {
-        if let (Err(broken), Some(events)) = (ended, &events) {
-            error!("a worker broke: {broken}");
-            let _ = events.send(WorkerEvent::Lost).await;
+/// Where the thread cannot be had, nothing is left.
+fn start_one(index: u16, run: impl FnOnce(Worker) + Send + 'static) -> io::Result<Started> {
+    let (hand_over, handed_over) = blocking::channel();
+    let body = move || {
+        if let Ok(worker) = handed_over.recv() {
+            run(worker);
         }
+    };
+    let builder = thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK_BYTES);
+    Ok(Started { hand_over, thread: builder.spawn(body)? })
+}
+
+fn run<E: Execute>(
+    worker: Worker,
+    open: impl Fn(u16, CancellationToken) -> Result<(Vec<E>, Prepared), PrepareFailed>,
+) {
+    let (index, events) = (worker.index, worker.events.clone());
+    let ran = || worker.run(ThreadWaiter::new(), |cancel| open(index, cancel));
+    if catch_unwind(AssertUnwindSafe(ran)).is_err() {
+        error!("worker {index} broke");
+        let _ = events.blocking_send(WorkerEvent::Lost);
     }
 }

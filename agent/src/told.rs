@@ -154,14 +154,21 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::RowId;
-    use muster_common::measurement::{Answer, Execution, Outcome};
+    use muster_common::measurement::{Answer, Execution, Lag, Outcome};
 
     use super::*;
 
     fn measured(row: u32) -> Told {
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(row);
-        Told::Measured(Measurement { row, start_ns: 0, lag_ns: 0, service_time_ns: 1, execution, outcome })
+        Told::Measured(Measurement {
+            row,
+            start_ns: 0,
+            lag: Lag::default(),
+            service_time_ns: 1,
+            execution,
+            outcome,
+        })
     }
 
     async fn is_due(listener: &Listener) -> bool {

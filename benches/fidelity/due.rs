@@ -15,31 +15,41 @@ const AGENTS: usize = 4;
 const SECONDS: usize = 5;
 
 pub(crate) fn print() {
-    println!("Lag in µs, in parentheses that of the bare threads; {ROUNDS} rounds.\n");
+    println!("Generator delay in µs, in parentheses that of the bare threads; {ROUNDS} rounds.\n");
     println!(
-        "| queries/s asked | achieved | median | p99, the middle of the rounds | p99 of each round | max of all | service median |"
+        "| queries/s asked | achieved | median | p99, the middle of the rounds | p99 of each round | max of all | service median | verdicts |"
     );
-    println!("|---|---|---|---|---|---|---|");
-    for rate in [100, 1_000, 5_000] {
+    println!("|---|---|---|---|---|---|---|---|");
+    for rate in [100, 1_000, 5_000, 10_000] {
         let rounds: Vec<(RunResult, Vec<f64>)> = (0..ROUNDS).map(|_| (round(rate), bare(rate))).collect();
         let each = |figure: fn(&RunResult) -> f64| {
             rounds.iter().map(|(report, _)| figure(report)).collect::<Vec<f64>>()
         };
         let bare = |per_mille| rounds.iter().map(|(_, bare)| quantile(bare, per_mille)).collect::<Vec<f64>>();
         let both = |report: f64, bare: f64| format!("{:.0} ({:.0})", report * 1e3, bare * 1e3);
-        let p99 = each(|report| report.lag_ms.as_ref().unwrap().p99.expect("500 rows are enough"));
+        let p99 =
+            each(|report| report.generator_delay_ms.as_ref().unwrap().p99.expect("500 rows are enough"));
         let of_rounds: Vec<_> = p99.iter().zip(bare(990)).map(|(p99, bare)| both(*p99, bare)).collect();
-        let max = ascending(each(|report| report.lag_ms.as_ref().unwrap().max));
+        let max = ascending(each(|report| report.generator_delay_ms.as_ref().unwrap().max));
         println!(
-            "| {rate} | {:.1} | {} | {} | {} | {} | {:.0} |",
+            "| {rate} | {:.1} | {} | {} | {} | {} | {:.0} | {} |",
             middle(&each(|report| report.throughput_qps)),
-            both(middle(&each(|report| report.lag_ms.as_ref().unwrap().median)), middle(&bare(500))),
+            both(
+                middle(&each(|report| report.generator_delay_ms.as_ref().unwrap().median)),
+                middle(&bare(500))
+            ),
             both(middle(&p99), middle(&bare(990))),
             of_rounds.join(", "),
             both(quantile(&max, 1_000), quantile(&ascending(bare(1_000)), 1_000)),
             middle(&each(|report| report.service_time_ms.as_ref().unwrap().median)) * 1e3,
+            verdicts(&rounds),
         );
     }
+}
+
+fn verdicts(rounds: &[(RunResult, Vec<f64>)]) -> String {
+    let verdicts = rounds.iter().map(|(report, _)| format!("{:?}", report.verdict.status).to_uppercase());
+    verdicts.collect::<Vec<_>>().join(", ")
 }
 
 /// As many threads as agents, each with its part of the rate. How late they are, in milliseconds, ascending.
@@ -56,14 +66,14 @@ fn bare(rate: usize) -> Vec<f64> {
     ascending(threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect())
 }
 
-/// Waits until a moment as `agent/src/pace.rs` does.
+/// Waits until a moment as `agent/src/waiter.rs` does.
 fn late_ms(due: Instant) -> f64 {
     const EARLY: Duration = Duration::from_micros(120);
     if let Some(sleep) = due.saturating_duration_since(Instant::now()).checked_sub(EARLY) {
         thread::sleep(sleep);
     }
     while Instant::now() < due {
-        thread::yield_now();
+        std::hint::spin_loop();
     }
     ms(due.elapsed())
 }

@@ -12,8 +12,10 @@ mod due;
 #[path = "../figures.rs"]
 mod figures;
 mod healthy;
+mod pause;
 mod pgbench;
 mod quantiles;
+mod queue;
 mod same;
 mod server;
 mod stall;
@@ -23,9 +25,11 @@ mod support;
 /// Everything that is left to chance follows from it.
 const SEED: u64 = 20_170_101;
 
-const SECTIONS: [(&str, fn()); 6] = [
+const SECTIONS: [(&str, fn()); 8] = [
     ("quantiles", quantiles::print),
     ("stall", stall::print),
+    ("pause", pause::print),
+    ("queue", queue::print),
     ("due", due::print),
     ("pgbench", pgbench::print),
     ("same", same::print),

@@ -1,23 +1,26 @@
 //! What a query costs the client, against pgbench: the same statement, parameters of the same distribution, the same server and number of
 //! connections, both in a closed loop with prepared statements. Muster's figure is that of the whole agent process and all that it does
 //! beside the query: queue, clock, results, acknowledgements, health. Columns are cast to text on the server, because pgbench reads every
-//! answer as text and Muster in binary. Each round runs all programs once, so that what the machine does besides meets all of them.
+//! answer as text and Muster in binary. Each round runs all programs once, so that what the machine does besides meets all of them. Beside
+//! them runs a bare blocking client, whose median is what this machine allows.
 
 use std::fmt::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use muster_common::random::SplitMix64;
 use muster_common::result::RunResult;
 
 use crate::SEED;
+use crate::bare_client;
 use crate::children::{Ended, end};
 use crate::figures::{ascending, middle, quantile};
 use crate::server::{Server, command, coordinator};
 use crate::support::agent::agent_binary;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 
 /// What `:h` and `:m` are below.
@@ -28,8 +31,9 @@ const MINUTES: u64 = 1_400;
 enum Contender {
     /// With so many threads.
     Pgbench(usize),
-    /// With so many threads of workers, or as many as there are processors.
-    Muster(Option<usize>),
+    Muster,
+    /// `bare_client.rs`.
+    Bare,
 }
 
 struct Workload {
@@ -55,6 +59,8 @@ const WORKLOADS: [Workload; 2] = [
 struct Figures {
     queries_per_s: f64,
     cpu_us_per_query: f64,
+    /// Of the service times, by the client's own clock. Not pgbench's, which would have to write each into a file.
+    median_us: f64,
 }
 
 pub(crate) fn section() -> String {
@@ -63,14 +69,11 @@ pub(crate) fn section() -> String {
         return "Skipped: pgbench is not installed.\n".to_owned();
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let contenders = [
-        Contender::Pgbench(1),
-        Contender::Muster(Some(1)),
-        Contender::Pgbench(processors),
-        Contender::Muster(None),
-    ];
+    let contenders =
+        [Contender::Pgbench(1), Contender::Pgbench(processors), Contender::Muster, Contender::Bare];
     let mut text = format!(
-        "Medians of {ROUNDS} rounds, each of which runs all four; in parentheses the middle half of the rounds' ratios to pgbench -j1.\n"
+        "Medians of {ROUNDS} rounds, each of which runs all four; in parentheses the middle half of the rounds' ratios: of pgbench -j{processors} and the bare client \
+         to pgbench -j1, of the agent to both.\n"
     );
     let mut tables = ["queries/s", "client's CPU a query, µs"].map(|figure| {
         let names = contenders.map(|one| one.name());
@@ -79,6 +82,9 @@ pub(crate) fn section() -> String {
             names.join(" | ")
         )
     });
+    let mut times = "\nmedian service time by the client's own clock, µs:\n\n\
+        | statement | connections | agent | bare client | difference, middle half of the rounds |\n|---|---|---|---|---|\n"
+        .to_owned();
     for workload in &WORKLOADS {
         for connections in CONNECTIONS {
             let directory = tempfile::tempdir().unwrap();
@@ -87,14 +93,21 @@ pub(crate) fn section() -> String {
             let round = || contenders.map(|one| one.run(&server, connections, rows, directory.path()));
             let rounds: Vec<[Figures; 4]> = (0..ROUNDS).map(|_| round()).collect();
             let cells = |of: fn(&Figures) -> f64, digits: usize| {
-                let cell = |contender: usize| {
-                    let all: Vec<f64> = rounds.iter().map(|round| of(&round[contender])).collect();
-                    let ratios = rounds.iter().map(|round| of(&round[contender]) / of(&round[0]));
+                let of_all = |contender: usize| rounds.iter().map(move |round| of(&round[contender]));
+                let ratios = |contender: usize, to: usize| {
+                    let ratios = of_all(contender).zip(of_all(to)).map(|(one, other)| one / other);
                     let ratios = ascending(ratios.collect());
                     let [low, high] = [250, 750].map(|per_mille| quantile(&ratios, per_mille));
-                    match contender {
-                        0 => format!("{:.digits$}", middle(&all)),
-                        _ => format!("{:.digits$} ({low:.2} to {high:.2})", middle(&all)),
+                    format!("{low:.2} to {high:.2}")
+                };
+                let cell = |contender: usize| {
+                    let median = middle(&of_all(contender).collect::<Vec<f64>>());
+                    match contenders[contender] {
+                        Contender::Pgbench(1) => format!("{median:.digits$}"),
+                        Contender::Muster => {
+                            format!("{median:.digits$} ({}; {})", ratios(contender, 0), ratios(contender, 1))
+                        }
+                        _ => format!("{median:.digits$} ({})", ratios(contender, 0)),
                     }
                 };
                 [0, 1, 2, 3].map(cell).join(" | ")
@@ -103,9 +116,21 @@ pub(crate) fn section() -> String {
             for (table, cells) in tables.iter_mut().zip(cells) {
                 writeln!(table, "| {} | {connections} | {cells} |", workload.name).unwrap();
             }
+            let medians = |contender: usize| rounds.iter().map(move |round| round[contender].median_us);
+            let differences =
+                ascending(medians(2).zip(medians(3)).map(|(agent, bare)| agent - bare).collect());
+            let [low, half, high] = [250, 500, 750].map(|per_mille| quantile(&differences, per_mille));
+            let [agent, bare] = [2, 3].map(|contender| middle(&medians(contender).collect::<Vec<f64>>()));
+            writeln!(
+                times,
+                "| {} | {connections} | {agent:.1} | {bare:.1} | {half:+.1} ({low:+.1} to {high:+.1}) |",
+                workload.name
+            )
+            .unwrap();
         }
     }
     text.extend(tables);
+    text.push_str(&times);
     text
 }
 
@@ -127,15 +152,16 @@ impl Contender {
     fn name(self) -> String {
         match self {
             Self::Pgbench(threads) => format!("pgbench -j{threads}"),
-            Self::Muster(Some(threads)) => format!("agent --threads {threads}"),
-            Self::Muster(None) => "agent".to_owned(),
+            Self::Muster => "agent".to_owned(),
+            Self::Bare => "bare client".to_owned(),
         }
     }
 
     fn run(self, server: &Server, connections: usize, rows: usize, directory: &Path) -> Figures {
         match self {
             Self::Pgbench(threads) => pgbench(server, connections, rows, threads, directory),
-            Self::Muster(threads) => muster(server, connections, rows, threads, directory),
+            Self::Muster => muster(server, connections, rows, directory),
+            Self::Bare => bare(server, connections, rows, directory),
         }
     }
 }
@@ -156,16 +182,35 @@ fn pgbench(server: &Server, connections: usize, rows: usize, threads: usize, dir
     // tps = 12345.678901 (without initial connection time)
     let tps = stdout.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
     let queries_per_s = tps.expect("pgbench's report has its transactions a second");
-    Figures { queries_per_s, cpu_us_per_query: cpu.as_secs_f64() * 1e6 / rows as f64 }
+    Figures { queries_per_s, cpu_us_per_query: per_query(cpu, rows), median_us: f64::NAN }
 }
 
-fn muster(
-    server: &Server,
-    connections: usize,
-    rows: usize,
-    threads: Option<usize>,
-    directory: &Path,
-) -> Figures {
+fn per_query(cpu: Duration, rows: usize) -> f64 {
+    cpu.as_secs_f64() * 1e6 / rows as f64
+}
+
+fn bare(server: &Server, connections: usize, rows: usize, directory: &Path) -> Figures {
+    let mut command = command(&std::env::current_exe().unwrap());
+    command.args([bare_client::WORD, &socket(server.url())]);
+    command.args([directory.join("muster.sql"), directory.join("rows.csv")]).arg(connections.to_string());
+    let Ended { stdout, cpu } = end(started(command.stdout(Stdio::piped())));
+    let figures: Vec<f64> = stdout.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
+    let [median_ns, queries_per_s] = figures[..] else { panic!("two figures, and not {stdout}") };
+    Figures { queries_per_s, cpu_us_per_query: per_query(cpu, rows), median_us: median_ns / 1e3 }
+}
+
+/// Of an embedded server.
+fn socket(url: &str) -> String {
+    let config: tokio_postgres::Config = url.parse().unwrap();
+    match config.get_hosts() {
+        [tokio_postgres::config::Host::Unix(directory)] => {
+            directory.join(".s.PGSQL.5432").to_str().unwrap().to_owned()
+        }
+        hosts => panic!("an embedded server has one socket, and not {hosts:?}"),
+    }
+}
+
+fn muster(server: &Server, connections: usize, rows: usize, directory: &Path) -> Figures {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut coordinator = coordinator();
     coordinator.args(["run", "--agents", "1", "--listen", &address, "--database-url", server.url()]);
@@ -182,14 +227,12 @@ fn muster(
     coordinator.arg(directory.join("muster.sql")).arg(directory.join("rows.csv")).stdout(Stdio::piped());
     let mut agent = command(agent_binary());
     agent.args(["--once", "--coordinator", &address, "--workers", &connections.to_string()]);
-    if let Some(threads) = threads {
-        agent.args(["--threads", &threads.to_string()]);
-    }
     let (coordinator, agent) = (started(&mut coordinator), started(agent.stdout(Stdio::null())));
     let Ended { cpu, .. } = end(agent);
     let report: RunResult = serde_json::from_str(&end(coordinator).stdout).unwrap();
     assert_eq!(report.queries.completed, rows as u64);
-    Figures { queries_per_s: report.throughput_qps, cpu_us_per_query: cpu.as_secs_f64() * 1e6 / rows as f64 }
+    let median_us = report.service_time_ms.as_ref().unwrap().median * 1e3;
+    Figures { queries_per_s: report.throughput_qps, cpu_us_per_query: per_query(cpu, rows), median_us }
 }
 
 fn started(command: &mut Command) -> Child {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use muster_common::ids::{Epoch, RowId};
-use muster_common::measurement::{Answer, Outcome};
+use muster_common::measurement::{Answer, Lag, Outcome};
 use muster_coordinator::journal::{Entry, Reader, Sample, Tail, Writer};
 use muster_coordinator::workload::HostIndex;
 
@@ -121,7 +121,7 @@ fn sample(row: u32) -> Sample {
         statement: 0,
         execution: 1,
         start_ns: u64::from(row / WORKERS) * 1_100_000 + jitter_ns,
-        lag_ns: 0,
+        lag: Lag::default(),
         service_time_ns: 800_000 + jitter_ns,
         outcome: Outcome::Completed(Answer { rows: 60, bytes: 1_440, digest: random }),
     }

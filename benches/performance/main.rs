@@ -9,6 +9,7 @@
 
 #[path = "../fidelity/bare.rs"]
 mod bare;
+mod bare_client;
 mod children;
 mod client;
 #[path = "../figures.rs"]
@@ -55,6 +56,9 @@ const SECTIONS: [Section; 10] = [
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == bare_client::WORD) {
+        return bare_client::main(&words[1..]);
+    }
     if words.first().is_some_and(|word| word == swarm::WORD) {
         return swarm::main(&words[1..]);
     }

@@ -20,7 +20,9 @@ pub struct Dispatch {
     is_closed: bool,
     /// The sessions that were lost with a row in flight, in the order in which they had it. Only rows that this happened to.
     losses: HashMap<RowId, Vec<Epoch>>,
-    /// Rows that nobody runs any more, since [`limits::LOSSES_MAX`] sessions were lost with them.
+    /// Lost sessions that are no evidence against the rows that they had: no agent process died with them.
+    discounted: BTreeSet<Epoch>,
+    /// Rows that are given up because [`limits::LOSSES_MAX`] agent processes died with them.
     quarantined: BTreeSet<RowId>,
 }
 
@@ -31,6 +33,8 @@ struct Worker {
     waiting: Queue,
     /// Sent and not settled, in the order in which the worker runs them.
     in_flight: VecDeque<Task>,
+    /// Suspects, which are not sent.
+    held: Vec<Task>,
 }
 
 /// What became of one result.
@@ -46,15 +50,6 @@ pub enum Receipt {
     NotGiven,
 }
 
-/// What a lost session left behind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// Rows that it had and that may have run.
-    pub in_flight: Vec<RowId>,
-    /// Those among them that are given to nobody again.
-    pub quarantined: Vec<RowId>,
-}
-
 impl Dispatch {
     /// `waiting` has the rows of each worker in their order. Rows that `ledger` has settled already are not run. The ledger grows with
     /// the passes.
@@ -66,6 +61,7 @@ impl Dispatch {
             workers,
             is_closed: false,
             losses: HashMap::new(),
+            discounted: BTreeSet::new(),
             quarantined: BTreeSet::new(),
         }
     }
@@ -82,6 +78,11 @@ impl Dispatch {
     pub fn is_finished(&self) -> bool {
         let is_settled = self.ledger.unaccounted() as usize == self.quarantined.len();
         self.is_closed || (is_settled && self.ledger.rows() == self.passes.rows())
+    }
+
+    /// The clock ends the run, and no row has to come before that.
+    pub fn is_endless(&self) -> bool {
+        self.passes.is_endless()
     }
 
     /// The run's time is over. Nothing more is given out, and of what no session was lost with, no result is expected any more: rows
@@ -108,27 +109,32 @@ impl Dispatch {
 
     /// Takes at most `count` rows for a worker: they are in flight then. None for a session that does not run it.
     ///
-    /// A row that two lost sessions had is sent alone, so that a third loss condemns this row and not its neighbours.
+    /// A row with which two agent processes died is sent alone, so that a third death is evidence against this row and not against its
+    /// neighbours. A suspect is not sent.
     pub fn take(&mut self, worker: usize, epoch: Epoch, count: usize) -> Vec<Task> {
-        let Self { ledger, passes, workers, losses, quarantined, is_closed } = self;
+        let Self { ledger, passes, workers, losses, discounted, quarantined: _, is_closed } = self;
         let worker = &mut workers[worker];
         let mut taken = Vec::new();
         if worker.holder != Some(epoch) || *is_closed {
             return taken;
         }
-        let is_suspect =
-            |task: &Task| losses.get(&task.row).is_some_and(|lost| lost.len() + 1 >= limits::LOSSES_MAX);
-        if worker.in_flight.front().is_some_and(is_suspect) {
+        let deaths = |task: &Task| deaths(losses, discounted, task.row);
+        if worker.in_flight.front().is_some_and(|task| deaths(task) + 1 >= limits::LOSSES_MAX) {
             return taken;
         }
         while taken.len() < count
             && let Some(task) = worker.waiting.pop()
         {
             // A result of an earlier session may have come meanwhile.
-            if ledger.is_settled(task.row) || quarantined.contains(&task.row) {
+            if ledger.is_settled(task.row) {
                 continue;
             }
-            let alone = is_suspect(&task);
+            let deaths = deaths(&task);
+            if deaths >= limits::LOSSES_MAX {
+                worker.held.push(task);
+                continue;
+            }
+            let alone = deaths + 1 >= limits::LOSSES_MAX;
             if alone && !worker.in_flight.is_empty() {
                 worker.waiting.put_back(task);
                 break;
@@ -184,9 +190,9 @@ impl Dispatch {
         if had_it { self.count(row, ran_under, settled) } else { Receipt::NotGiven }
     }
 
-    /// A session is over, and nobody knows which of the rows it had were run. They go back to the front of their queues.
-    pub fn lost(&mut self, workers: Range<usize>, epoch: Epoch) -> Lost {
-        let mut lost = Lost::default();
+    /// A session is over, and it is not known which of its rows were run. They return to the front of their queues. Returns them.
+    pub fn lost(&mut self, workers: Range<usize>, epoch: Epoch) -> Vec<RowId> {
+        let mut lost = Vec::new();
         for position in workers {
             let worker = &mut self.workers[position];
             if worker.holder != Some(epoch) {
@@ -194,22 +200,53 @@ impl Dispatch {
             }
             worker.holder = None;
             for task in std::mem::take(&mut worker.in_flight).into_iter().rev() {
-                let row = task.row;
-                if self.ledger.is_settled(row) {
+                if self.ledger.is_settled(task.row) {
                     continue;
                 }
-                lost.in_flight.push(row);
-                if note_loss(&mut self.losses, row, epoch) >= limits::LOSSES_MAX {
-                    self.quarantined.insert(row);
-                    lost.quarantined.push(row);
-                } else {
-                    worker.waiting.put_back(task);
-                }
+                lost.push(task.row);
+                note_loss(&mut self.losses, task.row, epoch);
+                worker.waiting.put_back(task);
             }
         }
-        lost.in_flight.sort_unstable();
-        lost.quarantined.sort_unstable();
+        lost.sort_unstable();
         lost
+    }
+
+    /// Lost sessions whose agent processes did not die with their rows: the process lives, or it was asked to stop, or the coordinator
+    /// died. May be called before the loss is known or long afterwards. Rows that are no longer suspects are sent again.
+    pub fn discount(&mut self, sessions: impl IntoIterator<Item = Epoch>) {
+        let Self { workers, losses, discounted, quarantined, .. } = self;
+        discounted.extend(sessions);
+        let is_suspect = |row: RowId| deaths(losses, discounted, row) >= limits::LOSSES_MAX;
+        quarantined.retain(|row| is_suspect(*row));
+        for worker in workers {
+            let (held, freed) =
+                std::mem::take(&mut worker.held).into_iter().partition(|task| is_suspect(task.row));
+            worker.held = held;
+            let freed: Vec<Task> = freed;
+            freed.into_iter().rev().for_each(|task| worker.waiting.put_back(task));
+        }
+    }
+
+    /// Rows that were in flight when [`limits::LOSSES_MAX`] agent processes died, as far as is known. They are not sent. A process that
+    /// seems to have died may still come back, so the caller [gives them up](Self::quarantine) some time later.
+    pub fn suspects(&self) -> Vec<RowId> {
+        let mut suspects: Vec<RowId> =
+            self.losses.keys().copied().filter(|row| self.is_suspect(*row)).collect();
+        suspects.sort_unstable();
+        suspects
+    }
+
+    fn is_suspect(&self, row: RowId) -> bool {
+        let is_open = !self.ledger.is_settled(row) && !self.quarantined.contains(&row);
+        is_open && deaths(&self.losses, &self.discounted, row) >= limits::LOSSES_MAX
+    }
+
+    /// Gives up those of these rows that are still suspects, and returns them. No result of them is expected any more.
+    pub fn quarantine(&mut self, rows: impl IntoIterator<Item = RowId>) -> Vec<RowId> {
+        let given_up: Vec<RowId> = rows.into_iter().filter(|row| self.is_suspect(*row)).collect();
+        self.quarantined.extend(&given_up);
+        given_up
     }
 
     /// A session is over that has reported everything it ran: what it still had was not run. Returns how many rows that were.
@@ -233,7 +270,11 @@ impl Dispatch {
     /// Takes away all rows that wait for a worker which nobody runs any more, divided by what `owner` says of each record; to be
     /// [given](Self::give) to others.
     pub fn retire(&mut self, worker: usize, owner: impl FnMut(RowId) -> usize) -> BTreeMap<usize, Queue> {
-        std::mem::take(&mut self.workers[worker].waiting).divide(&self.passes, owner)
+        let worker = &mut self.workers[worker];
+        // Rows that are held move, too, and are held by their new worker.
+        let held = std::mem::take(&mut worker.held);
+        held.into_iter().rev().for_each(|task| worker.waiting.put_back(task));
+        std::mem::take(&mut worker.waiting).divide(&self.passes, owner)
     }
 
     /// Adds rows behind those of a worker.
@@ -244,11 +285,7 @@ impl Dispatch {
     /// Notes what is known from before this coordinator began: the session of `epoch` was lost with these rows. To be called in the
     /// order in which the rows were given, which is not always that of the epochs.
     pub fn remember_loss(&mut self, rows: impl IntoIterator<Item = RowId>, epoch: Epoch) {
-        for row in rows {
-            if note_loss(&mut self.losses, row, epoch) >= limits::LOSSES_MAX && !self.ledger.is_settled(row) {
-                self.quarantined.insert(row);
-            }
-        }
+        rows.into_iter().for_each(|row| note_loss(&mut self.losses, row, epoch));
     }
 
     /// Everything that the run leaves behind.
@@ -273,13 +310,17 @@ impl Dispatch {
     }
 }
 
-/// How many sessions were lost with this row.
-fn note_loss(losses: &mut HashMap<RowId, Vec<Epoch>>, row: RowId, epoch: Epoch) -> usize {
+fn note_loss(losses: &mut HashMap<RowId, Vec<Epoch>>, row: RowId, epoch: Epoch) {
     let lost = losses.entry(row).or_default();
     if !lost.contains(&epoch) {
         lost.push(epoch);
     }
-    lost.len()
+}
+
+/// The number of agent processes that died with this row. Each process counts once. If a process that lost a session joins again, it lives,
+/// and all of its earlier sessions are discounted.
+fn deaths(losses: &HashMap<RowId, Vec<Epoch>>, discounted: &BTreeSet<Epoch>, row: RowId) -> usize {
+    losses.get(&row).map_or(0, |lost| lost.iter().filter(|epoch| !discounted.contains(epoch)).count())
 }
 
 #[cfg(test)]

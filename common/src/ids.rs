@@ -174,14 +174,16 @@ pub struct SessionId {
 }
 
 impl SessionId {
-    /// `muster:<run>:<slot>:<epoch>`, at most 63 bytes, which is PostgreSQL's limit.
+    /// `muster:<run>:<slot>:<epoch>`, or with `/<worker>` appended. At most 63 bytes, which is PostgreSQL's limit.
     pub fn application_name(&self) -> String {
         format!("muster:{}:{}:{}", self.run, self.slot, self.epoch)
     }
 
-    /// The epoch in an `application_name`; `None` when it is not of this run and slot.
+    /// The epoch in an `application_name`. `None` when the name is not of this run and slot. Behind a pooler the name ends with a worker's
+    /// number.
     pub fn epoch_of_application_name(name: &str, run: &RunId, slot: SlotId) -> Option<Epoch> {
         let epoch = name.strip_prefix(&format!("muster:{run}:{slot}:"))?;
+        let epoch = epoch.split_once('/').map_or(epoch, |(epoch, _)| epoch);
         epoch.parse().ok().map(Epoch::new)
     }
 }
@@ -212,7 +214,8 @@ mod tests {
             slot: SlotId::new(u16::MAX),
             epoch: Epoch::new(u64::from(u32::MAX)),
         };
-        assert!(session.application_name().len() <= 63, "{}", session.application_name());
+        let of_worker = format!("{}/{}", session.application_name(), crate::limits::WORKERS_PER_AGENT_MAX);
+        assert!(of_worker.len() <= 63, "{of_worker}");
     }
 
     #[test]
@@ -221,9 +224,15 @@ mod tests {
         let name = SessionId { run: run.clone(), slot, epoch: Epoch::new(42) }.application_name();
         let epoch = |name: &str| SessionId::epoch_of_application_name(name, &run, slot);
         assert_eq!(epoch(&name), Some(Epoch::new(42)));
-        for other in
-            ["muster:r:slot-11:42", "muster:s:slot-1:42", "muster:r:slot-1:", "psql", "muster:r:slot-1:x"]
-        {
+        assert_eq!(epoch(&format!("{name}/3")), Some(Epoch::new(42)));
+        for other in [
+            "muster:r:slot-11:42",
+            "muster:s:slot-1:42",
+            "muster:r:slot-1:",
+            "psql",
+            "muster:r:slot-1:x",
+            "muster:r:slot-1:/3",
+        ] {
             assert_eq!(epoch(other), None, "{other}");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::passes::{Passes, TooManyPasses};
-use crate::protocol::{PlanCacheMode, Protocol};
+use crate::protocol::{PlanCacheMode, Protocol, ResultFormat};
 use crate::schedule::Schedule;
 use crate::search;
 
@@ -15,6 +15,9 @@ pub struct Load {
     pub protocol: Protocol,
     /// `None`: as the server has it.
     pub plan_cache_mode: Option<PlanCacheMode>,
+    /// `None`: binary, and text for a statement with a type that has no binary output.
+    #[serde(default)]
+    pub results: Option<ResultFormat>,
     /// `None` is a closed loop: a row is due when its worker is free.
     pub schedule: Option<Schedule>,
     /// Between a query and the next one of its worker, in a closed loop.
@@ -39,6 +42,7 @@ impl Default for Load {
         Self {
             protocol: Protocol::default(),
             plan_cache_mode: None,
+            results: None,
             schedule: None,
             think_time: Duration::ZERO,
             warmup: None,

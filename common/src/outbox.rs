@@ -61,6 +61,11 @@ impl Outbox {
         !self.inherited.is_empty() || !self.pending.is_empty() || !self.unacknowledged.is_empty()
     }
 
+    /// True when a row of this session was run.
+    pub fn has_measured(&self) -> bool {
+        self.windows.iter().any(|window| window.measured > 0)
+    }
+
     /// How many results nobody acknowledged yet, the inherited ones among them.
     pub fn unacknowledged(&self) -> usize {
         let inherited = self.inherited.iter().map(|kept| kept.measurements.len());
@@ -241,13 +246,13 @@ mod far_away;
 mod tests {
     use super::*;
     use crate::ids::{Epoch, RowId, SlotId};
-    use crate::measurement::{Answer, Execution, Outcome};
+    use crate::measurement::{Answer, Execution, Lag, Outcome};
 
     fn measurement(row: u32, service_time: Duration) -> (u16, Measurement) {
         let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap();
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(row);
-        (0, Measurement { row, start_ns: 0, lag_ns: 0, service_time_ns, execution, outcome })
+        (0, Measurement { row, start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome })
     }
 
     fn run_rows(outbox: &mut Outbox, rows: std::ops::Range<u32>, service_time: Duration) {

@@ -18,6 +18,22 @@ pub enum Protocol {
     Simple,
 }
 
+/// How the values of result rows are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultFormat {
+    Binary,
+    Text,
+}
+
+/// The format in which a statement's results came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedFormat {
+    pub format: ResultFormat,
+    /// Types of the result that have no binary output function, which is why the result is text.
+    pub without_binary: Vec<String>,
+}
+
 /// PostgreSQL's setting of the same name: whether a prepared statement is planned anew for each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +75,30 @@ impl fmt::Display for Protocol {
     }
 }
 
+impl ResultFormat {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Text => "text",
+        }
+    }
+}
+
+impl FromStr for ResultFormat {
+    type Err = Unknown;
+
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        let found = [Self::Binary, Self::Text].into_iter().find(|format| format.name() == text);
+        found.ok_or_else(|| Unknown { text: text.to_owned(), known: "binary, text" })
+    }
+}
+
+impl fmt::Display for ResultFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl PlanCacheMode {
     pub const fn name(self) -> &'static str {
         match self {
@@ -94,6 +134,9 @@ mod tests {
     fn every_name_is_read_and_no_other() {
         for protocol in [Protocol::Prepared, Protocol::Extended, Protocol::Simple] {
             assert_eq!(protocol.to_string().parse(), Ok(protocol));
+        }
+        for format in [ResultFormat::Binary, ResultFormat::Text] {
+            assert_eq!(format.to_string().parse(), Ok(format));
         }
         for mode in [PlanCacheMode::Auto, PlanCacheMode::ForceCustomPlan, PlanCacheMode::ForceGenericPlan] {
             assert_eq!(mode.to_string().parse(), Ok(mode));

@@ -8,9 +8,10 @@ mod server_side;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::Comparison;
+pub use crate::server_identity::{Role, ServerIdentity};
 pub use health::{AgentHealth, Late, ProcessHealth, RunQueue, StarvedWorker};
 pub use latency::{Intervals, Latency};
-pub use server_side::{Hypertable, Plan, ServerDatabase, ServerSide, ServerStatement};
+pub use server_side::{Hypertable, Plan, PlanKind, ServerDatabase, ServerSide, ServerStatement};
 
 pub const SCHEMA: &str = "muster.result/v1";
 
@@ -45,8 +46,9 @@ pub struct RunResult {
     /// Service times of the first pass, which met what nobody had read before, and of those that followed; `null` for a single pass.
     #[serde(default)]
     pub passes: Option<Passes>,
-    /// Prepared statements only: the first 5 executions on each connection, which PostgreSQL plans anew, against the later ones. `null` where
-    /// they do not differ by more than noise and a tenth.
+    /// Prepared statements only: the first 5 executions on each connection, which PostgreSQL plans for their values, against the later ones.
+    /// `null` where they do not differ by more than noise and a tenth, and where PostgreSQL does not decide so: with a `plan_cache_mode` other
+    /// than `auto`, and for statements without parameters.
     #[serde(default)]
     pub early_executions: Option<EarlyExecutions>,
     /// By statement, where the run had several.
@@ -56,12 +58,31 @@ pub struct RunResult {
     /// other runs.
     #[serde(default)]
     pub search: Option<Search>,
-    /// `null` when no query completed.
+    /// Of completed queries; `count` is 0 and all else `null` when there is none.
+    #[serde(with = "latency::or_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub service_time_ms: Option<Latency>,
     /// Service time plus lag.
+    #[serde(with = "latency::or_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub response_time_ms: Option<Latency>,
-    /// Start minus due time; 0 in a closed loop.
+    /// Start minus due time, which is queueing and generator delay together; 0 in a closed loop.
+    #[serde(with = "latency::or_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub lag_ms: Option<Latency>,
+    /// The part of lag in which the worker was busy with earlier queries: the server or the number of connections was the limit.
+    #[serde(default)]
+    #[serde(with = "latency::or_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
+    pub queueing_ms: Option<Latency>,
+    /// The part of lag in which the worker was free: the load generator's own delay.
+    #[serde(default)]
+    #[serde(with = "latency::or_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
+    pub generator_delay_ms: Option<Latency>,
+    /// How the connections spent their time; `null` when no query ran.
+    #[serde(default)]
+    pub utilization: Option<Utilization>,
     /// Opening the workers' database connections, before the clock started.
     pub connect_ms: Option<Latency>,
     /// Preparing the statement on each connection, before the clock started.
@@ -100,6 +121,12 @@ pub struct Load {
     pub rate: Option<String>,
     /// `uniform` or `poisson`; `null` in a closed loop.
     pub arrivals: Option<String>,
+    /// The mean rate that was scheduled for the time of the run, in queries per second; `null` in a closed loop.
+    #[serde(default)]
+    pub scheduled_qps: Option<f64>,
+    /// Queries per second that ran, failed ones included; `null` in a closed loop.
+    #[serde(default)]
+    pub achieved_qps: Option<f64>,
     /// Between a query and the next one of its worker.
     pub think_time_ms: f64,
     /// What was run before and not counted, as it was asked for: `1000 rows` or `30s`.
@@ -108,7 +135,23 @@ pub struct Load {
     pub repeat: Option<u64>,
     /// After which no query began; `null` when the rows ended the run.
     pub duration_ms: Option<f64>,
+    /// Queries that were due before the end of `duration_ms`; `null` in a closed loop, without a duration, and in a run that was
+    /// interrupted or resumed.
+    #[serde(default)]
+    pub due: Option<u64>,
+    /// Those of them that had not begun by then. Their waits are in no figure. `null` like `due`.
+    #[serde(default)]
+    pub not_begun: Option<u64>,
     pub seed: u64,
+}
+
+impl Load {
+    /// `(not begun, due)`, where so many due queries had not begun that response times, lag and queueing are not known. In a run that keeps up,
+    /// the end finds at most one waiting query for each of its `workers`.
+    pub fn cut_off(&self, workers: usize) -> Option<(u64, u64)> {
+        let (not_begun, due) = self.not_begun.zip(self.due)?;
+        (not_begun > workers as u64 && not_begun > due / 100).then_some((not_begun, due))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -120,6 +163,31 @@ pub enum LoadModel {
     Closed,
     /// Rows are due at times that do not depend on the answers.
     Open,
+}
+
+/// How the workers' connections spent the time of the run. A worker's time ends with its last query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Utilization {
+    /// Share of the workers' time in which a query was running.
+    pub busy_share: f64,
+    /// The same for the busiest worker.
+    pub busy_share_max: f64,
+    /// Time in which a worker could have run a query and did not, of all workers together: in a closed loop the wall time of a worker
+    /// minus the sum of its service times and think times (Little's law), with due times the generator delay. `null` when agents were
+    /// lost or the run was resumed, for absent workers have no overhead.
+    pub generator_overhead_ms: Option<f64>,
+    /// Its part of the time that was spent on queries and overhead.
+    pub generator_overhead_share: Option<f64>,
+    /// The worker with the largest share, such as `slot-3/0`.
+    pub generator_overhead_worst: Option<WorkerShare>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WorkerShare {
+    pub worker: String,
+    pub share: f64,
 }
 
 /// Service times of the executions that PostgreSQL plans anew, and of those that follow.
@@ -136,6 +204,9 @@ pub struct EarlyExecutions {
 pub struct Statement {
     pub name: String,
     pub sql: String,
+    /// How its result rows were sent; `null` where that is not known.
+    #[serde(default)]
+    pub results: Option<ResultFormat>,
     /// Its part of the mix where no column of the workload decides.
     pub weight: u64,
     pub completed: u64,
@@ -188,6 +259,9 @@ pub struct SearchStep {
     pub response_time_ms: Option<Latency>,
     /// Start minus due time.
     pub lag_ms: Option<Latency>,
+    /// The part of lag that is the load generator's own delay.
+    #[serde(default)]
+    pub generator_delay_ms: Option<Latency>,
     /// The objective was kept.
     pub holds: bool,
     /// Why not.
@@ -234,8 +308,10 @@ pub enum Cause {
     /// It was taken up again by another coordinator.
     Resumed,
     AgentLost,
-    /// Queries began late although their workers were free.
+    /// Queries began late although their workers were free: the generator delay was too high.
     Lag,
+    /// Workers spent too much of their time between queries.
+    GeneratorOverhead,
     /// A quota on the agent's CPU held it back.
     AgentThrottled,
     /// Threads of an agent that were due woke late.
@@ -254,6 +330,20 @@ pub enum Cause {
     CoordinatorLate,
     /// An agent asked no database.
     NoDatabase,
+    /// No query completed, and some failed.
+    AllFailed,
+    /// Connections of the run led to different servers or databases.
+    ServersDiffer,
+    /// The server was restarted while it was measured.
+    ServerRestarted,
+    /// The server changed from standby to primary, or back.
+    ServerRoleChanged,
+    /// The version of the server or of its extension changed.
+    ServerVersionChanged,
+    /// Connections to the database broke and were opened again.
+    Reconnected,
+    /// Connections to the database broke and were not opened again.
+    Disconnected,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -298,7 +388,7 @@ pub struct Queries {
     /// Results that came from a session which had lost its slot, and were dropped.
     #[serde(default)]
     pub stale: u64,
-    /// Rows among the unaccounted that were given to nobody again, because three sessions were lost with them.
+    /// Rows among the unaccounted that were given to nobody again, because three agent processes died with each of them.
     #[serde(default)]
     pub quarantined_rows: Vec<u64>,
     /// The unaccounted rows as inclusive ranges `[first, last]` of row ids.
@@ -312,7 +402,7 @@ pub struct Answers {
     pub rows: u64,
     /// Bytes of column values.
     pub bytes: u64,
-    /// 16 hexadecimal digits; equal when two runs of the same workload read the same data.
+    /// 16 hexadecimal digits; equal when two runs of the same workload read the same data in the same format.
     pub digest: String,
 }
 
@@ -327,7 +417,7 @@ pub struct Agent {
     pub workers: u64,
     /// Hosts placed on it.
     pub hosts: u64,
-    /// Rows placed on it.
+    /// Executions of the rows placed on it, of all passes and databases; where the clock ended the run, those that have a result.
     pub queries: u64,
     pub completed: u64,
     pub failed: u64,
@@ -362,11 +452,15 @@ pub struct Worker {
     /// `slot-3/0`.
     pub worker: String,
     pub hosts: u64,
+    /// As of an agent.
     pub queries: u64,
     pub completed: u64,
     pub failed: u64,
     /// Sum of service times.
     pub busy_ms: f64,
+    /// Time in which it could have run a query and did not; see `utilization`. `null` where that is.
+    #[serde(default)]
+    pub generator_overhead_ms: Option<f64>,
     pub service_time_ms: Option<Latency>,
 }
 
@@ -389,6 +483,12 @@ pub struct Error {
     pub sqlstate: String,
     pub count: u64,
     pub message: String,
+    /// The server's DETAIL for the row below; `null` where it gave none.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// The server's HINT, or how to avoid the error; `null` where there is none.
+    #[serde(default)]
+    pub hint: Option<String>,
     /// The first row id (from 0) that failed so.
     pub row: u64,
     pub host: String,
@@ -413,6 +513,24 @@ pub struct Event {
     pub at_ms: f64,
     /// A plain sentence: `slot-3 joined: db1/4711, 1 worker`.
     pub what: String,
+    /// How often it happened, if more than once; `at_ms` is the first time.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: u64,
+}
+
+impl Event {
+    pub fn once(at_ms: f64, what: String) -> Self {
+        Self { at_ms, what, times: once() }
+    }
+}
+
+fn once() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_once(times: &u64) -> bool {
+    *times == once()
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -440,8 +558,21 @@ pub struct Query {
     pub sql: String,
     /// `prepared`.
     pub protocol: String,
+    /// How result rows were sent; of a mix, those of its first statement. `null` where that is not known.
+    #[serde(default)]
+    pub results: Option<ResultFormat>,
     /// The bucketing function of the default query: `time_bucket`, `date_bin` or `date_trunc`.
     pub bucket_function: Option<String>,
+}
+
+/// How the values of result rows were sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ResultFormat {
+    /// `binary` or `text`. Digests of different formats differ.
+    pub format: String,
+    /// `default`, `--results`, or what the format follows from.
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -454,6 +585,27 @@ pub struct Database {
     pub embedded: Option<String>,
     /// Settings that change timings: `shared_buffers`, `work_mem`, `jit`, ….
     pub settings: std::collections::BTreeMap<String, String>,
+    /// The server that answered the workers' connections. `null` from a version that did not ask.
+    #[serde(default)]
+    pub identity: Option<ServerIdentity>,
+    /// Further servers that the connections met, and other states of the same one, such as after a restart.
+    #[serde(default)]
+    pub other_identities: Vec<ServerIdentity>,
+    /// Connections that broke while rows ran.
+    #[serde(default)]
+    pub reconnects: Reconnects,
+}
+
+/// Connections to the database that broke while rows ran.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Reconnects {
+    /// How often a broken connection was opened again.
+    pub count: u64,
+    /// The longest time from finding one broken to having it again; `null` when none was opened again.
+    pub outage_max_ms: Option<f64>,
+    /// Workers whose connection was broken when they ended.
+    pub disconnected: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

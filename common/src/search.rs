@@ -70,6 +70,7 @@ pub struct Figures {
     pub service: Option<Latency>,
     pub response: Option<Latency>,
     pub lag: Option<Latency>,
+    pub generator_delay: Option<Latency>,
 }
 
 /// What a search found.
@@ -182,7 +183,7 @@ impl<'a> Known<'a> {
 /// What a step showed. `due` is how many queries were due in its time; `workers` may each have one that is due and waits for the one
 /// before when the time is over.
 pub fn judge(plan: &Plan, step: &Step, due: u64, workers: usize, figures: Figures) -> SearchStep {
-    let Figures { completed, failed, service, response, lag } = figures;
+    let Figures { completed, failed, service, response, lag, generator_delay } = figures;
     let ran = completed.saturating_add(failed);
     let missing = due.saturating_sub(ran);
     let kept_up = ran as f64 >= RUN_MIN * due as f64 || missing <= workers as u64;
@@ -203,6 +204,7 @@ pub fn judge(plan: &Plan, step: &Step, due: u64, workers: usize, figures: Figure
         service_time_ms: service,
         response_time_ms: response,
         lag_ms: lag,
+        generator_delay_ms: generator_delay,
         holds: reason.is_none(),
         reason,
     }

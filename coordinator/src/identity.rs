@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use muster_agent::secret_file::{self, OpenToOthers};
 use muster_common::join_string::{JoinString, Pin, Secret};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::crypto::CryptoProvider;
@@ -37,6 +38,8 @@ pub(crate) enum IdentityError {
     Missing(PathBuf),
     #[error("{what} '{}': {problem}", path.display())]
     File { what: &'static str, path: PathBuf, problem: String },
+    #[error("the identity's directory '{}': {problem}", path.display())]
+    Open { path: PathBuf, problem: OpenToOthers },
     #[error("'{}' is not the secret of an identity; `coordinator token --rotate` makes a new one", .0.display())]
     Secret(PathBuf),
 }
@@ -56,12 +59,13 @@ impl Identity {
         if !exists(dir) {
             return Err(IdentityError::Missing(dir.to_owned()));
         }
+        check(dir)?;
         let (certificate, key) = (dir.join(CERTIFICATE), dir.join(KEY));
         let identity = Self {
             dir: dir.to_owned(),
             certificate: CertificateDer::from_pem_file(&certificate)
                 .map_err(|problem| file("read the certificate", &certificate, problem))?,
-            key: PrivateKeyDer::from_pem_file(&key).map_err(|problem| file("read the key", &key, problem))?,
+            key: read_key(&key)?,
         };
         identity.secret()?;
         Ok(identity)
@@ -81,7 +85,7 @@ impl Identity {
     /// As it is now: a running coordinator goes by what was rotated meanwhile.
     pub(crate) fn secret(&self) -> Result<Secret, IdentityError> {
         let path = self.dir.join(SECRET);
-        let text = fs::read_to_string(&path).map_err(|problem| file("read the secret", &path, problem))?;
+        let text = secret_file::read(&path).map_err(|problem| file("read the secret", &path, problem))?;
         Secret::parse(text.trim()).map_err(|_| IdentityError::Secret(path))
     }
 
@@ -93,6 +97,18 @@ impl Identity {
     pub(crate) fn join_string(&self) -> Result<JoinString, IdentityError> {
         Ok(JoinString { pin: Pin::of(&self.certificate), secret: self.secret()? })
     }
+}
+
+/// Readable by its owner alone.
+fn check(dir: &Path) -> Result<(), IdentityError> {
+    let metadata = fs::metadata(dir).map_err(|problem| file("read the directory", dir, problem))?;
+    let checked = secret_file::check_directory(dir, &metadata);
+    checked.map_err(|problem| IdentityError::Open { path: dir.to_owned(), problem })
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    let text = secret_file::read(path).map_err(|problem| file("read the key", path, problem))?;
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|problem| file("read the key", path, problem))
 }
 
 /// The secret is written last.
@@ -174,23 +190,43 @@ mod tests {
 
     #[test]
     fn a_rotated_secret_counts_at_once_and_the_key_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let running = Identity::load_or_create(dir.path(), &provider()).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("identity");
+        let running = Identity::load_or_create(&dir, &provider()).unwrap();
         let before = running.join_string().unwrap();
-        Identity::load(dir.path()).unwrap().rotate(&provider()).unwrap();
+        Identity::load(&dir).unwrap().rotate(&provider()).unwrap();
         let after = running.join_string().unwrap();
         assert!(before.pin == after.pin && before.secret != after.secret);
     }
 
     #[test]
+    fn an_identity_that_others_can_read_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("identity");
+        Identity::load_or_create(&dir, &provider()).unwrap();
+        let open = |path: &Path, mode, chmod: &str| {
+            let before = fs::metadata(path).unwrap().permissions();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = Identity::load(&dir).unwrap_err().to_string();
+            assert!(error.contains(&format!("run: {chmod} '{}'", path.display())), "{error}");
+            fs::set_permissions(path, before).unwrap();
+        };
+        open(&dir, 0o755, "chmod 700");
+        open(&dir.join(KEY), 0o644, "chmod 600");
+        open(&dir.join(SECRET), 0o604, "chmod 600");
+        Identity::load(&dir).unwrap();
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        Identity::load_or_create(dir.path(), &provider()).unwrap();
-        fs::write(dir.path().join(SECRET), "short").unwrap();
-        let error = Identity::load(dir.path()).unwrap_err().to_string();
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("identity");
+        Identity::load_or_create(&dir, &provider()).unwrap();
+        fs::write(dir.join(SECRET), "short").unwrap();
+        let error = Identity::load(&dir).unwrap_err().to_string();
         assert!(error.contains("--rotate") && error.contains(SECRET) && !error.contains("short"), "{error}");
-        fs::remove_file(dir.path().join(KEY)).unwrap();
-        let error = Identity::load(dir.path()).unwrap_err().to_string();
+        fs::remove_file(dir.join(KEY)).unwrap();
+        let error = Identity::load(&dir).unwrap_err().to_string();
         assert!(error.contains(KEY), "{error}");
     }
 }

@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use muster_coordinator::{cli, exit::Exit};
 
 fn main() -> ExitCode {
-    cli::start_logging();
+    // Those of the runtime, and for the journal, a file and a name that are read meanwhile.
+    let threads = 3 + std::thread::available_parallelism().map_or(1, usize::from);
+    if let Err(error) = muster_agent::startup::check(threads) {
+        return explain(&cli::Failure { exit: Exit::Usage, error: error.into() });
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return explain(&cli::Failure { exit: Exit::Internal, error: error.into() }),

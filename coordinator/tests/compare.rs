@@ -5,6 +5,7 @@
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod files;
     pub(crate) mod processes;
 }

@@ -13,8 +13,16 @@ use std::time::{Duration, Instant};
 
 use muster_coordinator::embedded::{Embedded, EmbeddedError, Options, Search};
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[path = "support/deadline.rs"]
+mod deadline;
+use deadline::Deadline;
 
 const GONE_WITHIN: Duration = Duration::from_secs(5);
+/// Its first start may have to fetch the programs.
+const OWNER_ENDS_WITHIN: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(10);
 const NOBODY: u32 = 65_534;
 /// Guard, server and the server's own processes.
 const PROCESSES_MIN: usize = 5;
@@ -32,6 +40,7 @@ async fn owner() {
     let Ok(ending) = std::env::var(ENDING) else {
         return;
     };
+    let mut interrupts = signal(SignalKind::interrupt()).unwrap();
     let mut options = Options { connections: 5, ..Options::default() };
     if let Some(cache) = std::env::var_os(CACHE) {
         options.search = Search::default();
@@ -54,7 +63,12 @@ async fn owner() {
         "panic" => panic!("as asked"),
         "abort" => std::process::abort(),
         "exit" => std::process::exit(0),
-        _ => std::future::pending().await,
+        _ => {
+            // Behaves like the default disposition of SIGINT. In the background of a script a process starts with SIGINT ignored, and this
+            // one would inherit that.
+            interrupts.recv().await;
+            std::process::exit(130);
+        }
     }
 }
 
@@ -104,12 +118,16 @@ impl Owner {
     }
 
     fn kill(&self) {
-        signal("-9", &self.process.id().to_string());
+        send("-9", &self.process.id().to_string());
     }
 
     /// Waits until neither a process of the server nor a file is left, and says how long that took after the owner's end.
     fn assert_nothing_left(mut self) -> Duration {
-        self.process.wait().unwrap();
+        let deadline = Instant::now() + OWNER_ENDS_WITHIN;
+        while self.process.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "its owner has not ended within {OWNER_ENDS_WITHIN:?}");
+            std::thread::sleep(POLL);
+        }
         let since = Instant::now();
         loop {
             let left = (processes_in(self.tmp.path()), entries(self.tmp.path()));
@@ -117,7 +135,7 @@ impl Owner {
                 return since.elapsed();
             }
             assert!(since.elapsed() < GONE_WITHIN, "left: {left:?}");
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(POLL);
         }
     }
 }
@@ -129,7 +147,7 @@ impl Drop for Owner {
     }
 }
 
-fn signal(signal: &str, target: &str) {
+fn send(signal: &str, target: &str) {
     let status = Command::new("kill").args([signal, "--", target]).status();
     assert!(status.unwrap().success(), "kill {signal} {target}");
 }
@@ -197,6 +215,7 @@ fn check(ending: &str, line: &str, end: impl Fn(&Owner)) {
 
 #[test]
 fn nothing_is_left_by_an_owner_that_stops_drops_panics_or_leaves() {
+    let _deadline = Deadline::of_this_test();
     for ending in ["stop", "drop", "panic", "abort", "exit"] {
         check(ending, "owner ready", |_| ());
     }
@@ -204,6 +223,7 @@ fn nothing_is_left_by_an_owner_that_stops_drops_panics_or_leaves() {
 
 #[test]
 fn nothing_is_left_by_an_owner_that_is_killed() {
+    let _deadline = Deadline::of_this_test();
     check("killed", "owner ready", |owner| {
         let seen = processes_in(owner.tmp.path());
         assert!(seen.len() >= PROCESSES_MIN, "what is not seen cannot be seen to go: {seen:?}");
@@ -213,6 +233,7 @@ fn nothing_is_left_by_an_owner_that_is_killed() {
 
 #[test]
 fn nothing_is_left_by_an_owner_that_is_killed_while_starting() {
+    let _deadline = Deadline::of_this_test();
     for delay_ms in [0, 5, 30, 100, 250, 400, 550] {
         check(&format!("killed after {delay_ms} ms"), "owner says starting", |owner| {
             std::thread::sleep(Duration::from_millis(delay_ms));
@@ -223,19 +244,32 @@ fn nothing_is_left_by_an_owner_that_is_killed_while_starting() {
 
 #[test]
 fn nothing_is_left_by_a_ctrl_c_to_the_whole_group() {
+    let _deadline = Deadline::of_this_test();
     check("interrupted", "owner ready", |owner| {
-        signal("-INT", &format!("-{}", owner.process.id()));
+        send("-INT", &format!("-{}", owner.process.id()));
     });
+}
+
+/// This test program, started with SIGINT ignored, as by `cargo test … &` in a script.
+#[test]
+fn nothing_hangs_in_the_background_of_a_script() {
+    let _deadline = Deadline::of_this_test();
+    let mut shell = Command::new("/bin/sh");
+    let script = r#"trap '' INT; exec "$0" --exact nothing_is_left_by_a_ctrl_c_to_the_whole_group"#;
+    let output = shell.args(["-c", script]).arg(std::env::current_exe().unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[test]
 fn a_guard_outlives_the_signals_of_a_terminal() {
+    let _deadline = Deadline::of_this_test();
     check("signalled", "owner ready", |owner| {
         let processes = processes_in(owner.tmp.path());
         let guard = processes.iter().find(|(_, line)| line.starts_with("/bin/sh"));
         let (guard, _) = guard.unwrap();
         for name in ["-INT", "-TERM", "-HUP", "-PIPE", "-CHLD"] {
-            signal(name, guard);
+            send(name, guard);
         }
         std::thread::sleep(Duration::from_millis(200));
         assert!(processes_in(owner.tmp.path()).len() >= PROCESSES_MIN);
@@ -251,8 +285,9 @@ fn guard_of(owner: &Owner) -> String {
 
 #[test]
 fn a_stop_succeeds_even_after_the_guard_was_killed() {
+    let _deadline = Deadline::of_this_test();
     check("stop when told", "owner ready", |owner| {
-        signal("-9", &guard_of(owner));
+        send("-9", &guard_of(owner));
         let mut told = owner.process.stdin.as_ref().unwrap();
         told.write_all(b"stop\n").unwrap();
     });
@@ -262,6 +297,7 @@ fn a_stop_succeeds_even_after_the_guard_was_killed() {
 
 #[tokio::test]
 async fn a_server_answers_at_its_url_and_is_gone_when_stopped() {
+    let _deadline = Deadline::of_this_test();
     let begun = Instant::now();
     let options = Options { connections: 50, ..Options::default() };
     let server = match Embedded::start(&options, &|_| ()).await {
@@ -301,6 +337,7 @@ async fn a_server_answers_at_its_url_and_is_gone_when_stopped() {
 
 #[tokio::test]
 async fn programs_that_do_not_work_are_named_with_their_last_words() {
+    let _deadline = Deadline::of_this_test();
     let bin = directory(0o755);
     let options = Options { postgres_bin: Some(bin.path().into()), ..Options::default() };
     let error = Embedded::start(&options, &|_| ()).await.unwrap_err();
@@ -337,6 +374,7 @@ async fn programs_that_do_not_work_are_named_with_their_last_words() {
 
 #[test]
 fn without_an_installation_the_programs_are_fetched_into_the_cache() {
+    let _deadline = Deadline::of_this_test();
     let parent = directory(0o755);
     let cache = parent.path().join("deep/cache");
     // Two first starts at the same time: both get a server, and the cache holds one installation and no leftovers.

@@ -76,8 +76,28 @@ fn a_query_beyond_the_timeout_is_cancelled_on_the_server_and_its_connection_not_
     let sessions: Vec<_> = record.executions.iter().map(|execution| execution.session).collect();
     assert_eq!(sessions, [0, 0, 1, 1]);
     assert_eq!(record.cancelled, [0]);
+    // The server counts from the receipt, the agent from the sending, which a busy machine may keep apart.
     let held = record.executions[1].at_least().as_millis();
-    assert!((500..5_000).contains(&held), "cancelled after {held} ms");
+    assert!((400..5_000).contains(&held), "cancelled after {held} ms");
+}
+
+#[test]
+fn no_completed_query_took_longer_than_the_timeout() {
+    // Around the limit, in steps of a twentieth of a millisecond, which is finer than the resolution of the runtime's timer.
+    let scripts: Vec<String> = (0..40).map(|row| format!("h{row},{}us", 4_000 + 50 * row)).collect();
+    for timeout in ["5ms", "500us", "1ns"] {
+        let fake = FakePostgres::start();
+        let report = Run::new(&fake.url(), &scripts).with(&["--timeout", timeout]).local(2).report(14);
+        fake.finish();
+        assert_eq!(report.queries.completed + report.queries.failed, 40);
+        if let Some(latency) = &report.service_time_ms {
+            assert!(timeout == "5ms" && latency.max <= 5.0, "{timeout}: {} ms", latency.max);
+        }
+        for error in &report.errors {
+            assert_eq!(error.sqlstate, "57014");
+            assert!(error.message.starts_with(&format!("no answer within {}", timeout.replace('u', "µ"))));
+        }
+    }
 }
 
 #[test]
@@ -90,7 +110,8 @@ fn a_server_that_ignores_the_cancel_does_not_stop_the_run() {
     let [(sqlstate, message, 1, 1, "h0")] = errors(&report)[..] else { panic!("{:?}", report.errors) };
     assert_eq!(sqlstate, "57014");
     assert!(message.contains("the server did not end it within 5s of the cancel"), "{message}");
-    assert_eq!(record.cancelled, [0]);
+    // A cancel may come before its query, so another one follows.
+    assert!(record.cancelled.len() > 1 && record.cancelled.iter().all(|session| *session == 0));
     assert_eq!(record.executions[2].session, 1);
 }
 

@@ -6,6 +6,7 @@
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod files;
     pub(crate) mod processes;
 }
@@ -63,6 +64,11 @@ fn any_bytes_as_a_message() {
 #[test]
 fn any_text_as_a_statement() {
     replay("query", muster_common::query::fuzzing::check);
+}
+
+#[test]
+fn any_text_as_a_database_url_that_was_handed_over() {
+    replay("database_url", muster_agent::postgres::handed_over::fuzzing::check);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod support {
     pub(crate) mod agent;
     mod backend;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod fake_postgres;
     pub(crate) mod files;
     mod interrupt;

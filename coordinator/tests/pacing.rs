@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use muster_common::result::{Latency, LoadModel, RunResult};
@@ -24,6 +24,9 @@ fn run(rows: &[String], agents: usize, words: &[&str]) -> (RunResult, Record) {
     let report: RunResult = serde_json::from_str(&finished.stdout).unwrap();
     let queries = &report.queries;
     assert_eq!(queries.completed + queries.failed + queries.unaccounted, queries.total, "the books close");
+    let of_agents: u64 = report.agents.iter().map(|agent| agent.queries).sum();
+    let of_workers: u64 = report.workers.iter().map(|worker| worker.queries).sum();
+    assert_eq!([of_agents, of_workers], [queries.total; 2], "what the agents ran adds up");
     (report, fake.finish())
 }
 
@@ -85,6 +88,19 @@ fn a_poisson_process_has_the_rate_and_not_the_evenness() {
     assert!((0.0009..0.0013).contains(&mean), "{mean}");
     // The largest of 1,000 exponential gaps is some seven means; of even ones it would be one.
     assert!(gaps[990] > 3.0 * mean, "{}", gaps[990]);
+}
+
+/// As many as an agent may have, each a thread.
+#[test]
+fn five_hundred_workers_of_one_agent_run_side_by_side() {
+    const WORKERS: usize = 512;
+    let (report, record) = run(&rows(4 * WORKERS, WORKERS, "100ms"), 1, &["--workers", &WORKERS.to_string()]);
+    assert_eq!((report.queries.completed, report.workers.len()), (4 * WORKERS as u64, WORKERS));
+    let sessions: BTreeSet<usize> = record.executions.iter().map(|one| one.session).collect();
+    assert_eq!(sessions.len(), WORKERS, "each worker has a connection");
+    let side_by_side = report.total_processing_time_ms / report.wall_time_ms;
+    println!("{side_by_side:.0} at a time, {:.0} ms", report.wall_time_ms);
+    assert!(side_by_side > 100.0, "{side_by_side}");
 }
 
 /// Response times of a connection on which row `at` takes a second and all others `service_ms`: those that wait behind it are due
@@ -175,6 +191,28 @@ fn passes_run_every_row_again_and_are_told_apart() {
         let seen: Vec<_> = record.of_host(&format!("h{host}")).map(|one| one.parameters[1].clone()).collect();
         assert_eq!([&seen[..10], &seen[10..20]], [&seen[10..20], &seen[20..]], "h{host}");
     }
+}
+
+#[test]
+fn the_least_time_acts_as_any_other_does() {
+    for words in [
+        ["--warmup", "1ns"],
+        ["--think-time", "1ns"],
+        ["--slot-grace", "1ns"],
+        ["--slot-grace", "0s"],
+        ["--rate", "10000000"],
+    ] {
+        let (report, record) = run(&rows(40, 4, "0us"), 2, &words);
+        assert_eq!((report.queries.completed, record.executions.len()), (40, 40), "{words:?}");
+    }
+    let fake = FakePostgres::start();
+    let run = Run::new(&fake.url(), &rows(40, 4, "0us")).with(&["--duration", "1ns"]);
+    let finished = run.local(2);
+    let report: RunResult = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!((report.queries.total, report.queries.unaccounted), (0, 0), "{}", finished.stderr);
+    assert_eq!(fake.finish().executions.len(), 0, "no query begins after the duration");
+    let run = Run::new(&FakePostgres::start().url(), &rows(4, 4, "0us")).with(&["--join-timeout", "1ns"]);
+    assert_eq!(run.local(2).code, Some(15), "nobody joins within a nanosecond");
 }
 
 #[test]

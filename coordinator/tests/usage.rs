@@ -6,6 +6,7 @@
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod files;
     pub(crate) mod processes;
     pub(crate) mod report;
@@ -52,7 +53,7 @@ async fn a_bad_row_is_named_by_file_and_line() {
     for (row, fault) in [
         ("h,2017-01-01 00:00:00", "field count is 2 where the header has 3"),
         (",2017-01-01 00:00:00,2017-01-01 01:00:00", "hostname is empty"),
-        ("h,yesterday,2017-01-01 01:00:00", "start_time 'yesterday' is not a time"),
+        ("h,soon,2017-01-01 01:00:00", "start_time 'soon' is not a time"),
         ("h,2017-01-01 01:00:00,2017-01-01 00:00:00", "end_time '2017-01-01 00:00:00' is before start_time"),
     ] {
         let ended = run_refused(format!("{HEADER}\n{GOOD}\n\n{row}\n"), &[]).await;
@@ -81,6 +82,38 @@ async fn a_file_that_cannot_be_a_workload_is_told_in_a_plain_sentence() {
 }
 
 #[tokio::test]
+async fn a_quote_that_is_never_closed_is_named_by_its_line() {
+    let rows = format!("{HEADER}\n{GOOD}\n\"{GOOD}\n{GOOD}\n");
+    run_refused(&rows, &[]).await.says("rows.csv:3: the quote that opens in this line is never closed");
+    let files = Files::new();
+    let rows = files.write("rows.csv", &rows);
+    let plan = complete(coordinator(&["plan", "--json", "--on-bad-row", "skip", &rows])).await.expect(0);
+    assert!(plan.stdout.contains("\"rows\": 2"), "{}", plan.stdout);
+    plan.says("skipped: ").says("rows.csv:3: the quote");
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_fit_into_a_message_is_refused_before_anything_starts() {
+    let files = Files::new();
+    let long = files.write("long.sql", format!("SELECT 1 -- {}", "x".repeat(9 << 20)));
+    run_refused(format!("{HEADER}\n{GOOD}\n"), &["--query", &long])
+        .await
+        .says("long.sql' has 9437196 bytes, and at most 7340032 fit into a run");
+}
+
+#[tokio::test]
+async fn the_path_of_a_query_may_hold_an_equals_sign() {
+    let files = Files::new();
+    let rows = files.write("rows.csv", "hostname\nh\n");
+    std::fs::create_dir(files.path().join("day=1")).unwrap();
+    let query = files.write("day=1/q.sql", "SELECT :hostname");
+    let mut relative = coordinator(&["plan", &rows, "--query", "day=1/q.sql"]);
+    relative.current_dir(files.path());
+    complete(relative).await.expect(0);
+    complete(coordinator(&["plan", &rows, "--query", &query])).await.expect(0);
+}
+
+#[tokio::test]
 async fn a_query_that_cannot_be_used_is_told_before_anything_starts() {
     let files = Files::new();
     let missing = files.write("missing.sql", "SELECT :nowhere");
@@ -91,6 +124,59 @@ async fn a_query_that_cannot_be_used_is_told_before_anything_starts() {
 }
 
 // -- the command line --------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_time_is_above_zero_and_no_more_than_a_year() {
+    for option in ["--timeout", "--duration", "--think-time", "--warmup", "--join-timeout", "--step-time"] {
+        for time in ["0s", "9000h", "9223372036854775807s"] {
+            complete(coordinator(&["run", option, time])).await.expect(2).says(option);
+        }
+    }
+    for words in
+        [["--slot-grace", "9000h"], ["--rate", "0"], ["--rate", "1e-9"], ["--repeat", "0"], ["--limit", "0"]]
+    {
+        complete(coordinator(&[&["run"], &words[..]].concat())).await.expect(2).says(words[0]);
+    }
+}
+
+#[tokio::test]
+async fn an_address_to_listen_on_is_an_ip_address() {
+    for option in ["--listen", "--metrics"] {
+        complete(coordinator(&["run", option, "localhost:50051"])).await.expect(2).says("127.0.0.1:50051");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_not_shown_however_the_url_is_written() {
+    let files = Files::new();
+    let rows = files.write("rows.csv", format!("{HEADER}\n{GOOD}\n"));
+    for url in [
+        "\"postgresql://me:hunter2@127.0.0.1:1/db?sslmode=prefer\"",
+        "jdbc:postgresql://me:hunter2@127.0.0.1:1/db?ssl=false",
+        "me:hunter2@127.0.0.1:1/db?sslmode=prefer",
+        "postgresql:/me:hunter2@127.0.0.1:1/db?sslmode=prefer",
+        "host=127.0.0.1;port=1;password=hunter2",
+        "postgresql://me:hunter2:127.0.0.1:1/db",
+    ] {
+        let mut run = coordinator(&["run", "--local", "--no-run-dir", &rows]);
+        run.env("DATABASE_URL", url);
+        let mut agent = support::processes::agent("127.0.0.1:1", &["--once"]);
+        agent.env("DATABASE_URL", url);
+        for command in [
+            run,
+            agent,
+            coordinator(&["run", "--local", "--no-run-dir", "--versus", url, &rows]),
+            coordinator(&["migrate", "--database-url", url]),
+        ] {
+            let ended = complete(command).await.expect(2);
+            assert!(!(ended.stdout + &ended.stderr).contains("hunter2"), "{url}");
+        }
+    }
+    for words in [["run", "postgresql://me:hunter2@h/db"], ["plan", "postgresql://me:hunter2@h/db"]] {
+        let ended = complete(coordinator(&words)).await.expect(2).says("--database-url");
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+}
 
 #[tokio::test]
 async fn what_cannot_be_understood_is_usage() {
@@ -206,6 +292,26 @@ async fn runs_that_were_kept_are_listed_and_none_is_said_to_be_none() {
     complete(homeless).await.expect(2).says("name a directory with --run-dir");
 }
 
+#[tokio::test]
+async fn help_offers_what_a_command_takes_and_nothing_more() {
+    let help = async |command: &str| complete(coordinator(&[command, "--help"])).await.expect(0).stdout;
+    for (command, words) in [
+        ("migrate", &["--postgres-bin", "embedded"][..]),
+        ("plan", &["--seed", "--local", "--database-url"]),
+        ("report", &["--quiet", "--database-url"]),
+    ] {
+        let help = help(command).await;
+        words.iter().for_each(|word| assert!(!help.contains(word), "{command}: {word} in {help}"));
+    }
+    let run = help("run").await;
+    for word in ["--postgres-bin", "embedded", "--seed", "--workers"] {
+        assert!(run.contains(word), "{run}");
+    }
+    for refused in [&["migrate", "--postgres-bin", "/usr"][..], &["plan", "--seed", "1"]] {
+        complete(coordinator(refused)).await.expect(2).says("unexpected argument");
+    }
+}
+
 // -- with a database ---------------------------------------------------------------------------------------------------
 
 #[tokio::test]
@@ -231,6 +337,10 @@ async fn stdout_is_the_report_alone_and_quiet_leaves_stderr_empty() {
 
     let quiet = run(&["--quiet", "--output", "json"]).await;
     assert_eq!(Report::of(&quiet).text("/result/digest"), report.text("/result/digest"));
-    let lines: Vec<&str> = quiet.stderr.lines().collect();
-    assert!(lines.iter().all(|line| line.starts_with("skipped: ")), "no progress: {lines:?}");
+    assert_eq!(quiet.stderr, "", "no progress, no notices");
+    let mut logging = coordinator(&[&base[..], &["-q"]].concat());
+    logging.env("MUSTER_LOG", "info");
+    assert_eq!(complete(logging).await.expect(0).stderr, "", "no log but errors");
+    let missing = ["run", "-q", "--local", "missing.csv"];
+    complete(coordinator(&missing)).await.expect(2).says("missing.csv");
 }

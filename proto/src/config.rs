@@ -3,11 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use muster_common::protocol::{PlanCacheMode, Protocol};
+use muster_common::protocol::{PlanCacheMode, Protocol, ResultFormat, UsedFormat};
 use muster_common::query::Placeholder;
+use prost::Message;
 
 use crate::v1;
-use crate::wire::{WireError, nanoseconds, narrow};
+use crate::wire::{self, WireError, nanoseconds, narrow};
+
+/// In place of a database URL: there is one, and this agent is not handed it.
+pub const KEPT_BACK: &str = "";
 
 #[derive(Clone, PartialEq)]
 pub struct RunConfig {
@@ -16,13 +20,15 @@ pub struct RunConfig {
     pub protocol: Protocol,
     /// `None`: as the server has it.
     pub plan_cache_mode: Option<PlanCacheMode>,
+    /// `None`: binary, and text for a statement with a type that has no binary output.
+    pub results: Option<ResultFormat>,
     /// Between the end of a query and the next one of its worker, in a closed loop.
     pub think_time: Duration,
     pub timezone: String,
     pub timeout: Option<Duration>,
-    /// A secret: the coordinator's database, for an agent that has none.
+    /// A secret: the coordinator's database, for an agent that has none; or [`KEPT_BACK`].
     pub database_url: Option<String>,
-    /// A secret: a second database, against which every row is run as well.
+    /// A secret: a second database, against which every row is run as well; or [`KEPT_BACK`].
     pub versus_url: Option<String>,
 }
 
@@ -34,6 +40,15 @@ pub struct Statement {
     pub parameters: usize,
     /// In the order of the text, within it, each for one of the row's values.
     pub placeholders: Vec<Placeholder>,
+}
+
+impl Statement {
+    /// An upper bound of the bytes that it adds to a message.
+    pub fn encoded_len(&self) -> usize {
+        /// The bytes of its own field number and length.
+        const FRAME: usize = 8;
+        v1::Statement::from(self.clone()).encoded_len() + FRAME
+    }
 }
 
 impl TryFrom<v1::RunConfig> for RunConfig {
@@ -56,6 +71,7 @@ impl TryFrom<v1::RunConfig> for RunConfig {
                 value: mode.to_owned(),
             })?),
         };
+        let results = result_format(wire.results());
         if wire.statements.is_empty() {
             return Err(WireError::Missing { field: "config.statements" });
         }
@@ -63,12 +79,44 @@ impl TryFrom<v1::RunConfig> for RunConfig {
             statements: wire.statements.into_iter().map(Statement::try_from).collect::<Result<_, _>>()?,
             protocol,
             plan_cache_mode,
+            results,
             think_time: Duration::from_nanos(wire.think_time_ns),
             timezone: wire.timezone,
             timeout: wire.timeout_ns.map(Duration::from_nanos),
             database_url: wire.database_url,
             versus_url: wire.versus_url,
         })
+    }
+}
+
+fn result_format(wire: v1::ResultFormat) -> Option<ResultFormat> {
+    match wire {
+        v1::ResultFormat::Unspecified => None,
+        v1::ResultFormat::Binary => Some(ResultFormat::Binary),
+        v1::ResultFormat::Text => Some(ResultFormat::Text),
+    }
+}
+
+impl From<ResultFormat> for v1::ResultFormat {
+    fn from(format: ResultFormat) -> Self {
+        match format {
+            ResultFormat::Binary => Self::Binary,
+            ResultFormat::Text => Self::Text,
+        }
+    }
+}
+
+impl From<v1::UsedFormat> for UsedFormat {
+    fn from(wire: v1::UsedFormat) -> Self {
+        let format = result_format(wire.format()).unwrap_or(ResultFormat::Binary);
+        let without_binary = wire.without_binary.iter().map(|name| wire::text(name)).collect();
+        Self { format, without_binary }
+    }
+}
+
+impl From<UsedFormat> for v1::UsedFormat {
+    fn from(UsedFormat { format, without_binary }: UsedFormat) -> Self {
+        Self { format: v1::ResultFormat::from(format).into(), without_binary }
     }
 }
 
@@ -126,6 +174,7 @@ impl From<RunConfig> for v1::RunConfig {
             protocol: protocol.into(),
             plan_cache_mode: config.plan_cache_mode.map(|mode| mode.to_string()).unwrap_or_default(),
             think_time_ns: nanoseconds(config.think_time),
+            results: config.results.map_or(v1::ResultFormat::Unspecified, Into::into).into(),
             versus_url: config.versus_url,
         }
     }
@@ -138,6 +187,7 @@ impl fmt::Debug for RunConfig {
             .field("statements", &self.statements)
             .field("protocol", &self.protocol)
             .field("plan_cache_mode", &self.plan_cache_mode)
+            .field("results", &self.results)
             .field("think_time", &self.think_time)
             .field("timezone", &self.timezone)
             .field("timeout", &self.timeout)

@@ -5,11 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use muster_common::health::Interval;
-use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
+use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::SqlState;
+use muster_common::protocol::UsedFormat;
+use muster_common::server_identity::{Reconnects, ServerIdentity};
+use muster_common::session_token::GrantedSession;
 
-pub use crate::config::{RunConfig, Statement};
+pub use crate::config::{KEPT_BACK, RunConfig, Statement};
 pub use crate::look::{Explain, Explained, Look, Seen};
 use crate::v1;
 use crate::v1::agent_control::Kind as AgentKind;
@@ -38,6 +41,9 @@ pub enum FromAgent {
     Health(Interval),
     Seen(Seen),
     Explained(Explained),
+    /// Connections that were opened again since the last report of them.
+    /// The round in which these connections were opened again.
+    Reconnected(u32, Reconnects),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -99,14 +105,29 @@ pub struct Hello {
     /// Whether it knows a database of its own.
     pub has_database: bool,
     /// The session that this process held before: it is over, and nothing of it runs any more.
-    pub ended: Option<SessionId>,
+    pub ended: Option<GrantedSession>,
     /// It answers [`Look`] and [`Explain`].
     pub can_look: bool,
+    /// The id of this process: random, and the same in all its sessions.
+    pub instance: u64,
+    /// The last session in which this process ran rows.
+    pub ran: Option<Ran>,
+    /// Earlier sessions whose results it still holds; at most [`limits::FORMER_SESSIONS_MAX`].
+    pub former: Vec<GrantedSession>,
+}
+
+/// How far a session came in its last round. It may have left the round before the coordinator knew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    pub session: GrantedSession,
+    pub round: u32,
+    /// The time from the end of the countdown until its workers had stopped. Everything that it measured ended before.
+    pub ran_for: Duration,
 }
 
 #[derive(Clone, PartialEq)]
 pub struct Welcome {
-    pub session: SessionId,
+    pub session: GrantedSession,
     pub config: RunConfig,
 }
 
@@ -137,6 +158,10 @@ pub struct Ready {
     pub bucket_function: Option<String>,
     /// The second database of a run that compares two.
     pub versus: Option<Database>,
+    /// One for each statement; for both databases.
+    pub results: Vec<UsedFormat>,
+    /// A connection pooler is between this agent and one of its databases.
+    pub is_pooled: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -144,6 +169,8 @@ pub struct Database {
     pub server_version: String,
     pub timescaledb: Option<String>,
     pub settings: BTreeMap<String, String>,
+    /// The servers that the workers' connections met, each once.
+    pub identities: Vec<ServerIdentity>,
 }
 
 /// Why an agent cannot run this run's rows.
@@ -165,15 +192,15 @@ pub enum PrepareFailure {
     Statement,
     /// No usable connection to the database.
     Database,
+    /// The agent's machine does not let it start.
+    Agent,
 }
 
-/// Cumulative counters of one worker's session.
+/// How one worker's session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WorkerReport {
-    pub executed: u64,
-    pub reconnects: u64,
-    /// From the end of the countdown to the end of its last query.
-    pub ran_for: Duration,
+    /// How long the worker's connection had been broken when it ended; `None` when it was not broken.
+    pub disconnected: Option<Duration>,
 }
 
 // -- from the wire -----------------------------------------------------------------------------------------------------
@@ -190,7 +217,7 @@ impl TryFrom<v1::AgentControl> for FromAgent {
             AgentKind::Started(started) => Self::Started { at: started.at_ns.map(Duration::from_nanos) },
             AgentKind::Report(report) => Self::Report(report.workers.into_iter().map(Into::into).collect()),
             AgentKind::Leave(leave) => {
-                Self::Leave { reason: wire::text(&leave.reason), drained: leave.drained }
+                Self::Leave { reason: wire::line(&leave.reason), drained: leave.drained }
             }
             AgentKind::BackendsEnded(answer) => Self::BackendsEnded(BackendsEnded {
                 slot: SlotId::new(narrow("backends_ended.slot", answer.slot)?),
@@ -202,6 +229,9 @@ impl TryFrom<v1::AgentControl> for FromAgent {
             AgentKind::Health(health) => Self::Health(health.try_into()?),
             AgentKind::Seen(seen) => Self::Seen(seen.try_into()?),
             AgentKind::Explained(explained) => Self::Explained(explained.into()),
+            AgentKind::Reconnected(reconnected) => {
+                Self::Reconnected(reconnected.round, reconnected.try_into()?)
+            }
         })
     }
 }
@@ -212,14 +242,16 @@ impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
     fn try_from(wire: v1::CoordinatorControl) -> Result<Self, WireError> {
         Ok(match wire.kind.ok_or(WireError::Empty("CoordinatorControl"))? {
             CoordinatorKind::Welcome(welcome) => Self::Welcome(welcome.try_into()?),
-            CoordinatorKind::Reject(reject) => Self::Reject { reason: reject.reason, retry: reject.retry },
+            CoordinatorKind::Reject(reject) => {
+                Self::Reject { reason: wire::line(&reject.reason), retry: reject.retry }
+            }
             CoordinatorKind::BeatAck(ack) => {
                 Self::BeatAck { number: ack.number, time: Duration::from_nanos(ack.time_ns) }
             }
             CoordinatorKind::Arm(arm) => Self::Arm(arm.into()),
             CoordinatorKind::Drain(v1::Drain {}) => Self::Drain,
-            CoordinatorKind::Cancel(cancel) => Self::Cancel { reason: cancel.reason },
-            CoordinatorKind::Bye(bye) => Self::Bye { reason: bye.reason },
+            CoordinatorKind::Cancel(cancel) => Self::Cancel { reason: wire::line(&cancel.reason) },
+            CoordinatorKind::Bye(bye) => Self::Bye { reason: wire::line(&bye.reason) },
             CoordinatorKind::StandBy(stand_by) => {
                 Self::StandBy(StandBy { run: wire::run(stand_by.run)?, config: config(stand_by.config)? })
             }
@@ -243,15 +275,40 @@ impl TryFrom<v1::Hello> for Hello {
         }
         Ok(Self {
             protocol_version: hello.protocol_version,
-            version: wire::text(&hello.version),
-            machine: wire::text(&hello.machine),
+            version: wire::line(&hello.version),
+            machine: wire::line(&hello.machine),
             process_id: hello.process_id,
             workers,
             slot: hello.slot.map(|slot| narrow("hello.slot", slot).map(SlotId::new)).transpose()?,
             has_database: hello.has_database,
             ended: hello.ended.map(|ended| wire::session(Some(ended))).transpose()?,
             can_look: hello.can_look,
+            instance: hello.instance,
+            ran: hello.ran.map(TryInto::try_into).transpose()?,
+            former: former(hello.former)?,
         })
+    }
+}
+
+fn former(wire: Vec<v1::Session>) -> Result<Vec<GrantedSession>, WireError> {
+    if wire.len() > limits::FORMER_SESSIONS_MAX {
+        return Err(WireError::OutOfRange { field: "hello.former", value: wire.len().to_string() });
+    }
+    wire.into_iter().map(|session| wire::session(Some(session))).collect()
+}
+
+impl TryFrom<v1::Ran> for Ran {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Ran) -> Result<Self, WireError> {
+        let (session, ran_for) = (wire::session(wire.session)?, Duration::from_nanos(wire.ran_for_ns));
+        Ok(Self { session, round: wire.round, ran_for })
+    }
+}
+
+impl From<Ran> for v1::Ran {
+    fn from(Ran { session, round, ran_for }: Ran) -> Self {
+        Self { session: Some(session.into()), round, ran_for_ns: nanoseconds(ran_for) }
     }
 }
 
@@ -289,6 +346,8 @@ impl From<v1::Ready> for Ready {
             sql: wire.sql,
             bucket_function: non_empty(wire.bucket_function),
             versus: wire.versus_database.map(Into::into),
+            results: wire.results.into_iter().map(Into::into).collect(),
+            is_pooled: wire.is_pooled,
         }
     }
 }
@@ -299,6 +358,7 @@ impl From<v1::Database> for Database {
             server_version: wire.server_version,
             timescaledb: non_empty(wire.timescaledb),
             settings: wire.settings.into_iter().collect(),
+            identities: wire.identities.into_iter().take(limits::SERVERS_MAX).map(Into::into).collect(),
         }
     }
 }
@@ -310,6 +370,7 @@ impl TryFrom<v1::PrepareFailed> for PrepareFailed {
         let kind = match failed.kind() {
             v1::prepare_failed::Kind::Statement => PrepareFailure::Statement,
             v1::prepare_failed::Kind::Database => PrepareFailure::Database,
+            v1::prepare_failed::Kind::Agent => PrepareFailure::Agent,
             v1::prepare_failed::Kind::Unspecified => {
                 return Err(WireError::OutOfRange {
                     field: "prepare_failed.kind",
@@ -327,8 +388,8 @@ impl TryFrom<v1::PrepareFailed> for PrepareFailed {
             kind,
             message: wire::text(&failed.message),
             sqlstate,
-            detail: non_empty(failed.detail),
-            hint: non_empty(failed.hint),
+            detail: non_empty(wire::text(&failed.detail)),
+            hint: non_empty(wire::text(&failed.hint)),
             position: Some(failed.position).filter(|position| *position > 0),
             sql: failed.sql,
         })
@@ -337,11 +398,7 @@ impl TryFrom<v1::PrepareFailed> for PrepareFailed {
 
 impl From<v1::WorkerReport> for WorkerReport {
     fn from(wire: v1::WorkerReport) -> Self {
-        Self {
-            executed: wire.executed,
-            reconnects: wire.reconnects,
-            ran_for: Duration::from_nanos(wire.ran_for_ns),
-        }
+        Self { disconnected: wire.disconnected_ns.map(Duration::from_nanos) }
     }
 }
 
@@ -364,6 +421,9 @@ impl From<FromAgent> for v1::AgentControl {
                 has_database: hello.has_database,
                 ended: hello.ended.map(Into::into),
                 can_look: hello.can_look,
+                instance: hello.instance,
+                ran: hello.ran.map(Into::into),
+                former: hello.former.into_iter().map(Into::into).collect(),
             }),
             FromAgent::Beat(number) => AgentKind::Beat(v1::Beat { number }),
             FromAgent::Ready(ready) => AgentKind::Ready(ready.into()),
@@ -372,10 +432,8 @@ impl From<FromAgent> for v1::AgentControl {
             FromAgent::Report(workers) => AgentKind::Report(v1::Report {
                 workers: workers
                     .into_iter()
-                    .map(|WorkerReport { executed, reconnects, ran_for }| v1::WorkerReport {
-                        executed,
-                        reconnects,
-                        ran_for_ns: nanoseconds(ran_for),
+                    .map(|WorkerReport { disconnected }| v1::WorkerReport {
+                        disconnected_ns: disconnected.map(nanoseconds),
                     })
                     .collect(),
             }),
@@ -390,6 +448,9 @@ impl From<FromAgent> for v1::AgentControl {
             FromAgent::Health(interval) => AgentKind::Health(interval.into()),
             FromAgent::Seen(seen) => AgentKind::Seen(seen.into()),
             FromAgent::Explained(explained) => AgentKind::Explained(explained.into()),
+            FromAgent::Reconnected(round, reconnects) => {
+                AgentKind::Reconnected(v1::Reconnected { round, ..reconnects.into() })
+            }
         };
         Self { kind: Some(kind) }
     }
@@ -449,6 +510,8 @@ impl From<Ready> for v1::Ready {
             sql: ready.sql,
             bucket_function: ready.bucket_function.unwrap_or_default(),
             versus_database: ready.versus.map(Into::into),
+            results: ready.results.into_iter().map(Into::into).collect(),
+            is_pooled: ready.is_pooled,
         }
     }
 }
@@ -459,6 +522,7 @@ impl From<Database> for v1::Database {
             server_version: database.server_version,
             timescaledb: database.timescaledb.unwrap_or_default(),
             settings: database.settings.into_iter().collect(),
+            identities: database.identities.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -468,13 +532,15 @@ impl From<PrepareFailed> for v1::PrepareFailed {
         let kind = match failed.kind {
             PrepareFailure::Statement => v1::prepare_failed::Kind::Statement,
             PrepareFailure::Database => v1::prepare_failed::Kind::Database,
+            PrepareFailure::Agent => v1::prepare_failed::Kind::Agent,
         };
         Self {
             kind: kind.into(),
-            message: failed.message,
+            // Bounded, because a server's message can quote megabytes of a statement, and all of this must fit into one message.
+            message: wire::text(&failed.message),
             sqlstate: failed.sqlstate.map(|code| code.to_string()).unwrap_or_default(),
-            detail: failed.detail.unwrap_or_default(),
-            hint: failed.hint.unwrap_or_default(),
+            detail: wire::text(&failed.detail.unwrap_or_default()),
+            hint: wire::text(&failed.hint.unwrap_or_default()),
             position: failed.position.unwrap_or_default(),
             sql: failed.sql,
         }

@@ -8,6 +8,7 @@ pub mod control;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod identity;
 mod look;
 mod wire;
 pub mod work;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_common::limits;
-use muster_common::server_side::{DatabaseCounters, Hypertable, Sight, StatementCounters, Statements};
+use muster_common::server_side::{
+    DatabaseCounters, ExplainedPlan, Hypertable, PlanKind, Sight, StatementCounters, Statements,
+};
 
 use crate::v1;
 use crate::wire::{self, WireError, nanoseconds, narrow};
@@ -26,6 +28,11 @@ pub struct Explain {
     /// The row's values in the layout of [`muster_common::parameters`].
     pub parameters: Bytes,
     pub timeout: Duration,
+    /// The number of the row's execution, counted by statement and connection from 1; 0 where it is not known.
+    pub execution: u32,
+    /// The values of the executions before the row on that connection, from the first on, as far as they are known. PostgreSQL decides by
+    /// their plans which plan the row gets.
+    pub earlier: Vec<Bytes>,
 }
 
 /// The answer to a [`Look`] of this number: what was seen, or why nothing was.
@@ -35,11 +42,11 @@ pub struct Seen {
     pub outcome: Result<Box<Sight>, String>,
 }
 
-/// The answer to an [`Explain`] of this number: the lines of the plan, or why there is none.
+/// The answer to an [`Explain`] of this number: the plan, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
     pub number: u32,
-    pub outcome: Result<Vec<String>, String>,
+    pub outcome: Result<ExplainedPlan, String>,
 }
 
 // -- from the wire -----------------------------------------------------------------------------------------------------
@@ -59,6 +66,8 @@ impl TryFrom<v1::Explain> for Explain {
             statement: narrow("explain.statement", wire.statement)?,
             parameters: wire.parameters.into(),
             timeout: Duration::from_nanos(wire.timeout_ns),
+            execution: wire.execution,
+            earlier: wire.earlier.into_iter().take(limits::EXPLAIN_EARLIER_MAX).map(Into::into).collect(),
         })
     }
 }
@@ -88,6 +97,7 @@ impl TryFrom<v1::Seen> for Seen {
         };
         let sight = Sight {
             server: wire::text(&wire.server),
+            identity: wire.identity.map(Into::into),
             database: wire.database.ok_or(WireError::Missing { field: "seen.database" })?.into(),
             times_reads: wire.times_reads,
             statements,
@@ -174,10 +184,19 @@ impl From<v1::Hypertable> for Hypertable {
 }
 
 impl From<v1::Explained> for Explained {
-    fn from(v1::Explained { number, problem, lines }: v1::Explained) -> Self {
+    fn from(v1::Explained { number, problem, lines, kind }: v1::Explained) -> Self {
         let line = |line: String| line.chars().take(limits::PLAN_LINE_CHARS_MAX).collect();
+        // A kind that only a later version defines is unknown here.
+        let kind = match v1::PlanKind::try_from(kind) {
+            Ok(v1::PlanKind::Custom) => Some(PlanKind::Custom),
+            Ok(v1::PlanKind::Generic) => Some(PlanKind::Generic),
+            Ok(v1::PlanKind::Unspecified) | Err(_) => None,
+        };
         let outcome = match problem.as_str() {
-            "" => Ok(lines.into_iter().take(limits::PLAN_LINES_MAX).map(line).collect()),
+            "" => {
+                let lines = lines.into_iter().take(limits::PLAN_LINES_MAX).map(line).collect();
+                Ok(ExplainedPlan { lines, kind })
+            }
             problem => Err(wire::text(problem)),
         };
         Self { number, outcome }
@@ -193,9 +212,16 @@ impl From<Look> for v1::Look {
 }
 
 impl From<Explain> for v1::Explain {
-    fn from(Explain { number, statement, parameters, timeout }: Explain) -> Self {
-        let timeout_ns = nanoseconds(timeout);
-        Self { number, statement: statement.into(), parameters: parameters.into(), timeout_ns }
+    fn from(explain: Explain) -> Self {
+        let Explain { number, statement, parameters, timeout, execution, earlier } = explain;
+        Self {
+            number,
+            statement: statement.into(),
+            parameters: parameters.into(),
+            timeout_ns: nanoseconds(timeout),
+            execution,
+            earlier: earlier.into_iter().map(Into::into).collect(),
+        }
     }
 }
 
@@ -205,7 +231,7 @@ impl From<Seen> for v1::Seen {
             Ok(sight) => *sight,
             Err(problem) => return Self { number, problem: told(problem), ..Self::default() },
         };
-        let Sight { server, database, times_reads, statements, hypertables } = sight;
+        let Sight { server, identity, database, times_reads, statements, hypertables } = sight;
         let (statements, statements_problem) = match statements {
             Ok(statements) => (Some(statements.into()), String::new()),
             Err(problem) => (None, told(problem)),
@@ -218,6 +244,7 @@ impl From<Seen> for v1::Seen {
             number,
             problem: String::new(),
             server,
+            identity: identity.map(Into::into),
             database: Some(database.into()),
             times_reads,
             statements,
@@ -306,8 +333,15 @@ impl From<Hypertable> for v1::Hypertable {
 impl From<Explained> for v1::Explained {
     fn from(Explained { number, outcome }: Explained) -> Self {
         match outcome {
-            Ok(lines) => Self { number, problem: String::new(), lines },
-            Err(problem) => Self { number, problem: told(problem), lines: Vec::new() },
+            Ok(ExplainedPlan { lines, kind }) => {
+                let kind = match kind {
+                    None => v1::PlanKind::Unspecified,
+                    Some(PlanKind::Custom) => v1::PlanKind::Custom,
+                    Some(PlanKind::Generic) => v1::PlanKind::Generic,
+                };
+                Self { number, problem: String::new(), lines, kind: kind.into() }
+            }
+            Err(problem) => Self { number, problem: told(problem), ..Self::default() },
         }
     }
 }
@@ -330,6 +364,11 @@ mod tests {
         let counters = StatementCounters { calls: 3, exec_ns: 4, ..StatementCounters::default() };
         let sight = Sight {
             server: "1/5".to_owned(),
+            identity: Some(muster_common::server_identity::ServerIdentity {
+                address: "10.0.0.1:5432".to_owned(),
+                role: Some(muster_common::server_identity::Role::Standby),
+                ..Default::default()
+            }),
             database: DatabaseCounters { blocks_hit: 7, ..DatabaseCounters::default() },
             times_reads: true,
             statements: Ok(Statements {
@@ -353,9 +392,21 @@ mod tests {
 
     #[test]
     fn a_plan_and_its_absence_survive_the_wire() {
-        for outcome in [Ok(vec!["Result".to_owned(), "  Filter".to_owned()]), Err("it writes".to_owned())] {
+        let plan = |kind| ExplainedPlan { lines: vec!["Result".to_owned(), "  Filter".to_owned()], kind };
+        let kinds = [None, Some(PlanKind::Custom), Some(PlanKind::Generic)];
+        for outcome in kinds.map(|kind| Ok(plan(kind))).into_iter().chain([Err("it writes".to_owned())]) {
             let explained = Explained { number: 9, outcome };
             assert_eq!(Explained::from(v1::Explained::from(explained.clone())), explained);
         }
+        let values = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let explain = Explain {
+            number: 9,
+            statement: 2,
+            parameters: values("row"),
+            timeout: Duration::from_secs(1),
+            execution: 12,
+            earlier: vec![values("first"), values("second")],
+        };
+        assert_eq!(Explain::try_from(v1::Explain::from(explain.clone())), Ok(explain));
     }
 }

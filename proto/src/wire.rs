@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
-use muster_common::limits;
+use muster_common::session_token::{GrantedSession, SessionToken, TOKEN_BYTES};
+use muster_common::{limits, printable};
 
 use crate::v1;
 
@@ -34,18 +35,28 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// A name or a reason, which is shown within a line: bounded, and without line breaks, control and invisible characters.
+pub(crate) fn line(wire: &str) -> String {
+    printable::one_line(wire, limits::MESSAGE_CHARS_MAX)
+}
+
 /// Text for people: bounded, and without control characters that could move a terminal's cursor.
 pub(crate) fn text(wire: &str) -> String {
     let harmless = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
     wire.chars().take(limits::MESSAGE_CHARS_MAX).map(harmless).collect()
 }
 
-pub(crate) fn session(wire: Option<v1::Session>) -> Result<SessionId, WireError> {
+pub(crate) fn session(wire: Option<v1::Session>) -> Result<GrantedSession, WireError> {
     let wire = wire.ok_or(WireError::Missing { field: "session" })?;
-    Ok(SessionId {
-        run: run(wire.run)?,
-        slot: SlotId::new(narrow("session.slot", wire.slot)?),
-        epoch: Epoch::new(wire.epoch),
+    let token = SessionToken::from_bytes(&wire.token);
+    let (expected, found) = (TOKEN_BYTES, wire.token.len());
+    Ok(GrantedSession {
+        id: SessionId {
+            run: run(wire.run)?,
+            slot: SlotId::new(narrow("session.slot", wire.slot)?),
+            epoch: Epoch::new(wire.epoch),
+        },
+        token: token.ok_or(WireError::Length { field: "session.token", expected, found })?,
     })
 }
 
@@ -53,8 +64,13 @@ pub(crate) fn run(wire: String) -> Result<RunId, WireError> {
     RunId::try_new(&wire).map_err(|_| WireError::OutOfRange { field: "run", value: wire })
 }
 
-impl From<SessionId> for v1::Session {
-    fn from(id: SessionId) -> Self {
-        Self { run: id.run.to_string(), slot: id.slot.get().into(), epoch: id.epoch.get() }
+impl From<GrantedSession> for v1::Session {
+    fn from(GrantedSession { id, token }: GrantedSession) -> Self {
+        Self {
+            run: id.run.to_string(),
+            slot: id.slot.get().into(),
+            epoch: id.epoch.get(),
+            token: token.bytes().to_vec(),
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! The Work stream in domain types: rows out, measurements back, each in batches.
 
 use bytes::Bytes;
-use muster_common::ids::{Epoch, RowId, SessionId, SlotId};
-use muster_common::limits;
-use muster_common::measurement::{Answer, Execution, Measurement, Outcome, QueryError, SqlState};
+use muster_common::ids::{Epoch, RowId, SlotId};
+use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome, QueryError, SqlState};
 pub use muster_common::outbox::{Credit, Results};
+use muster_common::session_token::GrantedSession;
 use muster_common::slots::Grant;
 
 use crate::v1;
@@ -14,7 +14,7 @@ use crate::wire::{self, WireError, narrow};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromAgent {
-    Open(SessionId),
+    Open(GrantedSession),
     Credit(Credit),
     Results(Results),
     /// The time of this round is over, and all of its results were sent before.
@@ -128,7 +128,8 @@ impl TryFrom<v1::Results> for Results {
         expect("results.answer_rows", wire.answer_rows.len())?;
         expect("results.answer_bytes", wire.answer_bytes.len())?;
         expect("results.answer_digest", wire.answer_digest.len())?;
-        expect_or_empty("results.lag_ns", count, wire.lag_ns.len())?;
+        expect_or_empty("results.queueing_ns", count, wire.queueing_ns.len())?;
+        expect_or_empty("results.generator_delay_ns", count, wire.generator_delay_ns.len())?;
         expect_or_empty("results.statement", count, wire.statement.len())?;
         expect_or_empty("results.execution", count, wire.execution.len())?;
 
@@ -147,7 +148,10 @@ impl TryFrom<v1::Results> for Results {
             let measurement = Measurement {
                 row: RowId::new(wire.row[index]),
                 start_ns: wire.start_ns[index],
-                lag_ns: wire.lag_ns.get(index).copied().unwrap_or(0),
+                lag: Lag {
+                    queueing_ns: wire.queueing_ns.get(index).copied().unwrap_or(0),
+                    generator_delay_ns: wire.generator_delay_ns.get(index).copied().unwrap_or(0),
+                },
                 service_time_ns: wire.service_time_ns[index],
                 execution: Execution {
                     round: wire.round,
@@ -178,11 +182,9 @@ impl TryFrom<v1::Failure> for QueryError {
     fn try_from(wire: v1::Failure) -> Result<Self, WireError> {
         let sqlstate = SqlState::try_new(&wire.sqlstate)
             .map_err(|_| WireError::OutOfRange { field: "failure.sqlstate", value: wire.sqlstate })?;
-        let message = match wire.message.char_indices().nth(limits::MESSAGE_CHARS_MAX) {
-            Some((end, _)) => wire.message[..end].to_owned(),
-            None => wire.message,
-        };
-        Ok(Self { sqlstate, message })
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        let (detail, hint) = (given(wire.detail), given(wire.hint));
+        Ok(Self { sqlstate, message: wire.message, detail, hint }.shortened())
     }
 }
 
@@ -245,23 +247,28 @@ impl From<Results> for v1::Results {
         for (index, (worker, measurement)) in (0u32..).zip(results.measurements) {
             let answer = match measurement.outcome {
                 Outcome::Completed(answer) => answer,
-                Outcome::Failed(QueryError { sqlstate, message }) => {
-                    wire.failure.push(v1::Failure { index, sqlstate: sqlstate.to_string(), message });
+                Outcome::Failed(QueryError { sqlstate, message, detail, hint }) => {
+                    let sqlstate = sqlstate.to_string();
+                    let (detail, hint) = (detail.unwrap_or_default(), hint.unwrap_or_default());
+                    wire.failure.push(v1::Failure { index, sqlstate, message, detail, hint });
                     Answer::default()
                 }
             };
             wire.worker.push(worker.into());
             wire.row.push(measurement.row.get());
             wire.start_ns.push(measurement.start_ns);
-            wire.lag_ns.push(measurement.lag_ns);
+            wire.queueing_ns.push(measurement.lag.queueing_ns);
+            wire.generator_delay_ns.push(measurement.lag.generator_delay_ns);
             wire.service_time_ns.push(measurement.service_time_ns);
             wire.execution.push(measurement.execution.number);
             wire.answer_rows.push(answer.rows);
             wire.answer_bytes.push(answer.bytes);
             wire.answer_digest.push(answer.digest);
         }
-        if wire.lag_ns.iter().all(|lag| *lag == 0) {
-            wire.lag_ns.clear();
+        for column in [&mut wire.queueing_ns, &mut wire.generator_delay_ns] {
+            if column.iter().all(|time_ns| *time_ns == 0) {
+                column.clear();
+            }
         }
         wire
     }
@@ -276,9 +283,16 @@ mod tests {
         prop_oneof![
             (any::<u64>(), any::<u64>(), any::<u64>())
                 .prop_map(|(rows, bytes, digest)| { Outcome::Completed(Answer { rows, bytes, digest }) }),
-            ("[0-9A-Z]{5}", ".{0,40}").prop_map(|(sqlstate, message)| {
-                Outcome::Failed(QueryError { sqlstate: SqlState::try_new(&sqlstate).unwrap(), message })
-            }),
+            (
+                "[0-9A-Z]{5}",
+                "\\PC{0,40}",
+                proptest::option::of("\\PC{1,9}"),
+                proptest::option::of("\\PC{1,9}")
+            )
+                .prop_map(|(sqlstate, message, detail, hint)| {
+                    let sqlstate = SqlState::try_new(&sqlstate).unwrap();
+                    Outcome::Failed(QueryError { sqlstate, message, detail, hint })
+                }),
         ]
     }
 
@@ -286,11 +300,17 @@ mod tests {
     const ROUND: u32 = 3;
 
     fn measurement() -> impl Strategy<Value = (u16, Measurement)> {
-        (any::<[u16; 2]>(), any::<[u32; 2]>(), any::<[u64; 3]>(), outcome()).prop_map(
-            |([worker, statement], [row, number], [start_ns, lag_ns, service_time_ns], outcome)| {
+        (any::<[u16; 2]>(), any::<[u32; 2]>(), any::<[u64; 4]>(), outcome()).prop_map(
+            |(
+                [worker, statement],
+                [row, number],
+                [start_ns, queueing_ns, generator_delay_ns, service_time_ns],
+                outcome,
+            )| {
+                let lag = Lag { queueing_ns, generator_delay_ns };
                 let execution = Execution { round: ROUND, statement, number };
                 let row = RowId::new(row);
-                (worker, Measurement { row, start_ns, lag_ns, service_time_ns, execution, outcome })
+                (worker, Measurement { row, start_ns, lag, service_time_ns, execution, outcome })
             },
         )
     }
@@ -356,21 +376,21 @@ mod tests {
 
     #[test]
     fn a_failure_that_points_nowhere_is_refused() {
-        let failure = vec![v1::Failure { index: 1, sqlstate: "22007".into(), message: String::new() }];
+        let failure = vec![v1::Failure { index: 1, sqlstate: "22007".into(), ..v1::Failure::default() }];
         let error = Results::try_from(v1::Results { failure, ..one_result() }).unwrap_err();
         assert_eq!(error.to_string(), "field 'failure.index' has the value '1', which is out of range");
     }
 
     #[test]
     fn a_failure_twice_at_one_index_is_refused() {
-        let failure = v1::Failure { index: 0, sqlstate: "22007".into(), message: String::new() };
+        let failure = v1::Failure { index: 0, sqlstate: "22007".into(), ..v1::Failure::default() };
         let wire = v1::Results { failure: vec![failure.clone(), failure], ..one_result() };
         assert!(Results::try_from(wire).is_err());
     }
 
     #[test]
     fn a_sqlstate_that_is_none_is_refused() {
-        let failure = vec![v1::Failure { index: 0, sqlstate: "22".into(), message: String::new() }];
+        let failure = vec![v1::Failure { index: 0, sqlstate: "22".into(), ..v1::Failure::default() }];
         let error = Results::try_from(v1::Results { failure, ..one_result() }).unwrap_err();
         assert_eq!(error.to_string(), "field 'failure.sqlstate' has the value '22', which is out of range");
     }

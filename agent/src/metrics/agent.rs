@@ -158,14 +158,24 @@ impl Source for AgentMetrics {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::RowId;
-    use muster_common::measurement::{Answer, Execution, Measurement, QueryError, SqlState};
+    use muster_common::measurement::{Answer, Execution, Lag, Measurement, QueryError, SqlState};
 
     use super::*;
     use crate::metrics::written;
 
     fn measured(service_time_ns: u64, outcome: Outcome) -> (u16, Told) {
         let (row, execution) = (RowId::new(0), Execution::default());
-        (0, Told::Measured(Measurement { row, start_ns: 0, lag_ns: 0, service_time_ns, execution, outcome }))
+        (
+            0,
+            Told::Measured(Measurement {
+                row,
+                start_ns: 0,
+                lag: Lag::default(),
+                service_time_ns,
+                execution,
+                outcome,
+            }),
+        )
     }
 
     #[track_caller]
@@ -180,7 +190,7 @@ mod tests {
     fn a_failed_query_has_no_part_in_the_times() {
         let metrics = AgentMetrics::of(3);
         let sqlstate = SqlState::try_new("57014").unwrap();
-        let failed = Outcome::Failed(QueryError { sqlstate, message: "timed out".to_owned() });
+        let failed = Outcome::Failed(QueryError::new(sqlstate, "timed out"));
         metrics.hear(&[
             measured(1_500_000, Outcome::Completed(Answer::default())),
             (1, Told::LeftOut(7)),

@@ -4,7 +4,6 @@
 //! The names are a contract: `deploy/metrics.txt` lists them all, for dashboards, alerts and the tests that hold a page against it.
 
 mod agent;
-mod incoming;
 mod page;
 mod process;
 mod server;

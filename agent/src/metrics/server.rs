@@ -5,11 +5,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
+use futures_util::StreamExt;
 use muster_common::limits;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -17,13 +17,18 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic_health::server::health_reporter;
 
-use super::incoming::incoming;
 use super::page::{self, Source};
+use crate::listen::{self, AcceptProblem, Terms, accept};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
-/// A connection that is past its age gets so long to end a request.
-const LAST_REQUEST: Duration = Duration::from_secs(5);
+/// What a client may cost.
+const TERMS: Terms = Terms {
+    connections: limits::METRICS_CONNECTIONS_MAX,
+    accepts_per_second: limits::METRICS_CONNECTIONS_PER_SECOND,
+    patience: limits::METRICS_CONNECTION_AGE_MAX,
+    bytes: limits::METRICS_REQUEST_BYTES_FIRST,
+    bytes_per_second: limits::METRICS_REQUEST_BYTES_PER_SECOND,
+};
 
 /// Serves until it is dropped.
 #[derive(Debug)]
@@ -48,14 +53,11 @@ impl Server {
         let in_vain = |source| BindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(in_vain)?;
         let address = listener.local_addr().map_err(in_vain)?;
-        let serving = tonic::transport::Server::builder()
+        let connections = accept(listener, TERMS, AcceptProblem::default()).map(Ok::<_, io::Error>);
+        let serving = listen::server()
             .accept_http1(true)
-            .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
-            .http2_keepalive_timeout(Some(limits::FENCE))
-            .max_connection_age(limits::METRICS_CONNECTION_AGE_MAX)
-            .max_connection_age_grace(LAST_REQUEST)
             .add_routes(routes(page::registry(source)))
-            .serve_with_incoming(incoming(listener));
+            .serve_with_incoming(connections);
         Ok(Self { address, _serving: AbortOnDropHandle::new(tokio::spawn(serving)) })
     }
 
@@ -73,12 +75,14 @@ fn routes(registry: Registry) -> Routes {
     };
     // The reporter starts with SERVING for the service "", and nobody ever says anything else.
     let (_, health) = health_reporter();
+    let health = health.max_decoding_message_size(limits::HEALTH_MESSAGE_BYTES_MAX);
     Routes::from(Router::new().route("/metrics", get(page))).add_service(health)
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -88,7 +92,7 @@ mod tests {
     use crate::metrics::AgentMetrics;
 
     #[tokio::test]
-    async fn one_more_than_there_is_room_for_waits_until_another_one_is_gone() {
+    async fn one_more_than_there_is_room_for_is_served_all_the_same() {
         let any = (Ipv4Addr::LOCALHOST, 0).into();
         let server = Server::start(any, AgentMetrics::of(1)).await.unwrap();
         let mut idle = Vec::new();
@@ -97,13 +101,12 @@ mod tests {
         }
         let mut one_more = TcpStream::connect(server.address()).await.unwrap();
         one_more.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut first = [0];
-        let early = timeout(Duration::from_millis(100), one_more.read_exact(&mut first)).await;
-        assert!(early.is_err(), "there is no room for it");
-        idle.pop();
         let mut answer = String::new();
         let answered = timeout(Duration::from_secs(60), one_more.read_to_string(&mut answer)).await;
-        answered.expect("now there is").unwrap();
+        answered.expect("the oldest has to leave for it").unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let mut oldest = idle.remove(0);
+        let ended = timeout(Duration::from_secs(60), oldest.read_u8()).await;
+        assert!(ended.expect("it was closed").is_err());
     }
 }

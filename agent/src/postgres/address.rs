@@ -2,7 +2,7 @@
 //! Lists as libpq pairs them: the n-th host with the n-th address and the n-th port. Nothing is resolved or dialled here.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -65,13 +65,15 @@ pub enum AddressError {
     Hostaddrs { hosts: usize, hostaddrs: usize },
     #[error("{ports} ports are given for {hosts} hosts; give one port, or one for each host")]
     Ports { ports: usize, hosts: usize },
-    #[error("hostaddr '{0}' is not an IP address; write a name as host")]
-    Hostaddr(String),
-    // Not quoted: `postgresql://user:password` has its password where the port belongs.
+    // No variant quotes its text: a text that is not a valid address, port or host may be part of a password.
+    #[error("hostaddr {0} is not an IP address; write a name as host")]
+    Hostaddr(usize),
     #[error("the port of host {0} is not a number from 1 to 65535")]
     Port(usize),
-    #[error("host '{0}' has a character that no host name has")]
-    Host(String),
+    #[error(
+        "host {0} has a character that no host name has; write the host alone, and a whole URL as --database-url or DATABASE_URL"
+    )]
+    Host(usize),
 }
 
 /// The addresses of three comma-separated lists; an empty item stands for the default.
@@ -101,7 +103,7 @@ pub fn parse(
                 }
             };
             let item = |list: &[&str]| list.get(index).copied().unwrap_or("").to_owned();
-            let host = one_host(item(&hosts), &item(&hostaddrs), port, environment)?;
+            let host = one_host(index + 1, item(&hosts), &item(&hostaddrs), port, environment)?;
             Ok(Address { host, port, password: None })
         })
         .collect()
@@ -112,6 +114,7 @@ fn items(list: &str) -> Vec<&str> {
 }
 
 fn one_host(
+    number: usize,
     name: String,
     hostaddr: &str,
     port: u16,
@@ -119,13 +122,13 @@ fn one_host(
 ) -> Result<Host, AddressError> {
     let ip = match hostaddr {
         "" => None,
-        text => Some(text.parse().map_err(|_| AddressError::Hostaddr(text.to_owned()))?),
+        text => Some(text.parse().map_err(|_| AddressError::Hostaddr(number))?),
     };
-    if name.starts_with('/') {
+    if name.starts_with('/') && !name.contains("password=") {
         return Ok(Host::Unix(PathBuf::from(name)));
     }
-    if name.contains(|c: char| c.is_whitespace() || c.is_control() || "/@?#".contains(c)) {
-        return Err(AddressError::Host(name));
+    if !is_host(&name) {
+        return Err(AddressError::Host(number));
     }
     Ok(match (name.is_empty(), ip) {
         (false, ip) => Host::Tcp { name, ip },
@@ -136,6 +139,13 @@ fn one_host(
             None => Host::Tcp { name: "localhost".to_owned(), ip: None },
         },
     })
+}
+
+/// Only such a text is ever shown as a host.
+fn is_host(name: &str) -> bool {
+    // The text may include a zone: `fe80::1%eth0`.
+    let is_ipv6 = name.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    is_ipv6 || name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
 }
 
 #[cfg(test)]
@@ -168,11 +178,23 @@ mod tests {
     fn lists_that_do_not_pair_are_refused() {
         check("a,b", "10.0.0.1", "", "2 hosts and 1 hostaddrs");
         check("a", "", "1,2", "2 ports are given for 1 hosts");
-        check("", "db", "", "hostaddr 'db' is not an IP address");
+        check("", "db", "", "hostaddr 1 is not an IP address");
         for port in ["0", "65536", "x", "-1", "s3cret"] {
             check("a", "", port, "the port of host 1 is not a number");
         }
-        check("a b", "", "", "host 'a b'");
+        for host in [
+            "a b",
+            "\"a\"",
+            "s3cret:x",
+            "a;s3cret",
+            "a=s3cret",
+            "postgresql://u:s3cret@h/db",
+            "/a;password=s3cret",
+        ] {
+            check(host, "", "", "host 1 has a character");
+            assert!(!parse(host, "", "", &Environment::empty()).unwrap_err().to_string().contains("s3cret"));
+        }
+        check("fe80::1%eth0", "", "", "[fe80::1%eth0]:5432");
     }
 
     #[test]

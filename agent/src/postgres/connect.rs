@@ -1,26 +1,29 @@
-//! Opens one connection and sets its session up; cancels a query over the same TLS. What is returned is driven by the
-//! caller, who owns the task. Nothing is retried here but the next address, and TLS or none where `sslmode` allows both.
+//! Opens one connection and sets its session up by tokio-postgres, for a client or for the thread of a worker; cancels a query. Nothing is
+//! retried here but the next address, and TLS or none where `sslmode` allows both.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use muster_common::protocol::PlanCacheMode;
 use muster_common::query::quote;
 use secrecy::ExposeSecret;
-use tokio::net::lookup_host;
 use tokio::time::timeout;
-use tokio_postgres::config::{SslMode as Negotiation, TargetSessionAttrs};
-use tokio_postgres::{CancelToken, Client, Config, SimpleQueryMessage};
+use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
+use tokio_postgres::{CancelToken, Client, Config};
+use tracing::warn;
 
 use super::address::{Address, Host};
-use super::failure::{ConnectError, Problem, Refusal, with_causes};
-use super::frontend::Frontend;
-use super::handshake::{Handshake, Stage, Stream};
-use super::lent::{Lent, Loan, lend};
-use super::settings::Settings;
-use super::socket::{Socket, Stopwatch, dial};
+use super::failure::{ConnectError, Problem, of_setup, with_causes};
+use super::peer::Peer;
+use super::session_attrs::TargetSessionAttrs;
+use super::settings::{Origin, Settings};
+use super::stream::Stream;
+use super::transport::{Encrypted, Relay, Transport, Wire};
+use crate::blocking::addresses;
 
-/// What every session is set to before its first query. Sent as a statement, because poolers refuse startup `options`.
+/// What every session is set to before its first query. Sent as a statement, because poolers refuse startup `options`. Behind a pooler
+/// nothing is set for the session: each transaction sets it for itself ([`SessionSetup::local`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionSetup {
     /// As PostgreSQL names it: `UTC`, `Europe/Vienna`.
@@ -32,116 +35,277 @@ pub struct SessionSetup {
     pub plan_cache_mode: Option<PlanCacheMode>,
 }
 
+/// Settings of one transaction, which end with it. Simple queries execute them together with the statement that follows, in one
+/// transaction. In the extended protocol the transaction ends with Sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalSettings {
+    /// `SET LOCAL …; SET LOCAL …; `, with `simple_statements` statements.
+    pub(super) simple: String,
+    pub(super) simple_statements: usize,
+    /// `SELECT set_config(…), …`, a single statement. SET LOCAL would cause a warning there.
+    pub(super) extended: String,
+}
+
 impl SessionSetup {
     fn statement(&self) -> String {
-        let mut statement = format!("SET TimeZone = {}", quote(&self.timezone));
+        let parameters = self.parameters("default_transaction_read_only").into_iter();
+        let statements: Vec<String> =
+            parameters.map(|(name, value)| format!("SET {name} = {}", quote(&value))).collect();
+        statements.join("; ")
+    }
+
+    /// The same settings for one transaction. The application name is set along with them: a backend with this name is executing that
+    /// transaction.
+    pub(super) fn local(&self, application_name: &str) -> LocalSettings {
+        let mut parameters = self.parameters("transaction_read_only");
+        parameters.push(("application_name", application_name.to_owned()));
+        let simple = parameters.iter().map(|(name, value)| format!("SET LOCAL {name} = {}; ", quote(value)));
+        let extended = parameters
+            .iter()
+            .map(|(name, value)| format!("pg_catalog.set_config('{name}', {}, true)", quote(value)));
+        LocalSettings {
+            simple_statements: parameters.len(),
+            simple: simple.collect(),
+            extended: format!("SELECT {}", extended.collect::<Vec<_>>().join(", ")),
+        }
+    }
+
+    fn parameters(&self, read_only: &'static str) -> Vec<(&'static str, String)> {
+        let mut parameters = vec![("TimeZone", self.timezone.clone())];
         if self.read_only {
-            statement.push_str("; SET default_transaction_read_only = on");
+            parameters.push((read_only, "on".to_owned()));
         }
         if let Some(limit) = self.statement_timeout {
             // The server counts milliseconds in 32 bits with a sign.
             let milliseconds = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-            statement.push_str(&format!("; SET statement_timeout = {milliseconds}"));
+            parameters.push(("statement_timeout", milliseconds.to_string()));
         }
         if let Some(mode) = self.plan_cache_mode {
-            statement.push_str(&format!("; SET plan_cache_mode = {mode}"));
+            parameters.push(("plan_cache_mode", mode.to_string()));
         }
-        statement
+        parameters
     }
 }
 
+/// An open connection whose session is set up.
 pub struct Connection {
     pub client: Client,
     /// Moves the bytes; no query ends unless this runs.
     pub driver: Driver,
-    pub wire: Wire,
-    /// Whether the connection is encrypted.
-    pub encrypted: bool,
-}
-
-/// What is known of a connection beside its client.
-pub struct Wire {
     /// Which of several hosts answered.
     pub address: Address,
-    pub stopwatch: Arc<Stopwatch>,
-    loan: Box<dyn Loan>,
+    pub peer: Peer,
+    pub is_encrypted: bool,
+    /// Where the socket is to become a worker's.
+    relay: Option<Relay>,
 }
 
-impl Wire {
-    /// The connection for queries that are timed. To be called when the client has nothing under way; its part is over then.
-    ///
-    /// # Errors
-    /// When it was called before.
-    pub(super) fn into_frontend(self) -> Result<Frontend, ConnectionTaken> {
-        let stream = self.loan.take_back().ok_or(ConnectionTaken)?;
-        Ok(Frontend::new(stream, self.stopwatch))
-    }
+/// A connection that is a worker's, with what was asked of its server.
+pub(super) struct WorkerConnection<T> {
+    pub(super) stream: Stream,
+    pub(super) token: CancelToken,
+    pub(super) address: Address,
+    pub(super) peer: Peer,
+    pub(super) answer: T,
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the worker's connection was taken before")]
-pub(super) struct ConnectionTaken;
 
 /// The half of a connection that talks to the server.
 #[must_use = "a connection does nothing unless it is driven"]
-pub struct Driver(tokio_postgres::Connection<Lent<Socket>, Stream>);
+pub struct Driver(tokio_postgres::Connection<Wire, Wire>);
 
 impl Driver {
-    /// Runs until the client is dropped or the connection ends, which the client tells.
-    pub async fn run(self) {
-        let _ = self.0.await;
+    /// Runs until the client is dropped or the connection ends, which the client reports.
+    pub async fn run(mut self) {
+        self.drive().await;
+    }
+
+    async fn drive(&mut self) {
+        let _ = (&mut self.0).await;
     }
 }
 
-/// Tries every address in turn, each within the connect timeout.
+/// Opens a connection for queries that tokio-postgres runs. Tries every address in turn, each within the connect timeout; for
+/// `prefer-standby` twice, the second time for any server.
+///
+/// # Errors
+/// Why there is no connection, for each address.
 pub async fn connect(
     settings: &Settings,
     application_name: &str,
     setup: &SessionSetup,
 ) -> Result<Connection, ConnectError> {
-    let mut failures = Vec::new();
-    for address in &settings.addresses {
-        let mut problems = Vec::new();
-        let attempt = try_address(settings, address, application_name, setup, &mut problems);
-        match timeout(settings.connect_timeout, attempt).await {
-            Ok(Some(connection)) => return Ok(connection),
-            Ok(None) => {}
-            Err(_) => problems.push(Problem::Timeout(settings.connect_timeout)),
-        }
-        let over = problems.last().is_some_and(Problem::ends_the_search);
-        // A name that nobody serves at any of its addresses is told once.
-        problems.dedup();
-        failures.extend(problems.into_iter().map(|problem| (address.to_string(), problem)));
-        if over {
-            break;
-        }
-    }
-    Err(ConnectError::new(settings, failures))
+    Attempt { settings, application_name, setup, is_for_worker: false }.run().await
 }
 
-/// Every address that the name stands for; leaves the problems when there is no connection. Not left to tokio-postgres, which goes
-/// on after a server that refused and tells the last problem only: a wrong password would be told as an address that has no server.
-async fn try_address(
+/// Opens a connection for the thread of a worker, in the same way. `ask` puts questions to the server before the thread has it.
+///
+/// # Errors
+/// Why there is no connection, or what `ask` returns.
+pub(super) async fn connect_worker<T, E: From<ConnectError>>(
     settings: &Settings,
-    address: &Address,
     application_name: &str,
     setup: &SessionSetup,
-    problems: &mut Vec<Problem>,
-) -> Option<Connection> {
-    let resolved = match resolve(address).await {
-        Ok(resolved) => resolved,
-        Err(problem) => {
-            problems.push(problem);
-            return None;
-        }
+    ask: impl AsyncFnOnce(&Client, &Address, &Peer) -> Result<T, E>,
+) -> Result<WorkerConnection<T>, E> {
+    let attempt = Attempt { settings, application_name, setup, is_for_worker: true };
+    let Connection { client, mut driver, address, peer, is_encrypted: _, relay } = attempt.run().await?;
+    let broken = |error: &dyn std::error::Error| {
+        ConnectError::new(settings, vec![(address.to_string(), Problem::Broken(with_causes(error)))])
     };
-    for address in &resolved {
-        let connection = try_one(settings, address, application_name, setup, problems).await;
-        if connection.is_some() || problems.last().is_some_and(Problem::ends_the_search) {
-            return connection;
+    let answer = {
+        let mut asking = std::pin::pin!(async {
+            let answer = ask(&client, &address, &peer).await?;
+            // An error comes before its ReadyForQuery: this returns when nothing of an answer is left.
+            client.simple_query("").await.map_err(|error| broken(&error))?;
+            Ok::<T, E>(answer)
+        });
+        tokio::select! {
+            answer = &mut asking => answer,
+            () = driver.drive() => {
+                // With the connection ends what waits for it.
+                drop(driver);
+                asking.await
+            }
         }
+    }?;
+    let taken = match relay {
+        Some(relay) => relay.take_back().await.and_then(Transport::into_blocking),
+        None => Err(io::Error::other("the connection has no relay")),
+    };
+    let stream = taken.map_err(|error| broken(&error))?;
+    Ok(WorkerConnection { stream, token: client.cancel_token(), address, peer, answer })
+}
+
+/// How one connection is to be opened.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    settings: &'a Settings,
+    application_name: &'a str,
+    setup: &'a SessionSetup,
+    is_for_worker: bool,
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<Connection, ConnectError> {
+        let settings = self.settings;
+        let connected = match self.try_all().await {
+            Err(error)
+                if settings.target_session_attrs == TargetSessionAttrs::PreferStandby
+                    && error.met_unsuitable() =>
+            {
+                let mut any = settings.clone();
+                any.target_session_attrs = TargetSessionAttrs::Any;
+                Attempt { settings: &any, ..*self }.try_all().await
+            }
+            connected => connected,
+        };
+        connected.inspect_err(|error| log(error, settings))
     }
-    None
+
+    async fn try_all(&self) -> Result<Connection, ConnectError> {
+        let settings = self.settings;
+        let mut failures = Vec::new();
+        for address in &settings.addresses {
+            let mut problems = Vec::new();
+            match timeout(settings.connect_timeout, self.try_address(address, &mut problems)).await {
+                Ok(Some(connection)) => return Ok(connection),
+                Ok(None) => {}
+                Err(_) => problems.push(Problem::Timeout(settings.connect_timeout)),
+            }
+            let over = problems.last().is_some_and(Problem::ends_the_search);
+            // A name that no server has at any of its addresses is reported once.
+            problems.dedup();
+            failures.extend(problems.into_iter().map(|problem| (address.to_string(), problem)));
+            if over {
+                break;
+            }
+        }
+        Err(ConnectError::new(settings, failures))
+    }
+
+    /// Every address that the name stands for; leaves the problems when there is no connection. Not left to tokio-postgres, which goes on
+    /// after a server that refused and reports the last problem only: a wrong password would be reported as an address without a server.
+    async fn try_address(&self, address: &Address, problems: &mut Vec<Problem>) -> Option<Connection> {
+        let resolved = match resolve(address).await {
+            Ok(resolved) => resolved,
+            Err(problem) => {
+                problems.push(problem);
+                return None;
+            }
+        };
+        for address in &resolved {
+            let connection = self.try_one(address, problems).await;
+            if connection.is_some() || problems.last().is_some_and(Problem::ends_the_search) {
+                return connection;
+            }
+        }
+        None
+    }
+
+    /// One server, with TLS and without as `sslmode` has it; leaves the problems when there is no connection.
+    async fn try_one(&self, address: &Address, problems: &mut Vec<Problem>) -> Option<Connection> {
+        for negotiation in self.settings.negotiations(address) {
+            let mut is_plain = false;
+            let opened = match Transport::open(self.settings, address, *negotiation).await {
+                Ok(transport) => {
+                    is_plain = !transport.is_encrypted();
+                    self.open_session(transport, address).await
+                }
+                Err(problem) => Err(problem),
+            };
+            let problem = match opened {
+                Ok(connection) => return Some(connection),
+                Err(problem) => problem,
+            };
+            // Where `prefer` met a server without TLS, the attempt without TLS has just been made.
+            let same_again = *negotiation == Negotiation::Prefer && is_plain;
+            let another = problem.may_depend_on_tls() && !same_again;
+            problems.push(problem);
+            if !another {
+                break;
+            }
+        }
+        None
+    }
+
+    async fn open_session(&self, transport: Transport, address: &Address) -> Result<Connection, Problem> {
+        let is_encrypted = transport.is_encrypted();
+        let config = config(self.settings, address, self.application_name, is_encrypted);
+        let (wire, relay) = if self.is_for_worker {
+            let (wire, relay) = Relay::start(transport);
+            (wire, Some(relay))
+        } else {
+            (Wire::new(transport), None)
+        };
+        let (client, connection) = match config.connect_raw(wire, Encrypted).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let problem = Problem::of(&error, is_encrypted, address, self.settings);
+                return Err(match (problem, relay) {
+                    (Problem::Broken(broken), Some(relay)) => match relay.take_back().await {
+                        Ok(_) => Problem::Broken(broken),
+                        // The relay knows why.
+                        Err(error) if is_encrypted => Problem::of_handshake(&error),
+                        Err(error) => Problem::of_connection(&error),
+                    },
+                    (problem, _) => problem,
+                });
+            }
+        };
+        let (client, driver, peer) = set_up(client, connection, self.settings, self.setup).await?;
+        Ok(Connection { client, driver, address: address.clone(), peer, is_encrypted, relay })
+    }
+}
+
+/// What the coordinator does not learn is in the log of this agent, each new problem once.
+fn log(error: &ConnectError, settings: &Settings) {
+    let Origin::Coordinator { logged } = &settings.origin else { return };
+    let text = error.in_full();
+    let mut logged = logged.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged.as_ref() != Some(&text) {
+        warn!("the database that the coordinator named: {text}");
+        *logged = Some(text);
+    }
 }
 
 async fn resolve(address: &Address) -> Result<Vec<Address>, Problem> {
@@ -149,8 +313,8 @@ async fn resolve(address: &Address) -> Result<Vec<Address>, Problem> {
         return Ok(vec![address.clone()]);
     };
     let unresolved = |cause: String| Problem::Unresolved { host: name.clone(), cause };
-    let found = lookup_host((name.as_str(), address.port)).await;
-    let found = found.map_err(|error| unresolved(error.to_string()))?.map(|found| Address {
+    let found = addresses(name, address.port).await.map_err(|error| unresolved(error.to_string()))?;
+    let found = found.into_iter().map(|found| Address {
         host: Host::Tcp { name: name.clone(), ip: Some(found.ip()) },
         ..address.clone()
     });
@@ -158,104 +322,42 @@ async fn resolve(address: &Address) -> Result<Vec<Address>, Problem> {
     if found.is_empty() { Err(unresolved("it has no address".to_owned())) } else { Ok(found) }
 }
 
-/// One server, with TLS and without as `sslmode` has it; leaves the problems when there is no connection.
-async fn try_one(
-    settings: &Settings,
-    address: &Address,
-    application_name: &str,
-    setup: &SessionSetup,
-    problems: &mut Vec<Problem>,
-) -> Option<Connection> {
-    for negotiation in settings.negotiations(address) {
-        let socket = match dial(address).await {
-            Ok(socket) => socket,
-            Err(error) => {
-                problems.push(Problem::of_dialling(&error, address, settings));
-                break;
-            }
-        };
-        let stopwatch = socket.stopwatch();
-        let (socket, loan) = lend(socket);
-        let handshake = Handshake::new(&settings.tls.connector, address);
-        let noted = handshake.noted();
-        let config = config(settings, address, application_name, *negotiation);
-        let opened = config.connect_raw(socket, handshake).await;
-        let stage = noted.stage();
-        let problem = match opened {
-            Ok((client, connection)) => match set_up(client, connection, settings, setup).await {
-                Ok((client, driver)) => {
-                    let loan = noted.encrypted().unwrap_or(loan);
-                    let wire = Wire { address: address.clone(), stopwatch, loan };
-                    return Some(Connection { client, driver, wire, encrypted: stage == Stage::Encrypting });
-                }
-                Err(problem) => problem,
-            },
-            Err(error) => Problem::of(&error, stage, address, settings),
-        };
-        // Where `prefer` met a server without TLS, the attempt without TLS has just been made.
-        let same_again = *negotiation == Negotiation::Prefer && stage != Stage::Encrypting;
-        let another = problem.may_depend_on_tls() && !same_again;
-        problems.push(problem);
-        if !another {
-            break;
-        }
-    }
-    None
-}
-
-/// The session's settings in one round trip; the connection is driven here until they are made.
+/// Makes the session's settings in one round trip, unless other clients share the session. The connection is driven here until they are
+/// made.
 async fn set_up(
     client: Client,
-    mut connection: tokio_postgres::Connection<Lent<Socket>, Stream>,
+    mut connection: tokio_postgres::Connection<Wire, Wire>,
     settings: &Settings,
     setup: &SessionSetup,
-) -> Result<(Client, Driver), Problem> {
+) -> Result<(Client, Driver, Peer), Problem> {
     let set_up = async {
+        let peer = Peer::identify(&client).await.map_err(|error| of_setup(&error))?;
         // Before the session is told to be read-only.
-        check_suitable(&client, settings.target_session_attrs).await?;
-        client.batch_execute(&setup.statement()).await.map_err(|error| of_setup(&error))
+        settings.target_session_attrs.check(&client).await?;
+        if !peer.is_pooler() {
+            client.batch_execute(&setup.statement()).await.map_err(|error| of_setup(&error))?;
+        }
+        Ok(peer)
     };
-    tokio::select! {
+    let peer = tokio::select! {
         outcome = set_up => outcome?,
-        // It ends without an error only once its client is gone, which is held here.
-        end = &mut connection => end.map_err(|error| of_setup(&error))?,
-    }
-    Ok((client, Driver(connection)))
-}
-
-/// Whether the server is one that `target_session_attrs` asks for.
-async fn check_suitable(client: &Client, wanted: TargetSessionAttrs) -> Result<(), Problem> {
-    let is_wanted_read_only = match wanted {
-        TargetSessionAttrs::ReadWrite => false,
-        TargetSessionAttrs::ReadOnly => true,
-        _ => return Ok(()),
+        end = &mut connection => {
+            end.map_err(|error| of_setup(&error))?;
+            // The driver ends without an error only after its client is dropped, and the client is still held here.
+            return Err(Problem::Broken("the connection ended".to_owned()));
+        }
     };
-    let answer = client.simple_query("SHOW transaction_read_only").await.map_err(|error| of_setup(&error))?;
-    let is_read_only = answer.iter().any(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0) == Some("on"),
-        _ => false,
-    });
-    match (is_wanted_read_only, is_read_only) {
-        (false, true) => Err(Problem::Unsuitable("the server does not allow writes".to_owned())),
-        (true, false) => Err(Problem::Unsuitable("the server is not read-only".to_owned())),
-        _ => Ok(()),
-    }
+    Ok((client, Driver(connection), peer))
 }
 
-fn of_setup(error: &tokio_postgres::Error) -> Problem {
-    match Refusal::of(error) {
-        Some(refusal) => Problem::Setup(refusal),
-        None => Problem::Broken(with_causes(error)),
-    }
-}
-
-fn config(
-    settings: &Settings,
-    address: &Address,
-    application_name: &str,
-    negotiation: Negotiation,
-) -> Config {
+fn config(settings: &Settings, address: &Address, application_name: &str, is_encrypted: bool) -> Config {
     let mut config = Config::new();
+    if is_encrypted {
+        // The handshake has been made.
+        config.ssl_mode(Negotiation::Require).ssl_negotiation(SslNegotiation::Direct);
+    } else {
+        config.ssl_mode(Negotiation::Disable);
+    }
     if let Some(password) = &address.password {
         config.password(password.expose_secret());
     }
@@ -266,7 +368,6 @@ fn config(
         .user(&settings.user)
         .dbname(&settings.dbname)
         .application_name(application_name)
-        .ssl_mode(negotiation)
         .channel_binding(settings.channel_binding);
     config
 }
@@ -274,10 +375,6 @@ fn config(
 impl Settings {
     fn negotiations(&self, address: &Address) -> &'static [Negotiation] {
         if address.is_unix() { &[Negotiation::Disable] } else { self.tls.mode.negotiations() }
-    }
-
-    pub(super) fn insists_on_tls(&self, address: &Address) -> bool {
-        self.negotiations(address).last() == Some(&Negotiation::Require)
     }
 }
 
@@ -291,12 +388,17 @@ pub enum CancelError {
 
 /// Asks the server to end the query in flight. The server does not say whether it did: the query itself ends with 57014,
 /// or with its answer. The connection is to be discarded afterwards, because a late cancel meets the next query.
-pub async fn cancel(settings: &Settings, address: &Address, token: &CancelToken) -> Result<(), CancelError> {
+pub async fn cancel(
+    settings: &Settings,
+    address: &Address,
+    is_encrypted: bool,
+    token: &CancelToken,
+) -> Result<(), CancelError> {
+    let negotiation = if is_encrypted { Negotiation::Require } else { Negotiation::Disable };
     let cancelling = async {
-        let socket = dial(address).await.map_err(|error| CancelError::Failed(error.to_string()))?;
-        let (socket, _) = lend(socket);
-        let handshake = Handshake::new(&settings.tls.connector, address);
-        let cancelled = token.cancel_query_raw(socket, handshake).await;
+        let transport = Transport::open(settings, address, negotiation).await;
+        let transport = transport.map_err(|problem| CancelError::Failed(problem.to_string()))?;
+        let cancelled = token.cancel_query_raw(Wire::new(transport), Encrypted).await;
         cancelled.map_err(|error| CancelError::Failed(with_causes(&error)))
     };
     let wait = settings.connect_timeout;
@@ -305,22 +407,85 @@ pub async fn cancel(settings: &Settings, address: &Address, token: &CancelToken)
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+    use crate::postgres::environment::Environment;
+
+    async fn read_message(stream: &mut TcpStream) {
+        let length = stream.read_u32().await.unwrap();
+        let mut body = vec![0; length as usize - 4];
+        stream.read_exact(&mut body).await.unwrap();
+    }
+
+    /// Its client waited for ever.
+    #[tokio::test]
+    async fn a_connection_that_ends_while_the_server_is_asked_is_an_error() {
+        const AUTHENTICATED_AND_READY: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+        const EMPTY_AND_READY: &[u8] = b"I\0\0\0\x04Z\0\0\0\x05I";
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_message(&mut stream).await;
+            stream.write_all(AUTHENTICATED_AND_READY).await.unwrap();
+            // What the set-up asks is answered, and what comes then is not.
+            for answer in [EMPTY_AND_READY, EMPTY_AND_READY, b""] {
+                assert_eq!(stream.read_u8().await.unwrap(), b'Q');
+                read_message(&mut stream).await;
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let url = format!("postgresql://u@127.0.0.1:{port}/db?sslmode=disable");
+        let settings = Settings::resolve(Some(&url.into()), &Environment::empty()).unwrap();
+        let setup = SessionSetup {
+            timezone: "UTC".to_owned(),
+            read_only: true,
+            statement_timeout: None,
+            plan_cache_mode: None,
+        };
+        let ask = async |client: &Client, _: &Address, _: &Peer| {
+            let asked = client.simple_query("SELECT 1").await;
+            asked.map_err(|error| ConnectError::new(&settings, vec![(String::new(), of_setup(&error))]))
+        };
+        let asked = timeout(Duration::from_secs(10), connect_worker(&settings, "muster", &setup, ask));
+        assert!(asked.await.expect("it ends").is_err());
+        server.await.unwrap();
+    }
 
     fn check(timezone: &str, read_only: bool, expected: &str) {
         let timezone = timezone.to_owned();
         let setup = SessionSetup { timezone, read_only, statement_timeout: None, plan_cache_mode: None };
         assert_eq!(setup.statement(), expected);
         let setup = SessionSetup { statement_timeout: Some(Duration::from_millis(5_300)), ..setup };
-        assert_eq!(setup.statement(), format!("{expected}; SET statement_timeout = 5300"));
+        assert_eq!(setup.statement(), format!("{expected}; SET statement_timeout = '5300'"));
     }
 
     #[test]
     fn the_session_is_set_in_one_statement_and_quoted() {
-        check("UTC", true, "SET TimeZone = 'UTC'; SET default_transaction_read_only = on");
+        check("UTC", true, "SET TimeZone = 'UTC'; SET default_transaction_read_only = 'on'");
         check("Europe/Vienna", false, "SET TimeZone = 'Europe/Vienna'");
         check("x'; DROP TABLE t; --", false, "SET TimeZone = 'x''; DROP TABLE t; --'");
         check(r"x\'; DROP", false, r"SET TimeZone =  E'x\\''; DROP'");
+    }
+
+    #[test]
+    fn behind_a_pooler_everything_is_set_for_one_transaction_alone() {
+        let setup = SessionSetup {
+            timezone: "UTC".to_owned(),
+            read_only: true,
+            statement_timeout: Some(Duration::from_secs(2)),
+            plan_cache_mode: Some(PlanCacheMode::ForceCustomPlan),
+        };
+        let local = setup.local("muster:r:slot-0:1/0");
+        assert_eq!(
+            local.simple,
+            "SET LOCAL TimeZone = 'UTC'; SET LOCAL transaction_read_only = 'on'; SET LOCAL statement_timeout = '2000'; \
+             SET LOCAL plan_cache_mode = 'force_custom_plan'; SET LOCAL application_name = 'muster:r:slot-0:1/0'; "
+        );
+        assert_eq!(local.simple.matches(';').count(), local.simple_statements);
+        assert_eq!(local.extended.matches(", true)").count(), local.simple_statements, "{}", local.extended);
     }
 
     #[tokio::test]

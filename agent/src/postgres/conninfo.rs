@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 /// Parameters by libpq's name. Values are secrets, because one of them is.
 pub type Parameters = BTreeMap<&'static str, SecretString>;
 
-/// Parameters that are obeyed.
-const OBEYED: [&str; 17] = [
+/// Parameters that have an effect.
+const PARAMETERS: [&str; 17] = [
     "channel_binding",
     "connect_timeout",
     "dbname",
@@ -29,19 +29,59 @@ const OBEYED: [&str; 17] = [
     "user",
 ];
 
-/// Parameters that are taken and not obeyed: the session's name is ours, its encoding always UTF-8, GSSAPI never used.
+/// Parameters that are accepted without effect: the session's name is ours, its encoding always UTF-8, GSSAPI never used.
 const IGNORED: [&str; 4] = ["application_name", "client_encoding", "fallback_application_name", "gssencmode"];
+
+/// Schemes that people write by mistake and that a message may therefore name. Any other text before '://' may be part of a password.
+const OTHER_SCHEMES: [&str; 8] = [
+    "cockroachdb",
+    "http",
+    "https",
+    "mariadb",
+    "mysql",
+    "postgresql+asyncpg",
+    "postgresql+psycopg",
+    "postgresql+psycopg2",
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConninfoError {
+    #[error(
+        "the database URL begins with a quote, which is part of the value: `docker run --env-file` keeps quotes; write it without them, as postgresql://USER@HOST:PORT/DATABASE"
+    )]
+    Quoted,
+    #[error(
+        "the database URL begins with the name of a variable and '='; write the value alone, postgresql://USER@HOST:PORT/DATABASE"
+    )]
+    Assignment,
+    #[error(
+        "the database URL is in the notation of JDBC; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE without 'jdbc:'"
+    )]
+    Jdbc,
+    #[error(
+        "the database URL has no '//' after its 'postgresql:'; write postgresql://USER@HOST:PORT/DATABASE"
+    )]
+    NoSlashes,
     #[error(
         "the database URL has no 'postgresql://' and no 'name=value' in it; write postgresql://USER@HOST:PORT/DATABASE"
     )]
     NoNotation,
     #[error("the database URL has the scheme '{0}://'; write postgresql://USER@HOST:PORT/DATABASE")]
-    Scheme(String),
-    #[error("{place}: parameter '{name}' is not supported; supported are {}", OBEYED.join(", "))]
-    Unknown { place: String, name: String },
+    Scheme(&'static str),
+    #[error(
+        "the database URL has another scheme than 'postgresql://'; write postgresql://USER@HOST:PORT/DATABASE"
+    )]
+    OtherScheme,
+    #[error("{place}: {} is not supported; supported are {}", parameter(name), PARAMETERS.join(", "))]
+    Unknown {
+        place: String,
+        /// `None` where the text is not a word: it may be part of a password.
+        name: Option<String>,
+    },
+    #[error(
+        "{0} has a ';' or '=' in a value; parameters are separated by '&' in a URL and by blanks in name=value notation"
+    )]
+    Separator(String),
     #[error(
         "the database URL's {part} has a '%' that two hexadecimal digits do not follow; write %25 for a '%'"
     )]
@@ -51,6 +91,14 @@ pub enum ConninfoError {
     #[error("the database URL has an IPv6 address without its closing ']'")]
     Bracket,
     #[error(
+        "the database URL has several ':' in a host; write an '@' between password and host, as USER:PASSWORD@HOST:PORT, and an IPv6 address in brackets, as [::1]"
+    )]
+    Colons,
+    #[error(
+        "the database URL has no port number after the host's ':'; with a password, write USER:PASSWORD@HOST:PORT"
+    )]
+    NoPort,
+    #[error(
         "the database URL has a parameter without '=value' after its '?'; write %3F for a '?' in a password"
     )]
     NoValue,
@@ -58,22 +106,51 @@ pub enum ConninfoError {
         "the database URL has an '@' after a '/' or '?'; in a password write %2F for a '/', %3F for a '?' and %40 for an '@'"
     )]
     Misplaced,
+    #[error(
+        "the database URL has an '@' in the user's name; write USER:PASSWORD@HOST, and %40 for an '@' within the name"
+    )]
+    AtInUser,
     #[error("the connection string's word {0} has no '=' after it; quote a value with blanks: password='…'")]
     NoEquals(usize),
     #[error("the connection string's word {0} lacks the closing quote of its value")]
     Quote(usize),
 }
 
+/// Where a parameter was written.
+const URL: &str = "the database URL";
+
 /// Reads either notation.
 pub fn parse(text: &SecretString) -> Result<Parameters, ConninfoError> {
+    let mut parameters = parse_all(text)?;
+    parameters.retain(|name, _| !IGNORED.contains(name));
+    Ok(parameters)
+}
+
+/// [`parse`], with the parameters that have no effect.
+pub(super) fn parse_all(text: &SecretString) -> Result<Parameters, ConninfoError> {
     let text = text.expose_secret().trim();
-    match text.split_once("://") {
-        Some(("postgresql" | "postgres", rest)) => parse_url(rest),
+    if text.starts_with(['"', '\'', '`', '\u{201c}', '\u{2018}']) {
+        return Err(ConninfoError::Quoted);
+    }
+    if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("jdbc:")) {
+        return Err(ConninfoError::Jdbc);
+    }
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    match (scheme, text.split_once('=')) {
+        (Some(name @ ("postgresql" | "postgres")), _) => parse_url(&text[name.len() + "://".len()..]),
         // A scheme is a word; anything else before '://' belongs to a value, such as options.
-        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
-            Err(ConninfoError::Scheme(scheme.to_owned()))
+        (Some(scheme), _) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
+            let known = OTHER_SCHEMES.into_iter().find(|known| *known == scheme);
+            Err(known.map_or(ConninfoError::OtherScheme, ConninfoError::Scheme))
         }
-        _ if text.contains('=') => parse_pairs(text),
+        _ if text.starts_with("postgresql:") || text.starts_with("postgres:") => {
+            Err(ConninfoError::NoSlashes)
+        }
+        (_, Some((name, _))) if is_variable(name.trim_start_matches("export ")) => {
+            Err(ConninfoError::Assignment)
+        }
+        // In a URL without a scheme the first '=' comes after other delimiters.
+        (_, Some((name, _))) if !name.contains(['@', ':', '/', '?']) => parse_pairs(text),
         _ => Err(ConninfoError::NoNotation),
     }
 }
@@ -90,13 +167,39 @@ pub(super) fn insert(
         ("ssl", "true") => ("sslmode", "require".to_owned()),
         _ => (name, value),
     };
-    if let Some(known) = OBEYED.into_iter().find(|known| *known == name) {
+    if let Some(known) = PARAMETERS.into_iter().chain(IGNORED).find(|known| *known == name) {
         parameters.insert(known, value.into());
-    } else if !IGNORED.contains(&name) {
-        let (place, name) = (place.to_owned(), name.to_owned());
-        return Err(ConninfoError::Unknown { place, name });
+    } else {
+        let name = Some(name.to_owned()).filter(|name| is_word(name));
+        return Err(ConninfoError::Unknown { place: place.to_owned(), name });
     }
     Ok(())
+}
+
+/// Refuses a separator in a value. Otherwise another parameter, such as the password, would become part of this value and be shown with it.
+/// Checks the value as written: an escaped or quoted value may contain separators.
+pub(super) fn refuse_separator(name: &str, value: &str, place: &str) -> Result<(), ConninfoError> {
+    if value.contains([';', '=']) && !matches!(name, "password" | "options") {
+        return Err(ConninfoError::Separator(place.to_owned()));
+    }
+    Ok(())
+}
+
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// True for a name like those in a file of environment variables.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
+fn parameter(name: &Option<String>) -> String {
+    match name {
+        Some(name) => format!("parameter '{name}'"),
+        None => "a parameter, whose name is no word and not shown, because it may be part of a password,"
+            .to_owned(),
+    }
 }
 
 fn parse_url(rest: &str) -> Result<Parameters, ConninfoError> {
@@ -104,15 +207,19 @@ fn parse_url(rest: &str) -> Result<Parameters, ConninfoError> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
     // A password with a bare '/' or '?' would be taken for a port, a database or a parameter, and then be shown as one.
-    let cut_short = authority
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !authority.contains('@') && !port.chars().all(|c| c.is_ascii_digit()));
-    if dbname.contains('@') || (cut_short && query.contains('@')) {
+    let has_port =
+        authority.rsplit_once(':').is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let holds_host = |value: &str| value.split_once('@').is_some_and(|(_, rest)| rest.contains('/'));
+    let is_misplaced = query.contains('@') && (!has_port || query.split('&').any(holds_host));
+    if dbname.contains('@') || (!authority.contains('@') && is_misplaced) {
         return Err(ConninfoError::Misplaced);
     }
     // The last '@': a password that was not escaped may hold one.
     let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    if user.contains('@') {
+        return Err(ConninfoError::AtInUser);
+    }
     let (hosts, ports) = split_hosts(hosts)?;
     let parts = [
         ("user", "user", user),
@@ -124,13 +231,15 @@ fn parse_url(rest: &str) -> Result<Parameters, ConninfoError> {
     // An absent part leaves the word to the environment; so does `postgresql:///db`, as with libpq.
     for (name, part, value) in parts {
         if !value.is_empty() {
+            refuse_separator(name, value, URL)?;
             parameters.insert(name, decode(value, part)?.into());
         }
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or(ConninfoError::NoValue)?;
         let name = decode(name, "query")?;
-        insert(&mut parameters, &name, decode(value, "query")?, "the database URL")?;
+        refuse_separator(&name, value, URL)?;
+        insert(&mut parameters, &name, decode(value, "query")?, URL)?;
     }
     Ok(parameters)
 }
@@ -147,6 +256,13 @@ fn split_hosts(hosts: &str) -> Result<(String, String), ConninfoError> {
             }
             None => host.rsplit_once(':').unwrap_or((host, "")),
         };
+        // After an '@' is lost, the text on either side of it would be taken for a host or a port.
+        if !host.starts_with('[') && name.contains(':') {
+            return Err(ConninfoError::Colons);
+        }
+        if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ConninfoError::NoPort);
+        }
         names.push(name);
         ports.push(port);
     }
@@ -187,8 +303,13 @@ fn parse_pairs(text: &str) -> Result<Parameters, ConninfoError> {
         let end = rest.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         let after = after.trim_start().strip_prefix('=').ok_or(ConninfoError::NoEquals(word))?;
-        let (value, after) = take_value(after.trim_start()).ok_or(ConninfoError::Quote(word))?;
-        insert(&mut parameters, name, value, "the connection string")?;
+        let written = after.trim_start();
+        let (value, after) = take_value(written).ok_or(ConninfoError::Quote(word))?;
+        let place = "the connection string";
+        if !written.starts_with('\'') {
+            refuse_separator(name, &value, place)?;
+        }
+        insert(&mut parameters, name, value, place)?;
         rest = after.trim_start();
     }
     Ok(parameters)
@@ -269,7 +390,9 @@ mod tests {
     fn what_cannot_be_obeyed_is_refused_by_name_and_without_the_password() {
         check_refused("postgresql://u:s3cret@h/db?schema=public", "'schema'");
         check_refused("host=h password=s3cret sslcrl=x", "'sslcrl'");
+        check_refused("postgresql://u:s3cret@h/db?s3cret=public", "a parameter");
         check_refused("mysql://u:s3cret@h/db", "'mysql://'");
+        check_refused("s3cret://u@h/db", "another scheme");
         check_refused("metrics", "postgresql://USER@HOST");
         check_refused("postgresql://u:s3cret%4@h/db", "password has a '%'");
         check_refused("postgresql://u:s3cret%ff@h/db", "password is not UTF-8");
@@ -279,6 +402,50 @@ mod tests {
         check_refused("password='s3cret", "word 1 lacks the closing quote");
         check_refused("postgresql://u:x/s3cret@h/db", "%2F");
         check_refused("postgresql://u:x?s3cret=1@h/db", "%3F");
+    }
+
+    #[test]
+    fn a_url_that_was_typed_wrongly_is_explained() {
+        check_refused("\"postgresql://u:s3cret@h/db?sslmode=prefer\"", "begins with a quote");
+        check_refused("'host=h password=s3cret'", "begins with a quote");
+        check_refused("jdbc:postgresql://u:s3cret@h/db?ssl=false", "JDBC");
+        check_refused("JDBC:postgresql://h/db?user=u&password=s3cret", "JDBC");
+        check_refused("u:s3cret@h/db?sslmode=prefer", "no 'postgresql://'");
+        check_refused("h/db?user=u&password=s3cret", "no 'postgresql://'");
+        check_refused("postgresql:/u:s3cret@h/db?sslmode=prefer", "no '//'");
+        check_refused("postgres:u:s3cret@h/db", "no '//'");
+        check_refused("DATABASE_URL=postgresql://u:s3cret@h/db", "name of a variable");
+        check_refused("export PGPASSWORD=s3cret", "name of a variable");
+        check_refused("host=h;port=1;password=s3cret", "';'");
+        check_refused("Host=h;Username=u;Password=s3cret", "';'");
+        check_refused("postgresql://h/db;user=u;password=s3cret", "';'");
+        check_refused("postgresql://h/db?sslmode=prefer;password=s3cret", "';'");
+        check_refused("postgresql://h/db?sslrootcert=x password=s3cret", "'='");
+        check_refused("host=h user=upassword=s3cret", "'='");
+        check_refused("postgresql://u:s3cret:h:1/db", "several ':'");
+        check_refused("postgresql://::1/db", "[::1]");
+        check_refused("postgresql://u:s3cret/db", "USER:PASSWORD@HOST");
+        check_refused("postgresql://u:s3cret", "USER:PASSWORD@HOST");
+        check_refused("postgresql://u@s3cret@h/db", "%40");
+    }
+
+    #[test]
+    fn an_at_in_a_parameter_is_a_value_unless_a_host_follows() {
+        check_refused("postgresql://u:1234?hunter=x@h/s3cret", "");
+        let (host, port) = (("host", "h"), ("port", "5432"));
+        check("postgresql://h:5432/?user=me@server", &[host, port, ("user", "me@server")]);
+    }
+
+    #[test]
+    fn a_password_may_hold_what_separates_parameters() {
+        check(
+            "host=h options=-ca=b password=a;b=c",
+            &[("host", "h"), ("options", "-ca=b"), ("password", "a;b=c")],
+        );
+        check("postgresql://?host=%2Ftmp%2Fa%3Db%3Bc", &[("host", "/tmp/a=b;c")]);
+        check("host='/tmp/a=b;c'", &[("host", "/tmp/a=b;c")]);
+        check("postgresql://u:a;b=c@h", &[("host", "h"), ("password", "a;b=c"), ("user", "u")]);
+        check("postgresql://u:a@b:c@h", &[("host", "h"), ("password", "a@b:c"), ("user", "u")]);
     }
 
     #[test]

@@ -7,25 +7,26 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use muster_common::limits;
-use muster_common::measurement::SqlState;
+use muster_common::measurement::{QueryError, SqlState};
 use tokio_postgres::config::ChannelBinding;
 
 use super::address::{Address, Host};
-use super::handshake::Stage;
-use super::settings::Settings;
+use super::settings::{Origin, Settings};
 use super::tls::SslMode;
 
 /// Every address failed; each problem in the order of the attempts.
 #[derive(Debug, Clone)]
 pub struct ConnectError {
     target: String,
+    /// The coordinator named the database: it learns what the server answered, and nothing of this machine and its network.
+    is_handed_over: bool,
     attempts: Vec<(String, Problem)>,
 }
 
 impl ConnectError {
     pub(super) fn new(settings: &Settings, attempts: Vec<(String, Problem)>) -> Self {
-        Self { target: settings.describe(), attempts }
+        let is_handed_over = matches!(settings.origin, Origin::Coordinator { .. });
+        Self { target: settings.describe(), is_handed_over, attempts }
     }
 
     /// The last problem met.
@@ -41,6 +42,27 @@ impl ConnectError {
         }
     }
 
+    /// All of it, for this agent's own log.
+    pub(super) fn in_full(&self) -> String {
+        Self { is_handed_over: false, ..self.clone() }.to_string()
+    }
+
+    /// True when every address was tried and at least one server did not satisfy `target_session_attrs`.
+    pub(super) fn met_unsuitable(&self) -> bool {
+        let is_unsuitable = |(_, problem): &(String, Problem)| matches!(problem, Problem::Unsuitable(_));
+        self.attempts.iter().any(is_unsuitable) && !self.problem().is_some_and(Problem::ends_the_search)
+    }
+
+    /// True when no address answered at all.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.attempts.iter().all(|(_, problem)| {
+            matches!(
+                problem,
+                Problem::Unresolved { .. } | Problem::Refused | Problem::NoSocket(_) | Problem::Timeout(_)
+            )
+        })
+    }
+
     /// Whether the same attempt will fail until somebody changes something: a wrong password, an unknown database.
     pub fn is_lasting(&self) -> bool {
         self.problem().is_some_and(Problem::is_lasting)
@@ -51,6 +73,13 @@ impl std::error::Error for ConnectError {}
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_handed_over {
+            f.write_str("cannot connect to the database that the coordinator named")?;
+            if let Some(Problem::Server(refusal) | Problem::Setup(refusal)) = self.problem() {
+                write!(f, " (SQLSTATE {})", refusal.sqlstate)?;
+            }
+            return f.write_str("; the agent's log says more");
+        }
         write!(f, "connect to {}", self.target)?;
         let named = self.attempts.len() > 1;
         for (index, (address, problem)) in self.attempts.iter().enumerate() {
@@ -96,32 +125,37 @@ pub enum Problem {
     #[error("set up the session: {0}")]
     Setup(Refusal),
     #[error("{0}; name a server that suits target_session_attrs, or set it to any")]
-    Unsuitable(String),
+    Unsuitable(&'static str),
     #[error("{0}")]
     Broken(String),
 }
 
 /// The server's own words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message} (SQLSTATE {sqlstate}){}", way_out(remedy(*sqlstate)))]
+#[error("{message} (SQLSTATE {sqlstate}){}{}", advice(detail, hint), way_out(remedy(*sqlstate)))]
 pub struct Refusal {
     pub sqlstate: SqlState,
     pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
 }
 
 impl Refusal {
     pub(super) fn of(error: &tokio_postgres::Error) -> Option<Self> {
         let error = error.as_db_error()?;
         let sqlstate = SqlState::try_new(error.code().code()).unwrap_or(SqlState::CANNOT_CONNECT);
-        let message = error.message().chars().take(limits::MESSAGE_CHARS_MAX).collect();
-        Some(Self { sqlstate, message })
+        let text = |text: Option<&str>| Some(text?.to_owned());
+        let (detail, hint) = (text(error.detail()), text(error.hint()));
+        let error = QueryError { sqlstate, message: error.message().to_owned(), detail, hint }.shortened();
+        let QueryError { sqlstate, message, detail, hint } = error;
+        Some(Self { sqlstate, message, detail, hint })
     }
 }
 
 impl Problem {
     pub(super) fn of(
         error: &tokio_postgres::Error,
-        stage: Stage,
+        is_encrypted: bool,
         address: &Address,
         settings: &Settings,
     ) -> Self {
@@ -129,20 +163,25 @@ impl Problem {
             return Self::Server(refusal);
         }
         let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-        match (io, stage) {
-            (Some(io), Stage::Encrypting) => Self::of_handshake(io),
-            (Some(_), Stage::Open) => Self::Broken(with_causes(error)),
+        match io {
+            // With TLS 1.3 the server refuses a client's certificate after the handshake.
+            Some(io) if is_encrypted => Self::of_handshake(io),
+            Some(_) => Self::Broken(with_causes(error)),
             // What remains is tokio-postgres's own objection, or the end of the stream.
-            (None, _) if error.is_closed() => {
+            None if error.is_closed() => {
                 Self::Broken("the server ended the connection without a word; its log may say why".to_owned())
             }
-            (None, Stage::Open) if settings.insists_on_tls(address) => Self::TlsNotOffered(settings.tls.mode),
-            (None, _) if address.password.is_none() => Self::PasswordMissing,
-            (None, _) if settings.channel_binding == ChannelBinding::Require => {
+            None if address.password.is_none() => Self::PasswordMissing,
+            None if settings.channel_binding == ChannelBinding::Require => {
                 Self::ChannelBinding { cause: with_causes(error) }
             }
-            (None, _) => Self::Broken(with_causes(error)),
+            None => Self::Broken(with_causes(error)),
         }
+    }
+
+    /// A connection that was open and broke.
+    pub(super) fn of_connection(error: &io::Error) -> Self {
+        Self::Broken(error.to_string())
     }
 
     pub(super) fn of_dialling(error: &io::Error, address: &Address, settings: &Settings) -> Self {
@@ -154,7 +193,7 @@ impl Problem {
         }
     }
 
-    fn of_handshake(error: &io::Error) -> Self {
+    pub(super) fn of_handshake(error: &io::Error) -> Self {
         use rustls::CertificateError as Flaw;
         let flaw = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let remedy = match flaw {
@@ -222,8 +261,22 @@ fn remedy(sqlstate: SqlState) -> &'static str {
     }
 }
 
+fn advice(detail: &Option<String>, hint: &Option<String>) -> String {
+    let advice = [("DETAIL", detail), ("HINT", hint)]
+        .map(|(label, text)| text.as_ref().map_or_else(String::new, |text| format!("; {label}: {text}")));
+    advice.concat()
+}
+
 fn way_out(remedy: &str) -> String {
     if remedy.is_empty() { String::new() } else { format!("; {remedy}") }
+}
+
+/// A problem of a connection that is already open.
+pub(super) fn of_setup(error: &tokio_postgres::Error) -> Problem {
+    match Refusal::of(error) {
+        Some(refusal) => Problem::Setup(refusal),
+        None => Problem::Broken(with_causes(error)),
+    }
 }
 
 /// An error with its causes; tokio-postgres's own text names only the outermost.
@@ -244,7 +297,8 @@ mod tests {
     use crate::postgres::environment::Environment;
 
     fn refusal(code: &str) -> Problem {
-        Problem::Server(Refusal { sqlstate: SqlState::try_new(code).unwrap(), message: "no".to_owned() })
+        let (message, sqlstate) = ("no".to_owned(), SqlState::try_new(code).unwrap());
+        Problem::Server(Refusal { sqlstate, message, detail: None, hint: None })
     }
 
     fn settings(url: &str) -> Settings {

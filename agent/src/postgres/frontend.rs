@@ -1,21 +1,20 @@
 //! The client's side of PostgreSQL's protocol, on a connection that is open and set up: one exchange after the other, each ended by the
-//! server's ReadyForQuery. While the clock runs messages are found by their lengths and not looked into. tokio-postgres passes each of
-//! them through two tasks and makes a value of every row, which costs more than all else that an agent does (docs/PERFORMANCE.md).
+//! server's ReadyForQuery. Blocks. The clock is read here: right before the first bytes go out, and right after the last ones came in.
+//! While it runs messages are found by their lengths and not looked into. tokio-postgres passes each message through two tasks and makes a
+//! value of every row, which costs more than all else that an agent does (docs/PERFORMANCE.md).
 
-use std::io;
-use std::sync::Arc;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use muster_common::limits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::socket::Stopwatch;
-use crate::surroundings::ByteStream;
+use super::stream::Stream;
 
 pub(super) struct Frontend {
-    stream: Box<dyn ByteStream>,
-    stopwatch: Arc<Stopwatch>,
+    stream: Stream,
+    /// Until when an exchange that is not timed has to end.
+    deadline: Option<Instant>,
     outgoing: BytesMut,
     /// What came, and behind it room for more.
     incoming: Vec<u8>,
@@ -32,9 +31,20 @@ pub(super) struct Message<'a> {
     pub(super) body: &'a [u8],
 }
 
+/// One exchange, as the clock saw it.
+pub(super) struct Exchanged {
+    pub(super) start: Instant,
+    /// Until the last bytes came in.
+    pub(super) time: Duration,
+    /// Whether the connection is still there.
+    pub(super) connection: Result<(), Lost>,
+}
+
 /// Why the connection is of no use any more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
+    #[error("the server did not answer within {0:?}")]
+    Silent(Duration),
     #[error("the server ended the connection")]
     Closed,
     #[error("the connection broke: {0}")]
@@ -45,9 +55,11 @@ pub(super) enum Lost {
     Copy,
 }
 
+pub(super) const COMMAND_COMPLETE: u8 = b'C';
 pub(super) const DATA_ROW: u8 = b'D';
 pub(super) const ERROR_RESPONSE: u8 = b'E';
 pub(super) const PARAMETER_DESCRIPTION: u8 = b't';
+pub(super) const ROW_DESCRIPTION: u8 = b'T';
 const READY_FOR_QUERY: u8 = b'Z';
 const COPY_RESPONSES: [u8; 3] = *b"GHW";
 /// Tag and length.
@@ -59,13 +71,9 @@ const KEPT_BYTES: usize = 1 << 20;
 
 impl Frontend {
     /// On a connection with nothing under way.
-    pub(super) fn new(stream: Box<dyn ByteStream>, stopwatch: Arc<Stopwatch>) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         let incoming = vec![0; READ_BYTES];
-        Self { stream, stopwatch, outgoing: BytesMut::new(), incoming, filled: 0, whole: 0 }
-    }
-
-    pub(super) fn stopwatch(&self) -> &Stopwatch {
-        &self.stopwatch
+        Self { stream, deadline: None, outgoing: BytesMut::new(), incoming, filled: 0, whole: 0 }
     }
 
     /// What the next exchange sends; empty.
@@ -74,43 +82,86 @@ impl Frontend {
         &mut self.outgoing
     }
 
-    /// Sends, and reads until the server is ready for more; then hands over each of its messages. When the connection is lost those that
-    /// came before are handed over as well: the last one may say why. Of an answer beyond [`limits::ANSWER_BYTES_KEPT`] parts are handed
-    /// over before its end.
-    ///
-    /// # Errors
-    /// The connection has to be dropped, as well as after a call that was not waited for.
-    pub(super) async fn exchange(&mut self, mut hear: impl FnMut(Message<'_>)) -> Result<(), Lost> {
-        let answered = self.until_ready(&mut hear).await;
-        self.hand_over(&mut hear);
+    /// Sends, and reads until the server is ready for more; then passes each of its messages to `handle`. When the connection is lost the
+    /// messages that came before are passed as well: the last one may say why. Of an answer beyond [`limits::ANSWER_BYTES_KEPT`] parts are
+    /// passed before its end. After an error the connection has to be dropped.
+    pub(super) fn exchange(&mut self, mut handle: impl FnMut(Message<'_>)) -> Exchanged {
+        let start = Instant::now();
+        let mut end = start;
+        let connection = self.until_ready(&mut handle, &mut end);
+        if connection.is_err() {
+            end = Instant::now();
+        }
+        self.hand_over(&mut handle);
         self.incoming.truncate(KEPT_BYTES.max(self.filled));
         self.incoming.shrink_to(KEPT_BYTES);
+        Exchanged { start, time: end - start, connection }
+    }
+
+    /// The same where nothing is timed, and the server has `limit` for its answer.
+    ///
+    /// # Errors
+    /// The connection has to be dropped.
+    pub(super) fn exchange_within(
+        &mut self,
+        limit: Duration,
+        handle: impl FnMut(Message<'_>),
+    ) -> Result<(), Lost> {
+        self.deadline = Some(Instant::now() + limit);
+        let answered = self.exchange(handle).connection.map_err(|lost| match lost {
+            Lost::Broken(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                Lost::Silent(limit)
+            }
+            lost => lost,
+        });
+        self.deadline = None;
+        self.stream.set_timeout(None)?;
         answered
     }
 
-    async fn until_ready(&mut self, hear: &mut impl FnMut(Message<'_>)) -> Result<(), Lost> {
-        self.stream.write_all(&self.outgoing).await?;
-        self.stream.flush().await?;
+    /// Sets `end` whenever bytes have come.
+    fn until_ready(&mut self, handle: &mut impl FnMut(Message<'_>), end: &mut Instant) -> Result<(), Lost> {
+        self.bound()?;
+        self.stream.write_all(&self.outgoing)?;
+        self.stream.flush()?;
         while !self.is_ready()? {
             if self.whole > limits::ANSWER_BYTES_KEPT {
-                self.hand_over(hear);
+                self.hand_over(handle);
             }
-            if self.read().await? == 0 {
+            self.bound()?;
+            let count = self.read()?;
+            *end = Instant::now();
+            if count == 0 {
                 return Err(Lost::Closed);
             }
         }
         Ok(())
     }
 
-    /// How many bytes came; 0 at the end of the connection. May be dropped at any time.
-    async fn read(&mut self) -> io::Result<usize> {
+    /// What follows ends by the deadline, if there is one.
+    fn bound(&mut self) -> io::Result<()> {
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_timeout(Some(left))
+    }
+
+    /// How many bytes came; 0 at the end of the connection.
+    fn read(&mut self) -> io::Result<usize> {
         if self.incoming.len() - self.filled < READ_BYTES {
             // Twice as much, so that a long answer is not copied again with each part.
             self.incoming.resize(2 * self.incoming.len(), 0);
         }
-        let count = self.stream.read(&mut self.incoming[self.filled..]).await?;
-        self.filled += count;
-        Ok(count)
+        loop {
+            match self.stream.read(&mut self.incoming[self.filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.inspect(|count| self.filled += count),
+            }
+        }
     }
 
     /// Goes over the messages that are whole, as far as ReadyForQuery.
@@ -141,28 +192,37 @@ impl Frontend {
         Ok((end <= self.filled).then_some((tag, end)))
     }
 
-    fn hand_over(&mut self, hear: &mut impl FnMut(Message<'_>)) {
+    fn hand_over(&mut self, handle: &mut impl FnMut(Message<'_>)) {
         let mut left = &self.incoming[..self.whole];
         while let [tag, a, b, c, d, ..] = *left {
             let (message, rest) = left.split_at(1 + u32::from_be_bytes([a, b, c, d]) as usize);
-            hear(Message { tag, body: &message[HEADER_BYTES..] });
+            handle(Message { tag, body: &message[HEADER_BYTES..] });
             left = rest;
         }
         self.incoming.copy_within(self.whole..self.filled, 0);
         (self.filled, self.whole) = (self.filled - self.whole, 0);
     }
 
-    /// Whether the connection is as it was after the last exchange. Asks the server nothing and waits for nothing: an end is noticed when
-    /// it has reached this machine.
+    /// Whether the connection is as it was after the last exchange. Asks the server nothing and does not block: an end is noticed when it has
+    /// reached this machine.
     pub(super) fn is_open(&mut self) -> bool {
+        if self.stream.is_quiet() {
+            return true;
+        }
+        let is_open = self.stream.set_nonblocking(true).is_ok() && self.drain();
+        self.stream.set_nonblocking(false).is_ok() && is_open
+    }
+
+    /// Reads what has come, without blocking. False when that is the end of the connection.
+    fn drain(&mut self) -> bool {
         loop {
-            match self.read().now_or_never() {
-                None => return true,
-                Some(Ok(count)) if count > 0 => {}
-                Some(_) => return false,
+            match self.read() {
+                Ok(count) if count > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                _ => return false,
             }
             let mut is_ended = self.is_ready().is_err();
-            // A parameter that changed, or a notice: nobody's. An error that nobody asked for is the last word.
+            // A parameter that changed, or a notice, concerns no query. An error outside a query is the end.
             self.hand_over(&mut |message| is_ended |= message.tag == ERROR_RESPONSE);
             if is_ended {
                 return false;
@@ -173,16 +233,18 @@ impl Frontend {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
     use muster_common::random::SplitMix64;
-    use tokio::io::{DuplexStream, duplex};
 
     use super::*;
 
-    type Heard = Vec<(u8, Vec<u8>)>;
+    type Received = Vec<(u8, Vec<u8>)>;
 
-    fn connected(room: usize) -> (Frontend, DuplexStream) {
-        let (stream, server) = duplex(room);
-        (Frontend::new(Box::new(stream), Arc::default()), server)
+    fn connected() -> (Frontend, UnixStream) {
+        let (stream, server) = UnixStream::pair().unwrap();
+        (Frontend::new(Stream::Unix(stream)), server)
     }
 
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -190,116 +252,188 @@ mod tests {
         [&[tag][..], &length.to_be_bytes(), body].concat()
     }
 
-    async fn exchanged(frontend: &mut Frontend) -> (Result<(), Lost>, Heard) {
-        let mut heard = Vec::new();
-        let answered = frontend.exchange(|message| heard.push((message.tag, message.body.to_vec()))).await;
-        (answered, heard)
+    fn exchanged(frontend: &mut Frontend) -> (Result<(), Lost>, Received) {
+        let mut received = Vec::new();
+        let exchanged = frontend.exchange(|message| received.push((message.tag, message.body.to_vec())));
+        (exchanged.connection, received)
     }
 
-    #[tokio::test]
-    async fn messages_are_heard_whole_however_they_come() {
+    #[test]
+    fn messages_are_passed_whole_however_they_come() {
         let answer =
             [message(b'2', b""), message(b'D', b"one"), message(b'C', b"SELECT 1\0"), message(b'Z', b"I")];
         let answer = answer.concat();
         for part in 1..answer.len() {
-            let (mut frontend, mut server) = connected(part);
+            let (mut frontend, mut server) = connected();
             frontend.outgoing().extend_from_slice(b"ask");
-            let reply = async {
+            let answer = answer.clone();
+            let reply = thread::spawn(move || {
                 let mut asked = [0; 3];
-                server.read_exact(&mut asked).await.unwrap();
-                server.write_all(&answer).await.unwrap();
-            };
-            let ((answered, heard), ()) = tokio::join!(exchanged(&mut frontend), reply);
+                server.read_exact(&mut asked).unwrap();
+                for bytes in answer.chunks(part) {
+                    server.write_all(bytes).unwrap();
+                    thread::yield_now();
+                }
+                server
+            });
+            let (answered, received) = exchanged(&mut frontend);
             answered.unwrap();
             let expected = [(b'2', &b""[..]), (b'D', b"one"), (b'C', b"SELECT 1\0"), (b'Z', b"I")];
-            assert!(heard.iter().map(|(tag, body)| (*tag, &body[..])).eq(expected), "{part}: {heard:?}");
+            assert!(
+                received.iter().map(|(tag, body)| (*tag, &body[..])).eq(expected),
+                "{part}: {received:?}"
+            );
+            let _server = reply.join().unwrap();
             assert!(frontend.is_open(), "{part}");
         }
     }
 
-    #[tokio::test]
-    async fn a_long_answer_is_not_kept_whole() {
+    #[test]
+    fn the_time_is_from_the_first_bytes_out_to_the_last_bytes_in() {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let (mut frontend, mut server) = connected();
+        frontend.outgoing().extend_from_slice(b"ask");
+        let before = Instant::now();
+        let reply = thread::spawn(move || {
+            for part in [&b"Z\0\0"[..], b"\0\x05I"] {
+                thread::sleep(PAUSE);
+                server.write_all(part).unwrap();
+            }
+            server
+        });
+        let exchanged = frontend.exchange(|_| thread::sleep(PAUSE));
+        let after = before.elapsed();
+        exchanged.connection.unwrap();
+        let _server = reply.join().unwrap();
+        assert!(exchanged.start >= before);
+        assert!(
+            exchanged.time >= 2 * PAUSE && exchanged.time <= after - PAUSE,
+            "what is done with messages does not count: {:?} of {after:?}",
+            exchanged.time
+        );
+    }
+
+    #[test]
+    fn a_long_answer_is_not_kept_whole() {
         let row = message(DATA_ROW, &[7; 1 << 20]);
         let rows = limits::ANSWER_BYTES_KEPT / row.len() + 4;
-        let (mut frontend, mut server) = connected(1 << 20);
-        let reply = async {
+        let (mut frontend, mut server) = connected();
+        let reply = thread::spawn(move || {
             for _ in 0..rows {
-                server.write_all(&row).await.unwrap();
+                server.write_all(&row).unwrap();
             }
-            server.write_all(&message(READY_FOR_QUERY, b"I")).await.unwrap();
-        };
-        let (mut heard, mut kept) = (0, 0);
-        let (answered, ()) = tokio::join!(
-            frontend.exchange(|message| {
-                heard += 1;
-                kept = message.body.len();
-            }),
-            reply
-        );
-        answered.unwrap();
-        assert_eq!((heard, kept), (rows + 1, 1));
+            server.write_all(&message(READY_FOR_QUERY, b"I")).unwrap();
+            server
+        });
+        let (mut count, mut kept) = (0, 0);
+        let exchanged = frontend.exchange(|message| {
+            count += 1;
+            kept = message.body.len();
+        });
+        exchanged.connection.unwrap();
+        let _server = reply.join().unwrap();
+        assert_eq!((count, kept), (rows + 1, 1));
         assert!(frontend.incoming.capacity() <= KEPT_BYTES);
     }
 
-    #[tokio::test]
-    async fn what_came_before_the_end_is_heard() {
-        let (mut frontend, mut server) = connected(64);
-        server.write_all(&message(ERROR_RESPONSE, b"SFATAL\0\0")).await.unwrap();
+    #[test]
+    fn what_came_before_the_end_is_passed() {
+        let (mut frontend, mut server) = connected();
+        server.write_all(&message(ERROR_RESPONSE, b"SFATAL\0\0")).unwrap();
         drop(server);
         frontend.outgoing();
-        let (answered, heard) = exchanged(&mut frontend).await;
+        let (answered, received) = exchanged(&mut frontend);
         assert!(matches!(answered, Err(Lost::Closed)), "{answered:?}");
-        assert_eq!(heard, [(ERROR_RESPONSE, b"SFATAL\0\0".to_vec())]);
+        assert_eq!(received, [(ERROR_RESPONSE, b"SFATAL\0\0".to_vec())]);
     }
 
-    #[tokio::test]
-    async fn what_cannot_be_an_answer_ends_the_exchange() {
+    #[test]
+    fn what_cannot_be_an_answer_ends_the_exchange() {
         for (bytes, expected) in [
             (message(b'G', b""), "a statement that copies"),
             (vec![b'D', 0, 0, 0, 3], "shorter than its own header"),
             (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "the server ended the connection"),
         ] {
-            let (mut frontend, mut server) = connected(64);
-            server.write_all(&bytes).await.unwrap();
+            let (mut frontend, mut server) = connected();
+            server.write_all(&bytes).unwrap();
             drop(server);
-            let (answered, _) = exchanged(&mut frontend).await;
-            let said = answered.unwrap_err().to_string();
-            assert!(said.contains(expected), "{said}");
+            let (answered, _) = exchanged(&mut frontend);
+            let error = answered.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 
-    #[tokio::test]
-    async fn an_end_is_noticed_between_exchanges_and_a_notice_is_none() {
-        let (mut frontend, mut server) = connected(64);
-        assert!(frontend.is_open(), "nothing came");
-        server.write_all(&message(b'S', b"TimeZone\0UTC\0")).await.unwrap();
-        let notice = message(b'N', b"SNOTICE\0\0");
-        server.write_all(&notice[..3]).await.unwrap();
-        assert!(frontend.is_open(), "one and a half messages that nobody waits for");
-        server.write_all(&notice[3..]).await.unwrap();
-        assert!(frontend.is_open());
-        server.write_all(&message(ERROR_RESPONSE, b"SFATAL\0\0")).await.unwrap();
-        assert!(!frontend.is_open(), "the last word");
-
-        let (mut frontend, server) = connected(64);
-        drop(server);
-        assert!(!frontend.is_open(), "an end without a word");
+    #[test]
+    fn a_server_that_does_not_answer_is_not_waited_for_beyond_the_limit() {
+        let (mut frontend, _server) = connected();
+        frontend.outgoing();
+        let limit = Duration::from_millis(20);
+        let answered = frontend.exchange_within(limit, |_| ());
+        assert!(matches!(answered, Err(Lost::Silent(_))), "{answered:?}");
     }
 
-    #[tokio::test]
-    async fn random_bytes_are_an_error_or_messages_and_never_a_panic() {
+    #[test]
+    fn a_server_that_says_a_little_again_and_again_is_not_waited_for_either() {
+        let (mut frontend, mut server) = connected();
+        frontend.outgoing();
+        let trickle = thread::spawn(move || {
+            // Until no one reads.
+            while server.write_all(&message(b'N', b"")).is_ok() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let answered = frontend.exchange_within(Duration::from_millis(50), |_| ());
+        assert!(matches!(answered, Err(Lost::Silent(_))), "{answered:?}");
+        drop(frontend);
+        trickle.join().unwrap();
+    }
+
+    #[test]
+    fn a_cut_connection_ends_the_exchange() {
+        let (mut frontend, _server) = connected();
+        frontend.outgoing();
+        let cutter = frontend.stream.cutter().unwrap();
+        let cut = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            cutter.cut();
+        });
+        let (answered, _) = exchanged(&mut frontend);
+        assert!(matches!(answered, Err(Lost::Closed)), "{answered:?}");
+        cut.join().unwrap();
+    }
+
+    #[test]
+    fn an_end_is_noticed_between_exchanges_and_a_notice_is_none() {
+        let (mut frontend, mut server) = connected();
+        assert!(frontend.is_open(), "nothing came");
+        server.write_all(&message(b'S', b"TimeZone\0UTC\0")).unwrap();
+        let notice = message(b'N', b"SNOTICE\0\0");
+        server.write_all(&notice[..3]).unwrap();
+        assert!(frontend.is_open(), "one and a half messages that no query waits for");
+        server.write_all(&notice[3..]).unwrap();
+        assert!(frontend.is_open());
+        server.write_all(&message(ERROR_RESPONSE, b"SFATAL\0\0")).unwrap();
+        assert!(!frontend.is_open(), "the end, with a reason");
+
+        let (mut frontend, server) = connected();
+        drop(server);
+        assert!(!frontend.is_open(), "the end without a reason");
+    }
+
+    #[test]
+    fn random_bytes_are_an_error_or_messages_and_never_a_panic() {
         let mut random = SplitMix64::new(1);
         for _ in 0..2_000 {
-            let (mut frontend, mut server) = connected(256);
+            let (mut frontend, mut server) = connected();
             // Few different bytes, so that lengths are short now and then.
             let bytes: Vec<u8> =
                 (0..random.below(200)).map(|_| b"\0\0\0\x04\x05DEZ"[random.below(8) as usize]).collect();
-            server.write_all(&bytes).await.unwrap();
+            server.write_all(&bytes).unwrap();
             drop(server);
-            let (answered, heard) = exchanged(&mut frontend).await;
-            let found: usize = heard.iter().map(|(_, body)| HEADER_BYTES + body.len()).sum();
+            let (answered, received) = exchanged(&mut frontend);
+            let found: usize = received.iter().map(|(_, body)| HEADER_BYTES + body.len()).sum();
             assert!(
-                found <= bytes.len() && (answered.is_err() || heard.last().unwrap().0 == READY_FOR_QUERY)
+                found <= bytes.len() && (answered.is_err() || received.last().unwrap().0 == READY_FOR_QUERY)
             );
         }
     }

@@ -29,6 +29,8 @@ pub struct ServerFacts {
     pub version_num: u32,
     /// The version of the extension in this database; `None` where it is absent.
     pub timescaledb: Option<String>,
+    /// Of the session's role.
+    pub is_superuser: bool,
     /// With their units, as `SHOW` has them: `128MB`.
     pub settings: BTreeMap<String, String>,
 }
@@ -56,8 +58,9 @@ pub async fn describe_server(client: &Client) -> Result<ServerFacts, ServerError
     let server_version = take("server_version")?;
     let version_num = take("server_version_num")?;
     let version_num = version_num.parse().map_err(|_| ServerError::Missing("server_version_num"))?;
+    let is_superuser = values.remove("is_superuser").as_deref() == Some("on");
     let timescaledb = values.remove("extension timescaledb");
-    Ok(ServerFacts { server_version, version_num, timescaledb, settings: values })
+    Ok(ServerFacts { server_version, version_num, timescaledb, is_superuser, settings: values })
 }
 
 /// `current_setting` rather than the column `setting`, which is a bare number of 8 kB pages and the like.
@@ -66,6 +69,7 @@ fn statement() -> String {
     format!(
         "SELECT name, current_setting(name) FROM pg_catalog.pg_settings \
          WHERE name IN ('server_version', 'server_version_num', {}) \
+         UNION ALL SELECT 'is_superuser', current_setting('is_superuser') \
          UNION ALL SELECT 'extension timescaledb', extversion FROM pg_catalog.pg_extension WHERE extname = 'timescaledb'",
         names.join(", ")
     )

@@ -1,6 +1,5 @@
 //! What a server says when it refuses: the fields of ErrorResponse.
 
-use muster_common::limits;
 use muster_common::measurement::{QueryError, SqlState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +43,11 @@ impl ServerError {
         error
     }
 
-    pub(super) fn to_query_error(&self) -> QueryError {
-        let message = self.message.chars().take(limits::MESSAGE_CHARS_MAX).collect();
-        QueryError { sqlstate: self.sqlstate, message }
+    /// `hint` where the server has none.
+    pub(super) fn into_query_error(self, hint: Option<&str>) -> QueryError {
+        let Self { is_fatal: _, sqlstate, message, detail, hint: own, position: _ } = self;
+        let hint = own.or(hint.map(str::to_owned));
+        QueryError { sqlstate, message, detail, hint }.shortened()
     }
 }
 

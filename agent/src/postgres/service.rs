@@ -10,9 +10,13 @@ use super::environment::Environment;
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error(
-        "service '{name}' is not defined in {searched}; add a [{name}] section, or name the database with --database-url"
+        "the service is not defined in {searched}; add a section [{}], or name the database with --database-url", name.as_deref().unwrap_or("NAME")
     )]
-    NotFound { name: String, searched: String },
+    NotFound {
+        /// `None` where the text is not a word: it may be part of a password.
+        name: Option<String>,
+        searched: String,
+    },
     #[error("service file '{}' cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("service file '{}', line {line}: {problem}", path.display())]
@@ -49,7 +53,8 @@ pub fn look_up(name: &str, environment: &Environment) -> Result<Parameters, Serv
     } else {
         searched.join(" or ")
     };
-    Err(ServiceError::NotFound { name: name.to_owned(), searched })
+    let is_word = |name: &String| name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+    Err(ServiceError::NotFound { name: Some(name.to_owned()).filter(is_word), searched })
 }
 
 fn section(text: &str, wanted: &str, path: &Path) -> Result<Option<Parameters>, ServiceError> {
@@ -80,6 +85,7 @@ fn section(text: &str, wanted: &str, path: &Path) -> Result<Option<Parameters>, 
             return Err(refuse("a service within a service is not supported"));
         }
         let place = format!("service file '{}', line {}", path.display(), index + 1);
+        conninfo::refuse_separator(name, value, &place)?;
         conninfo::insert(parameters, name, value.to_owned(), &place)?;
     }
     Ok(found)

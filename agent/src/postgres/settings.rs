@@ -3,17 +3,19 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_common::limits;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
+use tokio_postgres::config::ChannelBinding;
 
 use super::address::{self, Address, AddressError};
 use super::conninfo::{self, ConninfoError, Parameters};
 use super::environment::Environment;
 use super::pgpass;
 use super::service::{self, ServiceError};
+use super::session_attrs::TargetSessionAttrs;
 use super::tls::{Tls, TlsError};
 
 /// Variables and the parameter that each stands for.
@@ -56,7 +58,18 @@ pub struct Settings {
     pub(super) options: Option<String>,
     pub(super) target_session_attrs: TargetSessionAttrs,
     /// What all of this was made from.
-    given: Parameters,
+    pub(super) given: Parameters,
+    pub(super) origin: Origin,
+}
+
+/// Who named the database.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// This process's own user.
+    Own,
+    /// A coordinator, which learns no more of an attempt to connect than what the server answered. What was logged last is kept, so that
+    /// many attempts do not fill the log.
+    Coordinator { logged: Arc<Mutex<Option<String>>> },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +82,21 @@ pub enum SettingsError {
     Address(#[from] AddressError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("{name} '{value}' is not one of {allowed}")]
-    Value { name: &'static str, value: String, allowed: &'static str },
-    #[error("connect_timeout '{0}' is not a whole number of seconds")]
-    Timeout(String),
+    // No value is quoted, because it may be part of a password.
+    #[error("{name} is not one of {allowed}")]
+    Value { name: &'static str, allowed: &'static str },
+    #[error("options do not begin with '-', as in -c work_mem=64MB")]
+    Options,
+    #[error("connect_timeout is not a whole number of seconds")]
+    Timeout,
+    #[error(
+        "the {0}'s name has a character that names do not have, such as ':' or a quote, and may hold a password; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )]
+    Name(&'static str),
+    #[error(
+        "the variable {0} begins with a quote, which is part of the value: `docker run --env-file` keeps quotes; write it without them"
+    )]
+    Quoted(&'static str),
     #[error("the variable {0} is set and cannot be obeyed; unset it for this program")]
     Variable(&'static str),
     #[error("no database user is named and this machine has no name for who runs this; set PGUSER")]
@@ -82,7 +106,10 @@ pub enum SettingsError {
 impl Settings {
     /// `url`: `--database-url` or `DATABASE_URL`, in either of libpq's notations.
     pub fn resolve(url: Option<&SecretString>, environment: &Environment) -> Result<Self, SettingsError> {
-        let given = Given::collect(url, environment)?;
+        Self::of(Given::collect(url, environment)?, environment)
+    }
+
+    pub(super) fn of(given: Given, environment: &Environment) -> Result<Self, SettingsError> {
         let user = match given.get("user") {
             "" => environment.user().ok_or(SettingsError::NoUser)?,
             user => user,
@@ -91,6 +118,18 @@ impl Settings {
             "" => user,
             dbname => dbname,
         };
+        // The server would quote these values in its own messages.
+        check_name("user", user)?;
+        check_name("database", dbname)?;
+        // The server accepts only options that begin with '-', and would quote any others. Proxies in front of it also take a pair of
+        // words, such as `endpoint=NAME`.
+        let options = given.get("options").trim_start();
+        let is_word =
+            |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        let is_pair = options.split_once('=').is_some_and(|(name, value)| is_word(name) && is_word(value));
+        if !options.is_empty() && !options.starts_with('-') && !is_pair {
+            return Err(SettingsError::Options);
+        }
         let addresses =
             address::parse(given.get("host"), given.get("hostaddr"), given.get("port"), environment)?;
         let addresses = with_passwords(addresses, &given, dbname, user, environment);
@@ -107,9 +146,10 @@ impl Settings {
             tls,
             channel_binding: channel_binding(given.get("channel_binding"))?,
             connect_timeout: connect_timeout(given.get("connect_timeout"))?,
-            options: Some(given.get("options").to_owned()).filter(|options| !options.is_empty()),
+            options: Some(options.to_owned()).filter(|options| !options.is_empty()),
             target_session_attrs: target_session_attrs(given.get("target_session_attrs"))?,
             given: given.0,
+            origin: Origin::Own,
         })
     }
 
@@ -125,40 +165,23 @@ impl Settings {
         self.describe_at(&hosts.join(","))
     }
 
-    /// The same settings in one conninfo string, for an agent on this machine whose environment may be another: what came
-    /// from variables, a service or a password file is in it. A secret.
-    pub fn to_conninfo(&self) -> SecretString {
-        let mut given = self.given.clone();
-        given.remove("service");
-        given.insert("user", self.user.as_str().into());
-        given.insert("dbname", self.dbname.as_str().into());
-        let has_password = given.get("password").is_some_and(|password| !password.expose_secret().is_empty());
-        let from_file = self.addresses.first().and_then(|address| address.password.clone());
-        if let (false, Some(password)) = (has_password, from_file) {
-            given.insert("password", password);
-        }
-        let quoted = |value: &SecretString| value.expose_secret().replace('\\', r"\\").replace('\'', r"\'");
-        let words: Vec<String> =
-            given.iter().map(|(name, value)| format!("{name}='{}'", quoted(value))).collect();
-        words.join(" ").into()
-    }
-
     pub(super) fn describe_at(&self, host: &dyn fmt::Display) -> String {
         format!("{host}/{} as {}", self.dbname, self.user)
     }
 }
 
 /// What was given, wherever it was: the URL before the service before the variables.
-struct Given(Parameters);
+pub(super) struct Given(pub(super) Parameters);
 
 impl Given {
     fn collect(url: Option<&SecretString>, environment: &Environment) -> Result<Self, SettingsError> {
-        if let Some(name) = REFUSED.into_iter().find(|name| environment.variable(name).is_some()) {
-            return Err(SettingsError::Variable(name));
-        }
+        refuse_variables(environment)?;
         let mut given = Parameters::new();
         for (variable, parameter) in VARIABLES {
             if let Some(value) = environment.variable(variable) {
+                if value.starts_with(['"', '\'']) && parameter != "password" {
+                    return Err(SettingsError::Quoted(variable));
+                }
                 given.insert(parameter, value.into());
             }
         }
@@ -178,6 +201,11 @@ impl Given {
     fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |value| value.expose_secret())
     }
+}
+
+pub(super) fn refuse_variables(environment: &Environment) -> Result<(), SettingsError> {
+    let set = REFUSED.into_iter().find(|name| environment.variable(name).is_some());
+    set.map_or(Ok(()), |name| Err(SettingsError::Variable(name)))
 }
 
 fn with_passwords(
@@ -209,21 +237,20 @@ fn channel_binding(value: &str) -> Result<ChannelBinding, SettingsError> {
         "disable" => Ok(ChannelBinding::Disable),
         "" | "prefer" => Ok(ChannelBinding::Prefer),
         "require" => Ok(ChannelBinding::Require),
-        _ => Err(refuse("channel_binding", value, "disable, prefer, require")),
+        _ => Err(SettingsError::Value { name: "channel_binding", allowed: "disable, prefer, require" }),
     }
 }
 
 fn target_session_attrs(value: &str) -> Result<TargetSessionAttrs, SettingsError> {
-    match value {
-        "" | "any" => Ok(TargetSessionAttrs::Any),
-        "read-write" => Ok(TargetSessionAttrs::ReadWrite),
-        "read-only" => Ok(TargetSessionAttrs::ReadOnly),
-        _ => Err(refuse("target_session_attrs", value, "any, read-write, read-only")),
-    }
+    let allowed = TargetSessionAttrs::ALLOWED;
+    let name = "target_session_attrs";
+    TargetSessionAttrs::parse(value).ok_or(SettingsError::Value { name, allowed })
 }
 
-fn refuse(name: &'static str, value: &str, allowed: &'static str) -> SettingsError {
-    SettingsError::Value { name, value: value.to_owned(), allowed }
+/// Some providers use `user@server` as the name of a user.
+fn check_name(part: &'static str, name: &str) -> Result<(), SettingsError> {
+    let is_usual = |c: char| c.is_alphanumeric() || "_-.$+~ ".contains(c) || (c == '@' && part == "user");
+    if name.chars().all(is_usual) { Ok(()) } else { Err(SettingsError::Name(part)) }
 }
 
 /// libpq waits for ever at 0; here every wait has an end, so 0 is the default.
@@ -232,7 +259,7 @@ fn connect_timeout(value: &str) -> Result<Duration, SettingsError> {
         "" | "0" => Ok(limits::CONNECT_TIMEOUT),
         seconds => match seconds.parse::<u32>() {
             Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
-            Err(_) => Err(SettingsError::Timeout(seconds.to_owned())),
+            Err(_) => Err(SettingsError::Timeout),
         },
     }
 }

@@ -75,10 +75,13 @@ fn the_password_file_is_asked_for_each_host_and_only_without_a_password() {
 #[test]
 fn a_value_out_of_range_is_refused_by_name() {
     let cases = [
-        ("postgresql://h?channel_binding=yes", "channel_binding 'yes' is not one of"),
-        ("postgresql://h?target_session_attrs=primary", "target_session_attrs 'primary'"),
-        ("postgresql://h?connect_timeout=soon", "connect_timeout 'soon'"),
-        ("postgresql://h?sslmode=on", "sslmode 'on'"),
+        ("postgresql://h?channel_binding=yes", "channel_binding is not one of"),
+        (
+            "postgresql://h?target_session_attrs=master",
+            "any, read-write, read-only, primary, standby, prefer-standby",
+        ),
+        ("postgresql://h?connect_timeout=soon", "connect_timeout is not"),
+        ("postgresql://h?sslmode=on", "sslmode is not one of"),
         ("postgresql://h:99999", "port of host 1"),
     ];
     for (url, expected) in cases {
@@ -114,19 +117,12 @@ fn only_sockets_need_no_certificate_whatever_the_mode() {
 }
 
 #[test]
-fn a_conninfo_string_carries_everything_to_another_environment() {
-    let home = tempfile::tempdir().unwrap();
-    let environment = Environment::empty()
-        .with_home(home.path())
-        .with_user("ana")
-        .with("PGPASSWORD", r"it's \secret")
-        .with("PGSSLMODE", "disable")
-        .with("PGPORT", "5433");
-    let here = Settings::resolve(Some(&"postgresql://db1/metrics".into()), &environment).unwrap();
-    let handed = here.to_conninfo();
-    let there = Settings::resolve(Some(&handed), &Environment::empty()).unwrap();
-    assert_eq!(there.describe(), "db1:5433/metrics as ana");
-    assert_eq!(there.tls.mode, here.tls.mode);
-    let password = there.addresses[0].password.as_ref().unwrap();
-    assert_eq!(password.expose_secret(), r"it's \secret");
+fn options_are_those_of_the_server_or_a_pair_of_words_for_a_proxy() {
+    let with = |options: &str| resolve(&format!("postgresql://h/db?options={options}"), &ana());
+    for good in ["-c%20work_mem%3D8MB", "endpoint%3Dep-cool-darkness-123456"] {
+        assert!(with(good).is_ok(), "{good}");
+    }
+    for bad in ["secret", "a%3Db%20c"] {
+        assert!(matches!(with(bad), Err(SettingsError::Options)), "{bad}");
+    }
 }

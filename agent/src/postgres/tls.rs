@@ -13,13 +13,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret;
 use tokio_postgres::config::SslMode as Negotiation;
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::TlsConnector;
 
 use super::conninfo::Parameters;
 use super::environment::Environment;
 use super::verify::{Roots, Trust, Verifier};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In the order of their strength.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
     Disable,
     Allow,
@@ -30,7 +31,7 @@ pub enum SslMode {
 }
 
 impl SslMode {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "disable" => Self::Disable,
             "allow" => Self::Allow,
@@ -68,8 +69,9 @@ impl fmt::Display for SslMode {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("sslmode '{0}' is not one of disable, allow, prefer, require, verify-ca, verify-full")]
-    Mode(String),
+    // The value is not quoted, because it may be part of a password.
+    #[error("sslmode is not one of disable, allow, prefer, require, verify-ca, verify-full")]
+    Mode,
     #[error(
         "sslmode={0} is too weak for sslrootcert=system, by which anybody's certificate is good; use sslmode=verify-full"
     )]
@@ -101,7 +103,7 @@ pub enum TlsError {
 #[derive(Clone)]
 pub struct Tls {
     pub(super) mode: SslMode,
-    pub(super) connector: MakeRustlsConnect,
+    pub(super) connector: TlsConnector,
 }
 
 impl fmt::Debug for Tls {
@@ -124,7 +126,7 @@ impl Tls {
         let mode = match get("sslmode") {
             "" if root == "system" => SslMode::VerifyFull,
             "" => SslMode::Prefer,
-            text => SslMode::parse(text).ok_or_else(|| TlsError::Mode(text.to_owned()))?,
+            text => SslMode::parse(text).ok_or(TlsError::Mode)?,
         };
         if mode == SslMode::Disable {
             return Ok(Self::disabled());
@@ -143,11 +145,7 @@ impl Tls {
 }
 
 /// The provider is named rather than taken from the process, so that this works whoever installs which, and when.
-fn connector(
-    trust: Trust,
-    identity: Option<Identity>,
-    sni: bool,
-) -> Result<MakeRustlsConnect, rustls::Error> {
+fn connector(trust: Trust, identity: Option<Identity>, sni: bool) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Verifier { trust, algorithms: provider.signature_verification_algorithms };
     let builder = ClientConfig::builder_with_provider(provider)
@@ -159,7 +157,7 @@ fn connector(
         None => builder.with_no_client_auth(),
     };
     config.enable_sni = sni;
-    Ok(MakeRustlsConnect::new(config))
+    Ok(Arc::new(config).into())
 }
 
 /// The roots to verify against; `None` where the mode takes any certificate.
@@ -301,7 +299,7 @@ mod tests {
     #[test]
     fn weak_modes_and_unknown_ones_are_refused() {
         check_refused(&[("sslmode", "require"), ("sslrootcert", "system")], "too weak");
-        check_refused(&[("sslmode", "REQUIRE")], "sslmode 'REQUIRE'");
+        check_refused(&[("sslmode", "REQUIRE")], "sslmode is not one of");
     }
 
     #[test]

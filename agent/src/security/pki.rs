@@ -9,6 +9,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::secret_file;
+
 /// The three files as typed; all of them or none.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PkiArgs {
@@ -58,11 +60,16 @@ impl PkiArgs {
         }
         Ok(Some(Pki {
             chain: certificates("--tls-cert", certificate)?,
-            key: PrivateKeyDer::from_pem_file(key).map_err(|problem| unusable("--tls-key", key, problem))?,
+            key: private_key(key)?,
             roots,
             certificate: certificate.clone(),
         }))
     }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PkiError> {
+    let text = secret_file::read(path).map_err(|problem| unusable("--tls-key", path, problem))?;
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|problem| unusable("--tls-key", path, problem))
 }
 
 fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, PkiError> {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use muster_common::ids::RunId;
 use muster_common::limits;
 use muster_common::outbox::Kept;
+use muster_common::session_token::GrantedSession;
 use muster_proto::WireError;
+use muster_proto::control::Ran;
 use tracing::warn;
 
 /// How a session ended well.
@@ -19,7 +21,7 @@ pub(crate) enum Ended {
     Shutdown,
 }
 
-/// How a session ended badly. None of them is final but `Refused`.
+/// How a session ended badly. `Refused` and `CannotStart` are final.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
     #[error("cannot reach it: {causes}")]
@@ -42,6 +44,8 @@ pub(crate) enum SessionError {
     Lapsed,
     #[error("a worker ended unexpectedly")]
     WorkerLost,
+    #[error("{0}")]
+    CannotStart(String),
 }
 
 impl SessionError {
@@ -51,24 +55,45 @@ impl SessionError {
     }
 }
 
+/// What a process reports about itself when it joins: its identity, and the outcome of its earlier sessions.
+#[derive(Debug)]
+pub(crate) struct Past {
+    /// Random, and the same in all its sessions.
+    pub(crate) instance: u64,
+    /// The last session that held a slot and of which no query runs any more.
+    pub(crate) ended: Option<GrantedSession>,
+    /// The last session that ran rows.
+    pub(crate) ran: Option<Ran>,
+    /// A session since the last look at this had its workers connected and prepared.
+    pub(crate) got_ready: bool,
+}
+
+impl Past {
+    pub(crate) fn new(instance: u64) -> Self {
+        Self { instance, ended: None, ran: None, got_ready: false }
+    }
+}
+
 /// Results of an earlier session that nobody acknowledged, for the next one of the same run.
 #[derive(Debug)]
 pub(crate) struct KeptResults {
     pub(crate) run: RunId,
     pub(crate) results: Vec<Kept>,
+    /// The sessions that measured them.
+    pub(crate) sessions: Vec<GrantedSession>,
     pub(crate) since: Instant,
 }
 
 impl KeptResults {
-    /// What an earlier session of the same run left.
-    pub(super) fn inherited(kept: &mut Option<Self>, run: &RunId) -> Vec<Kept> {
+    /// What earlier sessions of the same run left, and these sessions.
+    pub(super) fn inherited(kept: &mut Option<Self>, run: &RunId) -> (Vec<Kept>, Vec<GrantedSession>) {
         match kept.take() {
-            Some(kept) if kept.run == *run => kept.results,
+            Some(kept) if kept.run == *run => (kept.results, kept.sessions),
             Some(kept) => {
                 warn!("{} results of run {} are dropped: this is run {run}", kept.count(), kept.run);
-                Vec::new()
+                Default::default()
             }
-            None => Vec::new(),
+            None => Default::default(),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use muster_common::ids::SessionId;
 use muster_common::limits;
-use muster_common::outbox::Kept;
-use muster_proto::control::FromAgent;
+use muster_common::outbox::{Kept, Outbox};
+use muster_common::session_token::GrantedSession;
+use muster_common::slots::Grant;
+use muster_proto::control::{FromAgent, Ran};
 use tokio::time::timeout;
 use tracing::info;
 
@@ -26,11 +27,28 @@ pub(super) enum Farewell {
     Said,
 }
 
+/// The remains of a session.
+pub(super) struct Left {
+    /// Results that were not acknowledged.
+    pub(super) results: Vec<Kept>,
+    /// The sessions that measured them.
+    pub(super) sessions: Vec<GrantedSession>,
+    /// The session itself, if it held a slot and none of its queries runs any more.
+    pub(super) ended: Option<GrantedSession>,
+    /// How far the session came, if it ran rows.
+    pub(super) ran: Option<Ran>,
+}
+
 impl Session {
     /// Asked to stop: the queries in flight end, every result is delivered, then Leave.
     pub(super) fn begin_to_leave(&mut self) {
         info!("asked to stop: queries in flight may end, for at most {:?}", limits::DRAIN_TIMEOUT);
         self.farewell = Farewell::Agent { deadline: clock::now() + limits::DRAIN_TIMEOUT };
+        self.drain();
+    }
+
+    /// Queries in flight may end, and no further row begins.
+    pub(super) fn drain(&mut self) {
         self.may_end = true;
         self.crew.drain();
         if !self.has_started {
@@ -47,6 +65,7 @@ impl Session {
             Farewell::Run if self.is_delivered => {
                 self.finish_reporter().await;
                 self.tell_start()?;
+                self.report_reconnects()?;
                 self.control.send(FromAgent::Report(reports))?;
                 self.farewell = Farewell::Said;
                 Ok(false)
@@ -65,6 +84,7 @@ impl Session {
         self.farewell = Farewell::Said;
         self.finish_reporter().await;
         self.crew.cancel();
+        self.report_reconnects()?;
         self.control.send(FromAgent::Leave { reason: "asked to stop".to_owned(), drained })?;
         let closed = async { while self.control.receive().await.is_ok() {} };
         // Who does not answer is left without a word.
@@ -79,24 +99,39 @@ impl Session {
         }
     }
 
-    /// Ends everything that this session started. Returns the results that nobody acknowledged, and the session if it held a slot and
-    /// nothing of it runs any more.
-    pub(super) async fn stop(self) -> (Vec<Kept>, Option<SessionId>) {
+    /// Ends everything that this session started.
+    pub(super) async fn stop(self) -> Left {
         self.fences.stop().await;
         self.looks.stop().await;
         self.crew.cancel();
         match self.work {
-            Work::Open { stream, grant } => {
-                let (outbox, has_stopped) = tokio::join!(stream.stop(), self.crew.stop());
-                let session = SessionId { run: self.run, slot: grant.slot, epoch: grant.epoch };
-                let kept = outbox.map(|outbox| outbox.into_kept(grant)).unwrap_or_default();
-                (kept, has_stopped.then_some(session))
+            Work::Open { mut stream, session } => {
+                stream.end();
+                let has_stopped = self.crew.stop().await;
+                let outbox = stream.stop().await;
+                // A session that ran nothing has no progress of its own, and does not hide that of an earlier one.
+                let has_run = outbox.as_ref().is_some_and(Outbox::has_measured);
+                let results = outbox.map(|outbox| outbox.into_kept(grant_of(&session))).unwrap_or_default();
+                let mut sessions = self.former;
+                sessions.push(session.clone());
+                sessions.retain(|session| results.iter().any(|kept| kept.ran_under == grant_of(session)));
+                let ran = self.round.filter(|_| has_run).map(|round| Ran {
+                    session: session.clone(),
+                    round: round.number,
+                    ran_for: clock::since(round.starts_at),
+                });
+                Left { results, sessions, ended: has_stopped.then_some(session), ran }
             }
             Work::Waiting(cargo) => {
                 self.crew.stop().await;
-                (cargo.outbox.into_inherited(), None)
+                let results = cargo.outbox.into_inherited();
+                Left { results, sessions: self.former, ended: None, ran: None }
             }
-            Work::Opening => (Vec::new(), None),
+            Work::Opening => Left { results: Vec::new(), sessions: Vec::new(), ended: None, ran: None },
         }
     }
+}
+
+fn grant_of(GrantedSession { id, .. }: &GrantedSession) -> Grant {
+    Grant { slot: id.slot, epoch: id.epoch }
 }

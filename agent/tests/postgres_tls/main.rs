@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a set-up that fails is a test that fails")]
 
+#[path = "../../../coordinator/tests/support/deadline.rs"]
+mod deadline;
 mod server;
 
 use std::os::unix::fs::PermissionsExt;
@@ -9,16 +11,18 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_agent::postgres::RoleRule;
 use muster_agent::postgres::connect::{self, Connection, SessionSetup};
 use muster_agent::postgres::environment::Environment;
 use muster_agent::postgres::failure::{ConnectError, Problem};
-use muster_agent::postgres::pool::{Connector, WorkerPool};
+use muster_agent::postgres::pool::{Connector, ServerPool};
 use muster_agent::postgres::server::describe_server;
 use muster_agent::postgres::settings::Settings;
 use server::{PASSWORD, Server, utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn open(url: String, environment: &Environment) -> Result<Connection, ConnectError> {
+    deadline::begin();
     let settings = Settings::resolve(Some(&url.into()), environment).unwrap();
     connect::connect(&settings, "muster:test", &utc()).await
 }
@@ -26,7 +30,7 @@ async fn open(url: String, environment: &Environment) -> Result<Connection, Conn
 async fn refused(url: String, environment: &Environment) -> ConnectError {
     match open(url, environment).await {
         Ok(connection) => {
-            panic!("connected to {}, encrypted: {}", connection.wire.address, connection.encrypted)
+            panic!("connected to {}, encrypted: {}", connection.address, connection.is_encrypted)
         }
         Err(error) => error,
     }
@@ -84,7 +88,7 @@ async fn every_sslmode_does_what_psql_does() {
         };
         let ours = match ours {
             Some(connection) => {
-                let told = connection.encrypted;
+                let told = connection.is_encrypted;
                 tokio::spawn(connection.driver.run());
                 let query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
                 let real: bool = connection.client.query_one(query, &[]).await.unwrap().get(0);
@@ -169,7 +173,7 @@ async fn a_missing_database_and_a_missing_server_are_told_apart() {
     assert!(matches!(closed.problem(), Some(Problem::Refused)) && !closed.is_lasting(), "{closed}");
     let both = format!("postgresql://127.0.0.1:1,127.0.0.1:{}/postgres", server.port);
     let connection = open(both, &environment).await.unwrap();
-    assert_eq!(connection.wire.address.to_string(), format!("127.0.0.1:{}", server.port));
+    assert_eq!(connection.address.to_string(), format!("127.0.0.1:{}", server.port));
 }
 
 #[tokio::test]
@@ -180,7 +184,7 @@ async fn channel_binding_is_required_when_asked_for() {
     let environment = server.environment(Some(PASSWORD));
     let url =
         |mode: &str| server.url("127.0.0.1", &format!("/postgres?channel_binding=require&sslmode={mode}"));
-    assert!(open(url("require"), &environment).await.unwrap().encrypted);
+    assert!(open(url("require"), &environment).await.unwrap().is_encrypted);
     let plain = refused(url("disable"), &environment).await;
     assert!(matches!(plain.problem(), Some(Problem::ChannelBinding { .. })), "{plain}");
 }
@@ -232,7 +236,9 @@ async fn a_connection_that_the_server_ended_is_followed_by_another() {
         return;
     };
     let settings = Arc::new(server.settings("/postgres?sslmode=require"));
-    let pool = WorkerPool::try_new(Connector::new(settings, "muster:end".to_owned(), utc())).unwrap();
+    let (application_name, role) = ("muster:end".to_owned(), RoleRule::Any);
+    let connector = Connector { settings, application_name, setup: utc(), role };
+    let pool = ServerPool::try_new(connector).unwrap();
     let (client, _) = pool.get().await.unwrap();
     let killed =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'muster:end'";
@@ -259,12 +265,16 @@ async fn a_query_is_cancelled_over_the_same_tls() {
         let settings = server.settings(&format!("/postgres?sslmode={mode}&sslrootcert={root}"));
         let connection = connect::connect(&settings, "muster:cancel", &utc()).await.unwrap();
         tokio::spawn(connection.driver.run());
-        let (token, client, address) =
-            (connection.client.cancel_token(), connection.client, connection.wire.address);
+        let (token, client, address, is_encrypted) = (
+            connection.client.cancel_token(),
+            connection.client,
+            connection.address,
+            connection.is_encrypted,
+        );
         let query = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(30)").await });
         // A cancel that comes before its query is lost, so it is sent until the query has ended.
         while !query.is_finished() {
-            connect::cancel(&settings, &address, &token).await.unwrap();
+            connect::cancel(&settings, &address, is_encrypted, &token).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let error = query.await.unwrap().unwrap_err();

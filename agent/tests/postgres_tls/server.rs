@@ -39,6 +39,7 @@ static RUNNING: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
 /// The server, or `None` with a word on why there is none.
 pub(crate) fn start() -> Option<Arc<Server>> {
+    crate::deadline::begin();
     let Some(bin) = installed() else {
         #[allow(clippy::print_stdout, reason = "a test that cannot run says so")]
         {

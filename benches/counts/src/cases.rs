@@ -9,7 +9,7 @@ use muster_common::dispatch::{Dispatch, Receipt};
 use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
 use muster_common::latency::{Samples, Summary};
 use muster_common::ledger::{Ledger, Settled};
-use muster_common::measurement::{Answer, Execution, Measurement, Outcome};
+use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome};
 use muster_common::parameters::PackedParameters;
 use muster_common::passes::Passes;
 use muster_common::placement::{self, Method};
@@ -213,7 +213,7 @@ fn measurement(row: RowId) -> Measurement {
     Measurement {
         row,
         start_ns: u64::from(row.get()) * 1_100_000 + jitter_ns,
-        lag_ns: 0,
+        lag: Lag::default(),
         service_time_ns: 800_000 + jitter_ns,
         execution: Execution { round: 0, statement: 0, number: row.get() + 1 },
         outcome: Outcome::Completed(Answer { rows: 60, bytes: 1_440, digest: random }),
@@ -249,7 +249,7 @@ fn journal(writer: &mut Writer, samples: &[Sample]) -> anyhow::Result<()> {
 
 fn samples() -> Vec<Sample> {
     let sample = |row| {
-        let Measurement { row, start_ns, lag_ns, service_time_ns, execution, outcome } = measurement(row);
+        let Measurement { row, start_ns, lag, service_time_ns, execution, outcome } = measurement(row);
         let Execution { round: _, statement, number } = execution;
         let host = HostIndex::new(row.get() % HOSTS);
         Sample {
@@ -260,7 +260,7 @@ fn samples() -> Vec<Sample> {
             statement,
             execution: number,
             start_ns,
-            lag_ns,
+            lag,
             service_time_ns,
             outcome,
         }

@@ -36,12 +36,22 @@ use figures::FIGURES;
 pub struct Options {
     /// A change below it is not called one, however sure it is: 0.01 is 1 %.
     pub margin: f64,
+    pub timing: Timing,
+}
+
+/// How two runs are ordered in time, which shows what may have changed besides the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// One after the other.
+    Separate,
+    /// Their queries alternated, so any other change affected both.
+    Interleaved,
 }
 
 impl Default for Options {
     /// Two runs one after the other differ by a percent for reasons that neither of them shows.
     fn default() -> Self {
-        Self { margin: 0.01 }
+        Self { margin: 0.01, timing: Timing::Separate }
     }
 }
 

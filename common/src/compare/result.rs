@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Measured, Options, Run, change};
+use super::{Measured, Options, Run, Timing, change};
 use crate::result::{RunResult, VerdictStatus};
 use crate::statistics::Confidence;
 
@@ -195,7 +195,8 @@ pub(super) fn comparison(
                 .to_owned(),
         );
     }
-    if matches!(finding, Finding::Slower | Finding::Faster | Finding::Mixed) {
+    let is_difference = matches!(finding, Finding::Slower | Finding::Faster | Finding::Mixed);
+    if is_difference && options.timing == Timing::Separate {
         warnings.push(
             "whatever else changed between the two runs looks the same as this difference: run both again, in turn, to see whether it stays"
                 .to_owned(),

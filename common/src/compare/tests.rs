@@ -59,7 +59,7 @@ fn strangers(random: &mut Random, base: Loop, new: Loop) -> [Series; 2] {
 }
 
 /// Every difference counts, however small.
-const NO_MARGIN: Options = Options { margin: 0.0 };
+const NO_MARGIN: Options = Options { margin: 0.0, timing: Timing::Separate };
 
 fn found(measured: &Measured) -> Option<Finding> {
     Some(result::overall(measured)).filter(|finding| !matches!(finding, Finding::Noise))
@@ -178,7 +178,7 @@ fn a_slow_tail_is_found_where_the_median_is_the_same() {
     let [base, mut new] = pair(&mut random, base, base).map(|series| series.timed().to_vec());
     new.iter_mut().filter(|timed| timed.row.get().is_multiple_of(25)).for_each(|timed| timed.service_ns *= 4);
     // The median moves a little, because a few of the slow rows were below it.
-    let measured = paired(&Series::new(base), &Series::new(new), Options { margin: 0.03 });
+    let measured = paired(&Series::new(base), &Series::new(new), Options { margin: 0.03, ..NO_MARGIN });
     let of = |name: &str| measured.service_time.figures.iter().find(|figure| figure.name == name).unwrap();
     assert_eq!(of("p99").finding, Finding::Slower, "{measured:#?}");
     assert!(of("median").finding != Finding::Slower, "{measured:#?}");
@@ -189,7 +189,7 @@ fn a_sure_change_below_the_margin_is_negligible() {
     let mut random = Random::new(5);
     let base = Loop { rows: 10_000, noise: 0.02, ..QUIET };
     let [base, new] = pair(&mut random, base, Loop { factor: 1.004, ..base });
-    let rows = |margin| paired(&base, &new, Options { margin }).row_by_row.unwrap().finding;
+    let rows = |margin| paired(&base, &new, Options { margin, ..NO_MARGIN }).row_by_row.unwrap().finding;
     assert_eq!((rows(0.01), rows(0.001)), (Finding::Negligible, Finding::Slower));
 }
 

@@ -81,8 +81,20 @@ fn answers(base: &RunResult, new: &RunResult) -> Option<String> {
     if !are_whole || !is_same_workload(base, new) || of[0] == of[1] {
         return None;
     }
+    // Then the digests differ, whatever the data.
+    if formats(base) != formats(new) {
+        return None;
+    }
     let cause = if base.query.sql == new.query.sql { "the data differ" } else { "so do the statements" };
     Some(format!("the answers differ, digests {} and {}: {cause}", of[0], of[1]))
+}
+
+/// The result format of each statement. In reports of earlier versions, which lack it, the protocol determines the format.
+fn formats(result: &RunResult) -> Vec<&str> {
+    let unknown = if result.query.protocol == "simple" { "text of an earlier version" } else { "binary" };
+    let of_mix = result.statements.iter().map(|statement| &statement.results);
+    let all = if result.statements.is_empty() { vec![&result.query.results] } else { of_mix.collect() };
+    all.into_iter().map(|results| results.as_ref().map_or(unknown, |results| &results.format)).collect()
 }
 
 fn query(base: &RunResult, new: &RunResult) -> Vec<String> {
@@ -95,6 +107,12 @@ fn query(base: &RunResult, new: &RunResult) -> Vec<String> {
         });
     }
     warnings.extend(differ("protocols", &of_base.protocol, &of_new.protocol));
+    let [of_base, of_new] = [base, new].map(|result| formats(result).join(", "));
+    if of_base != of_new {
+        warnings.push(format!(
+            "the formats of the results differ: {of_base} and {of_new}; so do the digests, whatever the data"
+        ));
+    }
     let lag = |result: &RunResult| result.lag_ms.as_ref().is_some_and(|lag| lag.max > 0.0);
     match (lag(base), lag(new)) {
         (true, false) => warnings.push("only base has queries that began after they were due".to_owned()),
@@ -110,6 +128,10 @@ fn database(base: &Database, new: &Database) -> Vec<String> {
     warnings.extend(differ("versions of PostgreSQL", &base.server_version, &new.server_version));
     let timescaledb = |database: &Database| database.timescaledb.clone().unwrap_or_else(none);
     warnings.extend(differ("versions of TimescaleDB", &timescaledb(base), &timescaledb(new)));
+    // Every run with an embedded server starts its own.
+    if base.embedded.is_none() && new.embedded.is_none() {
+        warnings.extend(servers(base, new));
+    }
     let kind = |database: &Database| if database.embedded.is_some() { "embedded" } else { "your own" };
     warnings.extend(differ("databases", kind(base), kind(new)));
     let names: BTreeSet<&String> = base.settings.keys().chain(new.settings.keys()).collect();
@@ -125,6 +147,19 @@ fn database(base: &Database, new: &Database) -> Vec<String> {
         warnings.push(format!("the settings differ: {}", different.join(", ")));
     }
     warnings
+}
+
+/// Describes the difference when the runs used different servers, or the same server with a restart in between.
+fn servers(base: &Database, new: &Database) -> Option<String> {
+    let (base, new) = (base.identity.as_ref()?, new.identity.as_ref()?);
+    if !base.is_same_server(new) {
+        return Some(format!("the servers differ: {base} and {new}"));
+    }
+    if base.role != new.role {
+        return Some(format!("the server at {} has another role: {base} and {new}", new.address));
+    }
+    (base.started_at != new.started_at)
+        .then(|| format!("the server was restarted between the two: {base} and {new}"))
 }
 
 /// Agents with workers in all.

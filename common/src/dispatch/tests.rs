@@ -45,9 +45,8 @@ fn lost_rows_come_first_in_their_order_and_are_told_as_retried() {
     let mut dispatch = one_worker(5);
     dispatch.take(0, A, 3);
     dispatch.settle(0, A, row(0), Settled::Completed);
-    let lost = dispatch.lost(0..1, A);
-    assert_eq!(lost, Lost { in_flight: rows([1, 2]), quarantined: Vec::new() });
-    assert_eq!(dispatch.lost(0..1, A), Lost::default(), "a loss is handled once");
+    assert_eq!(dispatch.lost(0..1, A), rows([1, 2]));
+    assert_eq!(dispatch.lost(0..1, A), [], "a loss is handled once");
     assert_eq!(dispatch.settle(0, A, row(1), Settled::Completed), Receipt::Stale);
     dispatch.begin(0..1, B);
     assert_eq!(take(&mut dispatch, 0, B, 9), rows([1, 2, 3, 4]));
@@ -90,18 +89,80 @@ fn what_a_late_result_settled_is_not_handed_back() {
     assert_eq!(dispatch.handed_back(0..1, B), 1);
 }
 
-#[test]
-fn the_row_that_kills_is_quarantined_and_its_neighbours_are_run() {
+/// Three sessions are lost with row 0 of three. The first two are lost with its neighbours as well.
+fn three_deaths() -> Dispatch {
     let mut dispatch = one_worker(3);
     for epoch in [A, B] {
         dispatch.begin(0..1, epoch);
         assert_eq!(take(&mut dispatch, 0, epoch, 9), rows([0, 1, 2]));
-        assert_eq!(dispatch.lost(0..1, epoch).quarantined, []);
+        dispatch.lost(0..1, epoch);
+        assert_eq!(dispatch.suspects(), []);
     }
     dispatch.begin(0..1, C);
     assert_eq!(take(&mut dispatch, 0, C, 9), rows([0]), "alone");
     assert_eq!(take(&mut dispatch, 0, C, 9), [], "and nothing behind it");
-    assert_eq!(dispatch.lost(0..1, C).quarantined, rows([0]));
+    dispatch.lost(0..1, C);
+    assert_eq!(dispatch.suspects(), rows([0]));
+    dispatch
+}
+
+#[test]
+fn a_suspect_is_held_back_and_run_again_when_a_process_comes_back() {
+    let next = Epoch::new(4);
+    for is_given_up in [false, true] {
+        let mut dispatch = three_deaths();
+        if is_given_up {
+            dispatch.quarantine(rows([0]));
+        }
+        dispatch.begin(0..1, next);
+        assert_eq!(take(&mut dispatch, 0, next, 9), rows([1]), "row 0 is held back");
+        assert_eq!(dispatch.settle(0, next, row(1), Settled::Completed), Receipt::Counted { attempt: 3 });
+        dispatch.discount([B]);
+        assert_eq!(dispatch.suspects(), []);
+        assert_eq!(dispatch.quarantine(rows([0])), [], "two deaths are too few");
+        assert_eq!(take(&mut dispatch, 0, next, 9), rows([0]), "before the others, and alone");
+        assert_eq!(dispatch.settle(0, next, row(0), Settled::Completed), Receipt::Counted { attempt: 4 });
+        assert_eq!(take(&mut dispatch, 0, next, 9), rows([2]));
+        dispatch.settle(0, next, row(2), Settled::Completed);
+        assert!(dispatch.is_finished() && dispatch.quarantined().is_empty());
+    }
+}
+
+#[test]
+fn lost_sessions_without_a_death_are_no_evidence_however_many() {
+    let mut dispatch = one_worker(2);
+    for epoch in (1..=9).map(Epoch::new) {
+        dispatch.begin(0..1, epoch);
+        assert_eq!(take(&mut dispatch, 0, epoch, 9), rows([0, 1]), "neither held back nor alone");
+        // A return may become known before the loss or after it.
+        if epoch.get() % 2 == 0 {
+            dispatch.discount([epoch]);
+        }
+        dispatch.lost(0..1, epoch);
+        dispatch.discount([epoch]);
+    }
+    assert_eq!(dispatch.suspects(), []);
+}
+
+#[test]
+fn what_is_held_back_goes_along_with_a_retired_workers_rows() {
+    let mut dispatch = three_deaths();
+    dispatch.begin(0..1, Epoch::new(4));
+    assert_eq!(take(&mut dispatch, 0, Epoch::new(4), 1), rows([1]));
+    dispatch.lost(0..1, Epoch::new(4));
+    let moved = dispatch.retire(0, |_| 0).remove(&0).unwrap();
+    assert_eq!(moved.len(), 3);
+    dispatch.give(0, moved);
+    dispatch.begin(0..1, Epoch::new(5));
+    dispatch.discount([A, B]);
+    assert_eq!(take(&mut dispatch, 0, Epoch::new(5), 9), rows([0, 1, 2]));
+}
+
+#[test]
+fn the_row_that_kills_is_quarantined_and_its_neighbours_are_run() {
+    let mut dispatch = three_deaths();
+    assert_eq!(dispatch.quarantine(rows([0, 1, 2])), rows([0]));
+    assert_eq!((dispatch.suspects(), dispatch.quarantine(rows([0]))), (Vec::new(), Vec::new()), "once");
     let next = Epoch::new(4);
     dispatch.begin(0..1, next);
     for number in [1, 2] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Credit, Outbox};
 use crate::ids::RowId;
 use crate::limits;
-use crate::measurement::{Answer, Execution, Measurement, Outcome};
+use crate::measurement::{Answer, Execution, Lag, Measurement, Outcome};
 
 const STEP: Duration = Duration::from_micros(100);
 
@@ -107,7 +107,7 @@ fn arrived(on_the_way: &mut VecDeque<(Duration, u64)>, now: Duration) -> Option<
 fn measurement(service_time: Duration) -> Measurement {
     let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap();
     let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
-    Measurement { row: RowId::new(0), start_ns: 0, lag_ns: 0, service_time_ns, execution, outcome }
+    Measurement { row: RowId::new(0), start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome }
 }
 
 #[test]

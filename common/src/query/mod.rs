@@ -137,6 +137,34 @@ impl Template {
     }
 }
 
+/// Replaces each `$n` in a server's message about a statement with `:column`, the n-th of these columns.
+pub fn name_parameters(message: &str, columns: &[String]) -> String {
+    let mut named = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once('$') {
+        named.push_str(before);
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        let column =
+            after[..digits].parse::<usize>().ok().and_then(|number| columns.get(number.checked_sub(1)?));
+        // `a$1` is a name, and `$1a` is not a parameter of the statement.
+        let is_whole = |c: char| !c.is_alphanumeric() && c != '_' && c != '$';
+        let stands_alone = named.chars().next_back().is_none_or(is_whole)
+            && after[digits..].chars().next().is_none_or(is_whole);
+        match column.filter(|_| stands_alone) {
+            Some(column) => {
+                named.push(':');
+                named.push_str(column);
+                rest = &after[digits..];
+            }
+            None => {
+                named.push('$');
+                rest = after;
+            }
+        }
+    }
+    named + rest
+}
+
 /// The text on its way from `:name` to `$n`.
 struct Rewriting<'a> {
     original: &'a str,

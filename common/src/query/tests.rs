@@ -287,3 +287,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_parameter_in_a_message_is_called_by_its_column() {
+    let columns = ["hostname".to_owned(), "n".to_owned()];
+    let check = |message: &str, expected: &str| assert_eq!(name_parameters(message, &columns), expected);
+    check("could not determine data type of parameter $2", "could not determine data type of parameter :n");
+    check("syntax error at or near \"$1\"", "syntax error at or near \":hostname\"");
+    check("$1 and $2", ":hostname and :n");
+    for kept in ["", "$", "$0", "$3", "$12", "a$1", "$1a", "$$1", "$99999999999999999999", "10 $", "é$1é"] {
+        check(kept, kept);
+    }
+}

@@ -92,8 +92,26 @@ pub struct Plan {
     pub statement: String,
     /// As it was measured in the run.
     pub service_time_ms: f64,
+    /// Which execution of its statement on its connection it was, from 1; `null` where that is not known.
+    #[serde(default)]
+    pub execution: Option<u64>,
+    /// Which plan PostgreSQL chose after as many executions; `null` without a prepared statement, and where the server does not tell
+    /// (before PostgreSQL 14).
+    #[serde(default)]
+    pub kind: Option<PlanKind>,
     /// As PostgreSQL prints them; empty when there is no plan.
     pub lines: Vec<String>,
     /// Why there is no plan.
     pub problem: Option<String>,
+}
+
+/// Which plan of a prepared statement PostgreSQL chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PlanKind {
+    /// Planned for the values of the row.
+    Custom,
+    /// Planned once, for whatever values.
+    Generic,
 }

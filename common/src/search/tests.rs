@@ -34,7 +34,8 @@ fn search(plan: &Plan, first: f64, mut p99_of: impl FnMut(f64) -> f64) -> Vec<Se
         let p99_ms = p99_of(step.rate);
         let completed = if p99_ms.is_finite() { due } else { due / 2 };
         let response = Some(latency(p99_ms.min(1e9), completed));
-        let figures = Figures { completed, failed: 0, service: None, response, lag: None };
+        let figures =
+            Figures { completed, failed: 0, service: None, response, lag: None, generator_delay: None };
         steps.push(judge(plan, &step, due, 0, figures));
         assert!(steps.len() <= STEPS_MAX + CONFIRMATIONS_MAX, "it ends: {steps:#?}");
     }
@@ -169,7 +170,8 @@ fn who_does_not_keep_up_does_not_hold() {
     let step = Step { rate: 100.0, time: Duration::from_secs(10), is_confirmation: false };
     let holds = |completed, workers| {
         let response = Some(latency(5.0, completed));
-        let figures = Figures { completed, failed: 0, service: None, response, lag: None };
+        let figures =
+            Figures { completed, failed: 0, service: None, response, lag: None, generator_delay: None };
         judge(&plan("p99<50ms"), &step, 1_000, workers, figures).reason
     };
     assert_eq!(holds(980, 4), None);

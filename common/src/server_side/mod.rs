@@ -4,14 +4,26 @@ mod window;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::result::Hypertable;
+pub use crate::result::{Hypertable, PlanKind};
+use crate::server_identity::ServerIdentity;
 pub use window::Window;
+
+/// The plan of one execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExplainedPlan {
+    pub lines: Vec<String>,
+    /// `None` without a prepared statement, and where the server does not report it.
+    pub kind: Option<PlanKind>,
+}
 
 /// What a server had counted at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sight {
     /// Which server process and which database: two sights of different ones have nothing in common.
     pub server: String,
+    /// `None` from an agent that does not report it.
+    #[serde(default)]
+    pub identity: Option<ServerIdentity>,
     pub database: DatabaseCounters,
     /// The server measures the time that it waits for blocks (`track_io_timing`).
     pub times_reads: bool,

@@ -114,6 +114,7 @@ mod tests {
         let foreign = Err("no entry".to_owned());
         Sight {
             server: "1/5".to_owned(),
+            identity: None,
             database: DatabaseCounters { blocks_hit, ..DatabaseCounters::default() },
             times_reads: false,
             statements: Ok(Statements { counters: vec![Ok(counters), foreign], ..Statements::default() }),

@@ -158,7 +158,7 @@ impl Agent {
             return;
         }
         let Some(connection) = world.open(self.number, self.life) else { return self.join_later(world) };
-        world.tell_coordinator(connection, FromAgent::Hello);
+        world.tell_coordinator(connection, FromAgent::Hello((self.number, self.life)));
         self.visit = Some(Visit { connection, lease: Lease::new(world.now), beats: false, session: None });
     }
 

@@ -1,15 +1,17 @@
 //! Watches the invariants, by what is seen from outside: what the database runs, what is on disk, what an agent was told.
 //! No ledger, no slot and no lease of the system is asked whether it did right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::dispatch::Dispatch;
 use muster_common::ids::{Epoch, RowId, SlotId};
+use muster_common::limits;
 use muster_common::slots::Grant;
 
 use crate::coordinator::Ending;
 use crate::database::Client;
 use crate::invariants::{Invariant, Violation};
+use crate::messages::Process;
 use crate::scenario::Scenario;
 use crate::tally::{Seen, Tally};
 
@@ -42,6 +44,10 @@ pub(crate) struct Checks {
     runs: Vec<Vec<usize>>,
     live: BTreeSet<(SlotId, Epoch)>,
     over: BTreeSet<Epoch>,
+    /// For each process: its last session, and whether it was lost while a coordinator lived and the process has sent nothing since.
+    last: BTreeMap<Process, (Epoch, bool)>,
+    /// For each session: the rows that it was given.
+    given: BTreeMap<Epoch, BTreeSet<RowId>>,
     /// By host: the worker that its rows were last sent to.
     owners: Vec<Option<(SlotId, u16)>>,
     /// By slot: the newest session that ran a query.
@@ -63,6 +69,8 @@ impl Checks {
             runs: vec![Vec::new(); scenario.rows.len()],
             live: BTreeSet::new(),
             over: BTreeSet::new(),
+            last: BTreeMap::new(),
+            given: BTreeMap::new(),
             owners: vec![None; scenario.hosts.len()],
             newest: vec![0; scenario.slots.into()],
             is_left: vec![false; scenario.slots.into()],
@@ -167,13 +175,22 @@ impl Checks {
         self.is_left.fill(false);
     }
 
-    pub(crate) fn session_begun(&mut self, grant: Grant) {
+    pub(crate) fn session_begun(&mut self, grant: Grant, process: Process) {
+        self.last.insert(process, (grant.epoch, false));
         self.tally.add(Seen::Sessions, 1);
         self.live.insert((grant.slot, grant.epoch));
         self.over.remove(&grant.epoch);
     }
 
+    /// The process said Hello.
+    pub(crate) fn returned(&mut self, process: Process) {
+        self.last.remove(&process);
+    }
+
     pub(crate) fn session_over(&mut self, grant: Grant) {
+        for (epoch, is_lost) in self.last.values_mut() {
+            *is_lost |= *epoch == grant.epoch;
+        }
         self.live.remove(&(grant.slot, grant.epoch));
         self.over.insert(grant.epoch);
     }
@@ -182,7 +199,9 @@ impl Checks {
         self.is_left[slot.index()] = true;
     }
 
-    pub(crate) fn assigned(&mut self, row: RowId, slot: SlotId, worker: u16) {
+    pub(crate) fn assigned(&mut self, row: RowId, grant: Grant, worker: u16) {
+        self.given.entry(grant.epoch).or_default().insert(row);
+        let slot = grant.slot;
         let host = self.host_of_row[row.index()];
         let before = self.owners[host].replace((slot, worker));
         if let Some((old_slot, old_worker)) = before
@@ -257,6 +276,15 @@ impl Checks {
             self.violated(Invariant::BooksClose, || {
                 format!("the run is complete without rows {uncounted:?}; {quarantined:?} are quarantined")
             });
+        }
+        for row in dispatch.quarantined() {
+            let had = |epoch: &Epoch| self.given.get(epoch).is_some_and(|given| given.contains(row));
+            let dead = self.last.values().filter(|(epoch, is_lost)| *is_lost && had(epoch)).count();
+            if dead < limits::LOSSES_MAX {
+                self.violated(Invariant::GivenUpForDeaths, || {
+                    format!("row {row} is given up, and {dead} processes that had it did not come back")
+                });
+            }
         }
         let vanished = self.executions.iter().find(|execution| {
             let Execution { is_acknowledged, is_journaled, is_dropped, is_measured, is_expired, .. } =

@@ -14,6 +14,7 @@ pub(crate) enum Invariant {
     NothingUnknown,
     NoFailureOfOurs,
     RetriesTold,
+    GivenUpForDeaths,
     Ends,
 }
 
@@ -30,6 +31,7 @@ impl fmt::Display for Invariant {
             Self::NothingUnknown => "no result is unknown",
             Self::NoFailureOfOurs => "no failure of our own making counts",
             Self::RetriesTold => "a second run is told as such",
+            Self::GivenUpForDeaths => "a row is given up for deaths alone",
             Self::Ends => "the run ends as it should",
         })
     }

@@ -4,9 +4,12 @@ use muster_common::ids::RowId;
 use muster_common::outbox::{Credit, Results};
 use muster_common::slots::Grant;
 
+/// An agent's process: the agent, and which of its processes this is.
+pub(crate) type Process = (usize, u32);
+
 #[derive(Debug, Clone)]
 pub(crate) enum FromAgent {
-    Hello,
+    Hello(Process),
     Beat(u64),
     Ready(Grant),
     Credit(Grant, Credit),

@@ -37,10 +37,12 @@ pub(crate) enum Mutant {
     SentNotJournaled,
     /// Results of a former session do not tell that this session is over.
     FormerStaysLive,
+    /// Every lost session counts as evidence against its rows.
+    LossIsDeath,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::NoDeduplication,
         Self::ShortFence,
         Self::NoSelfFencing,
@@ -57,6 +59,7 @@ impl Mutant {
         Self::EpochsRepeat,
         Self::SentNotJournaled,
         Self::FormerStaysLive,
+        Self::LossIsDeath,
     ];
 }
 
@@ -79,6 +82,7 @@ impl fmt::Display for Mutant {
             Self::EpochsRepeat => "resume numbers its epochs from 1",
             Self::SentNotJournaled => "rows sent are not journaled",
             Self::FormerStaysLive => "a former session stays live",
+            Self::LossIsDeath => "every loss counts as a death",
         })
     }
 }

@@ -86,7 +86,7 @@ impl Network {
         let at = in_order.max(now + delay);
         *last_arrival = Some(at);
         if connection.replayable.len() < REPLAYABLE_MAX
-            && !matches!(envelope, Envelope::Closed | Envelope::FromAgent(FromAgent::Hello))
+            && !matches!(envelope, Envelope::Closed | Envelope::FromAgent(FromAgent::Hello(_)))
         {
             connection.replayable.push((to, envelope.clone()));
         }

@@ -79,7 +79,7 @@ impl Scenario {
 
 fn agents(random: &mut Random, story: Story, slots: u64) -> Vec<Duration> {
     let late = match story {
-        Story::Relapse => 0,
+        Story::Relapse | Story::Poison => 0,
         Story::Unnoticed => 1,
         Story::Chance | Story::ChangeOfSlot | Story::LongOutage if random.chance(40) => random.between(1..=2),
         Story::Chance | Story::ChangeOfSlot | Story::LongOutage => 0,
@@ -92,7 +92,8 @@ fn agents(random: &mut Random, story: Story, slots: u64) -> Vec<Duration> {
 
 fn rows(random: &mut Random, story: Story, hosts: usize) -> Vec<Row> {
     let long = random.between(2..=40);
-    let slow_host = (story == Story::Relapse || random.chance(10)).then(|| random.index(hosts));
+    let slow_host =
+        (matches!(story, Story::Relapse | Story::Poison) || random.chance(10)).then(|| random.index(hosts));
     let count = random.between(20..=80);
     (0..count).map(|_| row(random, hosts, long, slow_host)).collect()
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use muster_common::ids::RowId;
 use muster_common::limits;
-use muster_common::measurement::{Answer as Digest, Execution, Measurement, Outcome, QueryError, SqlState};
+use muster_common::measurement::{
+    Answer as Digest, Execution, Lag, Measurement, Outcome, QueryError, SqlState,
+};
 use muster_common::outbox::{Kept, Outbox};
 use muster_common::slots::Grant;
 
@@ -146,16 +148,14 @@ impl Session {
         }
         let outcome = match answer {
             Answer::Completed => Outcome::Completed(Digest::default()),
-            _ => {
-                Outcome::Failed(QueryError { sqlstate: SqlState::CONNECTION_FAILURE, message: String::new() })
-            }
+            _ => Outcome::Failed(QueryError::new(SqlState::CONNECTION_FAILURE, "")),
         };
         let service_time = world.now - running.began;
         // `start_ns` carries the number of the execution, so that each measurement is known wherever it turns up.
         let measurement = Measurement {
             row: running.row,
             start_ns: execution as u64,
-            lag_ns: 0,
+            lag: Lag::default(),
             execution: Execution::default(),
             service_time_ns: u64::try_from(service_time.as_nanos()).expect("some seconds"),
             outcome,

@@ -18,12 +18,15 @@ pub(crate) enum Story {
     Unnoticed,
     /// No coordinator for longer than agents keep their results.
     LongOutage,
+    /// A long row kills the agent that runs it, again and again.
+    Poison,
 }
 
 impl Story {
     pub(crate) fn choose(random: &mut Random) -> Self {
         match random.between(0..=99) {
-            0..=56 => Self::Chance,
+            0..=50 => Self::Chance,
+            51..=56 => Self::Poison,
             57..=71 => Self::Relapse,
             72..=83 => Self::ChangeOfSlot,
             84..=95 => Self::Unnoticed,
@@ -44,6 +47,7 @@ impl Story {
             Self::ChangeOfSlot => (change_of_slot(random, agents, busy), busy + 10_000),
             Self::Unnoticed => (unnoticed(random, agents, busy), busy + 10_000),
             Self::LongOutage => (long_outage(random, busy), busy + 80_000),
+            Self::Poison => (poison(random, agents), busy + 40_000),
         };
         let by_chance = if self == Self::Chance { 12 } else { 2 };
         faults.extend(faults::by_chance(random, agents, window, by_chance));
@@ -106,4 +110,17 @@ fn long_outage(random: &mut Random, busy: u64) -> Vec<(Duration, Fault)> {
         (at, Fault::KillCoordinator { with_machine: random.chance(50) }),
         (at + random.millis(56_000..=72_000), Fault::StartCoordinator),
     ]
+}
+
+/// Lasts as long as the longest rows take and the slot's next owner waits, so that the row has begun again.
+fn poison(random: &mut Random, agents: usize) -> Vec<(Duration, Fault)> {
+    let agent = random.index(agents);
+    let mut faults = Vec::new();
+    let mut at = random.millis(1_000..=3_000);
+    for _ in 0..3 {
+        faults.push((at, Fault::Kill { agent, with_machine: random.chance(20) }));
+        faults.push((at + random.millis(20..=300), Fault::Start { agent }));
+        at += random.millis(5_000..=9_000);
+    }
+    faults
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::security::Security;
 use muster_agent::security::pki::{Pki, PkiArgs};
 use muster_common::limits;
 
@@ -20,8 +19,8 @@ const DEFAULT_PORT: u16 = 50_051;
 /// Where agents join, and how they prove that they may.
 #[derive(Debug, clap::Args)]
 pub(super) struct EntranceArgs {
-    /// Where agents join [default: 127.0.0.1:50051; with --local any free port]
-    #[arg(long, value_name = "ADDRESS")]
+    /// Where agents join [default: 127.0.0.1:50051; with --local no port is opened]
+    #[arg(long, value_name = "ADDRESS", value_parser = muster_agent::parse_listen_address)]
     listen: Option<SocketAddr>,
 
     /// Let agents join by the join string of `coordinator token` and encrypted, on this machine, too. Off this machine that is so
@@ -41,11 +40,11 @@ pub(super) struct EntranceArgs {
     admission_timeout: Option<Duration>,
 }
 
-/// Where it listens, to whom, and how agents in this process join.
+/// Where it listens, and to whom.
 pub(super) struct Entrance {
-    pub(super) address: SocketAddr,
+    /// `None`: nowhere, and all agents are in this process.
+    pub(super) address: Option<SocketAddr>,
     pub(super) access: Access,
-    pub(super) for_local: Security,
     pub(super) patience: Duration,
 }
 
@@ -56,8 +55,8 @@ impl Entrance {
     }
 
     fn chosen(args: &EntranceArgs, job: &Job) -> Result<Self, Failure> {
-        let default_port = if job.local.is_some() { 0 } else { DEFAULT_PORT };
-        let address = args.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, default_port).into());
+        let default = job.local.is_none().then(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
+        let address = args.listen.or(default);
         if let Some(pki) = args.pki.read().map_err(Failure::usage)? {
             return Self::certified(address, pki, job);
         }
@@ -67,13 +66,13 @@ impl Entrance {
         if let Some(dir) = &args.identity {
             return Self::joined(address, Identity::load(dir).map_err(Failure::usage)?);
         }
-        if address.ip().is_loopback() {
+        let Some(other) = address.filter(|address| !address.ip().is_loopback()) else {
             return Ok(Self::in_clear(address));
-        }
+        };
         match identity::place(None).and_then(|dir| Identity::load(&dir)) {
             Ok(identity) => Self::joined(address, identity),
             Err(IdentityError::Missing(_) | IdentityError::NoHome) => Err(Failure::usage(anyhow::anyhow!(
-                "--listen {address} lets other machines join. There are three ways to know them: `coordinator token` makes an identity and \
+                "--listen {other} lets other machines join. There are three ways to know them: `coordinator token` makes an identity and \
                  prints a join string for `agent --join`; --tls-cert, --tls-key and --tls-ca with certificates of your own authority; or \
                  --insecure, in clear and unproven, on a network that you trust"
             ))),
@@ -81,28 +80,26 @@ impl Entrance {
         }
     }
 
-    fn of(address: SocketAddr, access: Access, for_local: Security) -> Self {
-        Self { address, access, for_local, patience: limits::ADMISSION_TIMEOUT }
+    fn of(address: Option<SocketAddr>, access: Access) -> Self {
+        Self { address, access, patience: limits::ADMISSION_TIMEOUT }
     }
 
-    fn in_clear(address: SocketAddr) -> Self {
-        Self::of(address, Access::InClear, Security::None)
+    fn in_clear(address: Option<SocketAddr>) -> Self {
+        Self::of(address, Access::InClear)
     }
 
-    fn joined(address: SocketAddr, identity: Identity) -> Result<Self, Failure> {
-        let join = identity.join_string().map_err(Failure::usage)?;
+    fn joined(address: Option<SocketAddr>, identity: Identity) -> Result<Self, Failure> {
         let access = Access::joined(Arc::new(identity)).map_err(Failure::usage)?;
-        Ok(Self::of(address, access, Security::joined(&join)))
+        Ok(Self::of(address, access))
     }
 
-    /// Agents inside this process would need a certificate of an agent's.
-    fn certified(address: SocketAddr, pki: Pki, job: &Job) -> Result<Self, Failure> {
+    fn certified(address: Option<SocketAddr>, pki: Pki, job: &Job) -> Result<Self, Failure> {
         if job.local.is_some() {
             return Err(Failure::usage(anyhow::anyhow!(
                 "--local starts the agents inside this process, and --tls-cert is for agents of other machines: leave one of them out"
             )));
         }
         let access = Access::certified(pki).map_err(Failure::usage)?;
-        Ok(Self::of(address, access, Security::None))
+        Ok(Self::of(address, access))
     }
 }

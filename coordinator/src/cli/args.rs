@@ -79,10 +79,6 @@ pub(super) struct WorkloadArgs {
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) limit: Option<u64>,
 
-    /// Of everything that is left to chance: poisson arrivals, and which rows of a mix get which query
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub(super) seed: u64,
-
     /// How hosts are given to workers: `rendezvous`, or `balanced` for at most 1.25 times the fair share of rows
     #[arg(long, value_name = "METHOD", default_value_t = Method::Rendezvous)]
     pub(super) placement: Method,
@@ -96,18 +92,13 @@ pub(super) enum OnBadRowArg {
     Skip,
 }
 
-/// How many agents, and how many connections each.
+/// How many agents.
 #[derive(Debug, clap::Args)]
-pub(super) struct SizeArgs {
+pub(super) struct AgentsArgs {
     /// Agents that take part
     #[arg(long, short = 'a', value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::AGENTS_MAX)))]
     pub(super) agents: u16,
-
-    /// Database connections of each agent that `--local` starts
-    #[arg(long, short = 'w', value_name = "K", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
-    pub(super) workers: u16,
 }
 
 pub(super) const DEFAULT_WORKLOAD: &str = "data/query_params.csv";
@@ -125,11 +116,16 @@ pub(super) struct RunArgs {
     pub(super) search: SearchArgs,
 
     #[command(flatten)]
-    pub(super) size: SizeArgs,
+    pub(super) agents: AgentsArgs,
 
     /// Start the agents inside this process
     #[arg(long)]
     pub(super) local: bool,
+
+    /// Database connections of each agent that `--local` starts
+    #[arg(long, short = 'w', value_name = "K", default_value_t = 1, requires = "local",
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
+    pub(super) workers: u16,
 
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
@@ -143,7 +139,7 @@ pub(super) struct RunArgs {
     pub(super) entrance: EntranceArgs,
 
     /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, both in clear, to whoever asks
-    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS")]
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = muster_agent::parse_listen_address)]
     pub(super) metrics: Option<SocketAddr>,
 
     /// How long to wait for the agents
@@ -177,7 +173,7 @@ pub(super) struct RunArgs {
 
     /// Go on with a run whose coordinator is gone: its id, the beginning of one, or its directory. Statement, rows and sizes are its own
     #[arg(long, value_name = "RUN", conflicts_with_all = ["no_run_dir", "query", "limit", "agents", "workers", "local", "thresholds",
-          "rate", "max_rate", "think_time", "warmup", "repeat", "duration", "protocol", "plan_cache_mode", "seed"])]
+          "rate", "max_rate", "think_time", "warmup", "repeat", "duration", "protocol", "plan_cache_mode", "results", "seed"])]
     pub(super) resume: Option<String>,
 
     /// What the run must reach, else it exits with 10: p95<50ms, failed<0.1%, throughput>500, response:p99<1s, host:*:p99<200ms
@@ -195,7 +191,7 @@ pub(super) struct RunArgs {
     #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
     pub(super) output: OutputSpec,
 
-    /// No progress on stderr
+    /// Only errors on stderr: no progress and no notices, whatever MUSTER_LOG says
     #[arg(long, short = 'q')]
     pub(super) quiet: bool,
 }
@@ -296,7 +292,12 @@ pub(super) struct PlanArgs {
     pub(super) workload: WorkloadArgs,
 
     #[command(flatten)]
-    pub(super) size: SizeArgs,
+    pub(super) agents: AgentsArgs,
+
+    /// Database connections of each agent
+    #[arg(long, short = 'w', value_name = "K", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
+    pub(super) workers: u16,
 
     /// Print the plan as JSON
     #[arg(long)]
@@ -305,8 +306,9 @@ pub(super) struct PlanArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MigrateArgs {
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
+    /// The database, as psql takes it. PG* variables and ~/.pgpass count, too
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub(super) database_url: Option<SecretString>,
 
     /// A cpu_usage.csv with the columns ts, host and usage [default: data/cpu_usage.csv if there, else generated]
     #[arg(long, value_name = "FILE.csv")]
@@ -376,16 +378,21 @@ pub(super) struct RunsArgs {
 
 /// `500ms`, `5s`, `2m`, `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is not a time above zero such as 500ms, 5s or 2m");
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(signed).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+    match duration_or_zero(text)? {
+        Duration::ZERO => Err(format!("'{text}' is not a time above zero such as 500ms, 5s or 2m")),
+        time => Ok(time),
+    }
 }
 
 /// The same, and `0s`.
 fn duration_or_zero(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is not a time such as 0s, 500ms, 5s or 2m");
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(signed).map_err(|_| wrong())
+    let signed: Option<jiff::SignedDuration> = text.parse().ok();
+    let time = signed.and_then(|signed| Duration::try_from(signed).ok());
+    let time = time.ok_or_else(|| format!("'{text}' is not a time such as 500ms, 5s or 2m"))?;
+    match time <= limits::OPTION_TIME_MAX {
+        true => Ok(time),
+        false => Err(format!("'{text}' is more than a year")),
+    }
 }
 
 /// `5`, `0.5` or `5%`.
@@ -445,7 +452,8 @@ mod tests {
     fn a_time_has_a_unit_and_is_above_zero() {
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
         assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
-        for bad in ["", "5", "0s", "-1s", "soon"] {
+        assert_eq!(duration("1ns").unwrap(), Duration::from_nanos(1));
+        for bad in ["", "5", "0s", "-1s", "soon", "9000h", "9223372036854775807s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

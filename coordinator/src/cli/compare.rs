@@ -5,7 +5,7 @@ use std::io::{Read, stdout};
 use std::path::Path;
 
 use anyhow::Context;
-use muster_common::compare::{self, Options, Run, Series, Timed};
+use muster_common::compare::{self, Options, Run, Series, Timed, Timing};
 use muster_common::ledger::{Ledger, Settled, Settlement};
 use muster_common::limits::RESULT_BYTES_MAX;
 use muster_common::measurement::Outcome;
@@ -23,7 +23,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     output::check_writable(&args.output).map_err(Failure::write)?;
     let [base, new] = [&args.base, &args.new].map(|run| read(args, run));
     let (base, new) = (base?, new?);
-    let options = Options { margin: args.margin / 100.0 };
+    let timing = timing(&base.result, &new.result);
+    let options = Options { margin: args.margin / 100.0, timing };
     let comparison = compare::compare(base.run(), new.run(), options);
     output::write(&args.output, &mut stdout().lock(), |format| output::compare::render(format, &comparison))
         .map_err(Failure::write)?;
@@ -42,6 +43,27 @@ impl Known {
     fn run(&self) -> Run<'_> {
         Run { result: &self.result, samples: self.samples.as_ref() }
     }
+}
+
+/// Two runs that overlapped for nine tenths of the longer one, or more, were affected by the same other changes.
+fn timing(base: &RunResult, new: &RunResult) -> Timing {
+    const SHARED_MIN: f64 = 0.9;
+    let span = |result: &RunResult| {
+        let start: jiff::Timestamp = result.started_at.as_ref()?.parse().ok()?;
+        let start_ms = start.as_millisecond() as f64;
+        Some((start_ms, start_ms + result.wall_time_ms))
+    };
+    match (span(base), span(new)) {
+        (Some(base), Some(new)) if base_and_new_share(base, new) >= SHARED_MIN => Timing::Interleaved,
+        _ => Timing::Separate,
+    }
+}
+
+/// The time in which both ran, as a share of the time of the longer one.
+fn base_and_new_share(base: (f64, f64), new: (f64, f64)) -> f64 {
+    let shared = base.1.min(new.1) - base.0.max(new.0);
+    let longer = (base.1 - base.0).max(new.1 - new.0);
+    if longer > 0.0 { shared / longer } else { 0.0 }
 }
 
 /// `run` is a JSON result if it is a file, else the run of that name.
@@ -89,7 +111,7 @@ fn samples(dir: &RunDir, retried: Retried) -> anyhow::Result<Series> {
     let passes = manifest.load.passes(manifest.workload.rows)?;
     let mut ledger = Ledger::new(passes.rows_at_start());
     let mut timed = Vec::with_capacity(usize::try_from(ledger.rows())?);
-    for entry in dir.journal()? {
+    for entry in report::counted_entries(dir)? {
         let Entry::Results { samples, .. } = entry? else { continue };
         for sample in &samples {
             ledger.grow_to(passes.rows_through(sample.row));
@@ -108,7 +130,7 @@ fn time(sample: &Sample, retried: Retried) -> Option<Timed> {
         row: sample.row,
         worker: sample.worker,
         start_ns: sample.start_ns,
-        lag_ns: sample.lag_ns,
+        lag_ns: sample.lag.total_ns(),
         service_ns: sample.service_time_ns,
     })
 }
@@ -116,16 +138,34 @@ fn time(sample: &Sample, retried: Retried) -> Option<Timed> {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::RowId;
-    use muster_common::measurement::{Answer, QueryError, SqlState};
+    use muster_common::measurement::{Answer, Lag, QueryError, SqlState};
 
     use super::*;
     use crate::workload::HostIndex;
 
     #[test]
+    fn runs_at_the_same_time_are_interleaved() {
+        let run = |started_at: Option<&str>, wall_time_ms| RunResult {
+            started_at: started_at.map(str::to_owned),
+            wall_time_ms,
+            ..crate::output::fixtures::good()
+        };
+        let base = run(Some("2026-11-23T10:00:00Z"), 60_000.0);
+        let check = |started_at, wall_time_ms, expected| {
+            assert_eq!(timing(&base, &run(started_at, wall_time_ms)), expected, "{started_at:?}");
+            assert_eq!(timing(&run(started_at, wall_time_ms), &base), expected, "{started_at:?}");
+        };
+        check(Some("2026-11-23T10:00:01Z"), 60_000.0, Timing::Interleaved);
+        check(Some("2026-11-23T10:00:01Z"), 30_000.0, Timing::Separate);
+        check(Some("2026-11-23T10:00:30Z"), 60_000.0, Timing::Separate);
+        check(Some("2026-11-23T10:01:00Z"), 60_000.0, Timing::Separate);
+        check(None, 60_000.0, Timing::Separate);
+    }
+
+    #[test]
     fn what_is_not_among_the_latencies_is_not_compared() {
         let completed = Outcome::Completed(Answer::default());
-        let failed =
-            Outcome::Failed(QueryError { sqlstate: SqlState::QUERY_CANCELED, message: String::new() });
+        let failed = Outcome::Failed(QueryError::new(SqlState::QUERY_CANCELED, ""));
         let sample = |attempt, outcome: &Outcome| Sample {
             row: RowId::new(7),
             host: HostIndex::new(0),
@@ -134,7 +174,7 @@ mod tests {
             statement: 0,
             execution: 1,
             start_ns: 20,
-            lag_ns: 1,
+            lag: Lag { queueing_ns: 1, generator_delay_ns: 0 },
             service_time_ns: 5,
             outcome: outcome.clone(),
         };

@@ -19,8 +19,7 @@ pub(super) enum Choice {
     Nothing,
 }
 
-pub(super) fn choose(args: &DatabaseArgs) -> Result<Choice, Failure> {
-    let url = args.database_url.as_ref();
+pub(super) fn choose(url: Option<&SecretString>) -> Result<Choice, Failure> {
     if url.is_some_and(|url| url.expose_secret() == EMBEDDED) {
         return Ok(Choice::Embedded);
     }

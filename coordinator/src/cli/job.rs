@@ -1,10 +1,12 @@
 //! What a run is to do: as it was typed, or as it is written down in the directory of a run that goes on.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure};
 use muster_common::ids::RunId;
+use muster_common::limits;
 use muster_common::load::Load;
 use muster_common::placement::Method;
 use muster_common::query::Template;
@@ -47,14 +49,11 @@ impl Job {
             id: new_run_id(),
             file: file(&args.workload).to_owned(),
             file_typed: file(&args.workload).display().to_string(),
-            options: options(&args.workload, &statements),
+            options: options(&args.workload, &statements, args.load.seed, Some(&args.timezone)),
             statements,
-            load: Load {
-                versus: args.versus.is_some(),
-                ..load(&args.load, &args.search, args.workload.seed)
-            },
-            agents: args.size.agents,
-            local: args.local.then_some(LocalAgents { workers: args.size.workers }),
+            load: Load { versus: args.versus.is_some(), ..load(&args.load, &args.search) },
+            agents: args.agents.agents,
+            local: args.local.then_some(LocalAgents { workers: args.workers }),
             placement: args.workload.placement,
             timezone: args.timezone.clone(),
             timeout: args.timeout,
@@ -90,13 +89,13 @@ impl Job {
             local: manifest.local,
             placement: manifest.placement,
             timezone: manifest.timezone.clone(),
-            timeout: manifest.timeout_ms.map(Duration::from_millis),
+            timeout: manifest.timeout_ms.map(from_milliseconds).transpose()?,
             on_agent_loss: match manifest.on_agent_loss {
                 run_dir::OnAgentLoss::Reassign => OnAgentLoss::Reassign,
                 run_dir::OnAgentLoss::Fail => OnAgentLoss::Fail,
                 run_dir::OnAgentLoss::Wait => OnAgentLoss::Wait,
             },
-            slot_grace: Duration::from_millis(manifest.slot_grace_ms),
+            slot_grace: from_milliseconds(manifest.slot_grace_ms)?,
             command: manifest.command.clone(),
             thresholds: manifest.thresholds.clone(),
         })
@@ -106,10 +105,10 @@ impl Job {
     pub(super) fn manifest(
         &self,
         workload: &Workload,
-        listen: std::net::SocketAddr,
+        listen: Option<SocketAddr>,
         embedded: Option<String>,
     ) -> Manifest {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         Manifest {
             run_id: self.id.clone(),
             created_at: jiff::Timestamp::now(),
@@ -136,12 +135,21 @@ impl Job {
                 OnAgentLoss::Wait => run_dir::OnAgentLoss::Wait,
             },
             slot_grace_ms: milliseconds(self.slot_grace),
-            listen,
+            // Port 0 stands for none.
+            listen: listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
             local: self.local,
             embedded,
             thresholds: self.thresholds.clone(),
         }
     }
+}
+
+fn from_milliseconds(time_ms: f64) -> Result<Duration, Failure> {
+    let time =
+        Duration::try_from_secs_f64(time_ms / 1e3).ok().filter(|time| *time <= limits::OPTION_TIME_MAX);
+    time.ok_or_else(|| {
+        Failure::usage(anyhow!("the run's manifest has {time_ms} ms where a time is expected"))
+    })
 }
 
 /// Row ids are positions in the file: another file would count results for rows that never ran.
@@ -165,13 +173,18 @@ pub(super) fn file(args: &WorkloadArgs) -> &Path {
     args.file.as_deref().unwrap_or(Path::new(DEFAULT_WORKLOAD))
 }
 
-/// What is needed of the file.
-pub(super) fn options(args: &WorkloadArgs, statements: &Statements) -> Options {
+/// How the workload's file is read. `seed` chooses the queries of a mix; `timezone` is that of the sessions, where it is known.
+pub(super) fn options(
+    args: &WorkloadArgs,
+    statements: &Statements,
+    seed: u64,
+    timezone: Option<&str>,
+) -> Options {
     Options {
         host_column: args.host_column.clone(),
         parameters: super::query::columns(statements),
-        mix: super::query::choice(statements, &args.query_column, args.seed),
-        checks: super::query::checks(statements),
+        mix: super::query::choice(statements, &args.query_column, seed),
+        checks: super::query::checks(statements, timezone),
         on_bad_row: match args.on_bad_row {
             OnBadRowArg::Fail => OnBadRow::Fail,
             OnBadRowArg::Skip => OnBadRow::Skip,
@@ -180,7 +193,8 @@ pub(super) fn options(args: &WorkloadArgs, statements: &Statements) -> Options {
     }
 }
 
-fn load(args: &LoadArgs, search: &SearchArgs, seed: u64) -> Load {
+fn load(args: &LoadArgs, search: &SearchArgs) -> Load {
+    let seed = args.seed;
     let process = match args.arrivals {
         ArrivalsArg::Uniform => Process::Uniform,
         ArrivalsArg::Poisson => Process::Poisson,
@@ -188,6 +202,7 @@ fn load(args: &LoadArgs, search: &SearchArgs, seed: u64) -> Load {
     Load {
         protocol: args.protocol,
         plan_cache_mode: args.plan_cache_mode,
+        results: args.results,
         schedule: args.rate.clone().map(|rate| Schedule { rate, process, seed }),
         think_time: args.think_time.unwrap_or_default(),
         warmup: args.warmup,
@@ -225,19 +240,52 @@ fn new_run_id() -> RunId {
     RunId::try_new(&format!("{now}-{random:04x}")).expect("digits, dashes and 20 characters")
 }
 
-/// As typed; a value of `--database-url` may hold a password.
+/// As typed, without database URLs: they may hold a password.
 fn command_line() -> String {
-    let mut words = Vec::new();
+    without_secrets(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
+}
+
+fn without_secrets(words: impl Iterator<Item = String>) -> String {
+    let mut shown = vec!["coordinator".to_owned()];
     let mut is_secret = false;
-    for word in std::env::args_os().skip(1) {
-        let word = word.to_string_lossy();
-        let shown = match word.split_once('=') {
+    for word in words {
+        shown.push(match word.split_once('=') {
             _ if is_secret => "…".to_owned(),
             Some((option @ ("--database-url" | "--versus"), _)) => format!("{option}=…"),
-            _ => word.to_string(),
-        };
+            _ if word.contains("://") || word.contains("password=") => "…".to_owned(),
+            _ => word.clone(),
+        });
         is_secret = word == "--database-url" || word == "--versus";
-        words.push(shown);
     }
-    format!("coordinator {}", words.join(" "))
+    shown.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_the_manifest_is_that_of_the_command_line() {
+        for nanoseconds in [0, 1, 500_000, 30_000_000_000, 31_622_400_000_000_000] {
+            let time = Duration::from_nanos(nanoseconds);
+            assert_eq!(from_milliseconds(time.as_secs_f64() * 1e3).unwrap(), time);
+        }
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e18] {
+            assert!(from_milliseconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_kept_without_database_urls() {
+        let check = |words: &str, expected: &str| {
+            assert_eq!(without_secrets(words.split(' ').map(str::to_owned)), expected);
+        };
+        check(
+            "run --database-url postgresql://u:s3cret@h rows.csv",
+            "coordinator run --database-url … rows.csv",
+        );
+        check("run --versus=host=h rows.csv", "coordinator run --versus=… rows.csv");
+        check("run postgresql://u:s3cret@h", "coordinator run …");
+        check("run --query=postgresql://u:s3cret@h", "coordinator run …");
+    }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use muster_common::result::{Ending, RunResult};
+use muster_common::session_token::SessionKey;
 
 use super::Failure;
 use super::args::RunDirArgs;
@@ -44,6 +45,18 @@ pub(super) fn create(
             Ok(None)
         }
         Err(problem) => Err(Failure::write(problem)),
+    }
+}
+
+/// The key for session tokens: the one of a resumed run, or a new one.
+pub(super) fn session_key(kept: Option<&Kept>) -> Result<SessionKey, Failure> {
+    let mut random = [0; 32];
+    let filled = rustls::crypto::ring::default_provider().secure_random.fill(&mut random);
+    filled.map_err(|_| Failure::internal(anyhow::anyhow!("the system has no random numbers")))?;
+    let new = SessionKey::new(random);
+    match kept {
+        Some(Kept { dir, .. }) => dir.session_key(new).map_err(Failure::write),
+        None => Ok(new),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use muster_common::load::Warmup;
-use muster_common::protocol::{PlanCacheMode, Protocol};
+use muster_common::protocol::{PlanCacheMode, Protocol, ResultFormat};
 use muster_common::schedule::Rate;
 
 use super::args::duration;
@@ -26,7 +26,7 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "rate")]
     pub(super) think_time: Option<Duration>,
 
-    /// Run this before, and do not count it: so many rows, or for so long
+    /// Warm up for so many rows or so long before the run; nothing of it is counted
     #[arg(long, value_name = "ROWS|TIME", value_parser = warmup)]
     pub(super) warmup: Option<Warmup>,
 
@@ -42,9 +42,17 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "PROTOCOL", default_value_t = Protocol::Prepared)]
     pub(super) protocol: Protocol,
 
-    /// Whether prepared statements are planned anew: auto, force_custom_plan or force_generic_plan [default: as the server has it]
+    /// Whether a prepared statement is planned for the values of each row: auto, force_custom_plan or force_generic_plan [default: as the server has it]
     #[arg(long, value_name = "MODE")]
     pub(super) plan_cache_mode: Option<PlanCacheMode>,
+
+    /// Format of the result rows: binary or text [default: binary, and text for a statement with a type that has no binary output]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) results: Option<ResultFormat>,
+
+    /// Random seed: of poisson arrivals, of the order of two databases, and of which rows of a mix get which query
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(super) seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

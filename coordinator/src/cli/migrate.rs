@@ -17,7 +17,7 @@ use crate::output::units::counted;
 const DEFAULT_DATA: &str = "data/cpu_usage.csv";
 
 pub(super) async fn run(args: MigrateArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
-    let settings = match database::choose(&args.database)? {
+    let settings = match database::choose(args.database_url.as_ref())? {
         Choice::Named(settings) => settings,
         // As psql does without any name: the server on this machine.
         Choice::Nothing => Settings::resolve(None, &Environment::from_process()).map_err(Failure::usage)?,

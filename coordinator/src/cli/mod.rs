@@ -8,7 +8,6 @@ mod generate;
 mod job;
 mod keeping;
 mod load;
-mod logging;
 mod migrate;
 mod outcome;
 mod plan;
@@ -24,8 +23,6 @@ use clap::{CommandFactory, Parser};
 
 use crate::exit::Exit;
 use args::{Args, Command};
-
-pub use logging::start as start_logging;
 
 /// A command that could not do its work: what to tell the person, and the code to leave with.
 #[derive(Debug)]
@@ -68,6 +65,7 @@ impl Failure {
 /// Parses the command line and does what it says. A usage error leaves the process from here, as clap does it.
 pub async fn run() -> Result<Exit, Failure> {
     let args = Args::parse();
+    muster_agent::logging::start("warn", matches!(&args.command, Command::Run(run) if run.quiet));
     let (signals, interrupt, leave) = signals::watch().map_err(Failure::internal)?;
     let outcome = tokio::select! {
         outcome = dispatch(args.command, interrupt) => outcome,

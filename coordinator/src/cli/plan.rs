@@ -1,8 +1,9 @@
 //! `coordinator plan`: which worker gets which rows. No database is touched.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::Write;
 use std::sync::Arc;
 
+use muster_agent::logging::Terminal;
 use muster_common::ids::{SlotId, WorkerId};
 use muster_common::placement;
 use tokio_util::sync::CancellationToken;
@@ -16,13 +17,13 @@ use crate::progress::ProgressDisplay;
 
 pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let statements = super::query::statements(&args.workload.query)?;
-    let display = Arc::new(ProgressDisplay::new(stderr().is_terminal()));
-    let (file, options) = (job::file(&args.workload), job::options(&args.workload, &statements));
+    let display = Arc::new(ProgressDisplay::new(Terminal::of_process().moves_cursor()));
+    let (file, options) = (job::file(&args.workload), job::options(&args.workload, &statements, 0, None));
     let workload = open_workload(file, options, &display, &interrupt).await?;
     display.finish();
-    let slots = (0..args.size.agents).map(SlotId::new);
+    let slots = (0..args.agents.agents).map(SlotId::new);
     let workers: Vec<WorkerId> =
-        slots.flat_map(|slot| (0..args.size.workers).map(move |index| WorkerId::new(slot, index))).collect();
+        slots.flat_map(|slot| (0..args.workers).map(move |index| WorkerId::new(slot, index))).collect();
     let hosts = workload.hosts();
     let placed = hosts.iter().map(|(_, name, rows)| (name, rows.into()));
     let table = placement::place(args.workload.placement, placed, &workers).table();

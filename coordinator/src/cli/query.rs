@@ -1,15 +1,19 @@
 //! The statements of a run: the default one, a file, or several files that make a mix.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use muster_common::limits;
+use muster_common::printable::printable;
 use muster_common::query::{self, BucketFunction, Template};
 
 use super::Failure;
+use crate::output::page;
 use crate::run::{Statement, Statements};
-use crate::workload::{Checks, Mix, MixStatement};
+use crate::workload::{Checks, Mix, MixStatement, Packing, Wanted};
 
 /// `FILE.sql`, or `NAME=FILE.sql`, each with `@WEIGHT` behind it where it is to have a weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,22 +27,41 @@ impl FromStr for QueryArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text, |path| Path::new(path).exists())
+    }
+}
+
+impl QueryArg {
+    /// A `=` or a `@` may also be part of the path: in the name of a directory, or of a file that exists under the whole text.
+    fn parse(text: &str, exists: impl Fn(&str) -> bool) -> Result<Self, String> {
+        let is_whole = |text: &str, part: &str| !exists(part) && exists(text);
         let (name, rest) = match text.split_once('=') {
+            Some((name, rest)) if name.contains('/') || is_whole(text, Self::split_weight(rest).0) => {
+                (None, text)
+            }
             Some(("", _)) => return Err(format!("'{text}' has no name before the '='")),
             Some((name, rest)) => (Some(name.to_owned()), rest),
             None => (None, text),
         };
-        let (file, weight) = match rest.rsplit_once('@') {
-            Some((file, weight)) if weight.bytes().all(|byte| byte.is_ascii_digit()) => {
+        let (file, weight) = match Self::split_weight(rest) {
+            (file, Some(_)) if is_whole(rest, file) => (rest, 1),
+            (file, Some(weight)) => {
                 let weight = weight.parse::<u32>().ok().filter(|weight| *weight > 0);
                 (file, weight.ok_or_else(|| format!("'{text}': a weight is a whole number from 1 on"))?)
             }
-            _ => (rest, 1),
+            (file, None) => (file, 1),
         };
         if file.is_empty() {
             return Err(format!("'{text}' names no file"));
         }
         Ok(Self { name, file: file.into(), weight })
+    }
+
+    fn split_weight(text: &str) -> (&str, Option<&str>) {
+        match text.rsplit_once('@') {
+            Some((file, weight)) if weight.bytes().all(|byte| byte.is_ascii_digit()) => (file, Some(weight)),
+            _ => (text, None),
+        }
     }
 }
 
@@ -51,9 +74,37 @@ pub(super) fn statements(queries: &[QueryArg]) -> Result<Statements, Failure> {
         }
         [single] => {
             let name = single.name.clone().unwrap_or_else(|| single.file.display().to_string());
-            Ok(Statements::new(own(name, &single.file, single.weight)?, Vec::new()))
+            let statements = Statements::new(own(name, &single.file, single.weight)?, Vec::new());
+            check_size(&statements, queries).map_err(Failure::usage)?;
+            Ok(statements)
         }
-        several => mix(several).map_err(Failure::usage),
+        several => {
+            let statements = mix(several).map_err(Failure::usage)?;
+            check_size(&statements, several).map_err(Failure::usage)?;
+            Ok(statements)
+        }
+    }
+}
+
+/// All statements are sent to an agent in one message of limited size. An agent that cannot receive it would join again and again.
+fn check_size(statements: &Statements, queries: &[QueryArg]) -> anyhow::Result<()> {
+    let limit = limits::STATEMENTS_BYTES_MAX;
+    let sizes: Vec<usize> = statements.iter().map(|one| one.for_agents().encoded_len()).collect();
+    let total: usize = sizes.iter().sum();
+    let largest = sizes.iter().zip(queries).max_by_key(|(size, _)| **size);
+    match largest {
+        Some((size, QueryArg { file, .. })) if total > limit => {
+            let file = file.display();
+            Err(match sizes.len() {
+                1 => anyhow!(
+                    "the query in '{file}' takes {size} bytes with its placeholders, and at most {limit} fit into a run"
+                ),
+                count => anyhow!(
+                    "the {count} queries take {total} bytes together, and at most {limit} fit into a run; the largest, '{file}', takes {size}"
+                ),
+            })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -78,10 +129,34 @@ fn mix(queries: &[QueryArg]) -> anyhow::Result<Statements> {
 
 fn own(name: String, file: &Path, weight: u32) -> Result<Statement, Failure> {
     let shown = file.display();
-    let sql = std::fs::read_to_string(file).with_context(|| format!("cannot read the query from '{shown}'"));
-    let source = sql.map_err(Failure::usage)?;
+    let source = read(file).map_err(Failure::usage)?;
     let template = Template::parse(&source).with_context(|| shown.to_string()).map_err(Failure::usage)?;
     Ok(Statement::Own { name, source, template, weight })
+}
+
+/// Reads a file of SQL, up to the size that a run can use: the file may be a pipe without an end.
+fn read(file: &Path) -> anyhow::Result<String> {
+    let shown = file.display();
+    let limit = limits::STATEMENTS_BYTES_MAX;
+    let cannot_read = || format!("cannot read the query from '{shown}'");
+    let opened = File::open(file).with_context(cannot_read)?;
+    let bytes = opened.metadata().with_context(cannot_read)?.len();
+    let mut text = Vec::new();
+    opened.take(limit as u64 + 1).read_to_end(&mut text).with_context(cannot_read)?;
+    if let Some(packing) = Packing::of(&text) {
+        bail!("the query in '{shown}' is {}", packing.advice(Wanted::Sql));
+    }
+    if text.len() > limit {
+        let bytes = bytes.max(text.len() as u64);
+        bail!("the query in '{shown}' has {bytes} bytes, and at most {limit} fit into a run");
+    }
+    let text = String::from_utf8(text).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!(
+            "the query in '{shown}' is not UTF-8 (line {line}); save it as UTF-8, or convert it: iconv -f LATIN1 -t UTF-8 {shown}"
+        )
+    })?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// The columns that any of the statements needs, each once.
@@ -114,18 +189,21 @@ pub(super) fn choice(statements: &Statements, column: &str, seed: u64) -> Option
     })
 }
 
-/// Only the demo's own columns can be checked before the database sees them.
-pub(super) fn checks(statements: &Statements) -> Checks {
+/// Only the columns of the default query can be checked in advance. `timezone` is that of the sessions, where it is known.
+pub(super) fn checks(statements: &Statements, timezone: Option<&str>) -> Checks {
     match statements.first() {
-        Statement::Default(_) => {
-            Checks::DemoWindow { start_time: "start_time".to_owned(), end_time: "end_time".to_owned() }
-        }
+        Statement::Default(_) => Checks::DemoWindow {
+            start_time: "start_time".to_owned(),
+            end_time: "end_time".to_owned(),
+            timezone: timezone.map(str::to_owned),
+        },
         Statement::Own { .. } => Checks::None,
     }
 }
 
-/// The line of the query that the server complains about, with a caret below, as psql shows it. `position` counts characters
-/// from 1 in `sql`; it is led back to the text that the user wrote. The default query has no such text and is shown as sent.
+/// The line of the query in which the server found the error, with a caret below it, as psql shows it. `position` counts characters from 1
+/// in `sql`, and is mapped to the text that the user wrote. A long line is cut around the error. The default query has no such text and is
+/// shown as sent.
 pub(super) fn place(original: Option<(&str, &Template)>, sql: &str, position: u32) -> String {
     let position = usize::try_from(position).unwrap_or(usize::MAX);
     let (text, position) = match original {
@@ -135,10 +213,23 @@ pub(super) fn place(original: Option<(&str, &Template)>, sql: &str, position: u3
     let before: String = text.chars().take(position.saturating_sub(1)).collect();
     let line_number = before.matches('\n').count();
     let Some(line) = text.lines().nth(line_number) else { return String::new() };
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let begin = before.rsplit('\n').next().unwrap_or_default();
+    let position = begin.chars().count();
+    // A statement may be a single line of several megabytes.
+    let cut = position.saturating_sub(LINE_CHARS_MAX);
+    let mut rest = line.chars().skip(position);
+    let behind: String = rest.by_ref().take(LINE_CHARS_MAX).collect();
+    let [head, tail] = [cut > 0, rest.next().is_some()].map(|is_cut| if is_cut { "…" } else { "" });
+    // A tab would move the caret, and a wide character takes two columns.
+    let shown = |text: &str| printable(&text.replace('\t', " "));
+    let begin = format!("{head}{}", shown(&begin.chars().skip(cut).collect::<String>()));
     let label = format!("LINE {}: ", line_number + 1);
-    format!("\n{label}{line}\n{:1$}^", "", label.len() + column)
+    let caret = label.len() + page::columns(&begin);
+    format!("\n{label}{begin}{}{tail}\n{:caret$}^", shown(&behind), "")
 }
+
+/// Characters that are shown on each side of the error.
+const LINE_CHARS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -152,20 +243,104 @@ mod tests {
         let expected = "\nLINE 2: FROM cpu_usage WHERE host = :hostname AND nonsense\n                                                  ^";
         let template = Template::parse(source).unwrap();
         assert_eq!(place(Some((source, &template)), sql, position), expected);
+        let long = format!("SELECT {}, é nonsense, {}", "1".repeat(500), "2".repeat(500));
+        let position = u32::try_from(long.chars().position(|c| c == 'n').unwrap() + 1).unwrap();
+        let expected = format!(
+            "\nLINE 1: …{}, é nonsense, {}…\n{}^",
+            "1".repeat(96),
+            "2".repeat(90),
+            " ".repeat("LINE 1: …".chars().count() + 100)
+        );
+        assert_eq!(place(None, &long, position), expected);
+    }
+
+    #[test]
+    fn the_caret_stands_below_its_word_behind_tabs_and_wide_characters() {
+        let sql = "SELECT 1\n\t'東京' nonsense";
+        let position = u32::try_from(sql.chars().position(|c| c == 's').unwrap() + 1).unwrap();
+        let expected = "\nLINE 2:  '東京' nonsense\n                   ^";
+        assert_eq!(place(None, sql, position), expected);
     }
 
     #[test]
     fn a_query_has_a_file_and_may_have_a_name_and_a_weight() {
+        let files = ["dir=1/q.sql", "a=1.sql", "b.sql@2", "both=c.sql", "c.sql", "=d.sql"];
+        let parse = |text: &str| QueryArg::parse(text, |path| files.contains(&path));
         let check = |text: &str, name: Option<&str>, file: &str, weight| {
             let expected = QueryArg { name: name.map(str::to_owned), file: file.into(), weight };
-            assert_eq!(text.parse(), Ok(expected), "{text}");
+            assert_eq!(parse(text), Ok(expected), "{text}");
         };
         check("q.sql", None, "q.sql", 1);
         check("read=q.sql", Some("read"), "q.sql", 1);
         check("read=dir/q.sql@3", Some("read"), "dir/q.sql", 3);
         check("me@home.sql", None, "me@home.sql", 1);
+        check("read=dir=1/q.sql@3", Some("read"), "dir=1/q.sql", 3);
+        check("dir=1/q.sql", None, "dir=1/q.sql", 1);
+        check("dir/q=1.sql@3", None, "dir/q=1.sql", 3);
+        check("./=q.sql", None, "./=q.sql", 1);
+        check("a=1.sql", None, "a=1.sql", 1);
+        check("read=a=1.sql", Some("read"), "a=1.sql", 1);
+        check("b.sql@2", None, "b.sql@2", 1);
+        check("read=b.sql@2", Some("read"), "b.sql@2", 1);
+        check("both=c.sql", Some("both"), "c.sql", 1);
+        check("both=c.sql@5", Some("both"), "c.sql", 5);
+        check("=d.sql", None, "=d.sql", 1);
         for bad in ["", "=q.sql", "read=", "q.sql@0", "q.sql@99999999999", "@3"] {
-            assert!(bad.parse::<QueryArg>().is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    fn problem(files: &[(&str, &[u8])]) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let queries: Vec<QueryArg> = files
+            .iter()
+            .map(|(name, content)| {
+                let file = directory.path().join(name);
+                std::fs::write(&file, content).unwrap();
+                QueryArg { name: Some((*name).to_owned()), file, weight: 1 }
+            })
+            .collect();
+        let problem = statements(&queries).err().map(|failure| failure.sentence()).unwrap_or_default();
+        problem.replace(&format!("{}/", directory.path().display()), "")
+    }
+
+    #[test]
+    fn a_query_that_is_no_text_is_named_with_what_it_is() {
+        assert_eq!(
+            problem(&[("q.sql", b"SELECT 1\nAS \xe9")]),
+            "the query in 'q.sql' is not UTF-8 (line 2); save it as UTF-8, or convert it: iconv -f LATIN1 -t UTF-8 q.sql"
+        );
+        assert!(
+            problem(&[("q.sql", b"\xff\xfeS\0")]).starts_with("the query in 'q.sql' is UTF-16; convert it")
+        );
+        assert!(
+            problem(&[("q.sql", b"S\0E\0L\0E\0C\0")])
+                .starts_with("the query in 'q.sql' is UTF-16; convert it")
+        );
+        assert_eq!(problem(&[("q.sql", b"\xef\xbb\xbf\xef\xbb\xbfSELECT 1")]), "");
+    }
+
+    #[test]
+    fn queries_that_do_not_fit_into_a_message_are_refused_with_their_sizes() {
+        let limit = limits::STATEMENTS_BYTES_MAX;
+        let long = |bytes: usize| format!("SELECT 1 --{}\n AS a", "x".repeat(bytes)).into_bytes();
+        assert_eq!(problem(&[("q.sql", &long(limit - 100))]), "");
+        assert_eq!(
+            problem(&[("q.sql", &long(limit))]),
+            "the query in 'q.sql' has 7340049 bytes, and at most 7340032 fit into a run"
+        );
+        let (half, more) = (long(limit / 2), long(limit / 2 + 1));
+        let both = problem(&[("a.sql", &half), ("b.sql", &more)]);
+        assert!(both.starts_with("the 2 queries take 73400"), "{both}");
+        assert!(both.contains("at most 7340032 fit into a run; the largest, 'b.sql', takes 36700"), "{both}");
+        // Each placeholder is described beside the text.
+        let placeholders = format!("SELECT 1 WHERE 1 IN (:a{})", ",:a".repeat(700_000)).into_bytes();
+        assert!(placeholders.len() < limit / 2);
+        let described = problem(&[("q.sql", &placeholders)]);
+        assert!(
+            described.starts_with("the query in 'q.sql' takes ")
+                && described.contains("with its placeholders"),
+            "{described}"
+        );
     }
 }

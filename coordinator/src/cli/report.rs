@@ -10,12 +10,12 @@ use muster_common::result;
 use super::args::ReportArgs;
 use super::{Failure, job, keeping, outcome};
 use crate::exit::Exit;
-use crate::journal::{Entry, Tail};
+use crate::journal::{Entry, JournalError, Tail};
 use crate::output;
 use crate::output::samples::{SampleRow, SamplesFile};
 
 use crate::run::{self, HostSamples, Replayed, Retried, Stated, Statements, Subject, replay, summarize};
-use crate::run_dir::{Manifest, RunDir};
+use crate::run_dir::{Manifest, RunDir, RunDirError};
 use crate::threshold::Threshold;
 use crate::workload::HostTable;
 
@@ -100,8 +100,7 @@ fn write_samples(
     let manifest = dir.manifest();
     let passes = manifest.load.passes(manifest.workload.rows).map_err(Failure::usage)?;
     let mut ledger = Ledger::new(passes.rows_at_start());
-    let before = entries_before_the_books(dir)?;
-    let journal = dir.journal().map_err(Failure::usage)?.skip(before);
+    let journal = counted_entries(dir).map_err(Failure::usage)?;
     let samples = journal.flat_map(|entry| match entry {
         Ok(Entry::Results { samples, .. }) => samples.into_iter().map(Ok).collect(),
         Ok(Entry::Sent { .. } | Entry::Fact(_)) => Vec::new(),
@@ -120,12 +119,19 @@ fn write_samples(
     Ok(())
 }
 
-/// A search begins its books anew: what was counted before does not count.
-fn entries_before_the_books(dir: &RunDir) -> Result<usize, Failure> {
+/// The journal without the rows that do not count: those of a search before its last confirming round.
+pub(super) fn counted_entries(
+    dir: &RunDir,
+) -> Result<impl Iterator<Item = Result<Entry, JournalError>>, RunDirError> {
+    let before = entries_before_confirming(dir)?;
+    Ok(dir.journal()?.skip(before))
+}
+
+fn entries_before_confirming(dir: &RunDir) -> Result<usize, RunDirError> {
     if dir.manifest().load.search.is_none() {
         return Ok(0);
     }
-    let journal = dir.journal().map_err(Failure::usage)?.enumerate();
+    let journal = dir.journal()?.enumerate();
     let is_begin = |entry: &Entry| matches!(entry, Entry::Fact(json) if run::begins_books(json));
     let begins =
         journal.filter_map(|(position, entry)| entry.is_ok_and(|entry| is_begin(&entry)).then_some(position));

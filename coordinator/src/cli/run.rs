@@ -1,19 +1,24 @@
 //! `coordinator run`: from the command line to the exit code. This file tells the order; each step is elsewhere.
 
-use std::io::{self, IsTerminal, stderr, stdout};
+use std::io::{self, stdout};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use muster_agent::postgres::{Environment, Settings};
-use muster_agent::security::Security;
-use muster_agent::{AgentConfig, AgentError, Coordinators};
+use muster_agent::blocking::blocking;
+use muster_agent::logging::Terminal;
+use muster_agent::postgres::handed_over::NotHandedOver;
+use muster_agent::postgres::{Environment, RoleRule, Settings};
+use muster_agent::surroundings::{Network, Surroundings};
+use muster_agent::{AgentConfig, AgentError, Coordinator, Coordinators};
 use muster_common::ids::SlotId;
 use muster_common::limits;
 use muster_common::load::Warmup;
+use muster_common::query::name_parameters;
 use muster_common::result::Ending;
-use muster_proto::control::{PrepareFailed, PrepareFailure};
+use muster_proto::control::{KEPT_BACK, PrepareFailed, PrepareFailure};
+use secrecy::SecretString;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +33,7 @@ use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Source};
 use crate::embedded::Embedded;
 use crate::exit::Exit;
-use crate::grpc::{Incoming, Listener};
+use crate::grpc::{Incoming, Listener, in_process};
 use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
@@ -50,7 +55,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     output::check_writable(&args.output).map_err(Failure::write)?;
     let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
-        false => ProgressDisplay::new(stderr().is_terminal()),
+        false => ProgressDisplay::new(Terminal::of_process().moves_cursor()),
     });
     // Served from before the workload is read until the reports are written.
     let (metrics, server) = Metrics::serve(args.metrics).await.map_err(Failure::usage)?;
@@ -83,8 +88,18 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
             (keeping::create(&args.run_dir, manifest, workload.hosts(), &display)?, None)
         }
     };
+    let has_local_agents = job.local.is_some();
+    let notice = |problem: &NotHandedOver| {
+        // Agents that join may have databases of their own.
+        if !has_local_agents {
+            display.say(&problem.to_string());
+        }
+    };
+    let [database_url, versus_url] = [&settings, &versus].map(|url| for_agents(url.as_ref(), notice));
+    let local = job.local.map(|local| local_agents(job.agents, local, settings.as_ref(), versus.as_ref()));
     let plan = RunPlan {
         id: job.id,
+        key: keeping::session_key(kept.as_ref())?,
         agents: job.agents,
         file: job.file_typed,
         workload: Arc::new(workload),
@@ -98,9 +113,9 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         on_agent_loss: job.on_agent_loss,
         slot_grace: job.slot_grace,
         retried,
-        versus_url: versus.as_ref().map(Settings::to_conninfo),
-        database_url: settings.as_ref().map(Settings::to_conninfo),
-        has_local_agents: job.local.is_some(),
+        versus_url,
+        database_url,
+        has_local_agents,
         embedded: origin,
         command: job.command,
         thresholds: job.thresholds,
@@ -109,7 +124,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     };
     let tolerated = outcome::Tolerated::of(&plan.thresholds, args.allow_void);
     let (dir, journal) = kept.map(|Kept { dir, journal }| (dir, journal)).unzip();
-    let outcome = enter(job.local, plan, entrance, &display, journal, taken_up, interrupt).await;
+    let outcome = enter(local, plan, entrance, &display, journal, taken_up, interrupt).await;
     display.finish();
     let stopped = match embedded {
         Some(server) => server.stop().await,
@@ -122,7 +137,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     if let Some(dir) = &dir {
         keeping::finish(dir, journal, &result)?;
         if result.ending != Ending::Completed {
-            super::say(&format!("to go on with this run: {}", keeping::resume_hint(dir, &args.run_dir)));
+            display.say(&format!("to go on with this run: {}", keeping::resume_hint(dir, &args.run_dir)));
         }
     }
     stopped.map_err(Failure::internal)?;
@@ -136,9 +151,15 @@ pub(super) async fn open_workload(
     display: &Arc<ProgressDisplay>,
     interrupt: &CancellationToken,
 ) -> Result<Workload, Failure> {
+    // An error would show the name, and a URL may contain a password.
+    if file.to_str().is_some_and(|file| file.contains("://")) {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "the workload is a CSV file, and a URL was typed in its place; name the database with --database-url"
+        )));
+    }
     let file = file.to_owned();
     let shown = Arc::clone(display);
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = blocking("workload", move || {
         workload::open(&file, &options, &mut |progress| shown.reading(&progress))
     });
     let workload = tokio::select! {
@@ -176,7 +197,7 @@ async fn database(
     interrupt: &CancellationToken,
     display: &ProgressDisplay,
 ) -> Result<(Option<Embedded>, Option<Settings>), Failure> {
-    match database::choose(&args.database)? {
+    match database::choose(args.database.database_url.as_ref())? {
         Choice::Named(settings) => return Ok((None, Some(settings))),
         Choice::Nothing if job.local.is_none() => return Ok((None, None)),
         Choice::Nothing if recorded.is_some_and(|manifest| manifest.embedded.is_none()) => {
@@ -190,7 +211,7 @@ async fn database(
         Choice::Embedded => {}
     }
     let say = |line: &str| display.say(line);
-    let workers = job.local.map_or(args.size.workers, |local| local.workers);
+    let workers = job.local.map_or(args.workers, |local| local.workers);
     // A second database may be this one, too: a run against itself shows how much is noise.
     let databases = if job.load.versus { 2 } else { 1 };
     let connections = u32::from(job.agents) * u32::from(workers) * databases;
@@ -206,9 +227,9 @@ async fn database(
     }
 }
 
-/// Binds and serves, in clear or encrypted.
+/// Starts the local agents if asked to, binds where it is to listen, and serves, in clear or encrypted.
 async fn enter(
-    local: Option<LocalAgents>,
+    local: Option<Vec<AgentConfig>>,
     plan: RunPlan,
     entrance: Entrance,
     display: &ProgressDisplay,
@@ -216,29 +237,31 @@ async fn enter(
     taken_up: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, Failure> {
-    let Entrance { address, access, for_local, patience } = entrance;
-    let cannot = |error: io::Error| {
+    let Entrance { address, access, patience } = entrance;
+    let cannot = |address: SocketAddr, error: io::Error| {
         Failure::usage(anyhow::Error::from(error).context(format!(
             "cannot listen on {address}; is another coordinator running? --listen chooses another address"
         )))
     };
-    let local = local.map(|local| (local, for_local));
-    match access.tls() {
-        None => {
-            let listener = Listener::bind(address).await.map_err(cannot)?.with_patience(patience);
+    match (address, access.tls()) {
+        (None, _) => {
+            let listener = Listener::without_port();
             serve(local, plan, listener, display, journal, taken_up, interrupt).await
         }
-        Some(config) => {
-            let listener = Listener::bind_encrypted(address, config, access).await.map_err(cannot)?;
-            let listener = listener.with_patience(patience);
+        (Some(address), None) => {
+            let listener = Listener::bind(address, patience).await.map_err(|error| cannot(address, error))?;
+            serve(local, plan, listener, display, journal, taken_up, interrupt).await
+        }
+        (Some(address), Some(config)) => {
+            let listener = Listener::bind_encrypted(address, patience, config, access).await;
+            let listener = listener.map_err(|error| cannot(address, error))?;
             serve(local, plan, listener, display, journal, taken_up, interrupt).await
         }
     }
 }
 
-/// Starts the local agents if asked to, and runs.
 async fn serve<I: Incoming>(
-    local: Option<(LocalAgents, Security)>,
+    local: Option<Vec<AgentConfig>>,
     plan: RunPlan,
     listener: Listener<I>,
     display: &ProgressDisplay,
@@ -248,11 +271,14 @@ async fn serve<I: Incoming>(
 ) -> Result<Outcome, Failure> {
     let end_of_agents = CancellationToken::new();
     let mut agents = JoinSet::new();
-    if let Some((LocalAgents { workers }, security)) = local {
-        for config in local_agents(plan.agents, workers, listener.address(), &security) {
-            agents.spawn(muster_agent::serve(config, end_of_agents.clone()));
-        }
+    let (connect, arrivals) = in_process();
+    for config in local.into_iter().flatten() {
+        let surroundings = Surroundings { network: Network::Other(connect.clone()), ..Surroundings::real() };
+        let end = end_of_agents.clone();
+        agents.spawn(async move { muster_agent::serve_in(&surroundings, config, end).await });
     }
+    drop(connect);
+    let listener = listener.with_in_process(arrivals);
     let plan = Arc::new(plan);
     let outcome = run::run(Arc::clone(&plan), listener, display, journal, taken_up, interrupt).await;
     end_of_agents.cancel();
@@ -272,37 +298,67 @@ async fn join_all(agents: &mut JoinSet<Result<(), AgentError>>) {
     }
 }
 
+/// They are handed the databases as they are: what a URL cannot say, such as `options`, holds for them, too.
 fn local_agents(
     count: u16,
-    workers: u16,
-    address: SocketAddr,
-    security: &Security,
-) -> impl Iterator<Item = AgentConfig> {
-    let coordinator: muster_agent::Coordinator =
-        address.to_string().parse().expect("a socket address is a host and a port");
-    (0..count).map(move |slot| AgentConfig {
-        coordinators: Coordinators::one(coordinator.clone()),
-        security: security.clone(),
+    LocalAgents { workers }: LocalAgents,
+    database: Option<&Settings>,
+    versus: Option<&Settings>,
+) -> Vec<AgentConfig> {
+    let coordinators = Coordinators::one(Coordinator::of_this_process());
+    let agent = AgentConfig {
         workers,
-        threads: None,
-        slot: Some(SlotId::new(slot)),
         once: true,
-        database: None,
-        allow_writes: false,
-    })
+        database: database.cloned(),
+        versus: versus.cloned(),
+        // Who runs them has named the database as well.
+        role: RoleRule::Any,
+        ..AgentConfig::joining(coordinators)
+    };
+    (0..count).map(|slot| AgentConfig { slot: Some(SlotId::new(slot)), ..agent.clone() }).collect()
+}
+
+/// What agents that join are handed. An agent that needs a database and is not handed one learns that there is one.
+fn for_agents(settings: Option<&Settings>, notice: impl Fn(&NotHandedOver)) -> Option<SecretString> {
+    let url = settings?.to_handed_over();
+    Some(url.unwrap_or_else(|problem| {
+        notice(&problem);
+        KEPT_BACK.into()
+    }))
 }
 
 fn failure(error: RunError, statements: &Statements) -> Failure {
     let exit = match &error {
         RunError::NotJoined { .. } | RunError::NotReady { .. } => Exit::NotJoined,
-        RunError::Prepare { .. } => Exit::Usage,
+        RunError::Prepare { .. } | RunError::Workload(_) => Exit::Usage,
         RunError::Interrupted => Exit::Interrupted,
     };
-    let error = match &error {
-        RunError::Prepare { failed, .. } => anyhow::anyhow!("{error}{}", details(failed, statements)),
+    let error = match error {
+        RunError::Prepare { slot, failed } => {
+            let failed = Box::new(named(*failed, statements));
+            let details = details(&failed, statements);
+            anyhow::anyhow!("{}{details}", RunError::Prepare { slot, failed })
+        }
         _ => error.into(),
     };
     Failure { exit, error }
+}
+
+/// Names the columns behind the parameters of the statement.
+fn named(failed: PrepareFailed, statements: &Statements) -> PrepareFailed {
+    if failed.kind != PrepareFailure::Statement {
+        return failed;
+    }
+    // The text of the default query depends on the server.
+    let statement = statements.sent_as(&failed.sql).unwrap_or(statements.first());
+    let columns = statement.template().columns();
+    let named = |text: String| name_parameters(&text, columns);
+    PrepareFailed {
+        message: named(failed.message),
+        detail: failed.detail.map(named),
+        hint: failed.hint.map(named),
+        ..failed
+    }
 }
 
 /// What the server added: SQLSTATE, the place in the query, detail and hint.

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use jiff::Timestamp;
+use muster_agent::blocking::blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
@@ -14,7 +15,7 @@ use crate::run_dir;
 pub(super) async fn run(args: RunsArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let parent = run_dir::parent(args.run_dir.as_deref()).map_err(Failure::usage)?;
     // On a thread of its own: journals of killed runs are read through, and they may be many.
-    let reading = tokio::task::spawn_blocking({
+    let reading = blocking("list", {
         let parent = parent.clone();
         move || run_dir::list(&parent)
     });

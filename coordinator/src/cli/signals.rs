@@ -15,7 +15,8 @@ fn survive_file_limits() -> io::Result<Signal> {
     signal(SignalKind::from_raw(SIGXFSZ))
 }
 
-/// Returns the watching task and the tokens of the first and of the second signal.
+/// Returns the watching task and the tokens of the first and of the second signal. A SIGINT counts even if it was ignored at the start, as
+/// in the background of a script: a SIGINT sent there is meant for this process.
 pub(super) fn watch() -> io::Result<(JoinHandle<()>, CancellationToken, CancellationToken)> {
     drop(survive_file_limits()?);
     let mut interrupts = signal(SignalKind::interrupt())?;

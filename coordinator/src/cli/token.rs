@@ -27,7 +27,7 @@ The join string is muster1.PIN.SECRET: by the pin, the SHA-256 of the coordinato
 it says anything; by the secret the coordinator knows its agents. Whoever has it can take part in runs and is handed the database's
 address: keep it like a password.
 
-  coordinator token > join                                      once; the same string every time
+  (umask 077; coordinator token > join)                         once; the same string every time
   coordinator run --agents 10 --listen 0.0.0.0:50051 rows.csv
   agent --coordinator load1:50051 --join-file join              or MUSTER_JOIN, or --join";
 

@@ -1,16 +1,18 @@
 //! Creates the demo's schema and loads its data. Idempotent: a table that holds rows is left as it is, unless it is to be replaced.
 //! Everything happens in one transaction, so that nobody ever sees half of it.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use muster_agent::postgres::connect::{Connection, SessionSetup, connect};
 use muster_agent::postgres::failure::ConnectError;
 use muster_agent::postgres::{Settings, server};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 
 use super::generate::{Samples, Shape, ShapeError, host_name};
 use super::samples_csv::{Row, SamplesCsv, SamplesError};
@@ -99,11 +101,9 @@ async fn migrate_on(
     if options.replace {
         run("empty the table", "TRUNCATE cpu_usage").await?;
     }
-    let held = transaction
-        .query_one("SELECT EXISTS (SELECT FROM cpu_usage)", &[])
-        .await
-        .map_err(at("look into the table"))?;
-    let loaded = if held.get(0) { None } else { Some(load(&transaction, &options.source, say).await?) };
+    let held = transaction.simple_query("SELECT FROM cpu_usage LIMIT 1").await;
+    let is_filled = has_row(&held.map_err(at("look into the table"))?);
+    let loaded = if is_filled { None } else { Some(load(&transaction, &options.source, say).await?) };
     if options.index {
         run("create the index", INDEX).await?;
     }
@@ -114,9 +114,9 @@ async fn migrate_on(
 
 /// The extension's version, after creating it where the server has it. Without the right to do so the table stays a plain one.
 async fn timescaledb(client: &Client) -> Result<Option<String>, MigrateError> {
-    let is_available = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')";
-    let available = client.query_one(is_available, &[]).await.map_err(at("look for TimescaleDB"))?;
-    if available.get(0)
+    let available = "SELECT FROM pg_available_extensions WHERE name = 'timescaledb'";
+    let available = client.simple_query(available).await.map_err(at("look for TimescaleDB"))?;
+    if has_row(&available)
         && let Err(error) = client.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await
     {
         tracing::warn!("TimescaleDB is not used: {}", sql_message(&error));
@@ -125,6 +125,12 @@ async fn timescaledb(client: &Client) -> Result<Option<String>, MigrateError> {
     let facts = facts
         .map_err(|error| MigrateError::Sql { step: "look for TimescaleDB", message: error.to_string() })?;
     Ok(facts.timescaledb)
+}
+
+/// True if a simple query returned a row. The extended protocol is not used, because behind a pooler a prepared statement may be another
+/// client's.
+fn has_row(messages: &[SimpleQueryMessage]) -> bool {
+    messages.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)))
 }
 
 async fn load(
@@ -137,7 +143,11 @@ async fn load(
             let samples = Samples::try_new(shape)?;
             say(&format!("loading {} rows of demo data", samples.rows()));
             let rows = samples.map(|sample| {
-                Ok(Row { ts_us: sample.ts_us, host: host_name(sample.host), usage: sample.usage() })
+                Ok(Row {
+                    ts_us: sample.ts_us - MICROS_1970_TO_2000,
+                    host: host_name(sample.host),
+                    usage: sample.usage(),
+                })
             });
             copy(transaction, rows, say).await
         }
@@ -159,7 +169,7 @@ async fn copy(
     let mut count = 0u64;
     for row in rows {
         let Row { ts_us, host, usage } = row?;
-        let ts = system_time(ts_us);
+        let ts = Timestamptz(ts_us);
         let values: [&(dyn ToSql + Sync); 3] = [&ts, &host, &usage];
         writer.as_mut().write(&values).await.map_err(at("copy"))?;
         count += 1;
@@ -171,9 +181,22 @@ async fn copy(
     writer.finish().await.map_err(at("copy"))
 }
 
-fn system_time(ts_us: i64) -> SystemTime {
-    let distance = Duration::from_micros(ts_us.unsigned_abs());
-    if ts_us < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
+const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
+
+/// Microseconds since 2000, which is what PostgreSQL receives. `SystemTime` has no infinity.
+#[derive(Debug)]
+struct Timestamptz(i64);
+
+impl ToSql for Timestamptz {
+    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        self.0.to_sql(ty, out)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TIMESTAMPTZ
+    }
+
+    to_sql_checked!();
 }
 
 fn at(step: &'static str) -> impl Fn(tokio_postgres::Error) -> MigrateError {
@@ -182,7 +205,15 @@ fn at(step: &'static str) -> impl Fn(tokio_postgres::Error) -> MigrateError {
 
 fn sql_message(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(server) => format!("{} (SQLSTATE {})", server.message(), server.code().code()),
+        Some(server) => {
+            let way_out = match server.code().code() {
+                "26000" | "42P05" => {
+                    "; a connection pooler in transaction mode seems to stand between: connect to the server's own port"
+                }
+                _ => "",
+            };
+            format!("{} (SQLSTATE {}){way_out}", server.message(), server.code().code())
+        }
         None => error.to_string(),
     }
 }

@@ -1,17 +1,14 @@
 //! A `cpu_usage.csv` of the user's own: columns ts, host and usage, in any order, others ignored.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use crate::workload::{CsvFile, Packing, Wanted, WorkloadError, microseconds_since_2000};
 
 /// One row of the table.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
-    /// Microseconds since 1970 in UTC.
+    /// Microseconds since 2000 in UTC, as PostgreSQL has them: the ends of the range are its infinities.
     pub ts_us: i64,
     pub host: String,
     pub usage: f64,
@@ -21,27 +18,51 @@ pub(super) struct Row {
 pub enum SamplesError {
     #[error("cannot read '{file}': {source}")]
     Open { file: String, source: io::Error },
+    #[error("'{file}' is {}", packing.advice(Wanted::Data))]
+    Packed { file: String, packing: Packing },
+    #[error("'{file}' is empty; it needs a header line with the columns ts, host and usage")]
+    Empty { file: String },
     #[error("'{file}' has no column '{column}'; it has: {found}")]
     MissingColumn { file: String, column: &'static str, found: String },
     #[error("{file}:{line}: {problem}")]
     BadRow { file: String, line: u64, problem: String },
+    #[error(transparent)]
+    Unreadable(WorkloadError),
+}
+
+impl From<WorkloadError> for SamplesError {
+    fn from(error: WorkloadError) -> Self {
+        match error {
+            WorkloadError::Open { file, source } | WorkloadError::Read { file, source, .. } => {
+                Self::Open { file, source }
+            }
+            WorkloadError::Packed { file, packing } => Self::Packed { file, packing },
+            other => Self::Unreadable(other),
+        }
+    }
 }
 
 /// The rows of a file, read as they are asked for.
 pub(super) struct SamplesCsv {
     file: String,
-    reader: csv::Reader<File>,
-    record: csv::StringRecord,
+    csv: CsvFile,
+    /// Number of fields in the header.
+    fields: usize,
     columns: [usize; 3],
 }
 
 impl SamplesCsv {
     pub(super) fn open(path: &Path) -> Result<Self, SamplesError> {
         let file = path.display().to_string();
-        let opened = File::open(path).map_err(|source| SamplesError::Open { file: file.clone(), source })?;
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(opened);
-        let header = reader.headers().map_err(|error| bad_row(&file, 1, &error))?.clone();
-        let names: Vec<&str> = header.iter().map(|name| name.trim_start_matches('\u{feff}')).collect();
+        let mut csv = CsvFile::open(path)?;
+        match csv.read()? {
+            None => return Err(SamplesError::Empty { file }),
+            Some((line, Err(fault))) => return Err(bad_row(&file, line, &fault)),
+            Some((_, Ok(()))) => {}
+        }
+        let fields = csv.len();
+        let names: Vec<_> =
+            (0..fields).map(|position| String::from_utf8_lossy(csv.field(position)).into_owned()).collect();
         let find = |column: &'static str| {
             names.iter().position(|name| *name == column).ok_or_else(|| SamplesError::MissingColumn {
                 file: file.clone(),
@@ -50,28 +71,30 @@ impl SamplesCsv {
             })
         };
         let columns = [find("ts")?, find("host")?, find("usage")?];
-        Ok(Self { file, reader, record: csv::StringRecord::new(), columns })
+        Ok(Self { file, csv, fields, columns })
     }
 
     fn read(&mut self) -> Result<Option<Row>, SamplesError> {
-        let line = self.reader.position().line();
-        match self.reader.read_record(&mut self.record) {
-            Ok(false) => Ok(None),
-            Ok(true) => {
-                let line = self.record.position().map_or(line, csv::Position::line);
-                self.row().map(Some).map_err(|problem| bad_row(&self.file, line, &problem))
-            }
-            Err(error) => Err(bad_row(&self.file, line, &error)),
-        }
+        let Some((line, found)) = self.csv.read()? else { return Ok(None) };
+        let row = found.map_err(|fault| fault.to_string()).and_then(|()| self.row());
+        row.map(Some).map_err(|problem| bad_row(&self.file, line, &problem))
     }
 
     fn row(&self) -> Result<Row, String> {
-        let [ts, host, usage] = self.columns.map(|column| self.record.get(column).unwrap_or_default());
+        if self.csv.len() != self.fields {
+            return Err(format!("field count is {} where the header has {}", self.csv.len(), self.fields));
+        }
+        let text = |position: usize, name: &str| {
+            let text = std::str::from_utf8(self.csv.field(position)).ok().filter(|text| !text.contains('\0'));
+            text.ok_or_else(|| format!("{name} is not UTF-8, or has a NUL byte; save the file as UTF-8"))
+        };
+        let [ts, host, usage] = self.columns;
+        let (ts, host, usage) = (text(ts, "ts")?, text(host, "host")?, text(usage, "usage")?);
         if host.is_empty() {
             return Err("the host is empty".to_owned());
         }
-        let ts_us =
-            microseconds(ts).ok_or_else(|| format!("'{ts}' is not a time such as 2017-01-01 08:59:22"))?;
+        let ts_us = microseconds_since_2000(ts.as_bytes())
+            .ok_or_else(|| format!("'{ts}' is not a time such as 2017-01-01 08:59:22"))?;
         let usage = usage.parse().map_err(|_| format!("usage '{usage}' is not a number"))?;
         Ok(Row { ts_us, host: host.to_owned(), usage })
     }
@@ -83,15 +106,6 @@ impl Iterator for SamplesCsv {
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
     }
-}
-
-/// With an offset or, without one, in UTC.
-fn microseconds(text: &str) -> Option<i64> {
-    let timestamp = match text.parse::<Timestamp>() {
-        Ok(timestamp) => timestamp,
-        Err(_) => TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok()?,
-    };
-    Some(timestamp.as_microsecond())
 }
 
 fn bad_row(file: &str, line: u64, problem: &dyn std::fmt::Display) -> SamplesError {
@@ -113,9 +127,50 @@ mod tests {
     #[test]
     fn columns_come_in_any_order_and_times_with_or_without_an_offset() {
         let text = "\u{feff}host,extra,usage,ts\r\na,x,1.5,2017-01-01 00:00:00\r\nb,x,2,2017-01-01T01:00:00+01:00\r\n";
-        let start = 1_483_228_800_000_000;
+        let start = 6_210 * 86_400_000_000;
         let row = |host: &str, usage| Row { ts_us: start, host: host.to_owned(), usage };
         assert_eq!(read(text).unwrap(), [row("a", 1.5), row("b", 2.0)]);
+        let others =
+            "ts,host,usage\n2016-12-31 24:00:00 UTC,a,1\n2017-01-01 00:00:00.0000004,b,2\ninfinity,c,3\n";
+        let infinite = Row { ts_us: i64::MAX, ..row("c", 3.0) };
+        assert_eq!(read(others).unwrap(), [row("a", 1.0), row("b", 2.0), infinite]);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_named_by_its_line() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(
+                read(&format!("ts,host,usage\n2017-01-01 00:00:00,a,1\n{text}\n")).unwrap_err(),
+                expected
+            );
+        };
+        check(
+            "2017-01-01 00:00:00,\"b,2\n2017-01-01 00:00:00,c,3",
+            "x.csv:3: the quote that opens in this line is never closed",
+        );
+        let problem = read("ts,host,usage\n2017-01-01,\"b,2\n2017-01-01,\"c\",3\n").unwrap_err();
+        assert!(
+            problem.starts_with("x.csv:2: the quote that opens in this line closes before other text"),
+            "{problem}"
+        );
+        check("2017-01-01 00:00:00,b", "x.csv:3: field count is 2 where the header has 3");
+        assert_eq!(
+            read("\"ts,host,usage\n").unwrap_err(),
+            "x.csv:1: the quote that opens in this line is never closed"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_csv_is_named_with_what_it_is() {
+        assert_eq!(
+            read("").unwrap_err(),
+            "'x.csv' is empty; it needs a header line with the columns ts, host and usage"
+        );
+        assert_eq!(read("PAR1\x15\0").unwrap_err(), "'x.csv' is a Parquet file; export it as CSV in UTF-8");
+        assert_eq!(
+            read("t\0s\0,\0h\0o\0").unwrap_err(),
+            "'x.csv' is UTF-16; convert it first: iconv -f UTF-16 -t UTF-8 FILE"
+        );
     }
 
     #[test]

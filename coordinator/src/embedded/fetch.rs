@@ -25,6 +25,8 @@ pub(super) enum FetchError {
     File(#[from] FileError),
     #[error(transparent)]
     Tool(#[from] ToolError),
+    #[error("cannot fetch it: {0}")]
+    Thread(#[from] std::io::Error),
     #[error("'{}' has sha256 {found}, not the pinned {pinned}; it was not unpacked", file.display())]
     WrongSum { file: PathBuf, found: String, pinned: &'static str },
 }
@@ -97,9 +99,7 @@ fn open(path: &Path, is_program: bool) -> Result<(), FileError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    muster_agent::blocking::blocking("fetch", work).await?
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ fn sockets_in(directory: &Path) -> OsString {
 async fn ready(directory: &Path) {
     let file = directory.join("data/postmaster.pid");
     loop {
-        let text = tokio::fs::read_to_string(&file).await.unwrap_or_default();
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
         if text.lines().nth(7).is_some_and(|state| state.trim() == "ready") {
             return;
         }

@@ -23,7 +23,10 @@ pub(super) async fn serve(
     desk: Desk,
 ) {
     match admit(inbound, &visit, Line::new(sender.clone()), &desk).await {
-        Ok(Some(session)) => session.attend(desk).await,
+        Ok(Some(session)) => {
+            session.attend(desk).await;
+            visit.leave();
+        }
         Ok(None) => {}
         Err(status) => {
             // A stranger that does not even read needs no answer.
@@ -51,7 +54,10 @@ async fn admit(
 ) -> Result<Option<ControlSession>, Status> {
     let hello = read_hello(&mut inbound).await?;
     let admission = match check_version(&hello) {
-        Ok(()) => desk.join(Joining { hello, is_private: visit.is_private(), line: line.clone() }).await,
+        Ok(()) => {
+            let is_private = visit.is_private().await;
+            desk.join(Joining { hello, is_private, line: line.clone() }).await
+        }
         Err(refusal) => Err(refusal),
     };
     match admission {
@@ -131,7 +137,7 @@ impl ControlSession {
                     }
                 }
                 Ok(FromAgent::Leave { reason, drained }) => {
-                    return Loss { is_drained: drained, ..Loss::because(reason) };
+                    return Loss { is_drained: drained, has_left: true, ..Loss::because(reason) };
                 }
                 Ok(message) => desk.said(self.member, message).await,
                 Err(malformed) => return Loss::because(format!("sent a malformed message: {malformed}")),

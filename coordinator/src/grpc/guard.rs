@@ -1,9 +1,12 @@
-//! Nobody gets past here without the secret of the join string, where the coordinator has one: no method of no service is called.
+//! Refuses every request without the secret of the join string, where the coordinator has one, before any method of any service is called.
+//! The secret is 256 random bits, so wrong ones are not counted: the right secret is accepted, whatever other clients at the same address
+//! have sent.
 
-use std::net::IpAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use muster_common::attempts::Attempts;
 use muster_common::join_string::Secret;
 use muster_common::limits;
 use tonic::service::Interceptor;
@@ -18,45 +21,46 @@ use crate::identity::Identity;
 pub(super) struct Guard {
     /// `None` where there is no secret to show: in clear, or where a certificate is what counts.
     identity: Option<Arc<Identity>>,
-    attempts: Arc<Mutex<Attempts>>,
+    refusals: Arc<Mutex<RefusalLog>>,
 }
 
 impl Guard {
     pub(super) fn new(identity: Option<Arc<Identity>>) -> Self {
-        Self { identity, attempts: Arc::default() }
+        Self { identity, refusals: Arc::default() }
     }
 
     fn check(&self, identity: &Identity, request: &Request<()>) -> Result<(), Status> {
         let visit: Option<&Visit> = request.extensions().get();
-        let Some(peer) = visit.and_then(|visit| visit.peer).map(|peer| peer.ip()) else {
-            return Err(Status::internal("a connection from nowhere"));
-        };
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        if !attempts.may_try(peer, clock::now()) {
-            return Err(Status::resource_exhausted(format!(
-                "this machine showed a wrong join string {} times; it may try again after {:?}",
-                limits::JOIN_ATTEMPTS_MAX,
-                limits::JOIN_ATTEMPTS_PER
-            )));
+        if visit.is_some_and(Visit::is_in_process) {
+            return Ok(());
         }
         let expected = identity.secret().map_err(|problem| {
             error!("nobody can join: {problem}");
             Status::unavailable("the coordinator cannot read its identity")
         })?;
-        match shown(request) {
-            Some(secret) if secret == expected => Ok(()),
-            shown => {
-                let times = attempts.failed(peer, clock::now());
-                tell(peer, times, shown.is_some());
-                Err(Status::unauthenticated(match shown {
-                    Some(_) => {
-                        "the join string is not valid any more, or not this coordinator's: `coordinator token` prints the one that is"
-                    }
-                    None => {
-                        "this coordinator wants a join string: --join with what `coordinator token` prints"
-                    }
-                }))
-            }
+        let (what, answer) = match shown(request) {
+            Some(secret) if secret == expected => return Ok(()),
+            Some(_) => (
+                "with a wrong join string",
+                "the join string is not valid any more, or not this coordinator's: `coordinator token` prints the one that is",
+            ),
+            None => (
+                "without a join string",
+                "this coordinator wants a join string: --join with what `coordinator token` prints",
+            ),
+        };
+        if let Some(peer) = visit.and_then(|visit| visit.peer).map(|peer| peer.ip()) {
+            self.log(peer, what);
+        }
+        Err(Status::unauthenticated(answer))
+    }
+
+    fn log(&self, peer: IpAddr, what: &str) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.is_due(peer, clock::now()) {
+            warn!("{peer} tried to join {what} and was refused");
+        } else {
+            debug!("{peer} tried to join {what}");
         }
     }
 }
@@ -66,26 +70,75 @@ fn shown(request: &Request<()>) -> Option<Secret> {
     Secret::parse(bearer).ok()
 }
 
-/// Once, and once more when it is too often.
-fn tell(peer: IpAddr, times: u32, has_shown: bool) {
-    let what = if has_shown { "with a wrong join string" } else { "without a join string" };
-    if times == limits::JOIN_ATTEMPTS_MAX {
-        warn!(
-            "{peer} tried to join {what} for the {times}th time, and is not heard for {:?}",
-            limits::JOIN_ATTEMPTS_PER
-        );
-    } else if times == 1 {
-        warn!("{peer} tried to join {what} and was refused");
-    } else {
-        debug!("{peer} tried to join {what}");
-    }
-}
-
 impl Interceptor for Guard {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(identity) = &self.identity {
             self.check(identity, &request)?;
         }
         Ok(request)
+    }
+}
+
+/// When each machine's refusal was last logged.
+#[derive(Debug, Default)]
+struct RefusalLog(HashMap<IpAddr, Instant>);
+
+impl RefusalLog {
+    fn is_due(&mut self, peer: IpAddr, now: Instant) -> bool {
+        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < limits::REFUSAL_LOGGED_EVERY;
+        let machine = machine(peer);
+        if self.0.get(&machine).is_some_and(is_recent) {
+            return false;
+        }
+        if self.0.len() >= limits::REFUSED_MACHINES_MAX {
+            self.0.retain(|_, at| is_recent(at));
+        }
+        // An attacker may have many addresses: the log must not grow with each of them.
+        if self.0.len() >= limits::REFUSED_MACHINES_MAX {
+            return false;
+        }
+        self.0.insert(machine, now);
+        true
+    }
+}
+
+/// One machine has 2^64 addresses of IPv6.
+fn machine(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_machine_is_logged_once_in_a_while_and_each_for_itself() {
+        let (mut log, start) = (RefusalLog::default(), Instant::now());
+        assert!(log.is_due(ip("10.0.0.1"), start));
+        assert!(!log.is_due(ip("10.0.0.1"), start));
+        assert!(!log.is_due(ip("::ffff:10.0.0.1"), start), "the same machine");
+        assert!(log.is_due(ip("10.0.0.2"), start));
+        assert!(log.is_due(ip("2001:db8::1"), start));
+        assert!(!log.is_due(ip("2001:db8::ffff:1:2"), start), "a network of IPv6 is one machine");
+        assert!(log.is_due(ip("2001:db8:0:1::1"), start));
+        assert!(log.is_due(ip("10.0.0.1"), start + limits::REFUSAL_LOGGED_EVERY));
+    }
+
+    #[test]
+    fn memory_and_log_are_bounded() {
+        let (mut log, now) = (RefusalLog::default(), Instant::now());
+        let machines = u32::try_from(limits::REFUSED_MACHINES_MAX).unwrap();
+        let logged =
+            (0..10 * machines).filter(|address| log.is_due(IpAddr::from(address.to_be_bytes()), now));
+        assert_eq!(logged.count(), limits::REFUSED_MACHINES_MAX);
+        assert_eq!(log.0.len(), limits::REFUSED_MACHINES_MAX);
+        assert!(log.is_due(ip("10.0.0.1"), now + limits::REFUSAL_LOGGED_EVERY));
     }
 }

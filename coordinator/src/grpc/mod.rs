@@ -3,10 +3,12 @@
 mod access;
 mod control;
 mod guard;
+mod in_process;
 mod server;
 mod tls;
 mod visitor;
 mod work;
 
 pub(crate) use access::Access;
+pub(crate) use in_process::channel as in_process;
 pub(crate) use server::{Incoming, Listener, Server};

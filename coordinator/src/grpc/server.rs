@@ -2,85 +2,125 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_agent::listen::{self, AcceptProblem, Accepted, Terms};
 use muster_common::limits;
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::{Pending, Stream, StreamExt};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::InterceptorLayer;
-use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::access::Access;
 use super::guard::Guard;
-use super::tls::Encrypted;
+use super::in_process::{Arrivals, no_agents};
 use super::visitor::{Origin, Visit, Visitor};
 use super::{control, tls, work};
 use crate::run::Desk;
 
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
-
-/// A bound port on which nobody is served yet. `I` has the connections that come in.
+/// A bound port, or agents of this process, or both; no connection is served yet. `I` has the connections that come in by the port.
 pub(crate) struct Listener<I> {
     incoming: I,
-    address: SocketAddr,
+    /// `None` where no port is open.
+    address: Option<SocketAddr>,
+    in_process: Arrivals,
     access: Access,
-    patience: Duration,
+    problem: AcceptProblem,
 }
 
-impl Listener<TcpIncoming> {
-    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        // serve_with_incoming does not set nodelay.
-        Ok(Self::in_clear(TcpIncoming::from(listener).with_nodelay(Some(true)), address))
+impl Listener<Pending<io::Result<TcpStream>>> {
+    /// No port at all.
+    pub(crate) fn without_port() -> Self {
+        Self::of(tokio_stream::pending(), None, Access::InClear, AcceptProblem::default())
     }
 }
 
-impl Listener<Encrypted> {
+type Boxed<C> = Pin<Box<dyn Stream<Item = io::Result<C>> + Send>>;
+
+impl Listener<Boxed<Accepted>> {
+    /// A connection by which no agent joins within `patience` is closed.
+    pub(crate) async fn bind(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let (accepted, address, problem) = accept(address, patience).await?;
+        let incoming: Boxed<Accepted> = Box::pin(accepted.map(Ok));
+        Ok(Self::of(incoming, Some(address), Access::InClear, problem))
+    }
+}
+
+impl Listener<Boxed<TlsStream<Accepted>>> {
     pub(crate) async fn bind_encrypted(
         address: SocketAddr,
+        patience: Duration,
         config: Arc<ServerConfig>,
         access: Access,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let (incoming, patience) = (tls::incoming(listener, config), limits::ADMISSION_TIMEOUT);
-        Ok(Self { incoming, address, access, patience })
+        let (accepted, address, problem) = accept(address, patience).await?;
+        let incoming: Boxed<TlsStream<Accepted>> = Box::pin(tls::encrypted(accepted, config));
+        Ok(Self::of(incoming, Some(address), access, problem))
     }
 }
 
+async fn accept(
+    address: SocketAddr,
+    patience: Duration,
+) -> io::Result<(impl Stream<Item = Accepted> + Send, SocketAddr, AcceptProblem)> {
+    let listener = TcpListener::bind(address).await?;
+    let (address, problem) = (listener.local_addr()?, AcceptProblem::default());
+    let terms = Terms {
+        connections: limits::STRANGERS_MAX,
+        accepts_per_second: limits::STRANGERS_PER_SECOND,
+        patience,
+        bytes: limits::ADMISSION_BYTES_MAX,
+        bytes_per_second: 0,
+    };
+    Ok((listen::accept(listener, terms, problem.clone()), address, problem))
+}
+
 impl<I> Listener<I> {
-    pub(crate) fn in_clear(incoming: I, address: SocketAddr) -> Self {
-        Self { incoming, address, access: Access::InClear, patience: limits::ADMISSION_TIMEOUT }
+    fn of(incoming: I, address: Option<SocketAddr>, access: Access, problem: AcceptProblem) -> Self {
+        Self { incoming, address, in_process: no_agents(), access, problem }
     }
 
-    /// Whoever is not an agent of the run so long after it came has to leave.
-    pub(crate) fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    /// Connections of a test's network.
+    #[cfg(test)]
+    pub(crate) fn in_clear(incoming: I, address: SocketAddr) -> Self {
+        Self::of(incoming, Some(address), Access::InClear, AcceptProblem::default())
+    }
+
+    /// Agents inside this process join as well.
+    pub(crate) fn with_in_process(self, in_process: Arrivals) -> Self {
+        Self { in_process, ..self }
     }
 
     /// What an agent of another machine has to be told to come in; nothing on this one.
     pub(crate) fn options(&self) -> &'static str {
         match self.access {
-            Access::InClear if self.address.ip().is_loopback() => "",
+            Access::InClear if self.address.is_none_or(|address| address.ip().is_loopback()) => "",
             _ => self.access.options(),
         }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Why connections cannot be accepted at the moment.
+    pub(crate) fn problem(&self) -> AcceptProblem {
+        self.problem.clone()
     }
 }
 
@@ -112,13 +152,18 @@ impl Server {
         let service = MusterServer::new(edge)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
-        let patience = listener.patience;
-        let visitors = listener.incoming.map(move |came| came.map(|stream| Visitor::new(stream, patience)));
-        let serving = tonic::transport::Server::builder()
+        let visit = |stream: I::Connection| {
+            let visit = Visit::of(&stream.connect_info());
+            Visitor::new(Either::Left(stream), visit)
+        };
+        let by_port = listener.incoming.map(move |came| came.map(visit));
+        let in_process = listener.in_process;
+        let in_process =
+            in_process.map(|stream| Ok(Visitor::new(Either::Right(stream), Visit::in_process())));
+        let visitors = by_port.merge(in_process);
+        let serving = listen::server()
             .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
             .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES)
-            .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
-            .http2_keepalive_timeout(Some(limits::FENCE))
             .layer(InterceptorLayer::new(Guard::new(listener.access.identity())))
             .add_service(service)
             .serve_with_incoming_shutdown(visitors, stop.clone().cancelled_owned());

@@ -1,71 +1,39 @@
-//! Connections that come in encrypted. The handshake is done here and not by tonic, so that it is bounded in time and number: whoever
-//! connects and says nothing holds up nobody.
+//! Connections that come in encrypted. The handshake is done here and not by tonic, so that it is bounded in time and number. All handshakes
+//! are one task's, so however many there are, they take no more than one processor.
 
 use std::io;
 use std::sync::Arc;
 
+use futures_util::stream::{Stream, StreamExt};
+use muster_agent::listen::Accepted;
 use muster_common::limits;
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_stream::wrappers::ReceiverStream;
-use tracing::{debug, warn};
-
-type Accepted = io::Result<TlsStream<TcpStream>>;
+use tracing::debug;
 
 /// Connections whose handshake is done.
-pub(crate) type Encrypted = ReceiverStream<Accepted>;
-
-/// Ends when what it returns is dropped.
-pub(super) fn incoming(listener: TcpListener, config: Arc<ServerConfig>) -> Encrypted {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(accept(listener, config.into(), sender));
-    ReceiverStream::new(receiver)
+pub(super) fn encrypted(
+    accepted: impl Stream<Item = Accepted>,
+    config: Arc<ServerConfig>,
+) -> impl Stream<Item = io::Result<TlsStream<Accepted>>> {
+    let acceptor = TlsAcceptor::from(config);
+    accepted
+        .map(move |stream| shake_hands(stream, acceptor.clone()))
+        // One more than there can be: the loop that closes the oldest for the next one is not asked otherwise.
+        .buffer_unordered(limits::STRANGERS_MAX + 1)
+        .filter_map(|shaken| std::future::ready(shaken.map(Ok)))
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, sender: mpsc::Sender<Accepted>) {
-    let places = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
-    loop {
-        let connection = async {
-            // Never closed.
-            let place = Arc::clone(&places).acquire_owned().await.ok()?;
-            Some((place, listener.accept().await))
-        };
-        let accepted = tokio::select! {
-            () = sender.closed() => return,
-            accepted = connection => accepted,
-        };
-        match accepted {
-            Some((place, Ok((stream, _)))) => {
-                tokio::spawn(shake_hands(stream, acceptor.clone(), sender.clone(), place));
-            }
-            Some((_, Err(error))) => {
-                // Out of descriptors, say: connections that end give some back.
-                warn!("cannot accept a connection: {error}");
-                sleep(limits::RETRY_FIRST).await;
-            }
-            None => return,
+/// The connection itself ends when it takes too long.
+async fn shake_hands(stream: Accepted, acceptor: TlsAcceptor) -> Option<TlsStream<Accepted>> {
+    let peer = stream.peer();
+    match acceptor.accept(stream).await {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            // An agent says the cause on its side.
+            debug!("{peer:?} was not let in: {error}");
+            None
         }
-    }
-}
-
-async fn shake_hands(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    sender: mpsc::Sender<Accepted>,
-    place: OwnedSemaphorePermit,
-) {
-    let peer = stream.peer_addr().map_or_else(|_| "somebody".to_owned(), |peer| peer.to_string());
-    let _ = stream.set_nodelay(true);
-    let shaken = timeout(limits::HELLO_TIMEOUT, acceptor.accept(stream)).await;
-    drop(place);
-    match shaken {
-        Ok(Ok(stream)) => drop(sender.send(Ok(stream)).await),
-        // Whoever it was: an agent says the cause on its side.
-        Ok(Err(error)) => debug!("{peer} was not let in: {error}"),
-        Err(_) => debug!("{peer} began no TLS within {:?}", limits::HELLO_TIMEOUT),
     }
 }

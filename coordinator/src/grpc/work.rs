@@ -60,7 +60,16 @@ impl WorkSession {
             acks: ack_sender,
             last_number: 0,
         };
-        let sender = Sender { member, share, credits, acks, outbound, desk: desk.clone(), sent: Vec::new() };
+        let sender = Sender {
+            member,
+            share,
+            credits,
+            acks,
+            outbound,
+            desk: desk.clone(),
+            sent: Vec::new(),
+            is_stopped: false,
+        };
         let receiving = guarded(member, ended.clone(), desk.clone(), receiver.receive());
         sessions.spawn(receiving);
         sessions.spawn(guarded(member, ended, desk.clone(), sender.send()));
@@ -144,7 +153,8 @@ impl Receiver {
         if number != self.last_number + 1 {
             return Err(format!("sent results {number} after {}", self.last_number));
         }
-        // An earlier session's results may come before this one's part of the run begins.
+        // Results of an earlier session may arrive before this one's part of the run begins. This wait has no deadline of its own: it ends
+        // when every agent is ready, which has a deadline, and `guarded` ends it with the session.
         let share = match self.share.wait_for(Option::is_some).await {
             Ok(share) => share.clone(),
             Err(_) => None,
@@ -152,9 +162,13 @@ impl Receiver {
         let Some(share) = share else { return Err("the run is over".to_owned()) };
         let place = share.keeper.place().await.ok_or("the run is over")?;
         // From here to the keeper nothing waits: what is settled is added up.
-        let Taken { counted, not_given } = share.rows.settle(share.epoch, results);
+        let is_its_own = results.ran_under.is_none_or(|grant| share.former.contains(&grant));
+        let Taken { counted, again, not_given } = match is_its_own {
+            true => share.rows.settle(share.epoch, results),
+            false => share.rows.drop_stale(&results),
+        };
         self.last_number = number;
-        place.put(Batch { number, results: counted, acks: self.acks.clone() });
+        place.put(Batch { number, results: counted, again, acks: self.acks.clone() });
         match not_given {
             None => Ok(()),
             Some(row) => Err(format!("sent a result for row {row}, which it was not given")),
@@ -173,6 +187,9 @@ struct Sender {
     desk: Desk,
     /// By worker: rows in total, of all rounds.
     sent: Vec<u64>,
+    /// No more rows are sent, because they cannot be read or recorded, and the run ends. Acknowledgements are still sent, because the agent
+    /// cannot report without them.
+    is_stopped: bool,
 }
 
 impl Sender {
@@ -198,7 +215,7 @@ impl Sender {
         let mut given = share.rows.given();
         let mut is_prefetched = false;
         loop {
-            let is_complete = self.send_allowed(share, &mut reader).await?;
+            let is_complete = !self.is_stopped && self.send_allowed(share, &mut reader).await?;
             if is_complete && !is_prefetched {
                 is_prefetched = true;
                 self.desk.prefetched(self.member).await;
@@ -244,13 +261,16 @@ impl Sender {
                 let batches = match next {
                     Ok(batches) => batches,
                     Err(problem) => {
+                        self.is_stopped = true;
                         self.desk.unreadable(problem).await;
-                        // The run ends, and this session with it.
-                        std::future::pending().await
+                        return Ok(false);
                     }
                 };
                 has_sent |= !batches.is_empty();
                 self.send_batches(share, batches).await?;
+                if self.is_stopped {
+                    return Ok(false);
+                }
             }
             if !has_sent {
                 return Ok((0..self.sent.len()).all(|worker| credit(worker) > 0 || is_drained(worker)));
@@ -265,9 +285,10 @@ impl Sender {
         let rows = |assign: &Assign| assign.rows.iter().map(|order| order.row).collect();
         let position = |assign: &Assign| share.workers.start + usize::from(assign.worker);
         let sent = batches.iter().map(|assign| (position(assign), rows(assign))).collect();
+        // Waits for the disk, which has no deadline: a row is sent only after it is recorded that the row may have run.
         if !share.keeper.sent(share.epoch, sent).await {
-            // Nothing can be written down any more: the run ends, and this session with it.
-            std::future::pending().await
+            self.is_stopped = true;
+            return Ok(());
         }
         for assign in batches {
             self.sent[usize::from(assign.worker)] += assign.rows.len() as u64;
@@ -277,7 +298,10 @@ impl Sender {
     }
 
     async fn send_message(&self, message: FromCoordinator) -> Result<(), String> {
-        self.outbound.send(Ok(message.into())).await.map_err(|_| "closed its work stream".to_owned())
+        match timeout(limits::WORK_SEND_TIMEOUT, self.outbound.send(Ok(message.into()))).await {
+            Ok(sent) => sent.map_err(|_| "closed its work stream".to_owned()),
+            Err(_) => Err(format!("did not read its work stream for {:?}", limits::WORK_SEND_TIMEOUT)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use muster_common::limits;
 
 pub(super) const MAGIC: &[u8; 8] = b"MSTRJRNL";
 /// Of everything in the file. What an older reader would take for something else makes a new version.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 pub(super) const HEADER_BYTES: usize = 16;
 pub(super) const FRAME_HEAD_BYTES: usize = 8;
 

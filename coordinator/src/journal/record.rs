@@ -1,15 +1,15 @@
 //! What is in a record, as bytes and back. Numbers are LEB128, in columns, so that a sample takes some twenty bytes.
 //!
-//! - `Results`: number of samples, epoch; the columns row, host, worker, attempt, statement, execution, start, lag, service time; the
-//!   failures; of the completed samples the columns rows and bytes, and 8 bytes of digest each.
+//! - `Results`: number of samples, epoch; the columns row, host, worker, attempt, statement, execution, start, queueing, generator delay,
+//!   service time; the failures; of the completed samples the columns rows and bytes, and 8 bytes of digest each.
 //! - a failure: how many samples lie between it and the one before; 0 for "as the failure before", or the length of the message + 1,
-//!   the SQLSTATE's 5 bytes and the message.
+//!   the SQLSTATE's 5 bytes and the message. Behind the message may follow, each after a zero byte, the server's detail and hint.
 //! - `Sent`: number of rows, epoch, worker, the column of rows.
 //! - `Fact`: JSON.
 
 use muster_common::ids::{Epoch, RowId};
-use muster_common::limits::{JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
-use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
+use muster_common::limits::{ADVICE_CHARS_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
+use muster_common::measurement::{Answer, Lag, Outcome, QueryError, SqlState};
 
 use super::columns::{Bytes, put, put_column, put_deltas};
 use super::format::Fault;
@@ -20,7 +20,9 @@ pub(super) const SENT: u8 = 2;
 pub(super) const FACT: u8 = 3;
 
 /// A character has at most 4 bytes. Checked when reading, as one message may stand for a whole batch of failures.
-const MESSAGE_BYTES_MAX: usize = MESSAGE_CHARS_MAX * 4;
+const MESSAGE_BYTES_MAX: usize = (MESSAGE_CHARS_MAX + 2 * ADVICE_CHARS_MAX) * 4 + 2;
+/// A character that no text of PostgreSQL contains.
+const SEPARATOR: char = '\0';
 
 /// One counted row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +39,7 @@ pub struct Sample {
     pub execution: u32,
     /// When the query began: since the start of the run.
     pub start_ns: u64,
-    /// Start minus due time; 0 in a closed loop.
-    pub lag_ns: u64,
+    pub lag: Lag,
     pub service_time_ns: u64,
     pub outcome: Outcome,
 }
@@ -66,7 +67,8 @@ pub(super) fn put_results(out: &mut Vec<u8>, epoch: Epoch, samples: &[Sample]) {
     put_column(out, samples.iter().map(|sample| sample.statement.into()));
     put_deltas(out, samples.iter().map(|sample| sample.execution.into()));
     put_deltas(out, samples.iter().map(|sample| sample.start_ns));
-    put_column(out, samples.iter().map(|sample| sample.lag_ns));
+    put_column(out, samples.iter().map(|sample| sample.lag.queueing_ns));
+    put_column(out, samples.iter().map(|sample| sample.lag.generator_delay_ns));
     put_column(out, samples.iter().map(|sample| sample.service_time_ns));
     put_failures(out, samples);
     let answers = samples.iter().filter_map(|sample| match &sample.outcome {
@@ -94,7 +96,7 @@ fn put_failures(out: &mut Vec<u8>, samples: &[Sample]) {
         if before == Some(error) {
             put(out, 0);
         } else {
-            let message = first_chars(&error.message);
+            let message = texts(error);
             put(out, message.len() as u64 + 1);
             out.extend(error.sqlstate.as_str().as_bytes());
             out.extend(message.as_bytes());
@@ -103,12 +105,23 @@ fn put_failures(out: &mut Vec<u8>, samples: &[Sample]) {
     }
 }
 
-/// As much of a message as travels anyway.
-fn first_chars(message: &str) -> &str {
-    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
-        Some((end, _)) => &message[..end],
-        None => message,
+/// The texts, as long as an agent may send them.
+fn texts(error: &QueryError) -> String {
+    let QueryError { sqlstate: _, message, detail, hint } = error.clone().shortened();
+    if detail.is_none() && hint.is_none() {
+        return message;
     }
+    [message, detail.unwrap_or_default(), hint.unwrap_or_default()].join(&SEPARATOR.to_string())
+}
+
+/// `None` for texts that are longer than those that are written.
+fn error(sqlstate: SqlState, texts: &str) -> Option<QueryError> {
+    let mut texts = texts.split(SEPARATOR).map(str::to_owned);
+    let message = texts.next().unwrap_or_default();
+    let mut advice = || texts.next().filter(|text| !text.is_empty());
+    let error = QueryError { sqlstate, message, detail: advice(), hint: advice() };
+    let is_as_written = texts.next().is_none() && error.clone().shortened() == error;
+    is_as_written.then_some(error)
 }
 
 pub(super) fn put_sent(out: &mut Vec<u8>, epoch: Epoch, worker: u32, rows: &[RowId]) {
@@ -155,7 +168,7 @@ fn results(bytes: &mut Bytes<'_>) -> Option<Entry> {
         statement: 0,
         execution: 0,
         start_ns: 0,
-        lag_ns: 0,
+        lag: Lag::default(),
         service_time_ns: 0,
         outcome: Outcome::Completed(Answer::default()),
     };
@@ -167,7 +180,8 @@ fn results(bytes: &mut Bytes<'_>) -> Option<Entry> {
     bytes.column(count, |i, statement| samples[i].statement = statement)?;
     bytes.deltas(count, |i, execution| samples[i].execution = execution)?;
     bytes.deltas(count, |i, start_ns| samples[i].start_ns = start_ns)?;
-    bytes.column(count, |i, lag_ns| samples[i].lag_ns = lag_ns)?;
+    bytes.column(count, |i, queueing_ns| samples[i].lag.queueing_ns = queueing_ns)?;
+    bytes.column(count, |i, delay_ns| samples[i].lag.generator_delay_ns = delay_ns)?;
     bytes.column(count, |i, service_time_ns| samples[i].service_time_ns = service_time_ns)?;
     failures(bytes, &mut samples)?;
     answers(bytes, &mut samples)?;
@@ -187,11 +201,8 @@ fn failures(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
             Some(length) if length > MESSAGE_BYTES_MAX => return None,
             Some(length) => {
                 let sqlstate = std::str::from_utf8(bytes.take(5)?).ok()?;
-                let message = std::str::from_utf8(bytes.take(length)?).ok()?;
-                if first_chars(message) != message {
-                    return None;
-                }
-                QueryError { sqlstate: SqlState::try_new(sqlstate).ok()?, message: message.to_owned() }
+                let texts = std::str::from_utf8(bytes.take(length)?).ok()?;
+                error(SqlState::try_new(sqlstate).ok()?, texts)?
             }
         };
         failed.outcome = Outcome::Failed(error.clone());

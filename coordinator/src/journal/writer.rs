@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use muster_common::ids::{Epoch, RowId};
 use muster_common::limits::{
-    JOURNAL_BUFFER_BYTES_MAX, JOURNAL_RECORD_BYTES_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX,
+    ADVICE_CHARS_MAX, JOURNAL_BUFFER_BYTES_MAX, JOURNAL_RECORD_BYTES_MAX, JOURNAL_RECORD_ROWS_MAX,
+    MESSAGE_CHARS_MAX,
 };
 use serde::Serialize;
 
@@ -29,8 +30,9 @@ pub struct Writer {
     is_broken: bool,
 }
 
-/// The longest record of samples: 4 bytes a character, and 12 numbers and a digest at the very most.
-const SAMPLES_BYTES_MAX: usize = 64 + JOURNAL_RECORD_ROWS_MAX * (MESSAGE_CHARS_MAX * 4 + 12 * 10 + 8);
+/// The longest record of samples: 4 bytes a character of message, detail and hint, and 12 numbers and a digest at the very most.
+const SAMPLES_BYTES_MAX: usize =
+    64 + JOURNAL_RECORD_ROWS_MAX * ((MESSAGE_CHARS_MAX + 2 * ADVICE_CHARS_MAX) * 4 + 12 * 10 + 10);
 const _: () = assert!(SAMPLES_BYTES_MAX <= JOURNAL_RECORD_BYTES_MAX, "a batch of samples always fits");
 
 impl Writer {

@@ -1,9 +1,12 @@
 //! The latencies as a table for a spreadsheet or a data frame: a line for the run, each query of a mix, each agent, each worker
 //! and each host.
 //! A cell is empty where the sample supports no figure. Times in milliseconds. With thresholds there are a line for each of them and
-//! two columns more, `value` and `passed`. The csv crate does the quoting.
+//! two columns more, `value` and `passed`. The csv crate does the quoting, and
+//! [`csv_cell`] keeps a spreadsheet from executing a name.
 
 use muster_common::result::{Latency, RunResult};
+
+use super::csv_cell::csv_cell;
 
 const COLUMNS: [&str; 13] = [
     "scope",
@@ -59,7 +62,7 @@ pub(super) fn render(result: &RunResult) -> String {
     }
     for threshold in &result.thresholds {
         let mut line = [const { String::new() }; COLUMNS.len()];
-        [line[0], line[1]] = ["threshold".to_owned(), threshold.expression.clone()];
+        [line[0], line[1]] = ["threshold".to_owned(), csv_cell(&threshold.expression).into_owned()];
         let value = threshold.value.map_or_else(String::new, |value| value.to_string());
         put_with(line, [value, threshold.passed.to_string()]);
     }
@@ -79,7 +82,7 @@ fn line(
         figures.map(|figure| figure.map_or_else(String::new, |ms| ms.to_string()));
     [
         scope.to_owned(),
-        name.to_owned(),
+        csv_cell(name).into_owned(),
         completed.to_string(),
         failed.to_string(),
         min,
@@ -167,7 +170,7 @@ mod tests {
             );
             let host = &records[lines - 1];
             let expected = result.hosts.last().unwrap();
-            assert_eq!(&host[1], expected.host, "{name}");
+            assert_eq!(host[1], *csv_cell(&expected.host), "{name}");
             assert_eq!(host[7].parse().ok(), expected.max_ms, "{name}");
         }
     }

@@ -46,6 +46,9 @@ pub(crate) fn good() -> RunResult {
             intervals: Intervals::default(),
             ..latency(200, 1.0)
         }),
+        queueing_ms: None,
+        generator_delay_ms: None,
+        utilization: None,
         connect_ms: Some(latency(2, 2.0)),
         prepare_ms: Some(latency(2, 0.1)),
         start_skew_ms: Some(0.412),
@@ -64,6 +67,7 @@ pub(crate) fn good() -> RunResult {
             name: "default".to_owned(),
             sql: "SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage WHERE host = $1".to_owned(),
             protocol: "prepared".to_owned(),
+            results: Some(ResultFormat { format: "binary".to_owned(), reason: "default".to_owned() }),
             bucket_function: Some("time_bucket".to_owned()),
         },
         database: Some(Database {
@@ -73,6 +77,9 @@ pub(crate) fn good() -> RunResult {
             settings: [("jit", "on"), ("shared_buffers", "128MB"), ("work_mem", "4MB")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
+            identity: None,
+            other_identities: Vec::new(),
+            reconnects: Reconnects::default(),
         }),
         tool: Tool {
             version: "0.1.0".to_owned(),
@@ -90,6 +97,8 @@ pub(crate) fn server_side() -> RunResult {
         host: "host_<b>_8".to_owned(),
         statement: "default".to_owned(),
         service_time_ms: 1_207.3,
+        execution: problem.is_none().then_some(12),
+        kind: problem.is_none().then_some(PlanKind::Generic),
         lines: lines.iter().map(|line| (*line).to_owned()).collect(),
         problem: problem.map(str::to_owned),
     };
@@ -159,7 +168,7 @@ pub(crate) fn failures() -> RunResult {
             error("57014", 1, "canceling statement due to statement timeout", 199),
             error("22007", 12, "invalid input syntax for type timestamp with time zone: \"yester|day\"", 17),
         ],
-        agents: (0..2).map(|slot| Agent { workers: 2, failed: 6, ..agent(slot, 1.0) }).collect(),
+        agents: (0..2).map(|slot| Agent { workers: 2, completed: 94, failed: 6, ..agent(slot, 1.0) }).collect(),
         workers: (0..4).map(|i| worker(i / 2, i % 2)).collect(),
         placement: Placement { method: "rendezvous".to_owned(), workers: 4, idle: 1, skew: 2.9 },
         notes: vec![
@@ -201,6 +210,9 @@ pub(crate) fn all_failed() -> RunResult {
         service_time_ms: None,
         response_time_ms: None,
         lag_ms: None,
+        queueing_ms: None,
+        generator_delay_ms: None,
+        utilization: None,
         agents: good()
             .agents
             .into_iter()
@@ -223,6 +235,9 @@ pub(crate) fn all_failed() -> RunResult {
             embedded: Some("PostgreSQL 15.8 from /usr/lib/postgresql/15/bin".to_owned()),
             settings: std::collections::BTreeMap::new(),
             server_version: "15.8".to_owned(),
+            identity: None,
+            other_identities: Vec::new(),
+            reconnects: Reconnects::default(),
         }),
         ..good()
     }
@@ -233,7 +248,7 @@ pub(super) fn open_loop() -> RunResult {
     RunResult {
         verdict: Verdict {
             status: VerdictStatus::Void,
-            reasons: vec!["lag p99 of 9.80 ms exceeds max(1 ms, 10 % of the median): the generator was the bottleneck; use more agents".to_owned()],
+            reasons: vec!["queries began 9.80 ms late (p99) although their workers were free".to_owned()],
             causes: vec![Cause::Lag],
         },
         queries: books(5_000, 5_000, 0, &[]),
@@ -241,6 +256,8 @@ pub(super) fn open_loop() -> RunResult {
         service_time_ms: Some(latency(5_000, 1.0)),
         response_time_ms: Some(latency(5_000, 300.0)),
         lag_ms: Some(latency(5_000, 299.0)),
+        queueing_ms: Some(latency(5_000, 296.0)),
+        generator_delay_ms: Some(latency(5_000, 3.0)),
         ..good()
     }
 }
@@ -259,6 +276,7 @@ pub(super) fn search() -> RunResult {
             service_time_ms: Some(latency(4_100, 1.0)),
             response_time_ms: Some(latency(4_100, scale)),
             lag_ms: Some(latency(4_100, scale - 1.0)),
+            generator_delay_ms: Some(latency(4_100, 0.01)),
             holds: missed.is_none(),
             reason: missed.map(str::to_owned),
         };
@@ -322,7 +340,13 @@ pub(super) fn thousand_agents() -> RunResult {
 /// Every text from outside is long, or has what a terminal, a table or Markdown would act upon; every number is large.
 pub(super) fn hostile() -> RunResult {
     let long = "averylongname-".repeat(20);
-    let nasty = format!("a|b`c\u{1b}[31m\nnext line\u{202e}<img src=x>{long}");
+    hostile_with(&format!("a|b`c\u{1b}[31m\nnext line\u{202e}<img src=x>{long}"))
+}
+
+/// With this text wherever a text from outside can be.
+pub(super) fn hostile_with(nasty: &str) -> RunResult {
+    let long = "averylongname-".repeat(20);
+    let nasty = nasty.to_owned();
     let mut result = agent_lost();
     result.run_id = long.clone();
     result.verdict.reasons = vec![nasty.clone(), "many words ".repeat(200)];
@@ -336,7 +360,7 @@ pub(super) fn hostile() -> RunResult {
     result.result.bytes = u64::MAX;
     for agent in &mut result.agents {
         agent.name = nasty.clone();
-        agent.queries = 4_294_967_295;
+        (agent.completed, agent.failed) = (4_294_967_295, 0);
         agent.workers = 512;
         agent.lost = Some(nasty.clone());
     }

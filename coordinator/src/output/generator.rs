@@ -27,6 +27,9 @@ pub(super) fn parts(result: &RunResult) -> Vec<String> {
         parts.push(format!("woken {} late ({name})", duration(late_ms)));
     }
     parts.push(format!("starved {}", percent(worst(&|health| Some(health.starved_share)))));
+    if let Some(share) = result.utilization.as_ref().and_then(|used| used.generator_overhead_share) {
+        parts.push(format!("overhead {}", percent(Some(share))));
+    }
     if let Some(coordinator) = &result.coordinator_health {
         parts.push(format!("coordinator {}", percent(coordinator.cpu_share)));
     }
@@ -114,8 +117,19 @@ pub(super) fn table(page: &mut Page, result: &RunResult) {
 
 fn is_about_health(cause: &Cause) -> bool {
     match cause {
-        Cause::EndedEarly | Cause::Resumed | Cause::AgentLost | Cause::NoDatabase => false,
+        Cause::EndedEarly
+        | Cause::Resumed
+        | Cause::AgentLost
+        | Cause::NoDatabase
+        | Cause::AllFailed
+        | Cause::ServersDiffer
+        | Cause::ServerRestarted
+        | Cause::ServerRoleChanged
+        | Cause::ServerVersionChanged
+        | Cause::Reconnected
+        | Cause::Disconnected => false,
         Cause::Lag
+        | Cause::GeneratorOverhead
         | Cause::AgentThrottled
         | Cause::AgentLate
         | Cause::AgentWaited

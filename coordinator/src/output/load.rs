@@ -2,14 +2,19 @@
 
 use muster_common::result::{Latency, Load, LoadModel, RunResult};
 
-use super::units::{count, counted, duration};
+use super::units::{count, counted, duration, figure};
 
 /// Closed or open loop, its rate, and what was asked for beside it.
 pub(super) fn load(load: &Load) -> Vec<String> {
     let mut words = match (load.model, &load.rate) {
         (LoadModel::Open, Some(rate)) => {
             let arrivals = load.arrivals.as_deref().unwrap_or("uniform");
-            vec!["open loop".to_owned(), format!("{rate} queries/s"), format!("{arrivals} arrivals")]
+            let mut words =
+                vec!["open loop".to_owned(), format!("{rate} queries/s"), format!("{arrivals} arrivals")];
+            words.extend(load.achieved_qps.map(|achieved| format!("achieved {}", figure(achieved))));
+            let not_begun = load.not_begun.filter(|not_begun| *not_begun > 0);
+            words.extend(not_begun.map(|not_begun| format!("{} due and not begun", count(not_begun))));
+            words
         }
         // A search that counted none of its rates.
         (LoadModel::Open, None) => {

@@ -3,15 +3,15 @@
 
 use std::fmt::Write as _;
 
-use muster_common::result::{Error, Latency, RunResult};
+use muster_common::printable::harmless;
+use muster_common::result::{Error, Latency, Reconnects, RunResult};
 
 use super::generator;
-use super::page::harmless;
-use super::text::{self, books, partial, status};
+use super::text::{self, OpenLoop, books, partial, status};
 use super::thresholds::value;
 use super::uneven::uneven;
 use super::units::{count, counted, duration, duration_or_none, figure, times};
-use super::{load, search, server_side};
+use super::{compare, load, search, server_side};
 
 const ERRORS_MAX: usize = 10;
 const MESSAGE_CHARS_MAX: usize = 200;
@@ -24,6 +24,9 @@ pub(super) fn render(result: &RunResult) -> String {
         put(&mut page, &line);
     }
     latency(&mut page, result);
+    if let Some(versus) = &result.versus {
+        compare::versus_markdown(&mut page, versus);
+    }
     statements(&mut page, result);
     server_side::markdown(&mut page, result);
     thresholds(&mut page, result);
@@ -118,17 +121,18 @@ fn latency(page: &mut String, result: &RunResult) {
     section(page, "Latency");
     let mut head = vec!["", "service", "95 % interval"];
     let open_loop = text::open_loop(result);
-    if open_loop.is_some() {
-        head.extend(["response", "95 % interval", "lag"]);
+    if let Some(OpenLoop { waits, .. }) = &open_loop {
+        head.extend(["response", "95 % interval"]);
+        head.extend(waits.iter().map(|(title, _)| *title));
     }
     put(page, &format!("\n| {} |\n|---{}", head.join(" | "), "|--:".repeat(head.len() - 1) + "|"));
     for figure in text::FIGURES {
         let (name, _, value, _) = figure;
         let mut cells =
             vec![name.to_owned(), duration_or_none(value(service)), text::interval(service, figure)];
-        if let Some((response, lag)) = open_loop {
-            let [response_ms, lag_ms] = [response, lag].map(|latency| duration_or_none(value(latency)));
-            cells.extend([response_ms, text::interval(response, figure), lag_ms]);
+        if let Some(OpenLoop { response, waits }) = &open_loop {
+            cells.extend([duration_or_none(value(response)), text::interval(response, figure)]);
+            cells.extend(waits.iter().map(|(_, wait)| duration_or_none(value(wait))));
         }
         put(page, &format!("| {} |", cells.join(" | ")));
     }
@@ -183,7 +187,7 @@ fn errors(page: &mut String, errors: &[Error]) {
                 "| {} | {} | {} | row {}, host {} |",
                 code(&error.sqlstate),
                 count(error.count),
-                code(&super::page::shorten(&error.message, MESSAGE_CHARS_MAX)),
+                said(error),
                 error.row,
                 code(&error.host)
             ),
@@ -192,6 +196,18 @@ fn errors(page: &mut String, errors: &[Error]) {
     if errors.len() > ERRORS_MAX {
         put(page, &format!("\n… and {} more kinds of error.", errors.len() - ERRORS_MAX));
     }
+}
+
+/// The message, with the detail and hint that the server added.
+fn said(error: &Error) -> String {
+    let short = |text: &String| code(&super::page::shorten(text, MESSAGE_CHARS_MAX));
+    let mut said = short(&error.message);
+    for (label, text) in [("detail", &error.detail), ("hint", &error.hint)] {
+        if let Some(text) = text {
+            said.push_str(&format!(" {label}: {}", short(text)));
+        }
+    }
+    said
 }
 
 fn environment(page: &mut String, result: &RunResult) {
@@ -203,6 +219,21 @@ fn environment(page: &mut String, result: &RunResult) {
         |database| plain(&text::products(database).join(", ")),
     );
     rows.push(["Database", &database]);
+    let servers: Vec<String> = result
+        .database
+        .iter()
+        .flat_map(|database| database.identity.iter().chain(&database.other_identities))
+        .map(|identity| plain(&identity.parts().join(", ")))
+        .collect();
+    for (position, server) in servers.iter().enumerate() {
+        rows.push([if position == 0 { "Server" } else { "Other server or state" }, server]);
+    }
+    let reconnects = result.database.as_ref().map(|database| &database.reconnects);
+    let reconnects = reconnects.filter(|reconnects| **reconnects != Reconnects::default());
+    let connections = reconnects.map(|reconnects| text::connections(reconnects).join(", "));
+    if let Some(connections) = &connections {
+        rows.push(["Connections", connections]);
+    }
     let settings = result.database.as_ref().map(|database| {
         let settings = database.settings.iter().map(|(name, value)| code(&format!("{name}={value}")));
         settings.collect::<Vec<_>>().join(", ")
@@ -210,8 +241,9 @@ fn environment(page: &mut String, result: &RunResult) {
     if let Some(settings) = settings.as_ref().filter(|settings| !settings.is_empty()) {
         rows.push(["Settings", settings]);
     }
-    let query_line =
-        format!("{}, {} protocol: {}", code(&query.name), plain(&query.protocol), code(&query.sql));
+    let mut query_words = vec![code(&query.name), format!("{} protocol", plain(&query.protocol))];
+    query_words.extend(query.results.as_ref().map(|results| plain(&text::results(results))));
+    let query_line = format!("{}: {}", query_words.join(", "), code(&query.sql));
     rows.push(["Query", &query_line]);
     let started = plain(result.started_at.as_deref().unwrap_or("never"));
     rows.push(["Started", &started]);
@@ -320,7 +352,7 @@ mod tests {
         |---|---|
         | Database | PostgreSQL 16.4, TimescaleDB 2.17.1 |
         | Settings | `jit=on`, `shared_buffers=128MB`, `work_mem=4MB` |
-        | Query | `default`, prepared protocol: `SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage WHERE host = $1` |
+        | Query | `default`, prepared protocol, binary results: `SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage WHERE host = $1` |
         | Started | 2026-11-23T10:00:00Z |
         | Command | `coordinator run data/query_params.csv --agents 2` |
         "#);

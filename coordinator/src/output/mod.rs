@@ -3,6 +3,7 @@
 
 pub(crate) mod compare;
 mod csv;
+mod csv_cell;
 mod generator;
 mod json;
 mod load;

@@ -1,13 +1,18 @@
 //! A page of text at most 80 columns wide, for a terminal as well as a file: fields, wrapped paragraphs, tables.
-//! Every line goes through `Page::line`, which makes names from outside harmless and holds the width. Knows nothing of results.
+//! Text from outside is escaped once, by the method that takes it, and every line is held to the width. Knows nothing of results.
+
+use muster_common::printable::{harmless, printable};
+use unicode_width::UnicodeWidthChar;
 
 use super::table::Table;
 
-/// Columns of a report: what every terminal, mail and diff shows without wrapping. Counted in characters.
+/// Columns of a report: every terminal, mail program and diff shows this many without wrapping.
 pub(crate) const WIDTH: usize = 80;
 /// Columns of a field's label, the gap included.
 const LABEL_WIDTH: usize = 23;
 const SEPARATOR: &str = " · ";
+/// The gap between the name of a section and its text.
+const TITLE_GAP: &str = "   ";
 
 #[derive(Debug, Default)]
 pub(crate) struct Page {
@@ -21,15 +26,16 @@ impl Page {
 
     /// One line; cut at the page's width as the last resort.
     pub(crate) fn line(&mut self, line: &str) {
-        let line = harmless(line);
-        self.text.push_str(shorten(line.trim_end(), WIDTH).as_str());
-        self.text.push('\n');
+        self.push(&harmless(line));
     }
 
-    /// The head of a section, set off by an empty line.
+    /// The start of a section, after an empty line. Its text wraps beside its name.
     pub(crate) fn section(&mut self, title: &str) {
         self.text.push('\n');
-        self.line(title);
+        match title.split_once(TITLE_GAP) {
+            Some((name, said)) => self.hanging(&format!("{name}{TITLE_GAP}"), said, usize::MAX),
+            None => self.hanging("", title, usize::MAX),
+        }
     }
 
     /// A label, and its parts joined by ` · `; a line breaks only between parts, a part too long for a line is shortened.
@@ -39,7 +45,7 @@ impl Page {
         for part in parts {
             let part = shorten(&harmless(part), width);
             match lines.last_mut() {
-                Some(line) if chars(line) + chars(SEPARATOR) + chars(&part) <= width => {
+                Some(line) if columns(line) + columns(SEPARATOR) + columns(&part) <= width => {
                     line.push_str(SEPARATOR);
                     line.push_str(&part);
                 }
@@ -48,94 +54,126 @@ impl Page {
         }
         for (i, line) in lines.iter().enumerate() {
             let label = if i == 0 { label } else { "" };
-            self.line(&format!("{label:<LABEL_WIDTH$}{line}"));
+            self.push(&format!("{}{line}", pad_right(label, LABEL_WIDTH)));
         }
     }
 
     /// A label and words that wrap beside it.
     pub(crate) fn field_text(&mut self, label: &str, text: &str) {
-        self.hanging(&format!("{label:<LABEL_WIDTH$}"), text, usize::MAX);
+        self.hanging(&pad_right(label, LABEL_WIDTH), text, usize::MAX);
     }
 
     /// Words wrapped behind `lead`, later lines indented by the lead's width; more than `lines_max` lines end in `…`.
     pub(crate) fn hanging(&mut self, lead: &str, text: &str, lines_max: usize) {
-        let indent = chars(lead);
-        let lines = wrap(&harmless(text), WIDTH.saturating_sub(indent).max(1));
-        let cut = lines.len() > lines_max;
-        for (i, line) in lines.iter().take(lines_max).enumerate() {
-            let lead = if i == 0 { lead } else { "" };
-            let more = if cut && i + 1 == lines_max { "…" } else { "" };
-            let line = shorten(&format!("{line}{more}"), WIDTH.saturating_sub(indent));
-            self.line(&format!("{lead:<indent$}{line}"));
-        }
+        self.wrapped(lead, &harmless(text), lines_max);
+    }
+
+    /// The same for text that is read as code, such as a plan: its backslashes stay as they are.
+    pub(crate) fn hanging_code(&mut self, lead: &str, text: &str) {
+        self.wrapped(lead, &printable(text), usize::MAX);
     }
 
     pub(crate) fn table<const N: usize>(&mut self, table: &Table<N>) {
         for line in table.lines(WIDTH) {
-            self.line(&line);
+            self.push(&line);
         }
+    }
+
+    fn wrapped(&mut self, lead: &str, text: &str, lines_max: usize) {
+        let lead = harmless(lead);
+        let indent = columns(&lead);
+        let lines = wrap(text, WIDTH.saturating_sub(indent).max(1));
+        let cut = lines.len() > lines_max;
+        for (i, line) in lines.iter().take(lines_max).enumerate() {
+            let lead = if i == 0 { lead.clone() } else { " ".repeat(indent) };
+            let more = if cut && i + 1 == lines_max { "…" } else { "" };
+            let line = shorten(&format!("{line}{more}"), WIDTH.saturating_sub(indent));
+            self.push(&format!("{lead}{line}"));
+        }
+    }
+
+    /// A line that is already safe to show.
+    fn push(&mut self, line: &str) {
+        self.text.push_str(shorten(line.trim_end(), WIDTH).as_str());
+        self.text.push('\n');
     }
 }
 
-pub(crate) fn chars(text: &str) -> usize {
-    text.chars().count()
+/// The number of terminal columns that a text takes: two for each ideograph, none for a combining mark.
+pub(crate) fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
 }
 
-/// Control characters as escapes: a host's name or a server's message must not move the cursor, start a new line or turn
-/// the direction of writing.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut harmless = String::with_capacity(text.len());
-    for c in text.chars() {
-        let turns_direction =
-            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let ends_line = matches!(c, '\u{2028}' | '\u{2029}');
-        if c.is_control() || turns_direction || ends_line {
-            harmless.extend(c.escape_default());
-        } else {
-            harmless.push(c);
-        }
-    }
-    harmless
+fn columns_of(c: char) -> usize {
+    c.width().unwrap_or(0)
 }
 
-/// At most `width` characters, the end replaced by `…`.
+pub(crate) fn pad_right(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+pub(crate) fn pad_left(text: &str, width: usize) -> String {
+    format!("{}{text}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+/// Shortens a text to at most `width` columns. The end is replaced by `…`.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
-    if chars(text) <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
-    let mut kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    kept.push('…');
-    kept
+    format!("{}…", &text[..head_end(text, width.saturating_sub(1))])
 }
 
-/// At most `width` characters, the middle replaced by `…`: the names of a fleet differ at either end.
+/// Shortens a text to at most `width` columns. The middle is replaced by `…`, because the names of a fleet differ at either end.
 pub(crate) fn shorten_middle(text: &str, width: usize) -> String {
-    let length = chars(text);
-    if length <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
     let kept = width.saturating_sub(1);
-    let head = text.chars().take(kept.div_ceil(2));
-    head.chain(std::iter::once('…')).chain(text.chars().skip(length - kept / 2)).collect()
+    let head = &text[..head_end(text, kept.div_ceil(2))];
+    let tail = &text[tail_start(text, kept / 2, columns_of)..];
+    format!("{head}…{tail}")
 }
 
-/// At most `width` characters, the start replaced by `…`: the end of a path says more than its start.
+/// Shortens a path to at most `width` columns as shown. The start is replaced by `…`, because the end of a path says more.
 pub(crate) fn shorten_path(path: &str, width: usize) -> String {
-    let path = harmless(path);
-    let length = chars(&path);
-    if length <= width {
-        return path;
+    if columns(&harmless(path)) <= width {
+        return path.to_owned();
     }
-    let kept: String = path.chars().skip(length - (width - 1)).collect();
-    format!("…{kept}")
+    let shown = |c: char| columns(&harmless(c.encode_utf8(&mut [0; 4])));
+    format!("…{}", &path[tail_start(path, width.saturating_sub(1), shown)..])
 }
 
-/// Words in lines of at most `width` characters; a longer word is broken.
+/// The position after the longest prefix that takes at most this many columns.
+fn head_end(text: &str, width: usize) -> usize {
+    let mut used = 0;
+    for (at, c) in text.char_indices() {
+        used += columns_of(c);
+        if used > width {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// The start of the longest suffix that takes at most this many columns.
+fn tail_start(text: &str, width: usize, columns_of: impl Fn(char) -> usize) -> usize {
+    let mut used = 0;
+    for (at, c) in text.char_indices().rev() {
+        used += columns_of(c);
+        if used > width {
+            return at + c.len_utf8();
+        }
+    }
+    0
+}
+
+/// Wraps words into lines of at most `width` columns. A longer word is broken.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split_whitespace() {
-        let needed = chars(word);
+        let needed = columns(word);
         if used > 0 && used + 1 + needed <= width {
             used += 1 + needed;
             let line = lines.last_mut().expect("never empty: it starts with a line");
@@ -148,12 +186,12 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
             used = 0;
         }
         for c in word.chars() {
-            if used == width {
+            if used > 0 && used + columns_of(c) > width {
                 lines.push(String::new());
                 used = 0;
             }
             lines.last_mut().expect("never empty: it starts with a line").push(c);
-            used += 1;
+            used += columns_of(c);
         }
     }
     lines
@@ -174,6 +212,7 @@ mod tests {
         check_wrap("a bc def", 4, &["a bc", "def"]);
         check_wrap("ab abcdefghij k", 4, &["ab", "abcd", "efgh", "ij k"]);
         check_wrap("µµµµ µµ", 4, &["µµµµ", "µµ"]);
+        check_wrap("東京都 ab", 4, &["東京", "都", "ab"]);
     }
 
     #[test]
@@ -184,13 +223,62 @@ mod tests {
     }
 
     #[test]
+    fn names_that_differ_look_different() {
+        let names = [
+            "nl\nhost",
+            "nl\\nhost",
+            "nl\\\nhost",
+            "nlhost",
+            "nl\u{200b}host",
+            "nl\u{fe0f}host",
+            "nl\u{ad}host",
+        ];
+        let shown: std::collections::BTreeSet<String> = names.map(harmless).into();
+        assert_eq!(shown.len(), names.len(), "{shown:#?}");
+        assert_eq!(harmless("C:\\temp\n"), "C:\\\\temp\\n");
+        assert_eq!(printable("'\\d+'\n"), "'\\d+'\\n");
+    }
+
+    #[test]
+    fn text_is_escaped_once() {
+        let mut page = Page::default();
+        page.line("a\\b");
+        page.section("a\\b   c\\d");
+        page.field("label", &["a\\b".to_owned()]);
+        page.field_text("label", "a\\b");
+        let mut table = Table::new([("", crate::output::table::Align::Left)]);
+        table.row(["a\\b".to_owned()]);
+        page.table(&table);
+        let text = page.finish();
+        assert_eq!(text.matches('\\').count(), 12, "{text}");
+    }
+
+    #[test]
+    fn a_title_is_not_cut() {
+        let mut page = Page::default();
+        page.section(&format!("VERSUS   {}", "word ".repeat(20)));
+        let expected = format!("\nVERSUS   {}\n         {}\n", ["word"; 14].join(" "), ["word"; 6].join(" "));
+        assert_eq!(page.finish(), expected);
+    }
+
+    #[test]
+    fn columns_are_those_of_a_terminal() {
+        assert_eq!(["abc", "東京", "e\u{301}", "…"].map(columns), [3, 4, 1, 1]);
+        assert_eq!(shorten("東京都", 4), "東…");
+        assert_eq!(shorten_middle("東京サーバー一号機", 9), "東京…号機");
+        assert_eq!(shorten_path("/data/東京サーバー.csv", 9), "…バー.csv");
+        assert_eq!(pad_right("東京", 6), "東京  ");
+        assert_eq!(pad_left("東京", 6), "  東京");
+    }
+
+    #[test]
     fn escapes_do_not_widen_a_line_beyond_the_page() {
         let mut page = Page::default();
         page.line(&"\n".repeat(79));
         page.field("label", &["\u{1b}".repeat(60)]);
         page.hanging("  - ", &"\u{1b}".repeat(90), 2);
         for line in page.finish().lines() {
-            assert!(chars(line) <= WIDTH, "{line}");
+            assert!(columns(line) <= WIDTH, "{line}");
         }
     }
 

@@ -107,7 +107,7 @@ fn bar(rows: u64, most: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::{WIDTH, chars};
+    use super::super::page::{WIDTH, columns};
     use super::*;
 
     /// Ten workers, the busiest with 2.9 times its share, the last idle.
@@ -172,7 +172,7 @@ mod tests {
         let mut plan = PlanTable { file: "f".repeat(300), rows: u64::MAX, ..classic() };
         plan.workers[3] = PlanWorker { worker: "w".repeat(90), hosts: u64::MAX, rows: u64::MAX };
         for line in text(&plan).lines() {
-            assert!(chars(line) <= WIDTH, "{line}");
+            assert!(columns(line) <= WIDTH, "{line}");
         }
     }
 

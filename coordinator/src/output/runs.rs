@@ -5,9 +5,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use muster_common::result::Ending;
 
-use super::page::{Page, WIDTH, chars, shorten_path};
+use super::page::{Page, WIDTH, columns, shorten_path};
 use super::table::{Align, Table};
-use super::units::count;
+use super::units::{NONE, count};
 use crate::run_dir::{Listed, State, Summary};
 
 const TITLE: &str = "RUNS   ";
@@ -18,12 +18,12 @@ const REASON_LINES_MAX: usize = 3;
 pub(crate) fn text(parent: &Path, runs: &[Listed], now: Timestamp) -> String {
     let mut page = Page::default();
     let parent = parent.display().to_string();
-    page.line(&format!("{TITLE}{}", shorten_path(&parent, WIDTH - chars(TITLE))));
+    page.line(&format!("{TITLE}{}", shorten_path(&parent, WIDTH - columns(TITLE))));
     let mut table = Table::new([
         ("run", Align::LeftWhole),
         ("started", Align::Right),
         ("state", Align::LeftWhole),
-        ("rows", Align::Right),
+        ("queries", Align::Right),
         ("settled", Align::Right),
         ("file", Align::Left),
     ]);
@@ -46,11 +46,12 @@ pub(crate) fn text(parent: &Path, runs: &[Listed], now: Timestamp) -> String {
 }
 
 fn row(id: &str, summary: &Summary, now: Timestamp) -> [String; 6] {
-    let Summary { started, file, state, rows, settled } = summary;
-    let settled = if settled == rows { "all".to_owned() } else { count(*settled) };
+    let Summary { started, file, state, queries, settled } = summary;
+    let all = if *queries == Some(*settled) { "all".to_owned() } else { count(*settled) };
+    let queries = queries.map_or_else(|| NONE.to_owned(), count);
     // Where it lies is in the manifest.
     let name = Path::new(file).file_name().map_or(file.clone(), |name| name.to_string_lossy().into_owned());
-    [id.to_owned(), ago(*started, now), state_name(*state).to_owned(), count(*rows), settled, name]
+    [id.to_owned(), ago(*started, now), state_name(*state).to_owned(), queries, all, name]
 }
 
 fn state_name(state: State) -> &'static str {
@@ -85,9 +86,10 @@ mod tests {
         "2026-11-24T10:00:00Z".parse().unwrap()
     }
 
-    fn listed(id: &str, started: &str, state: State, rows: u64, settled: u64) -> Listed {
+    fn listed(id: &str, started: &str, state: State, queries: u64, settled: u64) -> Listed {
         let file = "data/query_params.csv".to_owned();
-        let summary = Summary { started: started.parse().unwrap(), file, state, rows, settled };
+        let (started, queries) = (started.parse().unwrap(), Some(queries));
+        let summary = Summary { started, file, state, queries, settled };
         Listed { id: id.to_owned(), path: id.into(), summary: Ok(summary) }
     }
 
@@ -110,7 +112,7 @@ mod tests {
         let text = text(Path::new("/home/u/.local/state/muster/runs"), &runs, now());
         insta::assert_snapshot!(text, @r"
         RUNS   /home/u/.local/state/muster/runs
-          run                      started  state              rows    settled  file
+          run                      started  state           queries    settled  file
           20261124-095959-0a1b         now  running      10,000,000  9,999,999  quer…csv
           20261124-091500-ffff  45 min ago  unfinished          200          0  quer…csv
           20261124-081500-ffff              broken
@@ -135,7 +137,7 @@ mod tests {
         }
         let text = text(Path::new(&"d".repeat(300)), &[wide, broken(&id)], now());
         for line in text.lines() {
-            assert!(chars(line) <= WIDTH, "{line}");
+            assert!(columns(line) <= WIDTH, "{line}");
         }
         assert_eq!(text.matches(&id).count(), 3, "both in the table, and the broken one once more\n{text}");
     }

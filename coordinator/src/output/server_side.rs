@@ -1,9 +1,10 @@
 //! The server's side for people: its own counters beside the client's times, and the plans of the slowest rows.
 
-use muster_common::result::{Hypertable, Plan, RunResult, ServerDatabase, ServerSide};
+use muster_common::printable::{harmless, printable};
+use muster_common::result::{Hypertable, Plan, PlanKind, RunResult, ServerDatabase, ServerSide};
 
 use super::markdown::{code, plain, section};
-use super::page::{Page, harmless};
+use super::page::Page;
 use super::table::{Align, Table};
 use super::units::{NONE, count, counted, duration, duration_cell, duration_or_none};
 
@@ -66,7 +67,7 @@ pub(super) fn plans_text(page: &mut Page, result: &RunResult) {
         for line in &plan.lines {
             let text = line.trim_start();
             let indent = (line.len() - text.len()).min(INDENT_MAX);
-            page.hanging(&" ".repeat(4 + indent), text, usize::MAX);
+            page.hanging_code(&" ".repeat(4 + indent), text);
         }
         if let Some(problem) = &plan.problem {
             page.hanging("    no plan: ", problem, usize::MAX);
@@ -119,7 +120,7 @@ pub(super) fn markdown(page: &mut String, result: &RunResult) {
         } else {
             let fence = fence(&plan.lines);
             put(page, &format!("{WHAT_PLANS_ARE}\n\n{fence}"));
-            plan.lines.iter().for_each(|line| put(page, &harmless(line)));
+            plan.lines.iter().for_each(|line| put(page, &printable(line)));
             put(page, &fence);
         }
         put(page, "\n</details>");
@@ -130,10 +131,16 @@ fn plans(result: &RunResult) -> &[Plan] {
     result.server.as_ref().map_or(&[], |side| &side.plans)
 }
 
-/// `row 17 of host db-3 (default) took 1.21 s`
+/// `row 17 of host db-3 (default) took 1.21 s; generic plan; this was execution 12`
 fn head(plan: &Plan) -> String {
-    let Plan { row, host, statement, service_time_ms, .. } = plan;
-    format!("row {row} of host {host} ({statement}) took {}", duration(*service_time_ms))
+    let Plan { row, host, statement, service_time_ms, execution, kind, .. } = plan;
+    let took = format!("row {row} of host {host} ({statement}) took {}", duration(*service_time_ms));
+    let kind = kind.map(|kind| match kind {
+        PlanKind::Custom => "custom plan".to_owned(),
+        PlanKind::Generic => "generic plan".to_owned(),
+    });
+    let execution = execution.map(|execution| format!("this was execution {}", count(execution)));
+    std::iter::once(took).chain(kind).chain(execution).collect::<Vec<_>>().join("; ")
 }
 
 fn of_database(database: &ServerDatabase) -> Vec<String> {
@@ -227,10 +234,37 @@ mod tests {
     }
 
     #[test]
+    fn every_column_of_the_widest_table_is_whole() {
+        let mut result = fixtures::server_side();
+        let statement = &mut result.server.as_mut().unwrap().statements[0];
+        statement.calls = 123_456_789;
+        statement.mean_plan_time_ms = Some(999.0);
+        statement.temp_blocks_read = 123_456_789;
+        let text = render(Format::Text, &result);
+        let table = text.split("SERVER").nth(1).unwrap().split("whole database").next().unwrap();
+        for word in [
+            "calls",
+            "server",
+            "planning",
+            "client",
+            "between",
+            "hits",
+            "temp",
+            "blocks",
+            "default",
+            "123,456,789",
+        ] {
+            assert!(table.contains(word), "{word}: {table}");
+        }
+        assert!(!table.contains('…'), "{table}");
+    }
+
+    #[test]
     fn plans_look_like_this() {
         insta::assert_snapshot!(section(Format::Text, "PLANS", "EVENTS"), @r"
         PLANS   EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches
-          row 17 of host host_<b>_8 (default) took 1.21 s
+          row 17 of host host_<b>_8 (default) took 1.21 s; generic plan; this was
+          execution 12
             Sort (cost=8.46..8.46 rows=1 width=24) (actual time=0.062..0.063 rows=60
             loops=1)
               Sort Key: (date_bin('00:01:00'::interval, ts, '2000-01-01
@@ -259,7 +293,7 @@ mod tests {
 
         - query 'scan': the server counted 9 executions, the run completed 8: somebody else with this role ran it meanwhile, or rows ran twice
 
-        <details><summary>row 17 of host host_&lt;b&gt;_8 (default) took 1.21 s</summary>
+        <details><summary>row 17 of host host_&lt;b&gt;_8 (default) took 1.21 s; generic plan; this was execution 12</summary>
 
         EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches
 

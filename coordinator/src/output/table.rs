@@ -1,7 +1,10 @@
-//! Columns of text, aligned, narrowed to a width. Not comfy-table: with no borders, no colours and one rule for narrowing
-//! (the widest column of names gives way, a column of numbers never) the whole of it is shorter than the settings would be.
+//! Columns of text, aligned and narrowed to a width. Not comfy-table: tables here have no borders, no colours and one rule for narrowing.
+//! Titles break first, then the widest column of names is shortened, and columns of numbers never are. The whole module is shorter than the
+//! settings for comfy-table.
 
-use super::page::{chars, harmless, shorten_middle};
+use muster_common::printable::harmless;
+
+use super::page::{columns, pad_left, pad_right, shorten_middle};
 
 const GAP: usize = 2;
 /// A column of names is not narrowed below this.
@@ -11,7 +14,7 @@ const NAME_WIDTH_MIN: usize = 4;
 pub(crate) enum Align {
     /// Names: they give way where the page is too narrow.
     Left,
-    /// Names that say nothing when shortened, such as those to be typed.
+    /// Words that lose their meaning when shortened, such as the labels of figures and names to be typed.
     LeftWhole,
     /// Numbers.
     Right,
@@ -33,11 +36,29 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells.map(|cell| harmless(&cell)));
     }
 
-    /// The head and the rows, indented by two; at most `width` characters where the names can give way that far.
+    /// The head and the rows, indented by two; at most `width` columns if titles and names can be shortened that far.
     pub(crate) fn lines(&self, width: usize) -> Vec<String> {
-        let widths = self.widths(width);
-        let head = self.columns.map(|(title, _)| title.to_owned());
-        std::iter::once(&head).chain(&self.rows).map(|cells| self.line(cells, &widths)).collect()
+        let whole = self.columns.map(|(title, _)| vec![title]);
+        let head = if total(&self.widths(&whole)) <= width { whole } else { self.broken_titles() };
+        let widths = self.narrowed(self.widths(&head), width);
+        let height = head.iter().map(Vec::len).max().unwrap_or(1);
+        let head = (0..height).map(|line| {
+            // Titles are aligned at the bottom, directly above the figures.
+            let words =
+                |title: &Vec<&'static str>| (line + title.len()).checked_sub(height).map(|at| title[at]);
+            std::array::from_fn(|column| words(&head[column]).unwrap_or_default().to_owned())
+        });
+        head.chain(self.rows.iter().cloned()).map(|cells| self.line(&cells, &widths)).collect()
+    }
+
+    /// True when no title needs to break and no name needs to be shortened.
+    pub(crate) fn fits(&self, width: usize) -> bool {
+        total(&self.widths(&self.broken_titles())) <= width
+    }
+
+    fn broken_titles(&self) -> [Vec<&'static str>; N] {
+        self.columns
+            .map(|(title, _)| title.rsplit_once(' ').map_or(vec![title], |(first, last)| vec![first, last]))
     }
 
     fn line(&self, cells: &[String; N], widths: &[usize; N]) -> String {
@@ -48,24 +69,26 @@ impl<const N: usize> Table<N> {
             }
             let cell = shorten_middle(cell, width);
             line.push_str(&" ".repeat(GAP));
-            match align {
-                Align::Left | Align::LeftWhole => line.push_str(&format!("{cell:<width$}")),
-                Align::Right => line.push_str(&format!("{cell:>width$}")),
-            }
+            line.push_str(&match align {
+                Align::Left | Align::LeftWhole => pad_right(&cell, width),
+                Align::Right => pad_left(&cell, width),
+            });
         }
         line.truncate(line.trim_end().len());
         line
     }
 
-    fn widths(&self, page_width: usize) -> [usize; N] {
-        let mut widths = self.columns.map(|(title, _)| chars(title));
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(chars(cell));
-            }
-        }
-        let gaps = GAP * widths.iter().filter(|width| **width > 0).count();
-        while widths.iter().sum::<usize>() + gaps > page_width {
+    /// The width of each column with nothing shortened.
+    fn widths(&self, head: &[Vec<&'static str>; N]) -> [usize; N] {
+        std::array::from_fn(|column| {
+            let titles = head[column].iter().map(|title| columns(title));
+            let cells = self.rows.iter().map(|row| columns(&row[column]));
+            titles.chain(cells).max().unwrap_or(0)
+        })
+    }
+
+    fn narrowed(&self, mut widths: [usize; N], page_width: usize) -> [usize; N] {
+        while total(&widths) > page_width {
             let names = widths.iter_mut().zip(self.columns).filter(|(_, (_, align))| *align == Align::Left);
             match names.map(|(width, _)| width).max() {
                 Some(widest) if *widest > NAME_WIDTH_MIN => *widest -= 1,
@@ -74,6 +97,11 @@ impl<const N: usize> Table<N> {
         }
         widths
     }
+}
+
+/// The width of a line with all its gaps.
+fn total(widths: &[usize]) -> usize {
+    widths.iter().filter(|width| **width > 0).map(|width| GAP + width).sum()
 }
 
 #[cfg(test)]
@@ -99,7 +127,7 @@ mod tests {
     fn names_give_way_and_numbers_do_not() {
         let lines = table(&["short", "a-very-long-name-indeed"]).lines(20);
         assert_eq!(lines[2], "  a-ver…ndeed  1,234");
-        assert!(lines.iter().all(|line| chars(line) <= 20), "{lines:#?}");
+        assert!(lines.iter().all(|line| columns(line) <= 20), "{lines:#?}");
     }
 
     #[test]
@@ -114,5 +142,23 @@ mod tests {
         let mut table = Table::new([("a", Align::Left), ("b", Align::Left)]);
         table.row(["kept whole".to_owned(), "b".repeat(30)]);
         assert_eq!(table.lines(30)[1], format!("  kept whole  {}…{}", "b".repeat(8), "b".repeat(7)));
+    }
+
+    #[test]
+    fn titles_break_before_names_give_way() {
+        let mut table =
+            Table::new([("query", Align::Left), ("server mean", Align::Right), ("p", Align::Right)]);
+        table.row(["default".to_owned(), "3.00 ms".to_owned(), "1".to_owned()]);
+        assert_eq!(table.lines(80), ["  query    server mean  p", "  default      3.00 ms  1"]);
+        assert_eq!(table.lines(24), ["            server", "  query       mean  p", "  default  3.00 ms  1"]);
+    }
+
+    #[test]
+    fn columns_stand_under_each_other_whatever_the_script() {
+        let mut table = table(&["short", "東京サーバー一号機", "nl\nhost", "nl\\nhost"]);
+        table.row(["e\u{301}te\u{301}".to_owned(), "1".to_owned()]);
+        let lines = table.lines(80);
+        assert!(lines.iter().all(|line| columns(line) == 27), "{lines:#?}");
+        assert_eq!(table.lines(20)[2], "  東京…号機    1,234");
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use muster_common::printable::printable;
 
-use crate::output::page::harmless;
 use crate::workload;
 use line::{bar_line, joining_line, plain_line, reading_line};
 
@@ -57,16 +57,16 @@ struct Plain {
 }
 
 impl ProgressDisplay {
-    /// On stderr; `is_terminal` says whether that is one.
-    pub fn new(is_terminal: bool) -> Self {
-        if is_terminal {
+    /// Writes to stderr; as a bar if that is a terminal whose cursor can be moved.
+    pub fn new(moves_cursor: bool) -> Self {
+        if moves_cursor {
             Self::bar(ProgressDrawTarget::stderr())
         } else {
             Self::plain(Box::new(io::stderr()))
         }
     }
 
-    /// Only what is said stays: notices, no progress.
+    /// Only errors: no progress, no notices.
     pub fn quiet() -> Self {
         Self { shown: Shown::Quiet }
     }
@@ -145,12 +145,20 @@ impl ProgressDisplay {
         }
     }
 
-    /// A line that stays, above the bar.
+    /// Prints a line that stays, above the bar. Prints nothing in quiet mode.
     pub fn say(&self, line: &str) {
         match &self.shown {
             // Not `bar.println`, which says nothing when the bar is hidden.
             Shown::Bar(bar) => bar.suspend(|| put(&mut io::stderr(), line)),
             Shown::Plain(plain) => plain.lock().unwrap_or_else(PoisonError::into_inner).line(line),
+            Shown::Quiet => {}
+        }
+    }
+
+    /// The same for an error that ends the run, which is printed even in quiet mode.
+    pub fn error(&self, line: &str) {
+        match &self.shown {
+            Shown::Bar(_) | Shown::Plain(_) => self.say(line),
             Shown::Quiet => put(&mut io::stderr(), line),
         }
     }
@@ -171,7 +179,7 @@ impl Plain {
 
 /// A failure to write is passed over: stderr is where it would have to be told.
 fn put(out: &mut dyn Write, line: &str) {
-    let _ = writeln!(out, "{}", harmless(line));
+    let _ = writeln!(out, "{}", printable(line));
 }
 
 fn style(template: &str) -> ProgressStyle {

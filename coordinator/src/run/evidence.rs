@@ -2,9 +2,10 @@
 
 use muster_common::health::Sum;
 use muster_common::ids::SlotId;
-use muster_common::result::{Agent, AgentHealth, Ending, Latency, ProcessHealth, Verdict};
+use muster_common::result::{Agent, AgentHealth, Ending, Latency, ProcessHealth, Utilization, Verdict};
 
 use super::record::{Loss, Record, Session};
+use super::servers;
 use super::verdict::{Evidence, Lost, judge};
 
 /// What the result knows when its verdict is due.
@@ -13,13 +14,25 @@ pub(crate) struct Known<'a> {
     pub(crate) agents: &'a [Agent],
     pub(crate) coordinator: Option<&'a ProcessHealth>,
     pub(crate) has_embedded_server: bool,
+    /// Completed and failed.
+    pub(crate) queries: [u32; 2],
     pub(crate) service: Option<&'a Latency>,
-    /// See [`Evidence::lag`].
-    pub(crate) lag: Option<&'a Latency>,
+    /// See [`Evidence::generator_delay`].
+    pub(crate) generator_delay: Option<&'a Latency>,
+    pub(crate) overhead: Option<&'a Utilization>,
 }
 
 pub(crate) fn verdict(record: &Record, known: &Known<'_>) -> Verdict {
-    let Known { ending, agents, coordinator, has_embedded_server, service, lag } = *known;
+    let Known {
+        ending,
+        agents,
+        coordinator,
+        has_embedded_server,
+        queries,
+        service,
+        generator_delay,
+        overhead,
+    } = *known;
     let lost = record.lost_while_running().map(|(session, Loss { reason, .. })| Lost {
         slot: session.grant.slot.to_string(),
         reason,
@@ -37,8 +50,12 @@ pub(crate) fn verdict(record: &Record, known: &Known<'_>) -> Verdict {
         agents,
         coordinator,
         has_embedded_server,
+        queries,
+        servers: servers::changes(record, |session| session.offset_ns.is_some()),
+        broken: servers::broken(record),
         service,
-        lag,
+        generator_delay,
+        overhead,
     })
 }
 

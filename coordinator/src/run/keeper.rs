@@ -15,10 +15,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::latencies::Latencies;
+use super::latencies::{DueTimes, Latencies};
 use super::record::Fact;
 use super::rows::Rows;
-use super::slowest::Slow;
+use super::seen_answers::SeenAnswer;
+use super::slowest::Slowest;
 use super::tally::Tally;
 use crate::clock;
 use crate::journal::{Sample, Writer};
@@ -48,6 +49,8 @@ pub(crate) struct Executed {
 pub(crate) struct Batch {
     pub(crate) number: u64,
     pub(crate) results: Vec<Executed>,
+    /// Results of rows that had a result already.
+    pub(crate) again: Vec<SeenAnswer>,
     pub(crate) acks: watch::Sender<u64>,
 }
 
@@ -71,7 +74,7 @@ enum Note {
     /// What was counted so far says this.
     Look(oneshot::Sender<Figures>),
     /// The slowest rows so far.
-    Slowest(oneshot::Sender<Vec<Slow>>),
+    Slowest(oneshot::Sender<Slowest>),
 }
 
 /// The run so far. Percentiles are estimates (3 digits) for the display; the report's are exact.
@@ -102,7 +105,8 @@ pub(crate) struct Books {
     journal_problem: Option<String>,
 }
 
-/// The way to the keeper.
+/// Sends to the keeper. Waits for the keeper have no deadline. The keeper itself waits for nothing but the disk, without which nothing may
+/// be sent or acknowledged, and every wait ends with the keeper.
 #[derive(Debug, Clone)]
 pub(crate) struct KeeperHandle {
     notes: mpsc::Sender<Note>,
@@ -151,7 +155,7 @@ impl KeeperHandle {
     }
 
     /// The slowest rows so far. `None` from a keeper that broke.
-    pub(crate) async fn slowest(&self) -> Option<Vec<Slow>> {
+    pub(crate) async fn slowest(&self) -> Option<Slowest> {
         let (sender, slowest) = oneshot::channel();
         self.notes.send(Note::Slowest(sender)).await.ok()?;
         slowest.await.ok()
@@ -233,8 +237,9 @@ impl Books {
         let mut written_down = Vec::new();
         for note in group.drain(..) {
             match note {
-                Note::Batch(Batch { number, results, acks: sender }) => {
+                Note::Batch(Batch { number, results, again, acks: sender }) => {
                     self.settle(results);
+                    self.compare(again);
                     acks.push((sender, number));
                 }
                 Note::Facts(facts) => self.note(&facts),
@@ -253,7 +258,7 @@ impl Books {
                     progress.send_replace(self.progress());
                     written_down.push(is_anew);
                 }
-                Note::Slowest(sender) => drop(sender.send(self.tally.slowest.rows().to_vec())),
+                Note::Slowest(sender) => drop(sender.send(self.tally.slowest.clone())),
                 Note::Look(sender) => {
                     let _ = sender.send(self.figures());
                 }
@@ -292,6 +297,15 @@ impl Books {
         }
     }
 
+    /// Records rows whose results differ. The results themselves are not counted and are in no journal.
+    fn compare(&mut self, again: Vec<SeenAnswer>) {
+        for answer in again {
+            if self.tally.seen_answers.see(answer) {
+                self.note(&[Fact::other_answer(answer)]);
+            }
+        }
+    }
+
     fn begin_anew(&mut self, rows: Arc<Rows>, tally: Tally) {
         (self.completed, self.failed) = tally.counted();
         (self.rows, self.tally) = (rows, tally);
@@ -300,9 +314,16 @@ impl Books {
 
     fn figures(&self) -> Figures {
         let latencies = Latencies::of(&self.tally.workers);
-        let (response, lag) = latencies.response_and_lag(|part| part.class.is_first()).unzip();
         let service = latencies.service(|_| true).as_ref().map(Latency::from);
-        Figures { completed: self.completed, failed: self.failed, service, response, lag }
+        let due_times = latencies.due_times(0);
+        let (completed, failed) = (self.completed, self.failed);
+        let (response, lag, generator_delay) = match due_times {
+            Some(DueTimes { response, lag, queueing: _, generator_delay }) => {
+                (Some(response), Some(lag), Some(generator_delay))
+            }
+            None => (None, None, None),
+        };
+        Figures { completed, failed, service, response, lag, generator_delay }
     }
 
     fn note(&mut self, facts: &[Fact]) {
@@ -344,7 +365,7 @@ impl Books {
 
 impl From<&Executed> for Sample {
     fn from(executed: &Executed) -> Self {
-        let Measurement { row, start_ns, lag_ns, service_time_ns, execution, ref outcome } =
+        let Measurement { row, start_ns, lag, service_time_ns, execution, ref outcome } =
             executed.measurement;
         Self {
             row,
@@ -354,7 +375,7 @@ impl From<&Executed> for Sample {
             statement: execution.statement,
             execution: execution.number,
             start_ns,
-            lag_ns,
+            lag,
             service_time_ns,
             outcome: outcome.clone(),
         }

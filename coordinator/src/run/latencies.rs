@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use muster_common::ids::SlotId;
-use muster_common::latency::{Sorted, Summary};
+use muster_common::latency::{Samples, Sorted, Summary};
 use muster_common::result::Latency;
 use muster_common::statistics::mann_whitney::MannWhitney;
 
@@ -14,6 +14,25 @@ use super::times::{Class, Timed, Times};
 
 pub(crate) struct Latencies {
     parts: Vec<Part>,
+    /// One for each database; `None` where rows have no due times.
+    waits: [Option<Waits>; 2],
+}
+
+/// The waits of one database's rows between their due times and their starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Waits {
+    pub(crate) lag: Summary,
+    pub(crate) queueing: Summary,
+    pub(crate) generator_delay: Summary,
+}
+
+/// Times measured from the due time; `None` in a closed loop.
+#[derive(Debug, Clone)]
+pub(crate) struct DueTimes {
+    pub(crate) response: Latency,
+    pub(crate) lag: Latency,
+    pub(crate) queueing: Latency,
+    pub(crate) generator_delay: Latency,
 }
 
 /// The times of one worker and class.
@@ -23,14 +42,8 @@ pub(crate) struct Part {
     completed: u64,
     failed: u64,
     service: Sorted,
-    /// Of an open loop, or with think time.
-    due: Option<Due>,
-}
-
-/// Times that are counted from when rows were due.
-struct Due {
-    lag: Sorted,
-    response: Sorted,
+    /// From the due time to the end, in an open loop or with think time.
+    response: Option<Sorted>,
 }
 
 impl Latencies {
@@ -46,19 +59,23 @@ impl Latencies {
     }
 
     fn sorted(times_of_worker: impl Iterator<Item = Times>) -> Self {
+        let classes = times_of_worker.enumerate().flat_map(|(worker, times)| {
+            times.classes.into_iter().map(move |(class, timed)| (worker, class, timed))
+        });
         let mut parts = Vec::new();
-        for (worker, times) in times_of_worker.enumerate() {
-            for (class, timed) in times.classes {
-                let Timed { service, lag, completed, failed } = timed;
-                let due = (!lag.is_empty()).then(|| {
-                    let response = service.plus(&lag).into_sorted();
-                    Due { lag: lag.into_sorted(), response }
-                });
-                let service = service.into_sorted();
-                parts.push(Part { worker, class, completed, failed, service, due });
-            }
+        let mut waits: [Waiting; 2] = Default::default();
+        for (worker, class, timed) in classes {
+            let Timed { service, queueing, generator_delay, completed, failed } = timed;
+            let response = (!queueing.is_empty()).then(|| {
+                let lag = queueing.plus(&generator_delay);
+                let response = service.plus(&lag).into_sorted();
+                waits[usize::from(class.target > 0)].push(lag, queueing, generator_delay);
+                response
+            });
+            let service = service.into_sorted();
+            parts.push(Part { worker, class, completed, failed, service, response });
         }
-        Self { parts }
+        Self { parts, waits: waits.map(Waiting::summarize) }
     }
 
     /// Service times of the parts that `of` chooses.
@@ -89,14 +106,17 @@ impl Latencies {
             .collect()
     }
 
-    /// The executions that PostgreSQL planned anew and those that followed, where the two differ by more than chance and enough to matter.
-    pub(crate) fn early_and_later(&self) -> Option<(Summary, Summary)> {
+    /// The executions that PostgreSQL planned for their values and those that followed, where they differ by more than chance and by enough
+    /// to matter. Includes only the statements that `is_planned_so` accepts.
+    pub(crate) fn early_and_later(&self, is_planned_so: impl Fn(u16) -> bool) -> Option<(Summary, Summary)> {
         /// Of a difference by chance alone; queries that follow each other are not independent, so little is asked.
         const P_MAX: f64 = 1e-3;
         const CHANGE_MIN: f64 = 0.1;
         let of = |is_early| -> Vec<&Sorted> {
-            let parts =
-                self.parts.iter().filter(|part| part.class.is_first() && part.class.is_early == is_early);
+            let is_wanted = |class: &Class| {
+                class.is_first() && class.is_early == is_early && is_planned_so(class.statement)
+            };
+            let parts = self.parts.iter().filter(|part| is_wanted(&part.class));
             parts.map(|part| &part.service).collect()
         };
         let (early, later) = (of(true), of(false));
@@ -112,12 +132,22 @@ impl Latencies {
         parts.fold((0, 0), |(completed, failed), part| (completed + part.completed, failed + part.failed))
     }
 
-    /// Response times and lag; `None` when rows were due as their workers became free.
-    pub(crate) fn response_and_lag(&self, of: impl Fn(&Part) -> bool) -> Option<(Latency, Latency)> {
-        let due = || self.parts.iter().filter(|part| of(part)).filter_map(|part| part.due.as_ref());
-        let response = Summary::of(&due().map(|due| &due.response).collect::<Vec<_>>())?;
-        let lag = Summary::of(&due().map(|due| &due.lag).collect::<Vec<_>>())?;
-        Some((Latency::from(&response), Latency::from(&lag)))
+    /// Response times of the parts that `of` selects. `None` when rows were due as their workers became free.
+    pub(crate) fn response(&self, of: impl Fn(&Part) -> bool) -> Option<Latency> {
+        let parts = self.parts.iter().filter(|part| of(part));
+        let response: Vec<_> = parts.filter_map(|part| part.response.as_ref()).collect();
+        Summary::of(&response).as_ref().map(Latency::from)
+    }
+
+    /// The times of one database's rows.
+    pub(crate) fn due_times(&self, target: u32) -> Option<DueTimes> {
+        let Waits { lag, queueing, generator_delay } = self.waits.get(target as usize)?.as_ref()?;
+        Some(DueTimes {
+            response: self.response(|part| part.class.target == target)?,
+            lag: lag.into(),
+            queueing: queueing.into(),
+            generator_delay: generator_delay.into(),
+        })
     }
 
     /// The first pass and the later ones; `None` when there was only one.
@@ -127,5 +157,32 @@ impl Latencies {
         };
         let later = of(true)?;
         Some((of(false), Some(later)))
+    }
+}
+
+/// Samples that are collected for [`Waits`], by worker and class.
+#[derive(Default)]
+struct Waiting {
+    lag: Vec<Sorted>,
+    queueing: Vec<Sorted>,
+    generator_delay: Vec<Sorted>,
+}
+
+impl Waiting {
+    fn push(&mut self, lag: Samples, queueing: Samples, generator_delay: Samples) {
+        self.lag.push(lag.into_sorted());
+        self.queueing.push(queueing.into_sorted());
+        self.generator_delay.push(generator_delay.into_sorted());
+    }
+
+    /// Drops the samples: in an open loop they would double the memory.
+    fn summarize(self) -> Option<Waits> {
+        let summary = |samples: Vec<Sorted>| Summary::of(&samples.iter().collect::<Vec<_>>());
+        let Self { lag, queueing, generator_delay } = self;
+        Some(Waits {
+            lag: summary(lag)?,
+            queueing: summary(queueing)?,
+            generator_delay: summary(generator_delay)?,
+        })
     }
 }

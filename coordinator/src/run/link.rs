@@ -4,8 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use muster_common::ids::{Epoch, SessionId};
+use muster_common::ids::Epoch;
 use muster_common::limits;
+use muster_common::session_token::GrantedSession;
+use muster_common::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
 use muster_proto::v1;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::keeper::KeeperHandle;
+use super::record::Fact;
 use super::rows::Rows;
 use crate::workload::{Workload, WorkloadError};
 
@@ -27,7 +30,7 @@ pub(crate) enum Call {
         message: FromAgent,
     },
     OpenWork {
-        session: SessionId,
+        session: GrantedSession,
         answer: oneshot::Sender<Option<WorkPorts>>,
     },
     /// The rows that the first credits allow are on their way.
@@ -60,20 +63,27 @@ pub(crate) struct Loss {
     pub(crate) reason: String,
     /// It has told everything it ran; the rows that it still has were not run.
     pub(crate) is_drained: bool,
+    /// The process was asked to stop and reported that.
+    pub(crate) has_left: bool,
     /// Its agent stops by itself until then, whatever it knows; `None` when its last beat is not known.
     pub(crate) lapses_at: Option<Instant>,
 }
 
 impl Loss {
     pub(crate) fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_drained: false, lapses_at: None }
+        Self { reason: reason.into(), is_drained: false, has_left: false, lapses_at: None }
+    }
+
+    pub(crate) fn fact(&self, epoch: Epoch) -> Fact {
+        let (reason, drained, left) = (self.reason.clone(), self.is_drained, self.has_left);
+        Fact::Lost { epoch: epoch.get(), reason, drained, left }
     }
 }
 
 /// An agent at the door.
 pub(crate) struct Joining {
     pub(crate) hello: Hello,
-    /// Both ends are on this machine.
+    /// It may be handed the coordinator's database.
     pub(crate) is_private: bool,
     pub(crate) line: Line,
 }
@@ -105,6 +115,8 @@ pub(crate) struct WorkPorts {
 #[derive(Clone)]
 pub(crate) struct Share {
     pub(crate) epoch: Epoch,
+    /// Earlier sessions of the same process, proven by their tokens. The results of others are not accepted.
+    pub(crate) former: Arc<[Grant]>,
     /// Its workers' positions in the placement's list.
     pub(crate) workers: Range<usize>,
     pub(crate) workload: Arc<Workload>,
@@ -155,7 +167,7 @@ impl Desk {
     }
 
     /// `None` for a session that holds no slot.
-    pub(crate) async fn open_work(&self, session: SessionId) -> Option<WorkPorts> {
+    pub(crate) async fn open_work(&self, session: GrantedSession) -> Option<WorkPorts> {
         let (answer, answered) = oneshot::channel();
         self.call(Call::OpenWork { session, answer }).await;
         answered.await.ok().flatten()

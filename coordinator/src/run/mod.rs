@@ -15,17 +15,23 @@ mod record;
 mod replay;
 mod roster;
 mod rows;
+mod seen_answers;
 mod server_side;
+mod servers;
 mod slowest;
 mod statements;
 mod summary;
 mod tally;
 mod times;
+mod utilization;
 mod verdict;
 mod versus;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use muster_agent::blocking::blocking;
+use muster_common::limits;
 use muster_common::result::RunResult;
 use tokio_util::sync::CancellationToken;
 
@@ -45,9 +51,11 @@ use summary::Counted;
 pub(crate) use summary::{Stated, Subject, summarize};
 pub(crate) use tally::Scope;
 
+use crate::clock;
 use crate::grpc::{Incoming, Listener, Server};
 use crate::journal::Writer;
 use crate::progress::ProgressDisplay;
+use crate::workload::Workload;
 
 /// What a run left: its result, and its journal, which is to be synced and dropped once the reports are kept.
 pub(crate) struct Outcome {
@@ -66,11 +74,15 @@ pub(crate) async fn run<I: Incoming>(
     taken_up: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, RunError> {
-    let door = Door { address: listener.address(), options: listener.options() };
+    let door = Door { address: listener.address(), options: listener.options(), problem: listener.problem() };
     let (desk, calls) = Desk::open();
-    let server = Server::start(listener, desk);
+    let server = Server::start(listener, desk.clone());
     let conductor = Conductor::new(Arc::clone(&plan), door, calls, display, interrupt);
-    let concluded = conductor.conduct(journal, taken_up).await;
+    let concluded = tokio::select! {
+        concluded = conductor.conduct(journal, taken_up) => concluded,
+        never = watch_workload(&plan.workload, &desk) => match never {},
+    };
+    drop(desk);
     plan.metrics.stand_at_the_end();
     server.stop().await;
     let Conclusion { record, assignment, keeper, rows } = concluded?;
@@ -78,4 +90,25 @@ pub(crate) async fn run<I: Incoming>(
     let counted = Counted { quarantined: rows.quarantined(), ledger: rows.close(), tally };
     let result = summary::summarize(&plan.subject(), record, &assignment, counted);
     Ok(Outcome { result, journal })
+}
+
+/// Reports when the workload's file no longer has the bytes that were read at first. Repeats the report until the run ends.
+async fn watch_workload(workload: &Arc<Workload>, desk: &Desk) -> Infallible {
+    let mut verified = workload.written_when_opened();
+    loop {
+        tokio::time::sleep(limits::WORKLOAD_CHECK_EVERY).await;
+        let written = clock::blocking(|| workload.written());
+        if written == verified {
+            continue;
+        }
+        let reading = blocking("workload", {
+            let workload = Arc::clone(workload);
+            move || workload.verify()
+        });
+        match reading.await {
+            Ok(Ok(())) => verified = written,
+            Ok(Err(problem)) => desk.unreadable(problem).await,
+            Err(broken) => tracing::error!("the workload could not be checked again: {broken}"),
+        }
+    }
 }

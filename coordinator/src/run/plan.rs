@@ -8,8 +8,9 @@ use muster_common::load::Load;
 use muster_common::passes::Passes;
 use muster_common::placement::Method;
 use muster_common::result;
+use muster_common::session_token::{GrantedSession, SessionKey};
 use muster_common::slots::Grant;
-use muster_proto::control::RunConfig;
+use muster_proto::control::{KEPT_BACK, RunConfig};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::metrics::Metrics;
@@ -21,6 +22,7 @@ use crate::workload::Workload;
 
 pub(crate) struct RunPlan {
     pub(crate) id: RunId,
+    pub(crate) key: SessionKey,
     /// 1 to [`muster_common::limits::AGENTS_MAX`].
     pub(crate) agents: u16,
     /// As typed when the run began.
@@ -39,7 +41,7 @@ pub(crate) struct RunPlan {
     pub(crate) slot_grace: Duration,
     /// What rows that may have run before mean for the latencies.
     pub(crate) retried: Retried,
-    /// For agents on this machine that have no database of their own.
+    /// For agents that have no database of their own; [`KEPT_BACK`] where it cannot be handed over.
     pub(crate) database_url: Option<SecretString>,
     /// A second database, against which every row is run as well.
     pub(crate) versus_url: Option<SecretString>,
@@ -108,27 +110,33 @@ impl RunPlan {
         }
     }
 
-    pub(crate) fn session(&self, grant: Grant) -> SessionId {
-        SessionId { run: self.id.clone(), slot: grant.slot, epoch: grant.epoch }
+    /// The session of a grant, with its token.
+    pub(crate) fn session(&self, grant: Grant) -> GrantedSession {
+        self.key.grant(SessionId { run: self.id.clone(), slot: grant.slot, epoch: grant.epoch })
     }
 
-    /// What an agent is told. The database is a secret: it goes only to agents that have none, where nobody reads along.
+    /// True for a session of this run whose token is right.
+    pub(crate) fn has_granted(&self, session: &GrantedSession) -> bool {
+        session.id.run == self.id && self.key.has_issued(session)
+    }
+
+    /// The configuration for an agent. The database is a secret: only agents without one receive it, in TLS or as processes of this user.
     pub(crate) fn config_for(&self, has_database: bool, is_private: bool) -> RunConfig {
-        let may_have_database = is_private && !has_database;
-        let database_url = self.database_url.as_ref().filter(|_| may_have_database);
+        // An agent that receives no database learns that there is one.
+        let for_agent = |url: &SecretString| match is_private {
+            true => url.expose_secret().to_owned(),
+            false => KEPT_BACK.to_owned(),
+        };
         RunConfig {
             statements: self.statements.iter().map(Statement::for_agents).collect(),
             protocol: self.load.protocol,
             plan_cache_mode: self.load.plan_cache_mode,
+            results: self.load.results,
             think_time: self.load.think_time,
-            // Who is not handed it is to know that it is missing.
-            versus_url: self.versus_url.as_ref().map(|url| match is_private {
-                true => url.expose_secret().to_owned(),
-                false => String::new(),
-            }),
+            versus_url: self.versus_url.as_ref().map(for_agent),
             timezone: self.timezone.clone(),
             timeout: self.timeout,
-            database_url: database_url.map(|url| url.expose_secret().to_owned()),
+            database_url: self.database_url.as_ref().filter(|_| !has_database).map(for_agent),
         }
     }
 }

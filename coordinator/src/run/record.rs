@@ -1,18 +1,21 @@
 //! What is known of a run beside its rows: who took part, what happened, how it ended. Built from facts, one after the other; the
 //! conductor notes them as they come, the journal keeps them, and read back they give the same record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster_common::health::Sum;
-use muster_common::ids::{Epoch, SlotId, WorkerId};
+use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
+use muster_common::protocol::UsedFormat;
 use muster_common::result::{Ending, Event, SearchStep};
+use muster_common::server_identity::{Reconnects, ServerIdentity};
 use muster_common::server_side::Sight;
 use muster_common::slots::Grant;
 use muster_proto::control::{Hello, Ready};
 use serde::{Deserialize, Serialize};
 
 use super::rows::Dropped;
+use super::seen_answers::SeenAnswer;
 use super::server_side::{Explained, Looks};
 
 /// Why sessions were lost that a run which was taken up had before; for all of them it is said once.
@@ -30,6 +33,9 @@ pub(crate) enum Fact {
         process_id: u32,
         version: String,
         workers: u16,
+        /// The id of the session's process; 0 where it was not recorded.
+        #[serde(default)]
+        instance: u64,
     },
     /// Its connections are open and prepared.
     Ready {
@@ -55,10 +61,41 @@ pub(crate) enum Fact {
         epoch: u64,
         reason: String,
         drained: bool,
+        /// The process was asked to stop and reported that.
+        #[serde(default)]
+        left: bool,
+    },
+    /// A process lives that had lost its sessions before.
+    Returned {
+        instance: u64,
+    },
+    /// These rows are given up, because too many agent processes died with them.
+    Quarantined {
+        rows: Vec<u32>,
+    },
+    /// A result is not counted, because its row had one already, and it differs from the first one.
+    OtherAnswer {
+        row: u32,
+        host: u32,
+        epoch: u64,
+        digest: u64,
     },
     /// At the end of the run: a session has told everything that it ran.
     Reported {
         epoch: u64,
+        /// Workers whose connection was broken at that time.
+        #[serde(default)]
+        disconnected: u64,
+        /// The longest time for which one was broken.
+        #[serde(default)]
+        disconnected_max_ns: u64,
+    },
+    /// Connections of a session were opened again.
+    Reconnected {
+        epoch: u64,
+        reconnects: Box<Reconnects>,
+        /// True when this happened in the round that counts.
+        is_counted: bool,
     },
     /// A slot was given up; its hosts went to the workers at these positions.
     Moved {
@@ -67,6 +104,8 @@ pub(crate) enum Fact {
     },
     /// The time of the run is over; what was not sent is not run.
     TimeOver,
+    /// The workload's file has changed, although every row that ran had the checked values.
+    WorkloadChanged,
     /// A search for the highest rate begins with this one.
     SearchBegan {
         first_rate: f64,
@@ -119,12 +158,21 @@ pub(crate) struct Found {
     pub(crate) server_version: String,
     pub(crate) timescaledb: Option<String>,
     pub(crate) settings: BTreeMap<String, String>,
+    /// The servers that the workers' connections met.
+    #[serde(default)]
+    pub(crate) identities: Vec<ServerIdentity>,
     /// As sent to the server.
     pub(crate) sql: String,
     pub(crate) bucket_function: Option<String>,
     /// The second database of a run that compares two.
     #[serde(default)]
     pub(crate) versus: Option<FoundDatabase>,
+    /// The format of the results of each statement.
+    #[serde(default)]
+    pub(crate) results: Vec<UsedFormat>,
+    /// A connection pooler is between this agent and one of its databases.
+    #[serde(default)]
+    pub(crate) is_pooled: bool,
 }
 
 /// What an agent found of a second database.
@@ -133,6 +181,8 @@ pub(crate) struct FoundDatabase {
     pub(crate) server_version: String,
     pub(crate) timescaledb: Option<String>,
     pub(crate) settings: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) identities: Vec<ServerIdentity>,
 }
 
 /// Everything that the facts so far add up to.
@@ -151,10 +201,13 @@ pub(crate) struct Record {
     pub(crate) ending: Option<Ending>,
     pub(crate) start_skew: Option<Duration>,
     pub(crate) dropped: Dropped,
+    /// Rows that were given up. Some of them may have received a result later.
+    pub(crate) quarantined: BTreeSet<RowId>,
     /// How the process of each coordinator fared; those that told nothing have an empty sum.
     pub(crate) coordinators: Vec<Sum>,
     pub(crate) search: Searched,
     pub(crate) server: Looks,
+    pub(crate) workload_changed: bool,
 }
 
 /// How far a search for the highest rate came.
@@ -174,12 +227,26 @@ pub(crate) struct Session {
     pub(crate) process_id: u32,
     pub(crate) version: String,
     pub(crate) workers: u16,
+    /// The id of the session's process; 0 where it is not known.
+    pub(crate) instance: u64,
     pub(crate) found: Option<Found>,
     /// From the start of the run to its own; `None` when it was given no rows.
     pub(crate) offset_ns: Option<u64>,
     pub(crate) lost: Option<Loss>,
+    /// The session's process joined again afterwards.
+    pub(crate) has_returned: bool,
     /// The latest of what was written down.
     pub(crate) health: Option<Sum>,
+    /// Reconnects in the round that counts, by the server that answered.
+    pub(crate) reconnects: Vec<Reconnects>,
+    pub(crate) disconnected: Disconnected,
+}
+
+/// Workers whose connection was broken when they ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Disconnected {
+    pub(crate) count: u64,
+    pub(crate) outage_max_ns: u64,
 }
 
 /// Why a session was over before the run.
@@ -187,6 +254,8 @@ pub(crate) struct Session {
 pub(crate) struct Loss {
     pub(crate) reason: String,
     pub(crate) is_drained: bool,
+    /// The process was asked to stop.
+    pub(crate) has_left: bool,
 }
 
 /// A lost slot's hosts went to these workers, by position.
@@ -201,6 +270,35 @@ impl Session {
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.machine, self.process_id)
     }
+
+    /// True when the session's agent process died, as far as is known. It was lost, but not because of the coordinator; it was not asked to
+    /// stop, and it did not come back.
+    fn died(&self) -> bool {
+        let by_itself = |loss: &Loss| loss.reason != COORDINATOR_GONE && !loss.has_left;
+        self.lost.as_ref().is_some_and(by_itself) && !self.has_returned
+    }
+
+    /// The servers that the session's connections to a database met before any row counted.
+    pub(crate) fn identities(&self, target: u16) -> &[ServerIdentity] {
+        let Some(found) = &self.found else { return &[] };
+        match (target, &found.versus) {
+            (0, _) => &found.identities,
+            (_, Some(versus)) => &versus.identities,
+            (_, None) => &[],
+        }
+    }
+
+    /// A connection met this server before any row counted. An earlier state of the server is ignored.
+    fn meet(&mut self, target: u16, server: ServerIdentity) {
+        let Some(found) = &mut self.found else { return };
+        let identities = match (target, &mut found.versus) {
+            (0, _) => &mut found.identities,
+            (_, Some(versus)) => &mut versus.identities,
+            (_, None) => return,
+        };
+        identities.retain(|known| !known.is_same_server(&server));
+        identities.push(server);
+    }
 }
 
 impl Fact {
@@ -212,7 +310,13 @@ impl Fact {
             process_id: hello.process_id,
             version: hello.version.clone(),
             workers: hello.workers,
+            instance: hello.instance,
         }
+    }
+
+    pub(crate) fn other_answer(answer: SeenAnswer) -> Self {
+        let SeenAnswer { row, host, epoch, digest } = answer;
+        Self::OtherAnswer { row: row.get(), host: host.get(), epoch: epoch.get(), digest }
     }
 }
 
@@ -232,13 +336,17 @@ impl From<&Ready> for Found {
             server_version: ready.database.server_version.clone(),
             timescaledb: ready.database.timescaledb.clone(),
             settings: ready.database.settings.clone(),
+            identities: ready.database.identities.clone(),
             sql: ready.sql.clone(),
             bucket_function: ready.bucket_function.clone(),
             versus: ready.versus.clone().map(|database| FoundDatabase {
                 server_version: database.server_version,
                 timescaledb: database.timescaledb,
                 settings: database.settings,
+                identities: database.identities,
             }),
+            results: ready.results.clone(),
+            is_pooled: ready.is_pooled,
         }
     }
 }
@@ -260,7 +368,7 @@ impl Record {
 
     pub(crate) fn apply(&mut self, fact: Fact) {
         match fact {
-            Fact::Joined { slot, epoch, machine, process_id, version, workers } => {
+            Fact::Joined { slot, epoch, machine, process_id, version, workers, instance } => {
                 let grant = Grant { slot: SlotId::new(slot), epoch: Epoch::new(epoch) };
                 self.sessions.push(Session {
                     grant,
@@ -268,10 +376,14 @@ impl Record {
                     process_id,
                     version,
                     workers,
+                    instance,
                     found: None,
                     offset_ns: None,
                     lost: None,
+                    has_returned: false,
                     health: None,
+                    reconnects: Vec::new(),
+                    disconnected: Disconnected::default(),
                 });
             }
             Fact::Ready { epoch, found } => {
@@ -286,13 +398,33 @@ impl Record {
                 }
             }
             Fact::Armed { at } => drop(self.started_at.get_or_insert(at)),
-            Fact::Lost { epoch, reason, drained } => {
+            Fact::Lost { epoch, reason, drained, left } => {
                 if let Some(session) = self.session_mut(epoch) {
-                    session.lost = Some(Loss { reason, is_drained: drained });
+                    session.lost = Some(Loss { reason, is_drained: drained, has_left: left });
                 }
             }
-            // It says what became of rows, not of the session.
-            Fact::Reported { epoch: _ } | Fact::TimeOver => {}
+            Fact::Reported { epoch, disconnected: count, disconnected_max_ns: outage_max_ns } => {
+                if let Some(session) = self.session_mut(epoch) {
+                    session.disconnected = Disconnected { count, outage_max_ns };
+                }
+            }
+            Fact::Reconnected { epoch, reconnects, is_counted } => {
+                if let Some(session) = self.session_mut(epoch) {
+                    match is_counted {
+                        true => reconnects.add_to(&mut session.reconnects),
+                        false => session.meet(reconnects.target, reconnects.server),
+                    }
+                }
+            }
+            Fact::Returned { instance } => {
+                for session in self.sessions.iter_mut().filter(|session| session.instance == instance) {
+                    session.has_returned |= session.lost.is_some();
+                }
+            }
+            Fact::Quarantined { rows } => self.quarantined.extend(rows.into_iter().map(RowId::new)),
+            // These facts are about rows and not about the session.
+            Fact::TimeOver | Fact::OtherAnswer { .. } => {}
+            Fact::WorkloadChanged => self.workload_changed = true,
             Fact::SearchBegan { first_rate } => self.search.first_rate = Some(first_rate),
             Fact::Searched(step) => self.search.steps.push(*step),
             Fact::Confirming { rate, lasts_ms } => {
@@ -300,6 +432,12 @@ impl Record {
                 // Whoever reads when the run started wants to know it of the rows that count.
                 self.started_at = None;
                 self.server = Looks::default();
+                self.quarantined.clear();
+                for session in &mut self.sessions {
+                    for Reconnects { target, server, .. } in std::mem::take(&mut session.reconnects) {
+                        session.meet(target, server);
+                    }
+                }
             }
             Fact::Moved { from, to } => self.moves.push(Move { from: SlotId::new(from), to }),
             Fact::Health { epoch, sum } => {
@@ -315,7 +453,7 @@ impl Record {
             Fact::Looked { is_last, sight } => self.server.looked(is_last, *sight),
             Fact::NotLooked { why } => self.server.problems.push(why),
             Fact::Explained(explained) => self.server.plans.push(*explained),
-            Fact::Happened(event) => self.events.push(event),
+            Fact::Happened(event) => self.happened(event),
             Fact::Resumed => self.begin_anew(),
             Fact::Ended { ending, start_skew_ns, duplicates, stale } => {
                 self.ending = Some(ending);
@@ -325,14 +463,26 @@ impl Record {
         }
     }
 
+    /// What happens again and again has one event, with the number of times.
+    fn happened(&mut self, event: Event) {
+        let is_same = |known: &&mut Event| known.what == event.what && known.at_ms == event.at_ms;
+        match self.events.iter_mut().rev().find(is_same).filter(|_| event.times > 1) {
+            Some(known) => known.times = event.times,
+            None => self.events.push(event),
+        }
+    }
+
     /// Every slot is filled again, and every host is back where it was placed.
     fn begin_anew(&mut self) {
         self.resumed += 1;
         self.ending = None;
         self.moves.clear();
         self.server = Looks::default();
+        // A resumed run verifies the file again.
+        self.workload_changed = false;
         for session in self.sessions.iter_mut().filter(|session| session.lost.is_none()) {
-            session.lost = Some(Loss { reason: COORDINATOR_GONE.to_owned(), is_drained: false });
+            let reason = COORDINATOR_GONE.to_owned();
+            session.lost = Some(Loss { reason, is_drained: false, has_left: false });
         }
     }
 
@@ -359,6 +509,19 @@ impl Record {
         Epoch::new(last.unwrap_or(0).saturating_add(UNWRITTEN_MAX))
     }
 
+    /// Lost sessions with which no agent process died: they are not evidence against their rows.
+    pub(crate) fn without_death(&self) -> impl Iterator<Item = Epoch> {
+        let without = self.sessions.iter().filter(|session| session.lost.is_some() && !session.died());
+        without.map(|session| session.grant.epoch)
+    }
+
+    /// The lost sessions of a process that count as deaths so far.
+    pub(crate) fn taken_for_dead(&self, instance: u64) -> impl Iterator<Item = Epoch> {
+        let of_it =
+            self.sessions.iter().filter(move |session| session.instance == instance && session.died());
+        of_it.map(|session| session.grant.epoch)
+    }
+
     /// Sessions that ran rows and were over before the run, and why. That a coordinator was gone is no fault of theirs.
     pub(crate) fn lost_while_running(&self) -> impl Iterator<Item = (&Session, &Loss)> {
         let ran = self.sessions.iter().filter(|session| session.offset_ns.is_some());
@@ -366,6 +529,10 @@ impl Record {
             let loss = session.lost.as_ref().filter(|loss| loss.reason != COORDINATOR_GONE)?;
             Some((session, loss))
         })
+    }
+
+    pub(crate) fn session(&self, epoch: Epoch) -> Option<&Session> {
+        self.sessions.iter().rev().find(|session| session.grant.epoch == epoch)
     }
 
     fn session_mut(&mut self, epoch: u64) -> Option<&mut Session> {
@@ -381,7 +548,32 @@ mod tests {
 
     fn joined(slot: u16, epoch: u64) -> Fact {
         let (machine, version) = ("db1".to_owned(), "0.1.0".to_owned());
-        Fact::Joined { slot, epoch, machine, process_id: 4711, version, workers: 2 }
+        Fact::Joined { slot, epoch, machine, process_id: 4711, version, workers: 2, instance: epoch }
+    }
+
+    fn reconnected(epoch: u64, count: u64) -> Fact {
+        let reconnects =
+            Reconnects { target: 0, server: ServerIdentity::default(), count, outage_max_ns: count };
+        Fact::Reconnected { epoch, reconnects: Box::new(reconnects), is_counted: true }
+    }
+
+    #[test]
+    fn a_report_in_an_older_journal_has_no_connection_broken() {
+        let fact: Fact = serde_json::from_str(r#"{"fact":"reported","epoch":3}"#).unwrap();
+        assert_eq!(fact, Fact::Reported { epoch: 3, disconnected: 0, disconnected_max_ns: 0 });
+    }
+
+    #[test]
+    fn what_happens_again_and_again_is_one_event_with_the_number_of_times() {
+        let mut record = Record::default();
+        let lost = |times| Event { times, ..Event::once(1.5, "slot-0 lost".to_owned()) };
+        for event in [lost(1), Event::once(2.0, "slot-1 joined".to_owned()), lost(2), lost(3)] {
+            record.apply(Fact::Happened(event));
+        }
+        // The same words at another time are another event.
+        record.apply(Fact::Happened(Event::once(9.0, "slot-0 lost".to_owned())));
+        let events: Vec<(f64, u64)> = record.events.iter().map(|event| (event.at_ms, event.times)).collect();
+        assert_eq!(events, [(1.5, 3), (2.0, 1), (9.0, 1)]);
     }
 
     fn sum(time_ns: u64) -> Sum {
@@ -391,6 +583,7 @@ mod tests {
     fn sight() -> Sight {
         Sight {
             server: "1/5".to_owned(),
+            identity: None,
             database: DatabaseCounters { commits: u64::MAX, ..DatabaseCounters::default() },
             times_reads: true,
             statements: Ok(Statements {
@@ -413,7 +606,12 @@ mod tests {
             Fact::Placed { workers: vec![2, 2] },
             Fact::Began { slot: 0, epoch: 1, offset_ns: 0 },
             Fact::Armed { at: "2026-11-23T00:00:00Z".to_owned() },
-            Fact::Lost { epoch: 1, reason: "no beat".to_owned(), drained: false },
+            reconnected(1, 3),
+            reconnected(1, 4),
+            Fact::Reported { epoch: 2, disconnected: 1, disconnected_max_ns: u64::MAX },
+            Fact::Lost { epoch: 1, reason: "no beat".to_owned(), drained: false, left: false },
+            Fact::Quarantined { rows: vec![7] },
+            Fact::Returned { instance: 1 },
             Fact::Moved { from: 0, to: vec![2, 3] },
             Fact::Health { epoch: 2, sum: Box::new(sum(1)) },
             Fact::Health { epoch: 2, sum: Box::new(sum(5)) },
@@ -426,8 +624,10 @@ mod tests {
                 statement: 0,
                 service_time_ns: u64::MAX,
                 plan: Err("it writes".to_owned()),
+                execution: 12,
+                kind: Some(muster_common::result::PlanKind::Generic),
             })),
-            Fact::Happened(Event { at_ms: 1.5, what: "slot-0 given up".to_owned() }),
+            Fact::Happened(Event::once(1.5, "slot-0 given up".to_owned())),
             Fact::Ended { ending: Ending::Completed, start_skew_ns: Some(5), duplicates: 1, stale: 0 },
         ];
         let (mut direct, mut read_back) = (Record::default(), Record::default());
@@ -442,8 +642,40 @@ mod tests {
         assert_eq!(direct.ending, Some(Ending::Completed));
         assert_eq!(direct.sessions[1].health, Some(sum(5)), "a later sum holds the earlier one");
         assert_eq!(direct.coordinators, [sum(6)]);
+        let reconnects = &direct.sessions[0].reconnects;
+        assert_eq!(reconnects.iter().map(|sum| (sum.count, sum.outage_max_ns)).collect::<Vec<_>>(), [(7, 4)]);
+        assert_eq!(direct.sessions[1].disconnected, Disconnected { count: 1, outage_max_ns: u64::MAX });
         assert_eq!(direct.server.before, Some(sight()));
         assert_eq!((direct.server.problems.len(), direct.server.plans.len()), (1, 1));
+    }
+
+    #[test]
+    fn only_a_lost_process_that_did_not_come_back_died() {
+        let lost =
+            |epoch, reason: &str, left| Fact::Lost { epoch, reason: reason.to_owned(), drained: false, left };
+        let mut record = Record::default();
+        (1..=4).for_each(|epoch| record.apply(joined(0, epoch)));
+        record.apply(lost(1, "no beat", false));
+        record.apply(lost(2, "asked to stop", true));
+        record.apply(lost(3, "closed its connection", false));
+        let without_death = |record: &Record| record.without_death().map(Epoch::get).collect::<Vec<_>>();
+        assert_eq!(without_death(&record), [2], "one that lives may still die");
+        record.apply(Fact::Resumed);
+        assert_eq!(without_death(&record), [2, 4], "who left, and whose coordinator died");
+        record.apply(Fact::Returned { instance: 3 });
+        assert_eq!(without_death(&record), [2, 3, 4]);
+        assert_eq!(record.taken_for_dead(1).collect::<Vec<_>>(), [Epoch::new(1)]);
+    }
+
+    #[test]
+    fn a_fact_of_an_earlier_version_is_read() {
+        let joined = r#"{"fact":"joined","slot":0,"epoch":1,"machine":"a","process_id":1,"version":"0.1.0","workers":1}"#;
+        let lost = r#"{"fact":"lost","epoch":1,"reason":"no beat","drained":false}"#;
+        let mut record = Record::default();
+        for json in [joined, lost] {
+            record.apply(serde_json::from_str(json).unwrap());
+        }
+        assert_eq!(record.without_death().count(), 0, "no process is known to have come back");
     }
 
     #[test]

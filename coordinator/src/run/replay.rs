@@ -12,9 +12,11 @@ use muster_common::passes::Passes;
 use super::host_samples::HostSamples;
 use super::keeper::Executed;
 use super::record::{Fact, Record};
+use super::seen_answers::SeenAnswer;
 use super::summary::Counted;
 use super::tally::{Scope, Tally};
 use crate::journal::{Entry, JournalError, Reader, Sample, Tail};
+use crate::workload::HostIndex;
 
 /// What the journal of a run says.
 pub(crate) struct Replayed {
@@ -100,8 +102,15 @@ impl Reading {
                 self.tally.widen(count);
             }
             Fact::Lost { epoch, drained, .. } => self.end_session(Epoch::new(*epoch), *drained),
-            Fact::Reported { epoch } => self.end_session(Epoch::new(*epoch), true),
+            Fact::Reported { epoch, .. } => self.end_session(Epoch::new(*epoch), true),
             Fact::TimeOver => self.is_time_over = true,
+            Fact::OtherAnswer { row, host, epoch, digest } => {
+                let (row, host, epoch) = (RowId::new(*row), HostIndex::new(*host), Epoch::new(*epoch));
+                // Otherwise a note would name a host that does not exist.
+                if host.index() < self.hosts {
+                    self.tally.seen_answers.see(SeenAnswer { row, host, epoch, digest: *digest });
+                }
+            }
             Fact::Confirming { .. } => self.begin_anew(),
             Fact::Resumed => {
                 self.is_time_over = false;
@@ -182,6 +191,8 @@ impl Replayed {
         for (epoch, rows) in self.losses {
             dispatch.remember_loss(rows, epoch);
         }
+        dispatch.discount(self.record.without_death());
+        dispatch.quarantine(self.record.quarantined.iter().copied());
         // Of passes that nobody counted on, only what was sent is missed.
         if self.is_time_over || self.passes.is_endless() {
             dispatch.close();
@@ -193,9 +204,9 @@ impl Replayed {
 }
 
 fn executed(epoch: Epoch, sample: Sample) -> Executed {
-    let Sample { row, host, worker, attempt, statement, start_ns, lag_ns, service_time_ns, outcome, .. } =
+    let Sample { row, host, worker, attempt, statement, start_ns, lag, service_time_ns, outcome, .. } =
         sample;
     let execution = Execution { round: 0, statement, number: sample.execution };
-    let measurement = Measurement { row, start_ns, lag_ns, service_time_ns, execution, outcome };
+    let measurement = Measurement { row, start_ns, lag, service_time_ns, execution, outcome };
     Executed { worker: worker as usize, host, epoch, attempt, measurement }
 }

@@ -2,10 +2,12 @@
 //! what it is told to.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster_common::ids::{Epoch, SessionId, SlotId};
 use muster_common::limits;
+use muster_common::session_token::GrantedSession;
 use muster_common::slots::{Grant, JoinError, Slots};
 use muster_proto::control::{FromCoordinator, Hello, Ready, WorkerReport};
 use tokio::sync::watch;
@@ -25,7 +27,7 @@ pub(crate) struct Member {
     /// Its place; `None` while it stands by.
     pub(crate) grant: Option<Grant>,
     pub(crate) hello: Hello,
-    /// Both ends are on this machine.
+    /// It may be handed the coordinator's database.
     pub(crate) is_private: bool,
     pub(crate) line: Line,
     /// Cancelled when the session's tasks are to end.
@@ -45,6 +47,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// Its earlier sessions whose results it still holds.
+    pub(crate) fn former(&self) -> Arc<[Grant]> {
+        let grant = |session: &GrantedSession| Grant { slot: session.id.slot, epoch: session.id.epoch };
+        self.hello.former.iter().map(grant).collect()
+    }
+
     /// `db1/4711`.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.hello.machine, self.hello.process_id)
@@ -154,8 +162,8 @@ impl Roster {
     }
 
     /// Once a session: a second Work stream would get the same rows.
-    pub(crate) fn open_work(&mut self, session: &SessionId) -> Option<WorkPorts> {
-        let grant = Grant { slot: session.slot, epoch: session.epoch };
+    pub(crate) fn open_work(&mut self, SessionId { slot, epoch, .. }: SessionId) -> Option<WorkPorts> {
+        let grant = Grant { slot, epoch };
         let id = self.live().find(|member| member.grant == Some(grant) && !member.has_work)?.id;
         let member = self.members.get_mut(&id)?;
         member.has_work = true;
@@ -238,6 +246,12 @@ impl Roster {
             member.ended.cancel();
             member.share.send_replace(None);
         }
+    }
+
+    /// Sessions that ran rows and did not report what became of them.
+    pub(crate) fn unreported(&self) -> impl Iterator<Item = Grant> {
+        let unreported = self.members.values().filter(|member| member.has_begun && member.report.is_none());
+        unreported.filter_map(|member| member.grant)
     }
 
     /// What the first prepared agent found; all others should find the same.

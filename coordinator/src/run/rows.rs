@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_common::dispatch::{Dispatch, Lost, Receipt};
+use muster_common::dispatch::{Dispatch, Receipt};
 use muster_common::ids::{Epoch, RowId};
 use muster_common::ledger::{Ledger, Settled};
-use muster_common::measurement::{Measurement, Outcome};
+use muster_common::measurement::{Answer, Measurement, Outcome};
 use muster_common::outbox::Results;
 use muster_common::passes::Passes;
 use muster_common::queue::Task;
 use tokio::sync::watch;
 
 use super::keeper::Executed;
+use super::seen_answers::SeenAnswer;
 use crate::workload::Workload;
 
 pub(crate) struct Rows {
@@ -40,8 +41,8 @@ struct Begun {
     workers: usize,
     /// From the start of the run to its own, in nanoseconds.
     offset_ns: u64,
-    /// An earlier coordinator had it.
-    is_of_before: bool,
+    /// For a session of an earlier coordinator: how much of the run is over by now.
+    of_before_ns: Option<u64>,
 }
 
 /// Results that were not counted.
@@ -57,6 +58,8 @@ pub(crate) struct Dropped {
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) counted: Vec<Executed>,
+    /// Results of rows that have one already. Only their comparison with the first one is of use.
+    pub(crate) again: Vec<SeenAnswer>,
     /// A row that the session was never given: it breaks the protocol.
     pub(crate) not_given: Option<RowId>,
 }
@@ -76,10 +79,11 @@ impl Rows {
         &self.passes
     }
 
-    /// A session of before this coordinator took the run up: its agent may still tell what it ran.
-    pub(crate) fn remember(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
+    /// Registers a session from before this coordinator resumed the run, `ran_before_ns` after its start. Its agent may still report
+    /// results.
+    pub(crate) fn remember(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64, ran_before_ns: u64) {
         let (first, workers) = (workers.start, workers.len());
-        let begun = Begun { first, workers, offset_ns, is_of_before: true };
+        let begun = Begun { first, workers, offset_ns, of_before_ns: Some(ran_before_ns) };
         self.lock().sessions.insert(epoch, begun);
     }
 
@@ -87,7 +91,7 @@ impl Rows {
     pub(crate) fn begin(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
         let mut state = self.lock();
         let (first, count) = (workers.start, workers.len());
-        let begun = Begun { first, workers: count, offset_ns, is_of_before: false };
+        let begun = Begun { first, workers: count, offset_ns, of_before_ns: None };
         state.sessions.insert(epoch, begun);
         state.dispatch.begin(workers, epoch);
         drop(state);
@@ -107,17 +111,24 @@ impl Rows {
         self.lock().dispatch.is_drained(worker)
     }
 
+    /// Results of a session that the agent cannot prove to have been its own.
+    pub(crate) fn drop_stale(&self, results: &Results) -> Taken {
+        self.lock().dropped.stale += results.measurements.len() as u64;
+        Taken { counted: Vec::new(), again: Vec::new(), not_given: None }
+    }
+
     /// Takes the results of the session of `epoch`, or those that it tells again for an earlier one. All that count are returned, beside
     /// one that does not: they are settled here, and the run ends when they are added up.
     pub(crate) fn settle(&self, epoch: Epoch, results: Results) -> Taken {
         let Results { number: _, ran_under, measurements } = results;
         let ran_under = ran_under.map_or(epoch, |grant| grant.epoch);
-        let mut taken = Taken { counted: Vec::with_capacity(measurements.len()), not_given: None };
+        let counted = Vec::with_capacity(measurements.len());
+        let mut taken = Taken { counted, again: Vec::new(), not_given: None };
         let mut state = self.lock();
         let State { dispatch, sessions, dropped } = &mut *state;
         let begun = sessions.get(&ran_under).copied();
         // A journal that lost its end does not know every session, nor all that was sent: those rows run again.
-        let is_forgotten = ran_under != epoch && begun.is_none_or(|begun| begun.is_of_before);
+        let is_forgotten = ran_under != epoch && begun.is_none_or(|begun| begun.of_before_ns.is_some());
         for (worker, measurement) in measurements {
             if measurement.execution.round != self.round {
                 dropped.stale += 1;
@@ -132,6 +143,14 @@ impl Rows {
                 }
                 continue;
             };
+            let start_ns = begun.offset_ns.saturating_add(measurement.start_ns);
+            let end_ns = start_ns.saturating_add(measurement.service_time_ns);
+            if begun.of_before_ns.is_some_and(|ran_before_ns| end_ns > ran_before_ns) {
+                // The session's agent was not connected when the run was resumed. The worker's new rows would begin before this one ended,
+                // so the row runs again.
+                dropped.stale += 1;
+                continue;
+            }
             let worker = begun.first + usize::from(worker);
             let settled = settled(&measurement);
             let receipt = match ran_under == epoch {
@@ -140,11 +159,15 @@ impl Rows {
             };
             match receipt {
                 Receipt::Counted { attempt } => {
-                    let start_ns = begun.offset_ns.saturating_add(measurement.start_ns);
                     let measurement = Measurement { start_ns, ..measurement };
                     taken.counted.push(Executed { worker, host, epoch: ran_under, attempt, measurement });
                 }
-                Receipt::Duplicate => dropped.duplicates += 1,
+                Receipt::Duplicate => {
+                    dropped.duplicates += 1;
+                    if let Outcome::Completed(Answer { digest, .. }) = measurement.outcome {
+                        taken.again.push(SeenAnswer { row, host, epoch: ran_under, digest });
+                    }
+                }
                 Receipt::Stale => dropped.stale += 1,
                 Receipt::NotGiven if is_forgotten => dropped.stale += 1,
                 Receipt::NotGiven => drop(taken.not_given.get_or_insert(row)),
@@ -153,9 +176,25 @@ impl Rows {
         taken
     }
 
-    /// A session is over, and nobody knows which of its rows were run.
-    pub(crate) fn lost(&self, workers: Range<usize>, epoch: Epoch) -> Lost {
+    /// A session is over, and it is not known which of its rows were run. Returns them.
+    pub(crate) fn lost(&self, workers: Range<usize>, epoch: Epoch) -> Vec<RowId> {
         self.lock().dispatch.lost(workers, epoch)
+    }
+
+    /// No agent process died with these lost sessions.
+    pub(crate) fn discount(&self, sessions: impl IntoIterator<Item = Epoch>) {
+        self.lock().dispatch.discount(sessions);
+        self.given.send_replace(());
+    }
+
+    /// Rows that are held back, because agent processes seem to have died with them.
+    pub(crate) fn suspects(&self) -> Vec<RowId> {
+        self.lock().dispatch.suspects()
+    }
+
+    /// Gives up those of these rows that are still suspects, and returns them.
+    pub(crate) fn quarantine(&self, rows: Vec<RowId>) -> Vec<RowId> {
+        self.lock().dispatch.quarantine(rows)
     }
 
     /// A session is over that has told everything it ran. Returns how many rows it gave back.
@@ -193,6 +232,18 @@ impl Rows {
     /// The time of the run is over: every session has told what it ran, or is lost. False when it was so before.
     pub(crate) fn close_time(&self) -> bool {
         self.lock().dispatch.close()
+    }
+
+    /// To be called after a run. Of passes that the clock ends, only rows can be missing that were sent to a session that never reported:
+    /// `unreported`, with its workers.
+    pub(crate) fn close_if_endless(&self, unreported: impl Iterator<Item = (Range<usize>, Epoch)>) {
+        let dispatch = &mut self.lock().dispatch;
+        if dispatch.is_endless() {
+            for (workers, epoch) in unreported {
+                dispatch.lost(workers, epoch);
+            }
+            dispatch.close();
+        }
     }
 
     pub(crate) fn quarantined(&self) -> Vec<RowId> {

@@ -1,6 +1,6 @@
 //! What is known of the server's side of a run: two sights and some plans, and what they amount to beside the client's figures. Pure.
 
-use muster_common::result::{Plan, ServerDatabase, ServerSide, ServerStatement};
+use muster_common::result::{Plan, PlanKind, ServerDatabase, ServerSide, ServerStatement};
 use muster_common::server_side::{DatabaseCounters, Sight, StatementCounters, Window};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,11 @@ pub(crate) struct Explained {
     pub(crate) statement: u16,
     pub(crate) service_time_ns: u64,
     pub(crate) plan: Result<Vec<String>, String>,
+    /// The number of the execution, counted by statement and connection; 0 where it is not known.
+    #[serde(default)]
+    pub(crate) execution: u32,
+    #[serde(default)]
+    pub(crate) kind: Option<PlanKind>,
 }
 
 /// The statements of the run, and what the client measured of them.
@@ -204,7 +209,7 @@ fn of_database(counters: &DatabaseCounters, times_reads: bool) -> ServerDatabase
 }
 
 fn plan(explained: &Explained, client: &Client<'_>) -> Plan {
-    let Explained { row, host, statement, service_time_ns, plan } = explained;
+    let Explained { row, host, statement, service_time_ns, plan, execution, kind } = explained;
     let (lines, problem) = match plan {
         Ok(lines) => (lines.clone(), None),
         Err(why) => (Vec::new(), Some(why.clone())),
@@ -214,6 +219,8 @@ fn plan(explained: &Explained, client: &Client<'_>) -> Plan {
         host: host.clone(),
         statement: client.name(*statement),
         service_time_ms: milliseconds(*service_time_ns),
+        execution: (*execution > 0).then(|| (*execution).into()),
+        kind: *kind,
         lines,
         problem,
     }
@@ -231,7 +238,7 @@ fn milliseconds(ns: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::RowId;
-    use muster_common::measurement::{Answer, Execution, Measurement, Outcome};
+    use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome};
     use muster_common::passes::Passes;
     use muster_common::server_side::Statements;
 
@@ -250,6 +257,7 @@ mod tests {
         };
         Sight {
             server: "1/5".to_owned(),
+            identity: None,
             database: DatabaseCounters::default(),
             times_reads: false,
             statements: Ok(Statements {
@@ -268,7 +276,7 @@ mod tests {
             let measurement = Measurement {
                 row: RowId::new(row),
                 start_ns: 0,
-                lag_ns: 0,
+                lag: Lag::default(),
                 service_time_ns: 2_000_000,
                 execution: Execution::default(),
                 outcome: Outcome::Completed(Answer::default()),
@@ -277,7 +285,8 @@ mod tests {
             worker.times.count(class, true);
             worker.times.add(class, &measurement);
         }
-        let statements = [Stated { name: "q".to_owned(), sql: String::new(), weight: 1 }];
+        let statements =
+            [Stated { name: "q".to_owned(), sql: String::new(), columns: Vec::new(), weight: 1 }];
         let latencies = Latencies::of(&[worker]);
         let mut client = Client {
             statements: &statements,

@@ -7,19 +7,21 @@ use muster_common::latency::{Samples, Summary};
 use muster_common::ledger::Ledger;
 use muster_common::limits;
 use muster_common::load::{Load, Warmup};
-use muster_common::measurement::QueryError;
+use muster_common::measurement::SqlState;
 use muster_common::placement::{Assignment, Candidates, Method};
-use muster_common::protocol::Protocol;
-use muster_common::result::{self, Ending, RunResult};
+use muster_common::protocol::{PlanCacheMode, Protocol, UsedFormat};
+use muster_common::query::name_parameters;
+use muster_common::result::{self, Cause, Ending, RunResult};
 
 use super::evidence::{self, Known};
-use super::latencies::{Latencies, Part};
+use super::latencies::{DueTimes, Latencies, Part};
 use super::notes;
 use super::record::{Found, Move, Record, Searched, Session};
 use super::server_side::{self, Client};
+use super::servers;
 use super::statements::Statement;
 use super::tally::{Answers, ErrorTally, HostTally, Tally, WorkerTally};
-use super::versus;
+use super::{utilization, versus};
 use crate::threshold::{self, Threshold};
 use crate::workload::{HostIndex, HostTable};
 
@@ -43,13 +45,16 @@ pub(crate) struct Stated {
     pub(crate) name: String,
     /// The default one's text depends on the server; this is what an agent would send to a TimescaleDB.
     pub(crate) sql: String,
+    /// The columns that `$1`, `$2`, … represent.
+    pub(crate) columns: Vec<String>,
     pub(crate) weight: u32,
 }
 
 impl Stated {
     pub(crate) fn of(statement: &Statement) -> Self {
-        let (name, sql) = (statement.name().to_owned(), statement.template().sql().to_owned());
-        Self { name, sql, weight: statement.weight() }
+        let (name, template) = (statement.name().to_owned(), statement.template());
+        let (sql, columns) = (template.sql().to_owned(), template.columns().to_owned());
+        Self { name, sql, columns, weight: statement.weight() }
     }
 }
 
@@ -71,27 +76,49 @@ pub(crate) fn summarize(
     let owners = owners_at_end(subject.hosts, &record, assignment, &workers);
     let wall = Duration::from_nanos(tally.ran_for_ns);
     let latencies = Latencies::take(&mut tally.workers);
+    // Time without an agent or a connection is no overhead, also where an agent closed the connection itself after a timeout.
+    let is_connected = servers::was_connected(&record);
+    let was_whole = record.resumed == 0 && record.lost_while_running().next().is_none() && is_connected;
+    let watched = was_whole.then_some(subject.load);
     let (worker_results, agents) =
-        per_worker(&record, &workers, assignment, &tally.workers, &latencies, &owners);
-    let mut notes = notes::outlying_agents(&agents, &latencies.by_slot(&record));
-    // Only a prepared statement has a plan that may change.
-    let early = match subject.load.protocol {
-        Protocol::Prepared => latencies.early_and_later(),
-        Protocol::Extended | Protocol::Simple => None,
-    };
+        per_worker(&record, &workers, assignment, &tally, &latencies, &owners, watched);
+    let mut notes: Vec<String> =
+        record.workload_changed.then(|| notes::WORKLOAD_CHANGED.to_owned()).into_iter().collect();
+    notes.extend(notes::survivors(ledger.completed().into(), ledger.failed().into()));
+    notes.extend(notes::outlying_agents(&agents, &latencies.by_slot(&record)));
+    notes.extend(notes::different_answers(tally.seen_answers.differences(), &record, subject.hosts));
+    let found = record.found();
+    let early = latencies.early_and_later(|statement| has_custom_plans_first(subject, found, statement));
     notes.extend(early.as_ref().map(|(early, later)| notes::early_executions(early, later)));
+    if record.sessions.iter().filter_map(|session| session.found.as_ref()).any(|found| found.is_pooled) {
+        notes.push(notes::pooled());
+    }
+    notes.extend(servers::same_twice(&record));
     let all_summary = latencies.service(|part| part.class.is_first());
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
     // Without due times a row is due when its worker is free, so lag is 0 by definition.
-    let (response_time_ms, lag_ms) = match latencies.response_and_lag(|part| part.class.is_first()) {
-        Some((response, lag)) => (Some(response), Some(lag)),
-        None => (service_time_ms.clone(), service_time_ms.as_ref().map(no_lag)),
-    };
-
-    let found = record.found();
+    let has_due_times = subject.load.has_due_times();
+    let due_times = latencies.due_times(0).or_else(|| {
+        let (response, zero) = (service_time_ms.clone()?, no_lag(service_time_ms.as_ref()?));
+        let [lag, queueing, generator_delay] = [zero.clone(), zero.clone(), zero];
+        Some(DueTimes { response, lag, queueing, generator_delay })
+    });
+    let utilization = utilization::utilization(&tally.workers, &workers, subject.load, was_whole);
+    let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
+    let ran_its_time = record.ending == Some(Ending::Completed) && record.resumed == 0;
+    let due = utilization::due(subject.load, &rows_of_worker).filter(|_| ran_its_time);
+    let load = load(subject.load, &record.search, &ledger, wall, due);
+    let cut_off = load.cut_off(workers.len());
+    let fell_behind =
+        due_times.as_ref().is_some_and(|from| utilization::fell_behind(&load, &from.lag, wall, cut_off));
+    let after = notes.len();
+    if found.is_none_or(|found| !found.is_no_database()) {
+        let (completed, _) = latencies.counted(|part| part.class.is_first());
+        notes.extend(notes::no_rows(completed, &tally.answers[0]));
+    }
     // Killed after the last row, its coordinator said no more; nothing was left to do but that.
-    let is_whole = ledger.unaccounted() == 0;
+    let is_whole = ledger.unaccounted() == 0 && !tally.passes().is_endless();
     let ending = record.ending.unwrap_or(if is_whole { Ending::Completed } else { Ending::Unfinished });
     let coordinator_health = evidence::coordinator_health(&record);
     let known = Known {
@@ -99,11 +126,20 @@ pub(crate) fn summarize(
         agents: &agents,
         coordinator: coordinator_health.as_ref(),
         has_embedded_server: subject.embedded.is_some(),
+        queries: [ledger.completed(), ledger.failed()],
         service: service_time_ms.as_ref(),
-        // A closed loop has none: a row is due when its worker is free.
-        lag: lag_ms.as_ref().filter(|_| subject.load.schedule.is_some()),
+        generator_delay: due_times.as_ref().map(|from| &from.generator_delay).filter(|_| has_due_times),
+        overhead: utilization.as_ref().filter(|_| !has_due_times || fell_behind),
     };
     let verdict = evidence::verdict(&record, &known);
+    // Before the notes that follow from the results.
+    let was_absent = !was_whole || verdict.causes.contains(&Cause::AgentStoodStill);
+    let queueing = due_times.as_ref().zip(utilization.as_ref()).and_then(|(from, utilization)| {
+        let rates = fell_behind.then_some(&load);
+        notes::queueing(rates, service_time_ms.as_ref()?, from, utilization, was_absent)
+    });
+    let waits = cut_off.map(notes::cut_off).into_iter().chain(queueing);
+    notes.splice(after..after, waits);
     let host_samples = std::mem::take(&mut tally.host_samples).into_sorted();
     let mut result = RunResult {
         schema: result::SCHEMA.to_owned(),
@@ -132,7 +168,7 @@ pub(crate) fn summarize(
         total_processing_time_ms: milliseconds(total_ns),
         wall_time_ms: wall.as_secs_f64() * 1e3,
         throughput_qps: per_second(ledger.completed(), wall),
-        load: load(subject.load, &record.search),
+        load,
         search: search(subject.load, &record.search),
         early_executions: early
             .as_ref()
@@ -141,9 +177,12 @@ pub(crate) fn summarize(
             first: first.as_ref().map(result::Latency::from),
             later: later.as_ref().map(result::Latency::from),
         }),
-        statements: statements(subject, &latencies),
-        response_time_ms,
-        lag_ms,
+        statements: statements(subject, &latencies, found),
+        response_time_ms: due_times.as_ref().map(|from| from.response.clone()),
+        lag_ms: due_times.as_ref().map(|from| from.lag.clone()),
+        queueing_ms: due_times.as_ref().map(|from| from.queueing.clone()),
+        generator_delay_ms: due_times.map(|from| from.generator_delay),
+        utilization,
         service_time_ms,
         connect_ms: setup_times(&record, |found| &found.connect_ns),
         prepare_ms: setup_times(&record, |found| &found.prepare_ns),
@@ -151,11 +190,13 @@ pub(crate) fn summarize(
         agents,
         workers: worker_results,
         hosts: per_host(subject.hosts, &tally, &owners, &workers),
-        errors: errors(&tally, subject.hosts),
+        errors: errors(&tally, subject),
         placement: placement(subject, assignment),
         thresholds: Vec::new(),
         query: query(subject, found),
-        database: found.filter(|found| !found.is_no_database()).map(|found| database(subject, found)),
+        database: found
+            .filter(|found| !found.is_no_database())
+            .map(|found| servers::describe(database(subject, found, &record), &record, 0)),
         tool: result::Tool {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command: subject.command.clone(),
@@ -178,6 +219,21 @@ pub(crate) fn summarize(
     });
     result.versus = versus::compare(&result, &latencies, &tally, &record).map(Box::new);
     result
+}
+
+/// True when PostgreSQL plans the first executions of this statement for their values, and then decides.
+fn has_custom_plans_first(subject: &Subject<'_>, found: Option<&Found>, statement: u16) -> bool {
+    let set = || found.and_then(|found| found.settings.get("plan_cache_mode")?.parse().ok());
+    let mode = subject.load.plan_cache_mode.or_else(set).unwrap_or(PlanCacheMode::Auto);
+    let statement = subject.statements.get(usize::from(statement));
+    let has_parameters = statement.is_some_and(|statement| !statement.columns.is_empty());
+    decides_by_first_executions(subject.load.protocol, mode, has_parameters)
+}
+
+/// True only for a prepared statement and a mode in which PostgreSQL may decide. A statement without parameters has a generic plan from the
+/// first execution on (`choose_custom_plan` in plancache.c).
+fn decides_by_first_executions(protocol: Protocol, mode: PlanCacheMode, has_parameters: bool) -> bool {
+    protocol == Protocol::Prepared && mode == PlanCacheMode::Auto && has_parameters
 }
 
 pub(super) fn answers(answers: &Answers) -> result::Answers {
@@ -207,16 +263,18 @@ fn owners_at_end(
     owners
 }
 
-/// The workers and the agents of the result.
+/// The workers and the agents of the result. `load` is given unless workers were away, because their absence is no overhead.
 fn per_worker(
     record: &Record,
     ids: &[WorkerId],
     assignment: &Assignment,
-    tallies: &[WorkerTally],
+    tally: &Tally,
     latencies: &Latencies,
     owners: &[u32],
+    load: Option<&Load>,
 ) -> (Vec<result::Worker>, Vec<result::Agent>) {
     let placed = assignment.table();
+    let passes = tally.passes();
     let mut hosts_at_end = vec![0; ids.len()];
     owners.iter().for_each(|owner| hosts_at_end[*owner as usize] += 1);
     let mut workers = Vec::with_capacity(ids.len());
@@ -224,20 +282,27 @@ fn per_worker(
     for slot in (0u16..).map(SlotId::new).take(record.workers_of_slot.len()) {
         let mut agent = agent(slot, record);
         for position in record.workers_of(slot) {
-            let WorkerTally { times: _, completed, failed } = &tallies[position];
+            let worker = &tally.workers[position];
+            let WorkerTally { times: _, completed, failed, occupied: _ } = worker;
             let summary = latencies.service_of(position..position + 1);
-            let load = &placed.workers[position];
+            let placed = &placed.workers[position];
+            let queries = match passes.is_endless() {
+                // How often each row was to be run was not specified.
+                true => *completed + *failed,
+                false => placed.rows * u64::from(passes.count()) * u64::from(passes.targets()),
+            };
             workers.push(result::Worker {
                 worker: ids[position].to_string(),
-                hosts: load.hosts,
-                queries: load.rows,
+                hosts: placed.hosts,
+                queries,
                 completed: *completed,
                 failed: *failed,
+                generator_overhead_ms: load.map(|load| utilization::overhead_ms(worker, load)),
                 busy_ms: summary.as_ref().map_or(0.0, |summary| milliseconds(summary.sum_ns)),
                 service_time_ms: summary.as_ref().map(result::Latency::from),
             });
-            agent.hosts += load.hosts;
-            agent.queries += load.rows;
+            agent.hosts += placed.hosts;
+            agent.queries += queries;
             agent.completed += *completed;
             agent.failed += *failed;
             agent.hosts_at_end += hosts_at_end[position];
@@ -252,12 +317,17 @@ fn per_worker(
 }
 
 /// Of a search, the load is that of the round that counts.
-fn load(load: &Load, searched: &Searched) -> result::Load {
+fn load(load: &Load, searched: &Searched, ledger: &Ledger, wall: Duration, due: Option<u64>) -> result::Load {
     let Load { schedule, think_time, warmup, repeat, duration, search, seed, .. } = load;
     let counted = searched.counted.filter(|_| search.is_some());
     let process = schedule.as_ref().map(|schedule| schedule.process);
     let process = process.or(search.as_ref().map(|search| search.process));
     let duration_ms = duration.map(|duration| duration.as_secs_f64() * 1e3);
+    let ran = u64::from(ledger.completed()) + u64::from(ledger.failed());
+    let [scheduled_qps, achieved_qps] = match utilization::rates(load, counted, ran, wall) {
+        Some(rates) => rates.map(Some),
+        None => [None; 2],
+    };
     result::Load {
         model: if process.is_some() { result::LoadModel::Open } else { result::LoadModel::Closed },
         rate: schedule
@@ -265,6 +335,8 @@ fn load(load: &Load, searched: &Searched) -> result::Load {
             .map(|schedule| schedule.rate.to_string())
             .or(counted.map(|(rate, _)| rate.to_string())),
         arrivals: process.map(|process| process.to_string()),
+        scheduled_qps,
+        achieved_qps,
         think_time_ms: think_time.as_secs_f64() * 1e3,
         warmup: warmup.map(|warmup| match warmup {
             Warmup::Rows(rows) => format!("{rows} rows"),
@@ -272,6 +344,8 @@ fn load(load: &Load, searched: &Searched) -> result::Load {
         }),
         repeat: (duration.is_none() && search.is_none()).then_some(u64::from(*repeat)),
         duration_ms: duration_ms.or(counted.map(|(_, lasts_ms)| lasts_ms)),
+        due,
+        not_begun: due.map(|due| due.saturating_sub(ran + u64::from(ledger.unaccounted()))),
         seed: *seed,
     }
 }
@@ -345,13 +419,24 @@ fn per_host(hosts: &HostTable, tally: &Tally, owners: &[u32], workers: &[WorkerI
     order.into_iter().take(limits::HOSTS_REPORTED).map(row).collect()
 }
 
-fn errors(tally: &Tally, hosts: &HostTable) -> Vec<result::Error> {
-    let error = |(error, seen): (QueryError, ErrorTally)| result::Error {
-        sqlstate: error.sqlstate.to_string(),
-        count: seen.count,
-        message: error.message,
-        row: seen.row.get().into(),
-        host: hosts.name(seen.host).to_owned(),
+/// Uses the names of the user: a statement's `$2` is a column of the workload.
+fn errors(tally: &Tally, subject: &Subject<'_>) -> Vec<result::Error> {
+    let error = |(sqlstate, message, tally): (SqlState, String, ErrorTally)| {
+        let ErrorTally { count, first } = tally;
+        let statement = subject.statements.get(usize::from(first.statement));
+        let columns = statement.map(|statement| statement.columns.as_slice()).unwrap_or_default();
+        // Errors of other classes quote values, and `$2` may be part of a value.
+        let columns = if sqlstate.is_about_statement() { columns } else { &[] };
+        let named = |text: String| name_parameters(&text, columns);
+        result::Error {
+            sqlstate: sqlstate.to_string(),
+            count,
+            message: named(message),
+            detail: first.detail.map(named),
+            hint: first.hint.map(named),
+            row: first.row.get().into(),
+            host: subject.hosts.name(first.host).to_owned(),
+        }
     };
     tally.errors().into_iter().map(error).collect()
 }
@@ -373,24 +458,39 @@ fn query(subject: &Subject<'_>, found: Option<&Found>) -> result::Query {
         name: names.join(" + "),
         sql: found.map_or(first, |found| found.sql.clone()),
         protocol: subject.load.protocol.to_string(),
+        results: results(subject.load, found, 0),
         bucket_function: found.and_then(|found| found.bucket_function.clone()),
     }
 }
 
+/// The format of a statement's results, and the reason for it.
+fn results(load: &Load, found: Option<&Found>, statement: usize) -> Option<result::ResultFormat> {
+    let UsedFormat { format, without_binary } = found?.results.get(statement)?;
+    let reason = match (without_binary.as_slice(), load.results) {
+        _ if load.protocol == Protocol::Simple => "the simple protocol has no other".to_owned(),
+        (_, Some(_)) => "--results".to_owned(),
+        ([], None) => "default".to_owned(),
+        ([one], None) => format!("{one} has no binary output"),
+        (several, None) => format!("{} have no binary output", several.join(", ")),
+    };
+    Some(result::ResultFormat { format: format.to_string(), reason })
+}
+
 /// What each statement of a mix took; nothing for a single one, of which the whole report tells.
-fn statements(subject: &Subject<'_>, latencies: &Latencies) -> Vec<result::Statement> {
+fn statements(subject: &Subject<'_>, latencies: &Latencies, found: Option<&Found>) -> Vec<result::Statement> {
     if subject.statements.len() < 2 {
         return Vec::new();
     }
     (0u16..)
         .zip(&subject.statements)
-        .map(|(position, Stated { name, sql, weight })| {
+        .map(|(position, Stated { name, sql, columns: _, weight })| {
             let of = |part: &Part| part.class.is_first() && part.class.statement == position;
             let summary = latencies.service(of);
             let (completed, failed) = latencies.counted(of);
             result::Statement {
                 name: name.clone(),
                 sql: sql.clone(),
+                results: results(subject.load, found, usize::from(position)),
                 weight: (*weight).into(),
                 completed,
                 failed,
@@ -398,18 +498,21 @@ fn statements(subject: &Subject<'_>, latencies: &Latencies) -> Vec<result::State
                     .as_ref()
                     .map_or(0.0, |summary| milliseconds(summary.sum_ns)),
                 service_time_ms: summary.as_ref().map(result::Latency::from),
-                response_time_ms: latencies.response_and_lag(of).map(|(response, _)| response),
+                response_time_ms: latencies.response(of),
             }
         })
         .collect()
 }
 
-fn database(subject: &Subject<'_>, found: &Found) -> result::Database {
+fn database(subject: &Subject<'_>, found: &Found, record: &Record) -> result::Database {
     result::Database {
         server_version: found.server_version.clone(),
         timescaledb: found.timescaledb.clone(),
         embedded: subject.embedded.clone(),
         settings: found.settings.clone(),
+        identity: None,
+        other_identities: Vec::new(),
+        reconnects: servers::broken(record).to_result(),
     }
 }
 
@@ -452,4 +555,20 @@ fn milliseconds(ns: u128) -> f64 {
 
 fn per_second(count: u32, wall: Duration) -> f64 {
     if wall.is_zero() { 0.0 } else { f64::from(count) / wall.as_secs_f64() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_executions_are_told_apart_only_where_postgresql_decides_by_them() {
+        use PlanCacheMode::{Auto, ForceCustomPlan, ForceGenericPlan};
+        let decides = decides_by_first_executions;
+        assert!(decides(Protocol::Prepared, Auto, true));
+        assert!(!decides(Protocol::Prepared, Auto, false), "without parameters every plan is generic");
+        assert!(!decides(Protocol::Prepared, ForceCustomPlan, true), "each execution is planned");
+        assert!(!decides(Protocol::Prepared, ForceGenericPlan, true), "only the first one is planned");
+        assert!(!decides(Protocol::Extended, Auto, true) && !decides(Protocol::Simple, Auto, true));
+    }
 }

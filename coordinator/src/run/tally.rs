@@ -7,12 +7,13 @@ use muster_common::buckets::Buckets;
 use muster_common::compare::Timed;
 use muster_common::ids::RowId;
 use muster_common::limits;
-use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
+use muster_common::measurement::{Answer, Measurement, Outcome, QueryError, SqlState};
 use muster_common::passes::Passes;
 
 use super::host_samples::HostSamples;
 use super::keeper::Executed;
 use super::plan::Retried;
+use super::seen_answers::{SeenAnswer, SeenAnswers};
 use super::slowest::{Slow, Slowest};
 use super::times::{Class, Times};
 use crate::workload::HostIndex;
@@ -31,13 +32,16 @@ pub(crate) struct Tally {
     pub(crate) answers: [Answers; 2],
     /// By database, where two are compared.
     pub(crate) compared: [Vec<Timed>; 2],
-    errors: HashMap<QueryError, ErrorTally>,
+    /// Errors by SQLSTATE and message. Their details may differ from row to row.
+    errors: HashMap<(SqlState, String), ErrorTally>,
     /// From the start of the run to the end of its last query.
     pub(crate) ran_for_ns: u64,
     /// Counted rows that may have run before.
     pub(crate) retried: u64,
     /// Of the first database, among those whose times are kept.
     pub(crate) slowest: Slowest,
+    /// Compares the results of records that ran more than once.
+    pub(crate) seen_answers: SeenAnswers,
     scope: Scope,
     /// Failures beyond [`limits::ERRORS_REPORTED`] different texts, by SQLSTATE.
     other_errors: HashMap<SqlState, ErrorTally>,
@@ -62,6 +66,27 @@ pub(crate) struct WorkerTally {
     pub(crate) times: Times,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
+    pub(crate) occupied: Occupied,
+}
+
+/// How a worker spent its time, over all counted executions.
+#[derive(Debug, Default)]
+pub(crate) struct Occupied {
+    /// Sum of service times.
+    pub(crate) busy_ns: u64,
+    /// Sum of generator delays; 0 where rows have no due times.
+    pub(crate) delay_ns: u64,
+    /// Time from the start of the run to the end of the worker's last query.
+    pub(crate) ended_ns: u64,
+}
+
+impl Occupied {
+    fn add(&mut self, measurement: &Measurement) {
+        let Measurement { start_ns, lag, service_time_ns, .. } = *measurement;
+        self.busy_ns = self.busy_ns.saturating_add(service_time_ns);
+        self.delay_ns = self.delay_ns.saturating_add(lag.generator_delay_ns);
+        self.ended_ns = self.ended_ns.max(start_ns.saturating_add(service_time_ns));
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,12 +107,20 @@ pub(crate) struct Answers {
     pub(crate) digest: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ErrorTally {
     pub(crate) count: u64,
-    /// The lowest row id that failed so, and its host.
+    pub(crate) first: FirstError,
+}
+
+/// The lowest row id with this error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FirstError {
     pub(crate) row: RowId,
     pub(crate) host: HostIndex,
+    pub(crate) statement: u16,
+    pub(crate) detail: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl Answers {
@@ -103,7 +136,7 @@ impl Tally {
     pub(crate) fn new(rows_of_worker: &[u64], hosts: usize, scope: Scope) -> Self {
         let worker = |rows: &u64| {
             let times = Times::with_capacity(usize::try_from(*rows).unwrap_or(0), scope.has_due_times);
-            WorkerTally { times, completed: 0, failed: 0 }
+            WorkerTally { times, ..WorkerTally::default() }
         };
         Self {
             workers: rows_of_worker.iter().map(worker).collect(),
@@ -116,6 +149,7 @@ impl Tally {
             ran_for_ns: 0,
             retried: 0,
             slowest: Slowest::new(scope.slowest),
+            seen_answers: SeenAnswers::new(scope.passes),
             scope,
             other_errors: HashMap::new(),
         }
@@ -134,20 +168,25 @@ impl Tally {
     pub(crate) fn widen(&mut self, workers: usize) {
         if self.workers.len() < workers {
             let times = || Times::with_capacity(0, self.scope.has_due_times);
-            self.workers.resize_with(workers, || WorkerTally { times: times(), completed: 0, failed: 0 });
+            self.workers.resize_with(workers, || WorkerTally { times: times(), ..WorkerTally::default() });
         }
     }
 
     /// Adds one counted row. Failures never enter latencies, and rows that may have run before only when that was asked for.
     pub(crate) fn add(&mut self, executed: Executed) {
-        let Executed { worker, host, epoch: _, attempt, measurement } = executed;
+        let Executed { worker, host, epoch, attempt, measurement } = executed;
         let service_time_ns = measurement.service_time_ns;
         let class = Class::of(&measurement, &self.scope.passes);
         let is_completed = matches!(measurement.outcome, Outcome::Completed(_));
         self.workers[worker].times.count(class, is_completed);
+        self.workers[worker].occupied.add(&measurement);
         let host_tally = &mut self.hosts[host.index()];
         let is_retried = attempt > 1;
         self.retried += u64::from(is_retried);
+        if class.is_first() {
+            let record = self.scope.passes.record_of(measurement.row);
+            self.slowest.executed(worker, measurement.execution, record);
+        }
         self.ran_for_ns = self.ran_for_ns.max(measurement.start_ns.saturating_add(service_time_ns));
         match measurement.outcome {
             Outcome::Completed(answer) => {
@@ -159,6 +198,8 @@ impl Tally {
                 let pair = self.scope.passes.pair_of(measurement.row);
                 let target = usize::from(class.target > 0);
                 self.answers[target].add(answer, pair);
+                let row = measurement.row;
+                self.seen_answers.see(SeenAnswer { row, host, epoch, digest: answer.digest });
                 if !is_retried || self.scope.retried == Retried::Included {
                     self.workers[worker].times.add(class, &measurement);
                     if self.scope.passes.targets() > 1 {
@@ -166,14 +207,25 @@ impl Tally {
                             row: pair,
                             worker: u32::try_from(worker).unwrap_or(u32::MAX),
                             start_ns: measurement.start_ns,
-                            lag_ns: measurement.lag_ns,
+                            lag_ns: measurement.lag.total_ns(),
                             service_ns: service_time_ns,
                         });
                     }
-                    if class.is_first() {
-                        let (row, statement) = (measurement.row, class.statement);
+                    if class.is_first() && self.slowest.wants(service_time_ns) {
+                        let (row, execution) = (measurement.row, measurement.execution);
                         let record = self.scope.passes.record_of(row);
-                        self.slowest.add(Slow { row, record, host, statement, service_time_ns });
+                        let earlier = self.slowest.before(worker, class.statement, execution.number);
+                        let (statement, execution) = (execution.statement, execution.number);
+                        self.slowest.add(Slow {
+                            row,
+                            record,
+                            host,
+                            worker,
+                            statement,
+                            execution,
+                            earlier,
+                            service_time_ns,
+                        });
                     }
                     self.host_samples.add(host, service_time_ns);
                     host_tally.timed += 1;
@@ -185,9 +237,15 @@ impl Tally {
             Outcome::Failed(error) => {
                 self.workers[worker].failed += 1;
                 host_tally.failed += 1;
-                self.add_error(error, measurement.row, host);
+                let QueryError { sqlstate, message, detail, hint } = error;
+                let (row, statement) = (measurement.row, measurement.execution.statement);
+                self.add_error(sqlstate, message, FirstError { row, host, statement, detail, hint });
             }
         }
+    }
+
+    pub(crate) fn passes(&self) -> &Passes {
+        &self.scope.passes
     }
 
     /// Completed and failed rows.
@@ -197,36 +255,31 @@ impl Tally {
         })
     }
 
-    /// Errors by SQLSTATE and message, the most frequent first; ties in the order of their rows.
-    pub(crate) fn errors(&self) -> Vec<(QueryError, ErrorTally)> {
-        let named = self.errors.iter().map(|(error, tally)| (error.clone(), *tally));
-        let others = self.other_errors.iter().map(|(sqlstate, tally)| {
-            let message = "(further messages)".to_owned();
-            (QueryError { sqlstate: *sqlstate, message }, *tally)
-        });
+    /// SQLSTATE and message of each error, the most frequent first; ties in the order of their rows.
+    pub(crate) fn errors(&self) -> Vec<(SqlState, String, ErrorTally)> {
+        let named =
+            self.errors.iter().map(|((sqlstate, message), tally)| (*sqlstate, message.clone(), tally));
+        let others = self.other_errors.iter();
+        let others = others.map(|(sqlstate, tally)| (*sqlstate, "(further messages)".to_owned(), tally));
         let mut errors: Vec<_> = named.chain(others).collect();
-        errors.sort_by_key(|(_, tally)| (std::cmp::Reverse(tally.count), tally.row));
-        errors
+        errors.sort_by_key(|(_, _, tally)| (std::cmp::Reverse(tally.count), tally.first.row));
+        errors.into_iter().map(|(sqlstate, message, tally)| (sqlstate, message, tally.clone())).collect()
     }
 
-    fn add_error(&mut self, error: QueryError, row: RowId, host: HostIndex) {
+    fn add_error(&mut self, sqlstate: SqlState, message: String, first: FirstError) {
         let is_full = self.errors.len() >= limits::ERRORS_REPORTED;
-        let first = ErrorTally { count: 1, row, host };
-        let more = |tally: &mut ErrorTally| {
-            tally.count += 1;
-            if row < tally.row {
-                (tally.row, tally.host) = (row, host);
+        let tally = match self.errors.entry((sqlstate, message)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) if !is_full => new.insert(ErrorTally { count: 0, first: first.clone() }),
+            Entry::Vacant(_) => {
+                // A detail or hint of one message would be taken to apply to all of them.
+                let first = FirstError { detail: None, hint: None, ..first.clone() };
+                self.other_errors.entry(sqlstate).or_insert(ErrorTally { count: 0, first })
             }
         };
-        let sqlstate = error.sqlstate;
-        match self.errors.entry(error) {
-            Entry::Occupied(mut known) => more(known.get_mut()),
-            Entry::Vacant(new) if !is_full => {
-                new.insert(first);
-            }
-            Entry::Vacant(_) => {
-                self.other_errors.entry(sqlstate).and_modify(more).or_insert(first);
-            }
+        tally.count += 1;
+        if first.row < tally.first.row {
+            tally.first = first;
         }
     }
 }
@@ -235,11 +288,12 @@ impl Tally {
 mod tests {
     use super::*;
     use muster_common::ids::Epoch;
-    use muster_common::measurement::{Execution, Measurement};
+    use muster_common::measurement::{Execution, Lag};
 
     fn executed(host: u32, row: u32, service_time_ns: u64, outcome: Outcome) -> Executed {
         let (row, execution) = (RowId::new(row), Execution::default());
-        let measurement = Measurement { row, start_ns: 0, lag_ns: 0, service_time_ns, execution, outcome };
+        let measurement =
+            Measurement { row, start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome };
         Executed { worker: 0, host: HostIndex::new(host), epoch: Epoch::new(1), attempt: 1, measurement }
     }
 
@@ -249,7 +303,7 @@ mod tests {
 
     fn failure(sqlstate: &str, message: &str) -> Outcome {
         let sqlstate = SqlState::try_new(sqlstate).unwrap();
-        Outcome::Failed(QueryError { sqlstate, message: message.to_owned() })
+        Outcome::Failed(QueryError::new(sqlstate, message))
     }
 
     #[test]
@@ -275,9 +329,26 @@ mod tests {
         tally.add(executed(0, 4, 1, failure("22007", "bad time")));
         tally.add(executed(0, 1, 1, failure("57014", "timed out")));
         let errors = tally.errors();
-        assert_eq!(errors[0].0.message, "bad time");
-        assert_eq!(errors[0].1, ErrorTally { count: 2, row: RowId::new(4), host: HostIndex::new(0) });
-        assert_eq!(errors[1].1.count, 1);
+        assert_eq!(errors[0].1, "bad time");
+        assert_eq!((errors[0].2.count, errors[0].2.first.row), (2, RowId::new(4)));
+        assert_eq!(errors[0].2.first.host, HostIndex::new(0));
+        assert_eq!(errors[1].2.count, 1);
+    }
+
+    #[test]
+    fn errors_that_differ_in_their_details_are_one_with_those_of_the_lowest_row() {
+        let error = |row: u32| {
+            let detail = Some(format!("Key (n)=({row}) already exists."));
+            let sqlstate = SqlState::try_new("23505").unwrap();
+            Outcome::Failed(QueryError { detail, ..QueryError::new(sqlstate, "duplicate key") })
+        };
+        let mut tally = Tally::new(&[1], 1, scope(Retried::LeftOut));
+        for row in [9, 4, 7] {
+            tally.add(executed(0, row, 1, error(row)));
+        }
+        let errors = tally.errors();
+        assert_eq!((errors.len(), errors[0].2.count), (1, 3));
+        assert_eq!(errors[0].2.first.detail.as_deref(), Some("Key (n)=(4) already exists."));
     }
 
     #[test]
@@ -289,8 +360,8 @@ mod tests {
         }
         let errors = tally.errors();
         assert_eq!(errors.len(), limits::ERRORS_REPORTED + 1);
-        assert_eq!(errors.iter().map(|(_, tally)| tally.count).sum::<u64>(), 250);
-        assert_eq!(errors[0].0.message, "(further messages)");
+        assert_eq!(errors.iter().map(|(_, _, tally)| tally.count).sum::<u64>(), 250);
+        assert_eq!(errors[0].1, "(further messages)");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The times of one worker's completed rows, in classes that a report tells apart: by database, by statement, and the first pass from
-//! the later ones. Kept as they come, 4 bytes each; lag beside service time where rows have due times.
+//! the later ones. Kept as they come, 4 bytes each; both parts of lag beside the service time where
+//! rows have due times.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +31,9 @@ pub(crate) struct Times {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Timed {
     pub(crate) service: Samples,
-    /// As long as `service`, or empty in a closed loop.
-    pub(crate) lag: Samples,
+    /// The two parts of lag; as long as `service`, or empty in a closed loop.
+    pub(crate) queueing: Samples,
+    pub(crate) generator_delay: Samples,
     /// Rows that completed, those included whose times are not kept.
     pub(crate) completed: u64,
     pub(crate) failed: u64,
@@ -65,7 +67,8 @@ impl Times {
         let timed = self.class(class);
         timed.service.push(measurement.service_time_ns);
         if has_due_times {
-            timed.lag.push(measurement.lag_ns);
+            timed.queueing.push(measurement.lag.queueing_ns);
+            timed.generator_delay.push(measurement.lag.generator_delay_ns);
         }
     }
 
@@ -86,7 +89,8 @@ impl Times {
             let lags = if has_due_times { capacity } else { 0 };
             Timed {
                 service: Samples::with_capacity(capacity),
-                lag: Samples::with_capacity(lags),
+                queueing: Samples::with_capacity(lags),
+                generator_delay: Samples::with_capacity(lags),
                 ..Timed::default()
             }
         })

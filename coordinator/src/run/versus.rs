@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use muster_common::compare::{self, Comparison, Options, Run, Series};
+use muster_common::compare::{self, Comparison, Options, Run, Series, Timing};
 use muster_common::result::{self, Latency, RunResult};
 
-use super::latencies::{Latencies, Part};
+use super::latencies::{DueTimes, Latencies, Part};
 use super::record::Record;
+use super::servers;
 use super::summary::answers;
 use super::tally::Tally;
 
@@ -26,7 +27,8 @@ pub(super) fn compare(
     let [first, second] = [first, second].map(|timed| Series::new(timed.clone()));
     let run = |result, samples| Run { result, samples: Some(samples) };
     // Interleaved, the two have no other time in common than chance: every sure change counts.
-    Some(compare::compare(run(&base, &first), run(&new, &second), Options { margin: 0.0 }))
+    let options = Options { margin: 0.0, timing: Timing::Interleaved };
+    Some(compare::compare(run(&base, &first), run(&new, &second), options))
 }
 
 /// The result as it would be of one of the databases alone.
@@ -43,19 +45,26 @@ fn side(result: &RunResult, latencies: &Latencies, tally: &Tally, record: &Recor
     result.queries.unaccounted = 0;
     result.throughput_qps = if wall > 0.0 { completed as f64 / wall } else { 0.0 };
     result.service_time_ms = latencies.service(of).as_ref().map(Latency::from);
-    if let Some((response, lag)) = latencies.response_and_lag(of) {
+    if let Some(DueTimes { response, lag, queueing, generator_delay }) = latencies.due_times(target) {
         (result.response_time_ms, result.lag_ms) = (Some(response), Some(lag));
+        (result.queueing_ms, result.generator_delay_ms) = (Some(queueing), Some(generator_delay));
     } else {
         result.response_time_ms = result.service_time_ms.clone();
     }
     result.result = answers(&tally.answers[usize::from(target > 0)]);
     if target > 0 {
         let found = record.sessions.iter().find_map(|session| session.found.as_ref()?.versus.as_ref());
-        result.database = found.map(|found| result::Database {
-            server_version: found.server_version.clone(),
-            timescaledb: found.timescaledb.clone(),
-            embedded: None,
-            settings: found.settings.clone(),
+        result.database = found.map(|found| {
+            let database = result::Database {
+                server_version: found.server_version.clone(),
+                timescaledb: found.timescaledb.clone(),
+                embedded: None,
+                settings: found.settings.clone(),
+                identity: None,
+                other_identities: Vec::new(),
+                reconnects: result::Reconnects::default(),
+            };
+            servers::describe(database, record, 1)
         });
     }
     result

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use muster_common::limits::MANIFEST_BYTES_MAX;
 use muster_common::result::RunResult;
+use muster_common::session_token::SessionKey;
 use serde::de::DeserializeOwned;
 
 use super::RunDirError;
@@ -44,6 +45,21 @@ pub(super) fn read_manifest(path: &Path) -> Result<Manifest, RunDirError> {
 
 fn json_error(path: &Path) -> impl FnOnce(serde_json::Error) -> RunDirError {
     |source| RunDirError::Json { path: path.to_owned(), source }
+}
+
+// -- session key -------------------------------------------------------------------------------------------------------
+
+/// A file that cannot be understood is replaced: the agents of the run then join as new ones.
+pub(super) fn read_or_write_key(path: &Path, new: SessionKey) -> Result<SessionKey, RunDirError> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        other => other.map_err(RunDirError::on("read", path))?,
+    };
+    if let Some(key) = std::str::from_utf8(&text).ok().and_then(SessionKey::parse) {
+        return Ok(key);
+    }
+    write(path, format!("{}\n", new.expose()).as_bytes())?;
+    Ok(new)
 }
 
 // -- hosts -------------------------------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ pub struct Summary {
     /// The workload, as typed.
     pub file: String,
     pub state: State,
-    /// Rows to run, and how many of them have a result.
-    pub rows: u64,
+    /// Queries to run, over all passes; `None` where the duration ends the run.
+    pub queries: Option<u64>,
+    /// The number of them that have a result.
     pub settled: u64,
 }
 
@@ -52,30 +53,38 @@ pub fn list(parent: &Path) -> Result<Vec<Listed>, RunDirError> {
 
 fn summarize(path: &Path) -> Result<Summary, RunDirError> {
     let run = RunDir::at(path)?;
-    let (state, settled) = how_far(&run)?;
+    let HowFar { state, total, settled } = how_far(&run)?;
     let manifest = run.manifest;
+    let passes = manifest.load.passes(manifest.workload.rows).ok().filter(|passes| !passes.is_endless());
     Ok(Summary {
         started: manifest.created_at,
         file: manifest.workload.file,
         state,
-        rows: manifest.workload.rows.into(),
+        queries: total.or(passes.map(|passes| passes.rows().into())),
         settled,
     })
 }
 
-fn how_far(run: &RunDir) -> Result<(State, u64), RunDirError> {
+struct HowFar {
+    state: State,
+    /// The total in its report.
+    total: Option<u64>,
+    settled: u64,
+}
+
+fn how_far(run: &RunDir) -> Result<HowFar, RunDirError> {
     // The lock first: a run that ends in between has its report by then.
     let is_running = run.is_running()?;
     // A report from before the run went on is not the latest.
     if !is_running && let Some(report) = files::read_json::<Outline>(&run.path.join(REPORT_JSON))? {
-        return Ok((
-            State::Ended(report.ending),
-            report.queries.completed.saturating_add(report.queries.failed),
-        ));
+        let Counts { total, completed, failed } = report.queries;
+        let settled = completed.saturating_add(failed);
+        return Ok(HowFar { state: State::Ended(report.ending), total: Some(total), settled });
     }
     // The journal has each settled row once.
     let settled = run.journal()?.count_samples()?;
-    Ok((if is_running { State::Running } else { State::Unfinished }, settled))
+    let state = if is_running { State::Running } else { State::Unfinished };
+    Ok(HowFar { state, total: None, settled })
 }
 
 /// What a list needs of a report.
@@ -87,6 +96,7 @@ struct Outline {
 
 #[derive(Deserialize)]
 struct Counts {
+    total: u64,
     completed: u64,
     failed: u64,
 }

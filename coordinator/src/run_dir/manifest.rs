@@ -32,11 +32,11 @@ pub struct Manifest {
     pub load: Load,
     /// Of the database sessions.
     pub timezone: String,
-    /// `null`: queries run as long as they take.
-    pub timeout_ms: Option<u64>,
+    /// With fractions, so that 500 µs is a valid limit. `null` means no limit.
+    pub timeout_ms: Option<f64>,
     pub on_agent_loss: OnAgentLoss,
     /// How long a lost agent's slot waits for another one.
-    pub slot_grace_ms: u64,
+    pub slot_grace_ms: f64,
     pub listen: SocketAddr,
     /// The agents that the coordinator started itself; `null` when they came from elsewhere.
     pub local: Option<LocalAgents>,

@@ -5,6 +5,7 @@
 //! | `manifest.json` | everything that was decided before the first agent joined ([`Manifest`]); no secret |
 //! | `hosts.csv` | name and rows of each host in the order of indices, so that a report needs no workload file |
 //! | `journal` | what happened ([`crate::journal`]); locked by the process that writes the run |
+//! | `session-key` | the secret by which a resumed run recognizes its agents; of no use once the run is over |
 //! | `report.json`, `report.txt` | the result, once there is one |
 //!
 //! A directory appears whole or not at all: it is made under a hidden name and renamed. It is its owner's alone, for a server's
@@ -23,6 +24,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use muster_common::result::RunResult;
+use muster_common::session_token::SessionKey;
 
 pub use error::RunDirError;
 pub use find::{parent, state};
@@ -35,6 +37,7 @@ use crate::workload::HostTable;
 const MANIFEST: &str = "manifest.json";
 const HOSTS: &str = "hosts.csv";
 const JOURNAL: &str = "journal";
+const SESSION_KEY: &str = "session-key";
 const REPORT_JSON: &str = "report.json";
 const REPORT_TEXT: &str = "report.txt";
 /// Of a directory that is being made. One that a killed process left is neither listed nor found.
@@ -104,6 +107,11 @@ impl RunDir {
     /// The journal, read from its beginning; of a running run as far as it has come.
     pub fn journal(&self) -> Result<Reader, RunDirError> {
         Ok(Reader::open(&self.path.join(JOURNAL))?)
+    }
+
+    /// The run's key for session tokens; `new` where it has none yet.
+    pub fn session_key(&self, new: SessionKey) -> Result<SessionKey, RunDirError> {
+        files::read_or_write_key(&self.path.join(SESSION_KEY), new)
     }
 
     /// Somebody writes this run now, be it this process.

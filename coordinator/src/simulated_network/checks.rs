@@ -25,6 +25,7 @@ pub(super) fn look(site: &Site, ended: &Ended) -> Vec<String> {
     };
     let executions = site.database.executions();
     look_at_journal(&site.scenario, &counted, &executions, &mut wrong);
+    look_at_times(&counted, &mut wrong);
     match ended {
         Ended::Failed(problem) => wrong.push(problem.clone()),
         Ended::NothingLeft if counted.len() == site.scenario.rows.len() => {}
@@ -38,8 +39,9 @@ pub(super) fn look(site: &Site, ended: &Ended) -> Vec<String> {
 pub(super) fn look_at_metrics(page: &str, result: &RunResult) -> Result<(), String> {
     let queries = &result.queries;
     let lost = result.verdict.reasons.iter().filter(|reason| reason.contains(" was lost (")).count();
+    let rows = if result.load.duration_ms.is_some() { 0 } else { queries.total };
     let wanted = [
-        format!("muster_rows {}", queries.total),
+        format!("muster_rows {rows}"),
         format!("muster_queries_total{{outcome=\"completed\"}} {}", queries.completed),
         format!("muster_queries_total{{outcome=\"failed\"}} {}", queries.failed),
         format!("muster_service_time_seconds_count {}", queries.completed),
@@ -93,6 +95,26 @@ fn look_at_journal(
         let first = of_row().min_by_key(|execution| execution.began);
         if sample.attempt == 1 && first.is_some_and(|first| first.epoch != *epoch) {
             wrong.push(format!("row {row} is counted as run once, and had begun before epoch {epoch}"));
+        }
+    }
+}
+
+/// A worker runs one row at a time, whichever session holds its slot and however many coordinators the run had.
+fn look_at_times(counted: &BTreeMap<RowId, Vec<(Epoch, Sample)>>, wrong: &mut Vec<String>) {
+    let mut by_worker: BTreeMap<u32, Vec<(Epoch, &Sample)>> = BTreeMap::new();
+    for (epoch, sample) in counted.values().flatten() {
+        by_worker.entry(sample.worker).or_default().push((*epoch, sample));
+    }
+    for (worker, mut samples) in by_worker {
+        samples.sort_by_key(|(_, sample)| sample.start_ns);
+        for pair in samples.windows(2) {
+            let [(before, one), (after, other)] = pair else { continue };
+            if one.start_ns + one.service_time_ns > other.start_ns {
+                let (row, next) = (one.row, other.row);
+                wrong.push(format!(
+                    "worker {worker} began row {next} of epoch {after} before row {row} of epoch {before} had ended"
+                ));
+            }
         }
     }
 }

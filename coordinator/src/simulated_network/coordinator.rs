@@ -12,6 +12,7 @@ use muster_common::passes::Passes;
 use muster_common::placement::Method;
 use muster_common::query::Template;
 use muster_common::result::RunResult;
+use muster_common::session_token::SessionKey;
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
 
@@ -95,17 +96,21 @@ fn take_up(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replay
 
 fn plan(site: &Site, workload: Workload, template: Template, metrics: Metrics) -> RunPlan {
     let scenario = &site.scenario;
-    let passes = Passes::once(workload.rows());
+    let passes = match scenario.duration {
+        Some(_) => Passes::endless(workload.rows(), 1, 0),
+        None => Passes::once(workload.rows()),
+    };
     let (name, source) = ("q.sql".to_owned(), SQL.to_owned());
     let statement = Statement::Own { name, source, template, weight: 1 };
     RunPlan {
         id: site.run.clone(),
+        key: SessionKey::new([7; 32]),
         agents: scenario.slots,
         file: "rows.csv".to_owned(),
         workload: Arc::new(workload),
         placement: Method::Rendezvous,
         statements: Statements::new(statement, Vec::new()),
-        load: Load::default(),
+        load: Load { duration: scenario.duration, ..Load::default() },
         passes,
         thresholds: Vec::new(),
         explain_slowest: 0,

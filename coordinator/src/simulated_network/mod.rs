@@ -7,6 +7,7 @@
 
 mod checks;
 mod coordinator;
+mod coroutine;
 mod database;
 mod faults;
 mod frames;
@@ -23,9 +24,10 @@ mod world;
 use std::cell::RefCell;
 use std::num::NonZero;
 use std::sync::Once;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coordinator::Ended;
+use muster_common::result::Ending;
 use scenario::Scenario;
 use tally::Tally;
 use tape::Recorded;
@@ -37,6 +39,10 @@ const SEEDS: u64 = 60;
 const SEEDS_TWICE: u64 = 10;
 /// With fewer, something may not come.
 const SEEDS_ENOUGH: u64 = 60;
+/// Short runs of a plain `cargo test`.
+const SEEDS_SHORT: u64 = 100;
+/// The time from the start of the first agent to the end of a run of 250 ms: joining, the countdown, and some round trips.
+const SHORT_MAX: Duration = Duration::from_secs(3);
 const WRONG_SHOWN: usize = 20;
 const REPLAY: &str =
     "MUSTER_SEED=<seed> cargo test -p muster-coordinator --lib simulated_network::every_row -- --nocapture";
@@ -69,6 +75,18 @@ fn every_row_is_counted_once_over_a_network_that_breaks() {
 #[test]
 fn a_run_that_goes_on_fails_no_query_whose_agent_knows_of_nothing() {
     assert_eq!(run(769, Backends::Ended).wrong, Vec::<String>::new(), "seed 769; replay: {REPLAY}");
+}
+
+/// An agent whose workers ended with rows left over waited for an acknowledgement that was never sent, and the run waited for its report.
+#[test]
+fn a_run_that_the_clock_ends_is_over_at_once() {
+    for seed in 0..variable("MUSTER_NETWORKS").unwrap_or(SEEDS_SHORT) {
+        let mut world = World::of(Scenario::short(seed), Backends::Ended);
+        let ended = world.run();
+        let took = world.elapsed();
+        let is_complete = matches!(&ended, Ended::Reported(result) if result.ending == Ending::Completed);
+        assert!(is_complete && took < SHORT_MAX, "seed {seed} took {took:?}: {ended:?}");
+    }
 }
 
 #[test]

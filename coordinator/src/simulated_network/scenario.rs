@@ -17,6 +17,8 @@ pub(super) struct Scenario {
     /// Of every agent.
     pub(super) workers: u16,
     pub(super) rows: Arc<Vec<Row>>,
+    /// `--duration`: the rows are repeated until then.
+    pub(super) duration: Option<Duration>,
     pub(super) on_agent_loss: OnAgentLoss,
     pub(super) slot_grace: Duration,
     /// `--timeout`. No query takes so long; where nobody may end another's backend, it is what a new owner waits for.
@@ -66,6 +68,7 @@ impl Scenario {
             slots,
             workers: [1, 2][random.index(2)],
             rows: Arc::new(rows),
+            duration: None,
             on_agent_loss,
             slot_grace: random.millis(1_000..=8_000),
             timeout: refuses.then_some(Duration::from_secs(8)),
@@ -74,6 +77,32 @@ impl Scenario {
             faults,
             seed: random.between(0..=u64::MAX - 1),
             agents,
+        }
+    }
+
+    /// A short run that is ended by its duration, without faults.
+    pub(super) fn short(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let row = |number| Row {
+            host: format!("host-{}", number % 10),
+            takes: random.millis(1..=20),
+            fails: false,
+        };
+        let rows = (0..40).map(row).collect();
+        let agent = |starts_after| Agent { starts_after, slot: None };
+        Self {
+            slots: 2,
+            workers: [1, 2][random.index(2)],
+            agents: (0..2).map(|_| agent(random.millis(0..=300))).collect(),
+            rows: Arc::new(rows),
+            duration: Some(random.millis(150..=250)),
+            on_agent_loss: OnAgentLoss::Reassign,
+            slot_grace: Duration::from_secs(8),
+            timeout: None,
+            refuses: false,
+            latency_max: random.millis(0..=20),
+            faults: Vec::new(),
+            seed: random.between(0..=u64::MAX - 1),
         }
     }
 

@@ -1,19 +1,21 @@
-//! Where the simulated agents' workers run: tasks instead of threads, the simulated database instead of PostgreSQL. The workers are
-//! the real ones.
+//! Where the simulated agents' workers run: on threads in simulated time, with the simulated database instead of PostgreSQL. The workers
+//! are the real ones.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use muster_agent::AgentConfig;
-use muster_agent::workplace::{Execute, Executed, Prepared, Shift, Worker, Workplace};
+use muster_agent::workplace::{CannotStart, Execute, Executed, Prepared, Route, Shift, Worker, Workplace};
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
-use muster_proto::control::{self, PrepareFailed, RunConfig};
+use muster_proto::control::{self, RunConfig};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::coroutine::{self, Coroutine, CoroutineWaiter};
 use super::database::{BackendId, Database};
 use super::scenario::Row;
 
@@ -38,12 +40,21 @@ impl Workplace for Hall {
         workers: Vec<Worker>,
         _: &AgentConfig,
         run: &RunConfig,
+        _: &Route,
         application_name: String,
-    ) -> Result<Box<dyn Shift>, PrepareFailed> {
+    ) -> Result<Box<dyn Shift>, CannotStart> {
         let start = |worker: Worker| {
             let (database, rows) = (Arc::clone(&self.database), Arc::clone(&self.rows));
             let (name, parameters) = (application_name.clone(), run.statements[0].parameters);
-            tokio::spawn(worker.run(move |cancel| Connection::open(database, rows, name, parameters, cancel)))
+            tokio::spawn(coroutine::run(move |coroutine| {
+                let coroutine = Rc::new(coroutine);
+                let waiter = CoroutineWaiter { coroutine: Rc::clone(&coroutine), woken: Arc::default() };
+                worker.run(waiter, move |cancel| {
+                    let opening = Connection::open(database, rows, name, parameters, cancel);
+                    let (connection, prepared) = coroutine.block_on(opening);
+                    Ok((vec![Blocking { coroutine, connection: Some(connection) }], prepared))
+                });
+            }))
         };
         let workers = workers.into_iter().map(start).collect();
         Ok(Box::new(Tasks { database: Arc::clone(&self.database), workers }))
@@ -84,7 +95,6 @@ struct Connection {
     backend: BackendId,
     ended: CancellationToken,
     cancel: CancellationToken,
-    reconnects: u64,
 }
 
 impl Connection {
@@ -94,7 +104,7 @@ impl Connection {
         name: String,
         parameters: usize,
         cancel: CancellationToken,
-    ) -> Result<(Vec<Self>, Prepared), PrepareFailed> {
+    ) -> (Self, Prepared) {
         sleep(CONNECTING).await;
         let (backend, ended) = database.connect(&name);
         let prepared = Prepared {
@@ -103,41 +113,36 @@ impl Connection {
             database: control::Database::default(),
             sql: "SELECT".to_owned(),
             bucket_function: None,
+            is_pooled: false,
             versus: None,
+            results: Vec::new(),
         };
-        Ok((vec![Self { database, rows, name, parameters, backend, ended, cancel, reconnects: 0 }], prepared))
+        (Self { database, rows, name, parameters, backend, ended, cancel }, prepared)
+    }
+
+    /// In a run with a duration the rows are repeated.
+    fn record(&self, row: RowId) -> &Row {
+        &self.rows[row.index() % self.rows.len()]
     }
 
     /// What arrives has to be what is in the file.
-    fn check(&self, row: RowId, values: &[Option<&str>]) {
-        let Row { host, takes, fails } = &self.rows[row.index()];
+    fn check(&self, row: RowId, values: &[Option<String>]) {
+        let Row { host, takes, fails } = self.record(row);
         let (takes, fails) = (takes.as_millis().to_string(), fails.to_string());
-        if values != [Some(host.as_str()), Some(&takes), Some(&fails)] {
+        if values != [Some(host.clone()), Some(takes), Some(fails)] {
             self.database.violate(format!("row {row} came as {values:?}"));
         }
     }
-}
 
-impl Execute for Connection {
-    const IS_REAL_TIME: bool = false;
-
-    fn parameters(&self, statement: u16) -> Option<usize> {
-        (statement == 0).then_some(self.parameters)
-    }
-
-    fn reconnects(&self) -> u64 {
-        self.reconnects
-    }
-
-    async fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
+    async fn rename(&mut self, application_name: String) {
         sleep(ROUND_TRIP).await;
-        self.name = application_name.to_owned();
-        self.database.rename(self.backend, application_name);
-        Ok(())
+        self.database.rename(self.backend, &application_name);
+        self.name = application_name;
     }
 
-    async fn execute(&mut self, row: RowId, _: u16, values: &[Option<&str>]) -> Option<Executed> {
+    async fn execute(&mut self, row: RowId, values: &[Option<String>]) -> Option<Executed> {
         self.check(row, values);
+        let mut connected_at = None;
         if self.ended.is_cancelled() {
             tokio::select! {
                 biased;
@@ -145,11 +150,12 @@ impl Execute for Connection {
                 () = sleep(CONNECTING) => {}
             }
             (self.backend, self.ended) = self.database.connect(&self.name);
-            self.reconnects += 1;
+            connected_at = Some(tokio::time::Instant::now().into_std());
         }
-        let Row { host, takes, fails } = &self.rows[row.index()];
+        let Row { host, takes, fails } = self.record(row);
+        let (takes, fails) = (*takes, *fails);
         let start = tokio::time::Instant::now().into_std();
-        let execution = self.database.begin(self.backend, row, host, *takes);
+        let execution = self.database.begin(self.backend, row, host, takes);
         let outcome = tokio::select! {
             biased;
             () = self.cancel.cancelled() => {
@@ -160,7 +166,7 @@ impl Execute for Connection {
             () = self.ended.cancelled() => {
                 Outcome::Failed(failure("57P01", "terminating connection due to administrator command"))
             }
-            () = sleep(*takes) => {
+            () = sleep(takes) => {
                 self.database.finish(execution);
                 match fails {
                     true => Outcome::Failed(failure(FAILURE, "division by zero")),
@@ -169,7 +175,46 @@ impl Execute for Connection {
             }
         };
         let service_time = tokio::time::Instant::now().into_std() - start;
-        Some(Executed { start, service_time, number: 1, outcome })
+        Some(Executed { start, service_time, number: 1, outcome, connected_at, reconnect: None })
+    }
+}
+
+/// A connection as the worker's thread has it.
+struct Blocking {
+    coroutine: Rc<Coroutine>,
+    /// `None` while the simulation has it.
+    connection: Option<Connection>,
+}
+
+impl Execute for Blocking {
+    fn parameters(&self, statement: u16) -> Option<usize> {
+        self.connection.as_ref().filter(|_| statement == 0).map(|connection| connection.parameters)
+    }
+
+    fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
+        let (mut connection, name) = (self.take(), application_name.to_owned());
+        self.connection = Some(self.coroutine.block_on(async move {
+            connection.rename(name).await;
+            connection
+        }));
+        Ok(())
+    }
+
+    fn execute(&mut self, row: RowId, _: u16, values: &[Option<&str>]) -> Option<Executed> {
+        let values: Vec<_> = values.iter().map(|value| value.map(str::to_owned)).collect();
+        let mut connection = self.take();
+        let (connection, executed) = self.coroutine.block_on(async move {
+            let executed = connection.execute(row, &values).await;
+            (connection, executed)
+        });
+        self.connection = Some(connection);
+        executed
+    }
+}
+
+impl Blocking {
+    fn take(&mut self) -> Connection {
+        self.connection.take().expect("it is returned by each call")
     }
 }
 
@@ -186,8 +231,5 @@ pub(super) fn answer(row: RowId) -> Answer {
 }
 
 fn failure(sqlstate: &str, message: &str) -> QueryError {
-    QueryError {
-        sqlstate: SqlState::try_new(sqlstate).expect("five digits or letters"),
-        message: message.to_owned(),
-    }
+    QueryError::new(SqlState::try_new(sqlstate).expect("five digits or letters"), message)
 }

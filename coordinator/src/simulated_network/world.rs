@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_agent::metrics::AgentMetrics;
-use muster_agent::security::Security;
 use muster_agent::surroundings::{Network, Surroundings};
 use muster_agent::{AgentConfig, serve_in};
 use muster_common::ids::RunId;
@@ -124,14 +123,9 @@ impl Site {
             metrics: AgentMetrics::of(self.scenario.workers),
         };
         let config = AgentConfig {
-            coordinators: format!("{COORDINATOR}:{PORT}").parse()?,
-            security: Security::None,
             workers: self.scenario.workers,
-            threads: None,
             slot: planned.slot,
-            once: false,
-            database: None,
-            allow_writes: false,
+            ..AgentConfig::joining(format!("{COORDINATOR}:{PORT}").parse()?)
         };
         serve_in(&surroundings, config, shutdown).await?;
         Ok(())
@@ -182,6 +176,11 @@ impl World<'_> {
                 return Ended::Failed(format!("no end within {TIME_MAX:?}"));
             }
         }
+    }
+
+    /// The time since the start of the simulation.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.sim.elapsed()
     }
 
     pub(super) fn kill_agent(&mut self, agent: usize) {

@@ -43,8 +43,19 @@ impl Threshold {
                     Times::Service => &result.service_time_ms,
                     Times::Response => &result.response_time_ms,
                     Times::Lag => &result.lag_ms,
+                    Times::Queueing => &result.queueing_ms,
+                    Times::GeneratorDelay => &result.generator_delay_ms,
                 };
-                figure_of(figure, latency.as_ref())
+                match result.load.cut_off(result.workers.len()) {
+                    // Their waits are at least as long as those that are known.
+                    Some((not_begun, due))
+                        if matches!(times, Times::Response | Times::Lag | Times::Queueing) =>
+                    {
+                        let (not_begun, due) = (count(not_begun), count(due));
+                        Err(format!("{not_begun} of {due} due queries had not begun when the time was over"))
+                    }
+                    _ => figure_of(figure, latency.as_ref()),
+                }
             }
             Metric::FailedShare => failed_share(queries.completed, queries.failed),
             Metric::FailedCount => failed_count(queries.completed, queries.failed),

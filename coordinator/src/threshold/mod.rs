@@ -54,6 +54,8 @@ enum Times {
     Service,
     Response,
     Lag,
+    Queueing,
+    GeneratorDelay,
 }
 
 impl Threshold {

@@ -1,4 +1,4 @@
-//! From text to thresholds. `[response:|lag:|host:NAME:]METRIC OPERATOR VALUE`, several with commas between them.
+//! Parses thresholds. The syntax is `[response:|lag:|queueing:|generator_delay:|host:NAME:]METRIC OPERATOR VALUE`, separated by commas.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use super::{Metric, Pattern, Scope, Threshold, Times};
 #[error(
     "'{text}' is no threshold: {problem}. Write METRIC OPERATOR VALUE, such as p95<50ms, mean<=8ms, failed<0.1%, failed=0 or \
      throughput>500; METRIC is min, median, mean, max, p90, p95, p99, p99.9, failed or throughput; before it may stand response:, \
-     lag:, or host:NAME: with * for any characters, such as host:*:p99<200ms"
+     lag:, queueing:, generator_delay:, or host:NAME: with * for any characters, such as host:*:p99<200ms"
 )]
 pub struct ThresholdError {
     text: String,
@@ -64,10 +64,14 @@ fn scope(left: &str) -> Result<(Scope, Option<Times>, &str), String> {
         "service" => return Ok((Scope::Run, Some(Times::Service), name)),
         "response" => return Ok((Scope::Run, Some(Times::Response), name)),
         "lag" => return Ok((Scope::Run, Some(Times::Lag), name)),
+        "queueing" => return Ok((Scope::Run, Some(Times::Queueing), name)),
+        "generator_delay" => return Ok((Scope::Run, Some(Times::GeneratorDelay), name)),
         _ => {}
     }
     match before.strip_prefix("host:").map(str::trim) {
-        None => Err(format!("'{before}:' is none of response:, lag: and host:NAME:")),
+        None => {
+            Err(format!("'{before}:' is none of response:, lag:, queueing:, generator_delay: and host:NAME:"))
+        }
         Some("") => Err("the host has no name".to_owned()),
         Some(host) => Ok((Scope::Hosts(Pattern::new(host)), None, name)),
     }

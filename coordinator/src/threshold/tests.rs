@@ -30,6 +30,8 @@ fn thresholds_are_read_as_they_are_meant() {
     check_parsed("service:mean<5ms", (Scope::Run, service("mean"), Below, 5.0));
     check_parsed("response:p99<5ms", (Scope::Run, times(Times::Response, "p99"), Below, 5.0));
     check_parsed("lag:max<5ms", (Scope::Run, times(Times::Lag, "max"), Below, 5.0));
+    check_parsed("queueing:p99<5ms", (Scope::Run, times(Times::Queueing, "p99"), Below, 5.0));
+    check_parsed("generator_delay:max<1ms", (Scope::Run, times(Times::GeneratorDelay, "max"), Below, 1.0));
     check_parsed("failed<0.1%", (Scope::Run, Metric::FailedShare, Below, 0.1));
     check_parsed("failed=0", (Scope::Run, Metric::FailedCount, Equal, 0.0));
     check_parsed("failed == 0", (Scope::Run, Metric::FailedCount, Equal, 0.0));
@@ -66,7 +68,7 @@ fn what_is_no_threshold_is_told_with_the_way_to_write_one() {
     check("lag:throughput>5", "'throughput' is not a time");
     check("host:*:throughput>5", "throughput is of the whole run");
     check("host::p99<5ms", "the host has no name");
-    check("db-7:p99<5ms", "'db-7:' is none of response:, lag: and host:NAME:");
+    check("db-7:p99<5ms", "'db-7:' is none of response:, lag:, queueing:, generator_delay: and host:NAME:");
 }
 
 #[test]
@@ -135,6 +137,17 @@ fn what_the_sample_cannot_support_is_missed_and_told() {
     let mut never = fixtures::all_failed();
     (never.queries.completed, never.queries.failed) = (0, 0);
     check("failed<1%", &never, (None, false, "cannot be decided: no query was run"));
+}
+
+#[test]
+fn waits_that_the_end_of_the_run_cut_off_are_not_passed_over() {
+    let mut cut_off = fixtures::good();
+    check("response:median<10m", &cut_off, (cut_off.response_time_ms.as_ref().map(|l| l.median), true, ""));
+    (cut_off.load.due, cut_off.load.not_begun) = (Some(500), Some(98));
+    let why = "cannot be decided: 98 of 500 due queries had not begun when the time was over";
+    check("response:median<10m", &cut_off, (None, false, why));
+    check("queueing:median<10m", &cut_off, (None, false, why));
+    check("median<10m", &cut_off, (cut_off.service_time_ms.as_ref().map(|l| l.median), true, ""));
 }
 
 fn latency(count: u64, median: f64) -> Latency {

@@ -2,9 +2,10 @@
 //! A hostname with SQL in it is a good hostname: values are data and travel as parameters.
 
 use super::error::Fault;
-use super::header::Columns;
+use super::header::{Columns, Window};
+use super::mix;
 use super::records::Records;
-use super::{mix, time};
+use super::time::{self, Reading};
 
 /// The record's host.
 pub(super) fn host<'a>(record: &'a Records, columns: &Columns) -> Result<&'a str, Fault> {
@@ -53,23 +54,24 @@ fn text(record: &Records, columns: &Columns) -> Result<(), Fault> {
 }
 
 fn window(record: &Records, columns: &Columns) -> Result<(), Fault> {
-    let Some((start, end)) = columns.window else {
+    let Some(Window { start, end, zone }) = &columns.window else {
         return Ok(());
     };
     let shown = |position| String::from_utf8_lossy(record.field(position)).into_owned();
-    let moment = |position| {
-        time::parse(record.field(position)).ok_or_else(|| Fault::UnreadableTime {
-            column: columns.names[position].clone(),
-            value: shown(position),
-        })
+    let time = |position: usize| match time::read(record.field(position)) {
+        Reading::Time(time) => Ok(Some(time)),
+        Reading::Unknown => Ok(None),
+        Reading::Impossible => {
+            Err(Fault::UnreadableTime { column: columns.names[position].clone(), value: shown(position) })
+        }
     };
-    if moment(start)? <= moment(end)? {
-        return Ok(());
+    match (time(*start)?, time(*end)?) {
+        (Some(from), Some(to)) if time::is_reversed(from, to, zone) => Err(Fault::EndBeforeStart {
+            start_column: columns.names[*start].clone(),
+            start: shown(*start),
+            end_column: columns.names[*end].clone(),
+            end: shown(*end),
+        }),
+        _ => Ok(()),
     }
-    Err(Fault::EndBeforeStart {
-        start_column: columns.names[start].clone(),
-        start: shown(start),
-        end_column: columns.names[end].clone(),
-        end: shown(end),
-    })
 }

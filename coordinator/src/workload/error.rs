@@ -6,7 +6,7 @@ use std::io;
 use muster_common::ids::RowId;
 use muster_common::limits::{RECORD_BYTES_MAX, ROWS_MAX};
 
-use super::source::Packing;
+use super::source::{Packing, Wanted};
 
 /// Characters of a value that a message shows.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -28,7 +28,7 @@ pub enum WorkloadError {
         "cannot spool '{file}' into a temporary file in '{directory}': {source}; TMPDIR names another directory"
     )]
     Spool { file: String, directory: String, source: io::Error },
-    #[error("workload file '{file}' is {}", packing.advice())]
+    #[error("workload file '{file}' is {}", packing.advice(Wanted::Workload))]
     Packed { file: String, packing: Packing },
     #[error(
         "workload file '{file}' is empty; it needs a header line with the names of the columns, then one row per query"
@@ -42,10 +42,8 @@ pub enum WorkloadError {
         "workload file '{file}' has more than one column '{column}', so it is unclear which one is meant; rename the others"
     )]
     DuplicateColumn { file: String, column: String },
-    #[error(
-        "{file}:{line}: the record is longer than {RECORD_BYTES_MAX} bytes; is a quote in it never closed?"
-    )]
-    RecordTooLong { file: String, line: u64 },
+    #[error("{}:{}: the header cannot be read: {}", .0.file, .0.line, .0.fault)]
+    Header(Box<BadRow>),
     #[error("workload file '{file}' has more than {ROWS_MAX} rows; split it, or take a part with --limit")]
     TooManyRows { file: String },
     #[error("{file}:{line}: more than 4 GiB of blank lines or bad records lie before this row; remove them")]
@@ -57,9 +55,9 @@ pub enum WorkloadError {
     #[error("workload file '{file}' has no good row left to run: {}", BadRows(*.count, .shown))]
     NoGoodRow { file: String, count: u64, shown: Vec<BadRow> },
     #[error(
-        "workload file '{file}' changed while the run was reading it: row {row} is not what it was; leave the file alone during a run, or pipe it in with '-'"
+        "workload file '{file}' changed while the run was reading it; leave the file alone during a run, or pipe it in with '-'"
     )]
-    Changed { file: String, row: RowId },
+    Changed { file: String },
     #[error("workload file '{file}' has no row {row}; its rows are 0 to {}", rows.saturating_sub(1))]
     NoSuchRow { file: String, row: RowId, rows: u32 },
 }
@@ -86,11 +84,19 @@ pub struct BadRow {
 /// Why a record cannot be run. Values are shortened when shown and their control characters escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("field count is {found} where the header has {expected}{}", if *.spans_lines { "; is a quote never closed?" } else { "" })]
+    #[error("the quote that opens in this line is never closed")]
+    UnclosedQuote,
+    #[error(
+        "the quote that opens in this line closes before other text: the end of its field is missing, or a quote within it is not written twice"
+    )]
+    TextAfterQuote,
+    #[error("the record is longer than {RECORD_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("field count is {found} where the header has {expected}{}", if *.spans_lines { "; it spans several lines: is a quote closed too late?" } else { "" })]
     FieldCount {
         expected: usize,
         found: usize,
-        /// A line break within quotes: a quote that is never closed looks like this.
+        /// A line break within quotes: a quote that is closed too late has this effect.
         spans_lines: bool,
     },
     #[error("{column} is empty; every row needs a host")]

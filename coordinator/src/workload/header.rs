@@ -3,6 +3,7 @@
 
 use super::error::{MissingColumn, SEPARATORS, WorkloadError};
 use super::records::Records;
+use super::time::Zone;
 use super::{Checks, Options};
 
 /// Positions of the columns that a run needs.
@@ -14,10 +15,18 @@ pub(super) struct Columns {
     pub(super) parameters: Vec<Vec<usize>>,
     /// The column that names the statement, and the names.
     pub(super) query: Option<(usize, Vec<String>)>,
-    /// Start and end, where they are to be checked.
-    pub(super) window: Option<(usize, usize)>,
+    /// The columns of the window, if its times are to be checked.
+    pub(super) window: Option<Window>,
     /// Every needed column once.
     pub(super) needed: Vec<usize>,
+}
+
+/// The positions of two times, and the zone of those that name none.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) zone: Zone,
 }
 
 impl Columns {
@@ -66,9 +75,11 @@ impl Columns {
             parameters,
             query,
             window: match &options.checks {
-                Checks::DemoWindow { start_time, end_time } => {
-                    Some((position(start_time)?, position(end_time)?))
-                }
+                Checks::DemoWindow { start_time, end_time, timezone } => Some(Window {
+                    start: position(start_time)?,
+                    end: position(end_time)?,
+                    zone: Zone::named(timezone.as_deref()),
+                }),
                 Checks::None => None,
             },
             needed: wanted.into_iter().map(position).collect::<Result<_, _>>()?,
@@ -81,7 +92,7 @@ impl Columns {
 fn wanted(options: &Options) -> Vec<&str> {
     let mut wanted = vec![options.host_column.as_str()];
     let window = match &options.checks {
-        Checks::DemoWindow { start_time, end_time } => vec![start_time, end_time],
+        Checks::DemoWindow { start_time, end_time, timezone: _ } => vec![start_time, end_time],
         Checks::None => Vec::new(),
     };
     for name in options.parameters.iter().chain(window) {
@@ -93,7 +104,7 @@ fn wanted(options: &Options) -> Vec<&str> {
 }
 
 /// The name in the header that most likely means `name`, if one does: the same letters, one the beginning of the other, or
-/// at most two letters changed.
+/// at most two letters changed. A column that is needed under its own name must have the same letters.
 fn nearest(name: &str, present: &[String], wanted: &[&str]) -> Option<String> {
     let plain = |text: &str| -> Vec<char> {
         let letters = text.chars().filter(|c| c.is_alphanumeric());
@@ -111,7 +122,7 @@ fn nearest(name: &str, present: &[String], wanted: &[&str]) -> Option<String> {
     };
     let spare = present
         .iter()
-        .filter(|candidate| !wanted.contains(&candidate.as_str()))
+        .filter(|candidate| !wanted.contains(&candidate.as_str()) || likeness(candidate) == 0)
         .filter(|candidate| !candidate.contains(SEPARATORS));
     let best = spare.min_by_key(likeness)?;
     (likeness(&best) <= 3).then(|| best.clone())
@@ -150,6 +161,7 @@ mod tests {
         check("start_time", &["end_time", "strat_time"], Some("strat_time"));
         check("start_time", &["end_time", "usage"], None);
         check("end_time2", &["end_time"], None);
+        check("End_Time", &["end_time"], Some("end_time"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The first pass: every record once, in file order, with its bytes hashed on the way. What stays is two numbers a row and the host
-//! table; the text is gone when the next block comes. It stops at the first fault of the file, and counts faults of rows.
+//! table, and a checksum for each piece of the file; the text is gone when the next block comes. It stops at the first fault of the
+//! file, and counts faults of rows.
 
 use muster_common::limits::{BAD_ROWS_SHOWN, ROWS_MAX};
 use sha2::{Digest, Sha256};
@@ -8,14 +9,18 @@ use super::column::{Column, Offsets};
 use super::error::{BadRow, Fault, WorkloadError};
 use super::header::Columns;
 use super::hosts::HostTable;
+use super::lines::Lines;
 use super::mix::Choice;
+use super::quotes::BadQuote;
 use super::records::{self, Records, Step};
-use super::source::{Packing, Source};
+use super::source::{CHECKED_BYTES, Checksums, Packing, Source};
 use super::{OnBadRow, Options, Progress, ProgressFn, Workload, check};
 
 /// Large enough that a system call and a look at the progress cost nothing beside the parsing.
 const BLOCK_BYTES: usize = 256 << 10;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const _: () =
+    assert!(BLOCK_BYTES.is_multiple_of(CHECKED_BYTES), "each piece with a checksum lies in one block");
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 pub(super) fn read(
     source: Source,
@@ -27,31 +32,38 @@ pub(super) fn read(
         Some(rows) => rows,
         None => u64::MAX,
     };
-    let mut blocks = Blocks::new(&source);
+    let mut blocks = Blocks::new(source);
     let mut record = Records::new();
-    if blocks.next(&mut record)?.is_none() {
-        return Err(WorkloadError::Empty { file: source.name });
+    let file = blocks.file().to_owned();
+    let bytes = blocks.source.bytes;
+    match blocks.next(&mut record)? {
+        None => return Err(WorkloadError::Empty { file }),
+        Some((place, Err(fault))) => {
+            return Err(WorkloadError::Header(Box::new(BadRow { file, line: place.line(), fault })));
+        }
+        Some((_, Ok(()))) => {}
     }
-    let columns = Columns::find(&source.name, &record, options)?;
+    let columns = Columns::find(&file, &record, options)?;
     let mut index = Index::default();
     let mut reported = 0;
     while u64::from(index.rows) < limit {
-        let Some(place) = blocks.next(&mut record)? else {
+        let Some((place, found)) = blocks.next(&mut record)? else {
             break;
         };
-        let checked =
-            check::host(&record, &columns).and_then(|host| Ok((host, check::statement(&record, &columns)?)));
+        let checked = found
+            .and_then(|()| check::host(&record, &columns))
+            .and_then(|host| Ok((host, check::statement(&record, &columns)?)));
         match checked {
-            Ok((host, statement)) => index.add(host, statement, place, &source.name)?,
-            Err(fault) => index.bad(fault, place, &source.name),
+            Ok((host, statement)) => index.add(host, statement, place, &file)?,
+            Err(fault) => index.bad(fault, place, &file),
         }
-        if blocks.offset != reported {
+        if blocks.offset > reported {
             reported = blocks.offset;
-            progress(Progress { bytes: reported, bytes_total: Some(source.bytes), rows: index.rows });
+            progress(Progress { bytes: reported, bytes_total: Some(bytes), rows: index.rows });
         }
     }
-    index.judge(&source.name, options.on_bad_row)?;
-    let sha256 = blocks.finish()?;
+    index.judge(&file, options.on_bad_row)?;
+    let (source, sha256, checksums) = blocks.finish()?;
     index.shrink();
     let choice = match (&options.mix, &columns.query) {
         (None, _) => Choice::Single,
@@ -61,6 +73,7 @@ pub(super) fn read(
     Ok(Workload {
         source,
         sha256,
+        checksums,
         columns,
         choice,
         hosts: index.hosts,
@@ -95,7 +108,7 @@ impl Index {
         if self.rows == ROWS_MAX {
             return Err(WorkloadError::TooManyRows { file: file.to_owned() });
         }
-        let sparse = || WorkloadError::Sparse { file: file.to_owned(), line: place.line };
+        let sparse = || WorkloadError::Sparse { file: file.to_owned(), line: place.line() };
         self.offsets.push(place.offset).ok_or_else(sparse)?;
         self.host_of_row.push(self.hosts.count_row(host).get());
         self.statements.extend(statement);
@@ -106,7 +119,7 @@ impl Index {
     fn bad(&mut self, fault: Fault, place: Place, file: &str) {
         self.bad += 1;
         if self.shown.len() < BAD_ROWS_SHOWN {
-            self.shown.push(BadRow { file: file.to_owned(), line: place.line, fault });
+            self.shown.push(BadRow { file: file.to_owned(), line: place.line(), fault });
         }
     }
 
@@ -132,66 +145,125 @@ impl Index {
 
 /// Where a record begins.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     offset: u64,
-    line: u64,
+    lines: Lines,
 }
 
-/// The file in blocks, each hashed as it comes in.
-struct Blocks<'a> {
-    source: &'a Source,
+impl Place {
+    /// The line number, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.lines.line
+    }
+}
+
+/// A record, or the fault that prevents one.
+pub(crate) type Found = Result<(), Fault>;
+
+/// The file in blocks, each hashed when it is first read.
+pub(super) struct Blocks {
+    source: Source,
     hash: Sha256,
+    checksums: Checksums,
+    /// Bytes that were hashed. Later bytes were not read yet.
+    hashed: u64,
     block: Vec<u8>,
     len: usize,
     at: usize,
-    /// Of the end of the block.
+    /// The offset of the end of the block. A multiple of `BLOCK_BYTES` except at the end of the file.
     offset: u64,
-    /// Newlines of blank lines; the record parser counts the others.
-    blank_lines: u64,
+    /// Counts the lines up to `at`.
+    lines: Lines,
 }
 
-impl<'a> Blocks<'a> {
-    fn new(source: &'a Source) -> Self {
+impl Blocks {
+    pub(super) fn new(source: Source) -> Self {
         Self {
             source,
             hash: Sha256::new(),
+            checksums: Checksums::default(),
+            hashed: 0,
             block: vec![0; BLOCK_BYTES],
             len: 0,
             at: 0,
             offset: 0,
-            blank_lines: 0,
+            lines: Lines::new(),
         }
     }
 
-    /// Reads the next record into `record`; `None` at the end of the file.
-    fn next(&mut self, record: &mut Records) -> Result<Option<Place>, WorkloadError> {
+    /// The name of the file.
+    pub(super) fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    /// Reads the next record into `record`, or finds a fault and where the next record begins. `None` at the end of the file.
+    pub(super) fn next(&mut self, record: &mut Records) -> Result<Option<(Place, Found)>, WorkloadError> {
         self.skip_blank_lines()?;
-        let place = Place {
-            offset: self.offset - (self.len - self.at) as u64,
-            line: 1 + self.blank_lines + record.newlines(),
-        };
+        let place = self.place();
         loop {
             let (taken, step) = record.feed(&self.block[self.at..self.len]);
-            self.at += taken;
+            self.pass(taken);
             match step {
-                Step::Record => return Ok(Some(place)),
+                Step::Record => return Ok(Some((place, Ok(())))),
                 Step::End => return Ok(None),
                 Step::More => self.fill()?,
-                Step::TooLong => {
-                    return Err(WorkloadError::RecordTooLong {
-                        file: self.source.name.clone(),
-                        line: place.line,
-                    });
+                Step::TooLong => return Ok(Some((place, Err(Fault::TooLong)))),
+                Step::BadQuote(BadQuote { at, is_closed }) => {
+                    record.restart();
+                    let quote = self.skip_line_of(place, place.offset + at)?;
+                    let fault = if is_closed { Fault::TextAfterQuote } else { Fault::UnclosedQuote };
+                    return Ok(Some((quote, Err(fault))));
                 }
             }
         }
     }
 
+    /// Goes back to the line of a quote that is not closed as it should be, and past that line: what follows was not meant to be quoted.
+    /// Returns the place of the quote. The lines between are read again only once, because a quote that opens in one of them would have
+    /// closed this one.
+    fn skip_line_of(&mut self, record: Place, quote: u64) -> Result<Place, WorkloadError> {
+        self.go_back(record)?;
+        while self.place().offset < quote {
+            let wanted = usize::try_from(quote - self.place().offset).unwrap_or(usize::MAX);
+            self.pass(wanted.min(self.len - self.at));
+            self.fill_if_used_up()?;
+        }
+        let place = self.place();
+        while self.len > 0 {
+            let rest = &self.block[self.at..self.len];
+            let end = rest.iter().position(|&byte| byte == b'\r' || byte == b'\n');
+            self.pass(end.unwrap_or(rest.len()));
+            if end.is_some() {
+                break;
+            }
+            self.fill()?;
+        }
+        Ok(place)
+    }
+
+    fn go_back(&mut self, place: Place) -> Result<(), WorkloadError> {
+        let begin = self.offset - self.len as u64;
+        if self.len == 0 || place.offset < begin {
+            self.offset = place.offset - place.offset % BLOCK_BYTES as u64;
+            self.fill()?;
+        }
+        self.at = (place.offset % BLOCK_BYTES as u64) as usize;
+        self.lines = place.lines;
+        Ok(())
+    }
+
+    fn place(&self) -> Place {
+        Place { offset: self.offset - (self.len - self.at) as u64, lines: self.lines }
+    }
+
+    fn pass(&mut self, bytes: usize) {
+        self.lines.pass(&self.block[self.at..self.at + bytes]);
+        self.at += bytes;
+    }
+
     fn skip_blank_lines(&mut self) -> Result<(), WorkloadError> {
         loop {
-            let (length, newlines) = records::blank(&self.block[self.at..self.len]);
-            self.at += length;
-            self.blank_lines += newlines;
+            self.pass(records::blank(&self.block[self.at..self.len]));
             if self.at < self.len {
                 return Ok(());
             }
@@ -202,34 +274,53 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// The next block, when this one is used up; an empty one at the end of the file.
+    fn fill_if_used_up(&mut self) -> Result<(), WorkloadError> {
+        if self.at < self.len { Ok(()) } else { self.fill() }
+    }
+
+    /// The next block when this one is used up. It is empty at the end of the file, which is where the file ended when it was first read.
     fn fill(&mut self) -> Result<(), WorkloadError> {
-        self.len = self.source.read_at(&mut self.block, self.offset)?;
-        self.at = 0;
-        self.hash.update(&self.block[..self.len]);
-        if self.offset == 0 {
-            self.look_at_the_beginning()?;
+        (self.len, self.at) = (0, 0);
+        if !self.offset.is_multiple_of(BLOCK_BYTES as u64) {
+            return Ok(());
+        }
+        if self.offset < self.hashed {
+            self.len = self.source.read_again(&self.checksums, &mut self.block, self.offset)?;
+        } else {
+            self.len = self.source.read_at(&mut self.block, self.offset)?;
+            self.hash.update(&self.block[..self.len]);
+            self.checksums.push(&self.block[..self.len]);
+            self.hashed += self.len as u64;
+            if self.offset == 0 {
+                self.check_beginning()?;
+            }
         }
         self.offset += self.len as u64;
         Ok(())
     }
 
-    fn look_at_the_beginning(&mut self) -> Result<(), WorkloadError> {
-        let first = &self.block[..self.len];
+    fn check_beginning(&mut self) -> Result<(), WorkloadError> {
+        let mut first = &self.block[..self.len];
         if let Some(packing) = Packing::of(first) {
             return Err(WorkloadError::Packed { file: self.source.name.clone(), packing });
         }
-        if first.starts_with(BYTE_ORDER_MARK) {
-            self.at = BYTE_ORDER_MARK.len();
+        // Programs that add a byte order mark to a file that already has one are common.
+        while let Some(rest) = first.strip_prefix(BYTE_ORDER_MARK) {
+            first = rest;
         }
+        self.at = self.len - first.len();
         Ok(())
     }
 
-    /// The hash of the whole file, those rows included that `--limit` left out.
-    fn finish(mut self) -> Result<String, WorkloadError> {
+    /// The file, the hash of all of it (including rows that `--limit` left out), and the checksums of its pieces.
+    fn finish(mut self) -> Result<(Source, String, Checksums), WorkloadError> {
+        self.offset = self.hashed;
+        self.fill()?;
         while self.len > 0 {
             self.fill()?;
         }
-        Ok(self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        self.checksums.shrink();
+        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok((self.source, sha256, self.checksums))
     }
 }

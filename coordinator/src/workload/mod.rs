@@ -1,18 +1,21 @@
 //! The workload: which queries to run, from a CSV of their parameters.
 //!
-//! Two passes, and the text is never held. [`open`] reads every record once, checks it, hashes the file and keeps for each row its
-//! offset and its host: 8 bytes. [`Workload::by_worker`] adds the rows of each worker, 4 bytes a row. A [`RowReader`] then reads
-//! each row again when it is about to be sent. Nothing here knows of agents, of gRPC or of what the statement is.
+//! Two passes, and the text is never held. [`open`] reads every record once, checks it and hashes the file. It keeps 8 bytes for each row,
+//! its offset and its host, and a checksum for each KiB of the file. [`Workload::by_worker`] adds the rows of each worker, 4 bytes a row. A
+//! [`RowReader`] then reads each row again when it is about to be sent. Nothing here knows of agents, of gRPC or of what the statement is.
 
 mod check;
 mod column;
+mod csv_file;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod header;
 mod hosts;
 mod index;
+mod lines;
 mod mix;
+mod quotes;
 mod reader;
 mod records;
 mod source;
@@ -26,11 +29,14 @@ use std::path::Path;
 use muster_common::ids::RowId;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use csv_file::CsvFile;
 pub use error::{BadRow, Fault, MissingColumn, WorkloadError};
 pub use hosts::{HostIndex, HostTable};
 pub use mix::{Mix, MixStatement, QUERY_COLUMN};
 pub use reader::RowReader;
-pub use source::Packing;
+pub(crate) use source::Wanted;
+pub use source::{Packing, Written};
+pub(crate) use time::microseconds_since_2000;
 
 /// The column that names the host, unless `--host-column` names another.
 pub const HOST_COLUMN: &str = "hostname";
@@ -56,7 +62,13 @@ pub struct Options {
 #[serde(rename_all = "snake_case")]
 pub enum Checks {
     /// The default query: two columns hold times, the second not before the first.
-    DemoWindow { start_time: String, end_time: String },
+    DemoWindow {
+        start_time: String,
+        end_time: String,
+        /// The time zone of the sessions, which applies to times without an offset. `None` where it is not known.
+        #[serde(default)]
+        timezone: Option<String>,
+    },
     /// A statement of the user's own, with parameters of any type.
     None,
 }
@@ -70,6 +82,9 @@ pub enum OnBadRow {
     /// Run the others and report which were left out.
     Skip,
 }
+
+/// The size of one read in the first pass. A multiple of the size of a checksummed piece.
+const VERIFIED_BYTES: usize = 256 << 10;
 
 /// How far [`open`] has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +113,7 @@ pub fn open(path: &Path, options: &Options, progress: ProgressFn<'_>) -> Result<
 pub struct Workload {
     source: source::Source,
     sha256: String,
+    checksums: source::Checksums,
     columns: header::Columns,
     hosts: HostTable,
     host_of_row: column::Column,
@@ -117,6 +133,33 @@ impl Workload {
     /// Of the whole file's bytes, 64 hexadecimal digits.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// True when the file is not what it was when it was opened, or its path names another file. Rows are not affected: each was checked.
+    pub fn has_changed(&self) -> bool {
+        self.source.has_changed()
+    }
+
+    /// A value that changes when the file is written to. `None` for a copy of standard input.
+    pub fn written(&self) -> Option<Written> {
+        self.source.written()
+    }
+
+    pub fn written_when_opened(&self) -> Option<Written> {
+        self.source.written_when_opened()
+    }
+
+    /// Reads all of the file again. Blocks.
+    ///
+    /// # Errors
+    /// When the bytes are not those that were read at first. Bytes that were added after them are ignored.
+    pub fn verify(&self) -> Result<(), WorkloadError> {
+        let mut block = vec![0; VERIFIED_BYTES];
+        let mut offset = 0;
+        while offset < self.checksums.bytes() {
+            offset += self.source.read_again(&self.checksums, &mut block, offset)? as u64;
+        }
+        Ok(())
     }
 
     /// Good rows; their ids are 0 to `rows - 1`. Bad records have no id.

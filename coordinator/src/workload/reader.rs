@@ -1,5 +1,5 @@
 //! The second pass: any row again, by its id, when it is about to be sent. Neighbouring rows come out of one window of the file with
-//! no system call. A row that is not what the first pass saw is an error: running it would count a query that nobody checked.
+//! no system call. A window that is not what the first pass saw is an error: running a row of it would count a query that was not checked.
 
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use super::Workload;
 use super::error::WorkloadError;
 use super::hosts::HostIndex;
 use super::records::{Records, Step};
+use super::source::CHECKED_BYTES;
 
 /// Bounds of the window. A worker of a thousand has its rows far apart, and copying what lies between them is most of the work:
 /// the window halves when it served less than `ROWS_FEW`, and doubles when it served more than `ROWS_MANY` or ended within a record.
-const WINDOW_BYTES_MIN: usize = 256;
+const WINDOW_BYTES_MIN: usize = CHECKED_BYTES;
 const WINDOW_BYTES_FIRST: usize = 4 << 10;
 const WINDOW_BYTES_MAX: usize = 64 << 10;
 const ROWS_FEW: u32 = 4;
@@ -49,46 +50,32 @@ impl RowReader {
         let offset = self.workload.offsets.get(row).ok_or_else(no_such_row)?;
         let host = self.workload.host_of(row).ok_or_else(no_such_row)?;
         let mark = parameters.len();
-        let statement = self.workload.statement_of(row);
-        if self.parse(offset)? && self.is_of(host) && self.pack(statement, parameters) {
+        if self.parse(offset)? && self.pack(self.workload.statement_of(row), parameters) {
             return Ok(host);
         }
+        // The bytes are those of the first pass, which found the row to be valid.
         parameters.truncate(mark);
-        Err(WorkloadError::Changed { file: self.workload.file().to_owned(), row })
+        Err(WorkloadError::Changed { file: self.workload.file().to_owned() })
     }
 
-    /// Reads the record at `offset`; false when none begins there. A header comes before every row, so that there is a byte before
-    /// it: the end of a line, as blank lines before a record are no part of a record.
+    /// Reads the record at `offset`; false when there is none.
     fn parse(&mut self, offset: u64) -> Result<bool, WorkloadError> {
         self.record.restart();
         self.window.served += 1;
         let mut at = offset;
-        let mut block = self.window.from(offset.saturating_sub(1), &self.workload)?;
-        match block {
-            [b'\r' | b'\n', record @ ..] if !matches!(record, [b'\r' | b'\n', ..]) => block = record,
-            _ => return Ok(false),
-        }
         loop {
-            if block.is_empty() {
-                block = self.window.from(at, &self.workload)?;
-            }
+            let block = self.window.from(at, &self.workload)?;
             let (taken, step) = self.record.feed(block);
             at += taken as u64;
             match step {
-                Step::More => block = &[],
+                Step::More => {}
                 Step::Record => return Ok(true),
-                Step::End | Step::TooLong => return Ok(false),
+                Step::End | Step::TooLong | Step::BadQuote(_) => return Ok(false),
             }
         }
     }
 
-    fn is_of(&self, host: HostIndex) -> bool {
-        let Workload { columns, hosts, .. } = &*self.workload;
-        self.record.len() == columns.names.len()
-            && self.record.field(columns.host) == hosts.name(host).as_bytes()
-    }
-
-    /// False when a value is no text any more.
+    /// False when a value is not valid text.
     fn pack(&self, statement: u16, parameters: &mut PackedParameters) -> bool {
         for &column in &self.workload.columns.parameters[usize::from(statement)] {
             match std::str::from_utf8(self.record.field(column)) {
@@ -123,11 +110,13 @@ impl Window {
         let end = self.offset + self.len as u64;
         if !(self.offset..end).contains(&offset) {
             self.resize(self.len > 0 && offset == end);
-            self.len = workload.source.read_at(&mut self.bytes, offset)?;
-            self.offset = offset;
+            self.offset = offset - offset % CHECKED_BYTES as u64;
+            // The window counts as empty until its bytes are verified.
+            self.len = 0;
+            self.len = workload.source.read_again(&workload.checksums, &mut self.bytes, self.offset)?;
         }
         let at = (offset - self.offset) as usize;
-        Ok(&self.bytes[at..self.len])
+        Ok(self.bytes[..self.len].get(at..).unwrap_or_default())
     }
 
     fn resize(&mut self, used_up: bool) {

@@ -1,9 +1,12 @@
 //! One CSV record at a time out of blocks of bytes: the parser of both passes, so that they cannot disagree about where a record ends.
 //! It is csv's own state machine (`csv-core`) rather than `csv::Reader`, because that grows without bound after a quote that is
-//! never closed, counts the blank lines before a record as part of it, and cannot start in the middle of a file.
+//! never closed, counts the blank lines before a record as part of it, and cannot start in the middle of a file. csv-core accepts every
+//! quote; [`Quotes`] finds those that join rows which their author wrote as separate ones.
 //! It does no I/O and judges nothing: what a record means is `check`'s affair.
 
 use muster_common::limits::RECORD_BYTES_MAX;
+
+use super::quotes::{BadQuote, Quotes};
 
 /// First size of the field buffers; they grow up to `RECORD_BYTES_MAX`.
 const TEXT_BYTES_FIRST: usize = 1 << 10;
@@ -16,6 +19,9 @@ pub(super) struct Records {
     ends: Vec<usize>,
     text_len: usize,
     fields: usize,
+    quotes: Quotes,
+    /// Text of this record was dropped, because the record is longer than `RECORD_BYTES_MAX`.
+    is_cut: bool,
     /// The record given out last is complete: the next byte begins another one.
     complete: bool,
 }
@@ -26,8 +32,10 @@ pub(super) enum Step {
     /// The record goes on behind the block.
     More,
     Record,
-    /// More text than `RECORD_BYTES_MAX`.
+    /// A record with more text than `RECORD_BYTES_MAX`. Its end was found, but its text was not kept.
     TooLong,
+    /// A quote that makes the end of the record unknown. [`Records::restart`] prepares for the next record.
+    BadQuote(BadQuote),
     /// The input has ended and holds no further record.
     End,
 }
@@ -40,6 +48,8 @@ impl Records {
             ends: vec![0; FIELDS_FIRST],
             text_len: 0,
             fields: 0,
+            quotes: Quotes::default(),
+            is_cut: false,
             complete: true,
         }
     }
@@ -47,7 +57,7 @@ impl Records {
     /// Forgets a record that was begun: the next byte is the first of another one.
     pub(super) fn restart(&mut self) {
         if !self.complete {
-            self.renew();
+            self.machine = primed();
             self.complete = true;
         }
     }
@@ -55,10 +65,22 @@ impl Records {
     /// Takes bytes of `input` up to the end of a record; an empty `input` is the end of the file.
     /// Returns how many bytes were taken.
     pub(super) fn feed(&mut self, input: &[u8]) -> (usize, Step) {
-        use csv_core::ReadRecordResult as Given;
         if self.complete {
-            (self.text_len, self.fields, self.complete) = (0, 0, false);
+            (self.text_len, self.fields, self.is_cut, self.complete) = (0, 0, false, false);
+            self.quotes = Quotes::default();
         }
+        let (taken, step) = self.parse(input);
+        match self.quotes.pass(&input[..taken]) {
+            None => (taken, step),
+            Some(bad) => {
+                self.complete = false;
+                (taken, Step::BadQuote(bad))
+            }
+        }
+    }
+
+    fn parse(&mut self, input: &[u8]) -> (usize, Step) {
+        use csv_core::ReadRecordResult as Given;
         let mut taken = 0;
         loop {
             let (given, bytes, text, fields) = self.machine.read_record(
@@ -71,7 +93,7 @@ impl Records {
             self.fields += fields;
             match given {
                 Given::OutputFull | Given::OutputEndsFull if self.is_too_long() => {
-                    return (taken, Step::TooLong);
+                    (self.text_len, self.fields, self.is_cut) = (0, 0, true);
                 }
                 Given::OutputFull => self.text.resize(self.text.len() * 2, 0),
                 Given::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
@@ -89,26 +111,15 @@ impl Records {
     fn end(&mut self, end_of_file: bool) -> Step {
         if end_of_file {
             // A machine that has seen the end takes no more input.
-            self.renew();
+            self.machine = primed();
         }
         self.complete = true;
         if self.is_too_long() { Step::TooLong } else { Step::Record }
     }
 
-    fn renew(&mut self) {
-        let newlines = self.newlines();
-        self.machine = primed();
-        self.machine.set_line(newlines);
-    }
-
     /// Fields count as well: a gigabyte of commas has no text.
     fn is_too_long(&self) -> bool {
-        self.text_len + self.fields > RECORD_BYTES_MAX
-    }
-
-    /// Newlines that this parser has passed, those within quotes included.
-    pub(super) fn newlines(&self) -> u64 {
-        self.machine.line()
+        self.is_cut || self.text_len + self.fields > RECORD_BYTES_MAX
     }
 
     /// Number of fields of the record.
@@ -132,20 +143,17 @@ impl Records {
     }
 }
 
-/// Blank lines at the beginning of `bytes`, which belong to no record: how many bytes, and how many newlines among them.
+/// The number of bytes of blank lines at the start of `bytes`, which belong to no record.
 /// Only `\r` and `\n`: a line of blanks is a record with one field.
-pub(super) fn blank(bytes: &[u8]) -> (usize, u64) {
-    let length = bytes.iter().take_while(|&&b| b == b'\n' || b == b'\r').count();
-    let newlines = bytes[..length].iter().filter(|&&b| b == b'\n').count();
-    (length, newlines as u64)
+pub(super) fn blank(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|&&b| b == b'\n' || b == b'\r').count()
 }
 
 /// A machine that has read one blank line, because it would take a byte order mark off the first record of its life, and this
-/// may be any record of the file. Its line count is then at 0 again.
+/// may be any record of the file.
 fn primed() -> csv_core::Reader {
     let mut machine = csv_core::Reader::new();
     machine.read_record(b"\n", &mut [0], &mut [0]);
-    machine.set_line(0);
     machine
 }
 
@@ -172,7 +180,7 @@ mod tests {
                         .map(|field| String::from_utf8_lossy(records.field(field)).into_owned())
                         .collect(),
                 ),
-                Step::TooLong => panic!("no record here is too long"),
+                Step::TooLong | Step::BadQuote(_) => panic!("no record here is too long or has a bad quote"),
                 Step::End => return found,
             }
         }
@@ -194,24 +202,27 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_is_never_closed_and_endless_commas_end_in_bounded_memory() {
-        for endless in [b"\"x".as_slice(), b",,"] {
+    fn a_quote_that_is_never_closed_and_endless_commas_take_bounded_memory() {
+        for endless in [b"\"".as_slice(), b","] {
             let mut records = Records::new();
-            let mut fed = 0;
-            while fed < RECORD_BYTES_MAX * 8 {
-                let (taken, step) = records.feed(&endless[1..]);
-                if step == Step::TooLong {
-                    break;
-                }
-                fed += taken;
+            assert_eq!(records.feed(endless), (1, Step::More));
+            let block = [endless[0].max(b','); 1 << 10].map(|byte| if byte == b'"' { b'x' } else { byte });
+            for _ in 0..RECORD_BYTES_MAX / 100 {
+                assert_eq!(records.feed(&block), (block.len(), Step::More));
             }
-            assert!((RECORD_BYTES_MAX..RECORD_BYTES_MAX * 3).contains(&fed), "{fed}");
+            let bytes = records.text.len() + records.ends.len() * size_of::<usize>();
+            assert!(bytes <= RECORD_BYTES_MAX * 2 * (1 + size_of::<usize>()), "{bytes}");
+            let expected = match endless {
+                b"," => Step::TooLong,
+                _ => Step::BadQuote(BadQuote { at: 0, is_closed: false }),
+            };
+            assert_eq!(records.feed(b""), (0, expected));
         }
     }
 
     #[test]
-    fn blank_lines_are_counted_by_newlines() {
-        assert_eq!(blank(b"\r\n\n\ra\n"), (4, 2));
-        assert_eq!(blank(b" \n"), (0, 0));
+    fn blank_lines_end_before_the_first_other_byte() {
+        assert_eq!(blank(b"\r\n\n\ra\n"), 4);
+        assert_eq!(blank(b" \n"), 0);
     }
 }

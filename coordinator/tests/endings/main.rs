@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
 mod asked;
+mod changed;
 mod crashed;
 mod fixture;
 mod itself;
@@ -17,7 +18,9 @@ mod unwritten;
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod files;
+    pub(crate) mod hello;
     pub(crate) mod processes;
     pub(crate) mod report;
 }

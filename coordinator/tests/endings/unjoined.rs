@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::support::database::Database;
 use crate::support::files::{Files, words};
+use crate::support::hello::hello;
 use crate::support::processes::{Process, WITHIN, address, agent, complete, run};
 use crate::support::report::Report;
 
@@ -79,17 +80,7 @@ async fn send(address: SocketAddr, bytes: &[u8]) {
 /// Says Hello, hangs up and returns the answer.
 async fn greet(address: SocketAddr, protocol_version: u32) -> FromCoordinator {
     let mut client = MusterClient::connect(format!("http://{address}")).await.unwrap();
-    let hello = FromAgent::Hello(Hello {
-        protocol_version,
-        version: "9.9.9".to_owned(),
-        machine: "elsewhere".to_owned(),
-        process_id: 1,
-        workers: 1,
-        slot: None,
-        has_database: false,
-        ended: None,
-        can_look: true,
-    });
+    let hello = FromAgent::Hello(Hello { protocol_version, has_database: false, ..hello() });
     let stream = client.control(tokio_stream::once(hello.into())).await.unwrap();
     let first = timeout(WITHIN, stream.into_inner().message()).await.unwrap().unwrap();
     first.unwrap().try_into().unwrap()

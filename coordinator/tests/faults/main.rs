@@ -5,10 +5,12 @@
 
 mod cut;
 mod early;
+mod forged;
 mod frozen;
 mod killed;
 mod kills;
 mod left;
+mod overlap;
 mod phases;
 mod poison;
 mod restarted;
@@ -20,7 +22,9 @@ mod workers;
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod files;
+    pub(crate) mod hello;
     pub(crate) mod journal;
     pub(crate) mod load;
     pub(crate) mod processes;

@@ -36,10 +36,6 @@ async fn a_row_that_kills_three_agents_is_listed_and_all_others_are_counted() {
     assert_eq!(report.books(), (TWO.rows as u64 - 1, 0, 1));
     assert_eq!(*report.at("/queries/quarantined_rows"), serde_json::json!([POISON]));
     assert_eq!(*report.at("/queries/unaccounted_rows"), serde_json::json!([[POISON, POISON]]));
-    assert!(
-        report.events().contains("row 7 is run no more: 3 sessions were lost with it"),
-        "{}",
-        report.events()
-    );
+    assert!(report.events().contains("row 7 is run no more: 3 agents died with it"), "{}", report.events());
     assert_eq!(report.text("/ending"), "completed");
 }

@@ -124,3 +124,39 @@ async fn the_plan_says_before_what_the_report_says_after() {
         assert_eq!(planned, ran, "{method}");
     }
 }
+
+/// The note about different results, for a run whose second agent is killed after some passes: its hosts move to the first.
+async fn note_after_a_kill(databases: [&Database; 2]) -> Option<String> {
+    let files = Files::new();
+    let query = files.write("q.sql", "SELECT current_database(), :hostname::text, pg_sleep(0.005)::text");
+    let hosts: String = (0..40).map(|number| format!("host-{number}\n")).collect();
+    let rows = files.write("rows.csv", format!("hostname\n{hosts}"));
+    let address = address();
+    let words = [&*rows, "--query", &query, "--repeat", "60", "--slot-grace", "100ms"];
+    let mut coordinator = Process::start(run(address, 2, &words));
+    let agents = databases.map(|database| {
+        Process::start(agent(address, &["--database-url", database.url(), "--allow-writes"]))
+    });
+    coordinator.wait_for("agents armed").await;
+    for database in databases {
+        let workers = if databases[0].name() == databases[1].name() { 2 } else { 1 };
+        // Each record of its hosts has run, and some were repeated.
+        database.wait_for(workers, &database.workers("query_start > backend_start + '2 s'")).await;
+    }
+    agents[1].signal("KILL");
+    let report = Report::of(&coordinator.end().await.expect(0));
+    let notes = report.list("/notes").iter().map(|note| note.as_str().unwrap().to_owned());
+    notes.into_iter().find(|note| note.contains("returned different results"))
+}
+
+#[tokio::test]
+async fn rows_that_another_agent_answers_differently_are_noted() {
+    let Some(one) = Database::empty("same_rows").await else { return };
+    let other = Database::empty("other_rows").await.unwrap();
+    assert_eq!(note_after_a_kill([&one, &one]).await, None);
+    let note = note_after_a_kill([&one, &other]).await.expect("a note");
+    assert!(
+        note.contains("slot-0") && note.contains("slot-1") && note.contains("hold different data"),
+        "{note}"
+    );
+}

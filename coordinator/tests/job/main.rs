@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
 mod answers;
+mod cross_check;
 mod loading;
 mod protocols;
 mod serving;
@@ -13,6 +14,7 @@ mod versus;
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod files;
     pub(crate) mod processes;
     pub(crate) mod report;

@@ -1,6 +1,7 @@
 //! The answers do not depend on the protocol that asked for them.
 
 use crate::support::database::Database;
+use crate::support::files::Files;
 use crate::support::processes::{complete, coordinator};
 use crate::support::report::Report;
 
@@ -30,4 +31,88 @@ async fn every_protocol_and_plan_gives_the_rows_of_prepared_statements() {
     assert_eq!(simple.number("/result/rows"), prepared.number("/result/rows"));
     let protocol = |report: &Report| report.text("/query/protocol").to_owned();
     assert_eq!([protocol(&prepared), protocol(&simple)], ["prepared", "simple"]);
+}
+
+#[tokio::test]
+async fn a_type_without_binary_output_comes_as_text_and_the_report_says_so() {
+    let Some(database) = Database::empty("text_results").await else { return };
+    database.execute("CREATE TYPE with_acl AS (n INT, acl aclitem)").await;
+    let files = Files::new();
+    let csv = files.write("rows.csv", "hostname,n\na,1\nb,2\n");
+    let acl = "'=r/postgres'::aclitem";
+    let check = async |sql: &str, words: &[&str], code: i32, format: &str, reason: &str| {
+        let query = files.write("q.sql", sql);
+        let head =
+            ["run", "--local", "--output", "json", "--database-url", database.url(), &csv, "--query", &query];
+        let ended = complete(coordinator(&[&head, words].concat())).await.expect(code);
+        let report = Report::of(&ended);
+        let used = report.at("/query/results");
+        assert_eq!((&used["format"], &used["reason"]), (&format.into(), &reason.into()), "{sql} {words:?}");
+        report
+    };
+    let why = "aclitem has no binary output";
+    check(&format!("SELECT {acl}, :n::int"), &[], 0, "text", why).await;
+    check(&format!("SELECT ARRAY[{acl}], :n::int"), &["--protocol", "extended"], 0, "text", why).await;
+    check(&format!("SELECT (:n::int, {acl})::with_acl"), &[], 0, "text", why).await;
+    let refused =
+        check(&format!("SELECT {acl}, :n::int"), &["--results", "binary"], 14, "binary", "--results").await;
+    assert_eq!(refused.text("/errors/0/sqlstate"), "42883");
+    assert!(refused.text("/errors/0/hint").contains("--results text"));
+
+    // The bytes are the same in both formats, but the results are not the same.
+    let sql = "SELECT 'same'::text, :n::text";
+    let binary = check(sql, &[], 0, "binary", "default").await;
+    let text = check(sql, &["--results", "text"], 0, "text", "--results").await;
+    let simple = check(sql, &["--protocol", "simple"], 0, "text", "the simple protocol has no other").await;
+    assert_eq!(text.at("/result"), simple.at("/result"));
+    assert_eq!(text.number("/result/bytes"), binary.number("/result/bytes"));
+    assert_ne!(text.text("/result/digest"), binary.text("/result/digest"));
+    let versus =
+        check(&format!("SELECT {acl}, :n::int"), &["--versus", database.url()], 0, "text", why).await;
+    assert_eq!(versus.text("/versus/base/digest"), versus.text("/versus/new/digest"));
+}
+
+#[tokio::test]
+async fn what_a_server_says_of_a_failure_is_told_in_the_words_of_the_user() {
+    let Some(database) = Database::empty("own_words").await else { return };
+    database.execute("CREATE TABLE single (n INT PRIMARY KEY)").await;
+    let files = Files::new();
+    let csv = files.write("rows.csv", "hostname,n\na,1\nb,2\n");
+    let run = async |sql: &str, code: i32| {
+        let query = files.write("q.sql", sql);
+        let words = ["run", "--local", "--output", "json", "--no-run-dir", "--database-url", database.url()];
+        complete(coordinator(&[&words[..], &[&csv, "--query", &query]].concat())).await.expect(code)
+    };
+    run("SELECT :n", 0).await;
+    run("SELECT :hostname::text, jsonb_build_array(:n) FROM nowhere", 2)
+        .await
+        .says("\"nowhere\" does not exist");
+    run("SELECT INTERVAL :n", 2).await.says("at or near \":n\"");
+    let refused = Report::of(&run("INSERT INTO single VALUES (:n::int)", 14).await);
+    assert_eq!(refused.text("/errors/0/sqlstate"), "25006");
+    assert!(refused.text("/errors/0/hint").contains("agent --allow-writes"));
+    let detailed = "DO $$ BEGIN RAISE 'no' USING DETAIL = 'why', HINT = 'how', ERRCODE = 'P0001'; END $$";
+    let detailed = Report::of(&run(detailed, 14).await);
+    assert_eq!((detailed.text("/errors/0/detail"), detailed.text("/errors/0/hint")), ("why", "how"));
+}
+
+#[tokio::test]
+async fn target_session_attrs_choose_a_server_as_libpq_does() {
+    let Some(database) = Database::empty("attrs").await else { return };
+    let files = Files::new();
+    let csv = files.write("rows.csv", "hostname\na\n");
+    let query = files.write("q.sql", "SELECT :hostname");
+    // The first host of the list has no server.
+    let several = database.url().replace("host=", "host=127.0.0.1,").replace("port=", "port=1,");
+    let at = |attrs: &str| format!("{several}&target_session_attrs={attrs}");
+    for (attrs, code) in
+        [("primary", 0), ("read-write", 0), ("prefer-standby", 0), ("any", 0), ("standby", 2)]
+    {
+        let url = at(attrs);
+        let words = ["run", "--local", "--no-run-dir", "--database-url", &url, &csv, "--query", &query];
+        let ended = complete(coordinator(&words)).await.expect(code);
+        if code != 0 {
+            ended.says("the server is not a standby");
+        }
+    }
 }

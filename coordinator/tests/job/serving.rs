@@ -1,5 +1,7 @@
 //! Agents and coordinators in any order, one run after the other, and where an agent has its database from.
 
+use std::time::{Duration, Instant};
+
 use crate::support::database::Database;
 use crate::support::files::{Files, words};
 use crate::support::processes::{Process, address, agent, complete, coordinator, run};
@@ -89,4 +91,21 @@ async fn variables_name_the_database_as_well_as_a_url() {
     };
     assert_eq!(check(&named, 0).await.books(), (1, 0, 0));
     assert_eq!(check(&rows, 14).await.text("/errors/0/sqlstate"), "22012", "another name divides by zero");
+}
+
+/// About once in sixty times, a run that its duration ended waited 15 s for agents, which waited for an acknowledgement.
+#[tokio::test]
+async fn short_runs_end_with_their_time() {
+    for _ in 0..5 {
+        let address = address();
+        let mut coordinator = Process::start(run(address, 2, &["--duration", "200ms"]));
+        let agents = [(); 2].map(|()| Process::start(agent(address, &["--once", "--null-database"])));
+        coordinator.wait_for("agents armed").await;
+        let armed = Instant::now();
+        coordinator.end().await.expect(0);
+        assert!(armed.elapsed() < Duration::from_secs(8), "{:?}", armed.elapsed());
+        for mut agent in agents {
+            agent.end().await.expect(0);
+        }
+    }
 }

@@ -31,6 +31,9 @@ async fn every_row_meets_both_databases_and_the_slower_one_is_found() {
     let ended = complete(coordinator(&[&words[..], &more].concat())).await.expect(0);
     let report = Report::of(&ended);
     assert_eq!(report.books(), (400, 0, 0));
+    let of_agents: u64 = report.list("/agents").iter().map(|agent| agent["queries"].as_u64().unwrap()).sum();
+    assert_eq!(of_agents, 400, "what the agents ran adds up");
+    assert!(!ended.stdout.contains("run both again"), "{}", ended.stdout);
     assert_eq!(report.number("/service_time_ms/count"), 200, "the report's own figures are of the first");
     let versus = |pointer: &str| report.at(&format!("/versus{pointer}"));
     assert_eq!(versus("/finding"), "slower");

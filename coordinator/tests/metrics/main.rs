@@ -14,6 +14,7 @@ mod scrape;
 mod support {
     pub(crate) mod agent;
     mod backend;
+    mod deadline;
     pub(crate) mod fake_postgres;
     pub(crate) mod files;
     mod interrupt;

@@ -179,6 +179,40 @@ impl Kept {
         assert!(report.events().contains("the run goes on where an earlier coordinator left it"));
         let met = self.load.database.number("SELECT count(*) FROM ran WHERE elders > 0").await;
         assert_eq!(met, 0, "rows ran beside backends of an earlier coordinator");
+        self.check_times(&report).await;
         report
+    }
+
+    /// One worker runs one row at a time, also across coordinators, and the run lasts as long as its samples do.
+    async fn check_times(&self, report: &Report) {
+        let file = self.load.files.path().join("samples.csv");
+        self.report(&["--samples", file.to_str().unwrap()]).await;
+        let mut reader = csv::Reader::from_path(file).unwrap();
+        let mut times: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+        for sample in reader.deserialize::<BTreeMap<String, String>>() {
+            let sample = sample.unwrap();
+            let number = |column: &str| sample[column].parse::<u64>().unwrap();
+            let start = number("start_ns");
+            times
+                .entry(sample["worker"].clone())
+                .or_default()
+                .push((start, start + number("service_time_ns")));
+        }
+        let mut last_end = 0;
+        for (worker, mut times) in times {
+            times.sort_unstable();
+            for pair in times.windows(2) {
+                assert!(
+                    pair[1].0 >= pair[0].1,
+                    "{worker} began a row before the last one had ended: {pair:?}"
+                );
+            }
+            last_end = last_end.max(times.last().unwrap().1);
+        }
+        let wall_ms = report.at("/wall_time_ms").as_f64().unwrap();
+        assert!(
+            (wall_ms - last_end as f64 / 1e6).abs() < 0.001,
+            "{wall_ms} ms, and the last row ends at {last_end} ns"
+        );
     }
 }

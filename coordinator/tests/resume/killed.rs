@@ -89,3 +89,21 @@ async fn a_run_whose_coordinator_is_killed_twice_is_completed_by_the_third() {
     assert_eq!(again, 2, "{}", report.events());
     assert_eq!(agent_of(&report, "slot-1")["sessions"].as_array().unwrap().len(), 3);
 }
+
+/// The death of a coordinator is no evidence against the rows that were in flight.
+#[tokio::test]
+async fn no_row_is_given_up_for_the_deaths_of_coordinators() {
+    let Some(mut kept) = Kept::start("killed_often", TWO, &[]).await else { return };
+    let gate = kept.load.close_gate(2).await;
+    for times in 1..=4 {
+        kept.crash().await;
+        kept.until_parked(times).await;
+        kept.go_on();
+        kept.load.coordinator.wait_for("agents armed").await;
+        // The same two rows are in flight again.
+        kept.load.wait_at_gate(2).await;
+    }
+    gate.open().await;
+    let report = kept.end_whole().await;
+    assert_eq!(*report.at("/queries/quarantined_rows"), serde_json::json!([]));
+}

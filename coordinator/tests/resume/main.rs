@@ -16,6 +16,7 @@ mod torn;
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod disk;
     pub(crate) mod files;
     pub(crate) mod journal;

@@ -30,6 +30,11 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), file }
     }
 
+    /// Its certificate.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The options that name a certificate for a host that is valid until this year, and its key; of the other side, this authority's
     /// certificates are taken.
     pub(crate) fn certify(&self, files: &Files, name: &str, until: i32, host: IpAddr) -> Vec<String> {
@@ -41,7 +46,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         let certificate = files.write(&format!("{name}.pem"), certificate);
-        let key = files.write(&format!("{name}.key"), key.serialize_pem());
+        let key = files.secret(&format!("{name}.key"), key.serialize_pem());
         ["--tls-cert", &certificate, "--tls-key", &key, "--tls-ca", &self.file].map(str::to_owned).to_vec()
     }
 }

@@ -57,7 +57,7 @@ async fn a_rotated_join_string_is_void_at_once_and_who_has_joined_stays() {
 async fn text_that_is_no_join_string_is_a_usage_error_that_does_not_show_it() {
     let nobody = address();
     let files = Files::new();
-    let path = files.write("join", "muster1.hunter2");
+    let path = files.secret("join", "muster1.hunter2");
     for words in [["--join", "muster1.hunter2"], ["--join-file", &path]] {
         let ended = complete(agent(nobody, &words)).await.expect(2).says("muster1.PIN.SECRET");
         assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);

@@ -36,7 +36,7 @@ async fn a_coordinator_that_listens_everywhere_is_joined_over_both_kinds_of_addr
         return;
     }
     let files = Files::new();
-    let join = files.write("join", token(&files, &[]).await);
+    let join = files.secret("join", token(&files, &[]).await);
     let identity = directory(&files);
     let any = SocketAddr::new(EVERYWHERE, 0);
     let identified = ["--identity", &identity];

@@ -84,7 +84,7 @@ impl Site {
 
     /// One that comes in by a join string, and is let in.
     pub(crate) fn honest(&self) -> Process {
-        self.agent(&["--once", "--join-file", &self.files.write("join", self.join_string())])
+        self.agent(&["--once", "--join-file", &self.files.secret("join", self.join_string())])
     }
 
     pub(crate) fn hears(&mut self, ended: &Ended) {

@@ -68,7 +68,7 @@ impl ServerCertVerifier for AnyCertificate {
 }
 
 /// A connection in TLS, from another machine.
-async fn encrypted(site: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn encrypted(site: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(ELSEWHERE.parse().unwrap())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -166,21 +166,21 @@ async fn without_the_secret_nothing_is_there() {
 }
 
 #[tokio::test]
-async fn of_a_thousand_attempts_ten_are_looked_at_and_only_the_machine_that_makes_them_waits() {
-    let Some(mut site) = Site::open("security_thousand", 1).await else { return };
-    let channel = channel(site.address).await;
+async fn the_right_join_string_is_taken_whatever_others_of_its_address_have_shown() {
+    let Some(mut site) = Site::open("security_attempts", 1).await else { return };
     let wrong = site.join_string().to_owned();
     site.rotate().await;
-    let mut codes = Vec::new();
-    for _ in 0..1_000 {
-        codes.push(try_control(&channel, Some(&wrong)).await.unwrap_err().code());
+    for _ in 0..10 {
+        let channel = channel(site.address).await;
+        for _ in 0..20 {
+            let refused = try_control(&channel, Some(&wrong)).await.unwrap_err();
+            assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+        }
+        assert!(try_control(&channel, Some(site.join_string())).await.is_ok());
     }
-    let looked_at = limits::JOIN_ATTEMPTS_MAX as usize;
-    assert!(codes[..looked_at].iter().all(|code| *code == Code::Unauthenticated), "{codes:?}");
-    assert!(codes[looked_at..].iter().all(|code| *code == Code::ResourceExhausted));
-    let right = try_control(&channel, Some(site.join_string())).await.unwrap_err();
-    assert!(right.code() == Code::ResourceExhausted && right.message().contains("60s"), "{right}");
-    site.coordinator.wait_for("127.0.0.2 tried to join with a wrong join string for the 10th time").await;
+    let logged =
+        site.coordinator.wait_for("127.0.0.2 tried to join with a wrong join string and was refused").await;
+    assert_eq!(logged.matches("127.0.0.2 tried to join with a wrong join string and was refused").count(), 1);
     let agents = vec![site.honest()];
     site.end(agents).await;
 }
@@ -188,11 +188,12 @@ async fn of_a_thousand_attempts_ten_are_looked_at_and_only_the_machine_that_make
 #[tokio::test]
 async fn messages_too_large_or_malformed_end_their_own_session_and_nothing_else() {
     let Some(mut site) = Site::open("security_malformed", 1).await else { return };
-    let channel = channel(site.address).await;
     let join = site.join_string().to_owned();
     let say = async |message: v1::AgentControl| {
         let stream = tokio_stream::once(message);
-        let mut client = MusterClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
+        // Of the large one, no more is read than a connection may send before its agent has joined.
+        let channel = channel(site.address).await;
+        let mut client = MusterClient::new(channel).max_encoding_message_size(usize::MAX);
         match client.control(shown(stream, Some(&join))).await {
             Ok(answers) => answers.into_inner().message().await.err(),
             Err(status) => Some(status),
@@ -242,7 +243,7 @@ async fn whoever_does_not_come_in_keeps_no_connection() {
 async fn a_recorded_join_is_worth_nothing() {
     let Some(site) = Site::open("security_replayed", 2).await else { return };
     let (between, heard) = record(site.address).await;
-    let join = site.files.write("join", site.join_string());
+    let join = site.files.secret("join", site.join_string());
     let mut recorded = Process::start(agent(between, &["--once", "--join-file", &join]));
     recorded.wait_for("joined run").await;
     let heard = heard.lock().unwrap().clone();

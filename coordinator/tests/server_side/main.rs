@@ -11,6 +11,7 @@ mod server;
 mod support {
     pub(crate) mod agent;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod files;
     pub(crate) mod processes;
     pub(crate) mod report;

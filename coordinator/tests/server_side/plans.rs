@@ -42,6 +42,55 @@ async fn the_slowest_rows_have_their_plans() {
     }
 }
 
+/// With one worker a row's number is that of its execution, which determines which of the two plans each of the slowest rows had.
+#[tokio::test]
+async fn the_plan_is_of_the_kind_that_the_row_had() {
+    let Some(database) = counting("kinds").await else { return };
+    // Most rows have one value: a plan for any other value is cheap, and a generic plan is not.
+    database.execute("CREATE TABLE skewed AS SELECT CASE WHEN i > 400 THEN 7 ELSE i % 40 END AS k FROM generate_series(1, 400000) i").await;
+    database.execute("CREATE INDEX ON skewed (k)").await;
+    database.execute("ANALYZE skewed").await;
+    let files = Files::new();
+    let slow = |slow: &'static [usize]| move |n| if slow.contains(&n) { 0.3 + n as f64 / 1e3 } else { 0.0 };
+    let even = files.write("even.sql", "SELECT :hostname, :n::int FROM pg_sleep(:seconds::float8)");
+    let none = files.write("none.sql", "SELECT pg_sleep(0.001)");
+    let skewed =
+        files.write("skewed.sql", "SELECT count(*) FROM skewed WHERE k = :n::int AND :hostname <> ''");
+    let kinds = async |query: &str, slow_rows: &'static [usize], more: &[&str]| {
+        let csv = files.write("rows.csv", rows(20, slow(slow_rows)));
+        let words =
+            ["run", "--local", "--no-run-dir", "--output", "json", "--database-url", database.url(), &csv];
+        let count = slow_rows.len().to_string();
+        let words = [&words[..], &["--query", query, "--explain-slowest", &count], more].concat();
+        let report = Report::of(&complete(coordinator(&words)).await.expect(0));
+        let plans = report.list("/server/plans").clone();
+        plans
+            .iter()
+            .map(|plan| {
+                (
+                    plan["row"].as_u64().unwrap(),
+                    plan["execution"].as_u64(),
+                    plan["kind"].as_str().map(str::to_owned),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let plan = |row: u64, execution: u64, kind: &str| (row, Some(execution), Some(kind.to_owned()));
+    assert_eq!(kinds(&even, &[2, 12], &[]).await, [plan(12, 13, "generic"), plan(2, 3, "custom")]);
+    let forced = |mode| ["--plan-cache-mode", mode];
+    assert_eq!(kinds(&even, &[12], &forced("force_custom_plan")).await, [plan(12, 13, "custom")]);
+    assert_eq!(kinds(&even, &[2], &forced("force_generic_plan")).await, [plan(2, 3, "generic")]);
+    assert_eq!(kinds(&even, &[12], &["--protocol", "extended"]).await, [plan(12, 13, "custom")]);
+    assert_eq!(kinds(&even, &[12], &["--protocol", "simple"]).await, [(12, Some(13), None)]);
+    assert!(
+        matches!(&kinds(&none, &[0], &[]).await[..], [(_, _, Some(kind))] if kind == "generic"),
+        "no parameters"
+    );
+    assert_eq!(kinds(&skewed, &[7], &[]).await, [plan(7, 8, "custom")], "by the values of those before it");
+    // Then the costly plan is among the earlier ones, and a generic plan is cheaper.
+    assert_eq!(kinds(&skewed, &[7], &["--warmup", "10"]).await, [plan(7, 18, "generic")]);
+}
+
 #[tokio::test]
 async fn what_writes_has_no_plan_and_writes_nothing_more() {
     let Some(database) = counting("writing").await else { return };
@@ -64,6 +113,16 @@ async fn what_writes_has_no_plan_and_writes_nothing_more() {
         "it writes, and EXPLAIN ANALYZE would write once more"
     );
     assert_eq!(database.number("SELECT count(*) FROM written").await, 10);
+}
+
+#[tokio::test]
+async fn a_statement_that_has_no_plan_is_told_so() {
+    let Some(database) = counting("planless").await else { return };
+    let files = Files::new();
+    let csv = files.write("rows.csv", rows(4, |_| 0.0));
+    let query = files.write("q.sql", "SHOW server_version");
+    let report = run(&database, &files, &[&csv, "--query", &query, "--explain-slowest", "1"]).await;
+    assert!(report.text("/server/plans/0/problem").starts_with("a statement of this kind has no plan"));
 }
 
 #[tokio::test]

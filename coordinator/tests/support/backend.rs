@@ -1,7 +1,7 @@
 //! One connection of the fake: answers what Muster sends, does what each row's script says, and writes down when.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use pgwire::messages::extendedquery::{Bind, BindComplete, CloseComplete, Parse, ParseComplete};
@@ -24,6 +24,8 @@ pub(super) struct Backend {
     interrupt: Arc<Interrupt>,
     /// Set when the whole fake ends; a deaf query hears only this.
     end: Arc<Interrupt>,
+    /// The gate is closed while the whole server stalls.
+    gate: Arc<RwLock<()>>,
     parameters: Vec<Option<String>>,
     /// In [`Record::executions`]: the query whose answer is not out, and the one after which nothing was heard.
     executing: Option<usize>,
@@ -46,6 +48,7 @@ impl Backend {
         record: Arc<Mutex<Record>>,
         interrupt: Arc<Interrupt>,
         end: Arc<Interrupt>,
+        gate: Arc<RwLock<()>>,
     ) -> Self {
         let application_name = startup.parameters.get("application_name").cloned().unwrap_or_default();
         let mut sessions = locked(&record);
@@ -54,7 +57,19 @@ impl Backend {
         drop(sessions);
         let parameters = Vec::new();
         let (executing, unheard, has_failed, is_leaving) = (None, None, false, false);
-        Self { wire, record, session, interrupt, end, parameters, executing, unheard, has_failed, is_leaving }
+        Self {
+            wire,
+            record,
+            session,
+            interrupt,
+            end,
+            gate,
+            parameters,
+            executing,
+            unheard,
+            has_failed,
+            is_leaving,
+        }
     }
 
     pub(super) fn session(&self) -> usize {
@@ -115,6 +130,9 @@ impl Backend {
     }
 
     fn simple(&mut self, sql: &str) -> io::Result<()> {
+        if sql.contains("pg_backend_pid") {
+            return self.identify();
+        }
         locked(&self.record).statements.push(sql.to_owned());
         if sql.contains("pg_settings") {
             self.wire.put(&wire::columns(&["name", "current_setting"], wire::TEXT, 0))?;
@@ -129,6 +147,17 @@ impl Backend {
                 self.wire.put(&wire::complete("SET"))?;
             }
         }
+        self.wire.put(&wire::ready())?;
+        self.wire.flush()
+    }
+
+    /// Answers with the process id of the cancel key, so that no pooler is assumed. Not recorded, because it does not concern the run.
+    fn identify(&mut self) -> io::Result<()> {
+        let process = self.session.to_string();
+        self.wire.put(&wire::columns(&["pg_backend_pid", "extract"], wire::TEXT, 0))?;
+        self.wire.put(&wire::row(&[process.as_bytes(), b"0.5"]))?;
+        self.wire.put(&wire::complete("SELECT 1"))?;
+        self.wire.put(&wire::complete("RESET"))?;
         self.wire.put(&wire::ready())?;
         self.wire.flush()
     }
@@ -170,6 +199,7 @@ impl Backend {
     }
 
     fn execute(&mut self) -> Flow {
+        drop(self.gate.read());
         let script = self.parameters.get(1).and_then(Option::as_deref).unwrap_or_default();
         let script = match Script::parse(script) {
             Ok(script) => script,

@@ -62,6 +62,7 @@ impl Database {
     }
 
     async fn create(name: &str, options: &str) -> Option<Self> {
+        super::deadline::begin();
         let server = match &*SERVER {
             Ok(server) => server,
             Err(reason) => {

@@ -5,8 +5,9 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::cancel::CancelRequest;
@@ -38,11 +39,14 @@ struct Shared {
     /// By session, which doubles as process id.
     interrupts: Mutex<Vec<Arc<Interrupt>>>,
     end: Arc<Interrupt>,
+    /// Queries have to pass this gate; see [`FakePostgres::stall`].
+    gate: Arc<RwLock<()>>,
     is_over: AtomicBool,
 }
 
 impl FakePostgres {
     pub(crate) fn start() -> Self {
+        super::deadline::begin();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
@@ -55,6 +59,19 @@ impl FakePostgres {
 
     pub(crate) fn url(&self) -> String {
         format!("postgresql://u@{}/db", self.address)
+    }
+
+    /// No query begins for this long, as behind a lock on a table. Blocks for as long.
+    #[allow(dead_code, reason = "each test program uses a part of it")]
+    pub(crate) fn stall(&self, time: Duration) {
+        let _closed = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
+        thread::sleep(time);
+    }
+
+    /// Queries that have come so far.
+    #[allow(dead_code, reason = "each test program uses a part of it")]
+    pub(crate) fn executions(&self) -> usize {
+        locked(&self.shared.record).executions.len()
     }
 
     /// Ends the fake after the run and gives what it saw: whole, because its threads have all ended.
@@ -117,7 +134,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             let mut interrupts = locked(&shared.interrupts);
             interrupts.push(Arc::clone(&interrupt));
             let record = Arc::clone(&shared.record);
-            let mut backend = Backend::new(wire, &startup, record, interrupt, Arc::clone(&shared.end));
+            let gate = Arc::clone(&shared.gate);
+            let mut backend = Backend::new(wire, &startup, record, interrupt, Arc::clone(&shared.end), gate);
             debug_assert_eq!(backend.session() + 1, interrupts.len());
             drop(interrupts);
             backend.serve()

@@ -19,6 +19,7 @@ pub(crate) struct Files(TempDir);
 impl Files {
     /// Below /tmp and open to the server's user, whatever TMPDIR says.
     pub(crate) fn new() -> Self {
+        super::deadline::begin();
         let directory = tempfile::Builder::new().prefix("t").tempdir_in("/tmp").expect("/tmp can be written");
         fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).expect("it is ours");
         Self(directory)
@@ -33,6 +34,13 @@ impl Files {
         let path = self.0.path().join(name);
         fs::write(&path, content).expect("the directory can be written");
         path.to_str().expect("plain characters").to_owned()
+    }
+
+    /// A file that only its owner may read.
+    pub(crate) fn secret(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.write(name, content);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+        path
     }
 
     pub(crate) fn read(&self, name: &str) -> String {

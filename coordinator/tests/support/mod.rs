@@ -3,6 +3,7 @@
 
 pub(crate) mod agent;
 mod backend;
+mod deadline;
 pub(crate) mod fake_postgres;
 mod interrupt;
 pub(crate) mod programs;

@@ -74,9 +74,18 @@ fn program(path: &Path, words: &[&str]) -> Command {
 
 /// The same program, and no file that it writes may grow beyond so many KiB.
 pub(crate) fn limited(command: &Command, kib: u32) -> Command {
+    under(command, &["/bin/bash", "-c", &format!("ulimit -f {kib}; exec \"$@\""), "bash"])
+}
+
+/// The same program, and so many files may be open in it.
+pub(crate) fn with_files(command: &Command, count: u32) -> Command {
+    under(command, &["/bin/bash", "-c", &format!("ulimit -n {count}; exec \"$@\""), "bash"])
+}
+
+/// The same program, started by another one, which gets it as its last arguments.
+pub(crate) fn under(command: &Command, words: &[&str]) -> Command {
     let inner = command.as_std();
-    let mut outer =
-        program(Path::new("/bin/bash"), &["-c", &format!("ulimit -f {kib}; exec \"$@\""), "bash"]);
+    let mut outer = program(Path::new(words[0]), &words[1..]);
     outer.arg(inner.get_program()).args(inner.get_args());
     outer
 }
@@ -88,6 +97,7 @@ pub(crate) async fn complete(command: Command) -> Ended {
 
 /// Runs a command with `input` on its standard input.
 pub(crate) async fn complete_with(mut command: Command, input: &[u8]) -> Ended {
+    super::deadline::begin();
     let mut process = Process::start({
         command.stdin(Stdio::piped());
         command
@@ -135,6 +145,7 @@ impl Ended {
 
 impl Process {
     pub(crate) fn start(mut command: Command) -> Self {
+        super::deadline::begin();
         let mut child = command.spawn().expect("the program starts");
         let id = child.id().expect("it was not awaited yet");
         let stdout = child.stdout.take().map(Output::of).unwrap_or_default();

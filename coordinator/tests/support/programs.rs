@@ -34,6 +34,7 @@ pub(crate) struct Finished {
 impl Run {
     /// `rows` are lines of `hostname,script`, unless [`Run::with_query`] says otherwise.
     pub(crate) fn new(database_url: &str, rows: &[String]) -> Self {
+        super::deadline::begin();
         let words = ["run", "rows.csv", "--query", "query.sql", "--output", "json", "--database-url"];
         let words = words.into_iter().chain([database_url]).map(str::to_owned).collect();
         let csv = format!("hostname,script\n{}\n", rows.join("\n"));

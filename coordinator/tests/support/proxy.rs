@@ -1,12 +1,15 @@
-//! A network between an agent and its coordinator that can be bad: cut, stalled in one direction or both, or slow. It forwards bytes
-//! and knows nothing of what they mean.
+//! A network between an agent and its coordinator, or its database, that can fail: cut, stalled in one direction or both, or slow. It
+//! forwards bytes without interpreting them.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +20,7 @@ use super::sieve::Sieve;
 /// Blocks on their way in one direction; a sender that is faster waits, as at a full socket.
 const BLOCKS: usize = 256;
 
-/// Seen from the agent: results go to the coordinator, rows come to the agent.
+/// Directions as seen from the agent: results go to the coordinator, and rows come to the agent. The same applies to queries and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     ToCoordinator,
@@ -48,12 +51,28 @@ struct Network {
 pub(crate) struct Proxy {
     address: SocketAddr,
     network: watch::Sender<Network>,
+    /// New connections to close at once.
+    refusals: Arc<AtomicU32>,
     _task: JoinSet<()>,
 }
 
 impl Proxy {
     /// In front of `upstream`, which need not listen yet.
     pub(crate) async fn start(upstream: SocketAddr) -> Self {
+        Self::before(Upstream::Coordinator(upstream)).await
+    }
+
+    /// In front of a database whose socket is in this directory.
+    pub(crate) async fn before_database(directory: &str) -> Self {
+        Self::before(Upstream::Socket(format!("{directory}/.s.PGSQL.5432").into())).await
+    }
+
+    /// In front of a connection pooler.
+    pub(crate) async fn before_pooler(address: SocketAddr) -> Self {
+        Self::before(Upstream::Pooler(address)).await
+    }
+
+    async fn before(upstream: Upstream) -> Self {
         let address = address();
         let listener = TcpListener::bind(address).await.expect("nobody else has this address");
         let lane = Lane::Flows(Duration::ZERO);
@@ -61,8 +80,9 @@ impl Proxy {
             Network { age: 0, is_open: true, to_coordinator: lane, to_agent: lane, holds_work: false };
         let (network, state) = watch::channel(network);
         let mut task = JoinSet::new();
-        task.spawn(accept(listener, upstream, state));
-        Self { address, network, _task: task }
+        let refusals = Arc::<AtomicU32>::default();
+        task.spawn(accept(listener, upstream, state, Arc::clone(&refusals)));
+        Self { address, network, refusals, _task: task }
     }
 
     /// Where the agent finds its coordinator.
@@ -73,6 +93,12 @@ impl Proxy {
     /// Ends every connection and what is on its way, and refuses new ones until [`heal`](Self::heal).
     pub(crate) fn cut(&self) {
         self.network.send_modify(|network| (network.age, network.is_open) = (network.age + 1, false));
+    }
+
+    /// Ends every connection, closes the next new one at once, and then works again.
+    pub(crate) fn cut_and_refuse_once(&self) {
+        self.refusals.store(1, Ordering::SeqCst);
+        self.network.send_modify(|network| network.age += 1);
     }
 
     pub(crate) fn stall(&self, way: Way) {
@@ -106,26 +132,60 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, network: watch::Receiver<Network>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok((agent, _)) = listener.accept().await else { return };
-        let now = *network.borrow();
-        if now.is_open {
-            connections.spawn(connect(agent, upstream, now.age, network.clone()));
+#[derive(Debug, Clone)]
+enum Upstream {
+    Coordinator(SocketAddr),
+    Pooler(SocketAddr),
+    Socket(PathBuf),
+}
+
+type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+impl Upstream {
+    async fn connect(&self) -> std::io::Result<Halves> {
+        match self {
+            Self::Coordinator(address) | Self::Pooler(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true).expect("it is a TCP socket");
+                let (from, to) = stream.into_split();
+                Ok((Box::new(from), Box::new(to)))
+            }
+            Self::Socket(path) => {
+                let (from, to) = UnixStream::connect(path).await?.into_split();
+                Ok((Box::new(from), Box::new(to)))
+            }
         }
     }
 }
 
-async fn connect(agent: TcpStream, upstream: SocketAddr, age: u64, mut network: watch::Receiver<Network>) {
-    let Ok(coordinator) = TcpStream::connect(upstream).await else { return };
-    for socket in [&agent, &coordinator] {
-        socket.set_nodelay(true).expect("it is a TCP socket");
+async fn accept(
+    listener: TcpListener,
+    upstream: Upstream,
+    network: watch::Receiver<Network>,
+    refusals: Arc<AtomicU32>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((agent, _)) = listener.accept().await else { return };
+        let now = *network.borrow();
+        let one_less = |left: u32| left.checked_sub(1);
+        let is_refused = refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+        if now.is_open && !is_refused {
+            connections.spawn(connect(agent, upstream.clone(), now.age, network.clone()));
+        }
     }
+}
+
+async fn connect(agent: TcpStream, upstream: Upstream, age: u64, mut network: watch::Receiver<Network>) {
+    let Ok((from_coordinator, to_coordinator)) = upstream.connect().await else { return };
+    agent.set_nodelay(true).expect("it is a TCP socket");
     let (from_agent, to_agent) = agent.into_split();
-    let (from_coordinator, to_coordinator) = coordinator.into_split();
     let mut sieve = Sieve::new();
-    let sift = |network: &Network, block: Vec<u8>| sieve.pass(&block, network.holds_work);
+    // Only gRPC has streams that can be held individually.
+    let is_grpc = matches!(upstream, Upstream::Coordinator(_));
+    let sift = |network: &Network, block: Vec<u8>| {
+        if is_grpc { sieve.pass(&block, network.holds_work) } else { block }
+    };
     let there = forward(from_agent, to_coordinator, network.clone(), |network| network.to_coordinator, sift);
     let all = |_: &Network, block| block;
     let back = forward(from_coordinator, to_agent, network.clone(), |network| network.to_agent, all);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -18,17 +19,26 @@ pub(crate) struct Generator {
     pub(crate) coordinator: Process,
     pub(crate) agents: Vec<Process>,
     files: Files,
-    _fake: FakePostgres,
+    pub(crate) fake: Arc<FakePostgres>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Generator {
     /// A coordinator that waits for so many agents; `rows` rows of `script` on 40 hosts.
     pub(crate) async fn gather(agents: u16, rows: usize, script: &str, more: &[&str]) -> Self {
+        Self::with_scripts(agents, (0..rows).map(|_| script), more).await
+    }
+
+    /// The same with one script for each row.
+    pub(crate) async fn with_scripts<S: std::fmt::Display>(
+        agents: u16,
+        scripts: impl Iterator<Item = S>,
+        more: &[&str],
+    ) -> Self {
         let turn = TURN.lock().await;
         let (fake, files, address) = (FakePostgres::start(), Files::new(), address());
         let mut csv = "hostname,script\n".to_owned();
-        for row in 0..rows {
+        for (row, script) in scripts.enumerate() {
             writeln!(csv, "host_{:02},{script}", row % 40).unwrap();
         }
         let (rows, query) = (files.write("rows.csv", csv), files.write("query.sql", QUERY));
@@ -38,7 +48,7 @@ impl Generator {
         // The verdict is what these tests are about.
         command.env_remove("MUSTER_ALLOW_VOID");
         let coordinator = Process::start(command);
-        Self { address, coordinator, agents: Vec::new(), files, _fake: fake, _turn: turn }
+        Self { address, coordinator, agents: Vec::new(), files, fake: Arc::new(fake), _turn: turn }
     }
 
     /// Starts an agent for the next slot.

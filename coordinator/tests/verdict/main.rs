@@ -7,6 +7,7 @@
 mod busy;
 mod fixture;
 mod healthy;
+mod queueing;
 mod quota;
 mod still;
 mod unasked;
@@ -17,6 +18,7 @@ mod support {
     pub(crate) mod agent;
     mod backend;
     pub(crate) mod database;
+    mod deadline;
     pub(crate) mod fake_postgres;
     pub(crate) mod files;
     mod interrupt;

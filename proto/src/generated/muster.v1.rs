@@ -8,10 +8,16 @@ pub struct Session {
     pub slot: u32,
     #[prost(uint64, tag = "3")]
     pub epoch: u64,
+    /// 16 bytes, issued with the session by Welcome. A message that names a session must contain its token.
+    #[prost(bytes = "vec", tag = "4")]
+    pub token: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentControl {
-    #[prost(oneof = "agent_control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(
+        oneof = "agent_control::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+    )]
     pub kind: ::core::option::Option<agent_control::Kind>,
 }
 /// Nested message and enum types in `AgentControl`.
@@ -40,9 +46,11 @@ pub mod agent_control {
         Seen(super::Seen),
         #[prost(message, tag = "11")]
         Explained(super::Explained),
+        #[prost(message, tag = "12")]
+        Reconnected(super::Reconnected),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hello {
     #[prost(uint32, tag = "1")]
     pub protocol_version: u32,
@@ -67,6 +75,26 @@ pub struct Hello {
     /// It answers Look and Explain.
     #[prost(bool, tag = "9")]
     pub can_look: bool,
+    /// Of this process: random, and the same in all its sessions. One that says Hello again did not die with a session that it lost.
+    #[prost(fixed64, tag = "11")]
+    pub instance: u64,
+    /// The last session in which this process ran rows, if any.
+    #[prost(message, optional, tag = "12")]
+    pub ran: ::core::option::Option<Ran>,
+    /// Earlier sessions whose results this process still holds.
+    #[prost(message, repeated, tag = "13")]
+    pub former: ::prost::alloc::vec::Vec<Session>,
+}
+/// How far a session came in its last round, which it may have left before the coordinator knew.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ran {
+    #[prost(message, optional, tag = "1")]
+    pub session: ::core::option::Option<Session>,
+    #[prost(uint32, tag = "2")]
+    pub round: u32,
+    /// From the end of the countdown until its workers had stopped: everything that it measured ended before.
+    #[prost(uint64, tag = "3")]
+    pub ran_for_ns: u64,
 }
 /// Numbered from 1; each is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -93,6 +121,21 @@ pub struct Ready {
     /// The second database of a run that compares two.
     #[prost(message, optional, tag = "6")]
     pub versus_database: ::core::option::Option<Database>,
+    /// By statement; of both databases.
+    #[prost(message, repeated, tag = "7")]
+    pub results: ::prost::alloc::vec::Vec<UsedFormat>,
+    /// A connection pooler stands between this agent and one of its databases.
+    #[prost(bool, tag = "9")]
+    pub is_pooled: bool,
+}
+/// The format in which a statement's results are sent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsedFormat {
+    #[prost(enumeration = "ResultFormat", tag = "1")]
+    pub format: i32,
+    /// Types of the result without a binary output function, because of which it is text.
+    #[prost(string, repeated, tag = "2")]
+    pub without_binary: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Database {
@@ -106,6 +149,50 @@ pub struct Database {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// The servers that the workers' connections met, each once.
+    #[prost(message, repeated, tag = "4")]
+    pub identities: ::prost::alloc::vec::Vec<ServerIdentity>,
+}
+/// What a server says about itself. Empty or absent where it does not.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServerIdentity {
+    /// 10.0.0.1:5432, or the path of a socket.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub database: ::prost::alloc::string::String,
+    /// Decimal digits.
+    #[prost(string, tag = "3")]
+    pub system_identifier: ::prost::alloc::string::String,
+    /// When its postmaster started: RFC 3339, UTC.
+    #[prost(string, tag = "4")]
+    pub started_at: ::prost::alloc::string::String,
+    #[prost(bool, optional, tag = "5")]
+    pub is_standby: ::core::option::Option<bool>,
+    #[prost(string, tag = "6")]
+    pub server_version: ::prost::alloc::string::String,
+    /// The extension's version.
+    #[prost(string, tag = "7")]
+    pub timescaledb: ::prost::alloc::string::String,
+}
+/// Connections that were opened again since the agent reported this last, by the server that answered. Sent with a beat, and before
+/// Report and Leave.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reconnected {
+    /// Which database: 0, or 1 for the second one.
+    #[prost(uint32, tag = "1")]
+    pub target: u32,
+    #[prost(message, optional, tag = "2")]
+    pub server: ::core::option::Option<ServerIdentity>,
+    /// How often a broken connection was opened again; 0 when workers opened one again that they had given up themselves.
+    #[prost(uint64, tag = "3")]
+    pub connections: u64,
+    /// The longest time from finding a connection broken to having it again.
+    #[prost(uint64, tag = "4")]
+    pub outage_max_ns: u64,
+    /// The round in which the rows ran that needed these connections.
+    #[prost(uint32, tag = "5")]
+    pub round: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PrepareFailed {
@@ -146,6 +233,8 @@ pub mod prepare_failed {
         Statement = 1,
         /// No usable connection to the database.
         Database = 2,
+        /// The agent's machine does not let it start.
+        Agent = 3,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -157,6 +246,7 @@ pub mod prepare_failed {
                 Self::Unspecified => "KIND_UNSPECIFIED",
                 Self::Statement => "KIND_STATEMENT",
                 Self::Database => "KIND_DATABASE",
+                Self::Agent => "KIND_AGENT",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -165,6 +255,7 @@ pub mod prepare_failed {
                 "KIND_UNSPECIFIED" => Some(Self::Unspecified),
                 "KIND_STATEMENT" => Some(Self::Statement),
                 "KIND_DATABASE" => Some(Self::Database),
+                "KIND_AGENT" => Some(Self::Agent),
                 _ => None,
             }
         }
@@ -177,7 +268,7 @@ pub struct Started {
     #[prost(uint64, optional, tag = "2")]
     pub at_ns: ::core::option::Option<u64>,
 }
-/// The agent has drained. Counters are cumulative over the session.
+/// The agent has drained.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Report {
     #[prost(message, repeated, tag = "1")]
@@ -185,13 +276,9 @@ pub struct Report {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkerReport {
-    #[prost(uint64, tag = "1")]
-    pub executed: u64,
-    #[prost(uint64, tag = "2")]
-    pub reconnects: u64,
-    /// From the end of the countdown to the end of its last query.
-    #[prost(uint64, tag = "3")]
-    pub ran_for_ns: u64,
+    /// How long its connection had been broken when it ended; absent when it was not.
+    #[prost(uint64, optional, tag = "4")]
+    pub disconnected_ns: ::core::option::Option<u64>,
 }
 /// How the agent fared since it last said so, or since its queries began: each second, and once more before Report. What is absent its
 /// system does not tell.
@@ -315,6 +402,8 @@ pub struct Seen {
     /// Why nothing is known of them; empty otherwise.
     #[prost(string, tag = "9")]
     pub hypertables_problem: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "10")]
+    pub identity: ::core::option::Option<ServerIdentity>,
 }
 /// pg_stat_database, of the database that the workers use.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -401,6 +490,8 @@ pub struct Explained {
     pub problem: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "3")]
     pub lines: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(enumeration = "PlanKind", tag = "4")]
+    pub kind: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CoordinatorControl {
@@ -461,7 +552,7 @@ pub struct RunConfig {
     /// A query is cancelled on the server after this long; absent: never.
     #[prost(uint64, optional, tag = "4")]
     pub timeout_ns: ::core::option::Option<u64>,
-    /// Only over TLS or loopback, and only to an agent that has no database of its own.
+    /// Only to an agent that has no database of its own, by TLS or to the coordinator's own user; otherwise present and empty.
     #[prost(string, optional, tag = "5")]
     pub database_url: ::core::option::Option<::prost::alloc::string::String>,
     /// At least one; rows name them by position.
@@ -475,9 +566,12 @@ pub struct RunConfig {
     /// Between the end of a query and the next one of its worker, in a closed loop.
     #[prost(uint64, tag = "9")]
     pub think_time_ns: u64,
-    /// A second database, against which every row is run as well. Handed over only by TLS or loopback; otherwise present and empty.
+    /// A second database, against which every row is run as well. Handed over in the same way; otherwise present and empty.
     #[prost(string, optional, tag = "10")]
     pub versus_url: ::core::option::Option<::prost::alloc::string::String>,
+    /// Unspecified: binary, and text for a statement with a type that has no binary output.
+    #[prost(enumeration = "ResultFormat", tag = "11")]
+    pub results: i32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Statement {
@@ -575,6 +669,13 @@ pub struct Explain {
     pub parameters: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint64, tag = "4")]
     pub timeout_ns: u64,
+    /// Which execution of its statement on its connection the row was, from 1; 0 where that is not known.
+    #[prost(uint32, tag = "5")]
+    pub execution: u32,
+    /// The values of the executions before it on that connection, from the first on, as far as they are known: by their plans PostgreSQL
+    /// decides which the row gets.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub earlier: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentWork {
@@ -623,9 +724,6 @@ pub struct Results {
     pub worker: ::prost::alloc::vec::Vec<u32>,
     #[prost(uint32, repeated, tag = "3")]
     pub row: ::prost::alloc::vec::Vec<u32>,
-    /// Empty when all are 0, as in a closed loop.
-    #[prost(uint64, repeated, tag = "4")]
-    pub lag_ns: ::prost::alloc::vec::Vec<u64>,
     #[prost(uint64, repeated, tag = "5")]
     pub service_time_ns: ::prost::alloc::vec::Vec<u64>,
     #[prost(uint64, repeated, tag = "6")]
@@ -652,6 +750,11 @@ pub struct Results {
     /// Which execution of its statement on its connection it was, from 1: PostgreSQL may change the plan of a prepared one with the 6th.
     #[prost(uint32, repeated, tag = "14")]
     pub execution: ::prost::alloc::vec::Vec<u32>,
+    /// The two parts of lag: waiting for a busy worker, and the generator's own delay. Each is empty when all are 0, as in a closed loop.
+    #[prost(uint64, repeated, tag = "15")]
+    pub queueing_ns: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, repeated, tag = "16")]
+    pub generator_delay_ns: ::prost::alloc::vec::Vec<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RanUnder {
@@ -668,6 +771,12 @@ pub struct Failure {
     pub sqlstate: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
+    /// The server's DETAIL; empty where it gave none.
+    #[prost(string, tag = "4")]
+    pub detail: ::prost::alloc::string::String,
+    /// The server's HINT, or the agent's; empty where there is none.
+    #[prost(string, tag = "5")]
+    pub hint: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CoordinatorWork {
@@ -745,6 +854,68 @@ impl Protocol {
             "PROTOCOL_PREPARED" => Some(Self::Prepared),
             "PROTOCOL_EXTENDED" => Some(Self::Extended),
             "PROTOCOL_SIMPLE" => Some(Self::Simple),
+            _ => None,
+        }
+    }
+}
+/// How the values of result rows are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ResultFormat {
+    Unspecified = 0,
+    Binary = 1,
+    Text = 2,
+}
+impl ResultFormat {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RESULT_FORMAT_UNSPECIFIED",
+            Self::Binary => "RESULT_FORMAT_BINARY",
+            Self::Text => "RESULT_FORMAT_TEXT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RESULT_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
+            "RESULT_FORMAT_BINARY" => Some(Self::Binary),
+            "RESULT_FORMAT_TEXT" => Some(Self::Text),
+            _ => None,
+        }
+    }
+}
+/// Which plan of a prepared statement PostgreSQL chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PlanKind {
+    Unspecified = 0,
+    /// Planned for the values of the row.
+    Custom = 1,
+    /// Planned once, for whatever values.
+    Generic = 2,
+}
+impl PlanKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PLAN_KIND_UNSPECIFIED",
+            Self::Custom => "PLAN_KIND_CUSTOM",
+            Self::Generic => "PLAN_KIND_GENERIC",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PLAN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "PLAN_KIND_CUSTOM" => Some(Self::Custom),
+            "PLAN_KIND_GENERIC" => Some(Self::Generic),
             _ => None,
         }
     }

@@ -24,6 +24,8 @@ pub(super) async fn of_database(client: &Client) -> Result<Seen, QueryError> {
     let row = found.first().ok_or_else(|| QueryError {
         sqlstate: String::new(),
         message: "pg_stat_database does not show the database".to_owned(),
+        detail: None,
+        hint: None,
     })?;
     Ok(Seen {
         server: row.text("server").unwrap_or_default().to_owned(),

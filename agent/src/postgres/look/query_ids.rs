@@ -5,7 +5,7 @@
 use tokio_postgres::Client;
 
 use super::super::call::Source;
-use super::explain::{explained, forget};
+use super::explain::{NO_PLAN, SYNTAX_ERROR, begin, end, explained};
 use super::rows::QueryError;
 
 const KNOWS_IDS: u32 = 140_000;
@@ -13,6 +13,7 @@ const LABEL: &str = "Query Identifier: ";
 /// By statement: its number, or why it is not known.
 pub(super) async fn of(
     client: &Client,
+    local: &str,
     sources: &[Source],
     is_simple: bool,
     version_num: u32,
@@ -24,7 +25,7 @@ pub(super) async fn of(
     }
     let mut ids: Vec<Result<i64, String>> = Vec::with_capacity(sources.len());
     for source in sources {
-        let id = query_id(client, source, is_simple).await;
+        let id = query_id(client, local, source, is_simple).await;
         ids.push(match id {
             Ok(Some(id)) if ids.contains(&Ok(id)) => {
                 Err("the server counts it together with another statement of this run".to_owned())
@@ -34,6 +35,7 @@ pub(super) async fn of(
                 Err("the server does not number its statements: set compute_query_id to auto or on"
                     .to_owned())
             }
+            Err(error) if error.sqlstate == SYNTAX_ERROR => Err(NO_PLAN.to_owned()),
             Err(error) => Err(format!("EXPLAIN does not tell its number: {error}")),
         });
     }
@@ -41,10 +43,16 @@ pub(super) async fn of(
 }
 
 /// Values do not matter for it, only where they stand: NULL is a value of every type.
-async fn query_id(client: &Client, source: &Source, is_simple: bool) -> Result<Option<i64>, QueryError> {
+async fn query_id(
+    client: &Client,
+    local: &str,
+    source: &Source,
+    is_simple: bool,
+) -> Result<Option<i64>, QueryError> {
     let nulls = vec![None; source.parameters];
-    let lines = explained(client, source, is_simple, &nulls, "VERBOSE, COSTS OFF").await;
-    forget(client, is_simple).await;
+    let name = begin(client, local, "").await?;
+    let lines = explained(client, &name, source, is_simple, &nulls, "VERBOSE, COSTS OFF").await;
+    end(client, &name).await;
     let lines = lines?;
     let mut ids = lines.iter().filter_map(|line| line.text("QUERY PLAN")?.trim().strip_prefix(LABEL));
     Ok(ids.next_back().and_then(|id| id.parse().ok()))

@@ -13,6 +13,8 @@ pub(super) struct QueryError {
     /// Empty when the server did not answer.
     pub(super) sqlstate: String,
     pub(super) message: String,
+    pub(super) detail: Option<String>,
+    pub(super) hint: Option<String>,
 }
 
 impl QueryError {
@@ -21,6 +23,8 @@ impl QueryError {
         Self {
             sqlstate: server.map(|error| error.code().code().to_owned()).unwrap_or_default(),
             message: server.map_or_else(|| with_causes(error), |error| error.message().to_owned()),
+            detail: server.and_then(|error| error.detail().map(str::to_owned)),
+            hint: server.and_then(|error| error.hint().map(str::to_owned)),
         }
     }
 }
@@ -28,7 +32,15 @@ impl QueryError {
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        if self.sqlstate.is_empty() { Ok(()) } else { write!(f, " (SQLSTATE {})", self.sqlstate) }
+        if !self.sqlstate.is_empty() {
+            write!(f, " (SQLSTATE {})", self.sqlstate)?;
+        }
+        for (label, text) in [("DETAIL", &self.detail), ("HINT", &self.hint)] {
+            if let Some(text) = text {
+                write!(f, "; {label}: {text}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,14 @@ use super::rows::{QueryError, Row, rows};
 /// `pg_stat_statements_info` is from this version on.
 const HAS_INFO: u32 = 140_000;
 
-const REMEDY: &str = "add pg_stat_statements to shared_preload_libraries and restart the server";
+const LOAD: &str = "add pg_stat_statements to shared_preload_libraries and restart the server";
+const CREATE: &str = "CREATE EXTENSION pg_stat_statements";
+const INSTALL: &str = "install the package of the server's contrib modules";
+
+/// What the server lacks before it can count statements.
+const LACKS: &str = "SELECT \
+    EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'pg_stat_statements.track') AS is_loaded, \
+    EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'pg_stat_statements') AS is_installed";
 
 /// The counters of the statements of these numbers.
 ///
@@ -27,9 +34,9 @@ pub(super) async fn look(
         WHERE e.extname = 'pg_stat_statements'";
     let found = rows(client, settings).await.map_err(|error| refused(&error))?;
     let Some(settings) = found.first() else {
-        return Err(format!(
-            "the extension pg_stat_statements is not installed in this database: {REMEDY}, then CREATE EXTENSION pg_stat_statements"
-        ));
+        let found = rows(client, LACKS).await.map_err(|error| refused(&error))?;
+        let has = |what: &str| found.first().is_some_and(|row| row.is_on(what));
+        return Err(lacks(has("is_installed"), has("is_loaded")));
     };
     if settings.text("track") == Some("none") {
         return Err("pg_stat_statements counts nothing: set pg_stat_statements.track to top".to_owned());
@@ -102,9 +109,16 @@ async fn reset(client: &Client, schema: &str) -> String {
     found.unwrap_or_default()
 }
 
+/// Describes what a database without the extension lacks.
+fn lacks(is_installed: bool, is_loaded: bool) -> String {
+    let steps = [(INSTALL, is_installed || is_loaded), (LOAD, is_loaded), (CREATE, false)];
+    let steps: Vec<&str> = steps.into_iter().filter(|(_, is_done)| !is_done).map(|(step, _)| step).collect();
+    format!("the extension pg_stat_statements is not installed in this database: {}", steps.join(", then "))
+}
+
 fn refused(error: &QueryError) -> String {
     match error.sqlstate.as_str() {
-        "55000" => format!("pg_stat_statements is installed but not loaded: {REMEDY}"),
+        "55000" => format!("pg_stat_statements is installed but not loaded: {LOAD}"),
         "42501" => format!(
             "this role may not read pg_stat_statements ({}): GRANT pg_read_all_stats to it, or EXECUTE on the function",
             error.message
@@ -123,11 +137,20 @@ mod tests {
 
     #[test]
     fn every_refusal_names_its_remedy() {
-        let refused =
-            |sqlstate: &str| refused(&QueryError { sqlstate: sqlstate.to_owned(), message: "no".to_owned() });
+        let refused = |sqlstate: &str| {
+            let (sqlstate, message) = (sqlstate.to_owned(), "no".to_owned());
+            refused(&QueryError { sqlstate, message, detail: None, hint: None })
+        };
         assert!(refused("55000").ends_with("shared_preload_libraries and restart the server"));
         assert!(refused("42501").contains("GRANT pg_read_all_stats"));
         assert_eq!(refused("XX000"), "pg_stat_statements cannot be read: no (SQLSTATE XX000)");
+    }
+
+    #[test]
+    fn only_what_is_missing_is_named() {
+        assert!(lacks(true, true).ends_with("in this database: CREATE EXTENSION pg_stat_statements"));
+        assert!(lacks(true, false).ends_with(&format!(": {LOAD}, then {CREATE}")));
+        assert!(lacks(false, false).ends_with(&format!(": {INSTALL}, then {LOAD}, then {CREATE}")));
     }
 
     #[test]

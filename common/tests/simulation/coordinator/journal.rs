@@ -1,7 +1,7 @@
 //! What outlives a coordinator. Entries are written in groups, as with one fsync for many; what waits for them (acknowledgements, rows,
 //! welcomes) is sent only afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_common::dispatch::Dispatch;
 use muster_common::ids::{Epoch, RowId};
@@ -10,13 +10,13 @@ use muster_common::queue::Queue;
 
 use super::CoordinatorEvent;
 use super::rows::passes;
-use crate::messages::FromCoordinator;
+use crate::messages::{FromCoordinator, Process};
 use crate::mutants::Mutant;
 use crate::world::{Event, World};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
-    Session(Epoch),
+    Session(Epoch, Process),
     /// In the order in which the rows were given: what a session had and did not settle when the coordinator died may have run.
     Sent {
         epoch: Epoch,
@@ -24,6 +24,10 @@ pub(crate) enum Entry {
     },
     /// The session reported all that it ran.
     HandedBack(Epoch),
+    Lost(Epoch),
+    /// The process said Hello, so it did not die with its earlier sessions.
+    Returned(Process),
+    Quarantined(Vec<RowId>),
     Settled {
         row: RowId,
         settled: Settled,
@@ -84,14 +88,26 @@ fn write(world: &mut World, entry: Entry) {
     }
 }
 
-/// What a journal tells the coordinator that takes the run up again: where every row is, and the first epoch that nobody had.
-pub(super) fn replay(world: &World, workers: usize) -> (Dispatch, Epoch) {
+/// What the journal provides to the coordinator that resumes the run: the place of every row, the process of each session, and the first
+/// unused epoch.
+pub(super) fn replay(world: &World, workers: usize) -> (Dispatch, BTreeMap<Epoch, Process>, Epoch) {
     let mut ledger = Ledger::new(passes(world).rows());
     let mut last_epoch = 0;
     let mut handed_back = BTreeSet::new();
+    let (mut processes, mut dead, mut quarantined) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    let mut returned = BTreeSet::new();
     for entry in &world.disk {
         match entry {
-            Entry::Session(epoch) => last_epoch = last_epoch.max(epoch.get()),
+            Entry::Session(epoch, process) => {
+                last_epoch = last_epoch.max(epoch.get());
+                processes.insert(*epoch, *process);
+            }
+            Entry::Lost(epoch) => drop(dead.insert(*epoch)),
+            // Its sessions so far are over, also those whose loss the coordinator notices later.
+            Entry::Returned(process) => {
+                returned.extend(processes.iter().filter(|(_, of)| *of == process).map(|(epoch, _)| *epoch));
+            }
+            Entry::Quarantined(rows) => quarantined.extend(rows.iter().copied()),
             Entry::HandedBack(epoch) => drop(handed_back.insert(*epoch)),
             Entry::Settled { row, settled, .. } => drop(ledger.settle(*row, *settled)),
             Entry::Sent { .. } => {}
@@ -105,6 +121,12 @@ pub(super) fn replay(world: &World, workers: usize) -> (Dispatch, Epoch) {
             dispatch.remember_loss(rows.iter().copied(), *epoch);
         }
     }
+    // All other sessions were lost because their coordinator died.
+    if !world.is(Mutant::LossIsDeath) {
+        let died = |epoch: &Epoch| dead.contains(epoch) && !returned.contains(epoch);
+        dispatch.discount(processes.keys().copied().filter(|epoch| !died(epoch)));
+    }
+    dispatch.quarantine(quarantined);
     let first_epoch = if world.is(Mutant::EpochsRepeat) { 1 } else { last_epoch + 1 };
-    (dispatch, Epoch::new(first_epoch))
+    (dispatch, processes, Epoch::new(first_epoch))
 }

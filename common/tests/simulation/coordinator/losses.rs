@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{Epoch, SlotId};
+use muster_common::ids::{Epoch, RowId, SlotId};
 use muster_common::lease::Fence;
 use muster_common::limits;
 use muster_common::slots::Grant;
@@ -12,7 +12,7 @@ use super::journal::Entry;
 use super::phases::Phase;
 use super::{Coordinator, Ending};
 use crate::database::DatabaseEvent;
-use crate::messages::FromCoordinator;
+use crate::messages::{FromCoordinator, Process};
 use crate::mutants::Mutant;
 use crate::network::End;
 use crate::scenario::{Policy, STATEMENT_TIMEOUT};
@@ -69,8 +69,9 @@ impl Coordinator {
             self.journal.add(Entry::HandedBack(grant.epoch));
         } else {
             let lost = self.dispatch.lost(workers, grant.epoch);
-            world.checks.tally.add(Seen::RowsLost, lost.in_flight.len());
-            world.checks.tally.add(Seen::RowsQuarantined, lost.quarantined.len());
+            world.checks.tally.add(Seen::RowsLost, lost.len());
+            self.journal.add(Entry::Lost(grant.epoch));
+            self.watch_suspects(world);
         }
         if member.has_begun {
             let quiet_at = match cause {
@@ -83,6 +84,39 @@ impl Coordinator {
             self.journal.then_send(member.connection, FromCoordinator::Bye);
         } else if !world.is(Mutant::LapsedResume) {
             world.close(member.connection, End::Coordinator);
+        }
+    }
+
+    /// A process that says Hello lives, whatever happened to its sessions.
+    pub(super) fn returned(&mut self, world: &mut World, process: Process) {
+        world.checks.returned(process);
+        let sessions = self.processes.iter().filter(|(_, of)| **of == process);
+        let sessions: Vec<Epoch> = sessions.map(|(epoch, _)| *epoch).collect();
+        if !sessions.is_empty() && !world.is(Mutant::LossIsDeath) {
+            self.dispatch.discount(sessions);
+            self.journal.add(Entry::Returned(process));
+        }
+    }
+
+    pub(super) fn watch_suspects(&mut self, world: &World) {
+        let suspects = self.dispatch.suspects();
+        if !suspects.is_empty() {
+            self.suspects.push((world.now + limits::RETURN_GRACE, suspects));
+        }
+    }
+
+    /// Gives up the rows whose processes did not come back.
+    pub(super) fn judge_suspects(&mut self, world: &mut World) {
+        let due: Vec<RowId> = self
+            .suspects
+            .extract_if(.., |(until, _)| world.now >= *until)
+            .flat_map(|(_, rows)| rows)
+            .collect();
+        let given_up = self.dispatch.quarantine(due);
+        if !given_up.is_empty() {
+            world.note(|| format!("coordinator: rows {given_up:?} are given up"));
+            world.checks.tally.add(Seen::RowsQuarantined, given_up.len());
+            self.journal.add(Entry::Quarantined(given_up));
         }
     }
 
@@ -107,7 +141,7 @@ impl Coordinator {
         {
             let standby = self.standbys.remove(0);
             world.checks.tally.add(Seen::Promotions, 1);
-            self.welcome(world, standby.connection, grant);
+            self.welcome(world, standby.connection, standby.process, grant);
         }
     }
 

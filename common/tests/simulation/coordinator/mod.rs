@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use muster_common::dispatch::Dispatch;
-use muster_common::ids::{Epoch, SlotId};
+use muster_common::ids::{Epoch, RowId, SlotId};
 use muster_common::lease::Fence;
 use muster_common::limits;
 use muster_common::slots::{Grant, Slots};
@@ -19,7 +19,7 @@ use muster_common::slots::{Grant, Slots};
 use self::journal::{Entry, Journal};
 use self::losses::{Ground, Over};
 use self::phases::Phase;
-use crate::messages::{Envelope, FromAgent, FromCoordinator};
+use crate::messages::{Envelope, FromAgent, FromCoordinator, Process};
 use crate::mutants::Mutant;
 use crate::network::End;
 use crate::world::World;
@@ -48,6 +48,10 @@ pub(crate) struct Coordinator {
     dispatch: Dispatch,
     /// The sessions that hold a slot.
     members: BTreeMap<Epoch, Member>,
+    /// The process of each session, including sessions of earlier coordinators.
+    processes: BTreeMap<Epoch, Process>,
+    /// Rows with which processes seem to have died, and the time until which these processes may come back.
+    suspects: Vec<(Instant, Vec<RowId>)>,
     standbys: Vec<Standby>,
     /// By slot.
     grounds: Vec<Ground>,
@@ -73,6 +77,7 @@ struct Member {
 
 struct Standby {
     connection: usize,
+    process: Process,
     fence: Fence,
 }
 
@@ -81,7 +86,7 @@ impl Coordinator {
     pub(crate) fn start(world: &mut World, life: u32) -> Self {
         let slots = world.scenario.slots;
         let workers = usize::from(slots) * usize::from(world.scenario.workers);
-        let (dispatch, first_epoch) = journal::replay(world, workers);
+        let (dispatch, processes, first_epoch) = journal::replay(world, workers);
         let resumes = life > 1;
         let lease_wait = if world.is(Mutant::NoLeaseWait) { Duration::ZERO } else { limits::FENCE };
         // Whoever served the coordinator before may go on for a lease, and its queries for longer.
@@ -95,12 +100,15 @@ impl Coordinator {
             slots: Slots::new(slots, first_epoch),
             dispatch,
             members: BTreeMap::new(),
+            processes,
+            suspects: Vec::new(),
             standbys: Vec::new(),
             grounds: vec![ground; slots.into()],
             retired: Vec::new(),
             journal: Journal::default(),
             wakes_at: None,
         };
+        coordinator.watch_suspects(world);
         coordinator.proceed(world);
         coordinator
     }
@@ -158,7 +166,7 @@ impl Coordinator {
 
     fn take(&mut self, world: &mut World, connection: usize, message: FromAgent) {
         match message {
-            FromAgent::Hello => self.join(world, connection),
+            FromAgent::Hello(process) => self.join(world, connection, process),
             FromAgent::Beat(number) => self.beat(world, connection, number),
             FromAgent::Ready(grant) => {
                 if self.slots.ready(grant)
@@ -183,20 +191,22 @@ impl Coordinator {
         }
     }
 
-    fn join(&mut self, world: &mut World, connection: usize) {
+    fn join(&mut self, world: &mut World, connection: usize, process: Process) {
+        self.returned(world, process);
         if matches!(self.phase, Phase::Draining { .. } | Phase::Over(_)) {
             world.tell_agent(connection, FromCoordinator::Bye);
         } else if let Ok(grant) = self.slots.join(None, world.now) {
-            self.welcome(world, connection, grant);
+            self.welcome(world, connection, process, grant);
         } else if self.standbys.len() < limits::STANDBYS_MAX {
-            self.standbys.push(Standby { connection, fence: Fence::new(world.now) });
+            self.standbys.push(Standby { connection, process, fence: Fence::new(world.now) });
             world.tell_agent(connection, FromCoordinator::StandBy);
         }
     }
 
-    fn welcome(&mut self, world: &mut World, connection: usize, grant: Grant) {
-        world.checks.session_begun(grant);
-        self.journal.add(Entry::Session(grant.epoch));
+    fn welcome(&mut self, world: &mut World, connection: usize, process: Process, grant: Grant) {
+        world.checks.session_begun(grant, process);
+        self.processes.insert(grant.epoch, process);
+        self.journal.add(Entry::Session(grant.epoch, process));
         self.journal.then_send(connection, FromCoordinator::Welcome(grant));
         let member = Member {
             grant,

@@ -64,6 +64,7 @@ impl Coordinator {
     }
 
     pub(super) fn run(&mut self, world: &mut World) {
+        self.judge_suspects(world);
         self.judge_vacant(world);
         self.begin_ready(world);
         self.move_retired(world);
@@ -104,6 +105,7 @@ impl Coordinator {
         let fences = self.members.values().map(|member| self.falls_at(world, &member.fence));
         let standbys = self.standbys.iter().map(|standby| standby.fence.falls_at());
         let grounds = self.grounds.iter().filter_map(Ground::due_at);
+        let suspects = self.suspects.iter().map(|(until, _)| *until);
         let phase = match self.phase {
             Phase::Gathering => {
                 vec![self.began + limits::FENCE + limits::SLOT_GRACE, self.began + limits::JOIN_TIMEOUT]
@@ -112,7 +114,7 @@ impl Coordinator {
             Phase::Draining { until, .. } => vec![until],
             Phase::Over(_) => return,
         };
-        let all = fences.chain(standbys).chain(grounds).chain(phase);
+        let all = fences.chain(standbys).chain(grounds).chain(suspects).chain(phase);
         let Some(at) = all.filter(|at| *at > world.now).min() else { return };
         if self.wakes_at.is_none_or(|wakes_at| at < wakes_at) {
             self.wakes_at = Some(at);

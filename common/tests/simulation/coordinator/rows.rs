@@ -111,7 +111,7 @@ impl Coordinator {
                 }
                 *sent += rows.len() as u64;
                 for row in &rows {
-                    world.checks.assigned(*row, slot, worker);
+                    world.checks.assigned(*row, member.grant, worker);
                 }
                 self.journal.add(Entry::Sent { epoch: member.grant.epoch, rows: rows.clone() });
                 self.journal.then_send(member.connection, FromCoordinator::Assign { worker, rows });

@@ -132,7 +132,7 @@ fn a_file_that_is_no_journal_of_this_version_is_refused() {
     check(b"{", "'journal' is not the journal of a run; that begins with 'MSTRJRNL'");
     check(
         &format::header_of(1),
-        "journal 'journal' is of version 1 and this program reads version 2; use the one that wrote it",
+        "journal 'journal' is of version 1 and this program reads version 3; use the one that wrote it",
     );
     let mut damaged = format::header();
     damaged[15] ^= 0x80;

@@ -9,7 +9,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use muster_common::ids::{Epoch, RowId};
-use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
+use muster_common::measurement::{Answer, Lag, Outcome, QueryError, SqlState};
 use tempfile::TempDir;
 
 use super::{Entry, JournalError, Reader, Sample, Tail, Writer};
@@ -58,7 +58,7 @@ fn sample(row: u32, outcome: Outcome) -> Sample {
         statement: 0,
         execution: 1,
         start_ns: 3_600_000_000_000 + u64::from(row) * 250_000,
-        lag_ns: 0,
+        lag: Lag::default(),
         service_time_ns: 1_000_000 + u64::from(row.wrapping_mul(2_654_435_761) >> 12),
         outcome,
     }
@@ -71,7 +71,7 @@ fn completed(row: u32) -> Sample {
 
 fn failed(row: u32, message: &str) -> Sample {
     let sqlstate = SqlState::try_new("57014").unwrap();
-    sample(row, Outcome::Failed(QueryError { sqlstate, message: message.to_owned() }))
+    sample(row, Outcome::Failed(QueryError::new(sqlstate, message)))
 }
 
 /// One of each kind, and a few.

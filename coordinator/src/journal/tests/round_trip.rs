@@ -6,7 +6,7 @@ use std::path::Path;
 
 use muster_common::ids::{Epoch, RowId};
 use muster_common::limits::{JOURNAL_RECORD_BYTES_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
-use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
+use muster_common::measurement::{Answer, Lag, Outcome, QueryError, SqlState};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -17,18 +17,21 @@ use crate::workload::HostIndex;
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     let answer = any::<[u64; 3]>().prop_map(|[rows, bytes, digest]| Answer { rows, bytes, digest });
-    let error = ("[0-9A-Z]{5}", prop_oneof![Just("timed out".to_owned()), "\\PC{0,40}"]);
-    let error =
-        error.prop_map(|(code, message)| QueryError { sqlstate: SqlState::try_new(&code).unwrap(), message });
+    let advice = || proptest::option::of("\\PC{1,40}");
+    let error = ("[0-9A-Z]{5}", prop_oneof![Just("timed out".to_owned()), "\\PC{0,40}"], advice(), advice());
+    let error = error.prop_map(|(code, message, detail, hint)| {
+        let sqlstate = SqlState::try_new(&code).unwrap();
+        QueryError { sqlstate, message, detail, hint }
+    });
     prop_oneof![3 => answer.prop_map(Outcome::Completed), 1 => error.prop_map(Outcome::Failed)]
 }
 
 fn any_sample() -> impl Strategy<Value = Sample> {
-    (any::<[u32; 5]>(), any::<u16>(), any::<[u64; 3]>(), outcome()).prop_map(
+    (any::<[u32; 5]>(), any::<u16>(), any::<[u64; 4]>(), outcome()).prop_map(
         |(
             [row, host, worker, attempt, execution],
             statement,
-            [start_ns, lag_ns, service_time_ns],
+            [start_ns, queueing_ns, generator_delay_ns, service_time_ns],
             outcome,
         )| Sample {
             row: RowId::new(row),
@@ -38,7 +41,7 @@ fn any_sample() -> impl Strategy<Value = Sample> {
             statement,
             execution,
             start_ns,
-            lag_ns,
+            lag: Lag { queueing_ns, generator_delay_ns },
             service_time_ns,
             outcome,
         },
@@ -65,15 +68,15 @@ proptest! {
 
 /// Journals of runs that were made with an earlier program of this version are read by later ones.
 #[test]
-fn the_bytes_are_those_of_version_2() {
+fn the_bytes_are_those_of_version_3() {
     let expected: [&[u8]; 6] = [
-        b"MSTRJRNL\x02\0\0\0\x80\t\x1a+",
+        b"MSTRJRNL\x03\0\0\08\xa3_\xf6",
         b"!\0\0\0\x9ch\xc6i\x03{\"granted\":{\"epoch\":7,\"slot\":0}}",
         b"\x08\0\0\0\0G\xf3\xb6\x02\x03\x07\x01\x04\0\x03\x02",
-        b"b\0\0\0coQ\xa5\x01\x04\x07\x02\0\x04\x02\x03\0\x02\x04\x05\x03\0\x02\0\x01\x03\x01\x01\x01\0\x01\x01\0\xa0\x82\x81\x86\xe3h\
-          \0\xc0\x84=\xa0\xc2\x1e\xbf\x84=\x01\0\0\xaf\x92L\x9e\xa0[\x96\xe7B\xa6\xd9s\x02\x01\n57014timed out\0\0\
+        b"d\0\0\0A\xdd8\x02\x01\x04\x07\x02\0\x04\x02\x03\0\x02\x04\x05\x03\0\x02\0\x01\x03\x01\x01\x01\0\x01\x01\0\xa0\x82\x81\x86\xe3h\
+          \0\xc0\x84=\xa0\xc2\x1e\xbf\x84=\x01\0\x01\0\0\xaf\x92L\x9e\xa0[\x96\xe7B\xa6\xd9s\x02\x01\n57014timed out\0\0\
           \x01<\0\xa2\x0b\xa3\x0b*\xf8\x94\xfer\xf3n<?t\xdf},m\xa6\xda",
-        b"\"\0\0\0\x08\xb0\t>\x01\x01\xac\x02\t\x01\t\x01\x01\x01\x01\x01\0\x01\x90\xea\xeb\x86\xe3h\x01\0\x01\xf4\x82a\x01\0\
+        b"$\0\0\0\xa9(Pf\x01\x01\xac\x02\t\x01\t\x01\x01\x01\x01\x01\0\x01\x90\xea\xeb\x86\xe3h\x01\0\x01\0\x01\xf4\x82a\x01\0\
           \x0157014",
         b"\x05\0\0\0\xca\x17XQ\x03null",
     ];

@@ -1,6 +1,6 @@
 //! Comparisons as plain values, for the tests of every format.
 
-use muster_common::compare::{self, Comparison, Options, Run, Series, Timed};
+use muster_common::compare::{self, Comparison, Options, Run, Series, Timed, Timing};
 use muster_common::ids::RowId;
 use muster_common::result::{Queries, RunResult, Workload};
 
@@ -35,6 +35,18 @@ pub(super) fn summaries() -> Comparison {
 pub(super) fn hostile() -> Comparison {
     let new = fixtures::hostile();
     compared((&later(), &series(3, 1, 1.0, 0)), (&new, &series(3, 2, 1.0, 0)))
+}
+
+/// One run against two databases, the second slower.
+pub(in crate::output) fn versus() -> RunResult {
+    let (base, new) = (series(200, 1, 1.2, 0), series(200, 2, 1.2, 0));
+    let result = good();
+    let [first, second] = ["first", "second"]
+        .map(|which| RunResult { run_id: format!("{} {which} database", result.run_id), ..result.clone() });
+    let run = |result, samples| Run { result, samples: Some(samples) };
+    let options = Options { margin: 0.0, timing: Timing::Interleaved };
+    let versus = compare::compare(run(&first, &base), run(&second, &new), options);
+    RunResult { versus: Some(Box::new(versus)), ..result }
 }
 
 pub(super) fn all() -> [(&'static str, Comparison); 6] {

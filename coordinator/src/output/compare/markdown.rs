@@ -20,26 +20,42 @@ pub(super) fn render(comparison: &Comparison) -> String {
     put(&mut page, &format!("| Throughput | {base} and {new} queries/s, {change} |"));
     let failed = &comparison.failed;
     put(&mut page, &format!("| Failed | {} and {} |", count(failed.base), count(failed.new)));
+    findings(&mut page, comparison);
+    warnings(&mut page, comparison);
+    page
+}
+
+/// The section about the comparison in the report of a run on two databases.
+pub(in crate::output) fn versus(page: &mut String, comparison: &Comparison) {
+    section(page, &format!("Second database (new) against first (base): {}", headline(comparison.finding)));
+    put(page, &format!("\n{}.", capital(&sentence(comparison))));
+    findings(page, comparison);
+    warnings(page, comparison);
+}
+
+fn findings(page: &mut String, comparison: &Comparison) {
     for (name, table) in tables(comparison) {
-        section(&mut page, &format!("{name} of {}", queries(comparison)));
-        put(&mut page, "\n|  | base | new | change | interval | |\n|---|--:|--:|--:|--:|---|");
+        section(page, &format!("{name} of {}", queries(comparison)));
+        put(page, "\n|  | base | new | change | interval | |\n|---|--:|--:|--:|--:|---|");
         for figure in &table.figures {
             let [base, new] = [figure.base_ms, figure.new_ms].map(duration_or_none);
             let cells = [&figure.name, &base, &new, &percent(figure.change), &interval(figure)];
             let cells = cells.map(String::as_str).join(" | ");
-            put(&mut page, &format!("| {cells} | {} |", word(figure.finding)));
+            put(page, &format!("| {cells} | {} |", word(figure.finding)));
         }
     }
-    row_by_row(&mut page, comparison);
-    put(&mut page, &format!("\n{}.", capital(&about_intervals(comparison))));
+    row_by_row(page, comparison);
+    put(page, &format!("\n{}.", capital(&about_intervals(comparison))));
+}
+
+fn warnings(page: &mut String, comparison: &Comparison) {
     if !comparison.warnings.is_empty() {
-        section(&mut page, "To be known");
-        put(&mut page, "");
+        section(page, "Warnings");
+        put(page, "");
         for warning in &comparison.warnings {
-            put(&mut page, &format!("- {}", plain(warning)));
+            put(page, &format!("- {}", plain(warning)));
         }
     }
-    page
 }
 
 fn side(side: &Side) -> String {

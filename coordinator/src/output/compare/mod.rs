@@ -5,10 +5,11 @@ mod csv;
 mod markdown;
 mod text;
 
+pub(super) use markdown::versus as versus_markdown;
 pub(super) use text::versus;
 
 #[cfg(test)]
-mod fixtures;
+pub(super) mod fixtures;
 #[cfg(test)]
 mod tests;
 

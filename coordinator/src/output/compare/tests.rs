@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{fixtures, render};
 use crate::output::Format;
-use crate::output::page::{WIDTH, chars};
+use crate::output::page::{WIDTH, columns};
 
 #[test]
 fn a_slower_run() {
@@ -39,7 +39,7 @@ fn a_slower_run() {
                            one value a run, so no interval
     failed                 0 and 0 queries
 
-    TO BE KNOWN
+    WARNINGS
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
       - whatever else changed between the two runs looks the same as this
@@ -74,7 +74,7 @@ fn two_samples() {
                            one value a run, so no interval
     failed                 0 and 0 queries
 
-    TO BE KNOWN
+    WARNINGS
       - the workloads differ: data/query_params.csv (200 rows) and other.csv (200
         rows), by their sha256
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
@@ -120,7 +120,7 @@ fn an_open_loop() {
                            one value a run, so no interval
     failed                 0 and 0 queries
 
-    TO BE KNOWN
+    WARNINGS
       - only new has queries that began after they were due
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
@@ -151,7 +151,7 @@ fn results_alone() {
                            one value a run, so no interval
     failed                 0 and 0 queries
 
-    TO BE KNOWN
+    WARNINGS
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
       - only results were compared, not measurements: queries are taken for
@@ -193,7 +193,7 @@ fn in_markdown() {
 
     All intervals hold at once with 95 % confidence, each with 98.75 %.
 
-    ### To be known
+    ### Warnings
 
     - the settings differ: geqo none and off, work\_mem 4MB and 64MB
     - the numbers of agents and workers differ: 2 with 2 and 3 with 3
@@ -217,7 +217,7 @@ fn as_csv() {
 fn no_line_of_the_text_is_wider_than_the_page() {
     for (name, comparison) in fixtures::all() {
         for line in render(Format::Text, &comparison).lines() {
-            assert!(chars(line) <= WIDTH, "{name}: {line}");
+            assert!(columns(line) <= WIDTH, "{name}: {line}");
             assert_eq!(line, line.trim_end(), "{name}");
             assert!(!line.contains(char::is_control), "{name}: {line:?}");
         }
@@ -240,6 +240,38 @@ fn every_format_ends_with_one_newline_and_markdown_rows_have_the_cells_of_their_
             let cells = line.replace("\\|", "").matches('|').count();
             assert_eq!(cells, *cells_of_head.get_or_insert(cells), "{name}: {line}");
         }
+    }
+}
+
+#[test]
+fn two_databases_of_one_run_need_no_second_run() {
+    let result = fixtures::versus();
+    let text = crate::output::render(Format::Text, &result);
+    let section = text.split("VERSUS").nth(1).unwrap().split("\nplacement").next().unwrap();
+    insta::assert_snapshot!(format!("VERSUS{section}"), @r"
+    VERSUS   second database (new) against first (base), row by row in one run
+      SLOWER   new takes longer: row by row +20.9 %, median +18.8 %, mean +20.9 %,
+               p95 +20.8 %
+
+    SERVICE TIME of 200 queries
+                 base      new   change  interval
+      median  6.07 ms  7.21 ms  +18.8 %  +8.9 to +29.7 %           slower
+      mean    5.95 ms  7.19 ms  +20.9 %  +19.4 to +22.3 %          slower
+      p95     9.54 ms  11.5 ms  +20.8 %  +13.0 to +32.6 %          slower
+      p99           –        –        –  (needs 459 queries each)
+
+    ROW BY ROW   new ÷ base of each row
+                       change  interval
+      geometric mean  +20.9 %  +19.0 to +22.9 %  slower
+      median          +21.0 %
+      signed-rank test  p < 0.0001
+
+      all intervals hold at once with 95 % confidence, each with 98.75 %
+    ");
+    let markdown = crate::output::render(Format::Markdown, &result);
+    assert!(markdown.contains("\n### Second database (new) against first (base): SLOWER\n"), "{markdown}");
+    for report in [text, markdown] {
+        assert!(!report.contains("run both again"), "{report}");
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn render(comparison: &Comparison) -> String {
 
 /// Of a run that compared two databases: a section of its report.
 pub(in crate::output) fn versus(page: &mut Page, comparison: &Comparison) {
-    page.section("VERSUS   the second database (new) against the first (base), row by row in one run");
+    page.section("VERSUS   second database (new) against first (base), row by row in one run");
     page.hanging(&format!("  {}   ", headline(comparison.finding)), &sentence(comparison), LINES_MAX);
     findings(page, comparison);
     warnings(page, comparison);
@@ -52,7 +52,7 @@ fn findings(page: &mut Page, comparison: &Comparison) {
 
 fn warnings(page: &mut Page, comparison: &Comparison) {
     if !comparison.warnings.is_empty() {
-        page.section("TO BE KNOWN");
+        page.section("WARNINGS");
         for warning in &comparison.warnings {
             page.hanging("  - ", warning, LINES_MAX);
         }
@@ -70,7 +70,7 @@ fn side(side: &Side) -> Vec<String> {
 
 fn figures(page: &mut Page, table: &Table) {
     let mut lines = table::Table::new([
-        ("", Align::Left),
+        ("", Align::LeftWhole),
         ("base", Align::Right),
         ("new", Align::Right),
         ("change", Align::Right),
@@ -92,7 +92,7 @@ fn figures(page: &mut Page, table: &Table) {
 
 fn row_by_row(page: &mut Page, rows: &RowByRow) {
     let mut lines = table::Table::new([
-        ("", Align::Left),
+        ("", Align::LeftWhole),
         ("change", Align::Right),
         ("interval", Align::LeftWhole),
         ("", Align::LeftWhole),

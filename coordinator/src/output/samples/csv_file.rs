@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 
+use super::super::csv_cell::csv_cell;
 use super::{Broken, COLUMNS, RowOutcome, SampleRow};
 use crate::journal::JournalError;
 
@@ -18,7 +19,7 @@ pub(super) fn write<'a>(
     let mut scratch = String::new();
     for row in rows {
         let sample = row?;
-        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome, .. } = sample;
+        let SampleRow { row, host, worker, attempt, start_ns, lag, service_time_ns, outcome, .. } = sample;
         record.clear();
         let mut put = |value: &dyn std::fmt::Display| {
             scratch.clear();
@@ -26,7 +27,7 @@ pub(super) fn write<'a>(
             record.push_field(scratch.as_bytes());
         };
         put(&row);
-        put(&host);
+        put(&csv_cell(host));
         put(&worker.slot);
         put(&worker);
         put(&attempt);
@@ -34,7 +35,9 @@ pub(super) fn write<'a>(
         put(&sample.statement);
         put(&sample.execution);
         put(&start_ns);
-        put(&lag_ns);
+        put(&lag.total_ns());
+        put(&lag.queueing_ns);
+        put(&lag.generator_delay_ns);
         put(&service_time_ns);
         match outcome {
             RowOutcome::Completed { rows, bytes } => {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use muster_common::ids::{RowId, WorkerId};
-use muster_common::measurement::{Outcome, SqlState};
+use muster_common::measurement::{Lag, Outcome, SqlState};
 use muster_common::passes::Passes;
 use parquet::errors::ParquetError;
 
@@ -22,7 +22,7 @@ use crate::workload::HostTable;
 
 /// In this order in both formats. Times in nanoseconds, `start_ns` since the start of the run; of a failed query `result_rows` and
 /// `result_bytes` are empty, of a completed one `sqlstate`.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 16] = [
     "row",
     "host",
     "slot",
@@ -33,6 +33,8 @@ const COLUMNS: [&str; 14] = [
     "execution",
     "start_ns",
     "lag_ns",
+    "queueing_ns",
+    "generator_delay_ns",
     "service_time_ns",
     "result_rows",
     "result_bytes",
@@ -55,7 +57,7 @@ pub struct SampleRow<'a> {
     /// Which execution of its statement on its connection, from 1; 0 where that is not known.
     pub execution: u32,
     pub start_ns: u64,
-    pub lag_ns: u64,
+    pub lag: Lag,
     pub service_time_ns: u64,
     pub outcome: RowOutcome,
 }
@@ -82,7 +84,7 @@ impl<'a> SampleRow<'a> {
             statement: sample.statement,
             execution: sample.execution,
             start_ns: sample.start_ns,
-            lag_ns: sample.lag_ns,
+            lag: sample.lag,
             service_time_ns: sample.service_time_ns,
             outcome: match &sample.outcome {
                 Outcome::Completed(answer) => {

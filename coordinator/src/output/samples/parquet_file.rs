@@ -31,6 +31,8 @@ const SCHEMA: &str = "message samples {
     REQUIRED INT32 execution;
     REQUIRED INT64 start_ns;
     REQUIRED INT64 lag_ns;
+    REQUIRED INT64 queueing_ns;
+    REQUIRED INT64 generator_delay_ns;
     REQUIRED INT64 service_time_ns;
     OPTIONAL INT64 result_rows;
     OPTIONAL INT64 result_bytes;
@@ -90,6 +92,8 @@ struct Columns {
     execution: Vec<i32>,
     start_ns: Vec<i64>,
     lag_ns: Vec<i64>,
+    queueing_ns: Vec<i64>,
+    generator_delay_ns: Vec<i64>,
     service_time_ns: Vec<i64>,
     result_rows: Vec<i64>,
     result_bytes: Vec<i64>,
@@ -104,8 +108,7 @@ impl Columns {
     }
 
     fn push(&mut self, sample: &SampleRow<'_>) {
-        let SampleRow { row, host, worker, attempt, start_ns, lag_ns, service_time_ns, outcome, .. } =
-            *sample;
+        let SampleRow { row, host, worker, attempt, start_ns, lag, service_time_ns, outcome, .. } = *sample;
         self.row.push(row.get().into());
         self.hosts.extend(host.as_bytes());
         self.host_ends.push(self.hosts.len());
@@ -122,7 +125,9 @@ impl Columns {
         self.statement.push(sample.statement.into());
         self.execution.push(sample.execution.try_into().unwrap_or(i32::MAX));
         self.start_ns.push(signed(start_ns));
-        self.lag_ns.push(signed(lag_ns));
+        self.lag_ns.push(signed(lag.total_ns()));
+        self.queueing_ns.push(signed(lag.queueing_ns));
+        self.generator_delay_ns.push(signed(lag.generator_delay_ns));
         self.service_time_ns.push(signed(service_time_ns));
         match outcome {
             RowOutcome::Completed { rows, bytes } => {
@@ -153,9 +158,10 @@ impl Columns {
         for numbers in [&self.attempt, &self.pass, &self.statement, &self.execution] {
             column::<Int32Type, W>(&mut group, numbers, None)?;
         }
-        column::<Int64Type, W>(&mut group, &self.start_ns, None)?;
-        column::<Int64Type, W>(&mut group, &self.lag_ns, None)?;
-        column::<Int64Type, W>(&mut group, &self.service_time_ns, None)?;
+        let [lag_ns, queueing_ns, delay_ns] = [&self.lag_ns, &self.queueing_ns, &self.generator_delay_ns];
+        for times in [&self.start_ns, lag_ns, queueing_ns, delay_ns, &self.service_time_ns] {
+            column::<Int64Type, W>(&mut group, times, None)?;
+        }
         column::<Int64Type, W>(&mut group, &self.result_rows, completed)?;
         column::<Int64Type, W>(&mut group, &self.result_bytes, completed)?;
         column::<ByteArrayType, W>(&mut group, &self.sqlstate, failed)?;
@@ -179,6 +185,8 @@ impl Columns {
             execution,
             start_ns,
             lag_ns,
+            queueing_ns,
+            generator_delay_ns,
             service_time_ns,
             result_rows,
             result_bytes,
@@ -186,7 +194,8 @@ impl Columns {
             sqlstate,
             is_failed,
         } = self;
-        for numbers in [row, start_ns, lag_ns, service_time_ns, result_rows, result_bytes] {
+        let times = [start_ns, lag_ns, queueing_ns, generator_delay_ns, service_time_ns];
+        for numbers in times.into_iter().chain([row, result_rows, result_bytes]) {
             numbers.clear();
         }
         for texts in [slot, worker, sqlstate] {

@@ -23,7 +23,7 @@ fn sample(row: u32) -> SampleRow<'static> {
         statement: 1,
         execution: 1 + row,
         start_ns: 1_000_000_000 + u64::from(row) * 7,
-        lag_ns: 0,
+        lag: Lag { queueing_ns: 30, generator_delay_ns: 4 },
         service_time_ns: 500 + u64::from(row),
         outcome: if row % 5 == 4 {
             RowOutcome::Failed(SqlState::QUERY_CANCELED)
@@ -54,15 +54,15 @@ fn read(path: &Path) -> (SerializedFileReader<File>, Vec<Row>) {
 fn the_csv_looks_like_this() {
     let (_directory, path) = written("samples.csv", 5);
     insta::assert_snapshot!(fs::read_to_string(path).unwrap(), @r#"
-    row,host,slot,worker,attempt,pass,statement,execution,start_ns,lag_ns,service_time_ns,result_rows,result_bytes,sqlstate
+    row,host,slot,worker,attempt,pass,statement,execution,start_ns,lag_ns,queueing_ns,generator_delay_ns,service_time_ns,result_rows,result_bytes,sqlstate
     0,"a ""host"", ü
-    in two lines",slot-3,slot-3/0,1,2,1,1,1000000000,0,500,60,18446744073709551615,
-    1,b,slot-3,slot-3/1,2,2,1,2,1000000007,0,501,60,18446744073709551615,
+    in two lines",slot-3,slot-3/0,1,2,1,1,1000000000,34,30,4,500,60,18446744073709551615,
+    1,b,slot-3,slot-3/1,2,2,1,2,1000000007,34,30,4,501,60,18446744073709551615,
     2,"a ""host"", ü
-    in two lines",slot-3,slot-3/0,3,2,1,3,1000000014,0,502,60,18446744073709551615,
-    3,b,slot-3,slot-3/1,1,2,1,4,1000000021,0,503,60,18446744073709551615,
+    in two lines",slot-3,slot-3/0,3,2,1,3,1000000014,34,30,4,502,60,18446744073709551615,
+    3,b,slot-3,slot-3/1,1,2,1,4,1000000021,34,30,4,503,60,18446744073709551615,
     4,"a ""host"", ü
-    in two lines",slot-3,slot-3/0,2,2,1,5,1000000028,0,504,,,57014
+    in two lines",slot-3,slot-3/0,2,2,1,5,1000000028,34,30,4,504,,,57014
     "#);
 }
 
@@ -90,7 +90,9 @@ fn a_parquet_file_has_every_sample_once_in_groups() {
             Field::Int(1),
             Field::Int(expected.execution.try_into().unwrap()),
             Field::Long(expected.start_ns.try_into().unwrap()),
-            Field::Long(0),
+            Field::Long(34),
+            Field::Long(30),
+            Field::Long(4),
             Field::Long(expected.service_time_ns.try_into().unwrap()),
             result_rows,
             result_bytes,
@@ -150,7 +152,7 @@ fn a_sample_gets_its_names_unless_it_is_of_another_run() {
         statement: 1,
         execution: 9,
         start_ns: 1,
-        lag_ns: 2,
+        lag: Lag::default(),
         service_time_ns: 3,
         outcome: Outcome::Completed(muster_common::measurement::Answer { rows: 4, bytes: 5, digest: 6 }),
     };

@@ -6,8 +6,8 @@ mod notes;
 mod snapshots;
 mod tables;
 
-pub(super) use notes::{products, ranges};
-pub(super) use tables::{FIGURES, interval, open_loop};
+pub(super) use notes::{connections, products, ranges, results};
+pub(super) use tables::{FIGURES, OpenLoop, interval, open_loop};
 
 use muster_common::result::{Ending, Placement, RunResult, VerdictStatus};
 

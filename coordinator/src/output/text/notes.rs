@@ -1,12 +1,14 @@
 //! The parts of the text report that are sentences rather than tables: thresholds, errors, unaccounted rows, events,
 //! and what it all ran on.
 
-use muster_common::result::{Database, Error, Event, Queries, RunResult, Threshold};
+use muster_common::result::{
+    Database, Error, Event, Queries, Reconnects, ResultFormat, RunResult, Threshold,
+};
 
 use super::LINES_MAX;
 use crate::output::page::{Page, shorten};
 use crate::output::thresholds::value;
-use crate::output::units::{count, counted};
+use crate::output::units::{count, counted, duration};
 
 const ERRORS_MAX: usize = 10;
 const MESSAGE_LINES_MAX: usize = 3;
@@ -44,6 +46,11 @@ pub(super) fn errors(page: &mut Page, errors: &[Error]) {
             shorten(&error.host, HOST_WIDTH),
         ));
         page.hanging("          ", &error.message, MESSAGE_LINES_MAX);
+        for (label, text) in [("DETAIL: ", &error.detail), ("HINT: ", &error.hint)] {
+            if let Some(text) = text {
+                page.hanging(&format!("          {label}"), text, MESSAGE_LINES_MAX);
+            }
+        }
     }
     if errors.len() > ERRORS_MAX {
         page.line(&format!("  … and {} more kinds (in the JSON: all)", errors.len() - ERRORS_MAX));
@@ -58,7 +65,7 @@ pub(super) fn unaccounted(page: &mut Page, queries: &Queries) {
     page.hanging("  ", &ranges(&queries.unaccounted_rows), usize::MAX);
     if !queries.quarantined_rows.is_empty() {
         let rows: Vec<[u64; 2]> = queries.quarantined_rows.iter().map(|row| [*row, *row]).collect();
-        page.hanging("  three agents were lost with: ", &ranges(&rows), usize::MAX);
+        page.hanging("  three agents died with: ", &ranges(&rows), usize::MAX);
     }
 }
 
@@ -87,7 +94,11 @@ pub(super) fn events(page: &mut Page, events: &[Event]) {
         format!("EVENTS   the last {EVENTS_MAX} of {} (in the JSON: all)", count(events.len() as u64))
     });
     for event in &events[cut..] {
-        page.hanging(&format!("{:>10.3} s  ", event.at_ms / 1e3), &event.what, LINES_MAX);
+        let what = match event.times {
+            1 => event.what.clone(),
+            times => format!("{} ({times} times)", event.what),
+        };
+        page.hanging(&format!("{:>10.3} s  ", event.at_ms / 1e3), &what, LINES_MAX);
     }
 }
 
@@ -98,6 +109,7 @@ pub(super) fn environment(page: &mut Page, result: &RunResult) {
     }
     let query = &result.query;
     let mut parts = vec![query.name.clone(), format!("{} protocol", query.protocol)];
+    parts.extend(query.results.as_ref().map(results));
     if let Some(function) = &query.bucket_function {
         parts.push(format!("buckets by {function}"));
     }
@@ -106,8 +118,22 @@ pub(super) fn environment(page: &mut Page, result: &RunResult) {
     page.field_text("command", &result.tool.command);
 }
 
+/// The format of the result rows, and why it is not the usual one.
+pub(in crate::output) fn results(results: &ResultFormat) -> String {
+    match results.reason.as_str() {
+        "default" => format!("{} results", results.format),
+        reason => format!("{} results ({reason})", results.format),
+    }
+}
+
 fn database(page: &mut Page, database: &Database) {
     page.field("database", &products(database));
+    for (position, identity) in database.identity.iter().chain(&database.other_identities).enumerate() {
+        page.field(if position == 0 { "server" } else { "other server or state" }, &identity.parts());
+    }
+    if database.reconnects != Reconnects::default() {
+        page.field("connections", &connections(&database.reconnects));
+    }
     let settings: Vec<String> =
         database.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
     page.field("settings", &settings);
@@ -126,4 +152,15 @@ pub(in crate::output) fn products(database: &Database) -> Vec<String> {
         products.push(format!("embedded: {origin}"));
     }
     products
+}
+
+/// Connections that broke.
+pub(in crate::output) fn connections(reconnects: &Reconnects) -> Vec<String> {
+    let Reconnects { count, outage_max_ms, disconnected } = reconnects;
+    let mut parts = vec![format!("{} opened again", counted(*count, "broken connection"))];
+    parts.extend(outage_max_ms.map(|outage| format!("longest outage {}", duration(outage))));
+    if *disconnected > 0 {
+        parts.push(format!("{} broken at the end", counted(*disconnected, "connection")));
+    }
+    parts
 }

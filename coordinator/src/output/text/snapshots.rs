@@ -66,7 +66,8 @@ fn a_good_run() {
 
     database               PostgreSQL 16.4 · TimescaleDB 2.17.1
     settings               jit=on · shared_buffers=128MB · work_mem=4MB
-    query                  default · prepared protocol · buckets by time_bucket
+    query                  default · prepared protocol · binary results
+                           buckets by time_bucket
     muster                 0.1.0
     command                coordinator run data/query_params.csv --agents 2
     ");
@@ -149,7 +150,8 @@ fn a_run_with_failures() {
 
     database               PostgreSQL 16.4 · TimescaleDB 2.17.1
     settings               jit=on · shared_buffers=128MB · work_mem=4MB
-    query                  default · prepared protocol · buckets by time_bucket
+    query                  default · prepared protocol · binary results
+                           buckets by time_bucket
     muster                 0.1.0
     command                coordinator run data/query_params.csv --agents 2
     "#);
@@ -217,7 +219,8 @@ fn a_run_that_lost_an_agent() {
 
     database               PostgreSQL 16.4 · TimescaleDB 2.17.1
     settings               jit=on · shared_buffers=128MB · work_mem=4MB
-    query                  default · prepared protocol · buckets by time_bucket
+    query                  default · prepared protocol · binary results
+                           buckets by time_bucket
     muster                 0.1.0
     command                coordinator run data/query_params.csv --agents 2
     ");
@@ -258,27 +261,28 @@ fn a_run_of_which_every_query_failed() {
 
     database               PostgreSQL 15.8 · without TimescaleDB
                            embedded: PostgreSQL 15.8 from /usr/lib/postgresql/15/bin
-    query                  default · prepared protocol · buckets by date_bin
+    query                  default · prepared protocol · binary results
+                           buckets by date_bin
     muster                 0.1.0
     command                coordinator run data/query_params.csv --agents 2
     "#);
 }
 
 #[test]
-fn an_open_loop_shows_response_time_and_lag() {
+fn an_open_loop_shows_response_time_and_both_parts_of_lag() {
     let text = render(Format::Text, &fixtures::open_loop());
     insta::assert_snapshot!(section(&text, "LATENCY"), @r"
     LATENCY of 5,000 queries
-              service  95 % interval  response  95 % interval      lag
-      min      412 µs                   124 ms                  123 ms
-      median  3.21 ms  3.05–3.40 ms     963 ms  915 ms–1.02 s   960 ms
-      mean    5.20 ms                  1.56 s                  1.56 s
-      max     12.5 ms                  3.75 s                  3.74 s
-      stddev  2.25 ms                   675 ms                  673 ms
-      p90     7.10 ms  6.80–7.60 ms    2.13 s   2.04–2.28 s    2.12 s
-      p95     8.20 ms  7.50–9.10 ms    2.46 s   2.25–2.73 s    2.45 s
-      p99     9.80 ms  9.00–10.9 ms    2.94 s   2.70–3.27 s    2.93 s
-      p99.9   11.0 ms  10.4–12.5 ms    3.30 s   3.12–3.75 s    3.29 s
+              service  95 % interval  response  95 % interval  queueing  gen. delay
+      min      412 µs                   124 ms                   122 ms     1.24 ms
+      median  3.21 ms  3.05–3.40 ms     963 ms  915 ms–1.02 s    950 ms     9.63 ms
+      mean    5.20 ms                  1.56 s                   1.54 s      15.6 ms
+      max     12.5 ms                  3.75 s                   3.70 s      37.5 ms
+      stddev  2.25 ms                   675 ms                   666 ms     6.75 ms
+      p90     7.10 ms  6.80–7.60 ms    2.13 s   2.04–2.28 s     2.10 s      21.3 ms
+      p95     8.20 ms  7.50–9.10 ms    2.46 s   2.25–2.73 s     2.43 s      24.6 ms
+      p99     9.80 ms  9.00–10.9 ms    2.94 s   2.70–3.27 s     2.90 s      29.4 ms
+      p99.9   11.0 ms  10.4–12.5 ms    3.30 s   3.12–3.75 s     3.26 s      33.0 ms
     ");
 }
 

@@ -3,7 +3,7 @@
 use muster_common::result::{Agent, Host, Latency, LoadModel, RunResult, Statement, Worker};
 
 use super::LINES_MAX;
-use crate::output::page::Page;
+use crate::output::page::{Page, WIDTH};
 use crate::output::table::{Align, Table};
 use crate::output::units::{NONE, count, counted, duration_cell, duration_range};
 
@@ -31,8 +31,20 @@ fn needs(count_min: u64) -> String {
     format!("(needs {})", counted(count_min, "query"))
 }
 
+fn needs_short(count_min: u64) -> String {
+    format!("(needs {})", count(count_min))
+}
+
 /// What stands beside a figure: its interval, or the sample that the figure or its interval needs.
-pub(in crate::output) fn interval(latency: &Latency, (name, count_min, value, ends): Figure) -> String {
+pub(in crate::output) fn interval(latency: &Latency, figure: Figure) -> String {
+    interval_or(latency, figure, needs)
+}
+
+fn interval_or(
+    latency: &Latency,
+    (name, count_min, value, ends): Figure,
+    needs: impl Fn(u64) -> String,
+) -> String {
     match (value(latency), ends(latency)) {
         (None, _) => needs(count_min),
         (Some(_), Some(ends)) => duration_range(ends),
@@ -53,39 +65,110 @@ pub(super) fn latency(page: &mut Page, result: &RunResult) {
         // Rows that ran twice met a warm cache the second time; they are counted, not measured.
         format!("LATENCY of {} of {}", count(service.count), counted(completed, "completed query"))
     });
-    let open_loop = open_loop(result);
-    let mut table = Table::new([
-        ("", Align::Left),
-        ("service", Align::Right),
-        ("95 % interval", Align::LeftWhole),
-        (if open_loop.is_some() { "response" } else { "" }, Align::Right),
-        (if open_loop.is_some() { "95 % interval" } else { "" }, Align::LeftWhole),
-        (if open_loop.is_some() { "lag" } else { "" }, Align::Right),
-    ]);
-    for figure in FIGURES {
-        let (name, _, value, _) = figure;
-        let [response, response_interval, lag] = match open_loop {
-            Some((response, lag)) => {
-                [duration_cell(value(response)), interval(response, figure), duration_cell(value(lag))]
-            }
-            None => [const { String::new() }; 3],
-        };
-        table.row([
-            name.to_owned(),
-            duration_cell(value(service)),
-            interval(service, figure),
-            response,
-            response_interval,
-            lag,
-        ]);
+    let mut series = vec![Series::with_intervals("service", service)];
+    if let Some(OpenLoop { response, waits }) = open_loop(result) {
+        series.push(Series::with_intervals("response", response));
+        series.extend(waits.into_iter().map(|(title, latency)| Series {
+            title,
+            latency,
+            has_intervals: false,
+        }));
     }
-    page.table(&table);
+    let tables = Beside::ALL.map(|beside| latency_table(&series, beside));
+    if let Some(table) = tables.iter().find(|table| table.fits(WIDTH)).or(tables.last()) {
+        page.table(table);
+    }
 }
 
-/// Response time and lag where they say more than the service time does: where queries have due times.
-pub(in crate::output) fn open_loop(result: &RunResult) -> Option<(&Latency, &Latency)> {
+/// Times that have their own column.
+struct Series<'a> {
+    title: &'static str,
+    latency: &'a Latency,
+    has_intervals: bool,
+}
+
+impl<'a> Series<'a> {
+    fn with_intervals(title: &'static str, latency: &'a Latency) -> Self {
+        Self { title, latency, has_intervals: true }
+    }
+}
+
+/// What is shown beside the figures. On a narrow page it is reduced; the labels and the figures stay whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// Intervals, and the number of queries that a figure needs.
+    Everything,
+    /// The number of queries beside the first series only: it is the same for the others.
+    NeedsOnce,
+    /// The same without the word for it.
+    NeedsOnceShort,
+    /// Intervals of the first series only.
+    FirstSeries,
+    Nothing,
+}
+
+impl Beside {
+    /// In order of width, the widest first.
+    const ALL: [Self; 5] =
+        [Self::Everything, Self::NeedsOnce, Self::NeedsOnceShort, Self::FirstSeries, Self::Nothing];
+
+    /// The text beside a figure of the series at `position`. `None` where no figure of this series has one.
+    fn figure(self, position: usize, series: &Series<'_>, figure: Figure) -> Option<String> {
+        let none = |_| String::new();
+        let latency = series.latency;
+        match self {
+            _ if !series.has_intervals => None,
+            Self::Nothing => None,
+            Self::FirstSeries if position > 0 => None,
+            Self::NeedsOnce | Self::NeedsOnceShort if position > 0 => {
+                Some(interval_or(latency, figure, none))
+            }
+            Self::NeedsOnceShort => Some(interval_or(latency, figure, needs_short)),
+            Self::Everything | Self::NeedsOnce | Self::FirstSeries => Some(interval(latency, figure)),
+        }
+    }
+}
+
+const SERIES_MAX: usize = 4;
+/// The label, and two for each series.
+const LATENCY_COLUMNS: usize = 1 + 2 * SERIES_MAX;
+
+fn latency_table(series: &[Series<'_>], beside: Beside) -> Table<LATENCY_COLUMNS> {
+    let mut columns = [("", Align::LeftWhole); LATENCY_COLUMNS];
+    for (position, one) in series.iter().take(SERIES_MAX).enumerate() {
+        let has_intervals = beside.figure(position, one, FIGURES[0]).is_some();
+        columns[1 + 2 * position] = (one.title, Align::Right);
+        columns[2 + 2 * position].0 = if has_intervals { "95 % interval" } else { "" };
+    }
+    let mut table = Table::new(columns);
+    for figure in FIGURES {
+        let (name, _, value, _) = figure;
+        let mut cells = [const { String::new() }; LATENCY_COLUMNS];
+        cells[0] = name.to_owned();
+        for (position, one) in series.iter().take(SERIES_MAX).enumerate() {
+            cells[1 + 2 * position] = duration_cell(value(one.latency));
+            cells[2 + 2 * position] = beside.figure(position, one, figure).unwrap_or_default();
+        }
+        table.row(cells);
+    }
+    table
+}
+
+/// Times that are measured from the due times of queries.
+pub(in crate::output) struct OpenLoop<'a> {
+    pub(in crate::output) response: &'a Latency,
+    /// The parts of lag, each with its title. The whole lag in results of versions that did not distinguish them.
+    pub(in crate::output) waits: Vec<(&'static str, &'a Latency)>,
+}
+
+/// `None` where queries have no due times: then the response time equals the service time.
+pub(in crate::output) fn open_loop(result: &RunResult) -> Option<OpenLoop<'_>> {
     let lag = result.lag_ms.as_ref().filter(|lag| lag.max > 0.0 || result.load.model == LoadModel::Open)?;
-    Some((result.response_time_ms.as_ref()?, lag))
+    let waits = match (&result.queueing_ms, &result.generator_delay_ms) {
+        (Some(queueing), Some(delay)) => vec![("queueing", queueing), ("gen. delay", delay)],
+        _ => vec![("lag", lag)],
+    };
+    Some(OpenLoop { response: result.response_time_ms.as_ref()?, waits })
 }
 
 /// What each query of a mix took.
@@ -148,7 +231,7 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
             agent.name.clone(),
             if several { count(agent.workers) } else { String::new() },
             before_and_after(agent),
-            count(agent.queries),
+            count(agent.completed.saturating_add(agent.failed)),
             count(agent.failed),
             median,
             p95,
@@ -222,7 +305,7 @@ pub(super) fn workers(page: &mut Page, result: &RunResult) {
         table.row([
             worker.worker.clone(),
             count(worker.hosts),
-            count(worker.queries),
+            count(worker.completed.saturating_add(worker.failed)),
             count(worker.failed),
             duration_cell(Some(worker.busy_ms)),
             median,
@@ -280,5 +363,45 @@ fn summary(latency: &Option<Latency>) -> [String; 3] {
     match latency {
         Some(latency) => [Some(latency.median), latency.p95, Some(latency.max)].map(duration_cell),
         None => [NONE, NONE, NONE].map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::fixtures;
+    use crate::output::page::columns;
+
+    #[test]
+    fn labels_and_figures_of_four_series_are_whole_on_every_page() {
+        let wide = |latency: &Latency| {
+            let mut latency = latency.clone();
+            let ends = Some([0.0999, 1_040.0]);
+            latency.intervals.median_ci = ends;
+            latency.intervals.p90_ci = ends;
+            latency
+        };
+        let open = fixtures::open_loop();
+        let latency = wide(open.service_time_ms.as_ref().unwrap());
+        let few = wide(fixtures::good().service_time_ms.as_ref().unwrap());
+        for (latency, needs) in [(&latency, ""), (&few, "4,603")] {
+            let series = [
+                Series::with_intervals("service", latency),
+                Series::with_intervals("response", latency),
+                Series { title: "queueing", latency, has_intervals: false },
+                Series { title: "generator delay", latency, has_intervals: false },
+            ];
+            for count in 1..=series.len() {
+                let tables = Beside::ALL.map(|beside| latency_table(&series[..count], beside));
+                let lines = tables.iter().find(|table| table.fits(WIDTH)).unwrap().lines(WIDTH);
+                let text = lines.join("\n");
+                assert!(lines.iter().all(|line| columns(line) <= WIDTH), "{text}");
+                assert!(
+                    !text.contains('…') && text.contains("  median ") && text.contains("  p99.9 "),
+                    "{text}"
+                );
+                assert!(text.contains(needs), "{text}");
+            }
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! What agents and their streams say, and what follows from it: joins, readiness, losses, reports.
 
-use muster_common::ids::{SessionId, SlotId};
+use muster_common::ids::{Epoch, SlotId};
+use muster_common::session_token::GrantedSession;
 use muster_common::slots::{Grant, JoinError};
 use muster_proto::control::{
-    FromAgent, FromCoordinator, Hello, PrepareFailed, Ready, RunConfig, StandBy, Welcome,
+    Database, FromAgent, FromCoordinator, Hello, PrepareFailed, Ready, RunConfig, StandBy, Welcome,
 };
+
+use tracing::{debug, warn};
 
 use super::{Conductor, Phase, RunError, Turn};
 use crate::clock;
 use crate::run::link::{Admission, Call, Joining, Line, Loss, MemberId, Refusal, WorkPorts};
 use crate::run::record::{Fact, Found};
+use crate::run::roster::Member;
 
 impl Conductor<'_> {
     pub(super) fn take(&mut self, call: Call) -> Turn {
@@ -19,7 +23,8 @@ impl Conductor<'_> {
                 let _ = answer.send(self.admit(joining));
             }
             Call::OpenWork { session, answer } => {
-                let ports = (session.run == self.plan.id).then(|| self.roster.open_work(&session)).flatten();
+                let is_granted = self.plan.has_granted(&session);
+                let ports = is_granted.then(|| self.roster.open_work(session.id)).flatten();
                 if let (Some(WorkPorts { member, .. }), Some(field)) = (&ports, self.field.clone()) {
                     self.share_early(*member, &field);
                 }
@@ -46,17 +51,21 @@ impl Conductor<'_> {
     pub(super) fn lose(&mut self, id: MemberId, loss: &Loss) {
         let Some(member) = self.roster.lost(id, &loss.reason, clock::now()) else { return };
         let (name, grant, has_begun) = (member.name(), member.grant, member.has_begun);
+        let was_ready = member.ready.is_some();
         if let Some(grant) = grant {
             self.close_health(grant.epoch);
         }
         match (grant, self.field.clone()) {
             (Some(grant), Some(field)) if self.phase == Phase::Running => {
-                self.note_loss(grant, &name, loss, &field);
+                self.note_loss(grant, &name, was_ready, loss, &field);
             }
             (Some(Grant { slot, epoch }), _) => {
-                self.tell(format!("{slot} lost ({name}): {}", loss.reason));
-                let (epoch, reason) = (epoch.get(), loss.reason.clone());
-                self.note(Fact::Lost { epoch, reason, drained: loss.is_drained });
+                let what = format!("{slot} lost ({name}): {}", loss.reason);
+                match was_ready {
+                    true => self.tell(what),
+                    false => self.tell_unready_loss(slot, &loss.reason, what),
+                }
+                self.note(loss.fact(epoch));
             }
             (None, _) => {}
         }
@@ -67,12 +76,11 @@ impl Conductor<'_> {
 
     fn admit(&mut self, joining: Joining) -> Result<Admission, Refusal> {
         let Joining { hello, is_private, line } = joining;
+        let hello = self.without_unproven(hello);
         if self.phase == Phase::Draining {
             return Err(Refusal { reason: "the run is over".to_owned(), retry: true });
         }
-        if let Some(ended) = &hello.ended {
-            self.note_ended(ended);
-        }
+        self.note_return(&hello);
         let config = self.plan.config_for(hello.has_database, is_private);
         let joined = match self.slot_for(&hello)? {
             Some(slot) => self.roster.join(slot, hello, line, clock::now()),
@@ -92,22 +100,59 @@ impl Conductor<'_> {
         member.line.say(FromCoordinator::Welcome(Welcome { session, config }));
         let joined = Fact::joined(grant, &member.hello);
         self.note(joined);
-        self.log(format!("{} joined: {name}, {workers} worker{}", grant.slot, plural(workers)));
+        let what = joined_event(grant.slot, &name, workers);
+        match self.loses_again_and_again(grant.slot) {
+            // It is an event if it gets ready.
+            true => debug!("{what}"),
+            false => self.log(what),
+        }
         Ok(Admission { member: id, ended, clock_zero: self.clock_zero })
     }
 
-    /// An agent that joins anew has ended its last session, perhaps before anybody noticed here.
-    fn note_ended(&mut self, ended: &SessionId) {
-        if ended.run != self.plan.id {
-            return;
+    /// Removes the sessions that the agent cannot prove to have been its own. Others could evict an agent, or report results for it.
+    fn without_unproven(&self, mut hello: Hello) -> Hello {
+        let all = hello.former.iter().chain(&hello.ended).chain(hello.ran.as_ref().map(|ran| &ran.session));
+        let own = |session: &&GrantedSession| session.id.run == self.plan.id;
+        let unproven = all.filter(own).find(|session| !self.plan.has_granted(session));
+        if let Some(GrantedSession { id, .. }) = unproven {
+            let (machine, process) = (&hello.machine, hello.process_id);
+            warn!(
+                "{machine}/{process} names the session of {} and epoch {}, but does not know its token",
+                id.slot, id.epoch
+            );
         }
-        let grant = Grant { slot: ended.slot, epoch: ended.epoch };
-        let holder = self.roster.live().find(|member| member.grant == Some(grant)).map(|member| member.id);
-        if let Some(id) = holder {
+        hello.ended = hello.ended.filter(|session| self.plan.has_granted(session));
+        hello.ran = hello.ran.filter(|ran| self.plan.has_granted(&ran.session));
+        hello.former.retain(|session| self.plan.has_granted(session));
+        hello
+    }
+
+    /// A process that says Hello lives and has no other session. Its earlier session is over, perhaps before this coordinator noticed, and
+    /// was lost without a death.
+    fn note_return(&mut self, hello: &Hello) {
+        let ended = hello.ended.as_ref().map(|ended| Grant { slot: ended.id.slot, epoch: ended.id.epoch });
+        let is_its = |member: &Member| {
+            member.grant == ended || (member.hello.instance == hello.instance && hello.instance != 0)
+        };
+        let former: Vec<MemberId> =
+            self.roster.live().filter(|member| is_its(member)).map(|member| member.id).collect();
+        for id in former {
             self.lose(id, &Loss::because("its agent joined anew"));
         }
-        if self.lapses.get(&grant.slot).is_some_and(|(lost, _)| *lost == grant) {
-            self.lapses.remove(&grant.slot);
+        if let Some(ended) = ended
+            && self.lapses.get(&ended.slot).is_some_and(|(lost, _)| *lost == ended)
+        {
+            self.lapses.remove(&ended.slot);
+        }
+        let returned: Vec<Epoch> = self.record.taken_for_dead(hello.instance).collect();
+        if hello.instance != 0 && !returned.is_empty() {
+            self.note(Fact::Returned { instance: hello.instance });
+            if let Some(field) = &self.field {
+                field.rows.discount(returned);
+                // A row that is no suspect any more waits anew when another process dies with it.
+                let suspects = field.rows.suspects();
+                self.suspects.iter_mut().for_each(|(_, rows)| rows.retain(|row| suspects.contains(row)));
+            }
         }
     }
 
@@ -121,7 +166,7 @@ impl Conductor<'_> {
             let vacant = self.roster.slots().vacant();
             let mut fitting = vacant.into_iter().filter(|slot| fits(*slot));
             // Who comes back has the results of its slot's rows, which nobody else is to run meanwhile.
-            let own = hello.ended.as_ref().filter(|ended| ended.run == self.plan.id).map(|ended| ended.slot);
+            let own = hello.ended.as_ref().map(|ended| ended.id.slot);
             let first = fitting.clone().next();
             return Ok(fitting.find(|slot| own == Some(*slot)).or(first));
         };
@@ -167,10 +212,10 @@ impl Conductor<'_> {
             }
             FromAgent::Report(report) => {
                 let Some(member) = self.roster.present_mut(id) else { return Turn::Nothing };
-                member.report = Some(report);
-                if let Some(Grant { epoch, .. }) = member.grant {
+                member.report = Some(report.clone());
+                if let Some(Grant { slot, epoch }) = member.grant {
                     self.close_health(epoch);
-                    self.note(Fact::Reported { epoch: epoch.get() });
+                    self.note_report(slot, epoch.get(), &report);
                 }
             }
             FromAgent::BackendsEnded(answer) => match self.field.clone() {
@@ -181,6 +226,7 @@ impl Conductor<'_> {
             FromAgent::Health(interval) => self.note_health(id, &interval),
             FromAgent::Seen(seen) => self.lookout.seen(seen),
             FromAgent::Explained(explained) => self.lookout.explained(explained),
+            FromAgent::Reconnected(round, reconnects) => self.note_reconnects(id, round, reconnects),
             // The edge answers beats, takes Hello once and turns Leave into a loss.
             FromAgent::Hello(_) | FromAgent::Beat(_) | FromAgent::Leave { .. } => {}
         }
@@ -193,8 +239,13 @@ impl Conductor<'_> {
         self.roster.ready(id, ready);
         let Some(member) = self.roster.present_mut(id) else { return };
         let (name, grant, has_begun) = (member.name(), member.grant, member.has_begun);
-        if let Some(Grant { epoch, .. }) = grant {
-            self.note(Fact::Ready { epoch: epoch.get(), found });
+        let workers = member.hello.workers;
+        if let Some(Grant { slot, epoch }) = grant {
+            if self.loses_again_and_again(slot) {
+                self.log(joined_event(slot, &name, workers));
+            }
+            self.unready.remove(&slot);
+            self.note_with_changes(Fact::Ready { epoch: epoch.get(), found });
         }
         let Some(field) = self.field.clone().filter(|_| self.phase == Phase::Running) else { return };
         match grant {
@@ -239,11 +290,18 @@ impl Conductor<'_> {
     /// Agents may each have a database of their own; whether they are alike decides what the numbers mean.
     fn note_difference(&mut self, id: MemberId, ready: &Ready) {
         let Some((member, first)) = self.roster.first_ready() else { return };
-        let differs = first.database != ready.database || first.sql != ready.sql;
+        let Database { server_version, timescaledb, settings, identities: _ } = &ready.database;
+        let of_first = &first.database;
+        let differs = (&of_first.server_version, &of_first.timescaledb, &of_first.settings, &first.sql)
+            != (server_version, timescaledb, settings, &ready.sql);
         if differs && let (Some(other), Some(own)) = (member.grant, self.roster.name_of(id)) {
             self.log(format!("{own} and {} found different databases", other.slot));
         }
     }
+}
+
+fn joined_event(slot: SlotId, name: &str, workers: u16) -> String {
+    format!("{slot} joined: {name}, {workers} worker{}", plural(workers))
 }
 
 fn plural(count: u16) -> &'static str {

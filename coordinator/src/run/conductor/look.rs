@@ -7,6 +7,7 @@ use bytes::Bytes;
 use muster_common::limits;
 use muster_common::parameters::PackedParameters;
 use muster_common::result::Ending;
+use muster_common::server_side::ExplainedPlan;
 use muster_proto::control::{Explain, Explained, FromCoordinator, Look, Seen};
 use tokio::time::sleep_until;
 
@@ -90,7 +91,7 @@ impl Conductor<'_> {
             Err(why) => Err(why),
         };
         let is_seen = outcome.is_ok();
-        self.note(match outcome {
+        self.note_with_changes(match outcome {
             Ok(sight) => Fact::Looked { is_last, sight },
             Err(why) => Fact::NotLooked { why: format!("the server's side is not known: {why}") },
         });
@@ -104,7 +105,11 @@ impl Conductor<'_> {
             self.not_explained("the run did not come to its end");
             return;
         }
-        let slowest = field.keeper.slowest().await.unwrap_or_default();
+        let mut slowest = field.keeper.slowest().await.unwrap_or_default().rows().to_vec();
+        // The first executions of a connection may belong to the warm-up.
+        for slow in slowest.iter_mut().filter(|slow| slow.earlier.is_empty()) {
+            slow.earlier = self.warmed_up.before(slow.worker, slow.statement, slow.execution);
+        }
         if slowest.is_empty() {
             self.not_explained("no query completed");
             return;
@@ -125,9 +130,11 @@ impl Conductor<'_> {
             }
             let plan = self.explain(&slow, &mut reader, left).await;
             let host = field.workload.hosts().name(slow.host).to_owned();
-            let Slow { row, statement, service_time_ns, .. } = slow;
-            let row = row.get();
-            let explained = server_side::Explained { row, host, statement, service_time_ns, plan };
+            let Slow { row, statement, execution, service_time_ns, .. } = slow;
+            let (row, kind) = (row.get(), plan.as_ref().ok().and_then(|plan| plan.kind));
+            let plan = plan.map(|plan| plan.lines);
+            let explained =
+                server_side::Explained { row, host, statement, service_time_ns, plan, execution, kind };
             self.note(Fact::Explained(Box::new(explained)));
         }
     }
@@ -137,17 +144,28 @@ impl Conductor<'_> {
         slow: &Slow,
         reader: &mut RowReader,
         left: Duration,
-    ) -> Result<Vec<String>, String> {
-        let mut parameters = PackedParameters::new();
-        clock::blocking(|| reader.read(slow.record, &mut parameters))
-            .map_err(|problem| problem.to_string())?;
-        let parameters = Bytes::from(parameters.into_bytes());
+    ) -> Result<ExplainedPlan, String> {
+        let mut packed = |record| {
+            let mut parameters = PackedParameters::new();
+            let read = clock::blocking(|| reader.read(record, &mut parameters));
+            read.map(|_| Bytes::from(parameters.into_bytes())).map_err(|problem| problem.to_string())
+        };
+        let parameters = packed(slow.record)?;
+        let (mut earlier, mut bytes) = (Vec::new(), 0);
+        for record in &slow.earlier {
+            let parameters = packed(*record)?;
+            bytes += parameters.len();
+            if bytes > limits::EXPLAIN_EARLIER_BYTES_MAX {
+                break;
+            }
+            earlier.push(parameters);
+        }
         let timeout =
             self.plan.timeout.unwrap_or(limits::EXPLAIN_TIMEOUT).min(limits::EXPLAIN_TIMEOUT).min(left);
-        let statement = slow.statement;
+        let Slow { statement, execution, .. } = *slow;
         let question = move |number| {
-            let parameters = parameters.clone();
-            FromCoordinator::Explain(Explain { number, statement, parameters, timeout })
+            let (parameters, earlier) = (parameters.clone(), earlier.clone());
+            FromCoordinator::Explain(Explain { number, statement, parameters, timeout, execution, earlier })
         };
         match self.ask(question, timeout + limits::LOOK_TIMEOUT + GRACE, 1).await {
             Ok(Ok(Answer::Explained(Explained { outcome, .. }))) => outcome,

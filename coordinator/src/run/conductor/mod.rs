@@ -3,6 +3,7 @@
 //! results pass it by; losses on the way are `recovery`'s.
 
 mod calls;
+mod connections;
 mod health;
 mod look;
 mod opening;
@@ -17,7 +18,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{Epoch, SlotId, WorkerId};
+use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
 use muster_common::limits;
 use muster_common::placement::Assignment;
 use muster_common::result::{self, Ending};
@@ -37,10 +38,12 @@ use super::record::{Fact, Record};
 use super::replay::Replayed;
 use super::roster::Roster;
 use super::rows::{Dropped, Rows};
+use super::slowest::Slowest;
 use crate::clock;
 use crate::journal::Writer;
 use crate::progress::{self, ProgressDisplay};
 use crate::workload::{Workload, WorkloadError};
+use connections::Outage;
 use look::Lookout;
 use recovery::Fences;
 use rounds::Round;
@@ -58,6 +61,8 @@ pub(crate) enum RunError {
     NotReady { slots: String },
     #[error("{slot} {}{}", refusal(.failed.kind), .failed.message)]
     Prepare { slot: String, failed: Box<PrepareFailed> },
+    #[error(transparent)]
+    Workload(WorkloadError),
     #[error("interrupted before the first query")]
     Interrupted,
 }
@@ -66,6 +71,7 @@ fn refusal(kind: PrepareFailure) -> &'static str {
     match kind {
         PrepareFailure::Statement => "cannot run this query: ",
         PrepareFailure::Database => "has no usable database: ",
+        PrepareFailure::Agent => "cannot prepare: ",
     }
 }
 
@@ -111,6 +117,8 @@ pub(crate) struct Conductor<'a> {
     /// When the agents started; `None` before.
     started: Option<Instant>,
     fences: Fences,
+    /// Rows of this round with which too many agent processes seem to have died, and the time until which these processes may come back.
+    suspects: Vec<(Instant, Vec<RowId>)>,
     /// Sessions that were lost and whose agents may still run queries for a moment, by slot.
     lapses: BTreeMap<SlotId, (Grant, Instant)>,
     /// Slots of which nothing is left in the database that ran under a coordinator before this one.
@@ -126,6 +134,19 @@ pub(crate) struct Conductor<'a> {
     /// `None` until the agents start.
     own_health: Option<OwnHealth>,
     lookout: Lookout,
+    /// The first executions of each connection, from the warm-up.
+    warmed_up: Slowest,
+    /// The last session of each slot that was lost before it got ready, until one gets ready.
+    unready: BTreeMap<SlotId, UnreadyLoss>,
+    /// Connections that were opened again recently.
+    outage: Option<Outage>,
+    /// Differences between the servers that were already reported as events.
+    told_changes: BTreeSet<String>,
+}
+
+struct UnreadyLoss {
+    reason: String,
+    event: result::Event,
 }
 
 /// What the conductor accepts: joins at first, reports at last.
@@ -167,6 +188,7 @@ impl<'a> Conductor<'a> {
             field: None,
             started: None,
             fences: Fences::default(),
+            suspects: Vec::new(),
             lapses: BTreeMap::new(),
             cleared: BTreeSet::new(),
             uncleared: BTreeSet::new(),
@@ -175,6 +197,10 @@ impl<'a> Conductor<'a> {
             health: HealthBook::default(),
             own_health: None,
             lookout: Lookout::default(),
+            warmed_up: Slowest::default(),
+            unready: BTreeMap::new(),
+            outage: None,
+            told_changes: BTreeSet::new(),
         }
     }
 
@@ -210,13 +236,20 @@ impl<'a> Conductor<'a> {
         };
         self.drain(ending).await;
         let start_skew = self.roster.start_skew();
+        self.close_outage();
         self.close_all_health().await;
         self.look_after(ending).await;
         self.explain_slowest(ending).await;
         self.say_goodbye(farewell(ending)).await;
-        if self.plan.load.search.is_some() {
-            // Of what came round again and again until the clock ended it, only what was sent can be missed.
-            rows.close_time();
+        if let Some(field) = &self.field {
+            let unreported = self.roster.unreported().filter(|grant| {
+                let session = self.record.session(grant.epoch);
+                session.and_then(|session| session.lost.as_ref()).is_none_or(|loss| !loss.is_drained)
+            });
+            rows.close_if_endless(unreported.map(|grant| (field.workers_of(grant.slot), grant.epoch)));
+        }
+        if ending != Ending::WorkloadUnreadable {
+            self.report_changed_workload();
         }
         let Dropped { duplicates, stale } = rows.dropped();
         let start_skew_ns = start_skew.map(|skew| u64::try_from(skew.as_nanos()).unwrap_or(u64::MAX));
@@ -259,11 +292,11 @@ impl<'a> Conductor<'a> {
                     let notice = self.who_is_missing();
                     self.display.say(&notice);
                 }
-                Some(call) = self.calls.recv() => {
-                    if let Turn::PrepareFailed(error) = self.take(call) {
-                        return Err(error);
-                    }
-                }
+                Some(call) = self.calls.recv() => match self.take(call) {
+                    Turn::PrepareFailed(error) => return Err(error),
+                    Turn::Unreadable(problem) => return Err(RunError::Workload(problem)),
+                    Turn::Nothing => {}
+                },
             }
             self.fill_while_gathering();
             let slots = self.roster.slots();
@@ -321,8 +354,17 @@ impl<'a> Conductor<'a> {
         Ending::Interrupted
     }
 
+    /// Every row that ran had the checked values: a row with other values would have ended the run.
+    fn report_changed_workload(&mut self) {
+        let workload = Arc::clone(&self.plan.workload);
+        if clock::blocking(|| workload.has_changed()) {
+            self.tell(format!("workload file '{}' changed while the run was reading it", workload.file()));
+            self.note(Fact::WorkloadChanged);
+        }
+    }
+
     fn give_up_workload(&mut self, problem: &WorkloadError) -> Ending {
-        self.tell(format!("the workload cannot be read to its end: {problem}"));
+        self.tell_error(format!("the workload cannot be read to its end: {problem}"));
         Ending::WorkloadUnreadable
     }
 
@@ -335,7 +377,7 @@ impl<'a> Conductor<'a> {
             self.write_down().await;
             let so_far = progress.borrow_and_update().clone();
             if let Some(problem) = &so_far.journal_problem {
-                self.tell(format!("{problem}; nothing more is acknowledged, and the run ends"));
+                self.tell_error(format!("{problem}; nothing more is acknowledged, and the run ends"));
                 return Ending::CannotWrite;
             }
             self.close_time_if_over().await;
@@ -352,6 +394,7 @@ impl<'a> Conductor<'a> {
                 _ = ticks.tick() => {
                     self.show(&so_far);
                     self.note_own_health();
+                    self.close_outage_if_quiet();
                     if let Some(ending) = self.field.clone().and_then(|field| self.mend(&field)) {
                         return ending;
                     }
@@ -377,11 +420,45 @@ impl<'a> Conductor<'a> {
         self.log(what);
     }
 
+    /// The same for an error that ends the run, which is shown even with `--quiet`.
+    fn tell_error(&mut self, what: String) {
+        self.display.error(&what);
+        self.log(what);
+    }
+
     /// Into the report and the log. `what` is a plain sentence that begins with its subject.
     fn log(&mut self, what: String) {
         info!(target: "muster_coordinator::run::events", "{what}");
         let at_ms = clock::since(self.listening_since).as_secs_f64() * 1e3;
-        self.note(Fact::Happened(result::Event { at_ms, what }));
+        self.note(Fact::Happened(result::Event::once(at_ms, what)));
+    }
+
+    /// [`Self::tell`] of a session that was lost before it got ready. One that joins again and is lost for the same reason is counted: it is one
+    /// event, and shown the first time, the tenth, the hundredth.
+    fn tell_unready_loss(&mut self, slot: SlotId, reason: &str, what: String) {
+        let known = self.unready.get_mut(&slot).filter(|known| known.reason == reason);
+        let Some(known) = known else {
+            let at_ms = clock::since(self.listening_since).as_secs_f64() * 1e3;
+            let event = result::Event::once(at_ms, what.clone());
+            self.unready.insert(slot, UnreadyLoss { reason: reason.to_owned(), event: event.clone() });
+            info!(target: "muster_coordinator::run::events", "{what}");
+            self.display.say(&what);
+            self.note(Fact::Happened(event));
+            return;
+        };
+        known.event.times += 1;
+        let event = known.event.clone();
+        if event.times.ilog10() > (event.times - 1).ilog10() {
+            let what = format!("{what} ({} times)", event.times);
+            info!(target: "muster_coordinator::run::events", "{what}");
+            self.display.say(&what);
+        }
+        self.note(Fact::Happened(event));
+    }
+
+    /// Sessions of this slot were lost before they got ready, more than once and for one reason.
+    fn loses_again_and_again(&self, slot: SlotId) -> bool {
+        self.unready.get(&slot).is_some_and(|known| known.event.times > 1)
     }
 
     fn note(&mut self, fact: Fact) {

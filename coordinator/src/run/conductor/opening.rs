@@ -11,6 +11,7 @@ use muster_common::placement::{self, Assignment};
 use muster_common::queue::Queue;
 use muster_common::schedule::{Schedule, Share};
 use muster_common::slots::Grant;
+use muster_proto::control::Ran;
 
 use super::rounds::{COUNTED, Round};
 use super::{Conductor, Field};
@@ -33,6 +34,8 @@ impl Conductor<'_> {
         let slots = Roster::new(self.plan.agents, record.next_epoch());
         (self.roster, self.record) = (slots, record);
         self.note(Fact::Resumed);
+        // These are events already.
+        self.new_changes();
         self.tell("the run goes on where an earlier coordinator left it".to_owned());
     }
 
@@ -65,18 +68,34 @@ impl Conductor<'_> {
         for (epoch, rows) in losses {
             dispatch.remember_loss(rows, epoch);
         }
+        dispatch.discount(self.record.without_death());
+        dispatch.quarantine(self.record.quarantined.iter().copied());
         let rows = Arc::new(Rows::new(workload, passes, COUNTED, dispatch));
+        let ran_before_ns = tally.ran_for_ns.max(self.former_sessions_ran_for_ns());
         for session in &self.record.sessions {
             if let Some(offset_ns) = session.offset_ns {
                 let Grant { slot, epoch } = session.grant;
-                rows.remember(self.record.workers_of(slot), epoch, offset_ns);
+                rows.remember(self.record.workers_of(slot), epoch, offset_ns, ran_before_ns);
             }
         }
-        let ran_before = Duration::from_nanos(tally.ran_for_ns);
+        let ran_before = Duration::from_nanos(ran_before_ns);
         let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, journal);
         let round = Round::counted(self.plan.load.duration);
         let is_open_loop = self.plan.load.schedule.is_some();
         (keeper, Arc::new(self.field(round, is_open_loop, ran_before, rows, handle)))
+    }
+
+    /// The time until which connected agents ran rows under an earlier coordinator. Their last results are in no journal: this coordinator
+    /// receives them later, and its own rows must not begin before these ended.
+    fn former_sessions_ran_for_ns(&self) -> u64 {
+        let all = self.roster.live().chain(self.roster.standbys());
+        let ran = all.filter_map(|member| member.hello.ran.as_ref());
+        let until_ns = |ran: &Ran| {
+            let former = (ran.round == COUNTED).then(|| self.record.session(ran.session.id.epoch))??;
+            let ran_for_ns = u64::try_from(ran.ran_for.as_nanos()).unwrap_or(u64::MAX);
+            Some(former.offset_ns?.saturating_add(ran_for_ns))
+        };
+        ran.filter_map(until_ns).max().unwrap_or(0)
     }
 
     /// The books and the rows of a round that is not counted; of the workload's records the first `records_max`.
@@ -172,6 +191,8 @@ impl Conductor<'_> {
 
     /// Gives each agent its share; its Work stream begins to send.
     pub(super) fn hand_out(&mut self, field: Arc<Field>) {
+        self.suspects.clear();
+        self.watch_suspects(&field);
         let grants: Vec<(MemberId, Grant)> =
             self.roster.live().filter_map(|member| Some((member.id, member.grant?))).collect();
         for (id, Grant { slot, epoch }) in grants {
@@ -183,7 +204,8 @@ impl Conductor<'_> {
             }
             if let Some(member) = self.roster.present_mut(id) {
                 (member.has_begun, member.has_prefetched) = (true, false);
-                member.share.send_replace(Some(field.share(epoch, workers)));
+                let share = field.share(epoch, workers, member.former());
+                member.share.send_replace(Some(share));
             }
         }
         self.field = Some(field);

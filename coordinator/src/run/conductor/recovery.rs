@@ -60,7 +60,14 @@ impl Fences {
 
 impl Conductor<'_> {
     /// A session that held a slot is over. Its rows wait for whoever comes next.
-    pub(super) fn note_loss(&mut self, grant: Grant, name: &str, loss: &Loss, field: &Field) {
+    pub(super) fn note_loss(
+        &mut self,
+        grant: Grant,
+        name: &str,
+        was_ready: bool,
+        loss: &Loss,
+        field: &Field,
+    ) {
         let workers = field.workers_of(grant.slot);
         let (slot, reason) = (grant.slot, &loss.reason);
         if loss.is_drained {
@@ -69,24 +76,48 @@ impl Conductor<'_> {
         } else {
             let mut what = format!("{slot} lost ({name}): {reason}");
             let lost = field.rows.lost(workers, grant.epoch);
-            if !lost.in_flight.is_empty() {
-                what.push_str(&format!("; {} may have run and will run again", rows(lost.in_flight.len())));
+            if !lost.is_empty() {
+                what.push_str(&format!("; {} may have run and will run again", rows(lost.len())));
             }
-            self.tell(what);
-            for row in lost.quarantined {
-                self.tell(format!(
-                    "row {row} is run no more: {} sessions were lost with it",
-                    limits::LOSSES_MAX
-                ));
+            match was_ready {
+                true => self.tell(what),
+                false => self.tell_unready_loss(slot, reason, what),
             }
+            if loss.has_left {
+                field.rows.discount([grant.epoch]);
+            }
+            self.watch_suspects(field);
         }
         if !loss.is_drained {
             let lapses_at = loss.lapses_at.unwrap_or_else(|| clock::now() + limits::FENCE);
             self.lapses.insert(slot, (grant, lapses_at));
         }
-        let (epoch, reason) = (grant.epoch.get(), loss.reason.clone());
-        self.note(Fact::Lost { epoch, reason, drained: loss.is_drained });
+        self.note(loss.fact(grant.epoch));
         self.fill(grant.slot, field);
+    }
+
+    /// Starts the wait for processes to come back when too many seem to have died with a row.
+    pub(super) fn watch_suspects(&mut self, field: &Field) {
+        let suspects = field.rows.suspects();
+        if !suspects.is_empty() {
+            self.suspects.push((clock::now() + limits::RETURN_GRACE, suspects));
+        }
+    }
+
+    /// Gives up the rows whose processes did not come back.
+    fn judge_suspects(&mut self, now: Instant, field: &Field) {
+        let due: Vec<RowId> =
+            self.suspects.extract_if(.., |(until, _)| now >= *until).flat_map(|(_, rows)| rows).collect();
+        let given_up = field.rows.quarantine(due);
+        if given_up.is_empty() {
+            return;
+        }
+        for row in &given_up {
+            self.tell(format!("row {row} is run no more: {} agents died with it", limits::LOSSES_MAX));
+        }
+        if field.round.is_counted {
+            self.note(Fact::Quarantined { rows: given_up.iter().map(|row| row.get()).collect() });
+        }
     }
 
     /// Gives a vacant slot to an agent that stands by.
@@ -167,7 +198,8 @@ impl Conductor<'_> {
         let Some(member) = self.roster.present_mut(id) else { return };
         let has_none = member.share.borrow().is_none();
         if let Some(Grant { slot, epoch }) = member.grant.filter(|_| has_none) {
-            member.share.send_replace(Some(field.share(epoch, field.workers_of(slot))));
+            let share = field.share(epoch, field.workers_of(slot), member.former());
+            member.share.send_replace(Some(share));
         }
     }
 
@@ -240,7 +272,8 @@ impl Conductor<'_> {
             () = sleep_until(until.into()) => Ok(()),
             Some(call) = self.calls.recv() => match self.take(call) {
                 Turn::PrepareFailed(error) => Err(error),
-                Turn::Nothing | Turn::Unreadable(_) => Ok(()),
+                Turn::Unreadable(problem) => Err(RunError::Workload(problem)),
+                Turn::Nothing => Ok(()),
             },
         }
     }
@@ -267,6 +300,7 @@ impl Conductor<'_> {
     pub(super) fn mend(&mut self, field: &Field) -> Option<Ending> {
         let now = clock::now();
         self.give_up_stuck(now);
+        self.judge_suspects(now, field);
         self.pass_overdue_fences(now, field);
         let overdue = self.roster.slots().overdue(now, self.plan.slot_grace);
         if overdue.is_empty() {
@@ -401,9 +435,10 @@ impl Field {
         self.workers_of_slot.get(slot.index()).cloned().unwrap_or(0..0)
     }
 
-    pub(super) fn share(&self, epoch: Epoch, workers: Range<usize>) -> Share {
+    pub(super) fn share(&self, epoch: Epoch, workers: Range<usize>, former: Arc<[Grant]>) -> Share {
         Share {
             epoch,
+            former,
             workers,
             workload: Arc::clone(&self.workload),
             rows: Arc::clone(&self.rows),

@@ -89,7 +89,8 @@ impl Conductor<'_> {
         let (keeper, field) =
             self.lay_out_uncounted(assignment, round, passes, records_max, schedule.as_ref());
         let began = clock::now();
-        let ending = self.run_round(field, &keeper).await;
+        let ending = self.run_round(Arc::clone(&field), &keeper).await;
+        self.warmed_up = field.keeper.slowest().await.unwrap_or_default();
         self.field = None;
         self.started = None;
         let books = keeper.progress().borrow().clone();

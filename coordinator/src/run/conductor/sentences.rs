@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 
+use muster_agent::listen::AcceptProblem;
 use muster_common::ids::SlotId;
 
 use super::{Conductor, RunError};
 
 /// Where agents come in, and what they have to be told for it beside the address.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Door {
-    pub(crate) address: SocketAddr,
+    /// `None` where no port is open.
+    pub(crate) address: Option<SocketAddr>,
     pub(crate) options: &'static str,
+    pub(crate) problem: AcceptProblem,
 }
 
 impl Conductor<'_> {
@@ -25,16 +28,15 @@ impl Conductor<'_> {
     }
 
     fn how_to_start(&self) -> String {
-        if self.plan.has_local_agents {
-            return String::new();
-        }
-        let is_anywhere = self.door.address.ip().is_unspecified();
-        let address = if is_anywhere {
-            format!("HOST:{}", self.door.address.port())
-        } else {
-            self.door.address.to_string()
+        let problem = self.door.problem.get().map(|problem| format!("; {problem}")).unwrap_or_default();
+        let Some(address) = self.door.address.filter(|_| !self.plan.has_local_agents) else {
+            return problem;
         };
-        format!("; start each with: agent --coordinator {address}{}", self.door.options)
+        let address = match address.ip().is_unspecified() {
+            true => format!("HOST:{}", address.port()),
+            false => address.to_string(),
+        };
+        format!("{problem}; start each with: agent --coordinator {address}{}", self.door.options)
     }
 
     pub(super) fn who_is_late(&self, is_full: bool) -> RunError {

@@ -1,4 +1,4 @@
-use muster_common::result::{AgentHealth, Late, RunQueue};
+use muster_common::result::{AgentHealth, Late, RunQueue, WorkerShare};
 
 use super::*;
 
@@ -74,8 +74,12 @@ fn evidence(agents: &[Agent]) -> Evidence<'_> {
         agents,
         coordinator: None,
         has_embedded_server: false,
+        queries: [1_000, 0],
+        servers: Vec::new(),
+        broken: Broken::default(),
         service: None,
-        lag: None,
+        generator_delay: None,
+        overhead: None,
     }
 }
 
@@ -356,8 +360,9 @@ fn the_coordinators_loop_may_be_late_by_a_tenth_of_a_second() {
 #[test]
 fn queries_that_began_late_void_the_run() {
     let service = latency(20.0);
-    let verdict =
-        |lag: &Latency| judge(&Evidence { service: Some(&service), lag: Some(lag), ..evidence(&[]) });
+    let verdict = |lag: &Latency| {
+        judge(&Evidence { service: Some(&service), generator_delay: Some(lag), ..evidence(&[]) })
+    };
     // A tenth of the median of 20 ms.
     let lag = |p99| Latency { p99, ..latency(0.1) };
     assert_eq!(verdict(&lag(Some(1.9))).status, VerdictStatus::Valid);
@@ -375,6 +380,49 @@ fn queries_that_began_late_void_the_run() {
     };
     assert_eq!(verdict(&within([2.01, 3.0])).status, VerdictStatus::Void, "surely above 2 ms");
     assert_eq!(verdict(&within([1.9, 3.0])).status, VerdictStatus::Degraded, "perhaps");
+}
+
+#[test]
+fn a_generator_delay_beside_lost_agents_or_a_resumed_run_does_not_void_it() {
+    let (service, delay) = (latency(20.0), Latency { p99: Some(9_000.0), ..latency(0.1) });
+    let delayed = || Evidence { service: Some(&service), generator_delay: Some(&delay), ..evidence(&[]) };
+    let lost = vec![Lost { slot: "slot-0".to_owned(), reason: "no beat for 3.3s", machine: "db0" }];
+    for evidence in [Evidence { lost, ..delayed() }, Evidence { resumed: 1, ..delayed() }] {
+        let verdict = judge(&evidence);
+        assert_eq!((verdict.status, verdict.causes[1]), (VerdictStatus::Degraded, Cause::Lag), "{verdict:?}");
+        assert!(
+            verdict.reasons[1].ends_with("; rows became due while their worker was missing"),
+            "{verdict:?}"
+        );
+    }
+}
+
+fn utilization(share: f64, overhead_ms: f64) -> Utilization {
+    let worst = WorkerShare { worker: "slot-3/0".to_owned(), share: share + 0.01 };
+    Utilization {
+        busy_share: 0.5,
+        busy_share_max: 0.6,
+        generator_overhead_ms: Some(overhead_ms),
+        generator_overhead_share: Some(share),
+        generator_overhead_worst: Some(worst),
+    }
+}
+
+#[test]
+fn noticeable_time_between_queries_degrades_the_run() {
+    let verdict = |share, overhead_ms| {
+        let utilization = utilization(share, overhead_ms);
+        judge(&Evidence { overhead: Some(&utilization), ..evidence(&[]) })
+    };
+    check(
+        &verdict(0.31, 900.0),
+        VerdictStatus::Degraded,
+        Cause::GeneratorOverhead,
+        "workers spent 31 % of their time between queries (slot-3/0 the most, 32 %): the throughput is lower by that than what the \
+         connections could have had; run agents on machines of their own, or add agents",
+    );
+    assert_eq!(verdict(OVERHEAD_SHARE_MAX, 900.0).status, VerdictStatus::Valid, "the limit itself");
+    assert_eq!(verdict(0.31, OVERHEAD_MS_MIN).status, VerdictStatus::Valid, "too short to tell");
 }
 
 #[test]

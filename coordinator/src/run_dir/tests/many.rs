@@ -10,7 +10,7 @@ use super::super::{MANIFEST, RunDir, RunDirError, State, Summary, list};
 use super::{check_refused, create, sample};
 
 fn report(ending: &str, completed: u64, failed: u64) -> String {
-    json!({"ending": ending, "queries": {"completed": completed, "failed": failed}}).to_string()
+    json!({"ending": ending, "queries": {"total": 5, "completed": completed, "failed": failed}}).to_string()
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn runs_are_listed_with_how_far_they_came_whatever_one_of_them_is() {
     let ids: Vec<&str> = listed.iter().map(|run| run.id.as_str()).collect();
     assert_eq!(ids, ["5-goes-on", "4-broken", "3-ended", "2-killed", "1-running"]);
     let how_far = |position: usize| {
-        let Summary { state, settled, rows, ref file, .. } = *listed[position].summary.as_ref().unwrap();
-        assert_eq!((rows, file.as_str()), (5, "rows.csv"));
+        let Summary { state, settled, queries, ref file, .. } = *listed[position].summary.as_ref().unwrap();
+        assert_eq!((queries, file.as_str()), (Some(5), "rows.csv"));
         (state, settled)
     };
     assert_eq!(how_far(0), (State::Running, 0), "its report is not the latest");

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use muster_common::ids::{RowId, RunId};
-use muster_common::measurement::{Answer, Outcome};
+use muster_common::measurement::{Answer, Lag, Outcome};
 use muster_common::placement::Method;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ fn manifest(id: &str) -> Manifest {
                 host_column: hostname.clone(),
                 parameters: vec![hostname, start_time.clone(), end_time.clone()],
                 mix: None,
-                checks: Checks::DemoWindow { start_time, end_time },
+                checks: Checks::DemoWindow { start_time, end_time, timezone: Some("UTC".to_owned()) },
                 on_bad_row: OnBadRow::Skip,
                 limit: Some(5),
             },
@@ -44,9 +44,9 @@ fn manifest(id: &str) -> Manifest {
         placement: Method::Balanced,
         statements: vec![Statement { name: "default".to_owned(), sql: None, weight: 1 }],
         timezone: "UTC".to_owned(),
-        timeout_ms: Some(30_000),
+        timeout_ms: Some(30_000.0),
         on_agent_loss: OnAgentLoss::Reassign,
-        slot_grace_ms: 10_000,
+        slot_grace_ms: 10_000.0,
         listen: "127.0.0.1:50051".parse().unwrap(),
         local: Some(LocalAgents { workers: 4 }),
         embedded: Some("PostgreSQL 15.18".to_owned()),
@@ -74,7 +74,7 @@ fn sample(row: u32) -> Sample {
         statement: 0,
         execution: 1,
         start_ns: 0,
-        lag_ns: 0,
+        lag: Lag::default(),
         service_time_ns: 1,
         outcome: Outcome::Completed(Answer::default()),
     }

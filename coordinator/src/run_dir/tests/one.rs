@@ -70,7 +70,8 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
         "checks": {
           "demo_window": {
             "start_time": "start_time",
-            "end_time": "end_time"
+            "end_time": "end_time",
+            "timezone": "UTC"
           }
         },
         "on_bad_row": "skip",
@@ -88,6 +89,7 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
       "load": {
         "protocol": "prepared",
         "plan_cache_mode": null,
+        "results": null,
         "schedule": null,
         "think_time": {
           "secs": 0,
@@ -101,9 +103,9 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
         "versus": false
       },
       "timezone": "UTC",
-      "timeout_ms": 30000,
+      "timeout_ms": 30000.0,
       "on_agent_loss": "reassign",
-      "slot_grace_ms": 10000,
+      "slot_grace_ms": 10000.0,
       "listen": "127.0.0.1:50051",
       "local": {
         "workers": 4

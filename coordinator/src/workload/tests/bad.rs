@@ -73,10 +73,16 @@ fn a_needed_column_that_comes_twice_is_refused_and_another_may() {
 fn every_fault_of_a_row_is_named_by_file_and_line() {
     check_row("h,2017-01-01", "field count is 2 where the header has 3");
     check_row(format!("{GOOD},"), "field count is 4 where the header has 3");
+    check_row("\"h,2017-01-01 00:00:00\n", "the quote that opens in this line is never closed");
     check_row(
-        "\"h,2017-01-01 00:00:00\nh,",
-        "field count is 1 where the header has 3; is a quote never closed?",
+        "\"h,2017-01-01 00:00:00\nh\",",
+        "field count is 2 where the header has 3; it spans several lines: is a quote closed too late?",
     );
+    check_row(
+        "\"h\"h,2017-01-01,2017-01-01",
+        "the quote that opens in this line closes before other text: the end of its field is missing, or a quote within it is not written twice",
+    );
+    check_row(format!("h,\"{}\",x", "x".repeat(1 << 20)), "the record is longer than 1048576 bytes");
     check_row(",2017-01-01,2017-01-01", "hostname is empty; every row needs a host");
     check_row("h,,2017-01-01", "start_time '' is not a time; write it like 2017-01-01 08:59:22");
     check_row("h,2017-01-01,soon", "end_time 'soon' is not a time; write it like 2017-01-01 08:59:22");
@@ -145,14 +151,54 @@ fn skipping_every_row_is_an_error() {
     assert!(error.starts_with("workload file 'q.csv' has no good row left to run: 1 bad row"), "{error}");
 }
 
+/// Rows and skipped records, and the lines of the first skipped ones, of a file with the columns `host` and `a`.
+#[track_caller]
+fn check_skipping(content: impl AsRef<[u8]>, hosts: &[&str], skipped: u64, lines: &[u64]) {
+    let skip = Options { on_bad_row: OnBadRow::Skip, ..own("host", &["a"]) };
+    let workload = open_bytes(content, &skip).unwrap();
+    assert_eq!(workload.skipped(), skipped);
+    assert_eq!(workload.bad().iter().map(|row| row.line).collect::<Vec<_>>(), lines);
+    let found: Vec<String> = rows(workload).into_iter().map(|(host, _)| host).collect();
+    assert_eq!(found, hosts);
+}
+
 #[test]
-fn a_record_beyond_the_limit_is_refused_even_when_skipping() {
+fn a_quote_that_is_not_closed_costs_its_own_line_and_no_other() {
+    check_skipping("host,a\nw,1\nx,\"2\ny,3\nz,4\n", &["w", "y", "z"], 1, &[3]);
+    check_skipping("host,a\r\nw,1\r\nx,\"2\r\n\r\ny,\"\"\r\n", &["w", "y"], 1, &[3]);
+    check_skipping("host,a\nx,\"2\ny,\"3\"\nz,\"4\ny,5", &["y", "y"], 2, &[2, 4]);
+    check_skipping("host,a\nw,1\nx,\"2", &["w"], 1, &[3]);
+    check_skipping("host,a\nw,1\n\"x\ny\",\"2\nz,3\n", &["w", "z"], 1, &[4]);
+    check_skipping("host,a\nx,\"2\"0\ny,3\n", &["y"], 1, &[2]);
+}
+
+#[test]
+fn a_quote_that_is_never_closed_in_a_large_file_costs_its_own_line_and_no_other() {
+    let lines = "host_1,some value\n".repeat(100_000);
+    let content = format!("host,a\n{lines}x,\"2\n{lines}");
+    assert!(content.len() > 3 << 20, "several blocks, and more than the longest record");
+    check_skipping(content, &vec!["host_1"; 200_000], 1, &[100_002]);
+}
+
+#[test]
+fn a_header_with_an_unclosed_quote_is_refused_even_when_skipping() {
     let skip = Options { on_bad_row: OnBadRow::Skip, ..demo() };
-    let content = format!("{HEADER}\n{GOOD}\n\"{}", "x\n".repeat(600_000));
     assert_eq!(
-        error_of(content, &skip),
-        "q.csv:3: the record is longer than 1048576 bytes; is a quote in it never closed?"
+        error_of(format!("\n\"{HEADER}\n{GOOD}\n"), &skip),
+        "q.csv:2: the header cannot be read: the quote that opens in this line is never closed"
     );
+}
+
+#[test]
+fn a_record_beyond_the_limit_is_skipped_like_any_other() {
+    let long = format!("x,\"{}\"", "2\n".repeat(600_000));
+    check_skipping(format!("host,a\n{long}\ny,3\n"), &["y"], 1, &[2]);
+}
+
+#[test]
+fn lines_that_end_in_cr_alone_are_counted() {
+    let error = error_of(format!("{HEADER}\r{GOOD}\r{GOOD}\rh,bad,2017-01-01\r"), &demo());
+    assert!(error.contains("q.csv:4: start_time 'bad'"), "{error}");
 }
 
 #[test]
@@ -171,8 +217,18 @@ fn packed_files_name_the_way_to_unpack_them() {
     check(b"\x28\xb5\x2f\xfd", "compressed (zstd); unpack it first");
     check(b"\xfd7zXZ\0", "compressed (xz); unpack it first");
     check(b"BZh91AY&SY", "compressed (bzip2); unpack it first");
+    check(b"\x04\x22\x4d\x18", "compressed (lz4); unpack it first");
     check(b"PK\x03\x04", "a ZIP archive or a spreadsheet");
+    check(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet or document of an old Microsoft Office");
+    check(b"PAR1\x15\0", "a Parquet file; export it as CSV");
+    check(b"PAR1 and text PAR1", "a Parquet file; export it as CSV");
+    let header = error_of(b"PARENT_ID,name\n1,a\n", &demo());
+    assert!(!header.contains("Parquet"), "a header may begin with the same letters: {header}");
     check(b"\xff\xfeh\0o\0", "UTF-16; convert it first");
+    check(b"h\0o\0s\0t\0n\0", "UTF-16; convert it first");
+    check(b"\0h\0o\0s\0t\0n", "UTF-16; convert it first");
+    check(b"\xff\xfe\0\0h\0\0\0", "UTF-32; convert it first");
+    check(b"h\0\0\0o\0\0\0", "UTF-32; convert it first");
 }
 
 #[test]

@@ -29,6 +29,8 @@ fn spreadsheets_shells_and_databases_write_the_same_rows() {
     check(PLAIN);
     check(PLAIN.trim_end());
     check(format!("\u{feff}{PLAIN}"));
+    check(format!("\u{feff}\u{feff}{PLAIN}"));
+    check(PLAIN.replace('\n', "\r"));
     check(PLAIN.replace('\n', "\r\n"));
     check(format!("\u{feff}{}", PLAIN.replace('\n', "\r\n").trim_end()));
     check(PLAIN.replace('\n', "\n\n\r\n\n"));

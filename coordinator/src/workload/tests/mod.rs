@@ -18,7 +18,11 @@ fn demo() -> Options {
         host_column: HOST_COLUMN.to_owned(),
         parameters: ["hostname", "start_time", "end_time"].map(str::to_owned).to_vec(),
         mix: None,
-        checks: Checks::DemoWindow { start_time: "start_time".to_owned(), end_time: "end_time".to_owned() },
+        checks: Checks::DemoWindow {
+            start_time: "start_time".to_owned(),
+            end_time: "end_time".to_owned(),
+            timezone: Some("UTC".to_owned()),
+        },
         on_bad_row: OnBadRow::Fail,
         limit: None,
     }

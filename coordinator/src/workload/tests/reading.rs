@@ -67,6 +67,50 @@ fn a_file_that_changed_under_the_run_is_noticed_and_the_reader_goes_on() {
     check(b"host,v\naaa,12bbb,2\n");
     check(b"host,v\naaa,11\nbbb,2\n");
     check(b"host,v\naaa,1\nbbb,\xff\n");
+    check(b"host,v\naaa,1\nbbb,3\n");
+    check(b"host,v\naaa,2\nbbb,2\n");
+}
+
+#[test]
+fn other_values_of_the_same_length_are_noticed_even_when_the_modification_time_is_set_back() {
+    let content = |digit: char| format!("host,v\n{}", format!("h,{digit}23456789\n").repeat(20_000));
+    let file = file(content('1'));
+    let modified = file.as_file().metadata().unwrap().modified().unwrap();
+    let workload = Arc::new(open(file.path(), &own("host", &["v"]), &mut |_| {}).unwrap());
+    let mut reader = RowReader::new(Arc::clone(&workload));
+    assert_eq!(read(&mut reader, &workload, RowId::new(0)).unwrap().1, [Some("123456789".to_owned())]);
+    fs::write(file.path(), content('2')).unwrap();
+    file.as_file().set_modified(modified).unwrap();
+    let values: Vec<_> = (0..20_000).map(|row| read(&mut reader, &workload, RowId::new(row))).collect();
+    let is_old =
+        |value: &Result<Row, _>| value.as_ref().is_ok_and(|row| row.1[0].as_deref() == Some("123456789"));
+    assert!(values.iter().all(|value| is_old(value) || matches!(value, Err(WorkloadError::Changed { .. }))));
+    assert!(values[1_000..].iter().all(Result::is_err), "only what was in memory is still served");
+    assert!(!workload.has_changed(), "which is why the bytes are checked");
+}
+
+#[test]
+fn a_file_that_was_written_to_or_replaced_is_reported() {
+    let check = |change: fn(&std::path::Path), expected: bool| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("q.csv");
+        fs::write(&path, "host\na\n").unwrap();
+        let workload = open(&path, &own("host", &[]), &mut |_| {}).unwrap();
+        assert!(!workload.has_changed());
+        change(&path);
+        assert_eq!(workload.has_changed(), expected);
+    };
+    check(|path| fs::write(path, "host\na\nb\n").unwrap(), true);
+    check(|path| fs::write(path, "").unwrap(), true);
+    check(
+        |path| {
+            fs::write(path.with_extension("new"), "host\na\n").unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        },
+        true,
+    );
+    check(|path| fs::remove_file(path).unwrap(), false);
+    check(|path| drop(fs::read(path).unwrap()), false);
 }
 
 #[test]
@@ -116,6 +160,40 @@ proptest! {
         if let Ok(workload) = open_bytes(&content, &skip) {
             let count = workload.rows() as usize;
             prop_assert_eq!(rows(workload).len(), count);
+        }
+    }
+
+    #[test]
+    fn rows_and_skipped_rows_are_all_records_wherever_a_quote_is_missing_or_added(
+        records in prop::collection::vec(("[a-c]{1,3}", "[a-c ]{1,3}"), 1..40),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0usize..4), 0..5),
+        quoted in any::<bool>(),
+        end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+    ) {
+        let mut lines: Vec<String> = records
+            .iter()
+            .map(|(host, a)| if quoted { format!("\"{host}\",\"{a}\"") } else { format!("{host},{a}") })
+            .collect();
+        let mut damaged = std::collections::BTreeSet::new();
+        for (line, place) in damage {
+            let line = line.index(lines.len());
+            damaged.insert(line);
+            // A quote at the beginning of a field that has none, or one of a field's two is missing.
+            lines[line] = match (quoted, place) {
+                (false, _) => format!("{},\"{}", records[line].0, records[line].1),
+                (true, 0 | 1) => format!("\"{}\",\"{}", records[line].0, records[line].1),
+                (true, _) => format!("\"{},\"{}\"", records[line].0, records[line].1),
+            };
+        }
+        let content = format!("host,a{end}{}", lines.join(end));
+        let skip = Options { on_bad_row: OnBadRow::Skip, ..own("host", &["a"]) };
+        match open_bytes(&content, &skip) {
+            Ok(workload) => {
+                prop_assert_eq!(u64::from(workload.rows()) + workload.skipped(), records.len() as u64);
+                prop_assert_eq!(workload.skipped(), damaged.len() as u64);
+            }
+            Err(WorkloadError::NoGoodRow { count, .. }) => prop_assert_eq!(count, records.len() as u64),
+            Err(other) => prop_assert!(false, "{}", other),
         }
     }
 }

@@ -1,0 +1,28 @@
+//! Servers that strangers can reach: one accept loop, one limit on what a connection may cost, one set of HTTP/2 settings, for every listener of
+//! both programs. What is served is decided elsewhere.
+
+mod accept;
+mod bounded;
+
+use std::time::Duration;
+
+use muster_common::limits;
+use tonic::transport::Server;
+
+pub use accept::{AcceptProblem, Accepted, Terms, accept};
+pub use bounded::{Bounded, Peer, Stay};
+
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// A server whose connections are limited in streams, headers, resets and buffers. tonic's own defaults have no limit on streams.
+pub fn server() -> Server {
+    Server::builder()
+        .max_concurrent_streams(limits::HTTP2_STREAMS_MAX)
+        .http2_max_header_list_size(limits::HTTP2_HEADER_BYTES_MAX)
+        .http2_max_pending_accept_reset_streams(Some(limits::HTTP2_RESETS_MAX))
+        .http2_max_local_error_reset_streams(Some(limits::HTTP2_RESETS_MAX))
+        .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES_SMALL)
+        .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES_SMALL)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+        .http2_keepalive_timeout(Some(limits::FENCE))
+}

@@ -1,0 +1,129 @@
+//! Handles the query that a worker's lost connection left behind: the server continues to run it until it notices the loss. The worker ends
+//! this query, or waits for its end, before it runs its next row. So a host never has two queries running at once. The one exception is a
+//! server that can no longer be reached after the worker has moved to another one.
+
+use std::time::{Duration, Instant};
+
+use muster_common::limits;
+use muster_common::query::quote;
+use muster_common::server_identity::ServerIdentity;
+use tokio::time::sleep;
+use tokio_postgres::Client;
+
+use super::address::Address;
+use super::connect::{self, SessionSetup};
+use super::failure::with_causes;
+use super::identity::identify;
+use super::peer::{Backend, Peer, first_row};
+use super::session_attrs::TargetSessionAttrs;
+use super::settings::Settings;
+
+/// How often the server is asked whether the query is gone.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// A connection that was lost while it executed a query.
+#[derive(Debug, Clone)]
+pub(super) struct Previous {
+    pub(super) address: Address,
+    pub(super) server: ServerIdentity,
+    pub(super) peer: Peer,
+    /// Behind a pooler the name is unique to the worker, and only its transactions have it.
+    pub(super) application_name: String,
+    pub(super) lost_at: Instant,
+}
+
+/// The same after the worker was connected to another server: asks the first one, on a connection of its own. When that server cannot be
+/// reached, the query may be running there, nothing can be done about it, and the run continues on the other server.
+///
+/// # Errors
+/// As [`wait_for_end`], and when the first server answers but refuses the connection, for [`limits::PREVIOUS_QUERY_TIMEOUT`] after the loss.
+pub(super) async fn wait_for_end_on_other_server(
+    settings: &Settings,
+    setup: &SessionSetup,
+    previous: &Previous,
+) -> Result<(), String> {
+    let mut first = settings.clone();
+    first.addresses = vec![previous.address.clone()];
+    first.target_session_attrs = TargetSessionAttrs::Any;
+    first.connect_timeout = settings.connect_timeout.min(limits::PREVIOUS_SERVER_TIMEOUT);
+    let connection = match connect::connect(&first, &previous.application_name, setup).await {
+        Ok(connection) => connection,
+        Err(error)
+            if error.is_unreachable() || previous.lost_at.elapsed() >= limits::PREVIOUS_QUERY_TIMEOUT =>
+        {
+            tracing::warn!("a query may still be running on {}: {error}", previous.server);
+            return Ok(());
+        }
+        Err(error) => return Err(unknown(&error.to_string())),
+    };
+    let driver = tokio::spawn(connection.driver.run());
+    let ended = match identify(&connection.client, &previous.address).await {
+        server if previous.server.is_same_server(&server) => wait_for_end(&connection.client, previous).await,
+        server => {
+            tracing::warn!(
+                "a query may still be running on {}: its address leads to {server}",
+                previous.server
+            );
+            Ok(())
+        }
+    };
+    drop(connection.client);
+    // It ends with its client.
+    let _ = driver.await;
+    ended
+}
+
+/// Returns when the query no longer runs. Without a pooler its backend is ended. Behind a pooler this only waits, because the backend may
+/// serve another client when the signal arrives.
+///
+/// # Errors
+/// When it is not known within [`limits::PREVIOUS_QUERY_TIMEOUT`] that the query has ended.
+pub(super) async fn wait_for_end(client: &Client, previous: &Previous) -> Result<(), String> {
+    let deadline = Instant::now() + limits::PREVIOUS_QUERY_TIMEOUT;
+    let (what, ending, asking) = match &previous.peer {
+        Peer::Server(Backend { process, started: None }) => {
+            return Err(unknown(&format!("the server does not show when backend {process} was started")));
+        }
+        Peer::Server(Backend { process, started: Some(started) }) => {
+            let backend = format!(
+                "FROM pg_catalog.pg_stat_get_activity({process}) WHERE extract(epoch FROM backend_start)::text = {}",
+                quote(started)
+            );
+            let ending = format!("SELECT pg_catalog.pg_terminate_backend(pid) {backend}");
+            (format!("backend {process}"), Some(ending), format!("SELECT pid {backend}"))
+        }
+        Peer::Pooler => {
+            let asking = format!(
+                "SELECT pid FROM pg_catalog.pg_stat_activity WHERE application_name = {} AND pid <> pg_catalog.pg_backend_pid()",
+                quote(&previous.application_name)
+            );
+            ("the query behind the pooler".to_owned(), None, asking)
+        }
+    };
+    let mut refusal = None;
+    if let Some(ending) = ending
+        && let Err(error) = client.simple_query(&ending).await
+    {
+        // The query may still end by itself.
+        refusal = Some(with_causes(&error));
+    }
+    loop {
+        let left = client.simple_query(&asking).await.map_err(|error| unknown(&with_causes(&error)))?;
+        if first_row(&left).is_none() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let refusal =
+                refusal.map(|refusal| format!("; it cannot be ended: {refusal}")).unwrap_or_default();
+            let within = limits::PREVIOUS_QUERY_TIMEOUT;
+            return Err(unknown(&format!("{what} did not end within {within:?}{refusal}")));
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+fn unknown(why: &str) -> String {
+    format!(
+        "the worker's lost connection may still run its query, and no other row of its hosts may run at the same time: {why}"
+    )
+}

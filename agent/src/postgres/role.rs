@@ -1,0 +1,109 @@
+//! What a session's role may do beyond reading. A read-only transaction is no wall: a statement can end it by `set_config`, and a
+//! function can do so for it. A role without the rights is.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::failure::with_causes;
+
+/// What is required of the role with which the agent's sessions run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RoleRule {
+    /// Nothing is said about it.
+    Any,
+    /// A superuser is warned of.
+    #[default]
+    WarnOfSuperuser,
+    /// A role that can write is refused.
+    ReadOnly,
+}
+
+/// Rights that are named in a message; there may be thousands.
+const SHOWN: usize = 5;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RoleError {
+    #[error("ask the server what the role may do: {0}")]
+    Query(String),
+    #[error(
+        "--require-read-only-role: role {role} can write in database {database}: {rights}. Use a role that can only read:\n  \
+         CREATE ROLE muster LOGIN PASSWORD '…';\n  \
+         GRANT CONNECT ON DATABASE {database} TO muster;\n  \
+         GRANT USAGE ON SCHEMA public TO muster;\n  \
+         GRANT SELECT ON ALL TABLES IN SCHEMA public TO muster;\n  \
+         GRANT pg_read_all_stats TO muster;  -- for the server's own counters in the report\n  \
+         REVOKE CREATE ON SCHEMA public FROM PUBLIC;  -- before PostgreSQL 15 everybody may create tables there"
+    )]
+    CanWrite { role: String, database: String, rights: String },
+}
+
+impl RoleRule {
+    /// To be called on each connection, before it is sent anything of the coordinator's.
+    ///
+    /// # Errors
+    /// For a role that can write, where that is not allowed.
+    pub(super) async fn check(self, client: &Client) -> Result<(), RoleError> {
+        match self {
+            Self::ReadOnly => require_read_only(client).await,
+            Self::Any | Self::WarnOfSuperuser => Ok(()),
+        }
+    }
+}
+
+/// Refuses a role that can write, by itself or as a role that it can become.
+async fn require_read_only(client: &Client) -> Result<(), RoleError> {
+    let messages = client.simple_query(RIGHTS).await;
+    let messages = messages.map_err(|error| RoleError::Query(with_causes(&error)))?;
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some([0, 1, 2].map(|column| row.get(column).unwrap_or_default())),
+        _ => None,
+    });
+    let rows: Vec<[&str; 3]> = rows.collect();
+    // One row is always there, without a right, so that an empty answer is not taken for a role without rights.
+    let Some([role, database, _]) = rows.first() else {
+        return Err(RoleError::Query("the answer has no rows".to_owned()));
+    };
+    let rights: Vec<&str> =
+        rows.iter().map(|[_, _, right]| *right).filter(|right| !right.is_empty()).collect();
+    match rights.len() {
+        0 => Ok(()),
+        count => {
+            let more = if count > SHOWN { format!(", and {} more", count - SHOWN) } else { String::new() };
+            let rights = rights[..count.min(SHOWN)].join(", ") + &more;
+            let (role, database) = ((*role).to_owned(), (*database).to_owned());
+            Err(RoleError::CanWrite { role, database, rights })
+        }
+    }
+}
+
+/// One row for each right. `session_user`, and not `current_user`: RESET ROLE is anybody's. Every role that it is a member of counts,
+/// whether it inherits from it or not: SET ROLE is its own, too. The temporary tables that everybody may make by default end with the
+/// session. Large objects and functions that run as their owner (SECURITY DEFINER) are not looked at.
+const RIGHTS: &str = "\
+WITH roles AS MATERIALIZED (
+  SELECT * FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(session_user, oid, 'MEMBER')
+), schemas AS MATERIALIZED (
+  SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+), relations AS MATERIALIZED (
+  SELECT c.oid, c.relowner, c.relkind, pg_catalog.format('%I.%I', s.nspname, c.relname) AS name
+  FROM pg_catalog.pg_class c JOIN schemas s ON s.oid = c.relnamespace
+), rights AS (
+  SELECT 1 AS place, 'it is a superuser' AS what FROM roles WHERE rolsuper
+  UNION SELECT 2, 'it may create roles' FROM roles WHERE rolcreaterole
+  UNION SELECT 3, 'it may create databases' FROM roles WHERE rolcreatedb
+  UNION SELECT 4, 'it may replicate' FROM roles WHERE rolreplication
+  UNION SELECT 5, 'it is a member of ' || rolname FROM roles WHERE rolname IN
+    ('pg_create_subscription', 'pg_execute_server_program', 'pg_maintain', 'pg_read_server_files', 'pg_write_all_data', 'pg_write_server_files')
+  UNION SELECT 6, 'it may create schemas'
+    FROM roles r WHERE pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'CREATE')
+  UNION SELECT 7, pg_catalog.format('it may create tables in schema %I', s.nspname)
+    FROM roles r, schemas s WHERE pg_catalog.has_schema_privilege(r.oid, s.oid, 'CREATE')
+  UNION SELECT 8, 'it may write to ' || t.name
+    FROM roles r, relations t WHERE t.relkind IN ('r', 'p', 'v', 'm', 'f') AND (
+      t.relowner = r.oid OR pg_catalog.has_any_column_privilege(r.oid, t.oid, 'INSERT, UPDATE')
+      OR pg_catalog.has_table_privilege(r.oid, t.oid, 'DELETE, TRUNCATE, TRIGGER'))
+  UNION SELECT 9, 'it may advance ' || t.name
+    FROM roles r, relations t WHERE t.relkind = 'S' AND (
+      t.relowner = r.oid OR pg_catalog.has_sequence_privilege(r.oid, t.oid, 'USAGE, UPDATE'))
+)
+SELECT pg_catalog.quote_ident(session_user), pg_catalog.quote_ident(pg_catalog.current_database()), what
+FROM (SELECT 0 AS place, '' AS what UNION ALL SELECT place, what FROM rights) AS each ORDER BY place, what";

@@ -1,0 +1,107 @@
+//! A connection's socket as a worker's thread has it: reads and writes block.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
+use rustls::{ClientConnection, StreamOwned};
+
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// Ends a connection from another thread.
+#[derive(Debug)]
+pub(super) struct Cutter(OwnedFd);
+
+impl Cutter {
+    /// A read or write that blocks returns.
+    pub(super) fn cut(&self) {
+        // One that has ended is ended.
+        let _ = shutdown(&self.0, Shutdown::Both);
+    }
+}
+
+impl Stream {
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// # Errors
+    /// Where this process has too many descriptors.
+    pub(super) fn cutter(&self) -> io::Result<Cutter> {
+        self.as_fd().try_clone_to_owned().map(Cutter)
+    }
+
+    /// Each read and write fails after this time. `None` is never.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn set_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        set_socket_timeout(self, Timeout::Recv, limit)?;
+        set_socket_timeout(self, Timeout::Send, limit)?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn set_nonblocking(&self, is_nonblocking: bool) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(self, is_nonblocking)?;
+        Ok(())
+    }
+
+    /// Whether the connection is open and nothing has come. Costs one system call and does not block.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [0; 1];
+        recv(self, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)
+            .is_err_and(|error| error == rustix::io::Errno::AGAIN)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.sock.as_fd(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tls(stream) => match stream.read(buffer) {
+                // The server closed the socket without ending TLS first, as PostgreSQL does.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                read => read,
+            },
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            // There is nothing to flush.
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a process needs of its machine before it can begin. Checked once, so that what is missing is said in a sentence and does not panic in a
+//! library later.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::SystemTime;
+
+use crate::blocking::cannot_start;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Threads(io::Error),
+    #[error(
+        "this machine's clock says {before} s before 1970; names of runs, HTTP and the dates of certificates need one that is about right: set it \
+         (`date`, NTP)"
+    )]
+    Clock { before: u64 },
+}
+
+/// # Errors
+/// When so many threads cannot run at a time, or the clock is of no use.
+pub fn check(threads: usize) -> Result<(), StartError> {
+    check_clock(SystemTime::now())?;
+    check_threads(threads).map_err(StartError::Threads)
+}
+
+fn check_clock(now: SystemTime) -> Result<(), StartError> {
+    match now.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(StartError::Clock { before: error.duration().as_secs() }),
+    }
+}
+
+/// Starts them, and lets all of them end at once.
+fn check_threads(count: usize) -> io::Result<()> {
+    let mut started = Vec::with_capacity(count);
+    let mut check = || {
+        for _ in 0..count {
+            let (hold, held) = mpsc::channel::<()>();
+            let thread = thread::Builder::new().spawn(move || held.recv().is_ok());
+            started.push((hold, thread.map_err(cannot_start)?));
+        }
+        Ok(())
+    };
+    let checked = check();
+    for (hold, thread) in started {
+        drop(hold);
+        // Nothing in it panics.
+        let _ = thread.join();
+    }
+    checked
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_refused_with_the_way_out() {
+        check_clock(SystemTime::UNIX_EPOCH).unwrap();
+        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
+        let error = check_clock(early).unwrap_err().to_string();
+        assert!(error.contains("5 s before 1970") && error.contains("NTP"), "{error}");
+    }
+
+    #[test]
+    fn a_few_threads_can_run() {
+        check_threads(3).unwrap();
+    }
+}
