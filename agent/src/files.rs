@@ -3,7 +3,8 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// As many as the system allows without asking: most systems begin with 1,024 for the sake of programs that use select(2), and a
-/// coordinator has a connection for each agent, an agent two descriptors of a connection for each worker.
+/// coordinator has a connection for each agent, an agent three for each worker: its connection twice, and the counters of
+/// its thread.
 pub fn allow_many() {
     let limit = getrlimit(Resource::Nofile);
     // Where it is refused, the connections beyond it say what is missing.

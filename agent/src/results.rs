@@ -256,12 +256,11 @@ impl Delivery<'_> {
     fn hear(&mut self, told: &Listener, heard: &mut Vec<(u16, Told)>) -> bool {
         let is_open = told.take(heard);
         self.watchers.metrics.hear(heard);
-        let (mut ended, mut in_flight_ns) = (0u64, 0u64);
+        let mut in_flight_ns = 0u64;
         for (worker, told) in heard.drain(..) {
             match told {
                 Told::Measured(measurement) => {
                     in_flight_ns += measurement.service_time_ns;
-                    ended += 1;
                     self.outbox.add(worker, measurement);
                 }
                 Told::LeftOut(rows) => {
@@ -276,7 +275,7 @@ impl Delivery<'_> {
                 }
             }
         }
-        self.watchers.gauges.ended(ended, in_flight_ns);
+        self.watchers.gauges.ended(in_flight_ns);
         self.watchers.gauges.holds(self.outbox.kept());
         is_open
     }

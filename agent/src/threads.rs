@@ -93,7 +93,8 @@ fn run<E: Execute>(
     open: impl Fn(u16, CancellationToken) -> Result<(Vec<E>, Prepared), PrepareFailed>,
 ) {
     let (index, events) = (worker.index, worker.events.clone());
-    let ran = || worker.run(ThreadWaiter::new(), |cancel| open(index, cancel));
+    let waiter = ThreadWaiter::registered(worker.gauges.register_thread());
+    let ran = || worker.run(waiter, |cancel| open(index, cancel));
     if catch_unwind(AssertUnwindSafe(ran)).is_err() {
         error!("worker {index} broke");
         let _ = events.blocking_send(WorkerEvent::Lost);

@@ -4,6 +4,8 @@ use std::hint;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::health::Registered;
+
 /// How much earlier the kernel's timer wakes a thread that waits for a moment. The clock is read for the rest: a thread that the kernel
 /// wakes is late by some tens of microseconds.
 #[cfg(target_os = "linux")]
@@ -37,7 +39,10 @@ impl Waker {
 
 /// An operating-system thread and the machine's clock.
 #[derive(Debug)]
-pub struct ThreadWaiter(());
+pub struct ThreadWaiter {
+    /// Waits are between queries.
+    registered: Option<Registered>,
+}
 
 impl ThreadWaiter {
     /// For the calling thread. Its timers get as little slack as the kernel allows (prctl(2), PR_SET_TIMERSLACK).
@@ -45,7 +50,20 @@ impl ThreadWaiter {
         // Without it a thread wakes 50 µs later, which `wait` mostly makes up for.
         #[cfg(target_os = "linux")]
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
-        Self(())
+        Self { registered: None }
+    }
+
+    pub(crate) fn registered(registered: Registered) -> Self {
+        let mut waiter = Self::new();
+        waiter.registered = Some(registered);
+        waiter
+    }
+
+    fn sleep(&self, sleep: impl FnOnce()) {
+        match &self.registered {
+            Some(registered) => registered.between_queries(sleep),
+            None => sleep(),
+        }
     }
 }
 
@@ -61,11 +79,11 @@ impl Waiter for ThreadWaiter {
     }
 
     fn wait(&mut self, until: Option<Instant>) {
-        let Some(until) = until else { return thread::park() };
+        let Some(until) = until else { return self.sleep(thread::park) };
         let left = until.saturating_duration_since(Instant::now());
         match left.checked_sub(EARLY) {
             // The kernel sleeps until a moment of its monotonic clock (futex(2), FUTEX_WAIT_BITSET).
-            Some(sleep) if !sleep.is_zero() => thread::park_timeout(sleep),
+            Some(sleep) if !sleep.is_zero() => self.sleep(|| thread::park_timeout(sleep)),
             _ => {
                 while Instant::now() < until {
                     // Not `yield_now`: the wait in the run queue would look like one for a processor.

@@ -131,7 +131,6 @@ impl Worker {
         waiter: impl Waiter,
         open: impl FnOnce(CancellationToken) -> Result<(Vec<E>, Prepared), PrepareFailed>,
     ) {
-        let _registered = self.gauges.register_thread();
         self.inbox.attach(waiter.waker());
         let report = self.serve(waiter, open);
         self.report(WorkerEvent::Done(self.index, report));

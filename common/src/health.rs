@@ -38,17 +38,14 @@ pub struct MachineTime {
     pub stolen_ns: u64,
 }
 
-/// Worker threads on the run queues of the kernel, beside the queries of the same time.
+/// Worker threads on the run queues of the kernel while they ran queries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunQueue {
     /// Ready to run and without a processor; of all worker threads together.
     pub waited_ns: u64,
     /// How often one of them got a processor.
     pub turns: u64,
-    /// Threads times time.
-    pub threads_ns: u64,
-    /// Those that ended, whatever became of them, and their service times.
-    pub queries: u64,
+    /// Service times of the queries that ended, whatever became of them.
     pub in_flight_ns: u64,
 }
 
@@ -126,11 +123,9 @@ impl MachineTime {
 
 impl RunQueue {
     fn merge(&mut self, other: &Self) {
-        let Self { waited_ns, turns, threads_ns, queries, in_flight_ns } = other;
+        let Self { waited_ns, turns, in_flight_ns } = other;
         self.waited_ns = self.waited_ns.saturating_add(*waited_ns);
         self.turns = self.turns.saturating_add(*turns);
-        self.threads_ns = self.threads_ns.saturating_add(*threads_ns);
-        self.queries = self.queries.saturating_add(*queries);
         self.in_flight_ns = self.in_flight_ns.saturating_add(*in_flight_ns);
     }
 }
@@ -336,13 +331,7 @@ mod tests {
             Interval {
                 starved: starved(1, 20),
                 kept: Kept { most: 9, bound: 100 },
-                run_queue: Some(RunQueue {
-                    waited_ns: 5,
-                    turns: 1,
-                    threads_ns: 30,
-                    queries: 1,
-                    in_flight_ns: 20,
-                }),
+                run_queue: Some(RunQueue { waited_ns: 5, turns: 1, in_flight_ns: 20 }),
                 ..second(400)
             },
             Interval { round_trip_ns: 7, ..second(100) },
@@ -364,25 +353,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_holds_up_the_queries_whose_answers_have_come() {
-        let ms = 1_000_000;
-        // Four queries in flight on each of two threads, and as many turns as answers: each wait held up one of them.
-        let sparse = RunQueue {
-            waited_ns: 50 * ms,
-            turns: 900,
-            threads_ns: 2_000 * ms,
-            queries: 800,
-            in_flight_ns: 8_000 * ms,
-        };
-        assert_eq!(share(sparse), 50.0 / 8_000.0);
-        // Three answers a turn: it held up three.
-        let dense = RunQueue { queries: 2_700, ..sparse };
-        assert_eq!(share(dense), 150.0 / 8_000.0);
-        // Never more than there are.
-        let saturated = RunQueue { queries: 90_000, ..sparse };
-        assert_eq!(share(saturated), 200.0 / 8_000.0);
+    fn the_share_of_waits_is_of_the_time_in_flight() {
+        let run_queue = RunQueue { waited_ns: 50, turns: 9, in_flight_ns: 8_000 };
+        assert_eq!(share(run_queue), 50.0 / 8_000.0);
         // Of a query in flight when the session was lost there is a wait and no time.
-        assert_eq!(share(RunQueue { waited_ns: 9_000 * ms, ..sparse }), 1.0);
+        assert_eq!(share(RunQueue { waited_ns: 9_000, ..run_queue }), 1.0);
         assert_eq!(share(RunQueue::default()), 0.0);
     }
 

@@ -93,15 +93,15 @@ impl From<Interval> for v1::Health {
 
 impl From<v1::RunQueue> for RunQueue {
     fn from(wire: v1::RunQueue) -> Self {
-        let v1::RunQueue { waited_ns, turns, threads_ns, queries, in_flight_ns } = wire;
-        Self { waited_ns, turns, threads_ns, queries, in_flight_ns }
+        let v1::RunQueue { waited_ns, turns, in_flight_ns } = wire;
+        Self { waited_ns, turns, in_flight_ns }
     }
 }
 
 impl From<RunQueue> for v1::RunQueue {
     fn from(run_queue: RunQueue) -> Self {
-        let RunQueue { waited_ns, turns, threads_ns, queries, in_flight_ns } = run_queue;
-        Self { waited_ns, turns, threads_ns, queries, in_flight_ns }
+        let RunQueue { waited_ns, turns, in_flight_ns } = run_queue;
+        Self { waited_ns, turns, in_flight_ns }
     }
 }
 
@@ -122,13 +122,7 @@ mod tests {
             machine: Some(MachineTime { total_ns: 2_000_000_000, busy_ns: 1_700_000_000, stolen_ns: 0 }),
             throttled_ns: Some(0),
             late,
-            run_queue: Some(RunQueue {
-                waited_ns: 31_000_000,
-                turns: 9_000,
-                threads_ns: 2_000_000_000,
-                queries: 7_000,
-                in_flight_ns: 1_900_000_000,
-            }),
+            run_queue: Some(RunQueue { waited_ns: 31_000_000, turns: 9_000, in_flight_ns: 1_900_000_000 }),
             starved: Starved {
                 times: 2,
                 time_ns: 31_000_000,

@@ -20,8 +20,7 @@ pub(crate) struct Gauges {
     round_trip_ns: AtomicU64,
     /// Those that the workers run on.
     threads: Arc<Threads>,
-    /// Since the session began.
-    queries: AtomicU64,
+    /// Of queries since the session began.
     in_flight_ns: AtomicU64,
     told: Mutex<Told>,
 }
@@ -40,7 +39,6 @@ struct Told {
     time_ns: u64,
     /// By thread.
     scheduled: Vec<Option<Scheduled>>,
-    queries: u64,
     in_flight_ns: u64,
 }
 
@@ -52,7 +50,6 @@ impl Gauges {
             kept: Mutex::default(),
             round_trip_ns: AtomicU64::new(0),
             threads: Arc::default(),
-            queries: AtomicU64::new(0),
             in_flight_ns: AtomicU64::new(0),
             told: Mutex::default(),
         }
@@ -94,14 +91,13 @@ impl Gauges {
         self.round_trip_ns.fetch_max(nanoseconds(round_trip), Ordering::Relaxed);
     }
 
-    /// The calling thread is one that workers run on, until what it gets is dropped.
+    /// The calling thread is a worker's, until what it gets is dropped.
     pub(crate) fn register_thread(&self) -> Registered {
         self.threads.register()
     }
 
-    /// So many queries have ended, in flight for so long together. Not told by workers, but by who hears of their results.
-    pub(crate) fn ended(&self, queries: u64, in_flight_ns: u64) {
-        self.queries.fetch_add(queries, Ordering::Relaxed);
+    /// Queries have ended, in flight for so long together. Not told by workers, but by who hears of their results.
+    pub(crate) fn ended(&self, in_flight_ns: u64) {
         self.in_flight_ns.fetch_add(in_flight_ns, Ordering::Relaxed);
     }
 
@@ -115,7 +111,6 @@ impl Gauges {
         let mut told = lock(&self.told);
         let mut now = Told {
             scheduled: self.threads.read(),
-            queries: self.queries.load(Ordering::Relaxed),
             in_flight_ns: self.in_flight_ns.load(Ordering::Relaxed),
             ..Told::default()
         };
@@ -130,7 +125,7 @@ impl Gauges {
         }
         interval.starved =
             Starved { times: now.times - told.times, time_ns: now.time_ns - told.time_ns, worst };
-        interval.run_queue = run_queue(&told, &now, interval.time_ns);
+        interval.run_queue = run_queue(&told, &now);
         *told = now;
         interval.kept = std::mem::take(&mut *lock(&self.kept));
         interval.round_trip_ns = self.round_trip_ns.swap(0, Ordering::Relaxed);
@@ -142,13 +137,8 @@ fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// `None` unless the waits of all threads are known: of some of them they would be too short.
-fn run_queue(before: &Told, now: &Told, time_ns: u64) -> Option<RunQueue> {
-    let mut grown = RunQueue {
-        threads_ns: time_ns.saturating_mul(u64::try_from(now.scheduled.len()).unwrap_or(u64::MAX)),
-        queries: now.queries - before.queries,
-        in_flight_ns: now.in_flight_ns - before.in_flight_ns,
-        ..RunQueue::default()
-    };
+fn run_queue(before: &Told, now: &Told) -> Option<RunQueue> {
+    let mut grown = RunQueue { in_flight_ns: now.in_flight_ns - before.in_flight_ns, ..RunQueue::default() };
     if now.scheduled.is_empty() {
         return None;
     }
@@ -194,43 +184,39 @@ mod tests {
 
     #[test]
     fn waits_are_those_of_all_threads_or_unknown() {
-        let told = |scheduled: &[Option<(u64, u64)>], queries| Told {
+        let told = |scheduled: &[Option<(u64, u64)>], in_flight_ns| Told {
             scheduled: scheduled
                 .iter()
                 .map(|counted| counted.map(|(waited_ns, turns)| Scheduled { waited_ns, turns }))
                 .collect(),
-            queries,
-            in_flight_ns: queries * 10,
+            in_flight_ns,
             ..Told::default()
         };
-        let before = told(&[Some((100, 10)), Some((7, 1))], 5);
-        let now = told(&[Some((130, 12)), Some((7, 1))], 9);
-        let grown = RunQueue { waited_ns: 30, turns: 2, threads_ns: 2_000, queries: 4, in_flight_ns: 40 };
-        assert_eq!(run_queue(&before, &now, 1_000), Some(grown));
-        let of_one = told(&[Some((130, 12)), None], 9);
-        assert_eq!(run_queue(&before, &of_one, 1_000), None);
-        assert_eq!(run_queue(&of_one, &now, 1_000), None, "since when is not known");
-        assert_eq!(run_queue(&told(&[], 5), &told(&[], 9), 1_000), None, "no threads, no waits");
+        let before = told(&[Some((100, 10)), Some((7, 1))], 50);
+        let now = told(&[Some((130, 12)), Some((7, 1))], 90);
+        let grown = RunQueue { waited_ns: 30, turns: 2, in_flight_ns: 40 };
+        assert_eq!(run_queue(&before, &now), Some(grown));
+        let of_one = told(&[Some((130, 12)), None], 90);
+        assert_eq!(run_queue(&before, &of_one), None);
+        assert_eq!(run_queue(&of_one, &now), None, "since when is not known");
+        assert_eq!(run_queue(&told(&[], 50), &told(&[], 90)), None, "no threads, no waits");
     }
 
     #[test]
     fn queries_are_told_once_and_all_of_those_since_the_start() {
         let gauges = Gauges::new(1);
         let _registered = gauges.register_thread();
-        let in_flight = || {
-            let RunQueue { queries, in_flight_ns, .. } = report(&gauges).run_queue?;
-            Some((queries, in_flight_ns))
-        };
-        gauges.ended(1, 10);
+        let in_flight = || Some(report(&gauges).run_queue?.in_flight_ns);
+        gauges.ended(10);
         gauges.forget();
-        gauges.ended(2, 30);
+        gauges.ended(30);
         let Some(first) = in_flight() else {
             println!("skipped: this kernel does not count how long threads wait for a processor");
             return;
         };
-        assert_eq!(first, (2, 30));
-        gauges.ended(3, 50);
-        assert_eq!((in_flight(), in_flight()), (Some((3, 50)), Some((0, 0))));
+        assert_eq!(first, 30);
+        gauges.ended(50);
+        assert_eq!((in_flight(), in_flight()), (Some(50), Some(0)));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use muster_common::lateness::Lateness;
 
 pub(crate) use gauges::Gauges;
 pub(crate) use reporter::Reporter;
+pub(crate) use run_queue::Registered;
 use system::{Reading, System};
 pub(crate) use system::{cpu_ns, resident_bytes};
 

@@ -17,9 +17,12 @@ pub(super) struct Scheduled {
 /// `/proc/<process>/task/<thread>/schedstat`: time on a processor, time on a run queue, turns. A kernel that does not count writes zeros,
 /// and there is no thread that reads a file without a turn.
 pub(super) fn scheduled(schedstat: &str) -> Option<Scheduled> {
-    let fields: Vec<u64> =
-        schedstat.split_whitespace().map(|field| field.parse().ok()).collect::<Option<_>>()?;
-    let [_, waited_ns, turns, ..] = *fields.as_slice() else { return None };
+    let mut fields = schedstat.split_ascii_whitespace().map(|field| field.parse::<u64>().ok());
+    let (Some(Some(_)), Some(Some(waited_ns)), Some(Some(turns))) =
+        (fields.next(), fields.next(), fields.next())
+    else {
+        return None;
+    };
     (turns > 0).then_some(Scheduled { waited_ns, turns })
 }
 

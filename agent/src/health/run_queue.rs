@@ -1,10 +1,12 @@
 //! How long the workers' threads were ready to run and had no processor, which the kernel counts for each thread. The probe cannot see
 //! it: a thread that has slept is woken before one that has just run, and where every processor is busy it is the workers that wait.
 //!
-//! A thread says once where its counters are; they are read elsewhere, and by itself only when it has run its last query.
+//! Each thread opens its counters once. They are read elsewhere, and by the thread itself before and after it waits for a due time or for
+//! rows: what it waited for a processor then was no part of a query.
 
-use std::fs::{read_link, read_to_string};
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::procfs::{self, Scheduled};
@@ -15,10 +17,18 @@ pub(crate) struct Threads(Mutex<Vec<Thread>>);
 
 #[derive(Debug)]
 enum Thread {
-    /// Where its counters are; `None` where no system tells.
-    Runs(Option<PathBuf>),
-    /// What it left: its file is gone, and its number may be another thread's.
+    Runs(Arc<Counters>),
+    /// What it left: its counters end with it.
     Ended(Option<Scheduled>),
+}
+
+#[derive(Debug)]
+struct Counters {
+    /// `None` where the system has none.
+    schedstat: Option<File>,
+    /// Of waits between queries.
+    between_ns: AtomicU64,
+    between_turns: AtomicU64,
 }
 
 /// Held by a thread while it runs.
@@ -26,22 +36,28 @@ enum Thread {
 pub(crate) struct Registered {
     threads: Arc<Threads>,
     position: usize,
+    counters: Arc<Counters>,
 }
 
 impl Threads {
     /// The thread that calls this.
     pub(crate) fn register(self: &Arc<Self>) -> Registered {
+        let counters = Arc::new(Counters {
+            schedstat: File::open("/proc/thread-self/schedstat").ok(),
+            between_ns: AtomicU64::new(0),
+            between_turns: AtomicU64::new(0),
+        });
         let mut threads = self.locked();
-        threads.push(Thread::Runs(own_counters()));
-        Registered { threads: Arc::clone(self), position: threads.len() - 1 }
+        threads.push(Thread::Runs(Arc::clone(&counters)));
+        Registered { threads: Arc::clone(self), position: threads.len() - 1, counters }
     }
 
     /// By thread, since each began; `None` for one that nothing is known of.
     pub(super) fn read(&self) -> Vec<Option<Scheduled>> {
-        // A thread that ends meanwhile waits for this: its file is there until it has left what it counted.
+        // A thread that ends meanwhile waits for this: its counters are there until it has left what they say.
         let threads = self.locked();
         let read = |thread: &Thread| match thread {
-            Thread::Runs(counters) => procfs::scheduled(&read_to_string(counters.as_ref()?).ok()?),
+            Thread::Runs(counters) => counters.in_queries(),
             Thread::Ended(left) => *left,
         };
         threads.iter().map(read).collect()
@@ -52,28 +68,69 @@ impl Threads {
     }
 }
 
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let mut threads = self.threads.locked();
-        let Some(thread) = threads.get_mut(self.position) else { return };
-        if let Thread::Runs(counters) = thread {
-            let text = counters.as_ref().and_then(|counters| read_to_string(counters).ok());
-            *thread = Thread::Ended(text.and_then(|text| procfs::scheduled(&text)));
+impl Counters {
+    fn all(&self) -> Option<Scheduled> {
+        // Three numbers.
+        let mut text = [0; 96];
+        let length = self.schedstat.as_ref()?.read_at(&mut text, 0).ok()?;
+        procfs::scheduled(str::from_utf8(text.get(..length)?).ok()?)
+    }
+
+    fn in_queries(&self) -> Option<Scheduled> {
+        let Scheduled { waited_ns, turns } = self.all()?;
+        Some(Scheduled {
+            waited_ns: waited_ns.saturating_sub(self.between_ns.load(Ordering::Relaxed)),
+            turns: turns.saturating_sub(self.between_turns.load(Ordering::Relaxed)),
+        })
+    }
+}
+
+impl Registered {
+    /// Runs `wait`, which is between two queries. To be called by the registered thread.
+    pub(crate) fn between_queries(&self, wait: impl FnOnce()) {
+        let before = self.counters.all();
+        wait();
+        if let (Some(before), Some(after)) = (before, self.counters.all()) {
+            let Counters { between_ns, between_turns, .. } = &*self.counters;
+            between_ns.fetch_add(after.waited_ns - before.waited_ns, Ordering::Relaxed);
+            between_turns.fetch_add(after.turns - before.turns, Ordering::Relaxed);
         }
     }
 }
 
-/// The link is `4711/task/4712`.
-fn own_counters() -> Option<PathBuf> {
-    let own = read_link("/proc/thread-self").ok()?;
-    Some(PathBuf::from("/proc").join(own).join("schedstat"))
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let left = self.counters.in_queries();
+        if let Some(thread) = self.threads.locked().get_mut(self.position) {
+            *thread = Thread::Ended(left);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::thread;
+    use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn waits_between_queries_are_none_of_theirs() {
+        let threads = Arc::new(Threads::default());
+        let registered = threads.register();
+        let Some(before) = registered.counters.all() else {
+            println!("skipped: this system does not count the waits of threads");
+            return;
+        };
+        let in_queries = registered.counters.in_queries();
+        for _ in 0..20 {
+            registered.between_queries(|| thread::sleep(Duration::from_millis(1)));
+        }
+        let (after, now) = (registered.counters.all().unwrap(), registered.counters.in_queries());
+        assert!(after.turns >= before.turns + 20, "{before:?} {after:?}");
+        let turns = |scheduled: Option<Scheduled>| scheduled.unwrap().turns;
+        assert!(turns(now) - turns(in_queries) < 20, "{in_queries:?} {now:?}");
+    }
 
     #[test]
     fn what_a_thread_waited_stays_known_when_it_has_ended() {

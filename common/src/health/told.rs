@@ -30,18 +30,13 @@ impl From<&Sum> for result::ProcessHealth {
 }
 
 impl From<RunQueue> for result::RunQueue {
-    /// A thread that waits holds up every query on it whose answer has come. With one query to a turn that is one. A thread that
-    /// has work for more of them in a turn is never without, and holds up all that are in flight on it.
     fn from(run_queue: RunQueue) -> Self {
-        let RunQueue { waited_ns, turns, threads_ns, queries, in_flight_ns } = run_queue;
-        let to_a_turn = queries as f64 / turns.max(1) as f64;
-        let to_a_thread = in_flight_ns as f64 / threads_ns.max(1) as f64;
-        let held_up = to_a_turn.min(to_a_thread).max(1.0);
+        let RunQueue { waited_ns, turns, in_flight_ns } = run_queue;
         Self {
             waited_ms: milliseconds(waited_ns),
             turns,
             in_flight_ms: milliseconds(in_flight_ns),
-            share: (held_up * waited_ns as f64 / in_flight_ns.max(1) as f64).min(1.0),
+            share: (waited_ns as f64 / in_flight_ns.max(1) as f64).min(1.0),
         }
     }
 }

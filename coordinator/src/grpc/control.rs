@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::visitor::Visit;
 use crate::clock;
-use crate::run::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal};
+use crate::run::{Admission, Desk, Handover, Joining, Line, Loss, MemberId, Refusal};
 
 /// One stream from its first message to its end.
 pub(super) async fn serve(
@@ -21,8 +21,9 @@ pub(super) async fn serve(
     visit: Visit,
     sender: mpsc::Sender<Result<v1::CoordinatorControl, Status>>,
     desk: Desk,
+    handover: Handover,
 ) {
-    match admit(inbound, &visit, Line::new(sender.clone()), &desk).await {
+    match admit(inbound, &visit, Line::new(sender.clone()), &desk, handover).await {
         Ok(Some(session)) => {
             session.attend(desk).await;
             visit.leave();
@@ -51,11 +52,13 @@ async fn admit(
     visit: &Visit,
     line: Line,
     desk: &Desk,
+    handover: Handover,
 ) -> Result<Option<ControlSession>, Status> {
     let hello = read_hello(&mut inbound).await?;
     let admission = match check_version(&hello) {
         Ok(()) => {
-            let is_private = visit.is_private().await;
+            // Asking the kernel whose process it is costs more with every socket of the machine.
+            let is_private = handover.includes(hello.has_database) && visit.is_private().await;
             desk.join(Joining { hello, is_private, line: line.clone() }).await
         }
         Err(refusal) => Err(refusal),

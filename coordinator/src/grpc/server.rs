@@ -31,7 +31,7 @@ use super::guard::Guard;
 use super::in_process::{Arrivals, no_agents};
 use super::visitor::{Origin, Visit, Visitor};
 use super::{control, tls, work};
-use crate::run::Desk;
+use crate::run::{Desk, Handover};
 
 /// A bound port, or agents of this process, or both; no connection is served yet. `I` has the connections that come in by the port.
 pub(crate) struct Listener<I> {
@@ -145,10 +145,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start<I: Incoming>(listener: Listener<I>, desk: Desk) -> Self {
+    pub(crate) fn start<I: Incoming>(listener: Listener<I>, desk: Desk, handover: Handover) -> Self {
         let stop = CancellationToken::new();
         let sessions = TaskTracker::new();
-        let edge = Edge { desk, sessions: sessions.clone() };
+        let edge = Edge { desk, handover, sessions: sessions.clone() };
         let service = MusterServer::new(edge)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
@@ -182,6 +182,7 @@ impl Server {
 
 struct Edge {
     desk: Desk,
+    handover: Handover,
     sessions: TaskTracker,
 }
 
@@ -201,7 +202,8 @@ impl Muster for Edge {
             .ok_or_else(|| Status::internal("a connection from nowhere"))?;
         let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
         // A task of its own: this handler is dropped with its stream, and a slot that was granted meanwhile would be nobody's.
-        self.sessions.spawn(control::serve(request.into_inner(), visit, sender, self.desk.clone()));
+        let serving = control::serve(request.into_inner(), visit, sender, self.desk.clone(), self.handover);
+        self.sessions.spawn(serving);
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 

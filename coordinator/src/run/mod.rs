@@ -42,7 +42,7 @@ pub(crate) use keeper::Batch;
 use keeper::Books;
 pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
 pub(crate) use metrics::Metrics;
-pub(crate) use plan::{OnAgentLoss, Retried, RunPlan};
+pub(crate) use plan::{Handover, OnAgentLoss, Retried, RunPlan};
 pub(crate) use record::begins_books;
 pub(crate) use replay::{Replayed, replay};
 pub(crate) use rows::Taken;
@@ -76,7 +76,7 @@ pub(crate) async fn run<I: Incoming>(
 ) -> Result<Outcome, RunError> {
     let door = Door { address: listener.address(), options: listener.options(), problem: listener.problem() };
     let (desk, calls) = Desk::open();
-    let server = Server::start(listener, desk.clone());
+    let server = Server::start(listener, desk.clone(), plan.handover());
     let conductor = Conductor::new(Arc::clone(&plan), door, calls, display, interrupt);
     let concluded = tokio::select! {
         concluded = conductor.conduct(journal, taken_up) => concluded,

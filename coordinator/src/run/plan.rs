@@ -77,6 +77,20 @@ pub(crate) enum Retried {
     Included,
 }
 
+/// Which databases the coordinator has for agents.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Handover {
+    database: bool,
+    versus: bool,
+}
+
+impl Handover {
+    /// Whether an agent with or without a database of its own is handed any.
+    pub(crate) fn includes(self, has_database: bool) -> bool {
+        self.versus || (self.database && !has_database)
+    }
+}
+
 impl RunPlan {
     pub(crate) fn subject(&self) -> Subject<'_> {
         let workload = &self.workload;
@@ -118,6 +132,10 @@ impl RunPlan {
     /// True for a session of this run whose token is right.
     pub(crate) fn has_granted(&self, session: &GrantedSession) -> bool {
         session.id.run == self.id && self.key.has_issued(session)
+    }
+
+    pub(crate) fn handover(&self) -> Handover {
+        Handover { database: self.database_url.is_some(), versus: self.versus_url.is_some() }
     }
 
     /// The configuration for an agent. The database is a secret: only agents without one receive it, in TLS or as processes of this user.

@@ -321,7 +321,7 @@ pub struct Health {
     #[prost(message, optional, tag = "14")]
     pub run_queue: ::core::option::Option<RunQueue>,
 }
-/// Worker threads on the run queues of the kernel, and the queries of the same time.
+/// Worker threads on the run queues of the kernel while they ran queries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RunQueue {
     /// Ready to run and without a processor, of all worker threads together.
@@ -330,13 +330,8 @@ pub struct RunQueue {
     /// How often one of them got a processor.
     #[prost(uint64, tag = "2")]
     pub turns: u64,
-    /// Threads times time.
+    /// Service times of the queries that ended.
     #[prost(uint64, tag = "3")]
-    pub threads_ns: u64,
-    /// Those that ended, and their service times.
-    #[prost(uint64, tag = "4")]
-    pub queries: u64,
-    #[prost(uint64, tag = "5")]
     pub in_flight_ns: u64,
 }
 /// Of all cores, whoever used them.
