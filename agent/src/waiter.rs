@@ -14,6 +14,9 @@ const EARLY: Duration = Duration::from_micros(120);
 #[cfg(not(target_os = "linux"))]
 const EARLY: Duration = Duration::from_millis(2);
 
+/// Of a wait, at most one part in so many is spent reading the clock, so that workers with short waits leave the processors to others.
+const SPIN_SHARE: u32 = 8;
+
 /// Belongs to one thread.
 pub trait Waiter {
     fn now(&self) -> Instant;
@@ -81,15 +84,16 @@ impl Waiter for ThreadWaiter {
     fn wait(&mut self, until: Option<Instant>) {
         let Some(until) = until else { return self.sleep(thread::park) };
         let left = until.saturating_duration_since(Instant::now());
-        match left.checked_sub(EARLY) {
-            // The kernel sleeps until a moment of its monotonic clock (futex(2), FUTEX_WAIT_BITSET).
-            Some(sleep) if !sleep.is_zero() => self.sleep(|| thread::park_timeout(sleep)),
-            _ => {
-                while Instant::now() < until {
-                    // Not `yield_now`: the wait in the run queue would look like one for a processor.
-                    hint::spin_loop();
-                }
-            }
+        let early = EARLY.min(left / SPIN_SHARE);
+        // The kernel sleeps until a moment of its monotonic clock (futex(2), FUTEX_WAIT_BITSET).
+        self.sleep(|| thread::park_timeout(left - early));
+        if until.saturating_duration_since(Instant::now()) > early {
+            // Woken.
+            return;
+        }
+        while Instant::now() < until {
+            // Not `yield_now`: the wait in the run queue would look like one for a processor.
+            hint::spin_loop();
         }
     }
 

@@ -69,9 +69,8 @@ fn bare(rate: usize) -> Vec<f64> {
 /// Waits until a moment as `agent/src/waiter.rs` does.
 fn late_ms(due: Instant) -> f64 {
     const EARLY: Duration = Duration::from_micros(120);
-    if let Some(sleep) = due.saturating_duration_since(Instant::now()).checked_sub(EARLY) {
-        thread::sleep(sleep);
-    }
+    let left = due.saturating_duration_since(Instant::now());
+    thread::sleep(left - EARLY.min(left / 8));
     while Instant::now() < due {
         std::hint::spin_loop();
     }
