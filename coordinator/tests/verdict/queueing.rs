@@ -12,18 +12,29 @@ const OF_THE_MACHINE: [&str; 3] = ["agent_late", "agent_waited", "machine_stolen
 /// If other programs keep the processors busy, an agent may really be late. Then the report may say so, and the test prints a message.
 const BUSY_SHARE: f64 = 0.6;
 
-/// Returns whether the machine was quiet enough to decide.
-#[track_caller]
-fn expect_no_blame(report: &Report) -> bool {
-    if health(report, 0, "machine_busy_share") > BUSY_SHARE {
-        println!("this machine is busy, so its agents may be late: {}", report.at("/verdict"));
-        return false;
+/// A verdict that blames the load generator for the queue of the server does so in every attempt; another program on this machine does not
+/// disturb the agent in all of them.
+const ATTEMPTS: usize = 4;
+
+/// Returns the first report without blame, and true if the machine was quiet. Panics if every attempt ends with blame.
+async fn without_blame(measure: impl AsyncFn() -> Report) -> (Report, bool) {
+    for _ in 1..ATTEMPTS {
+        let report = measure().await;
+        if is_without_blame(&report) {
+            return (report, true);
+        }
+        println!("another attempt, because of {}", report.at("/verdict"));
     }
+    let report = measure().await;
+    let is_quiet = health(&report, 0, "machine_busy_share") <= BUSY_SHARE;
+    assert!(!is_quiet || is_without_blame(&report), "{}", report.at("/verdict"));
+    (report, is_quiet)
+}
+
+fn is_without_blame(report: &Report) -> bool {
     let causes = report.list("/verdict/causes");
     let is_noise = |cause: &serde_json::Value| OF_THE_MACHINE.iter().any(|noise| cause == noise);
-    assert!(causes.iter().all(is_noise), "{}", report.at("/verdict"));
-    assert_ne!(report.text("/verdict/status"), "VOID", "{}", report.at("/verdict"));
-    true
+    causes.iter().all(is_noise) && report.text("/verdict/status") != "VOID"
 }
 
 /// On a busy machine the agent itself may have stopped for a moment. Then the report does not say that the server was the limit.
@@ -52,8 +63,7 @@ async fn run(scripts: Vec<String>, more: &[&str]) -> Report {
 async fn a_connection_that_stalls_for_a_second_is_valid() {
     let mut scripts = vec!["1ms".to_owned(); 600];
     scripts[100] = "1000ms".to_owned();
-    let report = run(scripts, &["--rate", "200"]).await;
-    expect_no_blame(&report);
+    let (report, _) = without_blame(async || run(scripts.clone(), &["--rate", "200"]).await).await;
     // Row j after the stall is due at j * 5 ms and ends at 1,000 + j * s ms: p99 of 600 is the 7th from above, j = 6.
     let computed = 1_000.0 - 6.0 * (5.0 - milliseconds(&report, "/service_time_ms/median"));
     let p99 = milliseconds(&report, "/response_time_ms/p99");
@@ -66,14 +76,16 @@ async fn a_connection_that_stalls_for_a_second_is_valid() {
 /// All connections wait for the server, as behind a lock on a table.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stalls_for_a_second_is_valid() {
-    let mut generator = Generator::gather(1, 800, "1ms", &["--rate", "200"]).await;
-    generator.join(&["--workers", "4"]);
-    generator.armed().await;
-    sleep(Duration::from_secs(1)).await;
-    let fake = std::sync::Arc::clone(&generator.fake);
-    tokio::task::spawn_blocking(move || fake.stall(Duration::from_secs(1))).await.unwrap();
-    let report = generator.end(false).await;
-    expect_no_blame(&report);
+    let measure = async || {
+        let mut generator = Generator::gather(1, 800, "1ms", &["--rate", "200"]).await;
+        generator.join(&["--workers", "4"]);
+        generator.armed().await;
+        sleep(Duration::from_secs(1)).await;
+        let fake = std::sync::Arc::clone(&generator.fake);
+        tokio::task::spawn_blocking(move || fake.stall(Duration::from_secs(1))).await.unwrap();
+        generator.end(false).await
+    };
+    let (report, _) = without_blame(measure).await;
     // 200 of the 800 rows were due in that second, at even intervals: the 9th from above is due 40 ms after its beginning.
     let p99 = milliseconds(&report, "/response_time_ms/p99");
     assert!((900.0..1_300.0).contains(&p99), "{p99} ms, by arithmetic 960 ms");
@@ -93,11 +105,14 @@ async fn check_queue(utilization: f64) {
     const ROWS: usize = 1_000;
     const MEAN_US: f64 = 5_000.0;
     let mut random = SplitMix64::of_stream(20_170_101, 7);
-    let scripts = (0..ROWS).map(|_| format!("{:.0}us", -MEAN_US * (1.0 - random.unit()).ln())).collect();
+    let scripts: Vec<String> =
+        (0..ROWS).map(|_| format!("{:.0}us", -MEAN_US * (1.0 - random.unit()).ln())).collect();
     // The fake server and the connection to it take about 0.1 ms.
     let rate = format!("{:.2}", utilization / (MEAN_US / 1e6 + 1e-4));
-    let report = run(scripts, &["--rate", &rate, "--arrivals", "poisson", "--seed", "11"]).await;
-    let is_quiet = expect_no_blame(&report);
+    let (report, is_quiet) = without_blame(async || {
+        run(scripts.clone(), &["--rate", &rate, "--arrivals", "poisson", "--seed", "11"]).await
+    })
+    .await;
     let [mean, deviation] =
         ["mean", "stddev"].map(|name| milliseconds(&report, &format!("/service_time_ms/{name}")));
     let rate = milliseconds(&report, "/load/scheduled_qps") / 1e3;
@@ -139,8 +154,8 @@ async fn a_queue_of_90_percent_load_is_valid_and_as_long_as_theory_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_above_the_capacity_is_valid_and_both_rates_are_reported() {
-    let report = run(vec!["10ms".to_owned(); 300], &["--rate", "200"]).await;
-    expect_no_blame(&report);
+    let (report, _) =
+        without_blame(async || run(vec!["10ms".to_owned(); 300], &["--rate", "200"]).await).await;
     let achieved = milliseconds(&report, "/load/achieved_qps");
     assert!((50.0..=100.0).contains(&achieved), "{achieved}");
     assert!((milliseconds(&report, "/load/scheduled_qps") - 200.0).abs() < 1e-6);
@@ -158,8 +173,8 @@ async fn a_rate_above_the_capacity_is_valid_and_both_rates_are_reported() {
 async fn queries_that_a_stall_at_the_end_kept_from_beginning_are_counted_and_noted() {
     let mut scripts = vec!["1ms".to_owned(); 400];
     scripts[100] = "3000ms".to_owned();
-    let report = run(scripts, &["--rate", "100", "--duration", "2s"]).await;
-    expect_no_blame(&report);
+    let (report, _) =
+        without_blame(async || run(scripts.clone(), &["--rate", "100", "--duration", "2s"]).await).await;
     // Row 100 is due after one second and ends after the run's time: 99 rows are due behind it.
     assert_eq!(report.number("/load/due"), 200);
     assert_eq!(report.number("/load/not_begun"), 99);
@@ -171,10 +186,12 @@ async fn queries_that_a_stall_at_the_end_kept_from_beginning_are_counted_and_not
 /// `just fidelity due` measures the same at 10,000 queries a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_answers_at_once_is_not_void() {
-    let mut generator = Generator::gather(1, 4_000, "0us", &["--rate", "2000"]).await;
-    generator.join(&["--workers", "4"]);
-    let report = generator.end(false).await;
-    expect_no_blame(&report);
+    let measure = async || {
+        let mut generator = Generator::gather(1, 4_000, "0us", &["--rate", "2000"]).await;
+        generator.join(&["--workers", "4"]);
+        generator.end(false).await
+    };
+    let (report, _) = without_blame(measure).await;
     let achieved = milliseconds(&report, "/load/achieved_qps");
     assert!((1_900.0..=2_010.0).contains(&achieved), "{achieved}");
 }
@@ -202,8 +219,7 @@ async fn an_agent_that_is_stopped_for_300_ms_is_named() {
 /// Little's law with one worker: its time is either service time or overhead.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_of_a_worker_in_a_closed_loop_is_service_time_and_overhead() {
-    let report = run(vec!["2ms".to_owned(); 300], &[]).await;
-    expect_no_blame(&report);
+    let (report, _) = without_blame(async || run(vec!["2ms".to_owned(); 300], &[]).await).await;
     let busy: f64 = report.list("/workers").iter().map(|worker| worker["busy_ms"].as_f64().unwrap()).sum();
     let overhead = milliseconds(&report, "/utilization/generator_overhead_ms");
     let wall = milliseconds(&report, "/wall_time_ms");
