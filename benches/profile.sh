@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Where the processor time of a coordinator and of an agent goes in a short loaded run: `just profile`. Both are processes of their own,
-# recorded with perf; the database is an embedded one. What is found is written to target/profile: a table of functions and a table of
-# callers for each program, and a flame graph where inferno is installed.
+# Profiles a coordinator and an agent in a short run under load: `just profile`. They are separate processes, recorded with perf, and use an
+# embedded database. Writes a table of functions and a table of callers for each program to target/profile, and a flame graph if inferno is
+# installed.
 #   ROWS=500000 WORKERS=8 QUERY='SELECT 1 ...' benches/profile.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ perf=(perf record --quiet --event cpu-clock --freq 999 --call-graph fp)
 
 main() {
     if ! command -v perf >/dev/null; then
-        echo "perf is not on this machine: it is in Debian's package linux-perf, and in linux-tools-generic of Ubuntu" >&2
+        echo "perf is not installed: install the package linux-perf (Debian) or linux-tools-generic (Ubuntu)" >&2
         exit 1
     fi
     mkdir -p "$out"
@@ -29,17 +29,18 @@ main() {
     for program in coordinator agent; do
         report "$program"
     done
-    echo "written to $out"
+    echo "wrote the profiles to $out"
 }
 
-# With names, lines and frame pointers, in a directory of its own: the programs that are shipped have none of them. Minutes, the first time.
+# Builds with symbols, line tables and frame pointers, which the released programs do not have, in a separate directory. The first build
+# takes minutes.
 build() {
     programs=$out/build/release
     CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none RUSTFLAGS="-C force-frame-pointers=yes" \
         cargo build --release --locked --target-dir "$out/build" -p muster-coordinator -p muster-agent
 }
 
-# perf joins the coordinator when it listens: by then the database that it started is there, and is not recorded with it.
+# perf attaches to the coordinator when it listens. By then the coordinator has started the database, which is therefore not recorded.
 record() {
     "$programs/coordinator" run --agents 1 --listen "$address" --database-url embedded --run-dir "$tmp/runs" --allow-void \
         --quiet --output json="$out/run.json" --query "$tmp/query.sql" "$tmp/rows.csv" &
@@ -66,7 +67,7 @@ report() {
     if command -v inferno-collapse-perf >/dev/null && command -v inferno-flamegraph >/dev/null; then
         perf script --input "$data" 2>/dev/null | inferno-collapse-perf | inferno-flamegraph --title "$1" >"$out/$1.svg"
     else
-        echo "(no flame graph: \`cargo install inferno\` would give one)"
+        echo "(no flame graph: inferno is not installed; run \`cargo install inferno\`)"
     fi
 }
 

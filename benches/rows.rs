@@ -1,4 +1,4 @@
-//! A workload for benchmarks: the default query's windows, on so many hosts.
+//! A workload for benchmarks: time windows for the default query, on a given number of hosts.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::fs::File;
@@ -16,7 +16,7 @@ pub(crate) fn write(path: &Path, rows: u32, hosts: u32) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// As the default query has them.
+/// The columns and checks of the default query.
 pub(crate) fn options() -> Options {
     let [hostname, start_time, end_time] = [HOST_COLUMN, "start_time", "end_time"].map(str::to_owned);
     Options {

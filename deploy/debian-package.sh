@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Downloads one of Debian's packages into the current directory, of this machine's release or of another one:
+# Downloads a Debian package into the current directory, from this machine's release or from another one:
 #
 #   deploy/debian-package.sh NAME [RELEASE]
 #
-# Nothing is installed, and what apt knows on this machine stays as it is: the lists are fetched into a directory that is removed
-# afterwards. The mirror is the one that apt uses here.
+# Nothing is installed, and apt's package lists on this machine are not changed: lists are fetched into a temporary directory. The mirror
+# is the one that apt uses on this machine.
 set -euo pipefail
 
 # shellcheck source=/dev/null
@@ -13,10 +13,10 @@ name=$1 release=${2:-$VERSION_CODENAME}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# shellcheck disable=SC2016 # It is apt-get that fills these in.
+# shellcheck disable=SC2016 # apt-get expands these.
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)' |
     awk -v release="$VERSION_CODENAME" '$2 == release && $3 == "main" && $4 == "Packages" { print $1; exit }')
-[ -n "$mirror" ] || { echo "apt knows no mirror of $VERSION_CODENAME" >&2; exit 1; }
+[ -n "$mirror" ] || { echo "apt has no mirror for $VERSION_CODENAME" >&2; exit 1; }
 
 mkdir -p "$work"/lists/partial "$work"/cache/archives/partial
 echo "deb $mirror $release main" >"$work/sources.list"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What distance costs: the same run with all containers near each other, with the agents far away, and with the coordinator far away.
+# Measures the effect of network latency: runs the same workload with no added delay, with delayed agents, and with a delayed coordinator.
 #
-#   deploy/far-away.sh [DELAY_MS [LOSS_PERCENT]]        100 ms and 1 % unless said; prints a line for each
+#   deploy/far-away.sh [DELAY_MS [LOSS_PERCENT]]        default: 100 ms and 1 %; prints one line per run
 #
-# Far away is whose interface delays what it sends, and drops some of it: by netem of tc in its network, or, where the kernel has none, by
-# deploy/wire.py, which takes some of the processor itself. Needs root, python3, jq, and docker-compose.yml's images (MUSTER_IMAGE and
-# MUSTER_DB_IMAGE name others). Statements sleep for 5 ms, so that it is not the processor that is measured. ROWS says how many there are,
-# CASES which of the three are run: ROWS=40000 CASES="near coordinator".
+# A far container's interface delays the packets it sends and drops some of them. This is done by tc's netem in the container's network
+# namespace, or, if the kernel has no netem, by deploy/wire.py, which uses some CPU itself. Needs root, python3, jq, and the images of
+# docker-compose.yml (set MUSTER_IMAGE and MUSTER_DB_IMAGE to use others). Statements sleep for 5 ms so that the CPU is not the
+# bottleneck. ROWS is the number of rows, CASES the list of runs: ROWS=40000 CASES="near coordinator".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,7 +34,7 @@ main() {
         measure "$far"
     done
     column -t -s '|' "$work/table"
-    # Why sessions were lost, where some were.
+    # The reasons for lost sessions, if there are any.
     cat "$work/losses" 2>/dev/null || true
 }
 
@@ -56,7 +56,7 @@ containers_of() {
     "${compose[@]}" --project-name "$project" ps -q "$1" 2>>"$work/log"
 }
 
-# One run with one of them far away. Who is far away starts first, and sees nobody before its wire is as long as it is to be.
+# Runs the workload with one side far away. The far side starts first, and the other side starts only after the delay is in place.
 measure() {
     local far=$1 first=coordinator second=agent
     if [ "$far" = agents ]; then
@@ -66,7 +66,7 @@ measure() {
     in_compose up -d "$first"
     how=-
     if [ "$far" != near ]; then
-        # shellcheck disable=SC2046 # Ids are words.
+        # shellcheck disable=SC2046 # Ids are split into words on purpose.
         begin_delay $(containers_of "$first")
     fi
     in_compose up -d "$second"
@@ -108,13 +108,13 @@ add_netem() {
         tc qdisc add dev eth0 root netem delay "${delay_ms}ms" loss "$loss_percent%" 2>>"$work/log"
 }
 
-# netem goes with its container.
+# netem ends with its container.
 end_delay() {
     if [ -n "${wire:-}" ]; then
         kill "$wire" 2>/dev/null || true
         wait "$wire" 2>/dev/null || true
         wire=
-        how="wire.py, $(grep late "$work/wire" || true)"
+        how="wire.py, $(grep delay "$work/wire" || true)"
     fi
 }
 

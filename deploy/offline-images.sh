@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes the images that docker-compose.yml would pull, from Debian's packages and this machine's Rust toolchain, for a machine
-# that reaches no image registry. Needs root, docker, and debootstrap or apt-get to fetch it with. Afterwards:
+# Builds the images that docker-compose.yml would pull, from Debian's packages and this machine's Rust toolchain, on a machine that
+# cannot reach an image registry. Needs root, docker, and debootstrap or apt-get to fetch it with. Afterwards:
 #
 #   export BASE_BUILD=muster-base-rust BASE_RUNTIME=muster-base-debian MUSTER_DB_IMAGE=muster-postgres
 #   docker-compose build
 #
-# With names, those alone: `debian`, on which the others stand, `rust`, `postgres`.
+# Arguments select the images to build: `debian` (the base of the others), `rust`, `postgres`.
 # The database is Debian's PostgreSQL; Debian has no TimescaleDB.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -16,11 +16,11 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source=/dev/null
 . /etc/os-release
 
-# The mirror is the one that apt uses here.
-# shellcheck disable=SC2016 # It is apt-get that fills these in.
+# The mirror that apt uses on this machine.
+# shellcheck disable=SC2016 # apt-get expands these.
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(CREATED_BY)' |
     awk -v release="$VERSION_CODENAME" '$2 == release && $3 == "main" && $4 == "Packages" { print $1; exit }')
-[ -n "$mirror" ] || { echo "apt knows no mirror of $VERSION_CODENAME; run apt-get update" >&2; exit 1; }
+[ -n "$mirror" ] || { echo "apt has no mirror for $VERSION_CODENAME; run apt-get update" >&2; exit 1; }
 
 debian() {
     echo "muster-base-debian: $VERSION_CODENAME"
@@ -31,13 +31,13 @@ debian() {
     tar -C "$work/root" -c . | docker import - muster-base-debian >"$work/id"
 }
 
-# Where it is not installed, out of its package: it is a script, which finds its parts by a variable.
+# If debootstrap is not installed, it is extracted from its package. It is a script that finds its files through DEBOOTSTRAP_DIR.
 find_debootstrap() {
     debootstrap=$(command -v debootstrap) && return
     local script=$PWD/debian-package.sh unpacked=$work/debootstrap
     mkdir "$unpacked"
     (cd "$unpacked" && "$script" debootstrap && dpkg-deb -x debootstrap_*.deb .) >"$work/log" 2>&1 ||
-        { echo "no debootstrap, and apt-get cannot fetch it:" >&2; tail -n 3 "$work/log" >&2; exit 1; }
+        { echo "debootstrap is not installed, and apt-get cannot fetch it:" >&2; tail -n 3 "$work/log" >&2; exit 1; }
     debootstrap=$unpacked/usr/sbin/debootstrap
     export DEBOOTSTRAP_DIR=$unpacked/usr/share/debootstrap
 }
@@ -51,8 +51,8 @@ RUN apt-get update && \
     rm -rf /var/lib/apt/lists/*
 COPY bin /usr/local/bin
 COPY lib /usr/local/lib
-# Where a proxy reads the traffic to the package registry, its authority is among those that this machine trusts. For cargo alone:
-# the runtime image takes Debian's authorities.
+# Behind a TLS-intercepting proxy, this machine's certificates include the proxy's authority. Only cargo uses them; the runtime image has
+# Debian's authorities.
 COPY ca-certificates.crt /etc/ssl/machine.crt
 ENV CARGO_HTTP_CAINFO=/etc/ssl/machine.crt
 END
@@ -80,6 +80,6 @@ END
 for image in "$@"; do
     case $image in
         debian | rust | postgres) "$image" ;;
-        *) echo "no image '$image': debian, rust or postgres" >&2; exit 2 ;;
+        *) echo "unknown image '$image'; use debian, rust or postgres" >&2; exit 2 ;;
     esac
 done

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The entrypoint of muster-postgres: what docker-compose.yml uses of the official image's. The first start makes the database
-# that POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB describe; every start then becomes the server.
+# The entrypoint of muster-postgres. It implements the part of the official image's entrypoint that docker-compose.yml uses: the first
+# start creates the database described by POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB; every start then executes the server.
 set -eu
 
 if [ "$(id -u)" = 0 ]; then

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A slow wire for containers, where the kernel has no netem: delays what they send, and drops some of it.
+"""A slow network for containers, for kernels without netem: delays the frames that they send, and drops some of them.
 
     wire.py DELAY_MS LOSS_PERCENT CONTAINER...
 
-As `tc qdisc add dev eth0 root netem delay DELAY loss LOSS` in each of them would: whole Ethernet frames, on the way out; what is lost, TCP
-sends again. Each container's interface is taken off its bridge and joined to it through this process, until it is asked to end. Needs root
-and iproute2. Says `ready` when it is, and at its end how late the latest frame was: on a busy machine a wire of this kind is longer than
-it is to be.
+It has the effect of `tc qdisc add dev eth0 root netem delay DELAY loss LOSS` in each container: it delays and drops whole outgoing Ethernet
+frames, and TCP retransmits lost ones. Each container's interface is removed from its bridge and connected to it through this process,
+until the process receives SIGTERM. Needs root and iproute2. Prints `ready` when the connections are set up, and at the end the largest
+excess delay of a frame: on a busy machine frames are delayed longer than requested.
 """
 
 import ctypes
@@ -25,8 +25,8 @@ import time
 ETH_P_ALL = 0x0003
 PACKET_OUTGOING = 4
 CLONE_NEWNET = 0x40000000
-# Each frame as a network card would send it, with its checksum and no longer than the wire takes: the kernel leaves both to the last
-# card on the way, and here a program is on the way.
+# With offloads the kernel leaves checksums and segmentation to the network card. They are switched off so that this process reads frames
+# as a card would send them: with checksums, and no longer than the MTU.
 SIOCETHTOOL = 0x8946
 OFFLOADS = {"tx checksums": 0x17, "scatter-gather": 0x19, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}
 
@@ -44,7 +44,7 @@ def without_offloads(interface):
 
 
 def in_container(pid, function, *arguments):
-    """Calls it in the container's network, by a child, for this process stays where it is."""
+    """Calls the function in the container's network namespace, in a child process, so that this process keeps its own namespace."""
     import os
 
     child = os.fork()
@@ -58,7 +58,7 @@ def in_container(pid, function, *arguments):
 
 
 def tap(interface):
-    """Reads and writes whole frames."""
+    """Opens a socket that reads and writes whole frames of the interface."""
     end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     end.bind((interface, ETH_P_ALL))
@@ -67,7 +67,7 @@ def tap(interface):
 
 
 class Wire:
-    """Between a container's interface, as the host sees it, and its bridge."""
+    """The connection between the host's end of a container's interface and its bridge."""
 
     def __init__(self, number, container):
         pid = int(run("docker", "inspect", "--format", "{{.State.Pid}}", container))
@@ -82,14 +82,14 @@ class Wire:
         run("ip", "link", "set", self.far, "master", self.bridge)
         for end in (self.near, self.far):
             run("ip", "link", "set", end, "up")
-        # Both see frames that are meant for others.
+        # Both receive frames that are addressed to other interfaces.
         for end in (self.host, self.near):
             run("ip", "link", "set", end, "promisc", "on")
         self.container_end, self.bridge_end = tap(self.host), tap(self.near)
 
     def take_down(self):
         subprocess.run(["ip", "link", "del", self.near], capture_output=True)
-        # Fails when the container is gone, and its interface with it.
+        # Fails if the container, and with it the interface, no longer exists.
         subprocess.run(["ip", "link", "set", self.host, "master", self.bridge], capture_output=True)
 
 
@@ -100,7 +100,7 @@ def frames(end):
         except BlockingIOError:
             return
         except OSError:
-            # The interface is gone; there are other wires.
+            # The interface no longer exists; the other wires continue.
             return
         if address[2] != PACKET_OUTGOING:
             yield frame
@@ -110,15 +110,15 @@ def send(end, frame):
     try:
         end.send(frame)
     except OSError:
-        # What a wire cannot carry is lost.
+        # A frame that cannot be sent is lost, as on a real network.
         pass
 
 
-class Lateness:
+class ExcessDelay:
     seconds = 0.0
 
 
-def carry(wires, delay, loss, lateness):
+def carry(wires, delay, loss, excess):
     poll = select.epoll()
     directions = {}
     for wire in wires:
@@ -146,20 +146,20 @@ def carry(wires, delay, loss, lateness):
         while due and due[0][0] <= now:
             at, _, target, frame = heapq.heappop(due)
             send(target, frame)
-            lateness.seconds = max(lateness.seconds, now - at)
+            excess.seconds = max(excess.seconds, now - at)
 
 
 def main():
     delay_ms, loss_percent, *containers = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    wires, lateness = [], Lateness()
+    wires, excess = [], ExcessDelay()
     try:
         for number, container in enumerate(containers):
             wires.append(Wire(number, container))
         print("ready", flush=True)
-        carry(wires, float(delay_ms) / 1000, float(loss_percent) / 100, lateness)
+        carry(wires, float(delay_ms) / 1000, float(loss_percent) / 100, excess)
     finally:
-        print(f"late by {lateness.seconds * 1000:.0f} ms at most", flush=True)
+        print(f"maximum excess delay {excess.seconds * 1000:.0f} ms", flush=True)
         for wire in wires:
             wire.take_down()
 

@@ -1,5 +1,5 @@
-//! Work that blocks, on a thread of its own. tokio's `spawn_blocking` panics where the system starts no more threads, and so do its name
-//! lookups; here that is an error.
+//! Runs blocking work on a new thread. tokio's `spawn_blocking` and its name lookups panic when the system cannot start another thread.
+//! Here that is an error.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -7,7 +7,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// What `work` returns. Who stops waiting leaves the work to itself.
+/// Runs `work` on a new thread and returns its result. If this future is dropped, the work continues and its result is discarded.
 ///
 /// # Errors
 /// When no thread can be started, or the work panicked.
@@ -15,10 +15,10 @@ pub async fn blocking<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    start(name, work)?.await.map_err(|_| io::Error::other(format!("the thread '{name}' broke")))
+    start(name, work)?.await.map_err(|_| io::Error::other(format!("the thread '{name}' panicked")))
 }
 
-/// The same, where the work goes on before anybody waits for it.
+/// Starts `work` on a new thread at once, without waiting for its result. Dropping the receiver discards the result.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -32,10 +32,10 @@ pub fn start<T: Send + 'static>(
     Ok(receiver)
 }
 
-/// The addresses of a host. No thread is needed where it is an address.
+/// Returns the addresses of a host. If `host` is an IP address, no thread is started.
 ///
 /// # Errors
-/// The resolver's, or when no thread can be started for it.
+/// The error of the resolver, or when no thread can be started for it.
 pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
@@ -44,12 +44,12 @@ pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAdd
     blocking("resolver", move || Ok((host.as_str(), port).to_socket_addrs()?.collect())).await?
 }
 
-/// The kernel says no more than that a resource is not available.
+/// Adds the likely cause to an error of the kernel, which states only that a resource is not available.
 pub(crate) fn cannot_start(error: io::Error) -> io::Error {
     io::Error::new(
         error.kind(),
         format!(
-            "cannot start a thread: {error}; the limit is that of processes (`ulimit -u`, pids.max) or memory"
+            "cannot start a thread: {error}; raise the limit of processes (`ulimit -u`, pids.max) or memory"
         ),
     )
 }
@@ -59,14 +59,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_the_work_returns_comes_back_and_a_panic_is_an_error() {
+    async fn the_result_is_returned_and_a_panic_is_an_error() {
         assert_eq!(blocking("seven", || 7).await.unwrap(), 7);
-        let broken = blocking("breaks", || -> u8 { panic!("on purpose") }).await.unwrap_err();
-        assert!(broken.to_string().contains("'breaks'"), "{broken}");
+        let error = blocking("panics", || -> u8 { panic!("on purpose") }).await.unwrap_err();
+        assert!(error.to_string().contains("'panics'"), "{error}");
     }
 
     #[tokio::test]
-    async fn an_address_is_its_own_address() {
+    async fn an_ip_address_is_returned_as_it_is() {
         let found = addresses("::1", 5).await.unwrap();
         assert_eq!(found, ["[::1]:5".parse().unwrap()]);
         assert!(addresses("localhost", 5).await.unwrap().iter().all(|found| found.ip().is_loopback()));

@@ -11,10 +11,10 @@ use clap::{Parser, ValueEnum};
 use muster_agent::metrics::AgentMetrics;
 use muster_agent::null_database::NullDatabase;
 use muster_agent::postgres::{Environment, RoleRule, Settings};
+use muster_agent::runtime::Runtime;
 use muster_agent::secret_file;
 use muster_agent::security::Security;
 use muster_agent::security::pki::PkiArgs;
-use muster_agent::surroundings::Surroundings;
 use muster_agent::{AcceptDatabaseUrl, AgentConfig, AgentError, Coordinators, parse_listen_address};
 use muster_common::ids::SlotId;
 use muster_common::join_string::JoinString;
@@ -26,99 +26,102 @@ use tracing::{error, warn};
 
 /// Runs timed queries for a Muster coordinator.
 ///
-/// Dials the coordinator, waits for it if need be, serves its run, and waits for the next. The database is this agent's own
-/// (--database-url, DATABASE_URL, PG* variables, ~/.pgpass, as psql has them); an agent that has none takes the coordinator's, from the
-/// same user on the same machine or in TLS.
+/// Connects to the coordinator, retrying until it is available, executes its run, and waits for the next run. The agent uses its own
+/// database settings (--database-url, DATABASE_URL, PG* variables and ~/.pgpass, as psql does). An agent without database settings
+/// uses those of the coordinator, which are sent only to the same user on the same machine or over TLS.
 #[derive(Debug, Parser)]
 #[command(name = "agent", version, max_term_width = 100, after_long_help = HELP)]
 struct Args {
-    /// Where the coordinator listens; of several addresses, whichever answers first in this order
+    /// Address of the coordinator; several addresses are tried in this order
     #[arg(long, value_name = "HOST:PORT,…", default_value = "127.0.0.1:50051", env = "MUSTER_COORDINATOR")]
     coordinator: Coordinators,
 
-    /// Database connections, each a worker that runs its rows one after the other
+    /// Number of workers; each has one database connection and runs one row at a time
     #[arg(long, short = 'w', value_name = "K", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
     workers: u16,
 
-    /// No longer has an effect: each worker has a thread of its own
+    /// No longer has an effect: each worker has its own thread
     #[arg(long, value_name = "N", hide = true)]
     threads: Option<NonZeroU16>,
 
-    /// The database, as psql takes it
+    /// Database connection string, as in psql
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<SecretString>,
 
-    /// A file with the database's URL, which keeps its password out of the list of processes
+    /// File with the database connection string; keeps the password out of the process list
     #[arg(long, value_name = "FILE", env = "DATABASE_URL_FILE", conflicts_with = "database_url")]
     database_url_file: Option<PathBuf>,
 
-    /// From which coordinators this agent takes the address of a database: of its own where it has none, and of the second one of a run
-    /// with --versus. It uses such an address as it is: without its own passwords, files and certificates, and with no weaker sslmode
-    /// than its own PGSSLMODE
+    /// Coordinators from which this agent accepts a database connection string. It is used if the agent has no database settings, and
+    /// for the second database of a run with --versus. The agent adds no passwords, service files or certificates of its own, and
+    /// enforces its own PGSSLMODE as the minimum
     #[arg(long, value_name = "FROM", env = "MUSTER_ACCEPT_DATABASE_URL", default_value = "tls")]
     accept_database_url: AcceptArg,
 
-    /// The place in the run to ask for: 3 is slot-3 [default: any]
+    /// Slot to request; 3 is slot-3 [default: any free slot]
     #[arg(long, value_name = "NUMBER")]
     slot: Option<u16>,
 
-    /// Leave after one run
+    /// Exit after one run
     #[arg(long)]
     once: bool,
 
-    /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, both in clear, to whoever asks
+    /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, without encryption or authentication
     #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = parse_listen_address)]
     metrics: Option<SocketAddr>,
 
-    /// Let statements write; sessions are read-only otherwise
+    /// Allow statements to write; by default sessions are read-only
     #[arg(long)]
     allow_writes: bool,
 
-    /// Refuse a database whose role can write or is a superuser, and print how to make one that can only read. A read-only session alone
-    /// does not keep SQL from writing: it can change that setting itself
+    /// Refuse to run if the database role can write or is a superuser, and print how to create a read-only role. A read-only session
+    /// alone does not prevent writes, because SQL can change that setting
     #[arg(long, env = "MUSTER_REQUIRE_READ_ONLY_ROLE", conflicts_with = "allow_writes")]
     require_read_only_role: bool,
 
-    /// Ask no database and answer every row at once, to measure Muster itself; the run is VOID
+    /// Complete every row immediately without a database, to measure Muster itself; the verdict is VOID
     #[arg(long, hide = true, conflicts_with_all = ["database_url", "database_url_file"])]
     null_database: bool,
 
-    /// What `coordinator token` prints: by it, agent and coordinator know each other, and the connection is encrypted
+    /// Join string printed by `coordinator token`: agent and coordinator authenticate each other, and the connection is encrypted
     #[arg(long, value_name = "STRING", env = "MUSTER_JOIN", hide_env_values = true)]
     join: Option<SecretString>,
 
-    /// A file with the join string, which keeps it out of the list of processes
+    /// File with the join string; keeps it out of the process list
     #[arg(long, value_name = "FILE", env = "MUSTER_JOIN_FILE", conflicts_with = "join")]
     join_file: Option<PathBuf>,
 
     #[command(flatten)]
     pki: PkiArgs,
 
-    /// Join a coordinator on another machine without encryption and without proof of who it is
+    /// Join a coordinator on another machine without encryption or authentication
     #[arg(long, conflicts_with_all = ["join", "join_file", "tls_cert"])]
     insecure: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum AcceptArg {
-    /// From none
+    /// Never accept one
     Never,
-    /// From a coordinator on this machine
+    /// Only from a coordinator on this machine
     Loopback,
-    /// From a coordinator on this machine, or joined in TLS (--join, --tls-cert)
+    /// From a coordinator on this machine, or on another machine over TLS (--join, --tls-cert)
     Tls,
 }
 
 const HELP: &str = "\
 Examples:
-  agent                                                   joins the coordinator on this machine
+  agent                                                   join the coordinator on this machine
   agent --coordinator db-load:50051 --join-file join --workers 4
   DATABASE_URL=postgresql://me@db1/metrics agent --once
 
-Exit codes: 0 fine · 2 usage, refused by the coordinator, or no thread for a worker · 13 with --once, the coordinator was lost and did not come back
-SIGTERM or Ctrl-C: finish the queries in flight, hand back the rows that are not run, leave; a second one leaves at once.
-MUSTER_LOG chooses what is logged to stderr: error, warn, info (default), debug.";
+Exit codes:
+  0 success · 2 usage error, refused by the coordinator, or a worker thread cannot be started
+  13 with --once: the coordinator was lost and did not return
+
+SIGTERM or Ctrl-C: finish the queries in flight, return the remaining rows and exit. A second signal exits immediately.
+MUSTER_LOG sets the log level on stderr: error, warn, info (default) or debug.";
 
 pub(crate) async fn run() -> ExitCode {
     let args = Args::parse();
@@ -136,19 +139,19 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    muster_agent::files::allow_many();
+    muster_agent::fd_limit::raise_fd_limit();
     let (metrics_address, has_null_database) = (args.metrics, args.null_database);
     let config = config(args)?;
-    // Served from before the first session to the end.
+    // The metrics server runs from before the first session until the process ends.
     let (metrics, _server) = AgentMetrics::serve(metrics_address, config.workers).await?;
-    let mut surroundings = Surroundings { metrics, ..Surroundings::real() };
+    let mut runtime = Runtime { metrics, ..Runtime::real() };
     if has_null_database {
-        surroundings.workplace = Arc::new(NullDatabase);
+        runtime.driver = Arc::new(NullDatabase);
     }
     let shutdown = CancellationToken::new();
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
-    let mut serving = std::pin::pin!(muster_agent::serve_in(&surroundings, config, shutdown.clone()));
+    let mut serving = std::pin::pin!(muster_agent::serve_in(&runtime, config, shutdown.clone()));
     tokio::select! {
         served = &mut serving => return Ok(served?),
         _ = interrupts.recv() => {}
@@ -157,7 +160,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     shutdown.cancel();
     tokio::select! {
         served = &mut serving => Ok(served?),
-        // A second signal: leave at once.
+        // A second signal exits at once.
         _ = interrupts.recv() => Ok(()),
         _ = terminations.recv() => Ok(()),
     }
@@ -172,7 +175,7 @@ fn config(args: Args) -> anyhow::Result<AgentConfig> {
         None => args.database_url,
     };
     if args.threads.is_some() {
-        warn!("--threads has no effect any more and will be removed: each worker has a thread of its own");
+        warn!("--threads has no effect any more and will be removed: each worker has its own thread");
     }
     let url = url.as_ref();
     let is_named = Settings::is_named(url, &environment);
@@ -194,10 +197,10 @@ fn config(args: Args) -> anyhow::Result<AgentConfig> {
     })
 }
 
-/// How coordinator and agent know each other: as typed, and nothing on one machine.
+/// Returns how coordinator and agent authenticate each other. Without options, only a coordinator on this machine is accepted.
 fn security(args: &Args) -> anyhow::Result<Security> {
     if let Some(pki) = args.pki.read()? {
-        return Ok(Security::certified(pki)?);
+        return Ok(Security::mutual_tls(pki)?);
     }
     let join = match &args.join_file {
         Some(path) => Some(read_secret("--join-file", path)?),
@@ -205,19 +208,19 @@ fn security(args: &Args) -> anyhow::Result<Security> {
     };
     if let Some(join) = join {
         let join: JoinString = join.expose_secret().parse().context("--join")?;
-        return Ok(Security::joined(&join));
+        return Ok(Security::from_join_string(&join));
     }
     let coordinator = &args.coordinator;
     anyhow::ensure!(
         coordinator.are_loopback() || args.insecure,
-        "coordinator {coordinator} may be another machine, and whoever answers there sends SQL to this agent's database. There are three \
-         ways to know it: --join with what `coordinator token` prints there; --tls-cert, --tls-key and --tls-ca with certificates of your \
-         own authority; or --insecure, in clear and unproven, on a network that you trust"
+        "coordinator {coordinator} may be on another machine, and the program at that address could send any SQL to this agent's database. \
+         Choose one of: --join with the join string that `coordinator token` prints there; --tls-cert, --tls-key and --tls-ca with \
+         certificates of your own CA; or --insecure, without encryption or authentication, on a network that you trust"
     );
     Ok(Security::None)
 }
 
-/// Removes the byte order mark and the line ending that an editor adds.
+/// Reads a secret from a file, without the byte order mark and the line ending that an editor adds.
 fn read_secret(option: &str, path: &Path) -> anyhow::Result<SecretString> {
     let text = secret_file::read(path).with_context(|| match path.to_str() {
         // The user may have typed the secret itself instead of the name of a file.
@@ -238,10 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn another_machine_wants_proof_or_that_insecure_is_typed() {
+    fn another_machine_requires_authentication_or_insecure() {
         let error = parse(&["--coordinator", "db1:50051"]).unwrap_err().to_string();
-        for way_out in ["--join", "--tls-cert", "--insecure"] {
-            assert!(error.contains(way_out), "{error}");
+        for option in ["--join", "--tls-cert", "--insecure"] {
+            assert!(error.contains(option), "{error}");
         }
         assert!(parse(&["--coordinator", "db1:50051", "--insecure"]).is_ok());
         assert!(parse(&["--coordinator", "[::1]:50051"]).is_ok());
@@ -256,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_the_place_of_its_file_is_not_shown() {
+    fn a_secret_given_instead_of_its_file_is_not_shown() {
         for option in ["--database-url-file", "--join-file"] {
             let error = parse(&[option, "postgresql://me:s3cret@db/metrics"]).unwrap_err();
             assert!(!format!("{error:#}").contains("s3cret"), "{error:#}");

@@ -1,5 +1,5 @@
-//! The time as tokio's timers have it. A test may run it ahead of the machine's clock, which `std::time::Instant::now` would not know.
-//! Workers do not ask here.
+//! The clock of tokio's timers. A test can pause and advance it, which `std::time::Instant::now` would not reflect. Workers do not use it:
+//! they read the clock of their [`Waiter`](crate::waiter::Waiter).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What an agent was told, checked.
+//! The validated configuration of an agent.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,29 +10,30 @@ use crate::postgres::{RoleRule, Settings};
 use crate::route::Route;
 use crate::security::Security;
 
-/// One agent. `workers` is 1 to [`muster_common::limits::WORKERS_PER_AGENT_MAX`].
+/// The configuration of one agent.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
     pub coordinators: Coordinators,
     pub security: Security,
+    /// 1 to [`muster_common::limits::WORKERS_PER_AGENT_MAX`].
     pub workers: u16,
-    /// The slot to ask for; any when `None`.
+    /// The slot to request. `None` requests any free slot.
     pub slot: Option<SlotId>,
-    /// Leave after one run instead of waiting for the next.
+    /// Exit after one run instead of waiting for the next.
     pub once: bool,
-    /// Its own database; `None` takes the coordinator's.
+    /// The agent's own database. `None` uses the coordinator's.
     pub database: Option<Settings>,
-    /// Its own second database for a run that compares two; `None` takes the coordinator's.
+    /// The agent's own second database, for a run that compares two. `None` uses the coordinator's.
     pub versus: Option<Settings>,
     pub accept_database_url: AcceptDatabaseUrl,
-    /// Let statements write. Sessions are read-only otherwise.
+    /// Allow statements to write. Otherwise sessions are read-only.
     pub allow_writes: bool,
-    /// Of the database sessions.
+    /// The rule for the role of the database sessions.
     pub role: RoleRule,
 }
 
 impl AgentConfig {
-    /// An agent with one worker, no database of its own and the defaults of the command line, for the coordinator of this machine.
+    /// Returns an agent with the defaults of the command line: one worker and no database settings.
     pub fn joining(coordinators: Coordinators) -> Self {
         Self {
             coordinators,
@@ -49,13 +50,13 @@ impl AgentConfig {
     }
 }
 
-/// From which coordinators a database URL is accepted.
+/// The coordinators from which a database URL is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AcceptDatabaseUrl {
     Never,
     /// From a coordinator on this machine.
     Loopback,
-    /// From a coordinator on this machine, or in TLS.
+    /// From a coordinator on this machine, or over TLS.
     #[default]
     Tls,
 }
@@ -70,7 +71,7 @@ impl AcceptDatabaseUrl {
     }
 }
 
-/// As on the command line.
+/// The value on the command line.
 impl fmt::Display for AcceptDatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -81,7 +82,7 @@ impl fmt::Display for AcceptDatabaseUrl {
     }
 }
 
-/// Where a coordinator may listen, in the order in which they are tried; at least one.
+/// The possible addresses of the coordinator, in the order in which they are tried. There is at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coordinators(Vec<Coordinator>);
 
@@ -94,7 +95,7 @@ impl Coordinators {
         self.0.iter()
     }
 
-    /// Whether all of them can only be this machine.
+    /// Returns true if all addresses are on this machine.
     pub fn are_loopback(&self) -> bool {
         self.iter().all(Coordinator::is_loopback)
     }
@@ -115,7 +116,7 @@ impl fmt::Display for Coordinators {
     }
 }
 
-/// Where a coordinator listens: `host:port`, an IPv6 address in brackets.
+/// The address of a coordinator: `host:port`, with an IPv6 address in brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coordinator {
     host: String,
@@ -123,12 +124,12 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// The one of this process, to which no address leads. Shown in messages, and never resolved.
+    /// Returns a placeholder for the coordinator in this process, which has no address. It is shown in messages and never resolved.
     pub fn of_this_process() -> Self {
         Self { host: "this-process".to_owned(), port: 0 }
     }
 
-    /// Without the brackets of an IPv6 address.
+    /// Returns the host without the brackets of an IPv6 address.
     pub(crate) fn bare_host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
@@ -137,7 +138,7 @@ impl Coordinator {
         self.port
     }
 
-    /// Whether the address can only be this machine; a name other than `localhost` could be any.
+    /// Returns true if the address is on this machine. A name other than `localhost` is not, because it could be any machine.
     pub fn is_loopback(&self) -> bool {
         let bare = self.bare_host();
         match bare.parse::<IpAddr>() {
@@ -153,16 +154,17 @@ impl fmt::Display for Coordinator {
     }
 }
 
-/// An address to listen on, for the options of both programs.
+/// Parses an address to listen on, for the options of both programs.
 ///
 /// # Errors
-/// For anything but an IP address and a port. A name may have several addresses, and some of them may belong to other machines.
+/// For anything but an IP address and a port. A host name is rejected, because it may have several addresses, and some of them may belong
+/// to other machines.
 pub fn parse_listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
         let port = port.map_or_else(|| "PORT".to_owned(), |port| port.to_string());
         format!(
-            "an IP address and a port are needed: 127.0.0.1:{port} for this machine alone, 0.0.0.0:{port} or [::]:{port} for every network"
+            "expected an IP address and a port: 127.0.0.1:{port} for this machine only, 0.0.0.0:{port} or [::]:{port} for all interfaces"
         )
     })
 }
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_to_listen_on_is_an_ip_address() {
+    fn addresses_to_listen_on_must_be_ip_addresses() {
         assert_eq!(parse_listen_address("[::]:1"), Ok("[::]:1".parse().unwrap()));
         for (bad, expected) in
             [("localhost:50051", "127.0.0.1:50051"), ("0.0.0.0", "0.0.0.0:PORT"), (":9", "[::]:9")]
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn several_addresses_are_kept_in_their_order() {
+    fn several_addresses_keep_their_order() {
         let several: Coordinators = "db1:50051, [::1]:2".parse().unwrap();
         assert_eq!(several.to_string(), "db1:50051 or [::1]:2");
         assert!(!several.are_loopback());
@@ -222,15 +224,15 @@ mod tests {
     }
 
     #[test]
-    fn a_database_url_is_accepted_from_this_machine_and_in_tls_unless_less_is_allowed() {
+    fn a_database_url_is_accepted_from_this_machine_and_over_tls_by_default() {
         let ends =
             |peer: &str| Some(Ends { local: "127.0.0.1:1".parse().unwrap(), peer: peer.parse().unwrap() });
-        let near = Route { ends: ends("127.0.0.1:50051"), is_encrypted: false };
-        let near_over_ipv6 = Route { ends: ends("[::1]:50051"), is_encrypted: false };
-        let far = Route { ends: ends("192.0.2.1:50051"), is_encrypted: false };
-        let encrypted = Route { is_encrypted: true, ..far };
+        let local = Route { ends: ends("127.0.0.1:50051"), is_encrypted: false };
+        let local_ipv6 = Route { ends: ends("[::1]:50051"), is_encrypted: false };
+        let remote = Route { ends: ends("192.0.2.1:50051"), is_encrypted: false };
+        let encrypted = Route { is_encrypted: true, ..remote };
         let allowed = |accept: AcceptDatabaseUrl| {
-            [near, near_over_ipv6, encrypted, far, Route::default()].map(|route| accept.allows(&route))
+            [local, local_ipv6, encrypted, remote, Route::default()].map(|route| accept.allows(&route))
         };
         assert_eq!(allowed(AcceptDatabaseUrl::Never), [false; 5]);
         assert_eq!(allowed(AcceptDatabaseUrl::Loopback), [true, true, false, false, false]);

@@ -1,4 +1,4 @@
-//! The real workplace: workers on threads, connected to PostgreSQL.
+//! The real driver: workers on threads, connected to PostgreSQL.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,8 +9,8 @@ use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::QueryError;
 use muster_common::protocol::ResultFormat;
-use muster_common::server_side::{ExplainedPlan, Sight};
-use muster_proto::control::{Explain, KEPT_BACK, PrepareFailed, RunConfig};
+use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
+use muster_proto::control::{Explain, PrepareFailed, RunConfig, WITHHELD};
 use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -18,26 +18,26 @@ use tracing::warn;
 
 use crate::config::{AcceptDatabaseUrl, AgentConfig};
 use crate::dial::causes;
+use crate::driver::{CannotStart, Driver, Execute, WorkerPool};
 use crate::postgres::{
-    Demands, Environment, Executed, Executor, Fence, HandedOverError, Lookout, Prepared, SessionSetup,
-    Settings, Target, no_database,
+    Demands, Environment, Executed, Executor, Fence, HandedOverError, Prepared, SessionSetup, Settings,
+    StatsCollector, Target, no_database,
 };
 use crate::route::Route;
 use crate::threads::Threads;
 use crate::worker::Worker;
-use crate::workplace::{CannotStart, Execute, Shift, Workplace};
 
 #[derive(Debug, Default)]
 pub(crate) struct Databases {
-    /// Those whose role is a superuser's, which is said once.
+    /// Databases for which the warning that the role is a superuser has been logged. It is logged once for each.
     warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
-struct DatabaseShift {
+struct DatabaseWorkerPool {
     threads: Threads,
     targets: Targets,
-    /// Made for the first request.
-    lookout: OnceLock<Result<Arc<Lookout>, String>>,
+    /// Created for the first request.
+    stats_collector: OnceLock<Result<Arc<StatsCollector>, String>>,
     fences: OnceLock<Result<Arc<Vec<Fence>>, String>>,
 }
 
@@ -45,11 +45,11 @@ struct DatabaseShift {
 #[derive(Clone)]
 struct Targets {
     first: Arc<Target>,
-    /// Where two are compared.
+    /// The second database of a run that compares two.
     versus: Option<Arc<Target>>,
 }
 
-impl Workplace for Databases {
+impl Driver for Databases {
     fn start(
         &self,
         workers: Vec<Worker>,
@@ -57,18 +57,19 @@ impl Workplace for Databases {
         run: &RunConfig,
         route: &Route,
         application_name: String,
-    ) -> Result<Box<dyn Shift>, CannotStart> {
+    ) -> Result<Box<dyn WorkerPool>, CannotStart> {
         let targets = targets(config, run, route, application_name, &self.warned)?;
         let opened = targets.clone();
         let runtime = Handle::current();
         let threads = Threads::start(workers, move |worker, cancel| {
             open(opened.clone(), worker, cancel, runtime.clone())
         })?;
-        Ok(Box::new(DatabaseShift { threads, targets, lookout: OnceLock::new(), fences: OnceLock::new() }))
+        let (stats_collector, fences) = (OnceLock::new(), OnceLock::new());
+        Ok(Box::new(DatabaseWorkerPool { threads, targets, stats_collector, fences }))
     }
 }
 
-impl Shift for DatabaseShift {
+impl WorkerPool for DatabaseWorkerPool {
     fn end_backends(
         &self,
         run: &RunId,
@@ -85,41 +86,42 @@ impl Shift for DatabaseShift {
         })
     }
 
-    fn look(&self, run: &RunId, is_last: bool) -> BoxFuture<'static, Result<Sight, String>> {
-        let lookout = self.lookout(run);
-        Box::pin(async move { lookout?.look(is_last).await })
+    fn read_stats(&self, run: &RunId, is_last: bool) -> BoxFuture<'static, Result<StatsSnapshot, String>> {
+        let stats_collector = self.stats_collector(run);
+        Box::pin(async move { stats_collector?.read_stats(is_last).await })
     }
 
-    fn explain(&self, run: &RunId, asked: Explain) -> BoxFuture<'static, Result<ExplainedPlan, String>> {
-        let lookout = self.lookout(run);
-        Box::pin(async move { lookout?.explain(&asked).await })
+    fn explain(&self, run: &RunId, request: Explain) -> BoxFuture<'static, Result<ExplainedPlan, String>> {
+        let stats_collector = self.stats_collector(run);
+        Box::pin(async move { stats_collector?.explain(&request).await })
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, bool> {
-        if let Some(Ok(lookout)) = self.lookout.get() {
-            lookout.close();
+        if let Some(Ok(stats_collector)) = self.stats_collector.get() {
+            stats_collector.close();
         }
         Box::pin(self.threads.join())
     }
 }
 
-impl DatabaseShift {
-    fn lookout(&self, run: &RunId) -> Result<Arc<Lookout>, String> {
-        let lookout = || Lookout::try_new(Arc::clone(&self.targets.first), run.clone());
-        self.lookout.get_or_init(|| lookout().map(Arc::new).map_err(|error| error.to_string())).clone()
+impl DatabaseWorkerPool {
+    fn stats_collector(&self, run: &RunId) -> Result<Arc<StatsCollector>, String> {
+        let create = || StatsCollector::try_new(Arc::clone(&self.targets.first), run.clone());
+        let create = || create().map(Arc::new).map_err(|error| error.to_string());
+        self.stats_collector.get_or_init(create).clone()
     }
 
-    /// One for each database.
+    /// Returns one fence for each database.
     fn fences(&self, run: &RunId) -> Result<Arc<Vec<Fence>>, String> {
         let Targets { first, versus } = &self.targets;
         let fences =
             || std::iter::once(first).chain(versus).map(|target| Fence::try_new(target, run.clone()));
-        let made = || fences().collect::<Result<_, _>>().map(Arc::new).map_err(|error| error.to_string());
-        self.fences.get_or_init(made).clone()
+        let create = || fences().collect::<Result<_, _>>().map(Arc::new).map_err(|error| error.to_string());
+        self.fences.get_or_init(create).clone()
     }
 }
 
-/// The agent's own database, else the coordinator's, else what libpq would take.
+/// Returns the agent's own database, else the coordinator's, else libpq's default.
 fn targets(
     config: &AgentConfig,
     run: &RunConfig,
@@ -138,13 +140,13 @@ fn targets(
     let versus = match (&config.versus, &run.versus_url) {
         (_, None) => None,
         (Some(own), Some(_)) => Some(own.clone()),
-        (None, Some(url)) => Some(handed_over(url, config, route).map_err(of_second)?),
+        (None, Some(url)) => Some(handed_over(url, config, route).map_err(for_second)?),
     };
     let versus = versus.map(|settings| Arc::new(Target { settings: Arc::new(settings), ..first.clone() }));
     Ok(Targets { first: Arc::new(first), versus })
 }
 
-/// What the agent's operator allows of the coordinator's database. What is refused is in this agent's log, too.
+/// Returns the settings of the coordinator's database if this agent accepts it. A refusal is also logged by the agent.
 fn handed_over(url: &str, config: &AgentConfig, route: &Route) -> Result<Settings, PrepareFailed> {
     let settings = accepted(url, config, route);
     settings.map_err(|error| {
@@ -154,8 +156,8 @@ fn handed_over(url: &str, config: &AgentConfig, route: &Route) -> Result<Setting
 }
 
 fn accepted(url: &str, config: &AgentConfig, route: &Route) -> Result<Settings, NotAccepted> {
-    if url == KEPT_BACK {
-        return Err(NotAccepted::KeptBack);
+    if url == WITHHELD {
+        return Err(NotAccepted::Withheld);
     }
     let accept = config.accept_database_url;
     if !accept.allows(route) {
@@ -165,26 +167,27 @@ fn accepted(url: &str, config: &AgentConfig, route: &Route) -> Result<Settings, 
     Ok(Settings::handed_over(&SecretString::from(url), &demands, || route.is_same_user())?)
 }
 
-/// Why this agent does not use a database of the coordinator's.
+/// Why this agent does not use the coordinator's database.
 #[derive(Debug, thiserror::Error)]
 enum NotAccepted {
     #[error(
-        "the coordinator does not hand its database to this agent: it does so only in TLS (--join with what `coordinator token` prints, \
-         or certificates), or to agents of its own user on its machine; either join so, or name a database at the agent with DATABASE_URL"
+        "the coordinator does not send its database URL to this agent: it does so only over TLS (--join with the join string of \
+         `coordinator token`, or certificates), or to agents of its own user on its machine; join in one of these ways, or set \
+         DATABASE_URL for the agent"
     )]
-    KeptBack,
+    Withheld,
     #[error(
-        "this agent takes no database from this coordinator (--accept-database-url {accept}); name one at the agent with DATABASE_URL, or \
-         start it with another --accept-database-url{}", in_tls(*accept)
+        "this agent accepts no database URL from this coordinator (--accept-database-url {accept}); set DATABASE_URL for the agent, or \
+         start it with another --accept-database-url{}", or_tls(*accept)
     )]
     Forbidden { accept: AcceptDatabaseUrl },
     #[error(transparent)]
     Unusable(#[from] HandedOverError),
 }
 
-fn in_tls(accept: AcceptDatabaseUrl) -> &'static str {
+fn or_tls(accept: AcceptDatabaseUrl) -> &'static str {
     match accept {
-        AcceptDatabaseUrl::Tls => ", or join in TLS: --join with what `coordinator token` prints",
+        AcceptDatabaseUrl::Tls => ", or join over TLS: --join with the join string of `coordinator token`",
         AcceptDatabaseUrl::Never | AcceptDatabaseUrl::Loopback => "",
     }
 }
@@ -195,7 +198,7 @@ fn target(config: &AgentConfig, run: &RunConfig, settings: Settings, application
         setup: SessionSetup {
             timezone: run.timezone.clone(),
             read_only: !config.allow_writes,
-            // Cancelling is this agent's part; a query must not outlive it when the agent dies.
+            // The agent cancels queries at the timeout. The server's own limit is for an agent that has died.
             statement_timeout: run.timeout.map(|limit| limit + limits::CANCEL_GRACE),
             plan_cache_mode: run.plan_cache_mode,
         },
@@ -220,14 +223,14 @@ fn open(
     let mut executors = vec![executor];
     if let Some(target) = versus {
         let opened = Executor::open(target, worker, cancel, runtime);
-        let (executor, Prepared { database, results, is_pooled, .. }) = opened.map_err(of_second)?;
+        let (executor, Prepared { database, results, is_pooled, .. }) = opened.map_err(for_second)?;
         executors.push(executor);
         prepared.versus = Some(database);
         prepared.is_pooled |= is_pooled;
-        // Both databases use the same format, because the databases are compared and not the formats.
+        // Both databases use the same format, so that the comparison is not one of formats.
         for (statement, (used, other)) in prepared.results.iter_mut().zip(results).enumerate() {
             if used.format != other.format {
-                executors.iter_mut().for_each(|executor| executor.take_text(statement));
+                executors.iter_mut().for_each(|executor| executor.request_text(statement));
                 used.format = ResultFormat::Text;
                 used.without_binary.extend(other.without_binary);
             }
@@ -236,8 +239,8 @@ fn open(
     Ok((executors, prepared))
 }
 
-/// Why a run cannot begin, with which of its databases that is.
-fn of_second(failed: PrepareFailed) -> PrepareFailed {
+/// Adds to an error that it is about the second database.
+fn for_second(failed: PrepareFailed) -> PrepareFailed {
     PrepareFailed { message: format!("the second database (--versus): {}", failed.message), ..failed }
 }
 

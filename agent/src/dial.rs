@@ -1,4 +1,5 @@
-//! One HTTP/2 connection to the coordinator, in TLS where the agent was told how to know it. Names are resolved anew at each attempt.
+//! Opens the HTTP/2 connection to the coordinator, over TLS if the agent has a join string or certificates. Host names are resolved again
+//! for each attempt.
 
 use std::error::Error;
 use std::io;
@@ -21,11 +22,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::config::{Coordinator, Coordinators};
-use crate::reach;
+use crate::happy_eyeballs;
 use crate::route::{Ends, Route};
+use crate::runtime::{ByteStream, Network};
 use crate::security::{Security, Tls};
 use crate::session::SessionError;
-use crate::surroundings::{ByteStream, Network};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Below the idle timeouts of common NATs and load balancers.
@@ -33,18 +34,18 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) type Client = MusterClient<InterceptedService<Channel, Credentials>>;
 
-/// The route of the connection that was opened last. A client whose connection ended before its first call opens another one by itself.
+/// The route of the last connection that was opened. A client whose connection ended before its first call opens another one on its own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CurrentRoute(Arc<Mutex<Route>>);
 
 impl CurrentRoute {
-    /// To be called when a call has been answered: its connection is the current one.
+    /// Must be called after the reply to a call: only then is the last connection the one that the call used.
     pub(crate) fn get(&self) -> Route {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The first that answers, and the way to it.
+/// Connects to the first coordinator that answers. Also returns the route of the connection.
 pub(crate) async fn dial(
     coordinators: &Coordinators,
     security: &Security,
@@ -94,10 +95,10 @@ async fn dial_one(
     Ok((client, route))
 }
 
-const IMPOSTOR: &str = "who answers there has another certificate than the join string says, and was told nothing. Either the join \
-                        string is another coordinator's: `coordinator token` prints this one's; or somebody is in between";
+const IMPOSTOR: &str = "its certificate does not match the join string, so no secret was sent to it. Either the join string belongs to \
+                        another coordinator (`coordinator token` prints the right one), or another host intercepts the connection";
 
-/// Each once.
+/// Returns the messages of an error and its sources, without repetitions.
 pub(crate) fn causes(error: &dyn Error) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn Error> = Some(error);
@@ -114,7 +115,7 @@ pub(crate) fn causes(error: &dyn Error) -> String {
 fn is_impostor(error: &tonic::transport::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = cause {
-        // What an io::Error carries is not its source.
+        // The error inside an io::Error is not its `source()`.
         let carried = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let tls = inner.downcast_ref().or_else(|| carried.and_then(|carried| carried.downcast_ref()));
         if matches!(
@@ -128,7 +129,7 @@ fn is_impostor(error: &tonic::transport::Error) -> bool {
     false
 }
 
-/// The secret of the join string, with each request.
+/// Adds the secret of the join string to each request.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials(Option<MetadataValue<Ascii>>);
 
@@ -156,7 +157,7 @@ impl Interceptor for Credentials {
     }
 }
 
-/// A connection as tonic wants it.
+/// Opens connections for tonic.
 struct Connector {
     coordinator: Coordinator,
     security: Security,
@@ -178,8 +179,8 @@ impl Service<Uri> for Connector {
         let opening = open(coordinator.clone(), security.clone(), network.clone());
         let route = route.clone();
         Box::pin(async move {
-            let (stream, taken) = opening.await?;
-            *route.0.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+            let (stream, current) = opening.await?;
+            *route.0.lock().unwrap_or_else(PoisonError::into_inner) = current;
             Ok(stream)
         })
     }
@@ -193,7 +194,7 @@ async fn open(
     let mut route = Route::default();
     let stream: Box<dyn ByteStream> = match network {
         Network::Tcp => {
-            let stream = reach::connect(coordinator.bare_host(), coordinator.port()).await?;
+            let stream = happy_eyeballs::connect(coordinator.bare_host(), coordinator.port()).await?;
             stream.set_nodelay(true)?;
             route.ends = Some(Ends { local: stream.local_addr()?, peer: stream.peer_addr()? });
             Box::new(stream)
@@ -209,12 +210,12 @@ async fn open(
     Ok((TokioIo::new(Box::new(encrypted)), route))
 }
 
-/// Adds the way out where the other side speaks no TLS.
+/// Replaces the error of a peer that does not speak TLS by one with the possible causes.
 fn not_tls(error: io::Error) -> io::Error {
     let tls = error.get_ref().and_then(|carried| carried.downcast_ref());
     if matches!(tls, Some(rustls::Error::InvalidMessage(_))) {
         return io::Error::other(
-            "who answers there speaks no TLS: that coordinator runs with --insecure, or for its own machine only, or it is another program",
+            "the peer does not speak TLS: it is a coordinator with --insecure or for local agents only, or another program",
         );
     }
     error

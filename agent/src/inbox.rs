@@ -1,5 +1,5 @@
-//! What a session gives to the thread of one worker: the phase, batches of rows, and the order to end. The thread waits here between two
-//! rows. A query in flight is interrupted elsewhere (`postgres/in_flight.rs`).
+//! The channel from a session to the thread of one worker: it carries the phase, batches of rows and the cancellation. The thread waits
+//! here between two rows. A query in flight is interrupted elsewhere (`postgres/in_flight.rs`).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,20 +12,20 @@ use muster_proto::work::Assign;
 use crate::waiter::{Waiter, Waker};
 use crate::worker::Phase;
 
-/// The worker's end.
+/// The worker's half.
 pub(crate) struct Inbox {
     shared: Arc<Shared>,
-    /// The changes that the worker knows of.
+    /// The number of changes that the worker has read.
     seen: u32,
 }
 
-/// The session's end.
+/// The session's half.
 pub(crate) struct WorkerHandle(Arc<Shared>);
 
-/// The end of the Work stream. When it is dropped no more rows come.
+/// The half of the Work stream. When it is dropped, no more rows come.
 pub(crate) struct RowSender(Arc<Shared>);
 
-/// More rows than were granted.
+/// The coordinator sent more rows than the credit allows.
 #[derive(Debug)]
 pub(crate) struct Full;
 
@@ -33,9 +33,9 @@ pub(crate) struct Full;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Batch(Assign),
-    /// The phase has changed, or everything is to end.
+    /// The phase has changed, or the worker is cancelled.
     Change,
-    /// The moment has come.
+    /// The deadline has passed.
     Due,
     /// No more rows come.
     Closed,
@@ -43,7 +43,7 @@ pub(crate) enum Received {
 
 struct Shared {
     state: Mutex<State>,
-    /// Counts new phases, and the order to end. Read before each row, without the lock.
+    /// Counts phase changes and cancellations. Read before each row, without the lock.
     changes: AtomicU32,
     is_cancelled: AtomicBool,
     waker: OnceLock<Waker>,
@@ -73,7 +73,7 @@ impl WorkerHandle {
         self.replace_phase(|_| Some(phase));
     }
 
-    /// `next` returns the phase that follows the current one; `None` leaves it.
+    /// Sets the phase that `next` returns for the current one. `None` leaves it unchanged.
     pub(crate) fn replace_phase(&self, next: impl FnOnce(&Phase) -> Option<Phase>) {
         let mut state = self.0.lock();
         if let Some(phase) = next(&state.phase) {
@@ -84,21 +84,21 @@ impl WorkerHandle {
         }
     }
 
-    /// No row begins any more.
+    /// After this, no further row begins.
     pub(crate) fn cancel(&self) {
         self.0.is_cancelled.store(true, Ordering::Relaxed);
         self.0.changes.fetch_add(1, Ordering::Release);
-        // A worker that attaches its waker at this moment sees either the change or the wake.
+        // With the lock taken once, a worker that is attaching its waker either reads the change or is woken.
         drop(self.0.lock());
         self.0.wake();
     }
 }
 
 impl RowSender {
-    /// Rows for a worker that has ended are dropped.
+    /// Queues a batch. It is dropped if the worker has ended.
     pub(crate) fn send(&self, batch: Assign) -> Result<(), Full> {
         let mut state = self.0.lock();
-        // Credit bounds the rows, and a batch has at least one.
+        // Credit limits the number of rows, and a batch has at least one row.
         if state.batches.len() >= limits::CREDIT_ROWS_MAX as usize {
             return Err(Full);
         }
@@ -111,7 +111,7 @@ impl RowSender {
     }
 }
 
-/// Without its session a worker ends.
+/// A worker ends with its session.
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
         self.cancel();
@@ -126,10 +126,10 @@ impl Drop for RowSender {
 }
 
 impl Inbox {
-    /// To be called first, by the worker's thread.
+    /// Must be called first, by the worker's thread.
     pub(crate) fn attach(&self, waker: Waker) {
         let _state = self.shared.lock();
-        // Set once: an inbox has one worker.
+        // An inbox has one worker, so this is called once.
         let _ = self.shared.waker.set(waker);
     }
 
@@ -137,7 +137,7 @@ impl Inbox {
         self.shared.is_cancelled.load(Ordering::Relaxed)
     }
 
-    /// Whether something has changed since the last call of [`phase`](Self::phase).
+    /// Returns true if the phase has changed, or the worker was cancelled, since the last call of [`phase`](Self::phase).
     pub(crate) fn has_changed(&self) -> bool {
         self.shared.changes.load(Ordering::Acquire) != self.seen
     }
@@ -156,7 +156,7 @@ impl Inbox {
         self.shared.lock().batches.is_empty()
     }
 
-    /// Waits for a change, or until `due`.
+    /// Waits for a change, at most until `due`.
     pub(crate) fn wait_until(&self, due: Option<Instant>, waiter: &mut impl Waiter) -> Received {
         loop {
             if self.has_changed() {
@@ -169,7 +169,7 @@ impl Inbox {
         }
     }
 
-    /// Waits for a batch as well.
+    /// Waits for a batch or a change, at most until `due`.
     pub(crate) fn receive(&mut self, due: Option<Instant>, waiter: &mut impl Waiter) -> Received {
         loop {
             if self.has_changed() {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_come_in_order_and_then_their_end() {
+    fn batches_are_received_in_order_before_the_queue_is_closed() {
         let (_handle, sender, mut inbox) = inbox();
         let mut waiter = ThreadWaiter::new();
         inbox.attach(waiter.waker());
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_batches_are_held_than_were_granted() {
+    fn the_queue_is_bounded_by_the_largest_credit() {
         let (_handle, sender, inbox) = inbox();
         for _ in 0..limits::CREDIT_ROWS_MAX {
             sender.send(batch(0)).unwrap();

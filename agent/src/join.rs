@@ -1,7 +1,7 @@
-//! Joining a run: Hello out, the answer back.
+//! Joining a run: sends Hello and receives the reply.
 
 use muster_common::limits;
-use muster_proto::control::{FromAgent, FromCoordinator, Hello, StandBy, Welcome};
+use muster_proto::control::{FromAgent, FromCoordinator, Hello, Standby, Welcome};
 use muster_proto::v1;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -10,14 +10,14 @@ use tonic::{Code, Status, Streaming};
 
 use crate::config::AgentConfig;
 use crate::dial::{Client, causes};
-use crate::session::{KeptResults, Past, SessionError};
+use crate::session::{Past, SessionError, UnackedResults};
 
-/// What an agent became.
+/// The role that the coordinator gave to this agent.
 pub(crate) enum Joined {
-    /// It holds a slot.
+    /// The agent has a slot.
     Placed(Welcome),
-    /// It waits for one.
-    StandingBy(StandBy),
+    /// The agent waits for a slot.
+    OnStandby(Standby),
 }
 
 /// The Control stream of a session, both directions.
@@ -27,13 +27,13 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Never waits: a full queue is a dead peer.
+    /// Never waits: a full queue means that the peer is dead.
     pub(crate) fn send(&self, message: FromAgent) -> Result<(), SessionError> {
         self.sender.try_send(message.into()).map_err(|_| SessionError::Closed("control"))
     }
 
-    /// For a task that says something by itself; what it says is lost when the queue is full.
-    pub(crate) fn sideline(&self) -> impl Fn(FromAgent) + Send + 'static {
+    /// Returns a function with which another task can send messages. A message is dropped when the queue is full.
+    pub(crate) fn lossy_sender(&self) -> impl Fn(FromAgent) + Send + 'static {
         let sender = self.sender.clone();
         move |message| drop(sender.try_send(message.into()))
     }
@@ -44,49 +44,51 @@ impl Control {
     }
 }
 
+/// Sends Hello and waits for the reply. `unacked` are results that an earlier session still holds.
+///
 /// # Errors
-/// When nobody answers, or with a refusal.
+/// When the coordinator does not reply in time, or rejects the agent.
 pub(crate) async fn join(
     client: &mut Client,
     config: &AgentConfig,
     past: &Past,
-    kept: Option<&KeptResults>,
+    unacked: Option<&UnackedResults>,
 ) -> Result<(Control, Joined), SessionError> {
     let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX + limits::SERVERS_MAX);
-    sender.try_send(FromAgent::Hello(hello(config, past, kept)).into()).expect("a new channel has room");
-    let answer = async {
-        let inbound = client.control(ReceiverStream::new(receiver)).await.map_err(refused)?.into_inner();
+    sender.try_send(FromAgent::Hello(hello(config, past, unacked)).into()).expect("a new channel has room");
+    let reply = async {
+        let inbound = client.control(ReceiverStream::new(receiver)).await.map_err(join_error)?.into_inner();
         let mut control = Control { sender, inbound };
         let first = control.receive().await?;
         Ok::<_, SessionError>((control, first))
     };
-    let (control, first) = timeout(limits::HELLO_TIMEOUT, answer)
+    let (control, first) = timeout(limits::HELLO_TIMEOUT, reply)
         .await
         .map_err(|_| SessionError::Silent(limits::HELLO_TIMEOUT))??;
     match first {
         FromCoordinator::Welcome(welcome) => Ok((control, Joined::Placed(welcome))),
-        FromCoordinator::StandBy(stand_by) => Ok((control, Joined::StandingBy(stand_by))),
+        FromCoordinator::Standby(standby) => Ok((control, Joined::OnStandby(standby))),
         FromCoordinator::Reject { reason, retry: true } => Err(SessionError::Full { reason }),
         FromCoordinator::Reject { reason, retry: false } => Err(SessionError::Refused { reason }),
-        _ => Err(SessionError::Protocol("the answer to Hello was neither Welcome, StandBy nor Reject")),
+        _ => Err(SessionError::Protocol("the reply to Hello was neither Welcome, Standby nor Reject")),
     }
 }
 
-/// Who shows no secret that counts gets no further than this.
-fn refused(status: Status) -> SessionError {
+/// Explains why the coordinator did not open the Control stream, for example because the join secret is missing or wrong.
+fn join_error(status: Status) -> SessionError {
     let reason = status.message().to_owned();
     match status.code() {
         Code::Unauthenticated => SessionError::Refused { reason },
         Code::ResourceExhausted => SessionError::Full { reason },
-        // The first bytes of an alert in TLS are the length of such a frame.
+        // An HTTP/2 client reads the first bytes of a TLS alert as the length of a frame that is too large.
         _ if causes(&status).contains("frame with invalid size") => SessionError::Unreachable {
-            causes: "the coordinator there requires TLS: use --join with what `coordinator token` prints there, or --tls-cert".to_owned(),
+            causes: "it requires TLS: use --join with the join string that `coordinator token` prints there, or --tls-cert".to_owned(),
         },
         _ => SessionError::Broken(status),
     }
 }
 
-fn hello(config: &AgentConfig, past: &Past, kept: Option<&KeptResults>) -> Hello {
+fn hello(config: &AgentConfig, past: &Past, unacked: Option<&UnackedResults>) -> Hello {
     Hello {
         protocol_version: limits::PROTOCOL_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -96,10 +98,10 @@ fn hello(config: &AgentConfig, past: &Past, kept: Option<&KeptResults>) -> Hello
         slot: config.slot,
         has_database: config.database.is_some(),
         ended: past.ended.clone(),
-        can_look: true,
+        can_report_stats: true,
         instance: past.instance,
         ran: past.ran.clone(),
-        former: kept.map(|kept| kept.sessions.clone()).unwrap_or_default(),
+        former: unacked.map(|unacked| unacked.sessions.clone()).unwrap_or_default(),
     }
 }
 

@@ -1,13 +1,14 @@
-//! Muster's agent as a library: what `agent` runs, and what `coordinator run --local` starts inside its own process.
-//! An agent dials a coordinator, runs the rows that it is given, one at a time on each of its connections, and returns the timings.
+//! The library behind the `agent` binary. `coordinator run --local` also uses it, to start agents in its own process.
+//! An agent dials a coordinator, runs the rows that it receives, one at a time on each database connection, and returns their timings.
 
 pub mod blocking;
 mod clock;
 mod config;
-mod crew;
 mod databases;
 mod dial;
-pub mod files;
+pub mod driver;
+pub mod fd_limit;
+mod happy_eyeballs;
 pub mod health;
 mod inbox;
 mod join;
@@ -18,20 +19,19 @@ pub mod null_database;
 pub mod peer_user;
 mod permit;
 pub mod postgres;
-mod reach;
 mod results;
 mod route;
+pub mod runtime;
 pub mod secret_file;
 pub mod security;
 mod serve;
 mod session;
 pub mod startup;
-pub mod surroundings;
 mod threads;
-mod told;
 mod waiter;
 mod worker;
-pub mod workplace;
+mod worker_results;
+mod worker_set;
 
 pub use config::{
     AcceptDatabaseUrl, AgentConfig, Coordinator, Coordinators, InvalidCoordinator, parse_listen_address,

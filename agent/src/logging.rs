@@ -1,4 +1,4 @@
-//! Logs of both programs, written to stderr. `MUSTER_LOG` selects what is logged, in the syntax of tracing's filters (`info`,
+//! Logging of both programs, to stderr. `MUSTER_LOG` selects what is logged, in the syntax of tracing's filters (`info`,
 //! `muster_agent=debug`).
 
 use std::ffi::OsStr;
@@ -12,8 +12,8 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
 
-/// Starts the log of this process. With `quiet` only errors are logged, whatever `MUSTER_LOG` says. Without `MUSTER_LOG`, `default` is the
-/// filter.
+/// Starts logging in this process. With `quiet`, only errors are logged, regardless of `MUSTER_LOG`. Without `MUSTER_LOG`, `default` is
+/// the filter.
 pub fn start(default: &str, quiet: bool) {
     let filter = match quiet {
         true => EnvFilter::new("error"),
@@ -27,8 +27,8 @@ pub fn start(default: &str, quiet: bool) {
         .init();
 }
 
-/// Writes the message and the fields of an event. Names and messages of peers are part of them, so everything that could start a new line or
-/// move the cursor is escaped.
+/// Writes the message and the fields of an event. They may contain names and messages of peers, so everything that could start a new line
+/// or move the cursor is escaped.
 fn one_line() -> impl for<'writer> FormatFields<'writer> {
     let write = |writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
         let text = format!("{value:?}");
@@ -62,12 +62,12 @@ impl Terminal {
         }
     }
 
-    /// True when the cursor can be moved, which a progress bar needs.
+    /// Returns true if the cursor can be moved, which a progress bar needs.
     pub fn moves_cursor(self) -> bool {
         self.is_terminal && !self.is_dumb
     }
 
-    /// <https://no-color.org>: a value of `NO_COLOR` that is not empty forbids colours.
+    /// Returns true if colours can be used. A non-empty value of `NO_COLOR` forbids them (<https://no-color.org>).
     pub fn has_colours(self) -> bool {
         self.moves_cursor() && !self.forbids_colours
     }
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// Collects what is logged.
+    /// Collects the log output.
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_a_peer_stays_within_its_line() {
+    fn text_from_a_peer_stays_on_one_line() {
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_for_terminals_that_have_and_want_them() {
+    fn colours_need_a_capable_terminal_and_no_opt_out() {
         let check = |is_terminal, no_color: Option<&str>, term: Option<&str>, expected| {
             let terminal = Terminal::new(is_terminal, no_color.map(OsStr::new), term.map(OsStr::new));
             assert_eq!(terminal.has_colours(), expected, "{terminal:?}");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_needs_a_cursor_and_no_colours() {
+    fn a_progress_bar_needs_a_cursor_but_no_colours() {
         let terminal = |term| Terminal::new(true, Some(OsStr::new("1")), Some(OsStr::new(term)));
         assert!(terminal("xterm").moves_cursor() && !terminal("dumb").moves_cursor());
     }

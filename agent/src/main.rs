@@ -5,17 +5,17 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // One for a name to be looked up beside what is done here.
+    // This thread needs one more, which resolves host names.
     if let Err(error) = muster_agent::startup::check(1) {
         return cannot_start(&error);
     }
-    // One thread for what is not a query: a second would be woken beside it, and take a processor from the queries.
+    // A single-threaded runtime for everything except queries: further threads would take CPU time from the workers.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return cannot_start(&error),
     };
     let exit = runtime.block_on(cli::run());
-    // A worker whose server does not answer must not hold the process.
+    // Do not wait for a worker whose server does not answer.
     runtime.shutdown_background();
     exit
 }

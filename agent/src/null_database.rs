@@ -1,5 +1,5 @@
-//! A workplace without a database: every row is executed at once and has an empty answer, so that what is measured is Muster itself.
-//! For benchmarks. The report says that nothing was asked, and is VOID.
+//! A driver without a database, for benchmarks of Muster itself: every row completes at once with an empty result. The report states that
+//! no database was used, and its verdict is VOID.
 
 use std::time::{Duration, Instant};
 
@@ -9,23 +9,23 @@ use muster_common::measurement::{Answer, Outcome, QueryError};
 use muster_proto::control::{Database, RunConfig, Statement};
 
 use crate::config::AgentConfig;
+use crate::driver::{CannotStart, Driver, Execute, Executed, Prepared, Route, Worker, WorkerPool};
 use crate::threads::Threads;
-use crate::workplace::{CannotStart, Execute, Executed, Prepared, Route, Shift, Worker, Workplace};
 
 #[derive(Debug)]
 pub struct NullDatabase;
 
-/// What stands for a connection.
+/// Takes the place of a connection.
 #[derive(Debug)]
 pub struct NullConnection {
-    /// By statement: values per row.
+    /// Number of values per row, for each statement.
     parameters: Vec<usize>,
     executions: u32,
 }
 
-struct NullShift(Threads);
+struct NullWorkerPool(Threads);
 
-impl Workplace for NullDatabase {
+impl Driver for NullDatabase {
     fn start(
         &self,
         workers: Vec<Worker>,
@@ -33,14 +33,14 @@ impl Workplace for NullDatabase {
         run: &RunConfig,
         _: &Route,
         _: String,
-    ) -> Result<Box<dyn Shift>, CannotStart> {
+    ) -> Result<Box<dyn WorkerPool>, CannotStart> {
         let statements = run.statements.clone();
         let open = move |_, _| Ok((vec![NullConnection::to(&statements)], prepared()));
-        Ok(Box::new(NullShift(Threads::start(workers, open)?)))
+        Ok(Box::new(NullWorkerPool(Threads::start(workers, open)?)))
     }
 }
 
-impl Shift for NullShift {
+impl WorkerPool for NullWorkerPool {
     fn end_backends(&self, _: &RunId, _: SlotId, _: Epoch) -> BoxFuture<'static, Result<u32, String>> {
         Box::pin(std::future::ready(Ok(0)))
     }
@@ -57,7 +57,7 @@ impl NullConnection {
     }
 }
 
-/// Without the version of a server: there is none.
+/// Returns a description without a server version, because there is no server.
 pub fn prepared() -> Prepared {
     Prepared {
         connect: Duration::ZERO,
@@ -80,7 +80,7 @@ impl Execute for NullConnection {
         Ok(())
     }
 
-    /// Reads the clock as often as a real one does.
+    /// Reads the clock as often as a real connection does.
     fn execute(&mut self, _: RowId, _: u16, _: &[Option<&str>]) -> Option<Executed> {
         self.executions = self.executions.saturating_add(1);
         let start = Instant::now();

@@ -1,21 +1,21 @@
-//! Whose process is at the other end of a TCP connection within this machine, by the kernel's own table of sockets. A loopback address
-//! alone says nothing about that: every user of the machine can connect to it and listen on it.
+//! Finds the user whose process is at the other end of a TCP connection within this machine, from the kernel's table of sockets. A loopback
+//! address alone does not identify the user: every user of the machine can connect to it and listen on it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 
-/// Of this machine's network namespace.
+/// The sockets of this process's network namespace.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
-/// The table is not read in one step: a socket that is in it all the time can be missed when others come and go.
+/// The kernel does not produce the table atomically: an entry can be missed when other sockets are opened or closed during the read.
 const ATTEMPTS: u32 = 3;
 
-/// The kernel shows it in place of every user that this process's user namespace does not know, so it stands for strangers, too.
+/// The kernel shows this id for every user that is unknown in this process's user namespace, so it can also be another user.
 const OVERFLOW_UID: u32 = 65_534;
 
-/// Whether the process at `peer`, connected to `local` of this process, runs as this process's effective user. False where that is
-/// not known. To be called when the peer has sent something: before its process has accepted a connection, the socket has no owner and
+/// Returns true if the process at `peer`, connected to `local` of this process, runs as this process's effective user, and false if that is
+/// unknown. Must be called after the peer has sent something: before its process has accepted the connection, the socket has no owner and
 /// is shown as root's.
 pub fn is_same_user(peer: SocketAddr, local: SocketAddr) -> bool {
     let own = rustix::process::geteuid().as_raw();
@@ -28,19 +28,20 @@ fn owner_in(table: &str, peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     lines.map_while(Result::ok).find_map(|line| owner(&line, peer, local))
 }
 
-/// The user of the socket that a line describes, if it is the established one from `socket` to `other`.
+/// Returns the user of the socket that a line describes, if it is the established connection from `socket` to `other`.
 fn owner(line: &str, socket: SocketAddr, other: SocketAddr) -> Option<u32> {
     const ESTABLISHED: &str = "01";
     // Number, local address, remote address, state, queues, timer, retransmits, user.
     let mut fields = line.split_ascii_whitespace().skip(1);
-    let is_it = |field: &str, end: SocketAddr| address(field) == Some((end.ip().to_canonical(), end.port()));
-    if !is_it(fields.next()?, socket) || !is_it(fields.next()?, other) || fields.next()? != ESTABLISHED {
+    let is = |field: &str, end: SocketAddr| address(field) == Some((end.ip().to_canonical(), end.port()));
+    if !is(fields.next()?, socket) || !is(fields.next()?, other) || fields.next()? != ESTABLISHED {
         return None;
     }
     fields.nth(3)?.parse().ok()
 }
 
-/// `0100007F:1F90`: each group of four bytes as a number in the machine's own order. An IPv4 address in IPv6 is given as IPv4.
+/// Parses an address such as `0100007F:1F90`: each group of four bytes is a number in the machine's byte order. An IPv4-mapped IPv6 address
+/// is returned as IPv4.
 fn address(field: &str) -> Option<(IpAddr, u16)> {
     let (digits, port) = field.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -65,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// As a little-endian machine shows them.
+    /// Lines of a little-endian machine.
     const V4: &str = "   7: 0100007F:C5B2 0100007F:C383 01 00000000:00000000 02:000005D5 00000000  1000        0 61214 2 0000000000000000 20 4 30 10 -1";
     const V6: &str = "   1: 00000000000000000000000001000000:C5B4 00000000000000000000000001000000:C383 01 00000000:00000000 02:000005D5 00000000  1001        0 61215 2 0000000000000000 20 4 30 10 -1";
     const MAPPED: &str = "   2: 0000000000000000FFFF00000100007F:C5B6 0000000000000000FFFF00000100007F:C383 01 00000000:00000000 00:00000000 00000000  1002        0 61216 1 0000000000000000 20 4 0 10 -1";
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_line_is_passed_over() {
+    fn other_lines_are_ignored() {
         let heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
         let cut = &V4[..40];
         for line in ["", heading, cut, "7: 0100007F C383 01", "7: 0100007F:C5B2 é:C383 01 0 0 0 0"] {
@@ -110,7 +111,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_kernel_knows_that_both_ends_are_this_process() {
+    fn a_connection_within_this_process_has_its_user_as_owner() {
         for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
             let Ok(listener) = TcpListener::bind(address) else {
                 eprintln_skipped(address);
@@ -125,7 +126,7 @@ mod tests {
             assert_eq!(owner, Some(rustix::process::geteuid().as_raw()), "{address}");
             assert_eq!(client.local_addr().unwrap().port(), peer.port());
             drop(client);
-            assert!(!is_same_user(peer, local), "{address}: a peer that has left");
+            assert!(!is_same_user(peer, local), "{address}: the peer has closed its socket");
         }
     }
 

@@ -1,6 +1,6 @@
-//! Whether queries may run, as the workers see it. The session's task prolongs it with every acknowledged beat; a worker looks at its
-//! own clock before each query and after it, so that a machine that was frozen runs nothing between its waking and the moment at
-//! which the session's task finds out.
+//! The workers' copy of the lease: it states until when they may run queries. The session's task extends it with every acknowledged
+//! heartbeat. A worker compares it with its own clock before and after each query. A machine that was frozen therefore runs no query
+//! before the session's task notices that the lease has expired.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ impl Permit {
         permit
     }
 
-    /// An earlier moment than before changes nothing.
+    /// Extends the permit. A time earlier than the current one has no effect.
     pub(crate) fn prolong(&self, lapses_at: Instant) {
         let ns = lapses_at.saturating_duration_since(self.origin).as_nanos();
         self.lapses_at_ns.fetch_max(u64::try_from(ns).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_permit_is_only_ever_prolonged() {
+    fn a_permit_is_never_shortened() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         let permit = Permit::until(now + 3 * second);
         permit.prolong(now + second);

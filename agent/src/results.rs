@@ -1,5 +1,5 @@
-//! The Work stream: rows in, results out. The outbox outlives it: what the coordinator has not acknowledged when the session ends is
-//! kept for the next one.
+//! The Work stream: receives rows and sends results. The outbox outlives the stream: results that the coordinator has not acknowledged
+//! when the session ends are sent by the next one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,41 +21,43 @@ use crate::health::Gauges;
 use crate::inbox::{Full, RowSender};
 use crate::metrics::AgentMetrics;
 use crate::session::SessionError;
-use crate::told::{Listener, Told};
+use crate::worker_results::{WorkerResult, WorkerResultReceiver};
 
-/// What the stream carries on the agent's side.
-pub(crate) struct Cargo {
-    /// By worker.
+/// What the stream needs of the agent.
+pub(crate) struct WorkContext {
+    /// One queue for each worker.
     pub(crate) queues: Vec<RowSender>,
-    pub(crate) told: Listener,
+    pub(crate) worker_results: WorkerResultReceiver,
     pub(crate) outbox: Outbox,
-    pub(crate) watchers: Watchers,
+    pub(crate) telemetry: Telemetry,
 }
 
-/// Who is told how it goes: the session's health report, and what this agent tells whoever watches it.
-pub(crate) struct Watchers {
+/// Where results are counted: for the session's health samples, and for the agent's metrics.
+pub(crate) struct Telemetry {
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) metrics: AgentMetrics,
 }
 
-/// The open stream, served by a task of its own.
+/// The open stream, served by a separate task.
 pub(crate) struct WorkStream {
     events: mpsc::Receiver<Result<(), SessionError>>,
-    over: CancellationToken,
-    /// Set when no more results are kept.
+    /// Cancelled when no more messages are exchanged.
+    ended: CancellationToken,
+    /// Cancelled when results of workers that are still running are no longer collected.
     abandoned: CancellationToken,
     task: JoinHandle<Outbox>,
 }
 
 impl WorkStream {
-    pub(crate) fn open(client: Client, session: GrantedSession, cargo: Cargo) -> Self {
+    pub(crate) fn open(client: Client, session: GrantedSession, context: WorkContext) -> Self {
         let (sender, events) = mpsc::channel(2);
-        let (over, abandoned) = (CancellationToken::new(), CancellationToken::new());
-        let task = tokio::spawn(serve(client, session, cargo, sender, over.clone(), abandoned.clone()));
-        Self { events, over, abandoned, task }
+        let (ended, abandoned) = (CancellationToken::new(), CancellationToken::new());
+        let task = tokio::spawn(serve(client, session, context, sender, ended.clone(), abandoned.clone()));
+        Self { events, ended, abandoned, task }
     }
 
-    /// Returns once all workers have ended and every result is acknowledged, and then for ever pending; or why the stream broke.
+    /// Returns once all workers have ended and every result is acknowledged, or with the reason why the stream failed. Further calls never
+    /// return.
     pub(crate) async fn next(&mut self) -> Result<(), SessionError> {
         match self.events.recv().await {
             Some(event) => event,
@@ -63,15 +65,15 @@ impl WorkStream {
         }
     }
 
-    /// Stops the exchange of messages. The task continues to keep what workers measure until they have ended.
+    /// Stops the exchange of messages. The task continues to collect results until the workers have ended.
     pub(crate) fn end(&mut self) {
-        self.over.cancel();
+        self.ended.cancel();
     }
 
-    /// Returns the results that were not acknowledged. The workers have ended by now or never will: a worker that was abandoned is not
-    /// waited for.
+    /// Returns the results that were not acknowledged. Called when the workers have ended, or were abandoned because they did not end. Does
+    /// not wait for abandoned workers.
     pub(crate) async fn stop(self) -> Option<Outbox> {
-        self.over.cancel();
+        self.ended.cancel();
         self.abandoned.cancel();
         self.task.await.ok()
     }
@@ -80,60 +82,60 @@ impl WorkStream {
 async fn serve(
     client: Client,
     session: GrantedSession,
-    cargo: Cargo,
+    context: WorkContext,
     events: mpsc::Sender<Result<(), SessionError>>,
-    over: CancellationToken,
+    ended: CancellationToken,
     abandoned: CancellationToken,
 ) -> Outbox {
-    let Cargo { queues, told, mut outbox, watchers } = cargo;
+    let WorkContext { queues, worker_results, mut outbox, telemetry } = context;
     tokio::select! {
         biased;
-        () = over.cancelled() => {}
-        broken = exchange(client, session, queues, &told, &mut outbox, &watchers, &events) => {
-            // The session may be over for another reason, too; then nobody asks.
-            let _ = events.send(Err(broken)).await;
+        () = ended.cancelled() => {}
+        error = exchange(client, session, queues, &worker_results, &mut outbox, &telemetry, &events) => {
+            // The receiver is gone if the session has already ended for another reason.
+            let _ = events.send(Err(error)).await;
         }
     }
-    keep_the_rest(&told, &mut outbox, &watchers.metrics, &abandoned).await;
+    collect_remaining(&worker_results, &mut outbox, &telemetry.metrics, &abandoned).await;
     outbox
 }
 
-/// Keeps what the workers measure until they have ended or are abandoned.
-async fn keep_the_rest(
-    told: &Listener,
+/// Adds results to the outbox until the workers have ended or are abandoned.
+async fn collect_remaining(
+    worker_results: &WorkerResultReceiver,
     outbox: &mut Outbox,
     metrics: &AgentMetrics,
     abandoned: &CancellationToken,
 ) {
-    let mut heard = Vec::new();
-    while told.take(&mut heard) && !abandoned.is_cancelled() {
-        keep(&mut heard, outbox, metrics);
+    let mut received = Vec::new();
+    while worker_results.take(&mut received) && !abandoned.is_cancelled() {
+        collect(&mut received, outbox, metrics);
         tokio::select! {
-            () = told.due() => {}
+            () = worker_results.due() => {}
             () = abandoned.cancelled() => {}
         }
     }
-    keep(&mut heard, outbox, metrics);
+    collect(&mut received, outbox, metrics);
 }
 
-fn keep(heard: &mut Vec<(u16, Told)>, outbox: &mut Outbox, metrics: &AgentMetrics) {
-    metrics.hear(heard);
-    for (worker, told) in heard.drain(..) {
-        match told {
-            Told::Measured(measurement) => outbox.add(worker, measurement),
-            Told::LeftOut(_) | Told::RoundOver(_) => {}
+fn collect(received: &mut Vec<(u16, WorkerResult)>, outbox: &mut Outbox, metrics: &AgentMetrics) {
+    metrics.count(received);
+    for (worker, result) in received.drain(..) {
+        match result {
+            WorkerResult::Measured(measurement) => outbox.add(worker, measurement),
+            WorkerResult::LeftOut(_) | WorkerResult::RoundOver(_) => {}
         }
     }
 }
 
-/// Both directions at once. Returns why nothing more can be exchanged.
+/// Receives rows and sends results at the same time. Returns the error that ended the exchange.
 async fn exchange(
     client: Client,
     session: GrantedSession,
     queues: Vec<RowSender>,
-    told: &Listener,
+    worker_results: &WorkerResultReceiver,
     outbox: &mut Outbox,
-    watchers: &Watchers,
+    telemetry: &Telemetry,
     events: &mpsc::Sender<Result<(), SessionError>>,
 ) -> SessionError {
     let (sender, inbound) = match open(client, session).await {
@@ -143,11 +145,11 @@ async fn exchange(
     let (acked_sender, acked) = watch::channel(0);
     let workers = queues.len();
     let delivery =
-        Delivery { outbox, workers, over: BTreeMap::new(), watchers, sender: &sender, words: Vec::new() };
+        Delivery { outbox, workers, ended: BTreeMap::new(), telemetry, sender: &sender, pending: Vec::new() };
     let deliver = async {
-        delivery.run(told, acked).await?;
+        delivery.run(worker_results, acked).await?;
         let _ = events.send(Ok(())).await;
-        // The stream stays open until the session ends: closed from here, it would be a loss.
+        // The stream stays open until the session ends: the coordinator would treat a stream that the agent closes as a lost session.
         std::future::pending().await
     };
     let delivered: Result<std::convert::Infallible, SessionError> = tokio::select! {
@@ -175,7 +177,7 @@ async fn open(mut client: Client, session: GrantedSession) -> Result<Opened, Ses
     Ok((sender, response?.into_inner()))
 }
 
-/// Hands rows to the workers and passes acknowledgements on. Never waits: credit bounds what may come.
+/// Passes rows to the workers and acknowledgements to the sender. Never waits for a worker, because credit limits the number of rows.
 async fn receive_rows(
     mut inbound: Streaming<v1::CoordinatorWork>,
     queues: Vec<RowSender>,
@@ -187,8 +189,10 @@ async fn receive_rows(
                 let queue = queues
                     .get(usize::from(assign.worker))
                     .ok_or(SessionError::Protocol("rows for a worker that this agent does not have"))?;
-                // Rows that cross the Drain are not run.
-                queue.send(assign).map_err(|Full| SessionError::Protocol("more rows than were granted"))?;
+                // Rows that were sent before the coordinator's Drain arrived here are not run.
+                queue
+                    .send(assign)
+                    .map_err(|Full| SessionError::Protocol("more rows than the credit allows"))?;
             }
             FromCoordinator::Ack(number) => {
                 acked.send_replace(number);
@@ -198,85 +202,94 @@ async fn receive_rows(
     Ok(())
 }
 
-/// Results on their way out.
+/// Sends results to the coordinator.
 struct Delivery<'a> {
     outbox: &'a mut Outbox,
     workers: usize,
-    /// For how many workers a round is over.
-    over: BTreeMap<u32, usize>,
-    watchers: &'a Watchers,
+    /// For each round, the number of workers for which it is over.
+    ended: BTreeMap<u32, usize>,
+    telemetry: &'a Telemetry,
     sender: &'a mpsc::Sender<v1::AgentWork>,
-    /// To be sent once the results that were heard before are.
-    words: Vec<FromAgent>,
+    /// Messages to send after the results that were received before them.
+    pending: Vec<FromAgent>,
 }
 
 impl Delivery<'_> {
-    /// Sends results in batches, and credit. Ends when all workers have ended and every result is acknowledged.
-    async fn run(mut self, told: &Listener, mut acked: watch::Receiver<u64>) -> Result<(), SessionError> {
+    /// Sends credit, and results in batches. Returns when all workers have ended and every result is acknowledged.
+    async fn run(
+        mut self,
+        worker_results: &WorkerResultReceiver,
+        mut acked: watch::Receiver<u64>,
+    ) -> Result<(), SessionError> {
         for credit in self.outbox.first_credits() {
             self.send(FromAgent::Credit(credit)).await?;
         }
-        let mut looks = interval(limits::RESULT_LINGER);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = Vec::new();
+        let mut linger = interval(limits::RESULT_LINGER);
+        linger.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut received = Vec::new();
         let mut is_open = true;
         loop {
-            // What is heard goes at once: it has waited in `told`. Nothing of a round comes behind its end.
+            // Received results are sent at once, because they have already waited in `worker_results`. The end of a round is sent after
+            // the results of the round.
             while let Some(results) = self.outbox.take_batch() {
                 self.send(FromAgent::Results(results)).await?;
             }
-            for word in std::mem::take(&mut self.words) {
-                self.send(word).await?;
+            for message in std::mem::take(&mut self.pending) {
+                self.send(message).await?;
             }
-            // Decided after everything is sent: messages other than results are never acknowledged, so there is nothing to wait for after
-            // them.
+            // Checked after everything is sent. Only results are acknowledged, so there is nothing to wait for after the other messages.
             if !is_open && !self.outbox.has_unacknowledged() {
                 return Ok(());
             }
-            told.expect(self.outbox.until_due());
+            worker_results.set_thresholds(self.outbox.until_due());
             tokio::select! {
                 biased;
-                // The coordinator is gone when this fails; the reader of its stream says why.
+                // This fails when the task that receives rows has ended, which returns the reason.
                 changed = acked.changed() => if changed.is_err() {
                     return Err(SessionError::Closed("work"));
                 },
-                () = told.due(), if is_open => is_open = self.hear(told, &mut heard),
-                _ = looks.tick(), if is_open => is_open = self.hear(told, &mut heard),
+                () = worker_results.due(), if is_open => is_open = self.receive(worker_results, &mut received),
+                _ = linger.tick(), if is_open => is_open = self.receive(worker_results, &mut received),
             }
             let number = *acked.borrow_and_update();
             let credits = self.outbox.acknowledge(number);
-            self.watchers.metrics.hold(self.outbox.unacknowledged());
+            self.telemetry.metrics.set_unacknowledged(self.outbox.unacknowledged());
             for credit in credits {
                 self.send(FromAgent::Credit(credit)).await?;
             }
         }
     }
 
-    /// False when nothing more will come. Waits for nothing: all that is taken is kept, even if the session ends next.
-    fn hear(&mut self, told: &Listener, heard: &mut Vec<(u16, Told)>) -> bool {
-        let is_open = told.take(heard);
-        self.watchers.metrics.hear(heard);
+    /// Adds the queued results to the outbox. Returns false when no more will come. Has no await point, so that no result is lost between
+    /// the queue and the outbox.
+    fn receive(
+        &mut self,
+        worker_results: &WorkerResultReceiver,
+        received: &mut Vec<(u16, WorkerResult)>,
+    ) -> bool {
+        let is_open = worker_results.take(received);
+        self.telemetry.metrics.count(received);
         let mut in_flight_ns = 0u64;
-        for (worker, told) in heard.drain(..) {
-            match told {
-                Told::Measured(measurement) => {
+        for (worker, result) in received.drain(..) {
+            match result {
+                WorkerResult::Measured(measurement) => {
                     in_flight_ns += measurement.service_time_ns;
                     self.outbox.add(worker, measurement);
                 }
-                Told::LeftOut(rows) => {
-                    self.words.extend(self.outbox.note_left_out(worker, rows).map(FromAgent::Credit));
+                WorkerResult::LeftOut(rows) => {
+                    self.pending.extend(self.outbox.note_left_out(worker, rows).map(FromAgent::Credit));
                 }
-                Told::RoundOver(round) => {
-                    let over = self.over.entry(round).or_default();
-                    *over += 1;
-                    if *over == self.workers {
-                        self.words.push(FromAgent::RoundOver { round });
+                WorkerResult::RoundOver(round) => {
+                    let ended = self.ended.entry(round).or_default();
+                    *ended += 1;
+                    if *ended == self.workers {
+                        self.pending.push(FromAgent::RoundOver { round });
                     }
                 }
             }
         }
-        self.watchers.gauges.ended(in_flight_ns);
-        self.watchers.gauges.holds(self.outbox.kept());
+        self.telemetry.gauges.add_in_flight(in_flight_ns);
+        self.telemetry.gauges.record_unacked(self.outbox.unacked());
         is_open
     }
 
@@ -296,30 +309,38 @@ mod tests {
     use muster_common::slots::Grant;
 
     use super::*;
-    use crate::told::told;
+    use crate::worker_results::channel;
 
     #[test]
-    fn what_is_heard_is_kept_whatever_has_to_be_said_before_it() {
-        let (tellers, listener) = told(1);
+    fn received_results_are_kept_even_if_nothing_can_be_sent() {
+        let (senders, receiver) = channel(1);
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(7);
         let measurement =
             Measurement { row, start_ns: 0, lag: Lag::default(), service_time_ns: 1, execution, outcome };
-        for told in [Told::LeftOut(16), Told::RoundOver(1), Told::Measured(measurement)] {
-            tellers[0].tell(told).unwrap();
+        let results =
+            [WorkerResult::LeftOut(16), WorkerResult::RoundOver(1), WorkerResult::Measured(measurement)];
+        for result in results {
+            senders[0].send(result).unwrap();
         }
         let mut outbox = Outbox::new(1, Vec::new());
-        let watchers = Watchers { gauges: Arc::new(Gauges::new(1)), metrics: AgentMetrics::default() };
-        // Nothing can be sent: the stream is gone.
+        let telemetry = Telemetry { gauges: Arc::new(Gauges::new(1)), metrics: AgentMetrics::default() };
+        // Nothing can be sent, because the stream has ended.
         let (sender, _) = mpsc::channel(1);
-        let (over, words) = (BTreeMap::new(), Vec::new());
-        let mut delivery =
-            Delivery { outbox: &mut outbox, workers: 1, over, watchers: &watchers, sender: &sender, words };
-        assert!(delivery.hear(&listener, &mut Vec::new()));
-        assert!(matches!(delivery.words[..], [FromAgent::Credit(_), FromAgent::RoundOver { round: 1 }]));
+        let (ended, pending) = (BTreeMap::new(), Vec::new());
+        let mut delivery = Delivery {
+            outbox: &mut outbox,
+            workers: 1,
+            ended,
+            telemetry: &telemetry,
+            sender: &sender,
+            pending,
+        };
+        assert!(delivery.receive(&receiver, &mut Vec::new()));
+        assert!(matches!(delivery.pending[..], [FromAgent::Credit(_), FromAgent::RoundOver { round: 1 }]));
         drop(delivery);
-        let kept = outbox.into_kept(Grant { slot: SlotId::new(0), epoch: Epoch::new(1) });
-        assert_eq!(kept.len(), 1);
-        assert_eq!(kept[0].measurements[0].1.row, row);
+        let unacked = outbox.into_unacked(Grant { slot: SlotId::new(0), epoch: Epoch::new(1) });
+        assert_eq!(unacked.len(), 1);
+        assert_eq!(unacked[0].measurements[0].1.row, row);
     }
 }

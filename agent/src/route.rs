@@ -1,14 +1,14 @@
-//! The way that a session's messages take between agent and coordinator, as far as it decides what the agent accepts.
+//! The properties of the connection to the coordinator that decide what the agent accepts from it.
 
 use std::net::SocketAddr;
 
 use crate::peer_user;
 
-/// Nothing is known of it by default: it is neither within this machine nor encrypted.
+/// By default the connection is neither local nor encrypted.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Route {
     pub(crate) ends: Option<Ends>,
-    /// In TLS, with a coordinator that was recognized.
+    /// The connection uses TLS, and the coordinator's certificate was verified.
     pub(crate) is_encrypted: bool,
 }
 
@@ -20,12 +20,12 @@ pub(crate) struct Ends {
 }
 
 impl Route {
-    /// Whether the coordinator is on this machine.
+    /// Returns true if the coordinator is on this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         self.ends.is_some_and(|ends| ends.peer.ip().to_canonical().is_loopback())
     }
 
-    /// Whether the coordinator's process belongs to this agent's user on this machine.
+    /// Returns true if the coordinator's process runs on this machine as this agent's user.
     pub(crate) fn is_same_user(&self) -> bool {
         self.is_loopback() && self.ends.is_some_and(|ends| peer_user::is_same_user(ends.peer, ends.local))
     }

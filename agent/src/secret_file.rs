@@ -1,4 +1,4 @@
-//! Files that hold a secret. One that other users can read is refused, as ssh and libpq do, with the command that closes it.
+//! Reads files that contain a secret. A file that other users can read is refused, as in ssh and libpq, with the chmod command to fix it.
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Docker mounts secrets there, readable by all, in a file system that only the container sees.
+/// Docker mounts secrets here, readable by all users, but in a file system that only the container can access.
 const PRIVATE_MOUNTS: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum SecretFileError {
     Open(#[from] OpenToOthers),
 }
 
-/// A file or directory that others can read, and how to close it.
+/// A file or directory that other users can access, with the mode that it should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenToOthers {
     path: PathBuf,
@@ -35,37 +35,38 @@ impl fmt::Display for OpenToOthers {
     }
 }
 
-/// The text of a file that holds a secret.
+/// Returns the text of a file that contains a secret.
 ///
 /// # Errors
-/// When it cannot be read, or others can read it.
+/// When the file cannot be read, or other users have access to it.
 pub fn read(path: &Path) -> Result<String, SecretFileError> {
     let mut file = File::open(path)?;
-    // Of what is read, and not of what is there a moment before.
+    // Checks the open file, not the path, which may refer to another file a moment later.
     check(path, &file.metadata()?)?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// Refuses a regular file that is open to others. A pipe has no readers but its own; a mount of secrets is private.
+/// Refuses a regular file that other users can access. A pipe has no other readers, and Docker's mounts of secrets are private.
 ///
 /// # Errors
-/// With the mode that it should have.
+/// The error states the mode that the file should have.
 pub fn check(path: &Path, metadata: &Metadata) -> Result<(), OpenToOthers> {
     if !metadata.is_file() || PRIVATE_MOUNTS.iter().any(|mount| path.starts_with(mount)) {
         return Ok(());
     }
-    // libpq's rule for keys: a file of root's may be for a group, as Kubernetes and systemd have it.
+    // libpq's rule for private keys: a file that belongs to root may be readable by its group, as Kubernetes and systemd create them.
     let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
     let wanted = if metadata.uid() == rustix::process::geteuid().as_raw() { 0o600 } else { 0o640 };
     open_to_others(path, metadata.mode(), forbidden, wanted)
 }
 
-/// Refuses a directory of this user's that is open to others. One of another user's is a mount, where the files count.
+/// Refuses a directory of this user that other users can access. A directory of another user is a mount, for which only the files are
+/// checked.
 ///
 /// # Errors
-/// With the mode that it should have.
+/// The error states the mode that the directory should have.
 pub fn check_directory(path: &Path, metadata: &Metadata) -> Result<(), OpenToOthers> {
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return Ok(());
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_others_can_read_is_refused_with_the_command_that_closes_it() {
+    fn a_file_that_others_can_read_is_refused_with_the_chmod_command() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("join");
         std::fs::write(&path, "s3cret").unwrap();
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn mounts_of_secrets_and_what_is_no_file_are_not_looked_at() {
+    fn mounted_secrets_and_special_files_are_not_checked() {
         let file = tempfile::NamedTempFile::new().unwrap();
         set_permissions(file.path(), Permissions::from_mode(0o644)).unwrap();
         let open = metadata(file.path()).unwrap();
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_this_user_is_closed_to_others() {
+    fn a_directory_of_this_user_must_not_be_accessible_to_others() {
         let directory = tempfile::tempdir().unwrap();
         let check = |mode| {
             set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();

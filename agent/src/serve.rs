@@ -1,4 +1,4 @@
-//! An agent's life: join a run, serve it, join the next. Without a coordinator it waits for one, for ever.
+//! The main loop of an agent: join a run, serve it, join the next one. Without a coordinator the agent waits for one, without a limit.
 
 use std::error::Error as _;
 use std::time::{Duration, Instant};
@@ -9,15 +9,18 @@ use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::config::AgentConfig;
-use crate::session::{self, Ended, KeptResults, Past, SessionError};
-use crate::surroundings::Surroundings;
+use crate::runtime::Runtime;
+use crate::session::{self, Ended, Past, SessionError, UnackedResults};
 
-/// Why an agent gave up. After everything else it joins again.
+/// Why an agent gave up. After any other error it joins again.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     #[error("coordinator {coordinator} refused this agent: {reason}")]
     Refused { coordinator: String, reason: String },
-    #[error("coordinator {coordinator} was lost in mid-run and did not come back within {:?}", limits::PARK)]
+    #[error(
+        "coordinator {coordinator} was lost during the run and did not come back within {:?}",
+        limits::UNACKED_RESULTS_TIMEOUT
+    )]
     Lost { coordinator: String },
     #[error("{0}")]
     CannotStart(String),
@@ -25,31 +28,31 @@ pub enum AgentError {
 
 /// Serves runs until `shutdown`, or one run when `config.once`.
 pub async fn serve(config: AgentConfig, shutdown: CancellationToken) -> Result<(), AgentError> {
-    serve_in(&Surroundings::real(), config, shutdown).await
+    serve_in(&Runtime::real(), config, shutdown).await
 }
 
-/// [`serve`] on another network, at another workplace.
+/// [`serve`] with the given network and driver.
 pub async fn serve_in(
-    surroundings: &Surroundings,
+    runtime: &Runtime,
     config: AgentConfig,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
-    let mut retry = Retry::new(surroundings.seed);
-    let mut kept = None;
-    let mut past = Past::new(surroundings.seed);
+    let mut retry = Retry::new(runtime.seed);
+    let mut unacked = None;
+    let mut past = Past::new(runtime.seed);
     let mut lost_at = None;
     while !shutdown.is_cancelled() {
         let began = clock::now();
-        let served = session::serve(&config, surroundings, &mut kept, &mut past, &shutdown).await;
-        // An agent that joins and cannot prepare must not do so many times a second.
+        let served = session::serve(&config, runtime, &mut unacked, &mut past, &shutdown).await;
+        // Not after every session: an agent that joins but cannot prepare must not retry many times a second.
         if std::mem::take(&mut past.got_ready) {
-            retry.begin_anew();
+            retry.restart();
         }
         match served {
             Ok(Ended::Shutdown) => break,
-            Ok(Ended::Bye { reason, had_place }) => {
-                retry.say_ended(&reason);
-                if config.once && had_place {
+            Ok(Ended::Bye { reason, had_slot }) => {
+                retry.log_run_end(&reason);
+                if config.once && had_slot {
                     break;
                 }
                 lost_at = None;
@@ -65,11 +68,11 @@ pub async fn serve_in(
                 if error.ended_a_session() {
                     lost_at.get_or_insert_with(clock::now);
                 }
-                retry.say(&config, &error);
+                retry.log_error(&config, &error);
             }
         }
-        park(&config, &mut kept, lost_at)?;
-        surroundings.metrics.hold(kept.as_ref().map_or(0, KeptResults::count));
+        check_parked(&config, &mut unacked, lost_at)?;
+        runtime.metrics.set_unacknowledged(unacked.as_ref().map_or(0, UnackedResults::count));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
@@ -79,39 +82,42 @@ pub async fn serve_in(
     Ok(())
 }
 
-/// Without its coordinator an agent runs nothing and keeps its results, for a while.
-fn park(
+/// Drops results that no coordinator has taken within [`limits::UNACKED_RESULTS_TIMEOUT`]. With `--once`, the agent gives up after the same
+/// time.
+fn check_parked(
     config: &AgentConfig,
-    kept: &mut Option<KeptResults>,
+    unacked: &mut Option<UnackedResults>,
     lost_at: Option<Instant>,
 ) -> Result<(), AgentError> {
-    if let Some(old) = kept.take_if(|kept| clock::since(kept.since) > limits::PARK) {
+    if let Some(old) =
+        unacked.take_if(|unacked| clock::since(unacked.since) > limits::UNACKED_RESULTS_TIMEOUT)
+    {
         warn!(
-            "{} results of run {} are dropped: nobody took them for {:?}",
+            "{} results of run {} are dropped: the coordinator did not come back within {:?}",
             old.count(),
             old.run,
-            limits::PARK
+            limits::UNACKED_RESULTS_TIMEOUT
         );
     }
-    if config.once && lost_at.is_some_and(|at| clock::since(at) > limits::PARK) {
+    if config.once && lost_at.is_some_and(|at| clock::since(at) > limits::UNACKED_RESULTS_TIMEOUT) {
         return Err(AgentError::Lost { coordinator: config.coordinators.to_string() });
     }
     Ok(())
 }
 
-/// Waits that double up to a bound, jittered, so that a thousand agents do not knock in step.
+/// Exponential backoff up to a bound, with jitter, so that a thousand agents do not reconnect at the same time.
 struct Retry {
     delay: Duration,
-    last_said: Option<String>,
+    last_shown: Option<String>,
     random: u64,
 }
 
 impl Retry {
     fn new(seed: u64) -> Self {
-        Self { delay: limits::RETRY_FIRST, last_said: None, random: seed }
+        Self { delay: limits::RETRY_FIRST, last_shown: None, random: seed }
     }
 
-    fn begin_anew(&mut self) {
+    fn restart(&mut self) {
         *self = Self::new(self.random);
     }
 
@@ -121,7 +127,7 @@ impl Retry {
         delay.mul_f64(0.5 + 0.5 * self.jitter())
     }
 
-    /// 0 to 1. SplitMix64, with which one seed gives as good a sequence as another.
+    /// Returns a number from 0 to 1. The generator is SplitMix64, for which every seed is equally good.
     fn jitter(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
@@ -130,20 +136,20 @@ impl Retry {
         ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Once for each reason, as below.
-    fn say_ended(&mut self, reason: &str) {
-        if self.last_said.as_deref() == Some(reason) {
+    /// Logs the end of a run. A repeated reason goes to the debug log.
+    fn log_run_end(&mut self, reason: &str) {
+        if self.last_shown.as_deref() == Some(reason) {
             debug!("run ended: {reason}");
             return;
         }
         info!("run ended: {reason}");
-        self.last_said = Some(reason.to_owned());
+        self.last_shown = Some(reason.to_owned());
     }
 
-    /// Says each new cause once; the repeats go to the debug log.
-    fn say(&mut self, config: &AgentConfig, error: &SessionError) {
+    /// Logs an error. A repeated error goes to the debug log.
+    fn log_error(&mut self, config: &AgentConfig, error: &SessionError) {
         let text = with_causes(error);
-        if self.last_said.as_deref() == Some(&text) {
+        if self.last_shown.as_deref() == Some(&text) {
             debug!("{text}; trying again");
             return;
         }
@@ -153,7 +159,7 @@ impl Retry {
             }
             _ => warn!("{text}; joining again"),
         }
-        self.last_said = Some(text);
+        self.last_shown = Some(text);
     }
 }
 
@@ -175,12 +181,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_wait_longer_each_time_up_to_the_bound() {
+    fn the_backoff_doubles_up_to_its_bound() {
         let mut retry = Retry::new(7);
         let mut bound = limits::RETRY_FIRST;
         for _ in 0..12 {
             let delay = retry.next_delay();
-            assert!(delay <= bound && delay >= bound / 2, "{delay:?} is outside of {bound:?}");
+            assert!(delay <= bound && delay >= bound / 2, "{delay:?} is not within {bound:?}");
             bound = (bound * 2).min(limits::RETRY_MAX);
         }
         assert_eq!(bound, limits::RETRY_MAX);

@@ -1,5 +1,5 @@
-//! What a process needs of its machine before it can begin. Checked once, so that what is missing is said in a sentence and does not panic in a
-//! library later.
+//! Checks at startup whether the machine provides what the process needs, so that a missing resource is a clear error message and not a
+//! panic in a library later.
 
 use std::io;
 use std::sync::mpsc;
@@ -13,14 +13,16 @@ pub enum StartError {
     #[error("{0}")]
     Threads(io::Error),
     #[error(
-        "this machine's clock says {before} s before 1970; names of runs, HTTP and the dates of certificates need one that is about right: set it \
-         (`date`, NTP)"
+        "this machine's clock is {before} s before 1970; run names, HTTP and certificate validity require an approximately correct clock: \
+         set it (`date`, NTP)"
     )]
     Clock { before: u64 },
 }
 
+/// Checks the clock, and that the process can run `threads` more threads at the same time.
+///
 /// # Errors
-/// When so many threads cannot run at a time, or the clock is of no use.
+/// When it cannot run these threads, or the clock is before 1970.
 pub fn check(threads: usize) -> Result<(), StartError> {
     check_clock(SystemTime::now())?;
     check_threads(threads).map_err(StartError::Threads)
@@ -33,7 +35,7 @@ fn check_clock(now: SystemTime) -> Result<(), StartError> {
     }
 }
 
-/// Starts them, and lets all of them end at once.
+/// Starts `count` threads at the same time, and then ends them.
 fn check_threads(count: usize) -> io::Result<()> {
     let mut started = Vec::with_capacity(count);
     let mut check = || {
@@ -47,7 +49,7 @@ fn check_threads(count: usize) -> io::Result<()> {
     let checked = check();
     for (hold, thread) in started {
         drop(hold);
-        // Nothing in it panics.
+        // The thread cannot panic.
         let _ = thread.join();
     }
     checked
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_before_1970_is_refused_with_the_way_out() {
+    fn a_clock_before_1970_is_refused_with_a_hint() {
         check_clock(SystemTime::UNIX_EPOCH).unwrap();
         let early = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
         let error = check_clock(early).unwrap_err().to_string();
@@ -68,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_threads_can_run() {
+    fn a_few_threads_can_be_started() {
         check_threads(3).unwrap();
     }
 }

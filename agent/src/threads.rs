@@ -1,4 +1,4 @@
-//! The threads of workers: each worker has its own, which blocks on its socket. gRPC has other threads.
+//! The worker threads. Each worker has its own thread, which blocks on its socket. gRPC uses other threads.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,30 +12,30 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::driver::{CannotStart, Execute};
 use crate::postgres::Prepared;
 use crate::waiter::ThreadWaiter;
 use crate::worker::{Worker, WorkerEvent};
-use crate::workplace::{CannotStart, Execute};
 
-/// Most of it is for opening a connection, with TLS. Memory is used as far as the stack was ever filled.
+/// Stack size of a worker thread. Opening a TLS connection needs most of it. Only pages that the thread has touched take memory.
 const STACK_BYTES: usize = 512 << 10;
 
 /// The threads of one session's workers.
 pub(crate) struct Threads {
     threads: Vec<thread::JoinHandle<()>>,
-    /// Closed when the last of them ends.
+    /// Closed when the last thread ends.
     running: mpsc::Receiver<()>,
 }
 
-/// A thread that waits for its worker.
+/// A started thread that waits for its worker.
 struct Started {
     hand_over: blocking::Sender<Worker>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Threads {
-    /// Starts a thread for each worker. `open` connects a worker, given by its number, to each database of the run; it may block. Either
-    /// all threads run, or none.
+    /// Starts a thread for each worker. `open` connects a worker, given by its index, to each database of the run. It may block. Either all
+    /// workers are started, or none.
     pub(crate) fn start<E: Execute>(
         workers: Vec<Worker>,
         open: impl Fn(u16, CancellationToken) -> Result<(Vec<E>, Prepared), PrepareFailed>
@@ -54,21 +54,21 @@ impl Threads {
         let started: io::Result<Vec<Started>> = workers.iter().map(start).collect();
         let started = started.map_err(CannotStart::Thread)?;
         let threads = started.into_iter().zip(workers).map(|(Started { hand_over, thread }, worker)| {
-            // It waits for nothing else.
+            // This cannot fail: the thread does nothing but wait for its worker.
             let _ = hand_over.send(worker);
             thread
         });
         Ok(Self { threads: threads.collect(), running })
     }
 
-    /// Waits for the workers, which were told to end and do so within the grace of a cancel. False when one did not.
+    /// Waits for the workers, which were stopped before and end within the grace period of a cancel. Returns false if one did not end.
     pub(crate) async fn join(self) -> bool {
         let Self { threads, mut running } = self;
-        if timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, running.recv()).await.is_err() {
-            warn!("a worker thread did not end; it is left to itself");
+        if timeout(limits::CANCEL_GRACE + limits::SHUTDOWN_TIMEOUT, running.recv()).await.is_err() {
+            warn!("a worker thread did not end and is abandoned");
             return false;
         }
-        // Each is at its last instruction.
+        // Each thread has dropped its sender, which is the last thing that it does, so these calls do not block for long.
         if !threads.into_iter().all(|thread| thread.join().is_ok()) {
             warn!("a worker thread panicked");
         }
@@ -76,7 +76,7 @@ impl Threads {
     }
 }
 
-/// Where the thread cannot be had, nothing is left.
+/// Starts a thread that runs `run` when it receives its worker. It ends at once if the sender is dropped instead.
 fn start_one(index: u16, run: impl FnOnce(Worker) + Send + 'static) -> io::Result<Started> {
     let (hand_over, handed_over) = blocking::channel();
     let body = move || {
@@ -96,7 +96,7 @@ fn run<E: Execute>(
     let waiter = ThreadWaiter::registered(worker.gauges.register_thread());
     let ran = || worker.run(waiter, |cancel| open(index, cancel));
     if catch_unwind(AssertUnwindSafe(ran)).is_err() {
-        error!("worker {index} broke");
+        error!("worker {index} panicked");
         let _ = events.blocking_send(WorkerEvent::Lost);
     }
 }

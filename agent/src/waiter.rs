@@ -1,4 +1,5 @@
-//! How a worker's thread waits: until a moment, to the microsecond, or until it is woken. A simulation waits in its own time.
+//! How a worker's thread waits: until a point in time, with microsecond precision, or until it is woken. A simulation implements
+//! [`Waiter`] with simulated time.
 
 use std::hint;
 use std::thread;
@@ -6,25 +7,25 @@ use std::time::{Duration, Instant};
 
 use crate::health::Registered;
 
-/// How much earlier the kernel's timer wakes a thread that waits for a moment. The clock is read for the rest: a thread that the kernel
-/// wakes is late by some tens of microseconds.
+/// How long before its deadline a thread is woken by the kernel's timer. It spins for the rest, because the kernel wakes a thread some
+/// tens of microseconds after the timer has expired.
 #[cfg(target_os = "linux")]
-const EARLY: Duration = Duration::from_micros(120);
-/// Without control over the timer's slack.
+const WAKE_EARLY: Duration = Duration::from_micros(120);
+/// Longer, because the timer slack cannot be set on this system.
 #[cfg(not(target_os = "linux"))]
-const EARLY: Duration = Duration::from_millis(2);
+const WAKE_EARLY: Duration = Duration::from_millis(2);
 
-/// Of a wait, at most one part in so many is spent reading the clock, so that workers with short waits leave the processors to others.
+/// At most 1/`SPIN_SHARE` of a wait is spent spinning, so that workers with short waits do not occupy the processors.
 const SPIN_SHARE: u32 = 8;
 
-/// Belongs to one thread.
+/// Lets one thread wait. Used by that thread only.
 pub trait Waiter {
     fn now(&self) -> Instant;
 
-    /// Returns at `until`, or earlier: when woken, or for no reason. `None` is never.
+    /// Returns at `until`, or earlier when the thread is woken, possibly spuriously. `None` waits without a deadline.
     fn wait(&mut self, until: Option<Instant>);
 
-    /// Wakes this thread. A wake that comes before the wait ends it at once.
+    /// Returns a handle that wakes this thread. A wake before a wait ends that wait at once.
     fn waker(&self) -> Waker;
 }
 
@@ -40,17 +41,17 @@ impl Waker {
     }
 }
 
-/// An operating-system thread and the machine's clock.
+/// Waits on an operating-system thread and reads the machine's monotonic clock.
 #[derive(Debug)]
 pub struct ThreadWaiter {
-    /// Waits are between queries.
+    /// Informed of each wait, because a wait for a processor during it is not part of a query.
     registered: Option<Registered>,
 }
 
 impl ThreadWaiter {
-    /// For the calling thread. Its timers get as little slack as the kernel allows (prctl(2), PR_SET_TIMERSLACK).
+    /// Creates the waiter of the calling thread, and sets the thread's timer slack to the minimum (prctl(2), PR_SET_TIMERSLACK).
     pub fn new() -> Self {
-        // Without it a thread wakes 50 µs later, which `wait` mostly makes up for.
+        // An error is ignored: the thread then wakes 50 µs later, most of which the spin in `wait` compensates.
         #[cfg(target_os = "linux")]
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
         Self { registered: None }
@@ -84,15 +85,15 @@ impl Waiter for ThreadWaiter {
     fn wait(&mut self, until: Option<Instant>) {
         let Some(until) = until else { return self.sleep(thread::park) };
         let left = until.saturating_duration_since(Instant::now());
-        let early = EARLY.min(left / SPIN_SHARE);
-        // The kernel sleeps until a moment of its monotonic clock (futex(2), FUTEX_WAIT_BITSET).
+        let early = WAKE_EARLY.min(left / SPIN_SHARE);
+        // The kernel sleeps until an absolute time of its monotonic clock (futex(2), FUTEX_WAIT_BITSET).
         self.sleep(|| thread::park_timeout(left - early));
         if until.saturating_duration_since(Instant::now()) > early {
-            // Woken.
+            // The thread was woken before the timer expired.
             return;
         }
         while Instant::now() < until {
-            // Not `yield_now`: the wait in the run queue would look like one for a processor.
+            // Not `yield_now`, which would count as time spent waiting for a processor.
             hint::spin_loop();
         }
     }
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_waited_for_and_never_missed_by_returning_early_for_good() {
+    fn repeated_waits_reach_the_deadline() {
         let mut waiter = ThreadWaiter::new();
         for micros in [0, 50, 300, 2_000, 7_500] {
             let at = Instant::now() + Duration::from_micros(micros);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_ends_the_wait_even_if_it_comes_first() {
+    fn a_wake_ends_the_wait_even_if_it_precedes_it() {
         let mut waiter = ThreadWaiter::new();
         let waker = waiter.waker();
         waker.wake();

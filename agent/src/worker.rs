@@ -1,5 +1,5 @@
-//! One worker: a thread with one connection to each database, which runs its rows one after the other. It knows of its connections only
-//! what [`Execute`] says, and of time only what [`Waiter`] says.
+//! One worker: a thread with one connection to each database, which runs its rows one after the other. It uses its connections only
+//! through [`Execute`], and the clock only through [`Waiter`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,19 +12,19 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::driver::Execute;
 use crate::health::Gauges;
 use crate::inbox::{Inbox, Received};
 use crate::permit::Permit;
 use crate::postgres::{Executed, Prepared, Reconnect, no_database};
-use crate::told::{Gone, Teller, Told};
 use crate::waiter::Waiter;
-use crate::workplace::Execute;
+use crate::worker_results::{SessionGone, WorkerResult, WorkerResultSender};
 
-/// What all workers of a session wait for.
+/// The phase of a session, which is the same for all of its workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     Preparing,
-    /// It stood by and has a slot now: its connections take the session's name.
+    /// The agent was on standby and now has a slot: the worker's connections take the session's name.
     Placed {
         application_name: Arc<str>,
     },
@@ -37,51 +37,51 @@ pub(crate) enum Phase {
 pub(crate) struct Round {
     pub(crate) number: u32,
     pub(crate) starts_at: Instant,
-    /// How long it had run then, elsewhere.
+    /// How long the round had already run in earlier sessions at `starts_at`.
     offset: Duration,
-    /// No row begins later.
+    /// No row begins after this time. `None` without a time limit.
     ends_at: Option<Instant>,
 }
 
 pub(crate) enum WorkerEvent {
     Prepared(u16, Prepared),
     PrepareFailed(PrepareFailed),
-    /// Its connection has the name of the slot that it was given.
+    /// The worker's connections have taken the name of the session and its slot.
     Placed,
-    /// A connection to the database with this number was opened again.
+    /// The worker reconnected to database `target` during `round`.
     Reconnected {
         round: u32,
         target: u16,
         reconnect: Reconnect,
     },
     Done(u16, WorkerReport),
-    /// A worker broke.
+    /// A worker thread panicked.
     Lost,
 }
 
-/// A worker before its thread runs it.
+/// A worker and its channels, before a thread runs it.
 pub struct Worker {
     pub(crate) index: u16,
     pub(crate) inbox: Inbox,
-    pub(crate) told: Teller,
+    pub(crate) results: WorkerResultSender,
     pub(crate) events: mpsc::Sender<WorkerEvent>,
-    /// Set when everything is to end. For waits in which the thread does not see its inbox.
+    /// Cancelled when the session ends. For waits during which the thread does not read its inbox.
     pub(crate) cancel: CancellationToken,
     pub(crate) permit: Arc<Permit>,
-    /// Between the end of a query and the next one, in a closed loop.
+    /// The pause between the end of a query and the start of the next one, in a closed loop.
     pub(crate) think_time: Duration,
     pub(crate) gauges: Arc<Gauges>,
 }
 
-/// What a worker works with once it is prepared.
+/// The state of a worker that is prepared.
 struct WorkerState<E, W> {
-    /// One of each database.
+    /// One for each database.
     executors: Vec<E>,
     waiter: W,
-    /// When the query before this one ended.
+    /// When the previous query of this round ended.
     free_since: Option<Instant>,
     report: WorkerReport,
-    /// A batch of a round that has not begun, or the rest of one.
+    /// The next batch: of the current round, or of one that has not begun.
     held: Option<Assign>,
 }
 
@@ -89,7 +89,7 @@ struct WorkerState<E, W> {
 enum Stopped {
     /// Another phase has begun.
     Phase,
-    /// It is over: the session, the lease or the rows.
+    /// The session or its lease has ended, or no more rows will come.
     Over,
 }
 
@@ -99,23 +99,23 @@ impl Round {
         Self { number: arm.round, starts_at, offset: arm.offset, ends_at }
     }
 
-    /// When a row is due; before this session began for one that another was to run.
+    /// Returns when a row is due. A row that was due in an earlier session is due at the start of this one.
     fn due_at(&self, due_ns: u64) -> Instant {
         let due = Duration::from_nanos(due_ns);
         self.starts_at + due.saturating_sub(self.offset)
     }
 
-    /// The lag of a row that was due at `due_ns` and began at `start`. Its worker was free at `free`: the end of its previous query, or the
-    /// start of the round. After a reconnect the worker had its connection at `connected`. Time that a row waited for an earlier session of
-    /// the slot is queueing, too.
+    /// Returns the lag of a row that was due at `due_ns` and began at `start`. Its worker was free at `free`, which is the end of its
+    /// previous query or the start of the round. After a reconnect, the worker had its connection at `connected`. The time that a row
+    /// waited for an earlier session of the slot is queueing, too.
     fn lag(&self, due_ns: u64, free: Instant, connected: Option<Instant>, start: Instant) -> Lag {
         let connected = connected.map(|at| self.since_start(at));
         Lag::between(due_ns, self.since_start(free), connected, self.since_start(start))
     }
 
-    /// Nanoseconds from the start of the round to a moment of this session. The round may have started before the session.
-    fn since_start(&self, moment: Instant) -> u64 {
-        nanoseconds(self.offset + moment.saturating_duration_since(self.starts_at))
+    /// Returns the nanoseconds from the start of the round to `time`. The round may have started before this session.
+    fn since_start(&self, time: Instant) -> u64 {
+        nanoseconds(self.offset + time.saturating_duration_since(self.starts_at))
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -124,8 +124,8 @@ impl Round {
 }
 
 impl Worker {
-    /// Prepares, waits for the start, runs rows until the session drains. Blocks the calling thread, which is the worker's own.
-    /// `open` connects to each database of the run; its token ends what it waits for.
+    /// Prepares, waits for the start, and runs rows until the session drains. Blocks the calling thread, which is the worker's own.
+    /// `open` connects to each database of the run. Its token cancels its waits.
     pub fn run<E: Execute>(
         mut self,
         waiter: impl Waiter,
@@ -136,7 +136,7 @@ impl Worker {
         self.report(WorkerEvent::Done(self.index, report));
     }
 
-    /// The session may be gone already; then no one asks.
+    /// Sends an event. The session may have ended, in which case the event is dropped.
     fn report(&self, event: WorkerEvent) {
         let _ = self.events.blocking_send(event);
     }
@@ -162,14 +162,14 @@ impl Worker {
         };
         let report = WorkerReport::default();
         let mut state = WorkerState { executors, waiter, free_since: None, report, held: None };
-        self.follow(&mut state);
+        self.run_phases(&mut state);
         state.report.disconnected = state.executors.iter().filter_map(E::disconnected).max();
         state.executors.iter_mut().for_each(E::close);
         state.report
     }
 
-    /// Does what each phase asks for, until the last one.
-    fn follow<E: Execute>(&mut self, state: &mut WorkerState<E, impl Waiter>) {
+    /// Runs each phase, until the session drains or ends.
+    fn run_phases<E: Execute>(&mut self, state: &mut WorkerState<E, impl Waiter>) {
         loop {
             let phase = self.inbox.phase();
             if self.inbox.is_cancelled() {
@@ -187,7 +187,7 @@ impl Worker {
                 Phase::Running(round) => {
                     match self.inbox.wait_until(Some(round.starts_at), &mut state.waiter) {
                         Received::Due => {
-                            self.gauges.begins(state.waiter.now());
+                            self.gauges.record_start(state.waiter.now());
                             state.free_since = None;
                             self.run_round(state, &round)
                         }
@@ -203,45 +203,45 @@ impl Worker {
         }
     }
 
-    /// Runs what comes, until its time is over or another phase begins.
+    /// Runs the rows of a round until another phase begins. Rows that come after the round's time are left out.
     fn run_round<E: Execute>(&mut self, state: &mut WorkerState<E, impl Waiter>, round: &Round) -> Stopped {
         let mut is_over = false;
         loop {
             if !is_over && round.is_over(state.waiter.now()) {
                 is_over = true;
-                if self.told.tell(Told::RoundOver(round.number)).is_err() {
+                if self.results.send(WorkerResult::RoundOver(round.number)).is_err() {
                     return Stopped::Over;
                 }
             }
             let batch = match state.held.take() {
                 Some(batch) if batch.round > round.number => {
-                    // Of the round to come.
+                    // The batch belongs to a later round.
                     state.held = Some(batch);
-                    return self.until_next_phase(state, round, is_over);
+                    return self.wait_for_next_phase(state, round, is_over);
                 }
                 Some(batch) => batch,
                 None => {
                     let ends_at = round.ends_at.filter(|_| !is_over);
                     let is_idle = self.inbox.is_empty();
                     if is_idle {
-                        self.told.is_idle();
+                        self.results.flush_when_idle();
                     }
-                    let waited_since = self.gauges.wants_row(is_idle);
+                    let waited_since = self.gauges.starts_waiting(is_idle);
                     match self.inbox.receive(ends_at, &mut state.waiter) {
                         Received::Change => return Stopped::Phase,
                         Received::Due => {}
                         Received::Batch(batch) => state.held = Some(batch),
                         Received::Closed => return Stopped::Over,
                     }
-                    // A worker that has run all rows of a round waits for nothing.
+                    // A worker that has run all of its rows of a round is not starved.
                     if state.held.as_ref().is_some_and(|batch| batch.round == round.number) {
-                        self.gauges.got_row(self.index, waited_since);
+                        self.gauges.record_wait(self.index, waited_since);
                     }
                     continue;
                 }
             };
             if is_over || batch.round < round.number {
-                if self.told.tell(Told::LeftOut(batch.rows.len() as u64)).is_err() {
+                if self.results.send(WorkerResult::LeftOut(batch.rows.len() as u64)).is_err() {
                     return Stopped::Over;
                 }
             } else if let Some(stopped) = self.run_batch(state, round, &batch) {
@@ -250,8 +250,8 @@ impl Worker {
         }
     }
 
-    /// With a batch in hand that is not for this round. Reports the end of this one when it comes.
-    fn until_next_phase<E: Execute>(
+    /// Waits for the next phase while the worker holds a batch of a later round. Reports the end of this round when its time is over.
+    fn wait_for_next_phase<E: Execute>(
         &mut self,
         state: &mut WorkerState<E, impl Waiter>,
         round: &Round,
@@ -259,12 +259,14 @@ impl Worker {
     ) -> Stopped {
         let ends_at = round.ends_at.filter(|_| !is_over);
         match self.inbox.wait_until(ends_at, &mut state.waiter) {
-            Received::Due if self.told.tell(Told::RoundOver(round.number)).is_err() => Stopped::Over,
+            Received::Due if self.results.send(WorkerResult::RoundOver(round.number)).is_err() => {
+                Stopped::Over
+            }
             _ => Stopped::Phase,
         }
     }
 
-    /// `None` when the batch is through, or its time is over.
+    /// Runs the rows of a batch. Returns `None` when all rows have been run, or the round's time is over.
     fn run_batch<E: Execute>(
         &mut self,
         state: &mut WorkerState<E, impl Waiter>,
@@ -277,7 +279,7 @@ impl Worker {
             let parameters = state.parameters(order);
             let decoded = parameters.map(|parameters| packed.next_row(parameters, &mut values));
             if !matches!(decoded, Some(Ok(()))) {
-                error!("row {} cannot be decoded: {decoded:?}", order.row);
+                error!("cannot decode row {}: {decoded:?}", order.row);
                 return Some(Stopped::Over);
             }
             let due = order.due_ns.map(|due_ns| round.due_at(due_ns)).or(state.think_until(self.think_time));
@@ -287,42 +289,46 @@ impl Worker {
                 return Some(Stopped::Phase);
             }
             let executor = &mut state.executors[usize::from(order.target)];
-            // It may have taken long where the database was away, so all that may have changed meanwhile is checked after it.
+            // Reconnecting may take long, so everything that can change in the meantime is checked afterwards.
             if executor.connect().is_none() {
                 return Some(Stopped::Over);
             }
             let now = state.waiter.now();
-            if self.permit.has_lapsed(now) || self.has_to_end() {
+            if self.permit.has_lapsed(now) || self.must_stop() {
                 return Some(Stopped::Over);
             }
             if round.is_over(now) {
                 let left = batch.rows.len() - position;
-                return self.told.tell(Told::LeftOut(left as u64)).err().map(|Gone| Stopped::Over);
+                return self
+                    .results
+                    .send(WorkerResult::LeftOut(left as u64))
+                    .err()
+                    .map(|SessionGone| Stopped::Over);
             }
             let mut executed = executor.execute(order.row, order.statement, &values);
             if let Some(reconnect) = executed.as_mut().and_then(|executed| executed.reconnect.take()) {
                 let (round, target) = (round.number, order.target);
                 self.report(WorkerEvent::Reconnected { round, target, reconnect: *reconnect });
             }
-            // What ended after the lapse may have ended because of it: another session runs the row.
+            // A query that ended after the lease expired may have been cancelled because of that. Another session runs the row.
             let executed = executed.filter(|executed| !self.permit.has_lapsed(executed.end()));
             let Some(executed) = executed else { return Some(Stopped::Over) };
             let measurement = state.measurement(round, order, due, executed);
-            if self.told.tell(Told::Measured(measurement)).is_err() {
+            if self.results.send(WorkerResult::Measured(measurement)).is_err() {
                 return Some(Stopped::Over);
             }
         }
         None
     }
 
-    /// Whether no further row may begin. Any other phase is left for later: the batch in hand is finished first.
-    fn has_to_end(&mut self) -> bool {
+    /// Returns true if no further row may begin. For any other phase change, the current batch is finished first.
+    fn must_stop(&mut self) -> bool {
         self.inbox.has_changed() && (self.inbox.is_cancelled() || self.inbox.is_draining())
     }
 }
 
 impl<E: Execute, W> WorkerState<E, W> {
-    /// Values of a row; `None` for a statement or a database that there is not.
+    /// Returns the number of values of a row, or `None` if its statement or database does not exist.
     fn parameters(&self, order: &Order) -> Option<usize> {
         self.executors.get(usize::from(order.target))?.parameters(order.statement)
     }
@@ -334,12 +340,12 @@ impl<E: Execute, W> WorkerState<E, W> {
         Ok(())
     }
 
-    /// When a closed loop's next row is due; `None` for at once.
+    /// Returns when the next row of a closed loop is due, or `None` if it is due at once.
     fn think_until(&self, think_time: Duration) -> Option<Instant> {
         self.free_since.filter(|_| !think_time.is_zero()).map(|since| since + think_time)
     }
 
-    /// `due` is when the row was to begin, as far as somebody said so.
+    /// Returns the measurement of an executed row. `due` is when the row should have begun; `None` if it was due at once.
     fn measurement(
         &mut self,
         round: &Round,
@@ -394,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn time_spent_reconnecting_is_no_lag() {
+    fn time_spent_reconnecting_is_not_lag() {
         let round = round(Duration::ZERO, None);
         let at = |seconds| round.starts_at + seconds * SECOND;
         let Lag { queueing_ns, generator_delay_ns } = round.lag(3_000_000_000, at(1), Some(at(5)), at(5));
@@ -404,16 +410,16 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_due_before_its_session_began_waited_for_a_worker() {
+    fn time_before_the_session_began_is_queueing() {
         let round = round(10 * SECOND, None);
-        assert_eq!(round.due_at(4_000_000_000), round.starts_at, "at once");
+        assert_eq!(round.due_at(4_000_000_000), round.starts_at, "due at once");
         let lag = round.lag(4_000_000_000, round.starts_at, None, round.starts_at + SECOND);
         assert_eq!(lag, Lag { queueing_ns: 6_000_000_000, generator_delay_ns: 1_000_000_000 });
         assert_eq!(round.due_at(12_000_000_000), round.starts_at + 2 * SECOND);
     }
 
     #[test]
-    fn a_round_is_over_when_its_time_is() {
+    fn a_round_is_over_after_its_time_limit() {
         let round = round(Duration::ZERO, Some(SECOND));
         assert!(!round.is_over(round.starts_at) && round.is_over(round.starts_at + SECOND));
         assert!(!Round { ends_at: None, ..round }.is_over(round.starts_at + 1_000 * SECOND));

@@ -1,5 +1,5 @@
-//! What a client can measure on this machine at all: blocking sockets, a thread a connection, the bytes of the protocol and nothing
-//! else. What it finds above the fake's own clock is the way there and back, which is no client's doing.
+//! A minimal client: blocking sockets, one thread per connection, and nothing but the bytes of the protocol. It shows the best that any
+//! client can measure on this machine: its times exceed the fake server's own clock only by the round trip.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,9 +9,10 @@ use std::time::Instant;
 use super::figures::ms;
 use super::support::fake_postgres::QUERY;
 
-/// Service times in milliseconds of rows `(host, script)`, each connection its share of the hosts, one row after the other.
+/// Service times in milliseconds of rows `(host, script)`. The hosts are divided among the connections; each runs its rows in order.
 pub(crate) fn measure(url: &str, rows: &[(usize, String)], connections: usize) -> Vec<f64> {
-    let address = url.split('@').nth(1).and_then(|rest| rest.strip_suffix("/db")).expect("the fake's URL");
+    let address =
+        url.split('@').nth(1).and_then(|rest| rest.strip_suffix("/db")).expect("the fake server's URL");
     thread::scope(|scope| {
         let threads: Vec<_> = (0..connections)
             .map(|own| {
@@ -76,7 +77,7 @@ impl Client {
         }
     }
 
-    /// Of the first message that is all there.
+    /// The end of the first message, if it has been received completely.
     fn message_end(&self) -> Option<usize> {
         let length = self.inbound.get(1..5)?.try_into().ok()?;
         let end = 1 + usize::try_from(u32::from_be_bytes(length)).ok()?;
@@ -89,7 +90,7 @@ fn message(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     [&[kind][..], &length(&body), &body].concat()
 }
 
-/// It counts itself.
+/// The length field of a message, which includes itself.
 fn length(body: &[u8]) -> [u8; 4] {
     u32::try_from(body.len() + 4).expect("messages are short").to_be_bytes()
 }

@@ -1,4 +1,4 @@
-//! Delays that the fake injects, drawn from known distributions. The same seed gives the same delays on every machine.
+//! Delays that the fake server injects, drawn from known distributions. The same seed gives the same delays on every machine.
 
 use std::f64::consts::TAU;
 
@@ -29,7 +29,7 @@ impl Distribution {
         }
     }
 
-    /// In microseconds.
+    /// Delays in microseconds.
     pub(crate) fn draw(self, count: usize) -> Vec<u64> {
         let mut random = SplitMix64::of_stream(SEED, self as u64);
         (0..count).map(|_| self.one(&mut random)).collect()
@@ -47,7 +47,7 @@ impl Distribution {
             }
             Self::HeavyTail => {
                 let (low, high, alpha) = (1_000.0_f64, 200_000.0_f64, 1.5_f64);
-                // By inversion of the distribution function.
+                // Inverse transform sampling.
                 let rest = 1.0 - random.unit() * (1.0 - (low / high).powf(alpha));
                 (low * rest.powf(-1.0 / alpha)).round() as u64
             }

@@ -1,12 +1,12 @@
-//! How precisely due times are kept, against a server that answers at once. Beside it threads that do nothing but sleep and then watch
-//! the clock: where the machine is busy, both are woken late.
+//! How precisely queries start at their due times, against a server that answers immediately. For comparison, bare threads sleep until the
+//! same times and then poll the clock: on a busy machine both wake with a delay.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use muster_common::result::RunResult;
 
-use super::figures::{ascending, middle, ms, quantile};
+use super::figures::{ascending, median, ms, quantile};
 use super::support::fake_postgres::FakePostgres;
 use super::support::programs::Run;
 
@@ -15,9 +15,9 @@ const AGENTS: usize = 4;
 const SECONDS: usize = 5;
 
 pub(crate) fn print() {
-    println!("Generator delay in µs, in parentheses that of the bare threads; {ROUNDS} rounds.\n");
+    println!("Generator delay in µs, with that of the bare threads in parentheses; {ROUNDS} rounds.\n");
     println!(
-        "| queries/s asked | achieved | median | p99, the middle of the rounds | p99 of each round | max of all | service median | verdicts |"
+        "| queries/s requested | achieved | median | p99, median of the rounds | p99 of each round | max of all | service median | verdicts |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for rate in [100, 1_000, 5_000, 10_000] {
@@ -33,15 +33,15 @@ pub(crate) fn print() {
         let max = ascending(each(|report| report.generator_delay_ms.as_ref().unwrap().max));
         println!(
             "| {rate} | {:.1} | {} | {} | {} | {} | {:.0} | {} |",
-            middle(&each(|report| report.throughput_qps)),
+            median(&each(|report| report.throughput_qps)),
             both(
-                middle(&each(|report| report.generator_delay_ms.as_ref().unwrap().median)),
-                middle(&bare(500))
+                median(&each(|report| report.generator_delay_ms.as_ref().unwrap().median)),
+                median(&bare(500))
             ),
-            both(middle(&p99), middle(&bare(990))),
+            both(median(&p99), median(&bare(990))),
             of_rounds.join(", "),
             both(quantile(&max, 1_000), quantile(&ascending(bare(1_000)), 1_000)),
-            middle(&each(|report| report.service_time_ms.as_ref().unwrap().median)) * 1e3,
+            median(&each(|report| report.service_time_ms.as_ref().unwrap().median)) * 1e3,
             verdicts(&rounds),
         );
     }
@@ -52,7 +52,7 @@ fn verdicts(rounds: &[(RunResult, Vec<f64>)]) -> String {
     verdicts.collect::<Vec<_>>().join(", ")
 }
 
-/// As many threads as agents, each with its part of the rate. How late they are, in milliseconds, ascending.
+/// Delays of bare threads in milliseconds, ascending. There are as many threads as agents, and each has its share of the rate.
 fn bare(rate: usize) -> Vec<f64> {
     let between = Duration::from_secs_f64(AGENTS as f64 / rate as f64);
     let start = Instant::now() + Duration::from_millis(10);
@@ -60,14 +60,14 @@ fn bare(rate: usize) -> Vec<f64> {
         .map(|thread| {
             let first = start + between.mul_f64(thread as f64 / AGENTS as f64);
             let dues = (0..rate * SECONDS / AGENTS).map(move |row| first + between.mul_f64(row as f64));
-            thread::spawn(move || dues.map(late_ms).collect::<Vec<f64>>())
+            thread::spawn(move || dues.map(delay_ms).collect::<Vec<f64>>())
         })
         .collect();
     ascending(threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect())
 }
 
-/// Waits until a moment as `agent/src/waiter.rs` does.
-fn late_ms(due: Instant) -> f64 {
+/// Waits until `due` as `agent/src/waiter.rs` does, and returns the delay in milliseconds.
+fn delay_ms(due: Instant) -> f64 {
     const EARLY: Duration = Duration::from_micros(120);
     let left = due.saturating_duration_since(Instant::now());
     thread::sleep(left - EARLY.min(left / 8));

@@ -1,4 +1,4 @@
-//! A hundred short runs with nothing wrong: how many of them the tool finds fault with.
+//! A hundred short, undisturbed runs: the number of each verdict, to find false alarms.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
-//! The figures of docs/FIDELITY.md: the built programs against a truth that is known beforehand. Prints Markdown.
-//! `just fidelity [SECTION…]`; the sections are the modules below. Takes ten minutes, all of them together.
+//! Measures the figures of docs/internals/fidelity.md: compares what the built programs report with values that are known in advance.
+//! Prints Markdown. Run it with `just fidelity [SECTION…]`; the sections are the modules below. All of them together take ten minutes.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "its report goes to stdout, and it may fail aloud, as a test may"
+    reason = "its report goes to stdout, and it may panic, as a test may"
 )]
 
 mod bare;
@@ -22,7 +22,7 @@ mod stall;
 #[path = "../../coordinator/tests/support/mod.rs"]
 mod support;
 
-/// Everything that is left to chance follows from it.
+/// Random seed.
 const SEED: u64 = 20_170_101;
 
 const SECTIONS: [(&str, fn()); 8] = [
@@ -38,14 +38,14 @@ const SECTIONS: [(&str, fn()); 8] = [
 
 fn main() {
     // `cargo bench` adds `--bench`.
-    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    for word in &asked {
+    let requested: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for word in &requested {
         let names = SECTIONS.map(|(name, _)| name);
-        assert!(names.contains(&word.as_str()), "no section '{word}': there are {}", names.join(", "));
+        assert!(names.contains(&word.as_str()), "no section '{word}': the sections are {}", names.join(", "));
     }
     for (name, print) in SECTIONS {
-        if asked.is_empty() || asked.iter().any(|word| word == name) {
-            println!("\n`just fidelity {name}`, load of the machine before: {}\n", figures::load_average());
+        if requested.is_empty() || requested.iter().any(|word| word == name) {
+            println!("\n`just fidelity {name}`, load average before: {}\n", figures::load_average());
             print();
         }
     }

@@ -1,8 +1,8 @@
-//! The example that wrk2 published: 2,000 requests a second on 100 connections, and a server that is stopped for 1.4 s. wrk2 reports 39,500
-//! requests, and so does this run.
+//! Repeats the example that wrk2 published: 2,000 requests per second on 100 connections, and a server that is stopped for 1.4 s. wrk2
+//! reports 39,500 requests, and so does this run.
 //!
-//! Consider a query that is due `x` after the pause began, and is the j-th of its connection since then. It ends `1.4 s + j·s` after the
-//! pause began, where s is a service time.
+//! Consider a query that is due `x` after the start of the pause, as the j-th of its connection since then. It ends `1.4 s + j·s` after the
+//! start of the pause, where s is the service time, so its response time is `1.4 s + j·s − x`.
 
 use std::thread;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const ROWS: usize = 39_500;
 const RATE: f64 = 2_000.0;
 const CONNECTIONS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(1_400);
-/// The pause begins when so many queries have come.
+/// The pause begins when the server has received this number of queries.
 const AFTER: usize = 10_000;
 
 /// README of wrk2, "Example 2": corrected and uncorrected latency in ms.
@@ -46,7 +46,7 @@ pub(crate) fn print() {
     let [service, response] =
         [&report.service_time_ms, &report.response_time_ms].map(|one| one.as_ref().unwrap());
     let expected = expected(service.median);
-    println!("Verdict: {:?} {:?}. In ms.\n", report.verdict.status, report.verdict.causes);
+    println!("Verdict: {:?} {:?}. Times in ms.\n", report.verdict.status, report.verdict.causes);
     println!(
         "| | arithmetic | response time | service time | wrk2, corrected | wrk2, uncorrected |\n|---|--:|--:|--:|--:|--:|"
     );

@@ -1,7 +1,7 @@
-//! Against pgbench: the same statement, the same distribution of parameters, the same server, the same number of connections, both in
-//! a closed loop with prepared statements. Each round is pgbench, muster, pgbench, so that what the machine does besides meets both, and
-//! so that pgbench against itself says how much of a difference is noise. Columns are cast to text on the server, because pgbench reads
-//! every answer as text and Muster in binary.
+//! Compares Muster with pgbench: the same statement, distribution of parameters, server and number of connections, both in a closed loop
+//! with prepared statements. Each round runs pgbench, Muster and pgbench, so that other load on the machine affects both, and so that the
+//! difference between the two runs of pgbench shows the noise. Columns are cast to text on the server, because pgbench reads every result
+//! as text and Muster in binary.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::process::Command;
 use muster_common::random::SplitMix64;
 
 use super::SEED;
-use super::figures::{ascending, mean, middle, quantile};
+use super::figures::{ascending, mean, median, quantile};
 use super::server::Server;
 
 const ROUNDS: usize = 11;
@@ -50,11 +50,11 @@ const WORKLOADS: [Workload; 7] = [
     workload("an hour by the minute", HOUR, 4, 1_000),
     workload("one row by its key", POINT, 1, 10_000),
 ];
-/// What `:h` and `:m` are below.
+/// Exclusive upper bounds of `:h` and `:m`.
 const HOSTS: u64 = 20;
 const MINUTES: u64 = 1_400;
 
-/// Of one run: median and mean in milliseconds.
+/// Median and mean of one run in milliseconds.
 type Figures = [f64; 2];
 
 pub(crate) fn print() {
@@ -64,7 +64,7 @@ pub(crate) fn print() {
         return;
     }
     println!(
-        "{ROUNDS} rounds each. Difference: the middle of the rounds, and where the middle half of them lies.\n"
+        "{ROUNDS} rounds each. Difference: median of the rounds, with the interquartile range in parentheses.\n"
     );
     println!(
         "| statement | connections | median: pgbench, muster | difference | pgbench against itself | mean: pgbench, muster | difference | pgbench against itself |"
@@ -73,13 +73,13 @@ pub(crate) fn print() {
     for workload in &WORKLOADS {
         let directory = tempfile::tempdir().unwrap();
         write(workload, directory.path());
-        // Once for both, so that neither is the one that reads the data first.
+        // Warms the server's caches, so that neither program is the first to read the data.
         muster(workload, &server, directory.path());
         let rounds: Vec<[Figures; 3]> = (0..ROUNDS)
             .map(|_| {
                 let before = pgbench(workload, &server, directory.path());
-                let between = muster(workload, &server, directory.path());
-                [before, between, pgbench(workload, &server, directory.path())]
+                let during = muster(workload, &server, directory.path());
+                [before, during, pgbench(workload, &server, directory.path())]
             })
             .collect();
         let of = |figure: usize| rounds.iter().map(|round| round.map(|run| run[figure])).collect::<Vec<_>>();
@@ -88,15 +88,15 @@ pub(crate) fn print() {
     }
 }
 
-/// Of rounds of pgbench, muster, pgbench.
+/// Table cells for one figure; each round is `[pgbench, muster, pgbench]`.
 fn compared(rounds: &[[f64; 3]]) -> String {
     let percent = |of: fn(&[f64; 3]) -> f64| {
         let all = ascending(rounds.iter().map(|round| (of(round) - 1.0) * 100.0).collect());
-        let [low, middle, high] = [250, 500, 750].map(|per_mille| quantile(&all, per_mille));
-        format!("{middle:+.1} % ({low:+.1} to {high:+.1})")
+        let [low, half, high] = [250, 500, 750].map(|per_mille| quantile(&all, per_mille));
+        format!("{half:+.1} % ({low:+.1} to {high:+.1})")
     };
-    let pgbench = middle(&rounds.iter().flat_map(|[before, _, after]| [*before, *after]).collect::<Vec<_>>());
-    let muster = middle(&rounds.iter().map(|[_, muster, _]| *muster).collect::<Vec<_>>());
+    let pgbench = median(&rounds.iter().flat_map(|[before, _, after]| [*before, *after]).collect::<Vec<_>>());
+    let muster = median(&rounds.iter().map(|[_, muster, _]| *muster).collect::<Vec<_>>());
     let difference = percent(|[before, muster, after]| muster / before.midpoint(*after));
     let noise = percent(|[before, _, after]| after / before);
     format!("{pgbench:.3}, {muster:.3} ms | {difference} | {noise}")
@@ -117,7 +117,7 @@ fn write(workload: &Workload, directory: &Path) {
     std::fs::write(directory.join("rows.csv"), csv).unwrap();
 }
 
-/// Median and mean in milliseconds of its own log of transactions.
+/// Median and mean in milliseconds, computed from pgbench's transaction log.
 fn pgbench(workload: &Workload, server: &Server, directory: &Path) -> Figures {
     let logs = tempfile::tempdir_in(directory).unwrap();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(workload.connections);

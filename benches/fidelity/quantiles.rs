@@ -1,11 +1,11 @@
-//! Every reported quantile against the fake's own clock: from the receipt of the query to the last byte of its answer. Beside it a
-//! client that can do nothing wrong, in turn with Muster: where the machine is busy, both are woken late.
+//! Compares every reported quantile with the fake server's own clock, which runs from the receipt of the query to the last byte of its
+//! result. A minimal client runs alternately with Muster for comparison: on a busy machine both wake with a delay.
 
 use muster_common::result::RunResult;
 
 use super::bare;
 use super::delays::Distribution;
-use super::figures::{ascending, mean, middle, ms, quantile};
+use super::figures::{ascending, mean, median, ms, quantile};
 use super::support::fake_postgres::FakePostgres;
 use super::support::programs::Run;
 use super::support::record::{Execution, Record};
@@ -18,7 +18,7 @@ const NAMES: [&str; 5] = ["median", "mean", "p90", "p95", "p99"];
 
 type Figures = [f64; NAMES.len()];
 
-/// One run: what the fake knows and what the client found, in milliseconds.
+/// One run, in milliseconds: the times by the fake server's clock, and those that the client measured.
 struct Round {
     truth: Figures,
     found: Figures,
@@ -29,38 +29,39 @@ impl Round {
         (self.found[figure] - self.truth[figure]) * 1e3
     }
 
-    /// 100 µs, or 1 % where that is more.
-    fn mark_us(&self, figure: usize) -> f64 {
+    /// 100 µs or 1 %, whichever is greater.
+    fn tolerance_us(&self, figure: usize) -> f64 {
         (self.truth[figure] * 1e3 * 0.01).max(100.0)
     }
 
-    fn met(&self) -> usize {
-        (0..NAMES.len()).filter(|figure| self.us(*figure).abs() <= self.mark_us(*figure)).count()
+    fn within_tolerance(&self) -> usize {
+        (0..NAMES.len()).filter(|figure| self.us(*figure).abs() <= self.tolerance_us(*figure)).count()
     }
 }
 
 pub(crate) fn print() {
     println!(
-        "Report minus truth in µs, in parentheses what the bare client found; each the middle of {ROUNDS} rounds.\n"
+        "Report minus truth in µs, with the bare client's figure in parentheses; each is the median of {ROUNDS} rounds.\n"
     );
-    println!("| delays | agents | {} | worst of all rounds | marks met |", NAMES.join(" | "));
+    println!("| delays | agents | {} | worst of all rounds | within tolerance |", NAMES.join(" | "));
     println!("|---|---|{}---|---|", "---|".repeat(NAMES.len()));
-    let [mut muster_met, mut bare_met, mut alike, mut all] = [0; 4];
+    let [mut muster_met, mut bare_met, mut agreeing, mut all] = [0; 4];
     for distribution in Distribution::ALL {
         for agents in AGENTS {
             let rounds: Vec<[Round; 2]> = (0..ROUNDS).map(|_| round(distribution, agents)).collect();
-            let middle_us = |figure: usize, side: usize| {
-                middle(&rounds.iter().map(|round| round[side].us(figure)).collect::<Vec<_>>())
+            let median_us = |figure: usize, side: usize| {
+                median(&rounds.iter().map(|round| round[side].us(figure)).collect::<Vec<_>>())
             };
             let cells: Vec<_> = (0..NAMES.len())
-                .map(|figure| format!("{:+.0} ({:+.0})", middle_us(figure, 0), middle_us(figure, 1)))
+                .map(|figure| format!("{:+.0} ({:+.0})", median_us(figure, 0), median_us(figure, 1)))
                 .collect();
-            alike += (0..NAMES.len())
+            agreeing += (0..NAMES.len())
                 .filter(|figure| {
-                    (middle_us(*figure, 0) - middle_us(*figure, 1)).abs() <= rounds[0][0].mark_us(*figure)
+                    (median_us(*figure, 0) - median_us(*figure, 1)).abs()
+                        <= rounds[0][0].tolerance_us(*figure)
                 })
                 .count();
-            let met = |side: usize| rounds.iter().map(|round| round[side].met()).sum::<usize>();
+            let met = |side: usize| rounds.iter().map(|round| round[side].within_tolerance()).sum::<usize>();
             let count = ROUNDS * NAMES.len();
             println!(
                 "| {} | {agents} | {} | {} | {} ({}) of {count} |",
@@ -75,12 +76,12 @@ pub(crate) fn print() {
     }
     let pairs = all / ROUNDS;
     println!(
-        "\nWithin 100 µs or 1 % of the truth: {muster_met} of {all} figures, of the bare client's {bare_met}."
+        "\nWithin 100 µs or 1 % of the truth: {muster_met} of {all} figures of Muster, {bare_met} of {all} of the bare client."
     );
-    println!("Muster and the bare client within 100 µs or 1 % of each other: {alike} of {pairs} figures.");
+    println!("Muster and the bare client within 100 µs or 1 % of each other: {agreeing} of {pairs} figures.");
 }
 
-/// Muster, and the bare client.
+/// Runs Muster, then the bare client.
 fn round(distribution: Distribution, agents: usize) -> [Round; 2] {
     let rows = distribution.draw(ROWS).into_iter().enumerate();
     let rows: Vec<_> = rows.map(|(row, us)| (row % HOSTS, format!("{us}us"))).collect();
@@ -112,11 +113,12 @@ fn figures(times_ms: Vec<f64>) -> Figures {
     [at(500), mean, at(900), at(950), at(990)]
 }
 
-/// Of Muster's.
+/// Muster's figure that differs most from the truth, relative to its tolerance.
 fn worst(rounds: &[[Round; 2]]) -> String {
     let figures = rounds.iter().flat_map(|[muster, _]| (0..NAMES.len()).map(move |figure| (muster, figure)));
-    let of_mark = |(round, figure): &(&Round, usize)| round.us(*figure).abs() / round.mark_us(*figure);
-    let (round, figure) = figures.max_by(|a, b| of_mark(a).total_cmp(&of_mark(b))).unwrap();
+    let relative_error =
+        |(round, figure): &(&Round, usize)| round.us(*figure).abs() / round.tolerance_us(*figure);
+    let (round, figure) = figures.max_by(|a, b| relative_error(a).total_cmp(&relative_error(b))).unwrap();
     let (us, truth_ms) = (round.us(figure), round.truth[figure]);
     format!("{} {us:+.0} µs of {truth_ms:.2} ms ({:+.1} %)", NAMES[figure], us / truth_ms / 10.0)
 }

@@ -1,5 +1,5 @@
-//! One worker with Poisson arrivals and exponential service times is an M/M/1 queue, whose mean response time is known: the
-//! Pollaczek-Khinchine formula with the measured moments of the service time.
+//! One worker with Poisson arrivals and exponential service times is an M/M/1 queue. Its mean response time is known: it follows from the
+//! Pollaczek–Khinchine formula with the measured moments of the service time.
 
 use muster_common::random::SplitMix64;
 use muster_common::result::RunResult;
@@ -14,7 +14,7 @@ const SECONDS: f64 = 30.0;
 
 pub(crate) fn print() {
     println!(
-        "| busy | verdict | service mean | response mean | Pollaczek–Khinchine, 95 % interval | queueing p99 | generator delay p99 |"
+        "| utilization | verdict | service mean | response mean | Pollaczek–Khinchine, 95 % interval | queueing p99 | generator delay p99 |"
     );
     println!("|---|---|---|---|---|---|---|");
     for utilization in [0.5, 0.8, 0.9] {
@@ -26,10 +26,10 @@ pub(crate) fn print() {
         let expected = mean + rate * (mean * mean + deviation * deviation) / (2.0 * (1.0 - rho));
         // Daley 1968: the asymptotic variance of the mean wait.
         let variance = rho * (2.0 + 5.0 * rho - 4.0 * rho.powi(2) + rho.powi(3)) / (1.0 - rho).powi(4);
-        let room = 1.96 * mean * (variance / service.count as f64).sqrt();
+        let margin = 1.96 * mean * (variance / service.count as f64).sqrt();
         let p99 = |latency: &Option<muster_common::result::Latency>| latency.as_ref().unwrap().p99.unwrap();
         println!(
-            "| {:.1} % | {:?} | {mean:.3} ms | {:.3} ms | {expected:.3} ± {room:.3} ms | {:.1} ms | {:.3} ms |",
+            "| {:.1} % | {:?} | {mean:.3} ms | {:.3} ms | {expected:.3} ± {margin:.3} ms | {:.1} ms | {:.3} ms |",
             rho * 100.0,
             report.verdict.status,
             report.response_time_ms.as_ref().unwrap().mean,

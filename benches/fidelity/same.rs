@@ -1,4 +1,4 @@
-//! The same workload with 1, 3 and 10 agents: the same answers, the same counts.
+//! Runs the same workload with 1, 3 and 10 agents and compares the results and the counts, which must be equal.
 
 use super::server::Server;
 
@@ -21,6 +21,6 @@ pub(crate) fn print() {
         );
         seen.push((queries.completed, answers.clone()));
     }
-    let is_same = seen.iter().all(|one| *one == seen[0]);
-    println!("\n{}", if is_same { "All the same." } else { "They differ." });
+    let all_equal = seen.iter().all(|one| *one == seen[0]);
+    println!("\n{}", if all_equal { "All are equal." } else { "They differ." });
 }

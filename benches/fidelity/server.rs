@@ -13,7 +13,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `None` where there is no PostgreSQL; that is said.
+    /// Returns `None`, and prints why, if the embedded PostgreSQL cannot start.
     pub(crate) fn start() -> Option<Self> {
         let runtime = Runtime::new().unwrap();
         let embedded = match runtime.block_on(Embedded::start(&Options::default(), &|_| {})) {
@@ -34,8 +34,8 @@ impl Server {
         self.embedded.as_ref().expect("until it is dropped").url()
     }
 
-    /// One of PostgreSQL's programs: that beside the server, or else the one on the path, which on Debian is a script in Perl that starts
-    /// it and takes longer than some thousand queries.
+    /// One of PostgreSQL's programs. Prefers the one in the server's directory: on Debian the one on the path is a Perl wrapper, whose
+    /// start takes longer than thousands of queries.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         let beside = self.embedded.as_ref().expect("until it is dropped").programs().join(name);
         if beside.exists() { beside } else { name.into() }
@@ -72,13 +72,13 @@ pub(crate) fn coordinator() -> Command {
     command(env!("CARGO_BIN_EXE_coordinator").as_ref())
 }
 
-/// In the workspace, with nothing of the person's own database settings.
+/// A command that runs in the workspace's root, without the database settings of the user's environment.
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
-    let is_theirs =
+    let is_database_setting =
         |name: &str| name.starts_with("PG") || name.starts_with("MUSTER_") || name == "DATABASE_URL";
-    for (name, _) in std::env::vars().filter(|(name, _)| is_theirs(name)) {
+    for (name, _) in std::env::vars().filter(|(name, _)| is_database_setting(name)) {
         command.env_remove(name);
     }
     command

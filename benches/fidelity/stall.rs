@@ -1,8 +1,8 @@
-//! A server that stands still for a second, under a fixed rate and in a closed loop.
+//! A server that stalls for a second, under a fixed rate and in a closed loop.
 //!
-//! The arithmetic, of one connection: rows are due every T, take s, and one takes S. The j-th after it begins when those before it are
-//! done, at S + (j − 1)·s after the stalled one was due at, say, 0, and ends at S + j·s. It was due at j·T, so that its response time is
-//! S − j·(T − s), as long as that is more than s. All other rows take s. Every quantile follows by counting.
+//! The expected response times on one connection: rows are due every T and take s, and one row, due at 0, takes S. The j-th row after it
+//! begins when those before it are done, at S + (j − 1)·s, and ends at S + j·s. It was due at j·T, so its response time is S − j·(T − s)
+//! as long as that is more than s. All other rows take s. Every quantile follows by counting.
 
 use muster_common::result::{Latency, RunResult};
 
@@ -13,7 +13,7 @@ use super::support::programs::Run;
 const ROWS: usize = 2_000;
 const RATE: f64 = 200.0;
 const STALL_MS: f64 = 1_000.0;
-/// The first row that meets the stall.
+/// The first row that stalls.
 const AT: usize = 800;
 
 pub(crate) fn print() {
@@ -57,11 +57,11 @@ fn round(connections: usize, words: &[&str]) -> RunResult {
         let own = record.completed().filter(|one| one.session == session);
         own.filter(|one| one.at_least().as_millis() >= 1_000).count()
     };
-    assert!((0..connections).all(|session| slow(session) == 1), "one slow query a connection");
+    assert!((0..connections).all(|session| slow(session) == 1), "one slow query per connection");
     report
 }
 
-/// Response times, ascending.
+/// Response times in milliseconds, ascending.
 fn expected(connections: usize, service_ms: f64) -> Vec<f64> {
     let between_ms = 1e3 / RATE * connections as f64;
     let all = (0..ROWS / connections).map(|row| match row.checked_sub(AT / connections) {

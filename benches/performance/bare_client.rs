@@ -1,5 +1,5 @@
-//! The least that a client can do, as a program of its own: this one called with `bare`. A thread and a blocking unix socket for each
-//! connection, a prepared statement, and the clock around one write and the reads of its answer.
+//! A minimal client as a separate process: this program, called with `bare`. Each connection has a thread and a blocking unix socket, and
+//! executes a prepared statement. The service time covers one write and the reads of its result.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use crate::figures::{ascending, quantile};
 
-/// The word that makes this program that client.
+/// The argument that runs this program as the minimal client.
 pub(crate) const WORD: &str = "bare";
 
-/// `bare SOCKET STATEMENT ROWS.csv CONNECTIONS`: rows have a host `w…` and two values. Prints the median in ns and queries a second.
+/// `bare SOCKET STATEMENT ROWS.csv CONNECTIONS`: each row has a host `w…` and two values. Prints the median in ns and queries per second.
 pub(crate) fn main(words: &[String]) {
     let [socket, statement, rows, connections] = words else {
         panic!("usage: {WORD} SOCKET STATEMENT ROWS.csv CONNECTIONS")
@@ -37,7 +37,7 @@ pub(crate) fn main(words: &[String]) {
     });
     let queries_per_s = rows.len() as f64 / began.elapsed().as_secs_f64();
     let median = quantile(&ascending(times), 500);
-    // Not println: the reader may be gone.
+    // Not `println!`, which panics if the reader has exited.
     let _ = writeln!(std::io::stdout(), "{median} {queries_per_s}");
 }
 
@@ -64,7 +64,7 @@ impl Client {
         client
     }
 
-    /// In nanoseconds.
+    /// Executes the statement once and returns the service time in nanoseconds.
     fn execute(&mut self, values: &[&str]) -> f64 {
         let mut bind = vec![0, b's', 0, 0, 0];
         bind.extend(u16::try_from(values.len()).unwrap().to_be_bytes());
@@ -103,7 +103,7 @@ impl Client {
                 self.incoming.resize(2 * filled, 0);
             }
             let count = self.stream.read(&mut self.incoming[filled..]).unwrap();
-            assert!(count > 0, "the server ended the connection");
+            assert!(count > 0, "the server closed the connection");
             filled += count;
             while let Some(&[kind, a, b, c, d]) = self.incoming[at..filled].first_chunk() {
                 assert!(kind != b'E', "{}", String::from_utf8_lossy(&self.incoming[at..filled]));

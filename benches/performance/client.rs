@@ -1,8 +1,8 @@
-//! What a query costs the client, against pgbench: the same statement, parameters of the same distribution, the same server and number of
-//! connections, both in a closed loop with prepared statements. Muster's figure is that of the whole agent process and all that it does
-//! beside the query: queue, clock, results, acknowledgements, health. Columns are cast to text on the server, because pgbench reads every
-//! answer as text and Muster in binary. Each round runs all programs once, so that what the machine does besides meets all of them. Beside
-//! them runs a bare blocking client, whose median is what this machine allows.
+//! The client's cost per query, compared with pgbench: the same statement, distribution of parameters, server and number of connections,
+//! both in a closed loop with prepared statements. Muster's figure is that of the whole agent process, which includes its queue, clock,
+//! results, acknowledgements and health checks. Columns are cast to text on the server, because pgbench reads every result as text and
+//! Muster in binary. Each round runs all programs once, so that other load on the machine affects all of them. A minimal blocking client
+//! runs as well; its median is the lower bound on this machine.
 
 use std::fmt::Write;
 use std::net::TcpListener;
@@ -16,20 +16,20 @@ use muster_common::result::RunResult;
 use crate::SEED;
 use crate::bare_client;
 use crate::children::{Ended, end};
-use crate::figures::{ascending, middle, quantile};
+use crate::figures::{ascending, median, quantile};
 use crate::server::{Server, command, coordinator};
 use crate::support::agent::agent_binary;
 
 const ROUNDS: usize = 7;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 
-/// What `:h` and `:m` are below.
+/// Exclusive upper bounds of `:h` and `:m`.
 const HOSTS: u64 = 20;
 const MINUTES: u64 = 1_400;
 
 #[derive(Debug, Clone, Copy)]
 enum Contender {
-    /// With so many threads.
+    /// With this number of threads.
     Pgbench(usize),
     Muster,
     /// `bare_client.rs`.
@@ -39,7 +39,7 @@ enum Contender {
 struct Workload {
     name: &'static str,
     statement: &'static str,
-    /// Of one connection, and of several together: seconds of work.
+    /// Rows for one connection, and in total for several connections; each takes some seconds.
     rows: [usize; 2],
 }
 
@@ -54,17 +54,17 @@ const WORKLOADS: [Workload; 2] = [
     },
 ];
 
-/// Of one run.
+/// Figures of one run.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     queries_per_s: f64,
     cpu_us_per_query: f64,
-    /// Of the service times, by the client's own clock. Not pgbench's, which would have to write each into a file.
+    /// Median service time by the client's own clock. NaN for pgbench, which would have to log each query to a file.
     median_us: f64,
 }
 
 pub(crate) fn section() -> String {
-    let Some(server) = Server::start() else { return "Skipped: there is no PostgreSQL.\n".to_owned() };
+    let Some(server) = Server::start() else { return "Skipped: PostgreSQL is not available.\n".to_owned() };
     if Command::new(server.program("pgbench")).arg("--version").output().is_err() {
         return "Skipped: pgbench is not installed.\n".to_owned();
     }
@@ -72,10 +72,10 @@ pub(crate) fn section() -> String {
     let contenders =
         [Contender::Pgbench(1), Contender::Pgbench(processors), Contender::Muster, Contender::Bare];
     let mut text = format!(
-        "Medians of {ROUNDS} rounds, each of which runs all four; in parentheses the middle half of the rounds' ratios: of pgbench -j{processors} and the bare client \
-         to pgbench -j1, of the agent to both.\n"
+        "Medians of {ROUNDS} rounds, each of which runs all four programs. In parentheses, the interquartile range of the rounds' ratios: pgbench -j{processors} and the bare client \
+         relative to pgbench -j1, the agent relative to both pgbench runs.\n"
     );
-    let mut tables = ["queries/s", "client's CPU a query, µs"].map(|figure| {
+    let mut tables = ["queries/s", "client CPU per query, µs"].map(|figure| {
         let names = contenders.map(|one| one.name());
         format!(
             "\n{figure}:\n\n| statement | connections | {} |\n|---|---|---|---|---|---|\n",
@@ -83,7 +83,7 @@ pub(crate) fn section() -> String {
         )
     });
     let mut times = "\nmedian service time by the client's own clock, µs:\n\n\
-        | statement | connections | agent | bare client | difference, middle half of the rounds |\n|---|---|---|---|---|\n"
+        | statement | connections | agent | bare client | difference, interquartile range of the rounds |\n|---|---|---|---|---|\n"
         .to_owned();
     for workload in &WORKLOADS {
         for connections in CONNECTIONS {
@@ -101,7 +101,7 @@ pub(crate) fn section() -> String {
                     format!("{low:.2} to {high:.2}")
                 };
                 let cell = |contender: usize| {
-                    let median = middle(&of_all(contender).collect::<Vec<f64>>());
+                    let median = median(&of_all(contender).collect::<Vec<f64>>());
                     match contenders[contender] {
                         Contender::Pgbench(1) => format!("{median:.digits$}"),
                         Contender::Muster => {
@@ -120,7 +120,7 @@ pub(crate) fn section() -> String {
             let differences =
                 ascending(medians(2).zip(medians(3)).map(|(agent, bare)| agent - bare).collect());
             let [low, half, high] = [250, 500, 750].map(|per_mille| quantile(&differences, per_mille));
-            let [agent, bare] = [2, 3].map(|contender| middle(&medians(contender).collect::<Vec<f64>>()));
+            let [agent, bare] = [2, 3].map(|contender| median(&medians(contender).collect::<Vec<f64>>()));
             writeln!(
                 times,
                 "| {} | {connections} | {agent:.1} | {bare:.1} | {half:+.1} ({low:+.1} to {high:+.1}) |",
@@ -181,7 +181,7 @@ fn pgbench(server: &Server, connections: usize, rows: usize, threads: usize, dir
     let Ended { stdout, cpu } = end(started(command.stdout(Stdio::piped())));
     // tps = 12345.678901 (without initial connection time)
     let tps = stdout.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    let queries_per_s = tps.expect("pgbench's report has its transactions a second");
+    let queries_per_s = tps.expect("pgbench reports its transactions per second");
     Figures { queries_per_s, cpu_us_per_query: per_query(cpu, rows), median_us: f64::NAN }
 }
 
@@ -195,18 +195,18 @@ fn bare(server: &Server, connections: usize, rows: usize, directory: &Path) -> F
     command.args([directory.join("muster.sql"), directory.join("rows.csv")]).arg(connections.to_string());
     let Ended { stdout, cpu } = end(started(command.stdout(Stdio::piped())));
     let figures: Vec<f64> = stdout.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
-    let [median_ns, queries_per_s] = figures[..] else { panic!("two figures, and not {stdout}") };
+    let [median_ns, queries_per_s] = figures[..] else { panic!("expected two figures, not {stdout}") };
     Figures { queries_per_s, cpu_us_per_query: per_query(cpu, rows), median_us: median_ns / 1e3 }
 }
 
-/// Of an embedded server.
+/// Path of the embedded server's unix socket.
 fn socket(url: &str) -> String {
     let config: tokio_postgres::Config = url.parse().unwrap();
     match config.get_hosts() {
         [tokio_postgres::config::Host::Unix(directory)] => {
             directory.join(".s.PGSQL.5432").to_str().unwrap().to_owned()
         }
-        hosts => panic!("an embedded server has one socket, and not {hosts:?}"),
+        hosts => panic!("an embedded server has one unix socket, not {hosts:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a row costs in the journal: bytes, and time to write and to read back. The file is written to the temporary directory.
+//! The journal's cost per row: bytes, and time to write and to read back. The file is in the temporary directory.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use muster_common::measurement::{Answer, Lag, Outcome};
 use muster_coordinator::journal::{Entry, Reader, Sample, Tail, Writer};
 use muster_coordinator::workload::HostIndex;
 
-use crate::figures::middle;
+use crate::figures::median;
 
 const ROUNDS: usize = 3;
 const ROWS: u32 = 2_000_000;
@@ -16,7 +16,7 @@ const HOSTS: u32 = 10_000;
 const BATCHES: [usize; 3] = [1_024, 256, 16];
 const WORKERS: u32 = 4;
 
-/// Of one round, a row: bytes or nanoseconds.
+/// Costs of one round: bytes and nanoseconds per row, and the time of the final fsync.
 struct Costs {
     bytes: f64,
     write_ns: f64,
@@ -29,14 +29,14 @@ struct Costs {
 
 pub(crate) fn section() -> String {
     let mut text = format!(
-        "{ROWS} rows, {HOSTS} hosts, {WORKERS} workers, one `write` a batch and no fsync but one at the end; the middle of {ROUNDS} rounds.\n\n\
-         | batches of | bytes a row | write, ns a row | read | count | rows noted before they go out, bytes | ns | fsync at the end, ms |\n\
+        "{ROWS} rows, {HOSTS} hosts, {WORKERS} workers, one `write` per batch and one fsync at the end; median of {ROUNDS} rounds.\n\n\
+         | rows per batch | bytes per row | write, ns per row | read, ns per row | count, ns per row | record of sent rows, bytes per row | ns per row | final fsync, ms |\n\
          |---|---|---|---|---|---|---|---|\n"
     );
     let samples: Vec<Sample> = (0..ROWS).map(sample).collect();
     for batch in BATCHES {
         let rounds: Vec<Costs> = (0..ROUNDS).map(|_| round(&samples, batch)).collect();
-        let of = |cost: fn(&Costs) -> f64| middle(&rounds.iter().map(cost).collect::<Vec<_>>());
+        let of = |cost: fn(&Costs) -> f64| median(&rounds.iter().map(cost).collect::<Vec<_>>());
         writeln!(
             text,
             "| {batch} | {:.1} | {:.0} | {:.0} | {:.1} | {:.1} | {:.0} | {:.0} |",
@@ -53,7 +53,7 @@ pub(crate) fn section() -> String {
     text
 }
 
-/// Each batch is written as a run does it: the rows that go out, the results that came back, one commit each.
+/// Writes each batch as a run does, with one commit per batch: the results first, then the records of sent rows.
 fn round(samples: &[Sample], batch: usize) -> Costs {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
@@ -71,7 +71,10 @@ fn round(samples: &[Sample], batch: usize) -> Costs {
     let mut reader = Reader::open(&path).unwrap();
     let found: usize = reader.by_ref().map(|entry| samples_of(&entry.unwrap())).sum();
     let read = start.elapsed();
-    assert!(found == samples.len() && reader.tail() == Some(Tail::Clean), "the journal is what was written");
+    assert!(
+        found == samples.len() && reader.tail() == Some(Tail::Clean),
+        "the journal contains what was written"
+    );
 
     let start = Instant::now();
     assert_eq!(Reader::open(&path).unwrap().count_samples().unwrap(), u64::from(ROWS));
@@ -108,7 +111,7 @@ fn samples_of(entry: &Entry) -> usize {
     }
 }
 
-/// Every third row of the file or so, as one of a few agents has them; a query of about a millisecond that returns 60 rows.
+/// About every third row of the file, as with a few agents. The query takes about a millisecond and returns 60 rows.
 fn sample(row: u32) -> Sample {
     let random = u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let jitter_ns = (random >> 44) % 500_000;

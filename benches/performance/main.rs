@@ -1,10 +1,10 @@
-//! The figures of docs/PERFORMANCE.md: what the harness itself costs, and how that grows. Prints Markdown; `--write` puts each section
-//! into the page as well, between its marks. `just bench [SECTION…]`; the sections are the modules below.
-//! The built programs are run as processes, in turns with their peers where there are any.
+//! Measures the figures of docs/internals/performance.md: the costs of Muster itself, and how they grow. Prints Markdown; `--write` also
+//! writes each section into the page, between its markers. Run it with `just bench [SECTION…]`; the sections are the modules below.
+//! The built programs run as processes, alternately with the programs that they are compared with.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "its report goes to stdout, and it may fail aloud, as a test may"
+    reason = "its report goes to stdout, and it may panic, as a test may"
 )]
 
 #[path = "../fidelity/bare.rs"]
@@ -34,13 +34,13 @@ mod support;
 mod swarm;
 mod workload;
 
-/// Everything that is left to chance follows from it.
+/// Random seed.
 const SEED: u64 = 20_170_101;
 
-/// Its name, and what makes its text.
+/// A section's name, and the function that returns its text.
 type Section = (&'static str, fn() -> String);
 
-/// What a section's command is called with on the page: `just bench NAME`.
+/// Sections in the order of the page; `just bench NAME` runs one.
 const SECTIONS: [Section; 10] = [
     ("machine", machine::section),
     ("client", client::section),
@@ -67,15 +67,15 @@ fn main() {
     }
     let is_written = std::env::args().any(|word| word == "--write");
     // `cargo bench` adds `--bench`.
-    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    for word in &asked {
+    let requested: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for word in &requested {
         let names = SECTIONS.map(|(name, _)| name);
-        assert!(names.contains(&word.as_str()), "no section '{word}': there are {}", names.join(", "));
+        assert!(names.contains(&word.as_str()), "no section '{word}': the sections are {}", names.join(", "));
     }
     for (name, section) in SECTIONS {
-        if asked.is_empty() || asked.iter().any(|word| word == name) {
+        if requested.is_empty() || requested.iter().any(|word| word == name) {
             let load = figures::load_average();
-            let text = format!("`just bench {name}`, load of the machine before: {load}\n\n{}", section());
+            let text = format!("`just bench {name}`, load average before: {load}\n\n{}", section());
             println!("\n{text}");
             if is_written {
                 page::write(name, &text);

@@ -1,11 +1,11 @@
-//! What a process has in memory at the most, as the kernel counts it.
+//! Peak resident memory of a process, as the kernel reports it.
 
-/// Of this process, since the last [`forget_peak`], in MB.
+/// Peak memory of this process since the last [`reset_peak`], in MB.
 pub(crate) fn peak_mb() -> f64 {
     peak_mb_of("self").expect("this process has memory")
 }
 
-/// Of a process by its number; `None` once it has ended.
+/// Peak memory of the process with this id, in MB; `None` once it has exited.
 pub(crate) fn peak_mb_of(process: &str) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -13,7 +13,7 @@ pub(crate) fn peak_mb_of(process: &str) -> Option<f64> {
     Some(kib * 1024.0 / 1e6)
 }
 
-/// From here on the peak of this process is counted anew: proc(5), `clear_refs`.
-pub(crate) fn forget_peak() {
+/// Resets the peak of this process: proc(5), `clear_refs`.
+pub(crate) fn reset_peak() {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
 }

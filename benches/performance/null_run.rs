@@ -1,4 +1,4 @@
-//! One run through everything but a database: the coordinator and agents as processes, rows that are executed at once
+//! A complete run without a database: the coordinator and the agents are processes, and rows complete immediately
 //! (`agent --null-database`, or the agents of `swarm`).
 
 use std::net::TcpListener;
@@ -16,39 +16,39 @@ use crate::swarm;
 
 pub(crate) const HOSTS: u32 = 1_000;
 
-/// A directory with workloads and what agents need to join in TLS.
+/// A directory with workloads, and the token with which agents join over TLS.
 pub(crate) struct Site {
     directory: TempDir,
     join: String,
 }
 
-/// Between coordinator and agents, and what is written down.
+/// The transport between coordinator and agents, and whether the coordinator writes a journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    Clear,
-    ClearWithJournal,
+    Plaintext,
+    PlaintextWithJournal,
     TlsWithJournal,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Agents {
-    /// So many, with so many workers each.
+    /// Number of processes, and of workers in each.
     Processes(u16, u16),
-    /// So many with one worker each, in one process.
+    /// Number of agents with one worker each, in one process.
     Swarm(u16),
 }
 
 pub(crate) struct Took {
     pub(crate) report: RunResult,
     pub(crate) coordinator: Watched,
-    /// Of all agents.
+    /// Sum over all agents.
     pub(crate) agents: Watched,
-    /// Of a swarm: how far apart the first rows of its agents began.
+    /// For a swarm: the time between the earliest and the latest first row of its agents.
     pub(crate) spread_ms: Option<f64>,
 }
 
 impl Took {
-    /// Of the coordinator.
+    /// CPU time of the coordinator in microseconds.
     pub(crate) fn cpu_us(&self) -> f64 {
         self.coordinator.cpu.as_secs_f64() * 1e6
     }
@@ -81,7 +81,7 @@ impl Site {
         Self { directory, join: join.trim().to_owned() }
     }
 
-    /// A workload of so many rows; written once.
+    /// Path of a workload with this number of rows and hosts; written on first use.
     pub(crate) fn rows(&self, rows: u32, hosts: u32) -> PathBuf {
         let path = self.directory.path().join(format!("{rows}-{hosts}.csv"));
         if !path.exists() {
@@ -90,8 +90,10 @@ impl Site {
         path
     }
 
+    /// Runs the coordinator and the agents to the end.
+    ///
     /// # Panics
-    /// When not every row is completed, once, or a process fails.
+    /// If a row is not completed exactly once, or if a process fails.
     pub(crate) fn run(&self, rows: &Path, agents: Agents, way: Way) -> Took {
         let path = |name: &str| self.directory.path().join(name);
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -106,8 +108,8 @@ impl Site {
         ]);
         run.arg("--query").arg(path("query.sql"));
         match way {
-            Way::Clear => run.arg("--no-run-dir"),
-            Way::ClearWithJournal | Way::TlsWithJournal => run.arg("--run-dir").arg(path("runs")),
+            Way::Plaintext => run.arg("--no-run-dir"),
+            Way::PlaintextWithJournal | Way::TlsWithJournal => run.arg("--run-dir").arg(path("runs")),
         };
         if way == Way::TlsWithJournal {
             run.arg("--identity").arg(path("identity"));
@@ -126,7 +128,7 @@ impl Site {
         assert_eq!(
             (queries.completed, queries.failed, queries.unaccounted),
             (queries.total, 0, 0),
-            "the books"
+            "the accounting"
         );
         Took {
             coordinator,
@@ -158,7 +160,7 @@ impl Agents {
                 })
                 .collect(),
             Self::Swarm(count) => {
-                assert!(join.is_none(), "a swarm joins in clear");
+                assert!(join.is_none(), "a swarm joins without TLS");
                 let mut agents = command(&std::env::current_exe().unwrap());
                 agents.args([swarm::WORD, address, &count.to_string()]);
                 vec![agents]

@@ -1,13 +1,13 @@
-//! What Muster adds to a query: the reported service time less the time at the socket of a fake server, by the fake's own clock. Beside
-//! it a client that does nothing but write and read on a blocking socket: what it finds is the way there and back and two threads that
-//! are woken. And how late rows begin at half of the rate that the workers could do.
+//! What Muster adds to a query: the reported service time minus the time at the socket of a fake server, by the fake server's own clock.
+//! For comparison, a minimal client writes and reads on a blocking socket: its overhead is the round trip and the wake-up of two threads.
+//! Also measures the lag of rows at half of the workers' maximum rate.
 
 use std::fmt::Write;
 
 use muster_common::result::RunResult;
 
 use crate::bare;
-use crate::figures::{ascending, middle, ms, quantile};
+use crate::figures::{ascending, median, ms, quantile};
 use crate::support::fake_postgres::FakePostgres;
 use crate::support::programs::Run;
 use crate::support::record::Execution;
@@ -20,15 +20,15 @@ const HOSTS: usize = 40;
 
 pub(crate) fn section() -> String {
     let mut text = format!(
-        "Medians of {ROWS} queries, in µs; the middle of {ROUNDS} rounds of the one and the other.\n\n\
-         | the fake answers after | connections | Muster's report less the fake's clock | bare client less the fake's clock | Muster less the bare client, middle half of the rounds |\n\
+        "Medians of {ROWS} queries, in µs; each is the median of {ROUNDS} rounds.\n\n\
+         | server delay | connections | Muster minus the server's clock | bare client minus the server's clock | Muster minus bare client, interquartile range of the rounds |\n\
          |---|---|---|---|---|\n"
     );
     for delay_us in DELAYS_US {
         for agents in AGENTS {
             let rounds: Vec<[f64; 2]> = (0..ROUNDS).map(|_| round(delay_us, agents)).collect();
             let [muster, bare] =
-                [0, 1].map(|side| middle(&rounds.iter().map(|round| round[side]).collect::<Vec<_>>()));
+                [0, 1].map(|side| median(&rounds.iter().map(|round| round[side]).collect::<Vec<_>>()));
             let differences = ascending(rounds.iter().map(|[muster, bare]| muster - bare).collect());
             let [low, mid, high] = [250, 500, 750].map(|per_mille| quantile(&differences, per_mille));
             writeln!(
@@ -41,7 +41,7 @@ pub(crate) fn section() -> String {
     text + &lag()
 }
 
-/// Muster and the bare client: median found less median at the fake, in microseconds.
+/// Overhead of Muster and of the bare client: the client's median minus the fake server's median, in microseconds.
 fn round(delay_us: u64, agents: usize) -> [f64; 2] {
     let rows: Vec<_> = (0..ROWS).map(|row| (row % HOSTS, format!("{delay_us}us"))).collect();
     let lines: Vec<_> = rows.iter().map(|(host, script)| format!("h{host},{script}")).collect();
@@ -62,7 +62,7 @@ fn truth(fake: FakePostgres) -> f64 {
     quantile(&ascending(times_ms), 500)
 }
 
-/// Four workers and answers after 1 ms: 4,000 a second at most, less what the wake-ups take.
+/// With four workers and a server delay of 1 ms, the maximum is 4,000 rows per second, minus the time for wake-ups.
 fn lag() -> String {
     const WORKERS: usize = 4;
     const RATE: usize = 1_600;
@@ -83,11 +83,11 @@ fn lag() -> String {
     let of = |figure: usize| figures.iter().map(|round| round[figure]).collect::<Vec<_>>();
     let each: Vec<String> = of(2).iter().map(|us| format!("{us:.0}")).collect();
     format!(
-        "\nLag at {RATE} rows a second, one agent with {WORKERS} workers, answers after 1 ms, in µs: median {:.0}, p99 {:.0}, p99.9 {:.0} \
-         (the middle of {ROUNDS} rounds, whose p99.9 were {}).\n",
-        middle(&of(0)),
-        middle(&of(1)),
-        middle(&of(2)),
+        "\nLag at {RATE} rows per second, one agent with {WORKERS} workers, server delay 1 ms, in µs: median {:.0}, p99 {:.0}, p99.9 {:.0} \
+         (median of {ROUNDS} rounds; p99.9 of each round: {}).\n",
+        median(&of(0)),
+        median(&of(1)),
+        median(&of(2)),
         each.join(", "),
     )
 }

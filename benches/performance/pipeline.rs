@@ -1,5 +1,5 @@
-//! Rows through everything but a database: read, sent, answered at once, returned, settled, journaled, acknowledged. Two processors for
-//! coordinator and agents together.
+//! Throughput of the whole pipeline without a database: rows are read, sent, completed immediately, returned, settled, journaled and
+//! acknowledged. The coordinator and the agents share the machine's processors.
 
 use std::fmt::Write;
 
@@ -10,8 +10,8 @@ const ROUNDS: usize = 5;
 const ROWS: u32 = 4_000_000;
 const AGENTS: Agents = Agents::Processes(2, 4);
 const WAYS: [(Way, &str); 3] = [
-    (Way::Clear, "in clear, no journal"),
-    (Way::ClearWithJournal, "in clear, journal"),
+    (Way::Plaintext, "plaintext, no journal"),
+    (Way::PlaintextWithJournal, "plaintext, journal"),
     (Way::TlsWithJournal, "TLS, journal"),
 ];
 
@@ -21,8 +21,8 @@ pub(crate) fn section() -> String {
     let rounds: Vec<[Took; 3]> =
         (0..ROUNDS).map(|_| WAYS.map(|(way, _)| site.run(&rows, AGENTS, way))).collect();
     let mut text = format!(
-        "{ROWS} rows of {HOSTS} hosts, 2 agents with 4 workers each; medians of {ROUNDS} rounds, in parentheses the lowest and the highest.\n\n\
-         | | M rows/s | coordinator's CPU a row, µs | agents' CPU a row, µs | coordinator's peak memory, MB |\n|---|---|---|---|---|\n"
+        "{ROWS} rows of {HOSTS} hosts, 2 agents with 4 workers each; medians of {ROUNDS} rounds, with the minimum and the maximum in parentheses.\n\n\
+         | | M rows/s | coordinator CPU per row, µs | agent CPU per row, µs | coordinator peak memory, MB |\n|---|---|---|---|---|\n"
     );
     for (position, (_, name)) in WAYS.iter().enumerate() {
         let cell = |of: fn(&Took) -> f64, digits: usize| {

@@ -1,4 +1,4 @@
-//! How long it takes to place hosts on workers. Plain wall time of one thread, the middle of five.
+//! The time to place hosts on workers: wall time of one thread, median of five rounds.
 
 use std::fmt::Write;
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use muster_common::ids::{SlotId, WorkerId};
 use muster_common::placement::{self, Method};
 
-use crate::figures::{middle, ms};
+use crate::figures::{median, ms};
 
 const ROUNDS: usize = 5;
 const SIZES: [(u32, u16); 2] = [(10_000, 10), (1_000_000, 1_000)];
@@ -20,13 +20,13 @@ pub(crate) fn section() -> String {
         let ids: Vec<WorkerId> = (0..workers).map(|slot| WorkerId::new(SlotId::new(slot), 0)).collect();
         for (method, name) in METHODS {
             let took_ms: Vec<f64> = (0..ROUNDS).map(|_| place(method, &names, &ids)).collect();
-            writeln!(text, "| {hosts} | {workers} | {name} | {:.1} |", middle(&took_ms)).unwrap();
+            writeln!(text, "| {hosts} | {workers} | {name} | {:.1} |", median(&took_ms)).unwrap();
         }
     }
     text
 }
 
-/// Milliseconds, with ten rows a host.
+/// Wall time of one placement in milliseconds, with ten rows per host.
 fn place(method: Method, names: &[String], workers: &[WorkerId]) -> f64 {
     let start = Instant::now();
     let hosts = names.iter().map(|name| (name.as_str(), 10));

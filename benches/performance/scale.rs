@@ -1,13 +1,13 @@
-//! How cost, memory and start grow with rows and with agents. What a run costs before its first row and after its last one is measured by
-//! runs of next to no rows, and told apart.
+//! How CPU cost, memory and start time grow with the number of rows and of agents. The fixed cost of a run, before its first row and after
+//! its last one, is measured with runs of very few rows and reported separately.
 
 use std::fmt::Write;
 
-use crate::figures::{ascending, middle};
+use crate::figures::{ascending, median};
 use crate::null_run::{Agents, HOSTS, Site, Took, Way};
 
 const PROCESSES: Agents = Agents::Processes(2, 4);
-/// How many, and how often: the kernel counts processor time in hundredths of a second.
+/// Number of rows, and of runs: the kernel counts CPU time in steps of 10 ms, so short runs are repeated.
 const ROWS: [(u32, usize); 4] = [(10_000, 20), (100_000, 10), (1_000_000, 3), (10_000_000, 1)];
 const FEW_ROWS: (u32, usize) = (16, 20);
 const AGENTS: [u16; 5] = [1, 10, 100, 1_000, 2_000];
@@ -22,15 +22,16 @@ pub(crate) fn section() -> String {
 fn rows(site: &Site) -> String {
     let run = |(rows, times): (u32, usize)| {
         let path = site.rows(rows, HOSTS);
-        let all: Vec<Took> = (0..times).map(|_| site.run(&path, PROCESSES, Way::ClearWithJournal)).collect();
+        let all: Vec<Took> =
+            (0..times).map(|_| site.run(&path, PROCESSES, Way::PlaintextWithJournal)).collect();
         let cpu_us = all.iter().map(Took::cpu_us).sum::<f64>() / times as f64;
         let peak_mb = all.iter().map(|took| took.coordinator.peak_mb).fold(0.0, f64::max);
         (cpu_us, peak_mb)
     };
     let (fixed_us, fixed_mb) = run(FEW_ROWS);
     let mut text = format!(
-        "Two agents with 4 workers each, in clear, with the journal. A run of {} rows takes {:.0} ms of the coordinator's CPU and {fixed_mb:.0} MB; \
-         beyond that, a row takes:\n\n| rows | coordinator's CPU a row, µs | | peak memory, MB |\n|---|---|---|---|\n",
+        "Two agents with 4 workers each, plaintext, with the journal. A run of {} rows takes {:.0} ms of the coordinator's CPU and {fixed_mb:.0} MB. \
+         The additional cost per row is:\n\n| rows | coordinator CPU per row, µs | | peak memory, MB |\n|---|---|---|---|\n",
         FEW_ROWS.0,
         fixed_us / 1e3,
     );
@@ -45,19 +46,20 @@ fn rows(site: &Site) -> String {
 fn agents(site: &Site) -> String {
     let many = site.rows(ROWS_OF_SWARM, 10 * HOSTS);
     let mut text = format!(
-        "{ROWS_OF_SWARM} rows of {} hosts, in clear, with the journal; agents with one worker each in one process; the middle of {ROUNDS_OF_SWARM} \
-         rounds. What it costs that agents join and leave is measured by runs of {} rows an agent.\n\n\
-         | agents | coordinator's CPU a row, µs | | its CPU an agent, ms | peak memory, MB | first rows began within, ms | the report's start skew, ms |\n\
+        "{ROWS_OF_SWARM} rows of {} hosts, plaintext, with the journal; agents with one worker each in one process; median of {ROUNDS_OF_SWARM} \
+         rounds. The cost of joining and leaving is measured with runs of {} rows per agent.\n\n\
+         | agents | coordinator CPU per row, µs | | coordinator CPU per agent, ms | peak memory, MB | spread of first rows, ms | reported start skew, ms |\n\
          |---|---|---|---|---|---|---|\n",
         10 * HOSTS,
         FEW_ROWS.0,
     );
     for count in AGENTS {
         let few = site.rows(FEW_ROWS.0 * u32::from(count), 10 * HOSTS);
-        let round = || [&few, &many].map(|rows| site.run(rows, Agents::Swarm(count), Way::ClearWithJournal));
+        let round =
+            || [&few, &many].map(|rows| site.run(rows, Agents::Swarm(count), Way::PlaintextWithJournal));
         let rounds: Vec<[Took; 2]> = (0..ROUNDS_OF_SWARM).map(|_| round()).collect();
         let of = |figure: fn(&Took, &Took) -> f64| {
-            middle(&ascending(rounds.iter().map(|[few, many]| figure(few, many)).collect()))
+            median(&ascending(rounds.iter().map(|[few, many]| figure(few, many)).collect()))
         };
         let per_row = of(|few, many| {
             let rows = many.report.queries.total - few.report.queries.total;
@@ -77,7 +79,7 @@ fn agents(site: &Site) -> String {
     text
 }
 
-/// A twentieth of a microsecond is a block.
+/// A bar with one block for each 0.05 µs.
 fn bar(us: f64) -> String {
     "█".repeat((us * 20.0).round().max(0.0) as usize)
 }

@@ -1,5 +1,5 @@
-//! How long it takes from the command to the first query, and how large the programs are. Against the fake server, whose clock tells when
-//! the first query came; against PostgreSQL, `started_at` of the report tells when it was allowed to go.
+//! The time from the command to the first query, and the size of the programs. With the fake server, the end is the receipt of the first
+//! query by its clock; with PostgreSQL, it is the report's `started_at`.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use muster_common::result::RunResult;
 
-use crate::figures::{ascending, middle, ms, quantile};
+use crate::figures::{ascending, median, ms, quantile};
 use crate::server::{Server, coordinator};
 use crate::support::agent::agent_binary;
 use crate::support::fake_postgres::FakePostgres;
@@ -19,23 +19,23 @@ const SAMPLE: &str = "data/query_params.csv";
 
 pub(crate) fn section() -> String {
     let mut text = format!(
-        "From the start of the process to the first query, ms: the middle of {ROUNDS} rounds, and the least and the greatest.\n\n\
+        "Time from process start to the first query, ms: median of {ROUNDS} rounds, with the minimum and the maximum in parentheses.\n\n\
          | `coordinator run --local` with | ms |\n|---|---|\n"
     );
     let mut line = |what: &str, times_ms: Vec<f64>| {
         let times_ms = ascending(times_ms);
-        let [least, greatest] = [1, 1_000].map(|per_mille| quantile(&times_ms, per_mille));
-        writeln!(text, "| {what} | {:.0} ({least:.0} to {greatest:.0}) |", middle(&times_ms)).unwrap();
+        let [min, max] = [1, 1_000].map(|per_mille| quantile(&times_ms, per_mille));
+        writeln!(text, "| {what} | {:.0} ({min:.0} to {max:.0}) |", median(&times_ms)).unwrap();
     };
     for agents in AGENTS {
         let what = format!("a fake server, {agents} agents");
         line(&what, (0..ROUNDS).map(|_| fake(agents)).collect());
     }
     if let Some(server) = Server::start() {
-        let there = || started(|| server.run(&["--agents", "10", "--limit", "20", "--allow-void", SAMPLE]));
-        line("PostgreSQL that is there, 10 agents", (0..ROUNDS).map(|_| there()).collect());
+        let running = || started(|| server.run(&["--agents", "10", "--limit", "20", "--allow-void", SAMPLE]));
+        line("a running PostgreSQL, 10 agents", (0..ROUNDS).map(|_| running()).collect());
         let embedded = || started(embedded);
-        line("the embedded one, migrated and filled, 10 agents", (0..ROUNDS).map(|_| embedded()).collect());
+        line("embedded PostgreSQL, created and loaded, 10 agents", (0..ROUNDS).map(|_| embedded()).collect());
     }
     text += "\n| program | MB |\n|---|---|\n";
     for program in [env!("CARGO_BIN_EXE_coordinator").as_ref(), agent_binary()] {
@@ -58,7 +58,7 @@ fn fake(agents: usize) -> f64 {
     ms(first - start)
 }
 
-/// Milliseconds until the first query of a run was allowed to go.
+/// Milliseconds from the command to the report's `started_at`.
 fn started(run: impl FnOnce() -> RunResult) -> f64 {
     let start = Timestamp::now();
     let first: Timestamp = run().started_at.unwrap().parse().unwrap();

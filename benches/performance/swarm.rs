@@ -1,5 +1,6 @@
-//! Many agents in one process, which is this program called with `swarm`: a thousand processes would measure the kernel. Everything of an
-//! agent is real but its database. At the end it prints how far apart the first rows of its workers began, by the one clock of the process.
+//! Many agents in one process, which is this program called with `swarm`: with a thousand processes the benchmark would measure the kernel.
+//! Everything in an agent is real except its database. At the end the program prints the time between the earliest and the latest first row
+//! of its workers, by the clock of the process.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -7,36 +8,34 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
+use muster_agent::driver::{CannotStart, Driver, Execute, Executed, Route, ThreadWaiter, Worker, WorkerPool};
 use muster_agent::metrics::AgentMetrics;
 use muster_agent::null_database::{NullConnection, prepared};
-use muster_agent::surroundings::{Network, Surroundings};
-use muster_agent::workplace::{
-    CannotStart, Execute, Executed, Route, Shift, ThreadWaiter, Worker, Workplace,
-};
+use muster_agent::runtime::{Network, Runtime};
 use muster_agent::{AgentConfig, serve_in};
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::measurement::QueryError;
 use muster_proto::control::RunConfig;
 use tokio_util::sync::CancellationToken;
 
-/// The word that makes this program a swarm.
+/// The argument that runs this program as a swarm.
 pub(crate) const WORD: &str = "swarm";
 
-/// What the first row of each takes: no server answers the first of thousands at once before the last one has asked.
+/// The time of each connection's first row. A real server does not complete the first of thousands of queries before it receives the last.
 const FIRST_ROW: Duration = Duration::from_millis(20);
 
-/// Of a worker's thread.
+/// Stack size of a worker's thread.
 const STACK_BYTES: usize = 128 << 10;
 
-/// `swarm HOST:PORT COUNT`: so many agents with one worker each serve one run.
+/// `swarm HOST:PORT COUNT`: COUNT agents with one worker each serve one run.
 pub(crate) fn main(words: &[String]) {
     let [coordinator, count] = words else { panic!("usage: {WORD} HOST:PORT COUNT") };
     let count: u16 = count.parse().unwrap();
     let starts = Arc::new(Mutex::new(Vec::with_capacity(count.into())));
     let agent = |slot: u16| {
-        let surroundings = Surroundings {
+        let runtime = Runtime {
             network: Network::Tcp,
-            workplace: Arc::new(Hall { starts: Arc::clone(&starts) }),
+            driver: Arc::new(BenchDriver { starts: Arc::clone(&starts) }),
             seed: slot.into(),
             metrics: AgentMetrics::default(),
         };
@@ -45,7 +44,7 @@ pub(crate) fn main(words: &[String]) {
             once: true,
             ..AgentConfig::joining(coordinator.parse().unwrap())
         };
-        tokio::spawn(async move { serve_in(&surroundings, config, CancellationToken::new()).await })
+        tokio::spawn(async move { serve_in(&runtime, config, CancellationToken::new()).await })
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -55,24 +54,24 @@ pub(crate) fn main(words: &[String]) {
     });
     let starts = starts.lock().unwrap();
     let spread = starts.iter().max().unwrap().duration_since(*starts.iter().min().unwrap());
-    // Not println: the reader may be gone.
+    // Not `println!`, which panics if the reader has exited.
     let _ = writeln!(std::io::stdout(), "{} {}", starts.len(), spread.as_nanos());
 }
 
-struct Hall {
+struct BenchDriver {
     starts: Arc<Mutex<Vec<Instant>>>,
 }
 
 struct Threads(Vec<JoinHandle<()>>);
 
-/// Notes when its first row began.
+/// Records when its first row begins.
 struct Connection {
     inner: NullConnection,
     has_begun: bool,
     starts: Arc<Mutex<Vec<Instant>>>,
 }
 
-impl Workplace for Hall {
+impl Driver for BenchDriver {
     fn start(
         &self,
         workers: Vec<Worker>,
@@ -80,7 +79,7 @@ impl Workplace for Hall {
         run: &RunConfig,
         _: &Route,
         _: String,
-    ) -> Result<Box<dyn Shift>, CannotStart> {
+    ) -> Result<Box<dyn WorkerPool>, CannotStart> {
         let start = |worker: Worker| {
             let inner = NullConnection::to(&run.statements);
             let connection = Connection { inner, has_begun: false, starts: Arc::clone(&self.starts) };
@@ -92,19 +91,19 @@ impl Workplace for Hall {
         Ok(Box::new(Threads(workers.into_iter().map(start).collect::<Result<_, _>>()?)))
     }
 
-    /// Two thousand reports of one process say nothing.
+    /// False, so that the agents do not report the health of this process two thousand times.
     fn is_real(&self) -> bool {
         false
     }
 }
 
-impl Shift for Threads {
+impl WorkerPool for Threads {
     fn end_backends(&self, _: &RunId, _: SlotId, _: Epoch) -> BoxFuture<'static, Result<u32, String>> {
         Box::pin(std::future::ready(Ok(0)))
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, bool> {
-        // They were told to end.
+        // The workers have already been stopped.
         Box::pin(async { self.0.into_iter().all(|thread| thread.join().is_ok()) })
     }
 }

@@ -1,5 +1,5 @@
-//! How fast a workload is read, placed and read again, and in how much memory. `MUSTER_WORKLOAD_ROWS` sets the number of rows, which
-//! are then read only once; the file is written to the temporary directory first, some 60 bytes a row, and goes when the section is done.
+//! How fast a workload is read, placed and read again, and how much memory that takes. `MUSTER_WORKLOAD_ROWS` sets the number of rows and
+//! reduces the rounds to one. The file, about 60 bytes per row, is in the temporary directory and is removed at the end of the section.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -13,8 +13,8 @@ use muster_common::parameters::PackedParameters;
 use muster_common::placement::{self, Method};
 use muster_coordinator::workload::{RowReader, Workload, open};
 
-use crate::figures::middle;
-use crate::memory::{forget_peak, peak_mb};
+use crate::figures::median;
+use crate::memory::{peak_mb, reset_peak};
 use crate::rows;
 
 const ROUNDS: usize = 3;
@@ -25,10 +25,10 @@ const PASSES: [&str; 4] = [
     "open: read, check, hash, index",
     "place, and queue each worker's rows",
     "both together",
-    "read every row again, workers in turn",
+    "read every row again, workers in rotation",
 ];
 
-/// One round: how long each pass took, and the most memory above what there was before, in MB, until the rows are queued and in all.
+/// One round: the time of each pass, and the peak memory above the start in MB, until the rows are queued and in total.
 struct Round {
     passes: [Duration; 4],
     queued_mb: f64,
@@ -47,19 +47,19 @@ pub(crate) fn section() -> String {
     let memory = |of: fn(&Round) -> f64| of(rounds.iter().max_by(|a, b| of(a).total_cmp(&of(b))).unwrap());
     let (queued_mb, all_mb) = (memory(|round| round.queued_mb), memory(|round| round.all_mb));
     let mut text = format!(
-        "{rows} rows, {:.1} GB, {HOSTS} hosts, {WORKERS} workers, one thread; the middle of {count} rounds.\n\n\
+        "{rows} rows, {:.1} GB, {HOSTS} hosts, {WORKERS} workers, one thread; median of {count} rounds.\n\n\
          | pass | M rows/s |\n|---|---|\n",
         bytes as f64 / 1e9
     );
     for (pass, name) in PASSES.iter().enumerate() {
         let rates: Vec<f64> =
             rounds.iter().map(|round| f64::from(rows) / round.passes[pass].as_secs_f64() / 1e6).collect();
-        writeln!(text, "| {name} | {:.1} |", middle(&rates)).unwrap();
+        writeln!(text, "| {name} | {:.1} |", median(&rates)).unwrap();
     }
     let per_row = |mb: f64| mb * 1e6 / f64::from(rows);
     writeln!(
         text,
-        "\nThe most memory above what there was before: {queued_mb:.0} MB ({:.1} bytes a row) until the rows are queued, {all_mb:.0} MB in all.",
+        "\nPeak memory above the start: {queued_mb:.0} MB ({:.1} bytes per row) until the rows are queued, {all_mb:.0} MB in total.",
         per_row(queued_mb)
     )
     .unwrap();
@@ -67,7 +67,7 @@ pub(crate) fn section() -> String {
 }
 
 fn round(file: &Path) -> Round {
-    forget_peak();
+    reset_peak();
     let before = peak_mb();
     let start = Instant::now();
     let workload = open(file, &rows::options(), &mut |_| {}).unwrap();
@@ -88,7 +88,7 @@ fn queued(workload: &Workload) -> Vec<Vec<RowId>> {
     workload.by_worker(assignment.workers(), ids.len())
 }
 
-/// As sessions do: each worker has its reader and takes a batch when it is its turn.
+/// Reads as sessions do: each worker has its own reader, and the workers take batches in rotation.
 fn read_all(workload: Arc<Workload>, queues: Vec<Vec<RowId>>) {
     let mut left = workload.rows();
     let mut workers: Vec<(VecDeque<RowId>, RowReader)> =

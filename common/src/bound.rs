@@ -1,5 +1,5 @@
-//! `METRIC OPERATOR VALUE`, such as `p99<50ms` and `failed<=1%`: what thresholds and objectives are made of. The parts of the grammar
-//! alone; which metrics and operators make sense together is known where they are used. Pure.
+//! Parser for `METRIC OPERATOR VALUE`, such as `p99<50ms` and `failed<=1%`, the syntax of thresholds and objectives. Parses only the parts;
+//! the callers decide which metrics and operators are valid together. Pure.
 
 use crate::result::Latency;
 
@@ -12,7 +12,7 @@ pub enum Comparison {
     Equal,
 }
 
-/// Longer operators first: `<` is the beginning of `<=`.
+/// Longer operators come first, because `<` is a prefix of `<=`.
 const COMPARISONS: [(&str, Comparison); 6] = [
     ("<=", Comparison::AtMost),
     (">=", Comparison::AtLeast),
@@ -22,13 +22,13 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     ("=", Comparison::Equal),
 ];
 
-/// A figure of a distribution, by its name.
+/// A named statistic of a distribution.
 #[derive(Debug)]
 pub struct Figure {
     pub name: &'static str,
-    /// The least number of samples that supports it.
+    /// The least number of samples that supports the statistic.
     pub count_min: u64,
-    /// `None` where too few samples support it.
+    /// Returns the value; `None` if there are too few samples.
     pub of: fn(&Latency) -> Option<f64>,
 }
 
@@ -44,7 +44,7 @@ static FIGURES: [Figure; 9] = [
     Figure { name: "p99.9", count_min: Latency::P99_9_COUNT_MIN, of: |latency| latency.p99_9 },
 ];
 
-/// In milliseconds. `ms` and `us` end in `s`, too.
+/// Units in milliseconds. `ms` and `us` also end in `s`, but what precedes that `s` is not a number.
 const UNITS: [(&str, f64); 6] =
     [("us", 1e-3), ("µs", 1e-3), ("ms", 1.0), ("s", 1e3), ("min", 6e4), ("m", 6e4)];
 
@@ -59,7 +59,7 @@ impl Comparison {
         }
     }
 
-    /// Whether more is worse.
+    /// Returns true if the bound limits the value from above.
     pub fn is_upper(self) -> bool {
         matches!(self, Self::Below | Self::AtMost | Self::Equal)
     }
@@ -81,11 +81,11 @@ impl PartialEq for Figure {
     }
 }
 
-/// Metric, operator and value, without the spaces around them. At the last operator: what stands before a metric, such as the name of
-/// a host, may contain one.
-pub fn divide(text: &str) -> Option<(&str, Comparison, &str)> {
+/// Splits a bound into metric, operator and value, without surrounding spaces. Splits at the last operator, because the text before the
+/// metric, such as a host name, may contain one.
+pub fn split(text: &str) -> Option<(&str, Comparison, &str)> {
     let at = text.rfind(['<', '>', '='])?;
-    // Of a longer operator that was its last character.
+    // The character found may be the second one of a two-character operator.
     let is_long = text[..at].ends_with(['<', '>', '=']) && text[at..].starts_with('=');
     let at = if is_long { at - 1 } else { at };
     let (left, rest) = text.split_at(at);
@@ -93,18 +93,18 @@ pub fn divide(text: &str) -> Option<(&str, Comparison, &str)> {
     Some((left.trim(), comparison, rest[operator.len()..].trim()))
 }
 
-/// `50ms`, `1.5 s`.
+/// Parses a time such as `50ms` or `1.5 s` to milliseconds.
 pub fn milliseconds(value: &str) -> Option<f64> {
     let number_of = |unit: &str| number(value.strip_suffix(unit)?.trim_end());
     UNITS.into_iter().find_map(|(unit, ms)| Some(number_of(unit)? * ms))
 }
 
-/// `0.1%`, in per cent; at most 100.
+/// Parses a percentage such as `0.1%`; at most 100.
 pub fn percent(value: &str) -> Option<f64> {
     number(value.strip_suffix('%')?.trim_end()).filter(|percent| *percent <= 100.0)
 }
 
-/// Digits and at most one point: neither a sign nor `inf`, `nan` or `1e9`.
+/// Parses digits with at most one decimal point; rejects signs, `inf`, `nan` and `1e9`.
 pub fn number(text: &str) -> Option<f64> {
     let is_plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
     text.parse().ok().filter(|number: &f64| is_plain && number.is_finite())
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_operator_divides() {
+    fn a_bound_is_split_at_its_last_operator() {
         use Comparison::{Above, AtLeast, AtMost, Below, Equal};
         for (text, expected) in [
             ("p99<50ms", Some(("p99", Below, "50ms"))),
@@ -129,12 +129,12 @@ mod tests {
             ("p99", None),
             ("", None),
         ] {
-            assert_eq!(divide(text), expected, "{text}");
+            assert_eq!(split(text), expected, "{text}");
         }
     }
 
     #[test]
-    fn values_are_plain_numbers_with_their_units() {
+    fn values_are_plain_numbers_with_units() {
         let times = [
             ("500us", 0.5),
             ("500µs", 0.5),
@@ -151,11 +151,11 @@ mod tests {
         }
         assert_eq!((percent("0.1%"), percent("100 %")), (Some(0.1), Some(100.0)));
         assert_eq!((percent("101%"), percent("1"), percent("%")), (None, None, None));
-        assert_eq!(number(&"9".repeat(400)), None, "more than can be told");
+        assert_eq!(number(&"9".repeat(400)), None, "exceeds the range of a float");
     }
 
     #[test]
-    fn figures_have_the_names_that_reports_have() {
+    fn statistics_are_found_by_their_names() {
         assert!(Figure::names().all(|name| Figure::named(name).is_some_and(|figure| figure.name == name)));
         assert!(Figure::named("p97").is_none() && Figure::named("").is_none());
     }

@@ -1,7 +1,7 @@
-//! How many service times lie below fixed bounds: what is told while a run goes on, to whoever draws it over time. A few hundred bytes
-//! whatever is recorded, so it can be copied several times a second. Percentiles are not made from it: see [`crate::latency`].
+//! A histogram of service times with fixed bounds, reported while a run is in progress, for charts over time. It takes a few hundred bytes
+//! whatever is recorded, so it can be copied several times per second. Percentiles are not computed from it: see [`crate::latency`].
 
-/// Upper ends of the buckets, each included: 1, 2 and 5 of every power of ten from 50 µs to 100 s. Above is one bucket more.
+/// Inclusive upper bounds: 1, 2 and 5 times every power of ten from 50 µs to 100 s. One more bucket is above the last bound.
 pub const BOUNDS_NS: [u64; 20] = {
     const US: u64 = 1_000;
     const MS: u64 = 1_000 * US;
@@ -30,10 +30,10 @@ pub const BOUNDS_NS: [u64; 20] = {
     ]
 };
 
-/// Times by bucket, and their sum. All counts are of single buckets, not of all below.
+/// Counts per bucket (not cumulative), and the sum of all times.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Buckets {
-    /// By bound; the last one has none.
+    /// Indexed by bound; the last bucket has none.
     counts: [u64; BOUNDS_NS.len() + 1],
     sum_ns: u128,
 }
@@ -52,7 +52,7 @@ impl Buckets {
         self.sum_ns
     }
 
-    /// Each bucket's upper end, `None` for the last one, and how many times are in it.
+    /// Iterates over the upper bound (`None` for the last bucket) and the count of each bucket.
     pub fn iter(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         BOUNDS_NS.iter().copied().map(Some).chain([None]).zip(self.counts)
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_on_a_bound_is_below_it() {
+    fn bounds_are_inclusive() {
         let mut buckets = Buckets::default();
         for time_ns in [0, 50_000, 50_001, 100_000_000_000, u64::MAX] {
             buckets.record(time_ns);
@@ -77,7 +77,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_time_is_in_the_first_bucket_that_holds_it(times in prop::collection::vec(0..200_000_000_000u64, 0..200)) {
+        fn every_time_is_in_the_first_bucket_whose_bound_is_not_below_it(
+            times in prop::collection::vec(0..200_000_000_000u64, 0..200),
+        ) {
             let mut buckets = Buckets::default();
             times.iter().for_each(|time_ns| buckets.record(*time_ns));
             prop_assert_eq!(buckets.count(), times.len() as u64);

@@ -1,5 +1,5 @@
-//! Which row is where: waiting for its worker, in flight in a session, or settled. One place decides all of it, so that a row which
-//! is lost, handed back, sent again or reported twice is still counted once. Does no I/O and knows no clock.
+//! The state of every row: waiting for its worker, in flight in a session, or settled. All transitions are decided here, so that a row that
+//! is lost, handed back, sent again or reported twice is still counted once. Does no I/O and reads no clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
@@ -10,48 +10,48 @@ use crate::limits;
 use crate::passes::Passes;
 use crate::queue::{Queue, Task};
 
-/// The rows of a run and where they are. Workers are named by their position in the placement's list of workers.
+/// The rows of a run and their state. Workers are identified by their position in the placement's list of workers.
 #[derive(Debug)]
 pub struct Dispatch {
     ledger: Ledger,
     passes: Passes,
     workers: Vec<Worker>,
-    /// The run's time is over: what waits is not run.
+    /// The run's time is over: waiting rows are not run.
     is_closed: bool,
-    /// The sessions that were lost with a row in flight, in the order in which they had it. Only rows that this happened to.
+    /// For each row that was in flight when a session was lost: the epochs of these sessions, in the order in which they had the row.
     losses: HashMap<RowId, Vec<Epoch>>,
-    /// Lost sessions that are no evidence against the rows that they had: no agent process died with them.
+    /// Lost sessions that are no evidence against their rows, because no agent process died with them.
     discounted: BTreeSet<Epoch>,
-    /// Rows that are given up because [`limits::LOSSES_MAX`] agent processes died with them.
+    /// Rows that are not run again because [`limits::LOSSES_MAX`] agent processes died with them.
     quarantined: BTreeSet<RowId>,
 }
 
 #[derive(Debug, Default)]
 struct Worker {
-    /// The session that runs this worker's rows; `None` while nobody does.
+    /// The session that runs this worker's rows; `None` if there is none.
     holder: Option<Epoch>,
     waiting: Queue,
-    /// Sent and not settled, in the order in which the worker runs them.
+    /// Sent but not settled, in the order in which the worker runs them.
     in_flight: VecDeque<Task>,
-    /// Suspects, which are not sent.
+    /// Suspects; they are not sent.
     held: Vec<Task>,
 }
 
-/// What became of one result.
+/// The outcome of reporting a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipt {
-    /// Counted. `attempt` is 1 unless lost sessions had the row before: then it may have run before.
+    /// Counted. `attempt` is 1, plus the number of lost sessions that had the row before and may have run it.
     Counted { attempt: u32 },
-    /// The row had a result already; this one is dropped.
+    /// The row already has a result; this one is dropped.
     Duplicate,
-    /// The session does not run this worker any more; dropped.
+    /// The session no longer runs this worker; the result is dropped.
     Stale,
-    /// The session was never given this row: it breaks the protocol.
+    /// The session was never sent this row: a protocol violation.
     NotGiven,
 }
 
 impl Dispatch {
-    /// `waiting` has the rows of each worker in their order. Rows that `ledger` has settled already are not run. The ledger grows with
+    /// `waiting` contains the rows of each worker in order. Rows that are already settled in `ledger` are not run. The ledger grows with
     /// the passes.
     pub fn new(ledger: Ledger, passes: Passes, waiting: Vec<Queue>) -> Self {
         let workers = waiting.into_iter().map(|waiting| Worker { waiting, ..Worker::default() }).collect();
@@ -74,19 +74,19 @@ impl Dispatch {
         &self.quarantined
     }
 
-    /// Nothing is left to be run: every row of every pass is settled or quarantined, or the time is over.
+    /// Returns true if nothing is left to run: every row of every pass is settled or quarantined, or the time is over.
     pub fn is_finished(&self) -> bool {
         let is_settled = self.ledger.unaccounted() as usize == self.quarantined.len();
         self.is_closed || (is_settled && self.ledger.rows() == self.passes.rows())
     }
 
-    /// The clock ends the run, and no row has to come before that.
+    /// Returns true if the run ends after a duration rather than after a number of rows.
     pub fn is_endless(&self) -> bool {
         self.passes.is_endless()
     }
 
-    /// The run's time is over. Nothing more is given out, and of what no session was lost with, no result is expected any more: rows
-    /// that are in flight have to be handed back before, or told. False when it was over before.
+    /// Ends the run because its time is over. No more rows are sent. Rows that were not in flight in a lost session need no result any
+    /// more, so report or hand back rows in flight first. Returns false if the time was already over.
     pub fn close(&mut self) -> bool {
         if std::mem::replace(&mut self.is_closed, true) {
             return false;
@@ -99,15 +99,15 @@ impl Dispatch {
         true
     }
 
-    /// From now on the session of `epoch` runs these workers. An older session's results are stale.
+    /// Makes the session of `epoch` run these workers. Results of older sessions are stale from now on.
     pub fn begin(&mut self, workers: Range<usize>, epoch: Epoch) {
         for worker in &mut self.workers[workers] {
-            debug_assert!(worker.in_flight.is_empty(), "the loss of the session before was not told");
+            debug_assert!(worker.in_flight.is_empty(), "the loss of the previous session was not reported");
             worker.holder = Some(epoch);
         }
     }
 
-    /// Takes at most `count` rows for a worker: they are in flight then. None for a session that does not run it.
+    /// Takes at most `count` rows for a worker, which are then in flight. Returns no rows if the session does not run this worker.
     ///
     /// A row with which two agent processes died is sent alone, so that a third death is evidence against this row and not against its
     /// neighbours. A suspect is not sent.
@@ -125,7 +125,7 @@ impl Dispatch {
         while taken.len() < count
             && let Some(task) = worker.waiting.pop()
         {
-            // A result of an earlier session may have come meanwhile.
+            // A result of an earlier session may have arrived in the meantime.
             if ledger.is_settled(task.row) {
                 continue;
             }
@@ -149,19 +149,19 @@ impl Dispatch {
         taken
     }
 
-    /// How many rows a worker may be sent beside those in flight, which are to be `most` at most. None before there is room for a batch
-    /// that is worth a message.
-    pub fn room(&self, worker: usize, most: usize) -> usize {
-        let room = most.saturating_sub(self.workers[worker].in_flight.len());
-        if room < most / 4 { 0 } else { room }
+    /// Returns how many more rows a worker may be sent so that at most `most` are in flight. Returns 0 while the capacity is too small to
+    /// justify a message.
+    pub fn send_capacity(&self, worker: usize, most: usize) -> usize {
+        let capacity = most.saturating_sub(self.workers[worker].in_flight.len());
+        if capacity < most / 4 { 0 } else { capacity }
     }
 
-    /// Nothing waits to be sent to this worker.
+    /// Returns true if no row waits to be sent to this worker.
     pub fn is_drained(&self, worker: usize) -> bool {
         self.workers[worker].waiting.is_empty()
     }
 
-    /// Takes a result from the session that was given the row.
+    /// Settles a row with a result from the session that was sent the row.
     pub fn settle(&mut self, worker: usize, epoch: Epoch, row: RowId, settled: Settled) -> Receipt {
         let Some(known) = self.workers.get_mut(worker) else { return Receipt::NotGiven };
         if known.holder != Some(epoch) {
@@ -177,12 +177,12 @@ impl Dispatch {
         self.count(row, epoch, settled)
     }
 
-    /// Takes a result that was measured under a session which is over and is told again by a later one.
-    /// Whoever has the row meanwhile comes second and is dropped.
+    /// Settles a row with a result that was measured in an ended session and is reported by a later one.
+    /// If another session is running the row in the meantime, its result comes second and is dropped.
     ///
-    /// That the result is told by a later session proves that the one of `ran_under` is over: [`lost`](Self::lost) comes first, should
-    /// it still count as live here. Until then the result would be [`Receipt::NotGiven`].
-    pub fn settle_late(&mut self, ran_under: Epoch, row: RowId, settled: Settled) -> Receipt {
+    /// Such a report proves that the session of `ran_under` has ended. If it still counts as live here, call [`lost`](Self::lost) first;
+    /// otherwise the result is [`Receipt::NotGiven`].
+    pub fn settle_stale(&mut self, ran_under: Epoch, row: RowId, settled: Settled) -> Receipt {
         if self.ledger.is_settled(row) {
             return Receipt::Duplicate;
         }
@@ -190,7 +190,7 @@ impl Dispatch {
         if had_it { self.count(row, ran_under, settled) } else { Receipt::NotGiven }
     }
 
-    /// A session is over, and it is not known which of its rows were run. They return to the front of their queues. Returns them.
+    /// Ends a session whose rows may or may not have run. Its rows return to the front of their queues. Returns these rows.
     pub fn lost(&mut self, workers: Range<usize>, epoch: Epoch) -> Vec<RowId> {
         let mut lost = Vec::new();
         for position in workers {
@@ -212,8 +212,8 @@ impl Dispatch {
         lost
     }
 
-    /// Lost sessions whose agent processes did not die with their rows: the process lives, or it was asked to stop, or the coordinator
-    /// died. May be called before the loss is known or long afterwards. Rows that are no longer suspects are sent again.
+    /// Marks lost sessions as no evidence against their rows: the agent process is alive, or was asked to stop, or the coordinator died.
+    /// May be called before the loss is known or long afterwards. Rows that are no longer suspects are sent again.
     pub fn discount(&mut self, sessions: impl IntoIterator<Item = Epoch>) {
         let Self { workers, losses, discounted, quarantined, .. } = self;
         discounted.extend(sessions);
@@ -228,8 +228,8 @@ impl Dispatch {
         }
     }
 
-    /// Rows that were in flight when [`limits::LOSSES_MAX`] agent processes died, as far as is known. They are not sent. A process that
-    /// seems to have died may still come back, so the caller [gives them up](Self::quarantine) some time later.
+    /// Returns the rows that were in flight when [`limits::LOSSES_MAX`] agent processes apparently died. They are not sent. A process that
+    /// seems to have died may still return, so the caller waits before it [quarantines](Self::quarantine) them.
     pub fn suspects(&self) -> Vec<RowId> {
         let mut suspects: Vec<RowId> =
             self.losses.keys().copied().filter(|row| self.is_suspect(*row)).collect();
@@ -242,21 +242,21 @@ impl Dispatch {
         is_open && deaths(&self.losses, &self.discounted, row) >= limits::LOSSES_MAX
     }
 
-    /// Gives up those of these rows that are still suspects, and returns them. No result of them is expected any more.
+    /// Quarantines those of `rows` that are still suspects, and returns them. No result is expected for them any more.
     pub fn quarantine(&mut self, rows: impl IntoIterator<Item = RowId>) -> Vec<RowId> {
-        let given_up: Vec<RowId> = rows.into_iter().filter(|row| self.is_suspect(*row)).collect();
-        self.quarantined.extend(&given_up);
-        given_up
+        let quarantined: Vec<RowId> = rows.into_iter().filter(|row| self.is_suspect(*row)).collect();
+        self.quarantined.extend(&quarantined);
+        quarantined
     }
 
-    /// A session is over that has reported everything it ran: what it still had was not run. Returns how many rows that were.
+    /// Ends a session that has reported every row it ran; its other rows were not run. Returns the number of these rows.
     pub fn handed_back(&mut self, workers: Range<usize>, epoch: Epoch) -> usize {
         let mut count = 0;
         for worker in &mut self.workers[workers] {
             if worker.holder == Some(epoch) {
                 worker.holder = None;
                 for task in std::mem::take(&mut worker.in_flight).into_iter().rev() {
-                    // A late result may have settled it meanwhile.
+                    // A delayed result may have settled it in the meantime.
                     if !self.ledger.is_settled(task.row) {
                         worker.waiting.put_back(task);
                         count += 1;
@@ -267,28 +267,28 @@ impl Dispatch {
         count
     }
 
-    /// Takes away all rows that wait for a worker which nobody runs any more, divided by what `owner` says of each record; to be
-    /// [given](Self::give) to others.
+    /// Removes all rows that wait for a worker without a session, and splits them by the `owner` of each record, to be
+    /// [given](Self::give) to other workers.
     pub fn retire(&mut self, worker: usize, owner: impl FnMut(RowId) -> usize) -> BTreeMap<usize, Queue> {
         let worker = &mut self.workers[worker];
-        // Rows that are held move, too, and are held by their new worker.
+        // Rows that are held back move, too, and are held back by their new worker.
         let held = std::mem::take(&mut worker.held);
         held.into_iter().rev().for_each(|task| worker.waiting.put_back(task));
         std::mem::take(&mut worker.waiting).divide(&self.passes, owner)
     }
 
-    /// Adds rows behind those of a worker.
+    /// Appends rows to the queue of a worker.
     pub fn give(&mut self, worker: usize, rows: Queue) {
         self.workers[worker].waiting.append(rows);
     }
 
-    /// Notes what is known from before this coordinator began: the session of `epoch` was lost with these rows. To be called in the
-    /// order in which the rows were given, which is not always that of the epochs.
+    /// Records a loss that happened before this coordinator started: the session of `epoch` was lost with these rows. Must be called in the
+    /// order in which the rows were sent, which may differ from the order of epochs.
     pub fn remember_loss(&mut self, rows: impl IntoIterator<Item = RowId>, epoch: Epoch) {
         rows.into_iter().for_each(|row| note_loss(&mut self.losses, row, epoch));
     }
 
-    /// Everything that the run leaves behind.
+    /// Returns the ledger at the end of the run.
     pub fn into_ledger(self) -> Ledger {
         self.ledger
     }
@@ -297,7 +297,7 @@ impl Dispatch {
         match self.ledger.settle(row, settled) {
             Settlement::Counted => {
                 self.quarantined.remove(&row);
-                // In the order of the losses, not of the epochs: a row that moved may be run by a session older than the lost one.
+                // Counts losses in their order, not by epoch: a row that moved may run in a session that is older than the lost one.
                 let before = |lost: &Vec<Epoch>| {
                     lost.iter().position(|epoch| *epoch == ran_under).unwrap_or(lost.len())
                 };
@@ -317,8 +317,8 @@ fn note_loss(losses: &mut HashMap<RowId, Vec<Epoch>>, row: RowId, epoch: Epoch) 
     }
 }
 
-/// The number of agent processes that died with this row. Each process counts once. If a process that lost a session joins again, it lives,
-/// and all of its earlier sessions are discounted.
+/// Returns the number of agent processes that died with this row. Each process counts once: if a process that lost a session joins again,
+/// it is alive, and all of its earlier sessions are discounted.
 fn deaths(losses: &HashMap<RowId, Vec<Epoch>>, discounted: &BTreeSet<Epoch>, row: RowId) -> usize {
     losses.get(&row).map_or(0, |lost| lost.iter().filter(|epoch| !discounted.contains(epoch)).count())
 }

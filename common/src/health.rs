@@ -1,61 +1,61 @@
-//! How a process of the load generator fared: one interval of about a second, and what intervals add up to. Integers all through, so
-//! that a sum read back from a journal is the sum that was written. Nothing is measured here, and nothing is judged.
+//! Health of a process of the load generator: a sample covers about one second, and totals add samples up. All values are integers, so that
+//! totals read back from a journal equal the totals that were written. This module neither measures nor judges.
 
-mod told;
+mod to_result;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lateness::Lateness;
 use crate::limits;
+use crate::scheduling_delay::SchedulingDelay;
 
-/// What an agent, or the coordinator, saw of itself since the last time. `None` is what the system does not tell.
+/// Measurements that an agent, or the coordinator, made of its own process since the previous sample. `None` is unknown on this system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Interval {
+pub struct HealthSample {
     pub time_ns: u64,
-    /// What the process may use at most, in thousandths of a core: affinity, cpuset and quota.
+    /// Available CPU in thousandths of a core: the least of CPU affinity, cpuset and quota.
     pub cores_milli: u32,
     /// CPU time of the whole process.
     pub cpu_ns: Option<u64>,
     pub machine: Option<MachineTime>,
-    /// For so long a quota kept threads of the process from running; 0 without a quota. Above `time_ns` when several cores wait.
+    /// Time for which a CPU quota kept the process's threads from running; 0 without a quota. Exceeds `time_ns` when several cores wait.
     pub throttled_ns: Option<u64>,
-    /// Of threads, or of a loop, that were due.
-    pub late: Lateness,
+    /// Scheduling delay of the worker threads, or of a timer loop.
+    pub late: SchedulingDelay,
     pub run_queue: Option<RunQueue>,
     pub starved: Starved,
-    pub kept: Kept,
-    /// The slowest beat from its sending to its acknowledgement.
+    pub kept: Unacked,
+    /// Longest round trip of a heartbeat, from sending it to receiving its acknowledgement.
     pub round_trip_ns: u64,
 }
 
-/// CPU time of all cores of the machine, whoever used it.
+/// CPU time of all cores of the machine, for all processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineTime {
-    /// Idle time included.
+    /// Includes idle time.
     pub total_ns: u64,
     pub busy_ns: u64,
-    /// The hypervisor gave it to others.
+    /// Time that the hypervisor gave to other virtual machines.
     pub stolen_ns: u64,
 }
 
-/// Worker threads on the run queues of the kernel while they ran queries.
+/// Time that worker threads spent in the kernel's run queues while they ran queries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunQueue {
-    /// Ready to run and without a processor; of all worker threads together.
+    /// Time in which a thread was ready to run but had no processor, summed over all worker threads.
     pub waited_ns: u64,
-    /// How often one of them got a processor.
+    /// How often a thread was given a processor.
     pub turns: u64,
-    /// Service times of the queries that ended, whatever became of them.
+    /// Sum of the service times of finished queries, including failed ones.
     pub in_flight_ns: u64,
 }
 
-/// Waits of workers that had no row although one came later.
+/// Waits of workers that had no row to run, counted if a row arrived later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Starved {
     pub times: u64,
-    /// Of all workers together.
+    /// Summed over all workers.
     pub time_ns: u64,
-    /// The worker that waited longest since the session began.
+    /// The worker with the longest total wait since the session began.
     pub worst: Option<StarvedWorker>,
 }
 
@@ -65,50 +65,50 @@ pub struct StarvedWorker {
     pub time_ns: u64,
 }
 
-/// Results that were not acknowledged yet.
+/// Results that are not yet acknowledged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// The most at any time.
+pub struct Unacked {
+    /// Highest number at any time.
     pub most: u64,
-    /// How many there might have been at that time.
+    /// Upper limit at that time.
     pub bound: u64,
 }
 
-/// Everything that intervals add up to; a few hundred bytes, however long the run.
+/// Sum of health samples; takes a few hundred bytes, however long the run is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sum {
+pub struct HealthTotals {
     pub time_ns: u64,
-    /// The latest.
+    /// From the latest sample.
     pub cores_milli: u32,
     pub cpu: Option<Cpu>,
     pub machine: Option<MachineTime>,
-    /// The busiest second of the machine.
+    /// Busy share of the machine in its busiest second, in thousandths.
     pub machine_worst_per_mille: u32,
     pub throttled: Option<Throttled>,
-    pub late: Lateness,
-    /// Journals of agents that did not tell it have none.
+    pub late: SchedulingDelay,
+    /// Absent in journals of agents that did not report it.
     #[serde(default)]
     pub run_queue: Option<RunQueue>,
     pub starved: Starved,
-    pub kept: Kept,
+    pub kept: Unacked,
     pub round_trip_max_ns: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {
     pub used_ns: u64,
-    /// What it might have used in the same time.
+    /// CPU time that was available in the same period.
     pub allowed_ns: u64,
-    /// Of its busiest second, used ÷ allowed.
+    /// Used ÷ available in the busiest second, in thousandths.
     pub worst_per_mille: u32,
-    /// In intervals that used more than [`limits::CPU_SHARE_MAX_PER_MILLE`] of what was allowed.
+    /// Total time of the samples that used more than [`limits::CPU_SHARE_MAX_PER_MILLE`] of the available CPU time.
     pub hot_ns: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttled {
     pub throttled_ns: u64,
-    /// The time in which it was looked at.
+    /// Time over which throttling was observed.
     pub of_ns: u64,
 }
 
@@ -142,10 +142,10 @@ impl Starved {
     }
 }
 
-impl Kept {
-    /// The one that was nearer to its bound.
+impl Unacked {
+    /// Keeps the value that is closer to its bound.
     pub fn merge(&mut self, other: &Self) {
-        let full = |kept: &Self| u128::from(kept.most) * 1_000_000 / u128::from(kept.bound.max(1));
+        let full = |unacked: &Self| u128::from(unacked.most) * 1_000_000 / u128::from(unacked.bound.max(1));
         if full(other) > full(self) {
             *self = *other;
         }
@@ -170,12 +170,12 @@ impl Throttled {
     }
 }
 
-impl Sum {
-    pub fn add(&mut self, interval: &Interval) {
-        self.merge(&Self::from(interval));
+impl HealthTotals {
+    pub fn add(&mut self, sample: &HealthSample) {
+        self.merge(&Self::from(sample));
     }
 
-    /// Of another session, or of a later part of this one.
+    /// Adds the totals of another session, or of a later part of this one.
     pub fn merge(&mut self, other: &Self) {
         let Self {
             time_ns,
@@ -204,7 +204,7 @@ impl Sum {
     }
 }
 
-/// Each sum has its own measure beside it, so what one of them does not know costs the other nothing.
+/// Each total carries its own observed time, so a sample that lacks one value still counts for the others.
 fn merge_known<T: Copy>(own: &mut Option<T>, other: Option<&T>, merge: impl Fn(&mut T, &T)) {
     match (own.as_mut(), other) {
         (Some(own), Some(other)) => merge(own, other),
@@ -213,9 +213,9 @@ fn merge_known<T: Copy>(own: &mut Option<T>, other: Option<&T>, merge: impl Fn(&
     }
 }
 
-impl From<&Interval> for Sum {
-    fn from(interval: &Interval) -> Self {
-        let Interval {
+impl From<&HealthSample> for HealthTotals {
+    fn from(sample: &HealthSample) -> Self {
+        let HealthSample {
             time_ns,
             cores_milli,
             cpu_ns,
@@ -226,8 +226,8 @@ impl From<&Interval> for Sum {
             starved,
             kept,
             round_trip_ns,
-        } = interval;
-        // A part of a second says little: ticks are 10 ms long.
+        } = sample;
+        // A fraction of a second is not meaningful for a maximum, because CPU time is counted in ticks of 10 ms.
         let is_whole = *time_ns >= limits::HEALTH_SECOND_NS_MIN;
         let allowed_ns = scaled(*time_ns, *cores_milli, 1_000);
         let cpu = cpu_ns.map(|used_ns| {
@@ -273,28 +273,28 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// A second on two cores, of which the process used so many per mille.
-    fn second(per_mille: u64) -> Interval {
+    /// One second on two cores; the process used this share of them.
+    fn second(per_mille: u64) -> HealthSample {
         let total_ns = 2 * SECOND;
-        Interval {
+        HealthSample {
             time_ns: SECOND,
             cores_milli: 2_000,
             cpu_ns: Some(total_ns * per_mille / 1_000),
             machine: Some(MachineTime { total_ns, busy_ns: SECOND, stolen_ns: SECOND / 10 }),
             throttled_ns: Some(0),
-            ..Interval::default()
+            ..HealthSample::default()
         }
     }
 
-    fn sum<'a>(intervals: impl IntoIterator<Item = &'a Interval>) -> Sum {
-        let mut sum = Sum::default();
-        intervals.into_iter().for_each(|interval| sum.add(interval));
-        sum
+    fn totals<'a>(samples: impl IntoIterator<Item = &'a HealthSample>) -> HealthTotals {
+        let mut totals = HealthTotals::default();
+        samples.into_iter().for_each(|sample| totals.add(sample));
+        totals
     }
 
     #[test]
-    fn shares_are_of_what_the_process_may_use_and_of_the_machine() {
-        let health = result::ProcessHealth::from(&sum(&[second(100), second(900), second(200)]));
+    fn shares_refer_to_the_available_cpu_time_and_to_the_machine() {
+        let health = result::ProcessHealth::from(&totals(&[second(100), second(900), second(200)]));
         assert_eq!((health.watched_ms, health.cores), (3_000.0, 2.0));
         assert_eq!((health.cpu_share, health.cpu_share_worst), (Some(0.4), Some(0.9)));
         assert_eq!(health.cpu_hot_ms, Some(1_000.0));
@@ -303,47 +303,53 @@ mod tests {
     }
 
     #[test]
-    fn a_run_below_a_second_has_an_average_and_no_worst_second() {
-        let part = Interval { time_ns: SECOND / 10, cpu_ns: Some(SECOND / 10), ..second(0) };
-        let health = result::ProcessHealth::from(&sum(&[part]));
+    fn a_run_shorter_than_a_second_reports_its_average_as_the_worst_second() {
+        let part = HealthSample { time_ns: SECOND / 10, cpu_ns: Some(SECOND / 10), ..second(0) };
+        let health = result::ProcessHealth::from(&totals(&[part]));
         assert_eq!((health.cpu_share, health.cpu_share_worst), (Some(0.5), Some(0.5)));
     }
 
     #[test]
-    fn what_the_system_does_not_tell_stays_unknown() {
-        let unknown = Interval { cpu_ns: None, machine: None, throttled_ns: None, ..second(0) };
-        let health = result::ProcessHealth::from(&sum([&unknown]));
+    fn values_that_the_system_does_not_provide_stay_unknown() {
+        let unknown = HealthSample { cpu_ns: None, machine: None, throttled_ns: None, ..second(0) };
+        let health = result::ProcessHealth::from(&totals([&unknown]));
         assert_eq!((health.cpu_share, health.machine_busy_share, health.steal_share), (None, None, None));
         assert_eq!((health.throttled_share, health.late_ms), (None, None));
-        // A successor on another system knows it, of its own time alone.
-        let health = result::ProcessHealth::from(&sum(&[unknown, second(500)]));
+        // A replacement on another system provides them, for its own time only.
+        let health = result::ProcessHealth::from(&totals(&[unknown, second(500)]));
         assert_eq!((health.cpu_share, health.steal_share), (Some(0.5), Some(0.05)));
     }
 
     #[test]
-    fn a_sum_survives_json_and_does_not_depend_on_where_it_was_cut() {
+    fn totals_survive_json_and_do_not_depend_on_how_the_samples_are_split() {
         let starved =
             |index, time_ns| Starved { times: 1, time_ns, worst: Some(StarvedWorker { index, time_ns }) };
-        let mut late = Lateness::default();
+        let mut late = SchedulingDelay::default();
         late.record(70_000);
-        let intervals = [
-            Interval { starved: starved(3, 50), kept: Kept { most: 5, bound: 10 }, late, ..second(300) },
-            Interval {
+        let samples = [
+            HealthSample {
+                starved: starved(3, 50),
+                kept: Unacked { most: 5, bound: 10 },
+                late,
+                ..second(300)
+            },
+            HealthSample {
                 starved: starved(1, 20),
-                kept: Kept { most: 9, bound: 100 },
+                kept: Unacked { most: 9, bound: 100 },
                 run_queue: Some(RunQueue { waited_ns: 5, turns: 1, in_flight_ns: 20 }),
                 ..second(400)
             },
-            Interval { round_trip_ns: 7, ..second(100) },
+            HealthSample { round_trip_ns: 7, ..second(100) },
         ];
-        let whole = sum(&intervals);
-        let (first, rest) = intervals.split_at(1);
-        let mut parts: Sum = serde_json::from_str(&serde_json::to_string(&sum(first)).unwrap()).unwrap();
-        parts.merge(&sum(rest));
+        let whole = totals(&samples);
+        let (first, rest) = samples.split_at(1);
+        let mut parts: HealthTotals =
+            serde_json::from_str(&serde_json::to_string(&totals(first)).unwrap()).unwrap();
+        parts.merge(&totals(rest));
         assert_eq!(parts, whole);
         assert_eq!((whole.starved.times, whole.starved.time_ns), (2, 70));
         assert_eq!(whole.starved.worst.unwrap().index, 3);
-        assert_eq!(whole.kept, Kept { most: 5, bound: 10 }, "half full is fuller than 9 of 100");
+        assert_eq!(whole.kept, Unacked { most: 5, bound: 10 }, "half full is fuller than 9 of 100");
         let agent = whole.of_agent(7e-5);
         assert_eq!((agent.starved_share, agent.starved_times), (0.5, 2));
     }
@@ -353,20 +359,20 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_waits_is_of_the_time_in_flight() {
+    fn the_wait_share_is_relative_to_the_time_in_flight() {
         let run_queue = RunQueue { waited_ns: 50, turns: 9, in_flight_ns: 8_000 };
         assert_eq!(share(run_queue), 50.0 / 8_000.0);
-        // Of a query in flight when the session was lost there is a wait and no time.
+        // A query that was in flight when its session was lost has a wait but no service time.
         assert_eq!(share(RunQueue { waited_ns: 9_000, ..run_queue }), 1.0);
         assert_eq!(share(RunQueue::default()), 0.0);
     }
 
     #[test]
-    fn a_sum_that_was_written_without_run_queues_is_read() {
-        let mut json = serde_json::to_value(sum(&[second(300)])).unwrap();
+    fn totals_written_without_run_queues_can_be_read() {
+        let mut json = serde_json::to_value(totals(&[second(300)])).unwrap();
         json.as_object_mut().unwrap().remove("run_queue").unwrap();
-        let read: Sum = serde_json::from_value(json).unwrap();
-        assert_eq!(read, sum(&[second(300)]));
-        assert!(read.of_agent(1.0).run_queue.is_none(), "unknown, and not 0");
+        let read: HealthTotals = serde_json::from_value(json).unwrap();
+        assert_eq!(read, totals(&[second(300)]));
+        assert!(read.of_agent(1.0).run_queue.is_none(), "unknown rather than 0");
     }
 }

@@ -1,10 +1,10 @@
-//! The names of things: rows, hosts, slots, workers, epochs and runs. Newtypes, so that two of them cannot be exchanged.
+//! Identifiers of rows, hosts, slots, workers, epochs and runs. Newtypes, so that two of them cannot be mixed up.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One CSV record: its position among the data records, from 0.
+/// Position of a CSV record among the data records, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(u32);
 
@@ -17,7 +17,7 @@ impl RowId {
         self.0
     }
 
-    /// The position as an index into per-row arrays.
+    /// Returns the position as an index into per-row arrays.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -49,12 +49,12 @@ impl fmt::Display for Host {
     }
 }
 
-/// The file and line are the reader's to add.
+/// The reader of the file adds file and line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the host is empty: every row needs one, because it decides which worker runs the row")]
+#[error("the host is empty: every row needs one, because it determines which worker runs the row")]
 pub struct EmptyHost;
 
-/// An agent's place in the run, from 0; shown as `slot-3`.
+/// An agent's place in the run, from 0; printed as `slot-3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(u16);
 
@@ -78,11 +78,11 @@ impl fmt::Display for SlotId {
     }
 }
 
-/// One database connection of one agent; shown as `slot-3/0`.
+/// One database connection of one agent; printed as `slot-3/0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId {
     pub slot: SlotId,
-    /// From 0, below the agent's `--workers`.
+    /// From 0; less than the agent's `--workers`.
     pub index: u16,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for WorkerId {
     }
 }
 
-/// The fencing token: a number that the coordinator gives each granted session, only ever growing.
+/// The fencing token: an increasing number that the coordinator assigns to each session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
@@ -118,7 +118,7 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A run's name: 1 to 24 characters of `a-z`, `0-9` and `-`, so that it fits into an `application_name` and a path.
+/// The id of a run: 1 to 24 characters of `a-z`, `0-9` and `-`, so that it fits into an `application_name` and a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
@@ -165,7 +165,7 @@ impl fmt::Display for RunId {
 #[error("run id '{0}' is not 1 to 24 characters of a-z, 0-9 and '-'")]
 pub struct InvalidRunId(String);
 
-/// What a granted session is known by everywhere: in messages, in the database's `application_name`, in events.
+/// The id of a granted session, as used in messages, events and the database's `application_name`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionId {
     pub run: RunId,
@@ -174,13 +174,13 @@ pub struct SessionId {
 }
 
 impl SessionId {
-    /// `muster:<run>:<slot>:<epoch>`, or with `/<worker>` appended. At most 63 bytes, which is PostgreSQL's limit.
+    /// Returns `muster:<run>:<slot>:<epoch>`; callers may append `/<worker>`. At most 63 bytes, which is PostgreSQL's limit.
     pub fn application_name(&self) -> String {
         format!("muster:{}:{}:{}", self.run, self.slot, self.epoch)
     }
 
-    /// The epoch in an `application_name`. `None` when the name is not of this run and slot. Behind a pooler the name ends with a worker's
-    /// number.
+    /// Returns the epoch in an `application_name`; `None` if the name is not of this run and slot. Behind a pooler the name ends with a
+    /// worker's number.
     pub fn epoch_of_application_name(name: &str, run: &RunId, slot: SlotId) -> Option<Epoch> {
         let epoch = name.strip_prefix(&format!("muster:{run}:{slot}:"))?;
         let epoch = epoch.split_once('/').map_or(epoch, |(epoch, _)| epoch);
@@ -193,14 +193,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_shown_as_people_type_them() {
+    fn ids_are_displayed_as_typed() {
         let worker = WorkerId::new(SlotId::new(3), 1);
         assert_eq!(worker.to_string(), "slot-3/1");
         assert_eq!(SlotId::new(12).to_string(), "slot-12");
     }
 
     #[test]
-    fn a_host_is_any_text_but_the_empty_one() {
+    fn a_host_is_any_text_except_the_empty_one() {
         for text in ["host_000001", " ", "Zürich, \"1\"", "'; drop table x"] {
             assert_eq!(Host::try_new(text).map(|h| h.to_string()), Ok(text.into()));
         }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_name_always_fits_postgresql() {
+    fn an_application_name_fits_the_limit_of_postgresql() {
         let session = SessionId {
             run: RunId::try_new(&"r".repeat(RunId::LEN_MAX)).unwrap(),
             slot: SlotId::new(u16::MAX),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_name_tells_its_epoch_for_its_own_slot_only() {
+    fn the_epoch_is_read_only_from_names_of_the_same_run_and_slot() {
         let (run, slot) = (RunId::try_new("r").unwrap(), SlotId::new(1));
         let name = SessionId { run: run.clone(), slot, epoch: Epoch::new(42) }.application_name();
         let epoch = |name: &str| SessionId::epoch_of_application_name(name, &run, slot);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_id_takes_only_what_a_path_and_a_database_take() {
+    fn a_run_id_has_only_characters_that_are_safe_in_paths_and_databases() {
         for bad in ["", "A", "a b", "a/b", "a:b", &"x".repeat(25)] {
             assert!(RunId::try_new(bad).is_err(), "{bad}");
         }

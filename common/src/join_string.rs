@@ -1,5 +1,5 @@
-//! What lets an agent and a coordinator on different machines know each other: `muster1.PIN.SECRET`. The pin is the SHA-256 of the
-//! coordinator's certificate, by which the agent knows the coordinator; by the secret the coordinator knows its agents.
+//! The join string authenticates an agent and a coordinator on different machines to each other: `muster1.PIN.SECRET`. The pin is the
+//! SHA-256 of the coordinator's certificate and authenticates the coordinator; the secret authenticates the agents.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Names the form, so that another one can follow.
+/// Format version, so that the format can change later.
 const PREFIX: &str = "muster1";
 const SECRET_BYTES: usize = 32;
 
@@ -23,11 +23,11 @@ pub struct JoinString {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Pin([u8; 32]);
 
-/// 256 bits. Never shown but by [`Secret::expose`].
+/// 256 random bits. Printed only by [`Secret::expose`].
 #[derive(Clone)]
 pub struct Secret([u8; SECRET_BYTES]);
 
-// Its text is a secret, even where it is wrong.
+// The error does not contain the input, because even a malformed join string may contain the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this is not a join string, which has the form muster1.PIN.SECRET; `coordinator token` prints it on the coordinator's machine"
@@ -46,19 +46,19 @@ impl Secret {
     }
 
     /// # Errors
-    /// For anything but 256 bits in base64 as [`expose`](Self::expose) writes them.
+    /// Fails unless the text is 256 bits in base64, as written by [`expose`](Self::expose).
     pub fn parse(text: &str) -> Result<Self, InvalidJoinString> {
         Ok(Self(decode(text)?))
     }
 
-    /// In base64, of letters, digits, `-` and `_`.
+    /// Returns the secret in URL-safe base64: letters, digits, `-` and `_`.
     pub fn expose(&self) -> String {
         BASE64.encode(self.0)
     }
 }
 
 impl JoinString {
-    /// The whole of it: a secret.
+    /// Returns the full join string, which includes the secret.
     pub fn expose(&self) -> String {
         format!("{PREFIX}.{}.{}", BASE64.encode(self.pin.0), self.secret.expose())
     }
@@ -78,7 +78,7 @@ fn decode(text: &str) -> Result<[u8; 32], InvalidJoinString> {
     BASE64.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(InvalidJoinString)
 }
 
-/// In a time that does not depend on where they differ.
+/// Compares in constant time, so that the duration does not reveal where two secrets differ.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -108,10 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_as_it_was_written() {
+    fn a_join_string_round_trips() {
         let text = join_string().expose();
         assert_eq!(text.parse(), Ok(join_string()));
-        assert_eq!(format!("{text}\n").parse(), Ok(join_string()), "as a file has it");
+        assert_eq!(format!("{text}\n").parse(), Ok(join_string()), "with a line break, as in a file");
         let cut = &text[..text.len() - 1];
         for wrong in
             ["", "muster1", "muster1..", &text[1..], cut, &text.replace('.', ":"), &format!("{text}A")]
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_not_shown_by_accident() {
+    fn neither_debug_output_nor_an_error_contains_the_secret() {
         let (join_string, secret) = (join_string(), Secret::new([7; SECRET_BYTES]).expose());
         assert!(!format!("{join_string:?}").contains(&secret));
         let error = format!("muster1.{secret}").parse::<JoinString>().unwrap_err();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_differ_in_every_bit() {
+    fn secrets_that_differ_in_one_bit_are_not_equal() {
         let mut other = [7; SECRET_BYTES];
         other[SECRET_BYTES - 1] ^= 1;
         assert_ne!(Secret::new(other), Secret::new([7; SECRET_BYTES]));

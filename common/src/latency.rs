@@ -1,5 +1,5 @@
-//! Latency statistics over every sample: exact nearest-rank percentiles, and none that the sample cannot support.
-//! Nanoseconds as integers until the result; no histogram, no estimate, no reading of a clock here.
+//! Descriptive statistics of latencies over every sample: exact nearest-rank percentiles, and only those that the sample size supports.
+//! Works on integer nanoseconds, without histograms or estimates. Reads no clock.
 
 mod samples;
 
@@ -11,12 +11,12 @@ pub use samples::{Samples, Sorted};
 use crate::result;
 use crate::statistics::{Confidence, order};
 
-/// A percentile is given only when the sample reaches beyond it with this probability.
-/// Below that, the nearest rank is often just the maximum under another name.
+/// A percentile is reported only if at least one sample lies above the true percentile with this probability.
+/// With fewer samples, the nearest rank is often just the maximum.
 const CONFIDENCE: f64 = 0.99;
 
-/// A percentile in thousandths, so that ranks are computed in integers: in floating point `0.55 * 100.0` is a hair
-/// above 55, and its ceiling the next rank.
+/// A percentile in thousandths, so that ranks are computed in integers: in floating point `0.55 * 100.0` is slightly above 55, and its
+/// ceiling is the next rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percentile {
     per_mille: u16,
@@ -29,46 +29,46 @@ impl Percentile {
     pub const P99: Self = Self { per_mille: 990 };
     pub const P99_9: Self = Self { per_mille: 999 };
 
-    /// Between 0 and 1.
+    /// Returns the percentile as a fraction between 0 and 1.
     pub fn fraction(self) -> f64 {
         f64::from(self.per_mille) / 1_000.0
     }
 
-    /// Nearest rank: index `ceil(p·n) − 1` of the sorted sample. `None` for an empty sample.
+    /// Returns the nearest-rank index in the sorted sample: `ceil(p·n) − 1`. `None` for an empty sample.
     pub(crate) fn index(self, count: usize) -> Option<usize> {
         usize::try_from(self.rank(count as u64)? - 1).ok()
     }
 
-    /// Nearest rank, counted from 1: `ceil(p·n)`. `None` for an empty sample.
+    /// Returns the nearest rank, counted from 1: `ceil(p·n)`. `None` for an empty sample.
     pub(crate) fn rank(self, count: u64) -> Option<u64> {
         let product = u128::from(count) * u128::from(self.per_mille);
         u64::try_from(product.div_ceil(1_000)).ok().filter(|rank| *rank > 0)
     }
 }
 
-/// The least sample size that supports a percentile: the smallest n with `1 − p^n ≥ 0.99`, that is, a sample in which
-/// at least one value lies above the true percentile with a probability of 99 %.
+/// Returns the least sample size that supports a percentile: the smallest n with `1 − p^n ≥ 0.99`, that is, a sample in which at least one
+/// value lies above the true percentile with a probability of 99 %.
 /// p90: 44, p95: 90, p99: 459, p99.9: 4,603. (Wilks 1941, one-sided non-parametric tolerance limit.)
 pub fn samples_needed(percentile: Percentile) -> u64 {
     let p = percentile.fraction();
-    // No p here makes this a whole number, so rounding up cannot be off by one. At most a few thousand: the cast is exact.
+    // The quotient is never a whole number here, so rounding up is exact. It is at most a few thousand, so the cast is exact, too.
     ((1.0 - CONFIDENCE).ln() / p.ln()).ceil() as u64
 }
 
-/// What a sample says. Nanoseconds.
+/// Summary of a sample. Times are in nanoseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     pub count: u64,
-    /// 128 bits: the sum of service times is the total processing time, and must not wrap whatever was measured.
+    /// Sum of all values: the total processing time for service times. 128 bits, so that it cannot overflow.
     pub sum_ns: u128,
     pub min_ns: u64,
-    /// Nearest rank, like every percentile: the lower of the two middle values where the count is even.
+    /// Nearest rank, like every percentile: the lower of the two middle values if the count is even.
     pub median_ns: u64,
     pub mean_ns: f64,
     pub max_ns: u64,
-    /// Of the sample (n − 1); `None` below two samples.
+    /// Sample standard deviation (n − 1); `None` for fewer than two samples.
     pub stddev_ns: Option<f64>,
-    /// `None` below [`samples_needed`], as for those that follow.
+    /// `None` for fewer than [`samples_needed`] samples; so are the following percentiles.
     pub p90_ns: Option<u64>,
     pub p95_ns: Option<u64>,
     pub p99_ns: Option<u64>,
@@ -76,9 +76,9 @@ pub struct Summary {
     pub intervals: Intervals,
 }
 
-/// Where the true percentiles lie with 95 % confidence each, from the order of the sample alone, if its values are independent of each
-/// other; `None` where the sample supports no percentile or no interval for it. There is none for the mean: the sorted sample does not
-/// tell how the times followed each other, and a few of the slowest, which may be among it or not, decide about its mean.
+/// 95 % confidence intervals of the percentiles, from order statistics; they assume independent values. `None` if the sample does not
+/// support the percentile or its interval. There is no interval for the mean: the sorted sample does not show the order of the queries, and
+/// the mean depends on a few of the slowest values, which a sample may or may not contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Intervals {
     pub median_ns: Option<[u64; 2]>,
@@ -89,12 +89,12 @@ pub struct Intervals {
 }
 
 impl Summary {
-    /// Every figure of all `parts` together, exact; `None` when they are empty. Nothing is moved or copied: the workers' samples are
-    /// summarised where they lie, for each worker, each agent and the whole run.
+    /// Returns the exact summary of all `parts` together; `None` if they are empty. Copies nothing: the workers' samples are summarised in
+    /// place, for each worker, each agent and the whole run.
     pub fn of<S: Borrow<Sorted>>(parts: &[S]) -> Option<Self> {
         let parts: Vec<&Sorted> = parts.iter().map(Borrow::borrow).collect();
         let parts = parts.as_slice();
-        let (min_ns, max_ns) = ends(parts)?;
+        let (min_ns, max_ns) = min_max(parts)?;
         let count = count(parts);
         let sum_ns: u128 = parts.iter().map(|part| part.sum()).sum();
         let mean_ns = sum_ns as f64 / count as f64;
@@ -134,36 +134,37 @@ impl Summary {
     }
 }
 
-/// Of all pairs of a sample of `parts` and one of `others`, which ascend: in how many the other one is larger; equal ones count a half.
-pub(crate) fn smaller(parts: &[&Sorted], others_ns: &[u64]) -> f64 {
-    parts.iter().map(|part| part.smaller_twice(others_ns)).sum::<u64>() as f64 / 2.0
+/// Returns the Mann-Whitney U statistic: the number of pairs of a sample of `parts` and a value of `others_ns` (ascending) in which the
+/// other value is larger; ties count one half.
+pub(crate) fn mann_whitney_u(parts: &[&Sorted], others_ns: &[u64]) -> f64 {
+    parts.iter().map(|part| part.mann_whitney_u_twice(others_ns)).sum::<u64>() as f64 / 2.0
 }
 
-/// How many samples all parts have.
+/// Returns the number of samples in all parts.
 pub(crate) fn count(parts: &[&Sorted]) -> usize {
     parts.iter().map(|part| part.len()).sum()
 }
 
-/// The sample of this rank, counted from 1, of all parts together; `None` when there is no such rank.
+/// Returns the sample at a rank, counted from 1, of all parts together; `None` if there is no such rank.
 pub(crate) fn at_rank(parts: &[&Sorted], rank: usize) -> Option<u64> {
-    let (min_ns, max_ns) = ends(parts)?;
+    let (min_ns, max_ns) = min_max(parts)?;
     let index = rank.checked_sub(1).filter(|index| *index < count(parts))?;
     Some(value_at(parts, index, min_ns..=max_ns))
 }
 
-/// In no order.
+/// Iterates over all samples in no particular order.
 pub(crate) fn values(parts: &[&Sorted]) -> impl Iterator<Item = u64> {
     parts.iter().flat_map(|part| part.iter())
 }
 
-/// The least and the greatest sample of all parts.
-fn ends(parts: &[&Sorted]) -> Option<(u64, u64)> {
-    let ends = || parts.iter().filter_map(|part| part.ends());
-    Some((ends().map(|(min_ns, _)| min_ns).min()?, ends().map(|(_, max_ns)| max_ns).max()?))
+/// Returns the least and the greatest sample of all parts.
+fn min_max(parts: &[&Sorted]) -> Option<(u64, u64)> {
+    let of_parts = || parts.iter().filter_map(|part| part.min_max());
+    Some((of_parts().map(|(min_ns, _)| min_ns).min()?, of_parts().map(|(_, max_ns)| max_ns).max()?))
 }
 
-/// What would stand at `index` if all parts were one sorted list: the least value with more than `index` at or below it, found by
-/// halving the range of values. Such a value is always one of the samples.
+/// Returns the value at `index` of all parts merged into one sorted list: the least value such that more than `index` samples are at or
+/// below it. Found by bisecting the range of values; the result is always one of the samples.
 fn value_at(parts: &[&Sorted], index: usize, range_ns: RangeInclusive<u64>) -> u64 {
     let (mut low, mut high) = range_ns.into_inner();
     while low < high {
@@ -177,8 +178,8 @@ fn value_at(parts: &[&Sorted], index: usize, range_ns: RangeInclusive<u64>) -> u
     low
 }
 
-/// Two passes: the one-pass formula (sum of squares minus squared sum) cancels away the digits that matter when times are
-/// close together and far from zero.
+/// Uses two passes: the one-pass formula (sum of squares minus squared sum) loses the significant digits when times are close together and
+/// far from zero.
 fn stddev(parts: &[&Sorted], count: usize, mean_ns: f64) -> Option<f64> {
     if count < 2 {
         return None;
@@ -187,7 +188,7 @@ fn stddev(parts: &[&Sorted], count: usize, mean_ns: f64) -> Option<f64> {
     Some((squares / (count - 1) as f64).sqrt())
 }
 
-/// The result carries milliseconds; `sum_ns` leaves as the total processing time, which is not part of a distribution.
+/// Converts to milliseconds. `sum_ns` is left out: the result has it as the total processing time, which is not part of a distribution.
 impl From<&Summary> for result::Latency {
     fn from(summary: &Summary) -> Self {
         let Summary {

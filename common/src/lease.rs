@@ -1,27 +1,27 @@
-//! Who may run queries, and until when. The agent stops before the coordinator gives its place away, with no clock in common:
-//! the agent counts from the *sending* of a beat that was acknowledged, the coordinator from the later *receipt* of that beat, and longer.
-//! `now` is an argument; each side passes its own monotonic clock.
+//! Leases and fencing: who may run queries, and until when. The agent stops before the coordinator reassigns its slot, without a shared
+//! clock: the agent counts from *sending* an acknowledged heartbeat, the coordinator from *receiving* it, which is later, and counts
+//! longer. `now` is an argument; each side passes its own monotonic clock.
 
 use std::time::Instant;
 
 use crate::limits;
 
-/// The agent's side: the right to run queries.
+/// The agent's side: its right to run queries.
 #[derive(Debug)]
 pub struct Lease {
-    /// Beats sent and not yet acknowledged, oldest first: number and when it was sent.
+    /// Heartbeats sent but not acknowledged, oldest first: number and sending time.
     unacknowledged: Vec<(u64, Instant)>,
     next_number: u64,
     valid_from: Instant,
 }
 
 impl Lease {
-    /// A lease that begins when the coordinator's Welcome could first have been sent: at the sending of Hello.
+    /// Creates a lease that begins when Hello is sent, because the coordinator cannot have sent Welcome earlier.
     pub fn new(hello_sent: Instant) -> Self {
         Self { unacknowledged: Vec::new(), next_number: 1, valid_from: hello_sent }
     }
 
-    /// The number of the beat to send now.
+    /// Returns the number of the heartbeat to send now.
     pub fn beat(&mut self, now: Instant) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
@@ -29,8 +29,8 @@ impl Lease {
         number
     }
 
-    /// Takes an acknowledgement; an unknown or repeated number changes nothing.
-    /// Returns when the acknowledged beat was sent, which gives the round trip.
+    /// Records an acknowledgement. An unknown or repeated number has no effect.
+    /// Returns when the acknowledged heartbeat was sent, which gives the round trip.
     pub fn acknowledged(&mut self, number: u64) -> Option<Instant> {
         let position = self.unacknowledged.iter().position(|(sent, _)| *sent == number)?;
         let (_, sent_at) = self.unacknowledged[position];
@@ -39,7 +39,7 @@ impl Lease {
         Some(sent_at)
     }
 
-    /// From this moment on no query may run.
+    /// Returns the time from which no query may run.
     pub fn lapses_at(&self) -> Instant {
         self.valid_from + limits::LEASE
     }
@@ -49,7 +49,7 @@ impl Lease {
     }
 }
 
-/// The coordinator's side: when a silent session is given up.
+/// The coordinator's side: when a silent session is lost.
 #[derive(Debug, Clone, Copy)]
 pub struct Fence {
     last_beat: Instant,
@@ -64,13 +64,13 @@ impl Fence {
         self.last_beat = self.last_beat.max(now);
     }
 
-    /// From this moment on the session is lost.
-    pub fn falls_at(&self) -> Instant {
+    /// Returns the time from which the session is lost.
+    pub fn expires_at(&self) -> Instant {
         self.last_beat + limits::FENCE
     }
 
-    pub fn has_fallen(&self, now: Instant) -> bool {
-        now >= self.falls_at()
+    pub fn has_expired(&self, now: Instant) -> bool {
+        now >= self.expires_at()
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn only_an_acknowledged_beat_prolongs_the_lease() {
+    fn only_an_acknowledged_heartbeat_extends_the_lease() {
         let start = Instant::now();
         let mut lease = Lease::new(start);
         let number = lease.beat(start + Duration::from_secs(1));
@@ -89,11 +89,11 @@ mod tests {
         assert_eq!(lease.acknowledged(number), Some(start + Duration::from_secs(1)));
         assert!(!lease.has_lapsed(start + limits::LEASE));
         assert!(lease.has_lapsed(start + limits::LEASE + Duration::from_secs(1)));
-        assert_eq!(lease.acknowledged(number), None, "a repeated acknowledgement changes nothing");
+        assert_eq!(lease.acknowledged(number), None, "a repeated acknowledgement has no effect");
     }
 
     proptest! {
-        /// Beats travel with any delay and may be lost; acknowledgements, too.
+        /// Heartbeats and acknowledgements have arbitrary delays and may be lost.
         #[test]
         fn the_agent_stops_before_the_coordinator_fences(
             beats in proptest::collection::vec((1u64..1_500, 0u64..4_000, 0u64..4_000, any::<bool>(), any::<bool>()), 1..30),
@@ -109,13 +109,13 @@ mod tests {
                     break;
                 }
                 let number = lease.beat(sent_at);
-                if arrives && !fence.has_fallen(sent_at + ms(there)) {
+                if arrives && !fence.has_expired(sent_at + ms(there)) {
                     fence.beat(sent_at + ms(there));
                     if is_acknowledged && !lease.has_lapsed(sent_at + ms(there + back)) {
                         lease.acknowledged(number);
                     }
                 }
-                prop_assert!(lease.lapses_at() < fence.falls_at());
+                prop_assert!(lease.lapses_at() < fence.expires_at());
             }
         }
     }

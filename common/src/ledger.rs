@@ -1,22 +1,22 @@
-//! The books: what became of every row. Each row is settled once; whatever comes for it later is a duplicate and changes nothing.
-//! Two bits a row. Decides nothing about latencies; that is the tally's.
+//! The ledger records the outcome of every row. Each row is settled once; a later result for it is a duplicate and changes nothing.
+//! It takes two bits per row and holds no latencies.
 
 use crate::ids::RowId;
 
-/// What became of a row.
+/// The outcome of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     Completed,
     Failed,
 }
 
-/// Whether a result was counted.
+/// The effect of a result on the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     Counted,
-    /// The row had a result already; this one is dropped.
+    /// The row already has a result; this one is dropped.
     Duplicate,
-    /// There is no such row in this run.
+    /// This run has no such row.
     Unknown,
 }
 
@@ -24,7 +24,7 @@ pub enum Settlement {
 #[derive(Debug)]
 pub struct Ledger {
     rows: u32,
-    /// 32 rows a word, two bits each.
+    /// Two bits per row, 32 rows per word.
     states: Vec<u64>,
     completed: u32,
     failed: u32,
@@ -43,7 +43,7 @@ impl Ledger {
         Self { rows, states: vec![OPEN; words], completed: 0, failed: 0, withdrawn: 0 }
     }
 
-    /// Adds rows behind those that there are; fewer than before changes nothing.
+    /// Grows the ledger to `rows` rows. Never shrinks it.
     pub fn grow_to(&mut self, rows: u32) {
         if rows > self.rows {
             self.rows = rows;
@@ -51,7 +51,7 @@ impl Ledger {
         }
     }
 
-    /// Settles one row; only the first call for a row counts.
+    /// Settles a row. Only the first call for a row counts.
     pub fn settle(&mut self, row: RowId, settled: Settled) -> Settlement {
         if row.get() >= self.rows {
             return Settlement::Unknown;
@@ -68,7 +68,7 @@ impl Ledger {
         Settlement::Counted
     }
 
-    /// The run is over before this row was sent to anybody: nothing is expected of it any more. A settled row stays settled.
+    /// Marks a row as never sent because the run ended first: no result is expected for it. A settled row stays settled.
     pub fn withdraw(&mut self, row: RowId) {
         if row.get() < self.rows && self.state(row) == OPEN {
             self.withdrawn += 1;
@@ -76,17 +76,17 @@ impl Ledger {
         }
     }
 
-    /// False for a row that this run does not have.
+    /// Returns true if the row has a result or was withdrawn. Returns false for a row that this run does not have.
     pub fn is_settled(&self, row: RowId) -> bool {
         row.get() < self.rows && self.state(row) != OPEN
     }
 
-    /// The rows that there are, withdrawn ones among them.
+    /// Returns the number of all rows, including withdrawn ones.
     pub fn rows(&self) -> u32 {
         self.rows
     }
 
-    /// The rows of which a result is expected: all but the withdrawn.
+    /// Returns the number of rows that need a result: all except withdrawn ones.
     pub fn expected(&self) -> u32 {
         self.rows - self.withdrawn
     }
@@ -99,7 +99,7 @@ impl Ledger {
         self.failed
     }
 
-    /// Rows without a result. The books close: `completed + failed + unaccounted = expected`.
+    /// Returns the number of rows without a result: `completed + failed + unaccounted = expected`.
     pub fn unaccounted(&self) -> u32 {
         self.expected() - self.completed - self.failed
     }
@@ -108,7 +108,7 @@ impl Ledger {
         self.unaccounted() == 0
     }
 
-    /// The rows without a result as inclusive ranges, ascending.
+    /// Returns the rows without a result as inclusive ranges, ascending.
     pub fn unaccounted_ranges(&self) -> Vec<[RowId; 2]> {
         let mut ranges: Vec<[RowId; 2]> = Vec::new();
         for row in (0..self.rows).map(RowId::new).filter(|row| self.state(*row) == OPEN) {
@@ -141,7 +141,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_books_close_whatever_comes_twice_or_never(
+        fn the_ledger_balances_with_duplicate_and_missing_results(
             rows in 0u32..200,
             results in proptest::collection::vec((0u32..220, settled()), 0..400),
         ) {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_rows_without_a_result_are_one_range() {
+    fn adjacent_rows_without_a_result_form_one_range() {
         let mut ledger = Ledger::new(70);
         ledger.settle(RowId::new(0), Settled::Completed);
         ledger.settle(RowId::new(33), Settled::Failed);

@@ -1,5 +1,6 @@
-//! The pure core of Muster: what a row, a slot, a measurement and a result are, and every decision about them.
-//! No I/O, no clock, no tokio, tonic, clap or PostgreSQL here: time comes in as an argument, so that all of it can be simulated.
+//! The pure core of Muster: the types of a run (rows, slots, measurements, results) and the decisions about them.
+//! This crate does no I/O, reads no clock and depends on neither tokio, tonic, clap nor PostgreSQL. Time is an argument, so that all of it
+//! can be simulated.
 
 pub mod bound;
 pub mod buckets;
@@ -9,7 +10,6 @@ pub mod health;
 pub mod ids;
 pub mod join_string;
 pub mod latency;
-pub mod lateness;
 pub mod lease;
 pub mod ledger;
 pub mod limits;
@@ -28,6 +28,7 @@ pub mod random;
 pub mod remote_clock;
 pub mod result;
 pub mod schedule;
+pub mod scheduling_delay;
 pub mod search;
 pub mod server_identity;
 pub mod server_side;

@@ -13,26 +13,26 @@ use crate::search;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     pub protocol: Protocol,
-    /// `None`: as the server has it.
+    /// `None` keeps the server's setting.
     pub plan_cache_mode: Option<PlanCacheMode>,
-    /// `None`: binary, and text for a statement with a type that has no binary output.
+    /// `None` is binary, or text for a statement with a type that has no binary output.
     #[serde(default)]
     pub results: Option<ResultFormat>,
     /// `None` is a closed loop: a row is due when its worker is free.
     pub schedule: Option<Schedule>,
-    /// Between a query and the next one of its worker, in a closed loop.
+    /// Pause between two queries of a worker, in a closed loop.
     pub think_time: Duration,
     pub warmup: Option<Warmup>,
-    /// Every record so many times, at least once.
+    /// How often every record runs; at least 1.
     pub repeat: u32,
-    /// The clock ends the run, however often the records have come round.
+    /// The run ends after this time, however often the records have run.
     pub duration: Option<Duration>,
-    /// The run looks for the highest rate that holds an objective; it has no other schedule then.
+    /// Searches for the highest rate that meets an objective; there is no other schedule then.
     #[serde(default)]
     pub search: Option<search::Plan>,
-    /// Of everything that is left to chance.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// Every row is run against a second database as well.
+    /// Runs every row against a second database as well.
     #[serde(default)]
     pub versus: bool,
 }
@@ -55,18 +55,18 @@ impl Default for Load {
     }
 }
 
-/// What is run and not counted before the start.
+/// Queries that run before the start and are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warmup {
-    /// The first rows of the workload, again from the beginning where there are not so many.
+    /// The first rows of the workload; starts again from the beginning if there are fewer.
     Rows(u32),
     Time(Duration),
 }
 
 impl Load {
     /// # Errors
-    /// When the run would have more queries than can be counted.
+    /// Fails if the run would have more queries than one run can count.
     pub fn passes(&self, records: u32) -> Result<Passes, TooManyPasses> {
         let targets = if self.versus { 2 } else { 1 };
         match self.duration.is_some() || self.search.is_some() {
@@ -75,16 +75,16 @@ impl Load {
         }
     }
 
-    /// Of a warm-up of so many rows, in whole passes where there are more than records.
+    /// Returns the passes of a warm-up with this many rows; whole passes if that is more than one.
     ///
     /// # Errors
-    /// When there are no ids for so many.
+    /// Fails if there are not enough row ids.
     pub fn warmup_passes(&self, records: u32, rows: u32) -> Result<Passes, TooManyPasses> {
         let targets = if self.versus { 2 } else { 1 };
         Passes::try_new(records, targets, rows.div_ceil(records.max(1)), self.seed)
     }
 
-    /// Rows wait for their time: lag is measured.
+    /// Returns true if rows have due times, so that lag is measured.
     pub fn has_due_times(&self) -> bool {
         self.schedule.is_some() || self.search.is_some() || !self.think_time.is_zero()
     }

@@ -1,17 +1,17 @@
-//! What one execution of one row gave: the unit that travels from a worker to the ledger.
+//! The measurement of one execution of one row: the unit that is sent from a worker to the ledger.
 
 use crate::ids::RowId;
 use crate::limits;
 use crate::random::SplitMix64;
 
-/// One execution of one row. All times in nanoseconds of the agent's monotonic clock; differences only, never a wall clock.
+/// One execution of one row. All times are durations in nanoseconds of the agent's monotonic clock, never wall-clock times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measurement {
     pub row: RowId,
-    /// From the end of its session's countdown to the start of this execution.
+    /// From the synchronized start of the session's round to the start of this execution.
     pub start_ns: u64,
     pub lag: Lag,
-    /// From writing Bind/Execute to ReadyForQuery, all rows read.
+    /// From writing Bind/Execute to ReadyForQuery, with all rows read.
     pub service_time_ns: u64,
     pub execution: Execution,
     pub outcome: Outcome,
@@ -28,13 +28,13 @@ pub struct Lag {
 }
 
 impl Lag {
-    /// All times in nanoseconds since the same moment. `free_ns` is the end of the worker's previous query, `ready_ns` the moment at
-    /// which it had a connection again, if it had to reconnect: that time belongs to neither part.
+    /// Computes the lag. All times are in nanoseconds since the same moment. `free_ns` is the end of the worker's previous query;
+    /// `ready_ns` is when the worker had a connection again, if it had to reconnect. Time spent reconnecting belongs to neither part.
     pub fn between(due_ns: u64, free_ns: u64, ready_ns: Option<u64>, start_ns: u64) -> Self {
-        let able_ns = due_ns.max(free_ns).max(ready_ns.unwrap_or(0));
+        let earliest_ns = due_ns.max(free_ns).max(ready_ns.unwrap_or(0));
         Self {
             queueing_ns: free_ns.min(start_ns).saturating_sub(due_ns),
-            generator_delay_ns: start_ns.saturating_sub(able_ns),
+            generator_delay_ns: start_ns.saturating_sub(earliest_ns),
         }
     }
 
@@ -43,22 +43,22 @@ impl Lag {
     }
 }
 
-/// Which of the executions it was.
+/// Identifies the execution within the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Execution {
-    /// The rounds of a run are numbered in their order.
+    /// Number of the round within the run.
     pub round: u32,
-    /// Position among the run's statements.
+    /// Index into the run's statements.
     pub statement: u16,
-    /// Of this statement on its connection, from 1; 0 where that is not known.
+    /// Number of the execution of this statement on its connection, from 1; 0 if unknown.
     pub number: u32,
 }
 
 impl Execution {
-    /// PostgreSQL plans a prepared statement for the values of each of its first executions, and may use a generic plan for all later ones.
+    /// Number of executions of a prepared statement for which PostgreSQL makes a custom plan. It may use a generic plan for later ones.
     pub const CUSTOM_PLANS: u32 = 5;
 
-    /// True for the executions that PostgreSQL plans for their values, where PostgreSQL decides.
+    /// Returns true for executions with a custom plan, if PostgreSQL chooses the plan type.
     pub fn is_early(&self) -> bool {
         (1..=Self::CUSTOM_PLANS).contains(&self.number)
     }
@@ -70,39 +70,38 @@ pub enum Outcome {
     Failed(QueryError),
 }
 
-/// What a completed query returned.
+/// The result of a completed query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Answer {
     pub rows: u64,
-    /// Bytes of all DataRow messages' column values, without the protocol's own.
+    /// Bytes of all column values in DataRow messages, without protocol overhead.
     pub bytes: u64,
-    /// A 64-bit hash of every value in order. It differs between text and binary.
+    /// A 64-bit hash of all values in order. Text and binary results have different hashes.
     pub digest: u64,
 }
 
 impl Answer {
-    /// Marks the digest as that of a text result. The same values in binary are different bytes, as a rule, and never count as the same
-    /// result.
+    /// Marks the digest as that of a text result, so that it never equals the digest of a binary result, whose bytes usually differ.
     #[must_use]
     pub fn as_text(self) -> Self {
         Self { digest: !self.digest, ..self }
     }
 
-    /// The hash with the row that it answers: two rows that swap their answers give another sum. Digests of a run are added (mod 2^64), so
-    /// the order of arrival does not matter.
+    /// Returns the digest combined with the row's id, so that exchanging the results of two rows changes the sum. Digests of a run are
+    /// added (mod 2^64), so the order of arrival does not matter.
     pub fn digest_of(&self, row: u64) -> u64 {
         SplitMix64::of_stream(self.digest, row).next()
     }
 }
 
-/// Why a query failed, in the server's words.
+/// The error of a failed query as reported by the server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueryError {
-    /// Five characters, such as `22007`; `08006` where the connection ended without the server giving one.
+    /// Five characters, such as `22007`; `08006` if the connection ended without an error from the server.
     pub sqlstate: SqlState,
     /// At most [`limits::MESSAGE_CHARS_MAX`] characters.
     pub message: String,
-    /// The server's DETAIL, at most [`limits::ADVICE_CHARS_MAX`] characters. It may have values of the row in it.
+    /// The server's DETAIL, at most [`limits::ADVICE_CHARS_MAX`] characters. It may contain values of the row.
     pub detail: Option<String>,
     /// The server's HINT, or how to avoid the error; at most [`limits::ADVICE_CHARS_MAX`] characters.
     pub hint: Option<String>,
@@ -114,7 +113,7 @@ impl QueryError {
         Self { sqlstate, message: message.into(), detail: None, hint: None }
     }
 
-    /// Limits the length to what is sent and kept, and removes zero bytes, which separate the texts in a journal.
+    /// Truncates the texts to the limits, and removes NUL characters, which separate the texts in a journal.
     #[must_use]
     pub fn shortened(self) -> Self {
         let advice = |text: Option<String>| Some(first_chars(text?, limits::ADVICE_CHARS_MAX));
@@ -140,7 +139,7 @@ fn first_chars(mut text: String, count: usize) -> String {
 pub struct SqlState([u8; 5]);
 
 impl SqlState {
-    /// A value that the protocol cannot carry: PostgreSQL's "character not in repertoire".
+    /// A value that the protocol cannot carry; PostgreSQL's error "character not in repertoire".
     pub const CANNOT_SEND: Self = Self(*b"22021");
     pub const CONNECTION_FAILURE: Self = Self(*b"08006");
     pub const CANNOT_CONNECT: Self = Self(*b"08001");
@@ -155,13 +154,13 @@ impl SqlState {
         }
     }
 
-    /// Class 42, syntax errors and access rule violations: errors about the statement's text.
+    /// Returns true for class 42, syntax error or access rule violation: errors in the statement itself.
     pub fn is_about_statement(&self) -> bool {
         self.0.starts_with(b"42")
     }
 
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("only ASCII digits and letters are stored")
+        std::str::from_utf8(&self.0).expect("contains only ASCII digits and letters")
     }
 }
 
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_a_busy_worker_is_queueing_and_the_rest_is_the_generators_delay() {
+    fn waiting_for_a_busy_worker_is_queueing_and_the_rest_is_generator_delay() {
         check(100, 0, None, 107, (0, 7));
         check(100, 150, None, 153, (50, 3));
         check(100, 100, None, 100, (0, 0));
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn time_spent_reconnecting_is_in_neither_part() {
+    fn reconnect_time_is_in_neither_part() {
         check(100, 0, Some(900), 905, (0, 5));
         check(100, 150, Some(900), 905, (50, 5));
         // The worker had reconnected before the row was due.

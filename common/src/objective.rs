@@ -1,5 +1,5 @@
-//! A service level objective as it is typed: `p99<50ms`, `p95<20ms,max<1s,failed<1%`. Bounds on response times, all of which must be
-//! kept, and on how many queries may fail: none, unless that is said. It knows no search.
+//! A service level objective as typed on the command line: `p99<50ms`, `p95<20ms,max<1s,failed<1%`. It has bounds on response times, all of
+//! which must be met, and an optional bound on failed queries; without one, no query may fail. Independent of the search for a rate.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::bound::{self, Comparison, Figure};
 use crate::result::Latency;
 
-/// At least one bound on a figure of the response times.
+/// One or more bounds on statistics of the response time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Objective {
-    /// Each as it was typed, without spaces.
+    /// Their texts are as typed, without spaces.
     bounds: Vec<Bound>,
     failed: Option<FailedBound>,
 }
@@ -32,27 +32,28 @@ struct Bound {
 struct FailedBound {
     text: String,
     comparison: Comparison,
-    /// Of all queries.
+    /// Percentage of all queries.
     percent: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no objective: {reason}; write bounds on response times such as p99<50ms or median<5ms,p99.9<1s, and failed<1% where some queries may fail"
+    "'{text}' is not a valid objective: {reason}; write bounds on response times such as p99<50ms or median<5ms,p99.9<1s, and \
+     add failed<1% if some queries may fail"
 )]
 pub struct InvalidObjective {
     text: String,
     reason: String,
 }
 
-/// Why an objective is not kept.
+/// The reason why an objective is not met.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Miss {
     #[error("{failed} of {all} queries failed")]
     Failed { failed: u64, all: u64 },
-    #[error("{bound} is not kept: {} ms", figure_ms(*.found_ms))]
+    #[error("{bound} is not met: {} ms", figure_ms(*.found_ms))]
     Beyond { bound: String, found_ms: f64 },
-    #[error("{bound} wants {needed} queries, and {completed} completed")]
+    #[error("{bound} needs {needed} completed queries, got {completed}")]
     Unsupported { bound: String, needed: u64, completed: u64 },
 }
 
@@ -61,29 +62,29 @@ fn figure_ms(ms: f64) -> String {
 }
 
 impl Objective {
-    /// The least number of completed queries that supports every figure of it.
+    /// Returns the least number of completed queries that supports every statistic of the objective.
     pub fn samples_needed(&self) -> u64 {
         self.bounds.iter().map(|bound| bound.figure.count_min).max().unwrap_or(1)
     }
 
-    /// What it is about, to be shown: its bounded figure that lies farthest out.
+    /// Returns the bounded statistic that lies farthest in the tail, for display.
     pub fn figure(&self) -> &'static Figure {
         let farthest = self.bounds.iter().map(|bound| bound.figure).max_by_key(|figure| figure.count_min);
         farthest.expect("an objective has at least one bound")
     }
 
-    /// Holds it against what was measured. `response` is of the completed queries.
+    /// Compares the objective with a measurement. `response` covers the completed queries.
     ///
     /// # Errors
-    /// With the first bound that is not kept, or that so few queries cannot tell of.
+    /// Returns the first bound that is not met, or that cannot be decided from this number of queries.
     pub fn check(&self, response: Option<&Latency>, completed: u64, failed: u64) -> Result<(), Miss> {
         let all = completed.saturating_add(failed);
-        let is_kept = match &self.failed {
+        let is_met = match &self.failed {
             None => failed == 0,
             Some(bound) => bound.comparison.holds(failed as f64, bound.percent * all as f64 / 100.0),
         };
-        // Of no queries at all, none failed; what follows says that there were none.
-        if !is_kept && failed > 0 {
+        // Zero queries have zero failures; the checks below report that there were none.
+        if !is_met && failed > 0 {
             return Err(Miss::Failed { failed, all });
         }
         self.bounds.iter().try_for_each(|bound| bound.check(response, completed))
@@ -110,31 +111,31 @@ impl FromStr for Objective {
         let mut objective = Self { bounds: Vec::new(), failed: None };
         for part in text.split(',') {
             let (name, comparison, limit) =
-                bound::divide(part).ok_or_else(|| wrong(format!("'{}' has no '<'", part.trim())))?;
+                bound::split(part).ok_or_else(|| wrong(format!("'{}' has no '<'", part.trim())))?;
             if !matches!(comparison, Comparison::Below | Comparison::AtMost) {
-                return Err(wrong(format!("'{}' is no bound from above by < or <=", part.trim())));
+                return Err(wrong(format!("'{}' needs an upper bound: use < or <=", part.trim())));
             }
             let text: String = part.chars().filter(|c| !c.is_whitespace()).collect();
             if name == "failed" {
                 let percent = bound::percent(limit)
-                    .ok_or_else(|| wrong(format!("'{limit}' is no share such as 1%")))?;
+                    .ok_or_else(|| wrong(format!("'{limit}' is not a percentage such as 1%")))?;
                 if objective.failed.is_some() {
-                    return Err(wrong("'failed' is there twice".to_owned()));
+                    return Err(wrong("'failed' is given twice".to_owned()));
                 }
                 objective.failed = Some(FailedBound { comparison, percent, text });
                 continue;
             }
             let figure = Figure::named(name).ok_or_else(|| {
                 let names: Vec<&str> = Figure::names().collect();
-                wrong(format!("there is no '{name}', only {} and failed", names.join(", ")))
+                wrong(format!("unknown metric '{name}', use one of {}, failed", names.join(", ")))
             })?;
             let limit_ms = bound::milliseconds(limit)
                 .filter(|ms| *ms > 0.0)
-                .ok_or_else(|| wrong(format!("'{limit}' is no time above zero such as 50ms or 1s")))?;
+                .ok_or_else(|| wrong(format!("'{limit}' is not a positive time such as 50ms or 1s")))?;
             objective.bounds.push(Bound { figure, comparison, limit_ms, text });
         }
         match objective.bounds.is_empty() {
-            true => Err(wrong("it bounds no response time".to_owned())),
+            true => Err(wrong("it has no bound on the response time".to_owned())),
             false => Ok(objective),
         }
     }
@@ -190,16 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn every_bound_must_be_kept() {
+    fn every_bound_must_be_met() {
         check("p99<50ms", 49.9, 0, Ok(()));
-        check("p99<50ms", 50.0, 0, Err("p99<50ms is not kept: 50.00 ms"));
+        check("p99<50ms", 50.0, 0, Err("p99<50ms is not met: 50.00 ms"));
         check("p99<=0.05s", 50.0, 0, Ok(()));
-        check("median<30ms,max<99ms", 50.0, 0, Err("max<99ms is not kept: 100 ms"));
-        check("p99.9<1s", 1.0, 0, Err("p99.9<1s wants 4603 queries, and 1000 completed"));
+        check("median<30ms,max<99ms", 50.0, 0, Err("max<99ms is not met: 100 ms"));
+        check("p99.9<1s", 1.0, 0, Err("p99.9<1s needs 4603 completed queries, got 1000"));
     }
 
     #[test]
-    fn no_query_may_fail_unless_that_is_said() {
+    fn no_query_may_fail_unless_the_objective_allows_it() {
         check("p99<50ms", 1.0, 1, Err("1 of 1000 queries failed"));
         check("p99 < 50 ms, failed < 1 %", 1.0, 9, Ok(()));
         check("p99<50ms,failed<1%", 1.0, 10, Err("10 of 1000 queries failed"));
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_it_was_typed_and_knows_what_it_needs() {
+    fn an_objective_is_displayed_as_typed_and_knows_its_sample_size() {
         for (text, needed) in [("p99<50ms", 459), ("mean<5ms,p90<9ms,failed<1%", 44), ("max<1s", 1)] {
             let objective: Objective = text.parse().unwrap();
             assert_eq!((objective.to_string().as_str(), objective.samples_needed()), (text, needed));
@@ -218,19 +219,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_told_with_the_way_out() {
+    fn invalid_objectives_are_rejected_with_an_example() {
         for (bad, reason) in [
             ("", "'' has no '<'"),
-            ("p99>50ms", "'p99>50ms' is no bound from above by < or <="),
-            ("p99=50ms", "'p99=50ms' is no bound from above by < or <="),
+            ("p99>50ms", "'p99>50ms' needs an upper bound: use < or <="),
+            ("p99=50ms", "'p99=50ms' needs an upper bound: use < or <="),
             ("p99", "'p99' has no '<'"),
-            ("p99<1s,failed<0.01", "'0.01' is no share"),
-            ("p98<50ms", "there is no 'p98', only min, median"),
-            ("p99<50", "'50' is no time"),
-            ("p99<0ms", "'0ms' is no time"),
-            ("p99<infms", "'infms' is no time"),
-            ("failed<1%", "it bounds no response time"),
-            ("p99<1s,failed<200%", "'200%' is no share"),
+            ("p99<1s,failed<0.01", "'0.01' is not a percentage"),
+            ("p98<50ms", "unknown metric 'p98', use one of min, median"),
+            ("p99<50", "'50' is not a positive time"),
+            ("p99<0ms", "'0ms' is not a positive time"),
+            ("p99<infms", "'infms' is not a positive time"),
+            ("failed<1%", "it has no bound on the response time"),
+            ("p99<1s,failed<200%", "'200%' is not a percentage"),
             ("p99<1s,", "'' has no '<'"),
         ] {
             let error = bad.parse::<Objective>().unwrap_err().to_string();

@@ -1,6 +1,6 @@
-//! What an agent has measured and the coordinator has not yet counted, and what its workers may hold meanwhile. Results are kept until
-//! they are acknowledged, beyond the end of their session: a later session of the same run tells them again. A worker is granted a window
-//! of rows beyond those that are acknowledged, so rows that wait and results that are kept are bounded by the same window.
+//! An agent's results that the coordinator has not yet acknowledged, and the credit of its workers (flow control). Results are kept until
+//! they are acknowledged, even beyond the end of their session: a later session of the same run sends them again. A worker is granted a
+//! window of rows beyond the acknowledged ones, so one window bounds both waiting rows and unacknowledged results.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,44 +10,44 @@ use crate::limits;
 use crate::measurement::Measurement;
 use crate::slots::Grant;
 
-/// Measurements of an agent's workers, numbered from 1 without gaps within a session.
+/// A message of measurements. Messages are numbered from 1 without gaps within a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Results {
     pub number: u64,
-    /// The earlier session that measured them; `None` for the one that sends them.
+    /// The earlier session that measured them; `None` for the sending session.
     pub ran_under: Option<Grant>,
-    /// With the index of the worker.
+    /// Each with the index of its worker.
     pub measurements: Vec<(u16, Measurement)>,
 }
 
-/// The worker may have been sent `rows` rows in total since the session began.
+/// Permission to send a worker `rows` rows in total since the session began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credit {
     pub worker: u16,
     pub rows: u64,
 }
 
-/// What a session that is over had measured and nobody acknowledged.
+/// Results of a session that ended before they were acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct Unacked {
     pub ran_under: Grant,
     pub measurements: Vec<(u16, Measurement)>,
 }
 
-/// The results of one session, and those that it inherited.
+/// The results of one session, including those that it inherited from earlier sessions.
 #[derive(Debug)]
 pub struct Outbox {
-    /// Of earlier sessions, not sent in this one yet.
-    inherited: VecDeque<Kept>,
+    /// Results of earlier sessions that this session has not sent yet.
+    inherited: VecDeque<Unacked>,
     pending: Vec<(u16, Measurement)>,
-    /// Sent and not acknowledged, oldest first.
+    /// Sent but not acknowledged, oldest first.
     unacknowledged: VecDeque<Results>,
     next_number: u64,
     windows: Vec<Window>,
 }
 
 impl Outbox {
-    pub fn new(workers: u16, inherited: Vec<Kept>) -> Self {
+    pub fn new(workers: u16, inherited: Vec<Unacked>) -> Self {
         Self {
             inherited: inherited.into(),
             pending: Vec::new(),
@@ -61,19 +61,19 @@ impl Outbox {
         !self.inherited.is_empty() || !self.pending.is_empty() || !self.unacknowledged.is_empty()
     }
 
-    /// True when a row of this session was run.
+    /// Returns true if a row has run in this session.
     pub fn has_measured(&self) -> bool {
         self.windows.iter().any(|window| window.measured > 0)
     }
 
-    /// How many results nobody acknowledged yet, the inherited ones among them.
+    /// Returns the number of unacknowledged results, including inherited ones.
     pub fn unacknowledged(&self) -> usize {
-        let inherited = self.inherited.iter().map(|kept| kept.measurements.len());
+        let inherited = self.inherited.iter().map(|unacked| unacked.measurements.len());
         let sent = self.unacknowledged.iter().map(|results| results.measurements.len());
         self.pending.len() + inherited.chain(sent).sum::<usize>()
     }
 
-    /// None while inherited results wait for their acknowledgement: with them and new rows, there would be no bound.
+    /// Returns no credit while inherited results are unacknowledged: together with new rows, they would be unbounded.
     pub fn first_credits(&self) -> Vec<Credit> {
         if self.holds_inherited() { Vec::new() } else { self.credits() }
     }
@@ -91,12 +91,12 @@ impl Outbox {
         self.pending.push((worker, measurement));
     }
 
-    /// By worker: after so many more of its measurements, all that are pending have to go. It might run dry if they waited for others.
+    /// Returns, for each worker, the number of further measurements after which all pending ones must be sent; otherwise it might run dry.
     pub fn until_due(&self) -> impl Iterator<Item = u64> {
         self.windows.iter().map(Window::until_due)
     }
 
-    /// A worker ran so many of its rows not at all: their time was over.
+    /// Records that a worker did not run some of its rows because the run's time was over. Returns the credit for other rows.
     pub fn note_left_out(&mut self, worker: u16, rows: u64) -> Option<Credit> {
         let window = &mut self.windows[usize::from(worker)];
         (window.measured, window.flushed) = (window.measured + rows, window.flushed + rows);
@@ -104,15 +104,15 @@ impl Outbox {
         window.grant().map(|rows| Credit { worker, rows })
     }
 
-    /// The next message, the inherited results first.
+    /// Returns the next message; inherited results come first.
     pub fn take_batch(&mut self) -> Option<Results> {
-        if let Some(Kept { ran_under, measurements }) = self.inherited.pop_front() {
+        if let Some(Unacked { ran_under, measurements }) = self.inherited.pop_front() {
             return Some(self.number(Some(ran_under), measurements));
         }
         if self.pending.is_empty() {
             return None;
         }
-        // A message has results of one round.
+        // A message contains results of one round only.
         let round = self.pending[0].1.execution.round;
         let end = self.pending.iter().position(|(_, measurement)| measurement.execution.round != round);
         let end = end.unwrap_or(self.pending.len()).min(limits::BATCH_ROWS_MAX);
@@ -131,8 +131,8 @@ impl Outbox {
         results
     }
 
-    /// Forgets what is counted, and returns the credit that follows from it and from what was measured meanwhile. Cumulative: an old
-    /// number acknowledges nothing.
+    /// Removes acknowledged results, and returns the credit that follows from them and from the latest measurements. Acknowledgements are
+    /// cumulative, so an old number has no effect.
     pub fn acknowledge(&mut self, number: u64) -> Vec<Credit> {
         let held_inherited = self.holds_inherited();
         while let Some(results) = self.unacknowledged.pop_front_if(|results| results.number <= number) {
@@ -150,31 +150,31 @@ impl Outbox {
         grants.filter_map(|(worker, rows)| Some(Credit { worker, rows: rows? })).collect()
     }
 
-    /// Results of this session that are not acknowledged, and how many there might be: as many as rows were granted.
-    pub fn kept(&self) -> health::Kept {
+    /// Returns the number of unacknowledged results of this session, and its bound: the number of granted rows that are unacknowledged.
+    pub fn unacked(&self) -> health::Unacked {
         let sum = |of: fn(&Window) -> u64| self.windows.iter().map(of).sum();
-        health::Kept {
+        health::Unacked {
             most: sum(|window| window.measured - window.acknowledged),
             bound: sum(|window| window.granted - window.acknowledged),
         }
     }
 
-    /// What it inherited, for a session that never got a slot.
-    pub fn into_inherited(self) -> Vec<Kept> {
+    /// Returns the inherited results, for a session that was never granted a slot.
+    pub fn into_inherited(self) -> Vec<Unacked> {
         self.inherited.into()
     }
 
-    /// What nobody acknowledged when the session of `grant` ended, for the next one.
-    pub fn into_kept(mut self, grant: Grant) -> Vec<Kept> {
+    /// Returns all unacknowledged results when the session of `grant` has ended, for the next session.
+    pub fn into_unacked(mut self, grant: Grant) -> Vec<Unacked> {
         while self.take_batch().is_some() {}
         let all = self.unacknowledged.into_iter().map(|Results { ran_under, measurements, number: _ }| {
-            Kept { ran_under: ran_under.unwrap_or(grant), measurements }
+            Unacked { ran_under: ran_under.unwrap_or(grant), measurements }
         });
-        all.filter(|kept| !kept.measurements.is_empty()).collect()
+        all.filter(|unacked| !unacked.measurements.is_empty()).collect()
     }
 }
 
-/// The rows that one worker may hold: about [`limits::CREDIT_WINDOW`] of its own work. All counts are totals of the session.
+/// The rows that one worker may hold: about [`limits::CREDIT_WINDOW`] of work. All counts are totals of the session.
 #[derive(Debug, Clone)]
 struct Window {
     rows: u32,
@@ -206,9 +206,10 @@ impl Window {
         });
     }
 
-    /// Until half of the window is run but not sent. At first it is looked at sooner, for each of these looks makes the window grow,
-    /// and the more rows it grows by have a way to go while the first ones run: after two rows, and after half of the first window.
-    /// Not after one: all workers start at the same moment, and sending what the first ones tell would hold up the others' start.
+    /// Returns how many more rows may run before results must be sent: normally until half of the window is unsent. At first results are
+    /// sent sooner, after two rows and after half of the first window, because each exchange lets the window grow, and new rows need time
+    /// to arrive while the first ones run. Not after one row: all workers start at the same moment, and sending the first results would
+    /// delay the start of the others.
     fn until_due(&self) -> u64 {
         let half = u64::from(self.rows).div_ceil(2);
         let first_half = u64::from(limits::CREDIT_ROWS_FIRST / 2);
@@ -220,19 +221,19 @@ impl Window {
         due.saturating_sub(self.measured - self.flushed)
     }
 
-    /// The new total, when it grew enough to be worth a message. A grant is never taken back.
+    /// Returns the new total if it has grown enough to justify a message. A grant is never revoked.
     fn grant(&mut self) -> Option<u64> {
         if let Some(service_time) = self.service_time {
             let wanted = limits::CREDIT_WINDOW.as_nanos() / service_time.as_nanos().max(1);
-            // The first few queries may not be typical: each makes room for as many rows as there were at first. Not each
-            // acknowledgement, for where these have a long way the worker would have run dry before.
+            // The first few queries may not be typical, so each query adds at most the size of the first window. Growth depends on queries
+            // rather than acknowledgements, because over a slow link the worker would run dry before the first acknowledgement.
             let most = u128::from(limits::CREDIT_ROWS_FIRST) * (1 + u128::from(self.measured));
             let rows = u32::try_from(wanted.min(most)).unwrap_or(u32::MAX);
             self.rows = rows.clamp(limits::CREDIT_ROWS_MIN, limits::CREDIT_ROWS_MAX);
         }
         let total = self.acknowledged + u64::from(self.rows);
-        let is_worth_it = total >= self.granted + u64::from(self.rows / 4).max(1);
-        is_worth_it.then(|| {
+        let is_worth_sending = total >= self.granted + u64::from(self.rows / 4).max(1);
+        is_worth_sending.then(|| {
             self.granted = total;
             total
         })
@@ -274,17 +275,17 @@ mod tests {
     }
 
     #[test]
-    fn slow_queries_keep_the_least_window() {
+    fn slow_queries_get_the_smallest_window() {
         let mut outbox = Outbox::new(1, Vec::new());
         run_rows(&mut outbox, 0..1, Duration::from_secs(10));
         let number = outbox.take_batch().unwrap().number;
         let credits = outbox.acknowledge(number);
         assert_eq!(outbox.windows[0].rows, limits::CREDIT_ROWS_MIN);
-        assert_eq!(credits, [], "16 rows were granted already; a grant is never taken back");
+        assert_eq!(credits, [], "16 rows were granted before; a grant is never revoked");
     }
 
     #[test]
-    fn an_acknowledgement_that_comes_twice_changes_nothing() {
+    fn a_repeated_acknowledgement_has_no_effect() {
         let mut outbox = Outbox::new(1, Vec::new());
         run_rows(&mut outbox, 0..10, Duration::from_millis(1));
         let number = outbox.take_batch().unwrap().number;
@@ -300,15 +301,15 @@ mod tests {
         outbox.take_batch().unwrap();
         run_rows(&mut outbox, 1..2, Duration::from_millis(1));
         outbox.take_batch().unwrap();
-        assert_eq!(outbox.kept(), health::Kept { most: 2, bound: limits::CREDIT_ROWS_FIRST.into() });
+        assert_eq!(outbox.unacked(), health::Unacked { most: 2, bound: limits::CREDIT_ROWS_FIRST.into() });
         outbox.acknowledge(1);
-        assert_eq!(outbox.kept().most, 1);
+        assert_eq!(outbox.unacked().most, 1);
         assert_eq!(outbox.unacknowledged.len(), 1);
         assert_eq!(outbox.unacknowledged[0].number, 2);
     }
 
     #[test]
-    fn results_wait_until_half_of_the_window_is_run() {
+    fn results_are_sent_when_half_of_the_window_is_unsent() {
         let mut outbox = Outbox::new(1, Vec::new());
         run_rows(&mut outbox, 0..8, Duration::from_millis(1));
         outbox.take_batch().unwrap();
@@ -318,35 +319,40 @@ mod tests {
         run_rows(&mut outbox, 13..28, Duration::from_millis(1));
         assert!(outbox.until_due().eq([0]));
         outbox.take_batch().unwrap();
-        assert!(outbox.until_due().eq([8]), "what is sent waits no more");
+        assert!(outbox.until_due().eq([8]), "sent results do not count");
     }
 
     #[test]
-    fn the_first_two_results_tell_their_speed_at_once() {
+    fn the_first_two_results_are_sent_at_once_and_let_the_window_grow() {
         let mut outbox = Outbox::new(1, Vec::new());
         assert!(outbox.until_due().eq([2]));
         run_rows(&mut outbox, 0..2, Duration::from_millis(1));
         assert!(outbox.until_due().eq([0]));
-        assert_eq!(outbox.acknowledge(0), [Credit { worker: 0, rows: 48 }], "a first window more for each");
-        assert_eq!(outbox.acknowledge(0), [], "and not once more");
+        assert_eq!(
+            outbox.acknowledge(0),
+            [Credit { worker: 0, rows: 48 }],
+            "each adds the size of the first window"
+        );
+        assert_eq!(outbox.acknowledge(0), [], "only once");
         outbox.take_batch().unwrap();
         assert!(outbox.until_due().eq([6]));
     }
 
     #[test]
-    fn a_message_has_no_more_rows_than_a_batch() {
+    fn a_message_has_at_most_a_batch_of_rows() {
         let mut outbox = Outbox::new(1, Vec::new());
         let rows = u32::try_from(limits::BATCH_ROWS_MAX).unwrap() + 1;
         run_rows(&mut outbox, 0..rows, Duration::from_millis(1));
-        let kept = outbox.into_kept(Grant { slot: SlotId::new(0), epoch: Epoch::new(1) });
-        let sizes: Vec<usize> = kept.iter().map(|kept| kept.measurements.len()).collect();
+        let unacked = outbox.into_unacked(Grant { slot: SlotId::new(0), epoch: Epoch::new(1) });
+        let sizes: Vec<usize> = unacked.iter().map(|unacked| unacked.measurements.len()).collect();
         assert_eq!(sizes, [limits::BATCH_ROWS_MAX, 1]);
     }
 
     #[test]
-    fn a_later_session_tells_again_what_nobody_acknowledged() {
+    fn a_later_session_sends_unacknowledged_results_again() {
         let grant = |epoch| Grant { slot: SlotId::new(0), epoch: Epoch::new(epoch) };
-        let rows_of = |kept: &Kept| kept.measurements.iter().map(|(_, m)| m.row.get()).collect::<Vec<_>>();
+        let rows_of =
+            |unacked: &Unacked| unacked.measurements.iter().map(|(_, m)| m.row.get()).collect::<Vec<_>>();
         let mut first = Outbox::new(1, Vec::new());
         for row in 0..3 {
             run_rows(&mut first, row..row + 1, Duration::from_millis(1));
@@ -354,25 +360,29 @@ mod tests {
         }
         run_rows(&mut first, 3..4, Duration::from_millis(1));
         first.acknowledge(1);
-        let kept = first.into_kept(grant(1));
-        assert_eq!(kept.iter().map(rows_of).collect::<Vec<_>>(), [[1], [2], [3]]);
+        let unacked = first.into_unacked(grant(1));
+        assert_eq!(unacked.iter().map(rows_of).collect::<Vec<_>>(), [[1], [2], [3]]);
 
-        let mut second = Outbox::new(1, kept);
-        assert_eq!(second.first_credits(), [], "no new rows before the old ones are counted");
+        let mut second = Outbox::new(1, unacked);
+        assert_eq!(second.first_credits(), [], "no new rows before the inherited results are acknowledged");
         let sent: Vec<Results> = std::iter::from_fn(|| second.take_batch()).collect();
         assert!(sent.iter().all(|results| results.ran_under == Some(grant(1))));
         assert_eq!(sent.iter().map(|results| results.number).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(second.acknowledge(2), []);
         let credit = Credit { worker: 0, rows: limits::CREDIT_ROWS_FIRST.into() };
-        assert_eq!(second.acknowledge(3), [credit], "all are counted: the session begins");
+        assert_eq!(
+            second.acknowledge(3),
+            [credit],
+            "all are acknowledged, so the session gets its first credit"
+        );
 
         run_rows(&mut second, 4..5, Duration::from_millis(1));
-        let kept = second.into_kept(grant(2));
-        assert_eq!((kept.len(), kept[0].ran_under, rows_of(&kept[0])), (1, grant(2), vec![4]));
+        let unacked = second.into_unacked(grant(2));
+        assert_eq!((unacked.len(), unacked[0].ran_under, rows_of(&unacked[0])), (1, grant(2), vec![4]));
     }
 
     #[test]
-    fn a_message_has_results_of_one_round() {
+    fn a_message_contains_results_of_one_round() {
         let mut outbox = Outbox::new(1, Vec::new());
         for (row, round) in [(0, 1), (1, 1), (0, 2)] {
             let (worker, measured) = measurement(row, Duration::from_millis(1));
@@ -385,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_were_left_out_give_their_credit_back() {
+    fn rows_that_were_not_run_return_their_credit() {
         let mut outbox = Outbox::new(1, Vec::new());
         let credit = outbox.note_left_out(0, 16);
         assert_eq!(credit, Some(Credit { worker: 0, rows: 32 }), "16 more, with the first window");

@@ -1,12 +1,12 @@
-//! The parameters of many rows in one run of bytes: what travels in a work batch beside the row ids.
-//! Every value is a LEB128 varint of its length plus one, then its bytes; a lone 0 is NULL. Rows follow each other with nothing
-//! between them, because both ends know how many placeholders the statement has. One `bytes` field instead of a repeated string
-//! took the stream from 4 to 6 million rows a second. What a value means is the database's affair: it is text here, never SQL.
+//! The parameters of many rows packed into one byte string, which is sent in a work batch with the row ids.
+//! A value is a LEB128 varint of its length plus one, followed by its bytes; a single 0 is NULL. Rows follow each other without separators,
+//! because both ends know how many placeholders the statement has. One `bytes` field rather than a repeated string increased the throughput
+//! of the stream from 4 to 6 million rows per second. Values are opaque text here, never SQL.
 
-/// Longest varint of a length that fits 32 bits.
+/// Length of the longest varint of a 32-bit number.
 const VARINT_BYTES_MAX: usize = 5;
 
-/// The writing end. Grows as needed; the caller bounds it (`BATCH_BYTES_MAX`) by looking at [`len`](Self::len).
+/// The encoder. Grows as needed; the caller limits its size (`BATCH_BYTES_MAX`) by checking [`len`](Self::len).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PackedParameters {
     bytes: Vec<u8>,
@@ -21,7 +21,7 @@ impl PackedParameters {
         Self { bytes: Vec::with_capacity(bytes) }
     }
 
-    /// Appends one row: `None` is NULL, an empty text stays an empty text.
+    /// Appends one row. `None` is NULL; an empty text stays empty.
     pub fn push_row<'a>(&mut self, values: impl IntoIterator<Item = Option<&'a str>>) {
         for value in values {
             self.push(value);
@@ -31,7 +31,7 @@ impl PackedParameters {
     /// Appends one value of a row.
     ///
     /// # Panics
-    /// At 4 GiB for one value, which `RECORD_BYTES_MAX` keeps far away.
+    /// Panics if a value has 4 GiB or more, which `RECORD_BYTES_MAX` prevents.
     pub fn push(&mut self, value: Option<&str>) {
         let Some(text) = value else {
             self.bytes.push(0);
@@ -50,7 +50,7 @@ impl PackedParameters {
         self.bytes.push(number as u8);
     }
 
-    /// Bytes so far.
+    /// Returns the number of bytes so far.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -63,7 +63,7 @@ impl PackedParameters {
         self.bytes.clear();
     }
 
-    /// Back to an earlier [`len`](Self::len): takes off a row that did not fit into the batch.
+    /// Truncates to an earlier [`len`](Self::len), to remove a row that did not fit into the batch.
     pub fn truncate(&mut self, len: usize) {
         self.bytes.truncate(len);
     }
@@ -77,7 +77,7 @@ impl PackedParameters {
     }
 }
 
-/// The reading end: an iterator over the values, which ends after its first error. Borrows; copies nothing.
+/// The decoder: an iterator over the values, which ends after its first error. Borrows the bytes and copies nothing.
 #[derive(Debug, Clone)]
 pub struct Values<'a> {
     rest: &'a [u8],
@@ -89,10 +89,10 @@ impl<'a> Values<'a> {
         Self { rest: bytes, position: 0 }
     }
 
-    /// The next row of `count` values into `row`, whose old content goes.
+    /// Reads the next row of `count` values into `row`, which is cleared first.
     ///
     /// # Errors
-    /// When the bytes end early or are no values; `row` then holds the values before the fault.
+    /// Fails if the bytes end early or are malformed; `row` then contains the values before the error.
     pub fn next_row(
         &mut self,
         count: usize,
@@ -106,7 +106,7 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    /// All rows were read: nothing is left over.
+    /// Checks that no bytes are left over after all rows were read.
     pub fn finish(self) -> Result<(), MalformedParameters> {
         if self.rest.is_empty() {
             Ok(())
@@ -119,7 +119,7 @@ impl<'a> Values<'a> {
         let at = self.position;
         let (number, used) = read_varint(self.rest, at)?;
         let after = &self.rest[used..];
-        // A length beyond this machine's address space is beyond the bytes that are there, too.
+        // A length beyond this machine's address space is also beyond the end of the bytes.
         let Some(length) = usize::try_from(number).unwrap_or(usize::MAX).checked_sub(1) else {
             self.advance(after, used);
             return Ok(None);
@@ -151,7 +151,7 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// The number and how many bytes it took.
+/// Returns the number and its length in bytes.
 fn read_varint(bytes: &[u8], at: usize) -> Result<(u64, usize), MalformedParameters> {
     let mut number = 0;
     for (index, &byte) in bytes.iter().take(VARINT_BYTES_MAX).enumerate() {
@@ -167,7 +167,7 @@ fn read_varint(bytes: &[u8], at: usize) -> Result<(u64, usize), MalformedParamet
     }
 }
 
-/// Bytes from the wire that are no packed parameters. `at` is the byte at which the faulty value begins.
+/// The bytes are not valid packed parameters. `at` is the offset of the malformed value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedParameters {
     #[error("parameters end in the middle of the value at byte {at}")]
@@ -176,7 +176,7 @@ pub enum MalformedParameters {
     LengthTooLong { at: usize },
     #[error("parameter at byte {at} is not UTF-8")]
     NotUtf8 { at: usize },
-    #[error("parameters have {bytes} bytes more than the rows need")]
+    #[error("parameters have {bytes} bytes more than their rows need")]
     LeftOver { bytes: usize },
 }
 
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_length_plus_one_then_the_bytes() {
+    fn a_value_is_encoded_as_its_length_plus_one_and_its_bytes() {
         assert_eq!(pack(&[Some("ab"), None, Some("")]), [3, b'a', b'b', 0, 1]);
         let long = "x".repeat(127);
         assert_eq!(pack(&[Some(&long)])[..3], [0x80, 0x01, b'x']);
     }
 
     #[test]
-    fn rows_are_read_one_after_the_other_and_nothing_is_left() {
+    fn consecutive_rows_are_decoded_and_nothing_is_left_over() {
         let bytes = pack(&[Some("a"), None, Some("b"), Some("")]);
         let mut values = Values::new(&bytes);
         let mut row = Vec::new();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_bytes_are_named_by_position() {
+    fn malformed_bytes_are_reported_with_their_offset() {
         use MalformedParameters::{EndsEarly, LeftOver, LengthTooLong, NotUtf8};
         let check = |bytes: &[u8], expected| {
             let mut values = Values::new(bytes);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_did_not_fit_can_be_taken_off() {
+    fn a_row_that_did_not_fit_can_be_removed() {
         let mut packed = PackedParameters::with_capacity(16);
         packed.push_row([Some("a")]);
         let mark = packed.len();
@@ -240,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_comes_back_as_it_was(values in prop::collection::vec(prop::option::of(".{0,200}"), 0..20)) {
+        fn values_round_trip(values in prop::collection::vec(prop::option::of(".{0,200}"), 0..20)) {
             let values: Vec<Option<&str>> = values.iter().map(Option::as_deref).collect();
             let bytes = pack(&values);
             let read: Result<Vec<_>, _> = Values::new(&bytes).collect();
@@ -248,7 +248,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_end_in_values_or_one_error(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn arbitrary_bytes_decode_to_values_and_at_most_one_error(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let read: Vec<_> = Values::new(&bytes).collect();
             prop_assert!(read.iter().rev().skip(1).all(Result::is_ok));
         }

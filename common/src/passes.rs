@@ -1,6 +1,6 @@
-//! How often a workload's records are run, and how the ids of these executions are numbered. A record that is run three times is three
-//! rows of the ledger: record r in pass p against target t has the id (p · targets + t) · records + r. With one pass and one target
-//! a row's id is its record's position, as in the file.
+//! How often the records of a workload run, and the row ids of these executions. A record that runs three times is three rows of the
+//! ledger: record r in pass p against target t has the id (p · targets + t) · records + r. With one pass and one target a row's id is the
+//! position of its record in the file.
 
 use crate::ids::RowId;
 use crate::limits;
@@ -15,10 +15,10 @@ pub struct Passes {
     seed: u64,
 }
 
-/// There are not so many row ids.
+/// The executions need more row ids than there are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{records} rows times {times} are more than {} queries, the most that one run can count",
+    "{records} rows × {times} executions exceed the limit of {} queries per run: reduce the number of repetitions",
     limits::ROWS_MAX
 )]
 pub struct TooManyPasses {
@@ -27,15 +27,15 @@ pub struct TooManyPasses {
 }
 
 impl Passes {
-    /// Every record once.
+    /// Runs every record once.
     pub fn once(records: u32) -> Self {
         Self { records, targets: 1, count: 1, is_endless: false, seed: 0 }
     }
 
-    /// Every record `count` times; with two targets, against both of them in every pass, in an order that `seed` decides.
+    /// Runs every record `count` times. With two targets, every pass runs it against both, in a random order determined by `seed`.
     ///
     /// # Errors
-    /// When the ids do not suffice.
+    /// Fails if there are not enough row ids.
     pub fn try_new(records: u32, targets: u32, count: u32, seed: u64) -> Result<Self, TooManyPasses> {
         let times = u64::from(targets) * u64::from(count);
         let all = u64::from(records).checked_mul(times);
@@ -47,13 +47,13 @@ impl Passes {
         }
     }
 
-    /// As many passes as ids suffice for: the clock ends the run.
+    /// Runs as many passes as there are row ids; the run ends after a duration.
     pub fn endless(records: u32, targets: u32, seed: u64) -> Self {
         let count = limits::ROWS_MAX / records.saturating_mul(targets).max(1);
         Self { records, targets, count: count.max(1), is_endless: true, seed }
     }
 
-    /// Passes.
+    /// Returns the number of passes.
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -66,27 +66,27 @@ impl Passes {
         self.targets
     }
 
-    /// Row ids of all passes.
+    /// Returns the number of row ids of all passes.
     pub fn rows(&self) -> u32 {
         self.records * self.targets * self.count
     }
 
-    /// Row ids that a run begins with: all of them, or one pass of endless ones.
+    /// Returns the number of row ids at the start of a run: all of them, or those of one pass if passes are endless.
     pub fn rows_at_start(&self) -> u32 {
         if self.is_endless { self.rows_through(RowId::new(0)) } else { self.rows() }
     }
 
-    /// The clock ends the run.
+    /// Returns true if the run ends after a duration rather than after a number of passes.
     pub fn is_endless(&self) -> bool {
         self.is_endless
     }
 
-    /// Row ids of the passes up to the one of `row`, and of one pass at least.
+    /// Returns the number of row ids in all passes up to the one that contains `row`.
     pub fn rows_through(&self, row: RowId) -> u32 {
         (self.pass_of(row) + 1) * self.records * self.targets
     }
 
-    /// The id of a record's `turn`-th execution in a pass: with two targets, which of them comes first is left to chance.
+    /// Returns the row id of a record's execution number `turn` in a pass. With two targets, their order is random.
     pub fn row(&self, pass: u32, turn: u32, record: RowId) -> RowId {
         let target = match self.targets {
             2 => turn ^ u32::from(self.begins_with_second(pass, record)),
@@ -104,17 +104,17 @@ impl Passes {
         RowId::new(row.get() % self.records.max(1))
     }
 
-    /// From 0.
+    /// Returns the target of a row, from 0.
     pub fn target_of(&self, row: RowId) -> u32 {
         row.get() / self.records.max(1) % self.targets
     }
 
-    /// The same for both targets of a record in a pass, and for no other row.
+    /// Returns an id that the two targets of a record share in a pass, and that is different for all other rows.
     pub fn pair_of(&self, row: RowId) -> RowId {
         RowId::new(self.pass_of(row) * self.records + self.record_of(row).get())
     }
 
-    /// From 0.
+    /// Returns the pass of a row, from 0.
     pub fn pass_of(&self, row: RowId) -> u32 {
         row.get() / self.records.max(1) / self.targets
     }
@@ -125,14 +125,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_pass_keeps_the_positions_of_the_file() {
+    fn with_one_pass_row_ids_are_positions_in_the_file() {
         let once = Passes::once(5);
         assert_eq!(once.row(0, 0, RowId::new(3)), RowId::new(3));
         assert_eq!((once.rows(), once.rows_through(RowId::new(4))), (5, 5));
     }
 
     #[test]
-    fn every_execution_has_an_id_of_its_own_that_leads_back() {
+    fn every_execution_has_a_unique_id_that_maps_back() {
         let passes = Passes::try_new(7, 2, 3, 42).unwrap();
         let mut seen = std::collections::BTreeSet::new();
         for (pass, turn, record) in (0..3)
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn which_target_comes_first_is_left_to_chance_and_repeats_with_the_seed() {
+    fn the_order_of_targets_is_random_and_reproducible_from_the_seed() {
         let firsts = |seed| -> Vec<u32> {
             let passes = Passes::try_new(1_000, 2, 1, seed).unwrap();
             (0..1_000).map(|record| passes.target_of(passes.row(0, 0, RowId::new(record)))).collect()
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn more_passes_than_there_are_ids_are_refused_and_endless_ones_end_there() {
+    fn passes_are_limited_by_the_number_of_row_ids() {
         assert!(Passes::try_new(1 << 31, 1, 2, 0).is_err());
         assert!(Passes::try_new(1 << 31, 1, 1, 0).is_ok());
         let endless = Passes::endless(1_000, 1, 0);

@@ -1,12 +1,12 @@
-//! Makes text from outside safe to print on a terminal, in a log or in a report.
+//! Makes untrusted text safe to print on a terminal, in a log or in a report.
 
-/// Escapes characters that would move the cursor, start a new line, change the direction of writing or stay invisible. Doubles each
-/// backslash, so that two different names look different. Not idempotent: text is escaped once, where it is shown.
+/// Escapes characters that would move the cursor, start a new line, change the direction of writing or stay invisible. Also doubles each
+/// backslash, so that two different names never look the same. Not idempotent: escape a text once, where it is printed.
 pub fn harmless(text: &str) -> String {
     escaped(text, |c| c == '\\' || !is_printable(c))
 }
 
-/// The same without backslashes, for text that is read as code, or whose values are already quoted and escaped.
+/// Escapes the same characters except backslashes, for text that is read as code or whose values are already quoted and escaped.
 pub fn printable(text: &str) -> String {
     escaped(text, |c| !is_printable(c))
 }
@@ -23,8 +23,8 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// False for control characters, line and paragraph separators, and characters with Unicode's property Default_Ignorable_Code_Point. Some
-/// of the latter change the direction of writing.
+/// Returns false for control characters, line and paragraph separators, and characters with the Unicode property
+/// Default_Ignorable_Code_Point. Some of the latter change the direction of writing.
 pub fn is_printable(c: char) -> bool {
     let is_invisible = matches!(
         c,
@@ -36,7 +36,7 @@ pub fn is_printable(c: char) -> bool {
     !c.is_control() && !is_invisible
 }
 
-/// The same for a single line of limited length that is stored: every such character becomes U+FFFD. Idempotent.
+/// Sanitizes text that is stored as a single line of limited length: replaces every unprintable character with U+FFFD. Idempotent.
 pub fn one_line(text: &str, chars_max: usize) -> String {
     let safe = |c: char| if is_printable(c) { c } else { char::REPLACEMENT_CHARACTER };
     text.chars().take(chars_max).map(safe).collect()

@@ -1,24 +1,24 @@
-//! How a statement is sent to PostgreSQL.
+//! The protocol and formats in which statements are sent to PostgreSQL.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// PostgreSQL's query protocols, in pgbench's words.
+/// PostgreSQL's query protocols, with the names that pgbench uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
-    /// Parsed once, bound and executed for each row.
+    /// The statement is parsed once, then bound and executed for each row.
     #[default]
     Prepared,
-    /// Parsed, bound and executed for each row, in one round trip.
+    /// The statement is parsed, bound and executed for each row, in one round trip.
     Extended,
-    /// One text for each row, with the values as literals.
+    /// One SQL text per row, with the values as literals.
     Simple,
 }
 
-/// How the values of result rows are sent.
+/// The format of the values in result rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResultFormat {
@@ -26,15 +26,15 @@ pub enum ResultFormat {
     Text,
 }
 
-/// The format in which a statement's results came.
+/// The format in which a statement's results were received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsedFormat {
     pub format: ResultFormat,
-    /// Types of the result that have no binary output function, which is why the result is text.
+    /// Result types without a binary output function, because of which the format is text.
     pub without_binary: Vec<String>,
 }
 
-/// PostgreSQL's setting of the same name: whether a prepared statement is planned anew for each row.
+/// PostgreSQL's setting `plan_cache_mode`: whether a prepared statement is planned again for each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlanCacheMode {
@@ -44,7 +44,7 @@ pub enum PlanCacheMode {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is none of {known}")]
+#[error("'{text}' is not one of {known}")]
 pub struct Unknown {
     text: String,
     known: &'static str,
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_read_and_no_other() {
+    fn every_name_round_trips_and_others_are_rejected() {
         for protocol in [Protocol::Prepared, Protocol::Extended, Protocol::Simple] {
             assert_eq!(protocol.to_string().parse(), Ok(protocol));
         }
@@ -142,6 +142,6 @@ mod tests {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
         let error = "binary".parse::<Protocol>().unwrap_err();
-        assert_eq!(error.to_string(), "'binary' is none of prepared, extended, simple");
+        assert_eq!(error.to_string(), "'binary' is not one of prepared, extended, simple");
     }
 }

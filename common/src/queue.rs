@@ -1,5 +1,5 @@
-//! The rows that wait for one worker, in the order in which it runs them: those that came back from a lost session first, then its own,
-//! pass after pass. In an open loop each row has its due time, which it keeps whoever runs it.
+//! The rows that wait for one worker, in the order in which it runs them: first rows that came back from a lost session, then its own rows,
+//! pass after pass. In an open loop each row has a due time, which does not change if the row moves to another worker.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,20 +11,20 @@ use crate::schedule::{Arrivals, Share};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task {
     pub row: RowId,
-    /// Since the start of the run; 0 in a closed loop, where a row is due when its worker is free.
+    /// Time since the start of the run. 0 in a closed loop, where a row is due as soon as its worker is free.
     pub due_ns: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Queue {
     returned: VecDeque<Task>,
-    /// Its own rows, and those that moved here from workers that were given up.
-    strands: Vec<Strand>,
+    /// The worker's own rows, and those that moved here from workers of retired slots.
+    segments: Vec<RowSegment>,
 }
 
-/// Records that are run in their order, pass after pass. Four bytes a record, however often it is run.
+/// Records that run in order, pass after pass. Takes four bytes per record, however often it runs.
 #[derive(Debug, Clone)]
-struct Strand {
+struct RowSegment {
     records: Vec<RowId>,
     passes: Passes,
     pass: u32,
@@ -35,62 +35,62 @@ struct Strand {
 }
 
 impl Queue {
-    /// `records` in their order, in every pass; due as `arrivals` says, or one after the other.
+    /// Queues `records` in their order, in every pass; due according to `arrivals`, or one after the other.
     pub fn new(records: Vec<RowId>, passes: Passes, arrivals: Option<Arrivals>) -> Self {
-        let strand = Strand { records, passes, pass: 0, at: 0, turn: 0, arrivals };
-        Self { returned: VecDeque::new(), strands: vec![strand] }
+        let segment = RowSegment { records, passes, pass: 0, at: 0, turn: 0, arrivals };
+        Self { returned: VecDeque::new(), segments: vec![segment] }
     }
 
-    /// The next row: what came back, else what is due first, else what is in the earliest pass.
+    /// Returns the next row: a returned row first, then the one with the earliest due time, then the one in the earliest pass.
     pub fn pop(&mut self) -> Option<Task> {
         if let Some(task) = self.returned.pop_front() {
             return Some(task);
         }
-        let waiting = self.strands.iter().enumerate().filter(|(_, strand)| !strand.is_empty());
+        let waiting = self.segments.iter().enumerate().filter(|(_, segment)| !segment.is_empty());
         let (first, _) =
-            waiting.min_by_key(|(position, strand)| (strand.due_ns(), strand.pass, *position))?;
-        self.strands[first].next()
+            waiting.min_by_key(|(position, segment)| (segment.due_ns(), segment.pass, *position))?;
+        self.segments[first].next()
     }
 
-    /// Puts a row back to the front.
+    /// Returns a row to the front of the queue.
     pub fn put_back(&mut self, task: Task) {
         self.returned.push_front(task);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.returned.is_empty() && self.strands.iter().all(Strand::is_empty)
+        self.returned.is_empty() && self.segments.iter().all(RowSegment::is_empty)
     }
 
-    /// Adds another queue's rows behind these.
+    /// Appends the rows of another queue.
     pub fn append(&mut self, other: Self) {
-        let Self { returned, strands } = other;
+        let Self { returned, segments } = other;
         self.returned.extend(returned);
         self.returned.make_contiguous().sort_by_key(|task| task.due_ns);
-        self.strands.extend(strands.into_iter().filter(|strand| !strand.is_empty()));
+        self.segments.extend(segments.into_iter().filter(|segment| !segment.is_empty()));
     }
 
-    /// Divides the queue by what `owner` says of each record. Due times stay as they are, as a whole: what was due up to now is due
-    /// still, and the parts together go on at the rate that the whole had.
+    /// Splits the queue by the `owner` of each record. Due times are preserved overall: rows that are due now stay due, and the parts
+    /// together continue at the rate of the whole.
     pub fn divide(self, passes: &Passes, mut owner: impl FnMut(RowId) -> usize) -> BTreeMap<usize, Self> {
         let mut parts: BTreeMap<usize, Self> = BTreeMap::new();
         for task in self.returned {
             parts.entry(owner(passes.record_of(task.row))).or_default().returned.push_back(task);
         }
-        for strand in self.strands.into_iter().filter(|strand| !strand.is_empty()) {
-            for (owner, part) in strand.divide(&mut owner) {
-                parts.entry(owner).or_default().strands.push(part);
+        for segment in self.segments.into_iter().filter(|segment| !segment.is_empty()) {
+            for (owner, part) in segment.divide(&mut owner) {
+                parts.entry(owner).or_default().segments.push(part);
             }
         }
         parts
     }
 
-    /// How many rows wait. Of endless passes, those of the current one.
+    /// Returns the number of waiting rows. For endless passes, counts only the current pass.
     pub fn len(&self) -> usize {
-        self.returned.len() + self.strands.iter().map(Strand::len).sum::<usize>()
+        self.returned.len() + self.segments.iter().map(RowSegment::len).sum::<usize>()
     }
 }
 
-impl Strand {
+impl RowSegment {
     fn is_empty(&self) -> bool {
         self.records.is_empty() || self.pass >= self.passes.count()
     }
@@ -100,7 +100,7 @@ impl Strand {
             return 0;
         }
         let passes_left = match self.passes.count() - self.pass {
-            // Nobody counts to four billion.
+            // Endless passes: the number of all rows would exceed the range.
             left if u64::from(left) * u64::from(self.passes.records()) > u64::from(u32::MAX / 2) => 1,
             left => left as usize,
         };
@@ -125,7 +125,7 @@ impl Strand {
         Some(Task { row, due_ns: self.arrivals.as_mut().map_or(0, Arrivals::take) })
     }
 
-    /// The records of each owner, as far as this strand has come with them.
+    /// Splits the records by owner, and keeps the current position of each part.
     fn divide(self, owner: &mut impl FnMut(RowId) -> usize) -> BTreeMap<usize, Self> {
         let all = self.records.len() as u64;
         let mut parts: BTreeMap<usize, Self> = BTreeMap::new();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_is_first_and_keeps_its_due_time() {
+    fn returned_rows_come_first_and_keep_their_due_times() {
         let mut queue = Queue::new(records(0..4), Passes::once(4), arrivals("10", 4, 4));
         let taken = [queue.pop().unwrap(), queue.pop().unwrap()];
         for task in taken.into_iter().rev() {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_moved_come_behind_the_own_ones_of_their_pass() {
+    fn moved_rows_follow_the_workers_own_rows_of_the_same_pass() {
         let passes = Passes::try_new(4, 1, 2, 0).unwrap();
         let mut own = Queue::new(records([0, 1]), passes, None);
         let mut lost = Queue::new(records([2, 3]), passes, None);
@@ -210,30 +210,31 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_workload_and_one_without_passes_left_give_nothing() {
+    fn an_empty_queue_gives_no_rows() {
         assert!(Queue::default().pop().is_none());
         assert!(Queue::new(Vec::new(), Passes::once(0), None).is_empty());
     }
 
     #[test]
-    fn of_two_queues_of_an_open_loop_the_earlier_row_is_first() {
+    fn in_an_open_loop_the_row_with_the_earlier_due_time_comes_first() {
         let mut queue = Queue::new(records([0, 1]), Passes::once(4), arrivals("10", 2, 4));
         queue.append(Queue::new(records([2, 3]), Passes::once(4), arrivals("100", 2, 4)));
-        // 0.2 s apart, and 0.02 s apart.
+        // Due times are 0.2 s and 0.02 s apart.
         assert_eq!(drain(&mut queue), [0, 2, 3, 1]);
     }
 
     proptest! {
-        /// However a queue is divided and when: every row comes once, each part's in its order, none due before the whole had come.
+        /// However and whenever a queue is split: every row comes once, in order within its part, and none is due earlier than before the
+        /// split.
         #[test]
-        fn a_divided_queue_loses_nothing_and_repeats_nothing(
+        fn a_split_queue_neither_loses_nor_repeats_rows(
             count in 1u32..12, targets in 1u32..3, passes in 1u32..4, taken in 0usize..40, owners in 1usize..4, is_open: bool,
         ) {
             let numbering = Passes::try_new(count, targets, passes, 7).unwrap();
             let times = if is_open { arrivals("50", count.into(), count.into()) } else { None };
             let mut queue = Queue::new(records(0..count), numbering, times);
             let mut seen: Vec<Task> = std::iter::from_fn(|| queue.pop()).take(taken).collect();
-            // The last of them was lost.
+            // Pretend that the last row was lost.
             if let Some(lost) = seen.pop() {
                 queue.put_back(lost);
             }

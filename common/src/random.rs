@@ -1,5 +1,5 @@
-//! Random numbers that stay the same for ever: Sebastiano Vigna's splitmix64 (public domain, prng.di.unimi.it). Own, because a crate
-//! may change its numbers with a release, and a run is to be repeated by its seed.
+//! A random number generator whose sequence never changes: Sebastiano Vigna's splitmix64 (public domain, prng.di.unimi.it). Implemented
+//! here because a crate may change its sequence in a release, and a run must be reproducible from its seed.
 
 #[derive(Debug, Clone)]
 pub struct SplitMix64(u64);
@@ -9,12 +9,12 @@ impl SplitMix64 {
         Self(seed)
     }
 
-    /// A sequence of its own for each `stream` of one seed.
+    /// Returns an independent sequence for each `stream` of one seed.
     pub fn of_stream(seed: u64, stream: u64) -> Self {
         Self(Self(Self(seed).next() ^ stream).next())
     }
 
-    // No iterator: it never ends, and `next` alone is what is wanted.
+    // Not an iterator, because the sequence is infinite.
     #[expect(clippy::should_implement_trait, reason = "an iterator would need an Option that is never None")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -24,14 +24,14 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// 0 to `bound - 1`. The high half of the product; its bias is below bound ÷ 2⁶⁴.
+    /// Returns a number from 0 to `bound - 1`: the high half of the product, with a bias below bound ÷ 2⁶⁴.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Above 0 and at most 1: its logarithm is finite.
+    /// Returns a number greater than 0 and at most 1, so that its logarithm is finite.
     pub fn unit(&mut self) -> f64 {
-        // 53 bits are what a float holds exactly.
+        // An f64 represents 53 bits exactly.
         ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_are_the_published_ones() {
+    fn the_sequence_matches_the_reference_implementation() {
         // From the reference implementation with seed 1234567.
         let mut random = SplitMix64::new(1_234_567);
         let numbers = [random.next(), random.next(), random.next()];
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_even_between_0_and_1() {
+    fn units_are_uniform_between_0_and_1() {
         let mut random = SplitMix64::new(7);
         let units: Vec<f64> = (0..100_000).map(|_| random.unit()).collect();
         assert!(units.iter().all(|unit| *unit > 0.0 && *unit <= 1.0));

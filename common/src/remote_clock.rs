@@ -1,14 +1,14 @@
-//! Another machine's clock, read from here: by messages that are answered with its time. Both clocks are monotonic and begin anywhere; no
-//! wall clock is compared. The time of the answer lies somewhere between sending and receipt, so a reading is wrong by at most half of
-//! the shortest round trip, and on links with two equal ways by next to nothing.
+//! Estimates the clock of another machine from requests that are answered with its time (Cristian's algorithm). Both clocks are monotonic
+//! with an arbitrary origin; wall clocks are not compared. The remote time was read between sending and receiving, so the error is at most
+//! half of the shortest round trip, and on a symmetric link close to zero.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Readings that are kept, one a beat: in so many seconds two clocks of ordinary quartz drift apart by less than a millisecond.
+/// Number of readings kept, one per heartbeat: within this many seconds two ordinary quartz clocks drift apart by less than 1 ms.
 const READINGS_MAX: usize = 8;
 
-/// The other clock, as far as it was read.
+/// An estimate of the other machine's clock.
 #[derive(Debug, Default)]
 pub struct RemoteClock {
     readings: VecDeque<Reading>,
@@ -16,22 +16,22 @@ pub struct RemoteClock {
 
 #[derive(Debug, Clone, Copy)]
 struct Reading {
-    /// By the clock of this machine, halfway between sending and receipt.
+    /// Local time halfway between sending and receiving.
     here: Instant,
-    /// By the other one, since its zero.
+    /// Remote time since the origin of the remote clock.
     there: Duration,
     round_trip: Duration,
 }
 
 impl RemoteClock {
-    /// An answer of `there` to what was sent at `sent` came at `received`.
+    /// Records that a request sent at `sent` was answered with the time `there`, and that the answer arrived at `received`.
     pub fn read(&mut self, sent: Instant, received: Instant, there: Duration) {
         let round_trip = received.saturating_duration_since(sent);
         self.readings.truncate(READINGS_MAX - 1);
         self.readings.push_front(Reading { here: sent + round_trip / 2, there, round_trip });
     }
 
-    /// When it is so late there; `None` before the first answer.
+    /// Converts a remote time to local time; `None` before the first reading.
     pub fn here(&self, there: Duration) -> Option<Instant> {
         let best = self.best()?;
         match there.checked_sub(best.there) {
@@ -40,7 +40,7 @@ impl RemoteClock {
         }
     }
 
-    /// How late it is there at a moment; `None` before the first answer.
+    /// Converts a local time to remote time; `None` before the first reading.
     pub fn there(&self, here: Instant) -> Option<Duration> {
         let best = self.best()?;
         match here.checked_duration_since(best.here) {
@@ -49,7 +49,7 @@ impl RemoteClock {
         }
     }
 
-    /// What was answered fastest is known best.
+    /// Returns the reading with the shortest round trip, which has the smallest error.
     fn best(&self) -> Option<Reading> {
         self.readings.iter().copied().min_by_key(|reading| reading.round_trip)
     }
@@ -62,11 +62,11 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn the_fastest_answer_counts() {
+    fn the_reading_with_the_shortest_round_trip_is_used() {
         let zero = Instant::now();
         let mut clock = RemoteClock::default();
         assert_eq!(clock.here(MS), None);
-        // There it is a second later, and two answers were held up on the way back.
+        // The remote clock is a second ahead, and two answers were delayed on the way back.
         let there = |here: Duration| here + Duration::from_secs(1);
         for (sent, one_way, back) in [(100, 1, 50), (200, 1, 1), (300, 1, 30)] {
             let (sent, one_way, back) = (sent * MS, one_way * MS, back * MS);
@@ -79,13 +79,13 @@ mod tests {
     }
 
     #[test]
-    fn old_readings_are_forgotten_because_clocks_drift() {
+    fn old_readings_are_dropped_because_clocks_drift() {
         let zero = Instant::now();
         let mut clock = RemoteClock::default();
         clock.read(zero, zero, Duration::ZERO);
         for beat in 1..=8 {
             let sent = zero + beat * 1_000 * MS;
-            // A millisecond each second.
+            // The remote clock gains a millisecond per second.
             clock.read(sent, sent + 2 * MS, beat * 1_001 * MS + MS);
         }
         assert_eq!(clock.here(8 * 1_001 * MS), Some(zero + 8_000 * MS));

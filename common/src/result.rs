@@ -1,5 +1,5 @@
-//! The result of a run as plain values: schema `muster.result/v1`. Fields are only ever added.
-//! All times are milliseconds as numbers; `null` where the sample does not support a figure. No statistics here, no rendering.
+//! The result of a run as plain values, schema `muster.result/v1`. Fields are only added, never removed.
+//! All times are numbers in milliseconds; a statistic is `null` if the sample does not support it. Contains no statistics and no rendering.
 
 mod health;
 mod latency;
@@ -23,16 +23,16 @@ pub struct RunResult {
     pub schema: String,
     /// 1 to 24 characters of `a-z`, `0-9` and `-`.
     pub run_id: String,
-    /// When the first query was allowed to start: RFC 3339, UTC. `null` when the run never started.
+    /// When the first query was allowed to start: RFC 3339, UTC. `null` if the run never started.
     pub started_at: Option<String>,
     pub ending: Ending,
     pub verdict: Verdict,
-    /// What deserves a look and does not change the verdict, such as an agent that is slower than the others: plain sentences.
+    /// Observations that do not change the verdict, such as an agent that is slower than the others: plain sentences.
     #[serde(default)]
     pub notes: Vec<String>,
     pub workload: Workload,
     pub queries: Queries,
-    /// What the completed queries returned.
+    /// Result of the completed queries.
     pub result: Answers,
     /// Sum of the service times of completed queries.
     pub total_processing_time_ms: f64,
@@ -40,25 +40,25 @@ pub struct RunResult {
     pub wall_time_ms: f64,
     /// Completed queries per second of wall time.
     pub throughput_qps: f64,
-    /// When queries were sent: as workers became free, or at due times.
+    /// When queries were sent: as soon as a worker was free, or at due times.
     #[serde(default)]
     pub load: Load,
-    /// Service times of the first pass, which met what nobody had read before, and of those that followed; `null` for a single pass.
+    /// Service times of the first pass, with cold caches, and of the later passes; `null` for a single pass.
     #[serde(default)]
     pub passes: Option<Passes>,
-    /// Prepared statements only: the first 5 executions on each connection, which PostgreSQL plans for their values, against the later ones.
-    /// `null` where they do not differ by more than noise and a tenth, and where PostgreSQL does not decide so: with a `plan_cache_mode` other
-    /// than `auto`, and for statements without parameters.
+    /// Only with prepared statements: the first 5 executions on each connection, which PostgreSQL plans for their values, compared with the
+    /// later ones. `null` if they do not differ by more than noise and a tenth, and if PostgreSQL does not choose the plan type: with a
+    /// `plan_cache_mode` other than `auto`, and for statements without parameters.
     #[serde(default)]
     pub early_executions: Option<EarlyExecutions>,
-    /// By statement, where the run had several.
+    /// Statistics by statement, if the run had several.
     #[serde(default)]
     pub statements: Vec<Statement>,
-    /// The search for the highest rate that holds an objective; the figures of the result are those of its confirmation. `null` in
+    /// The search for the highest rate that meets an objective; the other statistics of the result are those of its confirmation. `null` in
     /// other runs.
     #[serde(default)]
     pub search: Option<Search>,
-    /// Of completed queries; `count` is 0 and all else `null` when there is none.
+    /// Service times of completed queries; if there are none, `count` is 0 and everything else is `null`.
     #[serde(with = "latency::or_none")]
     #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub service_time_ms: Option<Latency>,
@@ -66,7 +66,7 @@ pub struct RunResult {
     #[serde(with = "latency::or_none")]
     #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub response_time_ms: Option<Latency>,
-    /// Start minus due time, which is queueing and generator delay together; 0 in a closed loop.
+    /// Start minus due time: the sum of queueing and generator delay; 0 in a closed loop.
     #[serde(with = "latency::or_none")]
     #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub lag_ms: Option<Latency>,
@@ -80,34 +80,35 @@ pub struct RunResult {
     #[serde(with = "latency::or_none")]
     #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub generator_delay_ms: Option<Latency>,
-    /// How the connections spent their time; `null` when no query ran.
+    /// How the connections spent their time; `null` if no query ran.
     #[serde(default)]
     pub utilization: Option<Utilization>,
-    /// Opening the workers' database connections, before the clock started.
+    /// Time for opening the workers' database connections, before the clock started.
     pub connect_ms: Option<Latency>,
-    /// Preparing the statement on each connection, before the clock started.
+    /// Time for preparing the statement on each connection, before the clock started.
     pub prepare_ms: Option<Latency>,
-    /// Latest minus earliest start over the agents, each corrected by half its round trip.
+    /// Latest minus earliest start of the agents, each corrected by half its round trip.
     pub start_skew_ms: Option<f64>,
     pub agents: Vec<Agent>,
     pub workers: Vec<Worker>,
-    /// By mean service time, slowest first; at most 1,000.
+    /// Sorted by mean service time, slowest first; at most 1,000.
     pub hosts: Vec<Host>,
     pub errors: Vec<Error>,
     pub placement: Placement,
-    /// The second database against the first, where the run compared two: a `muster.compare/v1`. All other figures are of the first.
+    /// Comparison of the second database with the first, if the run compared two: a `muster.compare/v1`. All other statistics are of the
+    /// first.
     #[serde(default)]
     pub versus: Option<Box<Comparison>>,
     pub events: Vec<Event>,
     pub thresholds: Vec<Threshold>,
     pub query: Query,
-    /// `null` when no agent reached the database.
+    /// `null` if no agent reached the database.
     pub database: Option<Database>,
     pub tool: Tool,
-    /// How the coordinator's process fared while rows ran; `late_ms` is that of its event loop.
+    /// Health of the coordinator's process while rows ran; `late_ms` is the delay of its event loop.
     #[serde(default)]
     pub coordinator_health: Option<ProcessHealth>,
-    /// What the server itself counted, and how it executes the slowest rows; `null` where nobody could be asked.
+    /// Statistics from the server, and the plans of the slowest rows; `null` if they could not be read.
     #[serde(default)]
     pub server: Option<ServerSide>,
 }
@@ -117,37 +118,37 @@ pub struct RunResult {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Load {
     pub model: LoadModel,
-    /// Queries per second of the whole run, as it was asked for; `null` in a closed loop.
+    /// Queries per second of the whole run, as specified; `null` in a closed loop.
     pub rate: Option<String>,
     /// `uniform` or `poisson`; `null` in a closed loop.
     pub arrivals: Option<String>,
-    /// The mean rate that was scheduled for the time of the run, in queries per second; `null` in a closed loop.
+    /// Mean scheduled rate over the run, in queries per second; `null` in a closed loop.
     #[serde(default)]
     pub scheduled_qps: Option<f64>,
-    /// Queries per second that ran, failed ones included; `null` in a closed loop.
+    /// Queries per second that ran, including failed ones; `null` in a closed loop.
     #[serde(default)]
     pub achieved_qps: Option<f64>,
-    /// Between a query and the next one of its worker.
+    /// Pause between two queries of a worker.
     pub think_time_ms: f64,
-    /// What was run before and not counted, as it was asked for: `1000 rows` or `30s`.
+    /// The warm-up, which is not counted, as specified: `1000 rows` or `30s`.
     pub warmup: Option<String>,
-    /// How often every record was to be run; `null` when the clock ended the run.
+    /// How often every record was to run; `null` if the run had a duration.
     pub repeat: Option<u64>,
-    /// After which no query began; `null` when the rows ended the run.
+    /// Time after which no query started; `null` if the run ended after its rows.
     pub duration_ms: Option<f64>,
-    /// Queries that were due before the end of `duration_ms`; `null` in a closed loop, without a duration, and in a run that was
+    /// Number of queries that were due before the end of `duration_ms`; `null` in a closed loop, without a duration, and if the run was
     /// interrupted or resumed.
     #[serde(default)]
     pub due: Option<u64>,
-    /// Those of them that had not begun by then. Their waits are in no figure. `null` like `due`.
+    /// Number of these queries that had not started by then. Their waiting times are in no statistic. `null` if `due` is `null`.
     #[serde(default)]
     pub not_begun: Option<u64>,
     pub seed: u64,
 }
 
 impl Load {
-    /// `(not begun, due)`, where so many due queries had not begun that response times, lag and queueing are not known. In a run that keeps up,
-    /// the end finds at most one waiting query for each of its `workers`.
+    /// Returns `(not begun, due)` if so many due queries had not started that response times, lag and queueing are unknown. A run that
+    /// keeps up has at most one waiting query for each of its `workers` when it ends.
     pub fn cut_off(&self, workers: usize) -> Option<(u64, u64)> {
         let (not_begun, due) = self.not_begun.zip(self.due)?;
         (not_begun > workers as u64 && not_begun > due / 100).then_some((not_begun, due))
@@ -158,26 +159,26 @@ impl Load {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LoadModel {
-    /// Each worker runs its next row when the last one is done.
+    /// Each worker runs its next row when the previous one is finished.
     #[default]
     Closed,
-    /// Rows are due at times that do not depend on the answers.
+    /// Rows are due at times that do not depend on when earlier queries finish.
     Open,
 }
 
-/// How the workers' connections spent the time of the run. A worker's time ends with its last query.
+/// How the workers' connections spent the time of the run. The time of a worker ends with its last query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Utilization {
     /// Share of the workers' time in which a query was running.
     pub busy_share: f64,
-    /// The same for the busiest worker.
+    /// The same share for the busiest worker.
     pub busy_share_max: f64,
-    /// Time in which a worker could have run a query and did not, of all workers together: in a closed loop the wall time of a worker
-    /// minus the sum of its service times and think times (Little's law), with due times the generator delay. `null` when agents were
-    /// lost or the run was resumed, for absent workers have no overhead.
+    /// Time in which workers could have run a query but did not, summed over all workers. In a closed loop it is the wall time of a worker
+    /// minus its service times and think times (Little's law); with due times it is the generator delay. `null` if agents were lost or the
+    /// run was resumed, because absent workers have no overhead.
     pub generator_overhead_ms: Option<f64>,
-    /// Its part of the time that was spent on queries and overhead.
+    /// Overhead ÷ (overhead + service times).
     pub generator_overhead_share: Option<f64>,
     /// The worker with the largest share, such as `slot-3/0`.
     pub generator_overhead_worst: Option<WorkerShare>,
@@ -190,7 +191,7 @@ pub struct WorkerShare {
     pub share: f64,
 }
 
-/// Service times of the executions that PostgreSQL plans anew, and of those that follow.
+/// Service times of the executions that PostgreSQL plans for their values, and of the later executions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EarlyExecutions {
@@ -204,16 +205,16 @@ pub struct EarlyExecutions {
 pub struct Statement {
     pub name: String,
     pub sql: String,
-    /// How its result rows were sent; `null` where that is not known.
+    /// Format of its result rows; `null` if unknown.
     #[serde(default)]
     pub results: Option<ResultFormat>,
-    /// Its part of the mix where no column of the workload decides.
+    /// Its share of the mix if no column of the workload selects the statement.
     pub weight: u64,
     pub completed: u64,
     pub failed: u64,
     pub total_processing_time_ms: f64,
     pub service_time_ms: Option<Latency>,
-    /// `null` where rows had no due times.
+    /// `null` if rows had no due times.
     pub response_time_ms: Option<Latency>,
 }
 
@@ -225,17 +226,17 @@ pub struct Passes {
     pub later: Option<Latency>,
 }
 
-/// A search for the highest rate that holds an objective.
+/// A search for the highest rate that meets an objective.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Search {
     /// Bounds on the response times, as typed: `p99<50ms`.
     pub objective: String,
-    /// Queries per second; `null` when no rate held.
+    /// Queries per second; `null` if no rate held.
     pub highest_rate: Option<f64>,
-    /// It held when it was measured once more.
+    /// True if the rate held when it was measured a second time.
     pub is_confirmed: bool,
-    /// In the order in which they were run.
+    /// In the order in which they ran.
     pub steps: Vec<SearchStep>,
 }
 
@@ -243,14 +244,14 @@ pub struct Search {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SearchStep {
-    /// Queries per second that were asked for.
+    /// Specified rate in queries per second.
     pub rate: f64,
-    /// What the search found, measured once more.
+    /// True if this step measures the result of the search a second time.
     pub is_confirmation: bool,
     pub duration_ms: f64,
     /// Completed queries per second.
     pub achieved_rate: f64,
-    /// Queries that were due in its time.
+    /// Number of queries that were due during the step.
     pub due: u64,
     pub completed: u64,
     pub failed: u64,
@@ -262,9 +263,9 @@ pub struct SearchStep {
     /// The part of lag that is the load generator's own delay.
     #[serde(default)]
     pub generator_delay_ms: Option<Latency>,
-    /// The objective was kept.
+    /// True if the objective was met.
     pub holds: bool,
-    /// Why not.
+    /// The reason if it was not met.
     pub reason: Option<String>,
 }
 
@@ -273,17 +274,17 @@ pub struct SearchStep {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// Every row was run.
+    /// Every row ran.
     Completed,
     /// Stopped by Ctrl-C or SIGTERM; the result is partial.
     Interrupted,
-    /// Agents were lost, and the run could not go on without them; the result is partial.
+    /// Agents were lost, and the run could not continue without them; the result is partial.
     AgentsLost,
-    /// The workload's file was changed or became unreadable in mid-run; the result is partial.
+    /// The workload file was changed or became unreadable during the run; the result is partial.
     WorkloadUnreadable,
-    /// The journal could not be written, a full disk say; the result is partial.
+    /// The journal could not be written, for example because the disk was full; the result is partial.
     CannotWrite,
-    /// There is no end yet: the run goes on, or its coordinator was killed.
+    /// The run has not ended: it is still in progress, or its coordinator was killed.
     Unfinished,
 }
 
@@ -291,50 +292,50 @@ pub enum Ending {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
     pub status: VerdictStatus,
-    /// Each a cause with its remedy; empty when VALID.
+    /// Each is a cause with its remedy; empty if VALID.
     pub reasons: Vec<String>,
-    /// The causes of the reasons, one each, for programs.
+    /// The causes of the reasons, one for each, for programs.
     #[serde(default)]
     pub causes: Vec<Cause>,
 }
 
-/// Why a verdict is not VALID.
+/// The cause of a verdict that is not VALID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The run did not come to its end.
+    /// The run ended before all rows had run.
     EndedEarly,
-    /// It was taken up again by another coordinator.
+    /// The run was resumed by another coordinator process.
     Resumed,
     AgentLost,
-    /// Queries began late although their workers were free: the generator delay was too high.
+    /// Queries started late although their workers were free: the generator delay was too high.
     Lag,
     /// Workers spent too much of their time between queries.
     GeneratorOverhead,
-    /// A quota on the agent's CPU held it back.
+    /// A CPU quota throttled an agent.
     AgentThrottled,
-    /// Threads of an agent that were due woke late.
+    /// The scheduling delay of an agent's threads was too high.
     AgentLate,
-    /// Workers of an agent waited for a CPU in a large part of the time that their queries took.
+    /// Workers of an agent waited for a CPU during a large part of their service times.
     AgentWaited,
-    /// An agent stood still as a whole: stopped, or its machine was.
+    /// An agent was suspended as a whole: its process or its machine was stopped.
     AgentStoodStill,
-    /// An agent used most of the CPU that it may use.
+    /// An agent used most of its available CPU.
     AgentBusy,
-    /// Workers had no rows although some were still to come.
+    /// Workers had no rows to run although the run had more.
     AgentStarved,
-    /// The hypervisor gave an agent's machine too little time.
+    /// The hypervisor gave too little CPU time to an agent's machine.
     MachineStolen,
-    /// The coordinator's event loop was late.
+    /// The delay of the coordinator's event loop was too high.
     CoordinatorLate,
-    /// An agent asked no database.
+    /// An agent ran without a database.
     NoDatabase,
     /// No query completed, and some failed.
     AllFailed,
-    /// Connections of the run led to different servers or databases.
+    /// Connections of the run reached different servers or databases.
     ServersDiffer,
-    /// The server was restarted while it was measured.
+    /// The server was restarted during the run.
     ServerRestarted,
     /// The server changed from standby to primary, or back.
     ServerRoleChanged,
@@ -358,37 +359,37 @@ pub enum VerdictStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Workload {
-    /// As typed; `-` for standard input.
+    /// File name as typed; `-` for standard input.
     pub file: String,
-    /// Of the whole file, hexadecimal.
+    /// SHA-256 of the whole file, in hexadecimal.
     pub sha256: String,
-    /// Rows to run: good records.
+    /// Number of rows to run: valid records.
     pub rows: u64,
     pub hosts: u64,
-    /// Bad records left out (`--on-bad-row skip`).
+    /// Number of invalid records that were skipped (`--on-bad-row skip`).
     pub skipped: u64,
 }
 
-/// The books: `completed + failed + unaccounted = total`.
+/// Accounting of all queries: `completed + failed + unaccounted = total`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Queries {
     pub total: u64,
     pub completed: u64,
-    /// Ended with an SQL error, a timeout or a lost database connection.
+    /// Queries that ended with an SQL error, a timeout or a lost database connection.
     pub failed: u64,
-    /// Rows with no result.
+    /// Rows without a result.
     pub unaccounted: u64,
-    /// Counted rows that may have run before, in a session that was lost; each is counted once. Their times are not among the
-    /// latencies unless `--include-retried`.
+    /// Counted rows that may have run before, in a session that was lost. Each is counted once. Their times are not included in latencies
+    /// unless `--include-retried` is given.
     pub retried: u64,
-    /// Results that came for a row which had one, and were dropped.
+    /// Results that were dropped because their row already had one.
     #[serde(default)]
     pub duplicates: u64,
-    /// Results that came from a session which had lost its slot, and were dropped.
+    /// Results that were dropped because their session had lost its slot.
     #[serde(default)]
     pub stale: u64,
-    /// Rows among the unaccounted that were given to nobody again, because three agent processes died with each of them.
+    /// Unaccounted rows that were not run again, because three agent processes died with each of them.
     #[serde(default)]
     pub quarantined_rows: Vec<u64>,
     /// The unaccounted rows as inclusive ranges `[first, last]` of row ids.
@@ -398,11 +399,11 @@ pub struct Queries {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answers {
-    /// Result rows.
+    /// Number of result rows.
     pub rows: u64,
-    /// Bytes of column values.
+    /// Bytes of all column values.
     pub bytes: u64,
-    /// 16 hexadecimal digits; equal when two runs of the same workload read the same data in the same format.
+    /// 16 hexadecimal digits; equal if two runs of the same workload read the same data in the same format.
     pub digest: String,
 }
 
@@ -415,34 +416,34 @@ pub struct Agent {
     pub name: String,
     pub version: String,
     pub workers: u64,
-    /// Hosts placed on it.
+    /// Number of hosts placed on it.
     pub hosts: u64,
-    /// Executions of the rows placed on it, of all passes and databases; where the clock ended the run, those that have a result.
+    /// Executions of the rows placed on it, over all passes and databases; if the run had a duration, those that have a result.
     pub queries: u64,
     pub completed: u64,
     pub failed: u64,
     pub service_time_ms: Option<Latency>,
-    /// `null` when its slot was held to the end; otherwise why it was lost.
+    /// `null` if its slot was held to the end; otherwise the reason why it was lost.
     pub lost: Option<String>,
-    /// Hosts placed on it when the run ended; differs from `hosts` after a slot was given up.
+    /// Number of hosts placed on it when the run ended; differs from `hosts` after a slot was retired.
     #[serde(default)]
     pub hosts_at_end: u64,
-    /// Everybody who held the slot, in order.
+    /// All sessions that held the slot, in order.
     #[serde(default)]
     pub sessions: Vec<Session>,
-    /// How it fared while it ran rows; `null` when it told nothing of it. With `--local` all agents are one process.
+    /// Health of the agent while it ran rows; `null` if it was not reported. With `--local` all agents are one process.
     #[serde(default)]
     pub health: Option<AgentHealth>,
 }
 
-/// One agent's time in a slot.
+/// One agent's session in a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Session {
     /// The number in the database's `application_name`: `muster:<run>:<slot>:<epoch>`.
     pub epoch: u64,
     pub name: String,
-    /// Why it ended before the run did.
+    /// The reason if it ended before the run did.
     pub lost: Option<String>,
 }
 
@@ -452,13 +453,13 @@ pub struct Worker {
     /// `slot-3/0`.
     pub worker: String,
     pub hosts: u64,
-    /// As of an agent.
+    /// As for an agent.
     pub queries: u64,
     pub completed: u64,
     pub failed: u64,
     /// Sum of service times.
     pub busy_ms: f64,
-    /// Time in which it could have run a query and did not; see `utilization`. `null` where that is.
+    /// Time in which it could have run a query but did not; see `utilization`. `null` if it is `null` there.
     #[serde(default)]
     pub generator_overhead_ms: Option<f64>,
     pub service_time_ms: Option<Latency>,
@@ -471,25 +472,25 @@ pub struct Host {
     pub worker: String,
     pub completed: u64,
     pub failed: u64,
-    /// `null` when none of its queries completed.
+    /// `null` if none of its queries completed.
     pub mean_ms: Option<f64>,
     pub max_ms: Option<f64>,
 }
 
-/// Failures that share SQLSTATE and message.
+/// Failures with the same SQLSTATE and message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Error {
     pub sqlstate: String,
     pub count: u64,
     pub message: String,
-    /// The server's DETAIL for the row below; `null` where it gave none.
+    /// The server's DETAIL for the row below; `null` if there is none.
     #[serde(default)]
     pub detail: Option<String>,
-    /// The server's HINT, or how to avoid the error; `null` where there is none.
+    /// The server's HINT, or how to avoid the error; `null` if there is none.
     #[serde(default)]
     pub hint: Option<String>,
-    /// The first row id (from 0) that failed so.
+    /// The first row id (from 0) that failed with this error.
     pub row: u64,
     pub host: String,
 }
@@ -500,20 +501,20 @@ pub struct Placement {
     /// `rendezvous` or `balanced`.
     pub method: String,
     pub workers: u64,
-    /// Workers without a host.
+    /// Number of workers without a host.
     pub idle: u64,
-    /// Rows of the busiest worker ÷ rows ÷ workers; 1 is even. 0 without rows.
+    /// Rows of the busiest worker ÷ fair share; 1 is even. 0 without rows.
     pub skew: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
-    /// Since the coordinator began to listen.
+    /// Time since the coordinator started to listen.
     pub at_ms: f64,
-    /// A plain sentence: `slot-3 joined: db1/4711, 1 worker`.
+    /// A plain sentence, such as `slot-3 joined: db1/4711, 1 worker`.
     pub what: String,
-    /// How often it happened, if more than once; `at_ms` is the first time.
+    /// How often it happened, if more than once; `at_ms` is the time of the first.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub times: u64,
 }
@@ -528,7 +529,7 @@ fn once() -> u64 {
     1
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
 fn is_once(times: &u64) -> bool {
     *times == once()
 }
@@ -538,13 +539,13 @@ fn is_once(times: &u64) -> bool {
 pub struct Threshold {
     /// As typed.
     pub expression: String,
-    /// In `unit`; of a threshold on several hosts that of the worst. `null` when it cannot be decided, which is missed, too.
+    /// In `unit`; for a threshold on several hosts, the value of the worst. `null` if it cannot be decided, which counts as failed.
     pub value: Option<f64>,
     pub passed: bool,
     /// `ms`, `%`, `queries/s`, or `queries` for a count.
     #[serde(default)]
     pub unit: String,
-    /// Why it cannot be decided, or which host is the worst and how many missed it.
+    /// Why it cannot be decided, or which host is the worst and how many failed the threshold.
     #[serde(default)]
     pub note: Option<String>,
 }
@@ -552,26 +553,26 @@ pub struct Threshold {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Query {
-    /// `default` or the file it came from.
+    /// `default` or the name of its file.
     pub name: String,
     /// As sent to the server, `$1` for the first placeholder.
     pub sql: String,
-    /// `prepared`.
+    /// `prepared`, `extended` or `simple`.
     pub protocol: String,
-    /// How result rows were sent; of a mix, those of its first statement. `null` where that is not known.
+    /// Format of the result rows; for a mix, of its first statement. `null` if unknown.
     #[serde(default)]
     pub results: Option<ResultFormat>,
     /// The bucketing function of the default query: `time_bucket`, `date_bin` or `date_trunc`.
     pub bucket_function: Option<String>,
 }
 
-/// How the values of result rows were sent.
+/// The format of the values in result rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ResultFormat {
     /// `binary` or `text`. Digests of different formats differ.
     pub format: String,
-    /// `default`, `--results`, or what the format follows from.
+    /// `default`, `--results`, or what else determines the format.
     pub reason: String,
 }
 
@@ -579,16 +580,16 @@ pub struct ResultFormat {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Database {
     pub server_version: String,
-    /// `null` where the extension is absent.
+    /// `null` if the extension is not installed.
     pub timescaledb: Option<String>,
-    /// `PostgreSQL 15.18 from /usr/lib/postgresql/15/bin` for the embedded server; `null` for a server of the user's own.
+    /// `PostgreSQL 15.18 from /usr/lib/postgresql/15/bin` for the embedded server; `null` for a server that the user provides.
     pub embedded: Option<String>,
-    /// Settings that change timings: `shared_buffers`, `work_mem`, `jit`, ….
+    /// Settings that affect timings: `shared_buffers`, `work_mem`, `jit`, ….
     pub settings: std::collections::BTreeMap<String, String>,
-    /// The server that answered the workers' connections. `null` from a version that did not ask.
+    /// The server that answered the workers' connections. `null` in results of versions that did not record it.
     #[serde(default)]
     pub identity: Option<ServerIdentity>,
-    /// Further servers that the connections met, and other states of the same one, such as after a restart.
+    /// Other servers that connections reached, and other states of the same server, such as after a restart.
     #[serde(default)]
     pub other_identities: Vec<ServerIdentity>,
     /// Connections that broke while rows ran.
@@ -602,9 +603,9 @@ pub struct Database {
 pub struct Reconnects {
     /// How often a broken connection was opened again.
     pub count: u64,
-    /// The longest time from finding one broken to having it again; `null` when none was opened again.
+    /// The longest time from detecting a broken connection to having it again; `null` if none was opened again.
     pub outage_max_ms: Option<f64>,
-    /// Workers whose connection was broken when they ended.
+    /// Number of workers whose connection was broken when they ended.
     pub disconnected: u64,
 }
 
@@ -616,8 +617,8 @@ pub struct Tool {
     pub command: String,
 }
 
-/// The JSON Schema of `RunResult`; committed as `docs/muster.result.v1.schema.json`. Unknown fields are allowed, because
-/// later versions add some.
+/// The JSON Schema of `RunResult`; committed as `docs/muster.result.v1.schema.json`. Unknown fields are allowed, because later versions add
+/// fields.
 #[cfg(feature = "schema")]
 pub fn json_schema() -> schemars::Schema {
     let mut schema = schemars::schema_for!(RunResult);

@@ -1,9 +1,9 @@
-//! The search for the highest rate that holds an objective: which rate is tried next, and what the answer is. Pure: the steps that were
-//! run come in, the next one or the answer goes out; so a search that was broken off goes on from its steps.
+//! The search for the highest rate that meets an objective: decides which rate to try next, and what the answer is. Pure: the input is the
+//! steps that were run, the output is the next step or the end, so an interrupted search continues from its steps.
 //!
-//! Rates double until one does not hold, or are quartered until one does; then the gap between the highest that held and the lowest that
-//! did not is halved until it is within [`TOLERANCE`]. One bad moment must not decide, nor one good one: the border above is tried a
-//! second time, and the answer is measured once more for twice as long. When it does not hold then, the search goes on below it.
+//! The rate doubles until a step fails, or is divided by four until a step holds. Then the gap between the highest rate that held and the
+//! lowest that failed is bisected until it is within [`TOLERANCE`]. A single outlier must not decide: the lowest failing rate is tried a
+//! second time, and the answer is confirmed by a step of twice the length. If the confirmation fails, the search continues below that rate.
 
 use std::time::Duration;
 
@@ -13,56 +13,56 @@ use crate::objective::Objective;
 use crate::result::{Latency, SearchStep};
 use crate::schedule::{Process, Rate, Schedule, Share};
 
-/// The lowest rate that does not hold ÷ the highest that does.
+/// The search ends when the lowest failing rate ÷ the highest holding rate is at most this.
 pub const TOLERANCE: f64 = 1.05;
-/// Steps before the confirmation.
+/// Maximum number of steps before the confirmation.
 pub const STEPS_MAX: usize = 16;
-/// Confirmations that may fail.
+/// Maximum number of failed confirmations.
 const CONFIRMATIONS_MAX: usize = 8;
 const GROWTH: f64 = 2.0;
 const FALL: f64 = 4.0;
-/// The first rate ÷ the lowest that is tried.
+/// The first rate ÷ the lowest rate that is tried.
 const FALL_MAX: f64 = 256.0;
-/// A search begins with this part of what a closed loop showed to be possible.
+/// A search begins at this fraction of the capacity that a closed loop showed.
 const FIRST_OF_CAPACITY: f64 = 0.5;
-/// A step is not longer than this for the sake of a percentile.
+/// A step is not extended beyond this to collect enough queries for a percentile.
 const STEP_MAX: Duration = Duration::from_secs(60);
-/// More than the sample that a percentile needs, for some queries are due and not run.
+/// Factor on the sample size that a percentile needs, because some due queries may not run.
 const SAMPLE_MARGIN: f64 = 1.1;
-/// Of the queries that were due in a step, so many must have run.
+/// Minimum fraction of a step's due queries that must have run.
 const RUN_MIN: f64 = 0.98;
 const RATE_MIN: f64 = 1e-3;
 const RATE_MAX: f64 = 1e6;
 
-/// What is searched for, and how.
+/// The objective of a search and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub objective: Objective,
-    /// Of one step; longer where a percentile wants more queries.
+    /// Length of a step; a step is longer if a percentile needs more queries.
     pub step_time: Duration,
-    /// The first rate; `None`: half of what a closed loop shows to be possible.
+    /// The first rate; `None` means half of the capacity that a closed loop shows.
     pub from: Option<f64>,
     pub process: Process,
 }
 
-/// One step to be run.
+/// One step to run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Queries per second.
     pub rate: f64,
     pub time: Duration,
-    /// What the search found is measured once more.
+    /// True if this step measures the answer a second time.
     pub is_confirmation: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Next {
     Run(Step),
-    /// The search is over; [`answer`] says what it found.
+    /// The search is over; [`answer`] returns its result.
     Over,
 }
 
-/// What was measured in a step.
+/// Measurements of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
     pub completed: u64,
@@ -73,37 +73,38 @@ pub struct Figures {
     pub generator_delay: Option<Latency>,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Answer {
     pub rate: f64,
-    /// It held when it was measured once more.
+    /// True if the rate held when it was measured a second time.
     pub is_confirmed: bool,
 }
 
-/// A rate in queries per second that can be run.
+/// Parses a rate in queries per second.
 ///
 /// # Errors
-/// For a number that is outside of 0.001 to 1,000,000.
+/// Rejects text that is not a number between 0.001 and 1,000,000.
 pub fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.trim().parse().ok().filter(|rate| (RATE_MIN..=RATE_MAX).contains(rate));
-    rate.map(legible).ok_or_else(|| {
-        format!("'{text}' is no rate: write queries per second between 0.001 and 1,000,000, such as 500")
+    rate.map(round_to_4_digits).ok_or_else(|| {
+        format!("'{text}' is not a rate: write queries per second between 0.001 and 1,000,000, such as 500")
     })
 }
 
-/// The rate of the first step, from the mean service time in a closed loop. Each worker's share of the rows is its share of the rate, so
-/// the busiest one bounds it: with all alike, it is the number of workers ÷ the mean service time. `None` without rows or time.
+/// Returns the rate of the first step, from the mean service time in a closed loop. Each worker's share of the rate is its share of the
+/// rows, so the busiest worker limits the rate: with equal shares, the limit is the number of workers ÷ the mean service time. Returns
+/// `None` if there are no rows or no time.
 pub fn first_rate(mean_service_time_ms: f64, rows_of_worker: impl Iterator<Item = u64>) -> Option<f64> {
     let (all, busiest) = rows_of_worker.fold((0, 0), |(all, busiest), rows| (all + rows, rows.max(busiest)));
     let capacity = all as f64 / busiest as f64 / (mean_service_time_ms / 1e3);
     let is_rate = capacity.is_finite() && capacity > 0.0;
-    is_rate.then(|| legible(capacity * FIRST_OF_CAPACITY))
+    is_rate.then(|| round_to_4_digits(capacity * FIRST_OF_CAPACITY))
 }
 
-/// The next step of a search that began with the rate `first`.
+/// Returns the next step of a search that began at the rate `first`.
 pub fn next(plan: &Plan, first: f64, steps: &[SearchStep]) -> Next {
-    let known = Known::of(steps);
+    let known = Findings::of(steps);
     if known.confirmed.is_some() {
         return Next::Over;
     }
@@ -114,10 +115,10 @@ pub fn next(plan: &Plan, first: f64, steps: &[SearchStep]) -> Next {
     rate.map_or(Next::Over, |rate| Next::Run(plan.step(rate, true)))
 }
 
-/// What the steps so far say: the confirmed rate, else the highest that held and that no failed confirmation speaks against. `None` when
-/// none did, and when too many confirmations failed.
+/// Returns the result of the steps so far: the confirmed rate, otherwise the highest rate that held and is below every failed confirmation.
+/// Returns `None` if no rate held or too many confirmations failed.
 pub fn answer(steps: &[SearchStep]) -> Option<Answer> {
-    let known = Known::of(steps);
+    let known = Findings::of(steps);
     let unconfirmed = || known.highest_held().filter(|_| known.unconfirmed.len() < CONFIRMATIONS_MAX);
     match known.confirmed {
         Some(rate) => Some(Answer { rate, is_confirmed: true }),
@@ -125,15 +126,15 @@ pub fn answer(steps: &[SearchStep]) -> Option<Answer> {
     }
 }
 
-/// What the steps of a search say.
-struct Known<'a> {
+/// A summary of a search's steps.
+struct Findings<'a> {
     explored: Vec<&'a SearchStep>,
     confirmed: Option<f64>,
-    /// Rates that did not hold when they were measured once more.
+    /// Rates that failed their confirmation.
     unconfirmed: Vec<f64>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> Findings<'a> {
     fn of(steps: &'a [SearchStep]) -> Self {
         let (confirmations, explored): (Vec<&SearchStep>, Vec<&SearchStep>) =
             steps.iter().partition(|step| step.is_confirmation);
@@ -143,7 +144,7 @@ impl<'a> Known<'a> {
         Self { explored, confirmed: held.last().map(|step| step.rate), unconfirmed }
     }
 
-    /// From here on upwards, what held is not believed.
+    /// Rates at or above this one are not trusted, even if they held once.
     fn lowest_unconfirmed(&self) -> f64 {
         self.unconfirmed.iter().copied().fold(f64::INFINITY, f64::min)
     }
@@ -153,35 +154,35 @@ impl<'a> Known<'a> {
         held.filter(|rate| *rate < self.lowest_unconfirmed()).max_by(f64::total_cmp)
     }
 
-    /// The rate that is left to be tried; `None` once the border is known well enough, or will not be.
+    /// Returns the next rate to explore, or `None` once the limit is known precisely enough or cannot be refined.
     fn unexplored(&self, plan: &Plan, first: f64) -> Option<f64> {
         if self.explored.len() >= STEPS_MAX {
             return None;
         }
-        let first = legible(first.max(plan.lowest_rate()));
+        let first = round_to_4_digits(first.max(plan.lowest_rate()));
         let Some(lowest) = self.explored.iter().map(|step| step.rate).min_by(f64::total_cmp) else {
             return Some(first);
         };
         let Some(good) = self.highest_held() else {
             let end = plan.lowest_rate().max(first / FALL_MAX);
-            return (lowest > legible(end)).then(|| legible((lowest / FALL).max(end)));
+            return (lowest > round_to_4_digits(end)).then(|| round_to_4_digits((lowest / FALL).max(end)));
         };
         let above = self.explored.iter().map(|step| step.rate).filter(|rate| *rate > good);
         let bad = above.chain(self.unconfirmed.iter().copied()).fold(f64::INFINITY, f64::min);
         if bad.is_infinite() {
-            return (good < RATE_MAX).then(|| legible((good * GROWTH).min(RATE_MAX)));
+            return (good < RATE_MAX).then(|| round_to_4_digits((good * GROWTH).min(RATE_MAX)));
         }
         if bad / good > TOLERANCE {
-            return Some(legible((bad * good).sqrt()));
+            return Some(round_to_4_digits((bad * good).sqrt()));
         }
-        // It may have been a moment's trouble.
+        // The failure may have been an outlier.
         let tries = self.explored.iter().filter(|step| step.rate == bad).count();
         (tries < 2 && !self.unconfirmed.contains(&bad)).then_some(bad)
     }
 }
 
-/// What a step showed. `due` is how many queries were due in its time; `workers` may each have one that is due and waits for the one
-/// before when the time is over.
+/// Decides whether a step held. `due` is the number of queries that were due during the step. When the step ends, each of the `workers` may
+/// still have one due query that waits for the one before it.
 pub fn judge(plan: &Plan, step: &Step, due: u64, workers: usize, figures: Figures) -> SearchStep {
     let Figures { completed, failed, service, response, lag, generator_delay } = figures;
     let ran = completed.saturating_add(failed);
@@ -190,7 +191,7 @@ pub fn judge(plan: &Plan, step: &Step, due: u64, workers: usize, figures: Figure
     let missed = plan.objective.check(response.as_ref(), completed, failed);
     let reason = match missed {
         Err(miss) => Some(miss.to_string()),
-        Ok(()) if !kept_up => Some(format!("only {ran} of {due} queries that were due were run")),
+        Ok(()) if !kept_up => Some(format!("only {ran} of {due} due queries ran")),
         Ok(()) => None,
     };
     SearchStep {
@@ -212,30 +213,30 @@ pub fn judge(plan: &Plan, step: &Step, due: u64, workers: usize, figures: Figure
 
 impl Plan {
     fn step(&self, rate: f64, is_confirmation: bool) -> Step {
-        let asked = if is_confirmation { 2 * self.step_time } else { self.step_time };
+        let wanted = if is_confirmation { 2 * self.step_time } else { self.step_time };
         let for_sample = self.sample() / rate;
-        let time = Duration::from_secs_f64(for_sample.min(STEP_MAX.as_secs_f64())).max(asked);
+        let time = Duration::from_secs_f64(for_sample.min(STEP_MAX.as_secs_f64())).max(wanted);
         Step { rate, time, is_confirmation }
     }
 
-    /// Queries that a step should have.
+    /// Returns the number of queries that a step should have.
     fn sample(&self) -> f64 {
         self.objective.samples_needed() as f64 * SAMPLE_MARGIN
     }
 
-    /// Below it, no step is long enough for the objective's percentiles.
+    /// Returns the rate below which no step is long enough for the objective's percentiles.
     fn lowest_rate(&self) -> f64 {
         let longest = self.step_time.max(STEP_MAX).as_secs_f64();
         (self.sample() / longest).max(RATE_MIN)
     }
 
-    /// The open loop of a step.
+    /// Returns the open-loop schedule of a step.
     pub fn schedule(&self, rate: f64, seed: u64) -> Option<Schedule> {
         Some(Schedule { rate: Rate::constant(rate).ok()?, process: self.process, seed })
     }
 }
 
-/// How many rows are due within a time, over all workers.
+/// Returns how many rows are due within `time`, over all workers.
 pub fn due_within(schedule: &Schedule, rows_of_worker: &[u64], time: Duration) -> u64 {
     let all = rows_of_worker.iter().sum();
     let end_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -246,8 +247,8 @@ pub fn due_within(schedule: &Schedule, rows_of_worker: &[u64], time: Duration) -
     rows_of_worker.iter().enumerate().filter_map(of_worker).sum()
 }
 
-/// Four digits: what people read, and what JSON gives back to the last bit.
-fn legible(rate: f64) -> f64 {
+/// Rounds to four significant digits: precise enough for a reader, and JSON round-trips it exactly.
+fn round_to_4_digits(rate: f64) -> f64 {
     format!("{rate:.3e}").parse().unwrap_or(rate)
 }
 

@@ -1,4 +1,4 @@
-//! Identifies the server that answered a connection, and decides whether two answers come from one server. Pure: an agent asks the server.
+//! The identity of the server that answered a connection, and whether two identities are one server. Pure: an agent queries the server.
 
 use std::fmt;
 
@@ -6,24 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
-/// What a server says about itself on one connection.
+/// The identity that a server reports on a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServerIdentity {
-    /// `10.0.0.1:5432` as the server itself sees it, or the path of its socket. The address that was dialled where the server does not
-    /// say.
+    /// `10.0.0.1:5432` as reported by the server, or the path of its socket. The dialled address if the server does not report one.
     pub address: String,
-    /// `pg_control_system()`: the same for a server, its standbys and its copies. Decimal digits. `null` where it cannot be read.
+    /// From `pg_control_system()`: the same for a server, its standbys and its copies. Decimal digits. `null` if it cannot be read.
     pub system_identifier: Option<String>,
-    /// When its postmaster started: RFC 3339, UTC, with microseconds. `null` where it cannot be read.
+    /// When its postmaster started: RFC 3339, UTC, with microseconds. `null` if it cannot be read.
     pub started_at: Option<String>,
-    /// `null` where it cannot be read.
+    /// `null` if it cannot be read.
     pub role: Option<Role>,
-    /// Empty where it cannot be read.
+    /// Empty if it cannot be read.
     pub server_version: String,
-    /// The database's name; empty where it cannot be read.
+    /// The database's name; empty if it cannot be read.
     pub database: String,
-    /// The extension's version; `null` where it is absent.
+    /// The extension's version; `null` if it is not installed.
     pub timescaledb: Option<String>,
 }
 
@@ -35,28 +34,28 @@ pub enum Role {
     Standby,
 }
 
-/// Connections of one session that broke and were opened again, grouped by the server that answered.
+/// Reconnects of one session, grouped by the server that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reconnects {
-    /// The database: 0, or 1 for the second one of a run that compares two.
+    /// Index of the database: 0, or 1 for the second one of a run that compares two.
     pub target: u16,
     pub server: ServerIdentity,
-    /// How often a broken connection was opened again. Connections that the workers themselves had given up are not counted.
+    /// Number of broken connections that were opened again. Connections that the workers closed on purpose are not counted.
     pub count: u64,
-    /// The longest time from finding a connection broken to having it again.
+    /// The longest time from detecting a broken connection to having it again.
     pub outage_max_ns: u64,
 }
 
 impl ServerIdentity {
-    /// True when both are states of one server and one database. A restarted server is the same one. Its standby, its copy and another
-    /// database on it are not.
+    /// Returns true if both are states of one server and one database. A restarted server is the same one; its standby, its copy and
+    /// another database on it are not.
     pub fn is_same_server(&self, other: &Self) -> bool {
         if let (Some(own), Some(other)) = (&self.system_identifier, &other.system_identifier)
             && own != other
         {
             return false;
         }
-        // One process may be reached by its socket and by TCP, or by two addresses, but it listens on one port.
+        // A process may be reached by its socket and by TCP, or by two addresses, but it listens on one port.
         let is_same_process = self.started_at.is_some() && self.started_at == other.started_at;
         let ports_agree = self.port().zip(other.port()).is_none_or(|(own, other)| own == other);
         let is_same_database =
@@ -64,18 +63,18 @@ impl ServerIdentity {
         is_same_database && (self.address == other.address || (is_same_process && ports_agree))
     }
 
-    /// True when the server reported anything about itself.
+    /// Returns true if the server reported anything about itself.
     pub fn is_known(&self) -> bool {
         !self.server_version.is_empty()
     }
 
-    /// `None` for a socket.
+    /// Returns the port; `None` for a socket.
     fn port(&self) -> Option<&str> {
         let (host, port) = self.address.rsplit_once(':')?;
         (!host.starts_with('/')).then_some(port)
     }
 
-    /// The parts that distinguish this server from others for a reader, without its versions.
+    /// Returns the parts that distinguish this server from others for a reader, without its versions.
     pub fn parts(&self) -> Vec<String> {
         let role = self.role.map(|role| role.to_string());
         let started = self.started_at.as_ref().map(|at| format!("started {at}"));
@@ -111,7 +110,7 @@ impl fmt::Display for Role {
 }
 
 impl Reconnects {
-    /// Adds these reconnects to the totals. After [`limits::SERVERS_MAX`] different servers, the last one takes the rest.
+    /// Adds these reconnects to the totals. After [`limits::SERVERS_MAX`] different servers, the rest is added to the last one.
     pub fn add_to(self, sums: &mut Vec<Self>) {
         let Self { target, server, count, outage_max_ns } = self;
         let is_full = sums.len() >= limits::SERVERS_MAX;
@@ -159,47 +158,47 @@ mod tests {
     const T2: &str = "2026-11-30T12:00:00.000002Z";
 
     #[test]
-    fn another_system_identifier_is_another_server() {
+    fn a_different_system_identifier_is_a_different_server() {
         check(&["10.0.0.1:5432", "1", T1], &["10.0.0.1:5432", "2", T2], false);
         check(&["10.0.0.1:5432", "1", T1], &["10.0.0.1:5432", "2", T1], false);
     }
 
     #[test]
-    fn a_server_that_was_restarted_is_the_same() {
+    fn a_restarted_server_is_the_same_server() {
         check(&["10.0.0.1:5432", "1", T1], &["10.0.0.1:5432", "1", T2], true);
         check(&["10.0.0.1:5432", "", T1], &["10.0.0.1:5432", "", T2], true);
     }
 
     #[test]
-    fn a_standby_has_the_identifier_of_its_primary_and_is_another_server() {
+    fn a_standby_has_the_identifier_of_its_primary_but_is_a_different_server() {
         check(&["10.0.0.1:5432", "1", T1], &["10.0.0.2:5432", "1", T2], false);
         check(&["10.0.0.1:5432", "", T1], &["10.0.0.2:5432", "", T2], false);
         check(&["10.0.0.1:5432", "1", T1], &["10.0.0.1:5433", "1", T1], false);
     }
 
     #[test]
-    fn one_process_is_one_server_by_whichever_way_it_is_reached() {
+    fn a_process_is_one_server_however_it_is_reached() {
         check(&["10.0.0.1:5432", "1", T1], &["/run/postgresql/.s.PGSQL.5432", "1", T1], true);
         check(&["10.0.0.1:5432", "1", T1], &["[fd00::1]:5432", "1", T1], true);
         check(&["/run/postgresql/.s.PGSQL.5432", "", T1], &["10.0.0.1:5432", "", T1], true);
     }
 
     #[test]
-    fn servers_that_tell_nothing_are_known_by_their_addresses() {
+    fn servers_that_report_nothing_are_distinguished_by_address() {
         check(&["10.0.0.1:5432", "", ""], &["10.0.0.1:5432", "", ""], true);
         check(&["10.0.0.1:5432", "", ""], &["10.0.0.1:5433", "", ""], false);
         check(&["10.0.0.1:5432", "1", T1], &["10.0.0.1:5432", "", ""], true);
     }
 
     #[test]
-    fn another_database_of_a_server_is_told_apart() {
+    fn another_database_of_a_server_is_distinguished() {
         let one = server("10.0.0.1:5432", "1", T1);
         let other = ServerIdentity { database: "other".to_owned(), ..one.clone() };
         assert!(!one.is_same_server(&other));
     }
 
     #[test]
-    fn many_reconnects_become_one_sum_for_each_server() {
+    fn many_reconnects_become_one_total_per_server() {
         let mut sums = Vec::new();
         let add = |sums: &mut Vec<Reconnects>, start: &str, outage_max_ns| {
             let server = server("10.0.0.1:5432", "1", start);

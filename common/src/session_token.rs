@@ -1,5 +1,5 @@
-//! Proof that a process was granted a session. Slots and epochs can be guessed; the token that is issued with them cannot. Pure: the key is
-//! passed in.
+//! Tokens that prove that a process was granted a session. Slots and epochs can be guessed; the token that is issued with them cannot.
+//! Pure: the key is passed in.
 
 use std::fmt;
 
@@ -15,19 +15,19 @@ pub const TOKEN_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
 const BLOCK_BYTES: usize = 64;
 
-/// A session and its token, as only the coordinator and the agent of this session know it.
+/// A session and its token. Only the coordinator and the agent of this session know the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantedSession {
     pub id: SessionId,
     pub token: SessionToken,
 }
 
-/// 128 bits that cannot be guessed.
+/// A token of 128 bits that cannot be guessed.
 #[derive(Clone, Copy)]
 pub struct SessionToken([u8; TOKEN_BYTES]);
 
-/// A run's secret, from which the tokens of its sessions are derived. It is kept with the run, so that a resumed run recognizes the
-/// sessions of the coordinator before it.
+/// The secret of a run, from which the tokens of its sessions are derived. It is stored with the run, so that a resumed run recognizes the
+/// sessions of the previous coordinator process.
 #[derive(Clone)]
 pub struct SessionKey([u8; KEY_BYTES]);
 
@@ -36,12 +36,12 @@ impl SessionKey {
         Self(random)
     }
 
-    /// Reads what [`expose`](Self::expose) returned. `None` for anything else.
+    /// Parses the output of [`expose`](Self::expose). Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         BASE64.decode(text.trim()).ok()?.try_into().ok().map(Self)
     }
 
-    /// The secret in base64.
+    /// Returns the secret in base64.
     pub fn expose(&self) -> String {
         BASE64.encode(self.0)
     }
@@ -50,14 +50,14 @@ impl SessionKey {
         GrantedSession { token: self.token(&id), id }
     }
 
-    /// True when this key issued the session's token.
+    /// Returns true if this key issued the session's token.
     pub fn has_issued(&self, session: &GrantedSession) -> bool {
         self.token(&session.id) == session.token
     }
 
-    /// The first half of HMAC-SHA-256 (RFC 2104). The name of a session is unambiguous: a run id contains no colon.
+    /// Returns the first half of HMAC-SHA-256 (RFC 2104) of the session's name. The name is unambiguous because a run id contains no colon.
     fn token(&self, id: &SessionId) -> SessionToken {
-        // HMAC pads a short key with zeros to the block of its hash.
+        // HMAC pads a key that is shorter than the hash's block with zeros.
         let mut block = [0; BLOCK_BYTES];
         block[..KEY_BYTES].copy_from_slice(&self.0);
         let mut mac = Hmac::<Sha256>::new(&block.into());
@@ -68,7 +68,7 @@ impl SessionKey {
 }
 
 impl SessionToken {
-    /// `None` for another number of bytes.
+    /// Returns `None` unless there are exactly [`TOKEN_BYTES`] bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -78,7 +78,7 @@ impl SessionToken {
     }
 }
 
-/// Takes the same time wherever they differ.
+/// Compares in constant time, so that the duration does not reveal where two tokens differ.
 impl PartialEq for SessionToken {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_proves_its_own_session_and_no_other() {
+    fn a_token_proves_only_its_own_session() {
         let key = SessionKey::new([7; KEY_BYTES]);
         let granted = key.grant(session("run", 0, 1));
         assert!(key.has_issued(&granted));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_read_as_it_was_written_and_nothing_shows_it() {
+    fn a_key_round_trips_and_debug_output_hides_it() {
         let key = SessionKey::new([7; KEY_BYTES]);
         let read = SessionKey::parse(&format!("{}\n", key.expose())).unwrap();
         let granted = key.grant(session("run", 0, 1));

@@ -1,4 +1,5 @@
-//! The time as tokio's timers have it, and work that may block. A test may run the clock ahead of the machine's, on a single thread.
+//! The current time according to tokio's timers, and helpers for blocking work. A test can pause or advance this clock; it then uses a
+//! single-threaded runtime.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ pub(crate) fn since(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
 
-/// Runs what may wait for a disk. The other tasks of this thread go on elsewhere, where there is an elsewhere.
+/// Runs work that may wait for a disk. In a multi-threaded runtime, the other tasks of this thread move to another thread meanwhile.
 pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
@@ -24,24 +25,26 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// A task that waits for a disk again and again: on a thread of its own, since leaving this one each time costs more than the writing.
-pub(crate) fn aside<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+/// Runs a task that waits for a disk repeatedly on a dedicated thread, because `block_in_place` for each write costs more than the write.
+pub(crate) fn spawn_on_own_thread<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
     let handle = Handle::current();
     if handle.runtime_flavor() != RuntimeFlavor::MultiThread {
         return tokio::spawn(task);
     }
-    let (hand_over, handed_over) = mpsc::channel();
-    let run = move || handed_over.recv().ok().map(|task| handle.block_on(task));
+    let (task_sender, task_receiver) = mpsc::channel();
+    let run = move || task_receiver.recv().ok().map(|task| handle.block_on(task));
     match blocking::start("journal", run) {
         Ok(done) => {
-            // It waits for nothing else.
-            let _ = hand_over.send(task);
+            // The thread waits only for this task, so the send cannot fail.
+            let _ = task_sender.send(task);
             tokio::spawn(async {
-                done.await.ok().flatten().expect("the task on the other thread has ended well")
+                done.await.ok().flatten().expect("the task on the dedicated thread completed")
             })
         }
         Err(problem) => {
-            warn!("{problem}; what is written shares a thread with everything else");
+            warn!("{problem}; journal writes share threads with all other work");
             tokio::spawn(task)
         }
     }

@@ -1,16 +1,16 @@
-//! Exit codes, the same in every command.
+//! Exit codes, which are the same for all commands.
 
 use std::process::ExitCode;
 
-/// How a command ended, for scripts.
+/// The result of a command, as its exit code reports it to scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Success,
     Internal,
-    /// Wrong usage, a bad workload, a statement or a database that cannot be used.
+    /// A usage error, an invalid workload, or a statement or database that cannot be used.
     Usage,
-    /// What was asked to hold did not: a threshold was missed or cannot be decided, no rate held the objective of a search, or a comparison
-    /// found the new run slower.
+    /// A requested condition does not hold: a threshold was missed or cannot be evaluated, no rate met the objective of a rate search, or a
+    /// comparison found the new run slower.
     ThresholdMissed,
     /// The verdict is VOID: the load generator was the bottleneck.
     Void,

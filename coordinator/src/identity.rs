@@ -1,5 +1,6 @@
-//! Who this coordinator is to agents of other machines: a key with its certificate, by which they know it, and a secret, by which it
-//! knows them. Made once and kept in a directory; together they are the join string.
+//! The coordinator's identity towards agents on other machines: a key and its certificate, by which agents authenticate the coordinator,
+//! and a secret, by which the coordinator authenticates agents. They are created once and stored in a directory. The join string contains
+//! the certificate's hash and the secret.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -29,22 +30,22 @@ pub(crate) struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     #[error(
-        "no place for the coordinator's identity: neither XDG_STATE_HOME nor HOME is an absolute path; name one with --identity"
+        "no directory for the coordinator's identity: neither XDG_STATE_HOME nor HOME is an absolute path; specify one with --identity"
     )]
     NoHome,
     #[error(
-        "there is no identity in '{}': `coordinator token` makes one and prints the join string for agents", .0.display()
+        "there is no identity in '{}'; run `coordinator token` to create one and print the join string for agents", .0.display()
     )]
     Missing(PathBuf),
-    #[error("{what} '{}': {problem}", path.display())]
+    #[error("cannot {what} '{}': {problem}", path.display())]
     File { what: &'static str, path: PathBuf, problem: String },
-    #[error("the identity's directory '{}': {problem}", path.display())]
+    #[error("identity directory '{}': {problem}", path.display())]
     Open { path: PathBuf, problem: OpenToOthers },
-    #[error("'{}' is not the secret of an identity; `coordinator token --rotate` makes a new one", .0.display())]
+    #[error("'{}' does not contain a valid secret; run `coordinator token --rotate` to create a new one", .0.display())]
     Secret(PathBuf),
 }
 
-/// Where the identity is: the directory named by `--identity`, or one beside the runs of this user. It need not exist.
+/// Returns the identity's directory: the one given with `--identity`, or `identity` in the user's state directory. It need not exist.
 pub(crate) fn place(named: Option<&Path>) -> Result<PathBuf, IdentityError> {
     match named {
         Some(dir) => Ok(dir.to_owned()),
@@ -53,8 +54,10 @@ pub(crate) fn place(named: Option<&Path>) -> Result<PathBuf, IdentityError> {
 }
 
 impl Identity {
+    /// Loads the identity in `dir`.
+    ///
     /// # Errors
-    /// When there is none, or one of its files cannot be read.
+    /// When `dir` contains no identity, or one of its files cannot be read.
     pub(crate) fn load(dir: &Path) -> Result<Self, IdentityError> {
         if !exists(dir) {
             return Err(IdentityError::Missing(dir.to_owned()));
@@ -71,10 +74,10 @@ impl Identity {
         Ok(identity)
     }
 
-    /// The one that is there, or a new one.
+    /// Loads the identity in `dir`, and creates it first if there is none.
     ///
     /// # Errors
-    /// When it can be neither read nor written.
+    /// When it cannot be read or created.
     pub(crate) fn load_or_create(dir: &Path, provider: &CryptoProvider) -> Result<Self, IdentityError> {
         if !exists(dir) {
             create(dir, provider)?;
@@ -82,14 +85,14 @@ impl Identity {
         Self::load(dir)
     }
 
-    /// As it is now: a running coordinator goes by what was rotated meanwhile.
+    /// Reads the current secret from its file, so that a running coordinator uses a rotated secret at once.
     pub(crate) fn secret(&self) -> Result<Secret, IdentityError> {
         let path = self.dir.join(SECRET);
         let text = secret_file::read(&path).map_err(|problem| file("read the secret", &path, problem))?;
         Secret::parse(text.trim()).map_err(|_| IdentityError::Secret(path))
     }
 
-    /// Another secret: no agent joins by the old join string any more. Those that have joined stay.
+    /// Replaces the secret. Agents can no longer join with the old join string; agents that have already joined stay connected.
     pub(crate) fn rotate(&self, provider: &CryptoProvider) -> Result<(), IdentityError> {
         write_secret(&self.dir, provider)
     }
@@ -99,7 +102,7 @@ impl Identity {
     }
 }
 
-/// Readable by its owner alone.
+/// Checks that only the owner can access the directory.
 fn check(dir: &Path) -> Result<(), IdentityError> {
     let metadata = fs::metadata(dir).map_err(|problem| file("read the directory", dir, problem))?;
     let checked = secret_file::check_directory(dir, &metadata);
@@ -111,24 +114,24 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|problem| file("read the key", path, problem))
 }
 
-/// The secret is written last.
+/// Returns true if the directory contains a complete identity: the secret is written last.
 pub(crate) fn exists(dir: &Path) -> bool {
     dir.join(SECRET).exists()
 }
 
-/// What an attempt that was cut off left is written anew. Of two at once, the join string of one is another's: each prints what is there
-/// in the end.
+/// Creates an identity, and overwrites the files of an interrupted attempt. When two processes do this at the same time, both read the
+/// files afterwards, so each prints the join string that was stored last.
 fn create(dir: &Path, provider: &CryptoProvider) -> Result<(), IdentityError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|problem| file("make the directory", dir, problem))?;
-    let key = KeyPair::generate().map_err(|problem| file("make a key for", dir, problem))?;
+    made.map_err(|problem| file("create the directory", dir, problem))?;
+    let key = KeyPair::generate().map_err(|problem| file("create a key for", dir, problem))?;
     let mut params = CertificateParams::new(["muster-coordinator".to_owned()])
-        .map_err(|problem| file("make a certificate for", dir, problem))?;
-    // Agents know it by its hash; no date ends that.
+        .map_err(|problem| file("create a certificate for", dir, problem))?;
+    // Agents verify the certificate by its hash and ignore its dates.
     params.not_before = date_time_ymd(2000, 1, 1);
     params.not_after = date_time_ymd(4000, 1, 1);
     let certificate =
-        params.self_signed(&key).map_err(|problem| file("make a certificate for", dir, problem))?;
+        params.self_signed(&key).map_err(|problem| file("create a certificate for", dir, problem))?;
     write(&dir.join(KEY), &key.serialize_pem())?;
     write(&dir.join(CERTIFICATE), &certificate.pem())?;
     write_secret(dir, provider)
@@ -138,22 +141,22 @@ fn write_secret(dir: &Path, provider: &CryptoProvider) -> Result<(), IdentityErr
     let mut bytes = [0; 32];
     let path = dir.join(SECRET);
     let filled = provider.secure_random.fill(&mut bytes);
-    filled.map_err(|_| file("make a secret for", &path, "the system has no random numbers"))?;
+    filled.map_err(|_| file("create a secret in", &path, "the system's random number generator failed"))?;
     write(&path, &format!("{}\n", Secret::new(bytes).expose()))
 }
 
-/// For this user's eyes, and whole or not at all.
+/// Writes a file atomically, readable only by this user.
 fn write(path: &Path, text: &str) -> Result<(), IdentityError> {
-    let beside = path.with_extension("new");
+    let temporary = path.with_extension("new");
     let written = || -> io::Result<()> {
-        match fs::remove_file(&beside) {
+        match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        fs::rename(&temporary, path)
     };
     written().map_err(|problem| file("write", path, problem))
 }
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_made_once_for_the_users_eyes_only() {
+    fn an_identity_is_created_once_and_only_its_user_can_read_it() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("a/b");
         assert!(matches!(Identity::load(&dir), Err(IdentityError::Missing(_))));
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_secret_counts_at_once_and_the_key_stays() {
+    fn a_rotated_secret_is_used_at_once_and_the_key_stays() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("identity");
         let running = Identity::load_or_create(&dir, &provider()).unwrap();
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn an_error_names_the_file_that_cannot_be_used() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("identity");
         Identity::load_or_create(&dir, &provider()).unwrap();

@@ -1,4 +1,4 @@
-//! Muster's coordinator as a library: what `coordinator` runs, for its own binary and for tests.
+//! Muster's coordinator as a library, for the `coordinator` binary and for tests.
 
 pub mod cli;
 mod clock;

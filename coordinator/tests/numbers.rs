@@ -1,7 +1,7 @@
-//! The report's times against a fake server's own clock. No tolerance is guessed. A query that is measured honestly starts after
-//! the answer before it went out, and stops after its own answer went out and before anything follows on its connection; the fake
-//! knows these instants. So every query has a floor and a ceiling, however busy the machine is, and what holds for every query
-//! holds for every rank and every sum of them. On a quiet machine the two are some 0.2 ms apart.
+//! The report's times compared with a fake server's own clock, without guessed tolerances. A correctly measured query starts after the
+//! previous answer was sent, and stops after its own answer was sent and before the next bytes on its connection; the fake server records
+//! these times. So every query has a lower and an upper bound, however busy the machine is, and the same follows for every rank and every
+//! sum. On an idle machine the bounds are about 0.2 ms apart.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may")]
 
 mod support;
@@ -14,11 +14,12 @@ use support::programs::{Finished, Run};
 use support::record::{Execution, Record};
 
 const HOSTS: usize = 20;
-/// A ceiling far above its floor would let anything pass. Not tighter, because a busy machine is no defect.
+/// The limit of the median distance between the bounds, because distant bounds prove nothing. Not tighter, because a busy machine is not
+/// a defect.
 const SLACK_MAX_MS: f64 = 25.0;
 
-/// Runs these delays, over all hosts in turn. Each host begins and ends with a query that fails, so that none of the measured ones
-/// waits for the start or the end of the run, which would raise its ceiling.
+/// Runs queries with these delays on all hosts in turn. Each host begins and ends with a query that fails, so that no measured query waits
+/// for the start or the end of the run, which would raise its upper bound.
 fn check(delays_us: &[u64], run: impl FnOnce(Run) -> Finished) {
     let fake = FakePostgres::start();
     let edge = (0..HOSTS).map(|host| format!("h{host},error P0001 at the edge"));
@@ -31,12 +32,12 @@ fn check(delays_us: &[u64], run: impl FnOnce(Run) -> Finished) {
         (queries.total, queries.completed, queries.failed, queries.unaccounted),
         (rows.len() as u64, delays_us.len() as u64, 2 * HOSTS as u64, 0)
     );
-    assert_eq!(record.executions.len(), rows.len(), "every row is run once");
+    assert_eq!(record.executions.len(), rows.len(), "every row runs once");
     assert_times(&report, &record, delays_us);
     assert_sums(&report, &record);
 }
 
-/// Floors and ceilings of a sample, each ascending: the k-th smallest measurement is between the k-th smallest of both.
+/// Lower and upper bounds of a sample, each ascending: the k-th smallest measurement is between the k-th smallest of both.
 struct Bounds {
     floors: Vec<f64>,
     ceilings: Vec<f64>,
@@ -51,7 +52,7 @@ impl Bounds {
         Self { floors, ceilings }
     }
 
-    /// Nearest rank, ⌈p·n⌉, counted from 1.
+    /// The bounds of a nearest-rank percentile: rank ⌈p·n⌉, counted from 1.
     fn rank(&self, per_mille: usize) -> (f64, f64) {
         let rank = (self.floors.len() * per_mille).div_ceil(1_000).max(1);
         (self.floors[rank - 1], self.ceilings[rank - 1])
@@ -85,20 +86,24 @@ fn assert_times(report: &RunResult, record: &Record, delays_us: &[u64]) {
     injected.sort_by(f64::total_cmp);
     assert!(
         bounds.floors.iter().zip(&injected).all(|(floor, delay)| floor >= delay),
-        "the fake answers too early"
+        "the fake server answers too early"
     );
     let mut slack: Vec<f64> = record.completed().map(|one| ms(one.at_most() - one.at_least())).collect();
     slack.sort_by(f64::total_cmp);
     let (median, last) = (slack[slack.len() / 2], slack[slack.len() - 1]);
-    println!("{} queries, ceiling above floor: median {median:.3} ms, at most {last:.3} ms", slack.len());
+    println!("{} queries, ceiling above floor: median {median:.3} ms, max {last:.3} ms", slack.len());
     assert!(median < SLACK_MAX_MS, "the machine is too busy to measure anything: {median} ms");
     let latency = report.service_time_ms.as_ref().unwrap();
     bounds.assert_latency(latency);
-    assert_eq!(report.response_time_ms.as_ref(), Some(latency), "in a closed loop nothing is due earlier");
+    assert_eq!(
+        report.response_time_ms.as_ref(),
+        Some(latency),
+        "in a closed loop a row is due when it starts"
+    );
     assert_between("total", report.total_processing_time_ms, bounds.sum());
 }
 
-/// Parts against the fake, and parts against the whole.
+/// Compares parts with the fake server's record, and parts with the total.
 fn assert_sums(report: &RunResult, record: &Record) {
     for host in &report.hosts {
         let bounds = Bounds::of(record.of_host(&host.host).filter(|one| one.is_completed));
@@ -133,7 +138,7 @@ fn assert_sums(report: &RunResult, record: &Record) {
     assert!((report.throughput_qps - qps).abs() < 1e-6 * qps);
 }
 
-/// Within a nanosecond: that much may be lost in a floating-point sum.
+/// Allows a nanosecond for floating-point rounding.
 #[track_caller]
 fn assert_between(what: &str, value: f64, (floor, ceiling): (f64, f64)) {
     println!("{what}: {floor:.3} <= {value:.3} <= {ceiling:.3} ms");
@@ -148,25 +153,25 @@ fn ms(time: Duration) -> f64 {
 }
 
 #[test]
-fn a_constant_delay_is_what_one_agent_reports() {
+fn one_agent_reports_a_constant_delay() {
     check(&[5_000; 100], |run| run.local(1));
 }
 
 #[test]
-fn delays_far_below_a_millisecond_are_measured_as_they_are() {
+fn delays_far_below_a_millisecond_are_measured_correctly() {
     check(&[200; 1_000], |run| run.local(1));
 }
 
 #[test]
-fn percentiles_at_the_edge_of_two_modes_are_of_the_right_one() {
-    // The 360th of 400 is the last fast one, and p90; the 361st is a slow one.
+fn percentiles_at_the_edge_between_two_modes_belong_to_the_right_mode() {
+    // The 360th of 400 values is the last fast one, and p90; the 361st is slow.
     let delays: Vec<u64> = (0..400).map(|row| if row % 10 == 7 { 40_000 } else { 1_500 }).collect();
     check(&delays, |run| run.local(4));
 }
 
 #[test]
 fn the_ninety_ninth_percentile_is_not_the_maximum() {
-    // 5 of 500 are above p99, each at the edge of its own rank.
+    // 5 of 500 values are above p99, and each has another rank.
     let delays: Vec<u64> =
         (0..500).map(|row| if row % 100 == 50 { 60_000 + row * 50 } else { 1_000 }).collect();
     check(&delays, |run| run.local(10));
@@ -179,13 +184,13 @@ fn a_spread_of_delays_keeps_every_rank() {
 }
 
 #[test]
-fn agents_of_several_workers_in_processes_of_their_own_report_the_same() {
+fn agents_in_separate_processes_with_several_workers_report_the_same() {
     let delays: Vec<u64> = (0..300).map(|row| 500 + row * 7_919 % 300 * 40).collect();
     check(&delays, |run| run.with_processes(2, 2));
 }
 
 #[test]
-fn rows_that_all_complete_are_fine() {
+fn a_run_whose_rows_all_complete_succeeds() {
     let fake = FakePostgres::start();
     let rows: Vec<_> = (0..50).map(|row| format!("h{},1ms; rows {}", row % 5, row % 4)).collect();
     let report = Run::new(&fake.url(), &rows).local(4).report(0);
@@ -193,8 +198,8 @@ fn rows_that_all_complete_are_fine() {
     assert_eq!(report.queries.completed, 50);
     assert_ne!(report.verdict.status, VerdictStatus::Void, "{:?}", report.verdict);
     assert_eq!(report.result.rows, (0..50).map(|row| row % 4).sum::<u64>());
-    assert_eq!(report.result.bytes, 8 * report.result.rows, "an answer is one bigint a row");
+    assert_eq!(report.result.bytes, 8 * report.result.rows, "a result is one bigint per row");
     assert_eq!(report.agents.len(), 4);
-    assert_eq!(record.sessions.len(), 4, "a connection a worker");
+    assert_eq!(record.sessions.len(), 4, "one connection per worker");
     assert_eq!(report.database.unwrap().server_version, "16.9 (fake)");
 }

@@ -1,5 +1,5 @@
-//! When rows run and which of them count: fixed rates, warm-up, passes, durations, against a fake server that keeps its own clock.
-//! Bounds that hold however busy the machine is, where there are such; elsewhere medians and ample room.
+//! When rows run and which of them count: fixed rates, warm-up, passes, and durations, against a fake server with its own clock. Where
+//! possible the bounds hold however busy the machine is; elsewhere the tests use medians and generous margins.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may")]
 
 mod support;
@@ -12,21 +12,21 @@ use support::fake_postgres::FakePostgres;
 use support::programs::{Finished, Run};
 use support::record::Record;
 
-/// What a busy machine may add; far below what a test tells apart.
-const ROOM_MS: f64 = 300.0;
+/// The time that a busy machine may add; far below the differences that the tests check.
+const MARGIN_MS: f64 = 300.0;
 
-/// Runs these rows over local agents; a machine too busy to keep the schedule may make the run void, and says so by 11.
-fn run(rows: &[String], agents: usize, words: &[&str]) -> (RunResult, Record) {
+/// Runs these rows with local agents. On a machine that is too busy to keep the schedule the run may be VOID, which exits with 11.
+fn run(rows: &[String], agents: usize, args: &[&str]) -> (RunResult, Record) {
     let fake = FakePostgres::start();
-    let run = Run::new(&fake.url(), rows).with(&["--placement", "balanced"]).with(words);
+    let run = Run::new(&fake.url(), rows).with(&["--placement", "balanced"]).with(args);
     let finished: Finished = run.local(agents);
     assert!(matches!(finished.code, Some(0 | 11)), "{:?}: {}", finished.code, finished.stderr);
     let report: RunResult = serde_json::from_str(&finished.stdout).unwrap();
     let queries = &report.queries;
-    assert_eq!(queries.completed + queries.failed + queries.unaccounted, queries.total, "the books close");
+    assert_eq!(queries.completed + queries.failed + queries.unaccounted, queries.total, "the totals add up");
     let of_agents: u64 = report.agents.iter().map(|agent| agent.queries).sum();
     let of_workers: u64 = report.workers.iter().map(|worker| worker.queries).sum();
-    assert_eq!([of_agents, of_workers], [queries.total; 2], "what the agents ran adds up");
+    assert_eq!([of_agents, of_workers], [queries.total; 2], "the agents' queries add up");
     (report, fake.finish())
 }
 
@@ -38,7 +38,7 @@ fn latencies(report: &RunResult) -> [&Latency; 3] {
     [&report.service_time_ms, &report.response_time_ms, &report.lag_ms].map(|one| one.as_ref().unwrap())
 }
 
-/// When each query came in, ascending.
+/// The times at which queries were received, ascending.
 fn received(record: &Record) -> Vec<Instant> {
     let mut received: Vec<_> = record.executions.iter().map(|one| one.received).collect();
     received.sort();
@@ -46,7 +46,7 @@ fn received(record: &Record) -> Vec<Instant> {
 }
 
 #[test]
-fn under_a_fixed_rate_the_schedule_is_kept_and_response_is_service_and_lag() {
+fn a_fixed_rate_keeps_the_schedule_and_response_time_is_service_time_plus_lag() {
     const RATE: f64 = 500.0;
     let (report, record) = run(&rows(1_000, 2, "1ms"), 2, &["--rate", "500"]);
     assert_eq!((report.load.model, report.queries.completed), (LoadModel::Open, 1_000));
@@ -57,14 +57,14 @@ fn under_a_fixed_rate_the_schedule_is_kept_and_response_is_service_and_lag() {
 
     let received = received(&record);
     let at_ms = |row: usize| (received[row] - received[0]).as_secs_f64() * 1e3;
-    // Nothing departs from the schedule but by what the report calls lag, and the way to the server.
+    // The only deviations from the schedule are the reported lag and the way to the server.
     for row in [250, 500, 750, 999] {
         let due = row as f64 / RATE * 1e3;
-        let room = lag.max + 1e3 / RATE;
-        assert!(at_ms(row) >= due - room, "row {row} was early: {} ms", at_ms(row));
-        assert!(at_ms(row) <= due + room + ROOM_MS, "row {row} was late: {} ms", at_ms(row));
+        let margin = lag.max + 1e3 / RATE;
+        assert!(at_ms(row) >= due - margin, "row {row} was early: {} ms", at_ms(row));
+        assert!(at_ms(row) <= due + margin + MARGIN_MS, "row {row} was delayed: {} ms", at_ms(row));
     }
-    // Quarters of a second, the last of which is not whole.
+    // Intervals of 250 ms, without the last, which is partial.
     let mut counts = [0; 7];
     for row in 0..received.len() {
         if let Some(count) = counts.get_mut((at_ms(row) / 250.0) as usize) {
@@ -72,39 +72,39 @@ fn under_a_fixed_rate_the_schedule_is_kept_and_response_is_service_and_lag() {
         }
     }
     counts.sort_unstable();
-    println!("in quarters of a second: {counts:?}; lag: {lag:?}");
+    println!("in intervals of 250 ms: {counts:?}; lag: {lag:?}");
     assert!((124..=126).contains(&counts[3]), "125 were due: {counts:?}");
 }
 
 #[test]
-fn a_poisson_process_has_the_rate_and_not_the_evenness() {
+fn poisson_arrivals_keep_the_rate_and_vary_the_gaps() {
     let (report, record) = run(&rows(1_000, 2, "0us"), 2, &["--rate", "1000", "--arrivals", "poisson"]);
     assert_eq!(report.load.arrivals.as_deref(), Some("poisson"));
     let received = received(&record);
     let mut gaps: Vec<f64> = received.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
     gaps.sort_by(f64::total_cmp);
     let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
-    // The standard error of a mean of 1,000 exponential gaps is 3 % of it; the seed is fixed.
+    // The standard error of the mean of 1,000 exponential gaps is 3 % of the mean; the seed is fixed.
     assert!((0.0009..0.0013).contains(&mean), "{mean}");
-    // The largest of 1,000 exponential gaps is some seven means; of even ones it would be one.
+    // The largest of 1,000 exponential gaps is about seven times the mean; with uniform arrivals it would be one.
     assert!(gaps[990] > 3.0 * mean, "{}", gaps[990]);
 }
 
-/// As many as an agent may have, each a thread.
+/// The maximum of an agent, with a thread for each worker.
 #[test]
-fn five_hundred_workers_of_one_agent_run_side_by_side() {
+fn five_hundred_workers_of_one_agent_run_concurrently() {
     const WORKERS: usize = 512;
     let (report, record) = run(&rows(4 * WORKERS, WORKERS, "100ms"), 1, &["--workers", &WORKERS.to_string()]);
     assert_eq!((report.queries.completed, report.workers.len()), (4 * WORKERS as u64, WORKERS));
     let sessions: BTreeSet<usize> = record.executions.iter().map(|one| one.session).collect();
     assert_eq!(sessions.len(), WORKERS, "each worker has a connection");
-    let side_by_side = report.total_processing_time_ms / report.wall_time_ms;
-    println!("{side_by_side:.0} at a time, {:.0} ms", report.wall_time_ms);
-    assert!(side_by_side > 100.0, "{side_by_side}");
+    let concurrency = report.total_processing_time_ms / report.wall_time_ms;
+    println!("{concurrency:.0} concurrent queries, {:.0} ms", report.wall_time_ms);
+    assert!(concurrency > 100.0, "{concurrency}");
 }
 
-/// Response times of a connection on which row `at` takes a second and all others `service_ms`: those that wait behind it are due
-/// every `between_ms` and done every `service_ms`.
+/// Response times on a connection on which row `at` takes a second and all others `service_ms`. The rows behind it are due every
+/// `between_ms` and end every `service_ms`.
 fn behind_a_stall(count: usize, at: usize, between_ms: f64, service_ms: f64) -> Vec<f64> {
     let time = |row: usize| match row.checked_sub(at) {
         Some(0) => 1_000.0,
@@ -117,7 +117,7 @@ fn behind_a_stall(count: usize, at: usize, between_ms: f64, service_ms: f64) -> 
 }
 
 #[test]
-fn a_stall_of_a_second_is_in_the_response_times_of_all_that_waited_and_in_one_service_time() {
+fn a_stall_of_a_second_affects_many_response_times_and_one_service_time() {
     const COUNT: usize = 600;
     let mut rows = rows(COUNT, 1, "1ms");
     rows[100] = "h0,1000ms".to_owned();
@@ -126,38 +126,38 @@ fn a_stall_of_a_second_is_in_the_response_times_of_all_that_waited_and_in_one_se
     println!("service {service:?}\nresponse {response:?}\nlag {lag:?}");
     let slow = record.completed().filter(|one| one.at_least() >= Duration::from_secs(1)).count();
     assert_eq!(slow, 1);
-    assert!(service.max >= 1_000.0 && service.p99.unwrap() < ROOM_MS, "one slow query in 600 is above p99");
+    assert!(service.max >= 1_000.0 && service.p99.unwrap() < MARGIN_MS, "one slow query in 600 is above p99");
 
-    // Nothing is served in less than the fake's millisecond, so that this is a floor at every rank.
+    // No query takes less than the fake server's millisecond, so these are lower bounds at every rank.
     let floors = behind_a_stall(COUNT, 100, 1e3 / 300.0, 1.0);
     let rank = |per_mille: usize| floors[(COUNT * per_mille).div_ceil(1_000) - 1];
     for (name, value, per_mille) in
         [("median", Some(response.median), 500), ("p90", response.p90, 900), ("p99", response.p99, 990)]
     {
         let (value, floor) = (value.unwrap(), rank(per_mille));
-        assert!(floor <= value, "{name}: {value} ms, by arithmetic {floor} ms");
+        assert!(floor <= value, "{name}: {value} ms, expected at least {floor} ms");
     }
-    // On p99 a busy machine has the least to say: seven rows after the stall.
+    // A busy machine affects p99 least: seven rows after the stall.
     let p99 = response.p99.unwrap();
-    assert!(rank(990) > 980.0 && p99 <= rank(990) + ROOM_MS, "{p99} ms, by arithmetic {} ms", rank(990));
+    assert!(rank(990) > 980.0 && p99 <= rank(990) + MARGIN_MS, "{p99} ms, expected {} ms", rank(990));
     assert!(lag.max >= 990.0);
 
     let (closed, _) = run(&rows, 1, &[]);
     let [service, response, lag] = latencies(&closed);
     assert_eq!((closed.load.model, response, lag.max), (LoadModel::Closed, service, 0.0));
     assert!(
-        response.max >= 1_000.0 && response.p99.unwrap() < ROOM_MS,
-        "a closed loop asks a stalled server less"
+        response.max >= 1_000.0 && response.p99.unwrap() < MARGIN_MS,
+        "a closed loop sends a stalled server fewer queries"
     );
 }
 
 #[test]
 fn a_warm_up_runs_and_is_not_counted() {
-    for words in [["--warmup", "50"], ["--warmup", "300ms"]] {
-        let (report, record) = run(&rows(200, 4, "1ms; rows 3"), 2, &words);
+    for args in [["--warmup", "50"], ["--warmup", "300ms"]] {
+        let (report, record) = run(&rows(200, 4, "1ms; rows 3"), 2, &args);
         let executed = record.executions.len();
-        println!("{words:?}: {executed} executions");
-        if words[1] == "50" {
+        println!("{args:?}: {executed} executions");
+        if args[1] == "50" {
             assert_eq!(executed, 250);
         } else {
             assert!(executed > 210, "{executed}");
@@ -166,7 +166,7 @@ fn a_warm_up_runs_and_is_not_counted() {
         assert_eq!((report.result.rows, report.result.bytes), (600, 8 * 600));
         assert_eq!(report.service_time_ms.as_ref().unwrap().count, 200);
         assert_eq!(report.workers.iter().map(|worker| worker.completed).sum::<u64>(), 200);
-        // It was over before anything counted: what counts cannot have taken longer than its own queries did.
+        // The warm-up ended before the first counted query: the counted queries cannot have taken longer than the last 200 executions.
         let mut ends: Vec<_> = record.completed().map(|one| (one.received, one.at_most())).collect();
         ends.sort();
         let counted: Duration = ends[executed - 200..].iter().map(|(_, at_most)| *at_most).sum();
@@ -175,7 +175,7 @@ fn a_warm_up_runs_and_is_not_counted() {
 }
 
 #[test]
-fn passes_run_every_row_again_and_are_told_apart() {
+fn passes_repeat_every_row_and_are_reported_separately() {
     let rows: Vec<_> = (0..60).map(|row| format!("h{},{}us", row % 6, 1_000 + row)).collect();
     let (report, record) = run(&rows, 3, &["--repeat", "3"]);
     assert_eq!((report.queries.total, report.queries.completed), (180, 180));
@@ -186,24 +186,25 @@ fn passes_run_every_row_again_and_are_told_apart() {
         *times.entry(execution.parameters.clone()).or_insert(0) += 1;
     }
     assert!(times.len() == 60 && times.values().all(|times| *times == 3), "{times:?}");
-    // Pass after pass: no row of a host comes again before all of that host's have been there.
+    // Passes are in sequence: no row of a host is repeated before all rows of that host have run.
     for host in 0..6 {
-        let seen: Vec<_> = record.of_host(&format!("h{host}")).map(|one| one.parameters[1].clone()).collect();
-        assert_eq!([&seen[..10], &seen[10..20]], [&seen[10..20], &seen[20..]], "h{host}");
+        let received: Vec<_> =
+            record.of_host(&format!("h{host}")).map(|one| one.parameters[1].clone()).collect();
+        assert_eq!([&received[..10], &received[10..20]], [&received[10..20], &received[20..]], "h{host}");
     }
 }
 
 #[test]
-fn the_least_time_acts_as_any_other_does() {
-    for words in [
+fn minimal_durations_and_maximal_rates_work() {
+    for args in [
         ["--warmup", "1ns"],
         ["--think-time", "1ns"],
         ["--slot-grace", "1ns"],
         ["--slot-grace", "0s"],
         ["--rate", "10000000"],
     ] {
-        let (report, record) = run(&rows(40, 4, "0us"), 2, &words);
-        assert_eq!((report.queries.completed, record.executions.len()), (40, 40), "{words:?}");
+        let (report, record) = run(&rows(40, 4, "0us"), 2, &args);
+        assert_eq!((report.queries.completed, record.executions.len()), (40, 40), "{args:?}");
     }
     let fake = FakePostgres::start();
     let run = Run::new(&fake.url(), &rows(40, 4, "0us")).with(&["--duration", "1ns"]);
@@ -212,22 +213,22 @@ fn the_least_time_acts_as_any_other_does() {
     assert_eq!((report.queries.total, report.queries.unaccounted), (0, 0), "{}", finished.stderr);
     assert_eq!(fake.finish().executions.len(), 0, "no query begins after the duration");
     let run = Run::new(&FakePostgres::start().url(), &rows(4, 4, "0us")).with(&["--join-timeout", "1ns"]);
-    assert_eq!(run.local(2).code, Some(15), "nobody joins within a nanosecond");
+    assert_eq!(run.local(2).code, Some(15), "no agent joins within a nanosecond");
 }
 
 #[test]
-fn a_duration_ends_in_time_and_the_books_close() {
-    for words in [&["--duration", "1s"][..], &["--duration", "1s", "--rate", "200"]] {
-        let (report, record) = run(&rows(40, 4, "4ms"), 2, words);
+fn a_run_with_a_duration_ends_in_time_and_its_totals_add_up() {
+    for args in [&["--duration", "1s"][..], &["--duration", "1s", "--rate", "200"]] {
+        let (report, record) = run(&rows(40, 4, "4ms"), 2, args);
         let received = received(&record);
         let span_ms = (received[received.len() - 1] - received[0]).as_secs_f64() * 1e3;
-        println!("{words:?}: {} executions in {span_ms:.1} ms", received.len());
-        assert!((1_000.0 - ROOM_MS..=1_000.0 + ROOM_MS).contains(&span_ms), "{span_ms}");
-        assert!(report.wall_time_ms <= 1_000.0 + ROOM_MS, "{}", report.wall_time_ms);
+        println!("{args:?}: {} executions in {span_ms:.1} ms", received.len());
+        assert!((1_000.0 - MARGIN_MS..=1_000.0 + MARGIN_MS).contains(&span_ms), "{span_ms}");
+        assert!(report.wall_time_ms <= 1_000.0 + MARGIN_MS, "{}", report.wall_time_ms);
         let queries = &report.queries;
         assert_eq!((queries.failed, queries.unaccounted), (0, 0));
         assert_eq!(queries.completed as usize, record.executions.len(), "every query that ran is counted");
-        assert!(queries.completed > 100, "several times through 40 rows");
+        assert!(queries.completed > 100, "the 40 rows ran several times");
         assert_eq!(report.load.duration_ms, Some(1_000.0));
     }
 }

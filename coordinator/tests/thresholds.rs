@@ -1,5 +1,5 @@
-//! Thresholds of whole runs against a fake PostgreSQL whose delays are known, with the built programs: what is reached and what is
-//! missed, the code that the run exits with, and what each report says.
+//! Thresholds of whole runs against a fake PostgreSQL whose delays are known, with the built programs: passed and missed thresholds, the
+//! exit code of the run, and the lines of each report.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may")]
 
 mod support;
@@ -14,7 +14,7 @@ fn rows() -> Vec<String> {
     fast.chain((0..50).map(|_| "slow,40ms".to_owned())).collect()
 }
 
-/// A busy machine may void a run; here that is not the question.
+/// A busy machine may void a run, which these tests ignore.
 fn run(rows: &[String], thresholds: &[&str]) -> Finished {
     let fake = FakePostgres::start();
     let mut run = Run::new(&fake.url(), rows).with(&["--allow-void"]);
@@ -25,18 +25,18 @@ fn run(rows: &[String], thresholds: &[&str]) -> Finished {
 }
 
 #[track_caller]
-fn judged<'a>(report: &'a RunResult, expression: &str) -> &'a Threshold {
+fn evaluated<'a>(report: &'a RunResult, expression: &str) -> &'a Threshold {
     report.thresholds.iter().find(|threshold| threshold.expression == expression).unwrap()
 }
 
 #[test]
-fn thresholds_that_are_all_reached_are_fine() {
+fn a_run_that_passes_all_thresholds_succeeds() {
     let expressions =
         ["median>=2ms,p90>=40ms", "failed<0.1%", "throughput>0.1", "host:slow:min>=40ms", "response:max<1m"];
     let report = run(&rows(), &expressions).report(0);
     assert_eq!(report.thresholds.len(), 6);
     assert!(report.thresholds.iter().all(|threshold| threshold.passed), "{:?}", report.thresholds);
-    let median = judged(&report, "median>=2ms");
+    let median = evaluated(&report, "median>=2ms");
     assert_eq!(
         (median.value, median.unit.as_str()),
         (report.service_time_ms.as_ref().map(|latency| latency.median), "ms")
@@ -44,46 +44,50 @@ fn thresholds_that_are_all_reached_are_fine() {
 }
 
 #[test]
-fn one_that_is_missed_is_exit_10_and_its_host_is_named() {
+fn a_missed_threshold_exits_with_10_and_names_the_host() {
     let report = run(&rows(), &["host:*:median<40ms", "median<1m", "host:fast-*:min>=2ms"]).report(10);
-    let missed = judged(&report, "host:*:median<40ms");
+    let missed = evaluated(&report, "host:*:median<40ms");
     assert_eq!(
         (missed.passed, missed.note.as_deref()),
-        (false, Some("the worst: slow; 1 of 11 hosts missed it"))
+        (false, Some("worst: slow; missed by 1 of 11 hosts"))
     );
     assert!(missed.value.unwrap() >= 40.0);
-    assert!(judged(&report, "median<1m").passed);
+    assert!(evaluated(&report, "median<1m").passed);
     assert_eq!(
-        judged(&report, "host:fast-*:min>=2ms").note.as_deref().map(|note| &note[..22]),
-        Some("the worst of 10 hosts:")
+        evaluated(&report, "host:fast-*:min>=2ms").note.as_deref().map(|note| &note[..18]),
+        Some("worst of 10 hosts:")
     );
 }
 
 #[test]
-fn one_that_the_sample_cannot_support_is_missed() {
+fn a_threshold_that_the_sample_cannot_support_is_missed() {
     let report = run(&rows(), &["p99<1m", "host:slow:p90<1m", "host:fast-3:p90<1m"]).report(10);
-    let (run, host) = (judged(&report, "p99<1m"), judged(&report, "host:fast-3:p90<1m"));
+    let (run, host) = (evaluated(&report, "p99<1m"), evaluated(&report, "host:fast-3:p90<1m"));
     assert_eq!((run.value, run.passed), (None, false));
-    assert_eq!(run.note.as_deref(), Some("cannot be decided: p99 needs 459 queries, and there are 150"));
+    assert_eq!(run.note.as_deref(), Some("cannot be decided: p99 needs 459 queries, but there are 150"));
     assert_eq!(
         host.note.as_deref(),
-        Some("cannot be decided for fast-3: p90 needs 44 queries, and there are 10")
+        Some("cannot be decided for fast-3: p90 needs 44 queries, but there are 10")
     );
-    assert!(judged(&report, "host:slow:p90<1m").passed, "50 queries are enough");
+    assert!(evaluated(&report, "host:slow:p90<1m").passed, "50 queries support p90");
 }
 
 #[test]
-fn what_may_fail_is_for_a_threshold_to_say() {
+fn a_threshold_on_failures_replaces_the_exit_code_of_failed_queries() {
     let mut rows = rows();
     rows.push("bad,error 22012 division by zero".to_owned());
-    assert_eq!(run(&rows, &["median<1m"]).code, Some(14), "without one, any failure counts");
+    assert_eq!(
+        run(&rows, &["median<1m"]).code,
+        Some(14),
+        "without a threshold on failures, any failure counts"
+    );
     assert_eq!(run(&rows, &["failed<1%"]).code, Some(0));
     assert_eq!(run(&rows, &["failed=0"]).code, Some(10));
-    assert_eq!(run(&rows, &["host:fast-*:failed=0"]).code, Some(14), "that is said of some hosts only");
+    assert_eq!(run(&rows, &["host:fast-*:failed=0"]).code, Some(14), "the threshold covers only some hosts");
 }
 
 #[test]
-fn every_report_has_value_and_verdict_side_by_side() {
+fn every_report_shows_the_value_and_the_result_of_a_threshold() {
     let fake = FakePostgres::start();
     let run = Run::new(&fake.url(), &rows()).with(&["--allow-void", "--threshold", "max<1us,failed=0"]);
     let run = run.with_output("text=report.txt,csv=report.csv,markdown=report.md");

@@ -1,4 +1,4 @@
-//! Compares how times are read with PostgreSQL: a text that is read means the same moment there, and a text that is refused is refused
+//! Compares the parser of times with PostgreSQL: a text that it accepts means the same moment there, and a text that it refuses is refused
 //! there, too.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
@@ -107,7 +107,7 @@ const OFFSETS: [&str; 25] = [
 ];
 
 #[tokio::test]
-async fn times_are_read_as_the_server_reads_them() {
+async fn times_are_parsed_like_the_server() {
     let Some(database) = Database::empty("times").await else { return };
     let sql = database.session().await;
     let function = "SET timezone = 'UTC';

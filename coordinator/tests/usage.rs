@@ -1,5 +1,5 @@
-//! What is typed, and the file that is named: every bad input ends with 2 and a sentence before anything else is started, and
-//! stdout carries what was asked for and nothing more.
+//! Invalid arguments and input files: each ends with exit code 2 and a message before anything else is started. stdout contains only what
+//! was requested.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 
@@ -20,7 +20,7 @@ use support::report::Report;
 const HEADER: &str = "hostname,start_time,end_time";
 const GOOD: &str = "h,2017-01-01 00:00:00,2017-01-01 01:00:00";
 
-/// Runs `rows.csv` with an embedded server, which must not even be looked for: the sentence comes first.
+/// Runs `rows.csv` with an embedded server, which must not be searched for before the error.
 async fn run_refused(content: impl AsRef<[u8]>, more: &[&str]) -> Ended {
     let (files, tmp) = (Files::new(), Files::new());
     let rows = files.write("rows.csv", content);
@@ -28,7 +28,7 @@ async fn run_refused(content: impl AsRef<[u8]>, more: &[&str]) -> Ended {
     command.env("TMPDIR", tmp.path());
     let ended = complete(command).await.expect(2);
     assert_eq!(ended.stdout, "");
-    assert!(!ended.stderr.contains("PostgreSQL"), "nothing else is started: {}", ended.stderr);
+    assert!(!ended.stderr.contains("PostgreSQL"), "the server was started: {}", ended.stderr);
     assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
     ended
 }
@@ -36,14 +36,14 @@ async fn run_refused(content: impl AsRef<[u8]>, more: &[&str]) -> Ended {
 // -- thresholds --------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn a_threshold_that_is_none_is_told_before_anything_starts() {
+async fn an_invalid_threshold_is_reported_before_anything_starts() {
     let rows = format!("{HEADER}\n{GOOD}\n");
     let ended = run_refused(&rows, &["--threshold", "p95<50ms,p97<1s"]).await;
-    ended.says(
-        "'p97<1s' is no threshold: there is no metric 'p97'. Write METRIC OPERATOR VALUE, such as p95<50ms",
+    ended.expect_stderr(
+        "'p97<1s' is not a valid threshold: unknown metric 'p97'; write METRIC OPERATOR VALUE, such as p95<50ms",
     );
     let ended = run_refused(&rows, &["--threshold", "p95<50ms", "--threshold", "host:db-*:p95<1s"]).await;
-    ended.says("--threshold 'host:db-*:p95<1s' is about a host that the workload does not have");
+    ended.expect_stderr("--threshold 'host:db-*:p95<1s' matches no host of the workload");
 }
 
 // -- bad rows ----------------------------------------------------------------------------------------------------------
@@ -57,52 +57,59 @@ async fn a_bad_row_is_named_by_file_and_line() {
         ("h,2017-01-01 01:00:00,2017-01-01 00:00:00", "end_time '2017-01-01 00:00:00' is before start_time"),
     ] {
         let ended = run_refused(format!("{HEADER}\n{GOOD}\n\n{row}\n"), &[]).await;
-        ended.says(&format!("rows.csv:4: {fault}")).says("1 bad row (--on-bad-row skip runs the others)");
+        ended
+            .expect_stderr(&format!("rows.csv:4: {fault}"))
+            .expect_stderr("1 bad row (use --on-bad-row skip to run the others)");
     }
 }
 
 #[tokio::test]
 async fn ten_bad_rows_are_listed_and_all_are_counted() {
     let ended = run_refused(format!("{HEADER}\n{}", ",,\n".repeat(25)), &[]).await;
-    let ended = ended.says("has 25 bad rows").says("rows.csv:11: ").says("and 15 more");
+    let ended =
+        ended.expect_stderr("has 25 bad rows").expect_stderr("rows.csv:11: ").expect_stderr("and 15 more");
     assert!(!ended.stderr.contains("rows.csv:12: "), "{}", ended.stderr);
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_a_workload_is_told_in_a_plain_sentence() {
-    run_refused("", &[]).await.says("is empty; it needs a header line");
-    run_refused(format!("{HEADER}\n"), &[]).await.says("has a header and no rows");
-    run_refused(format!("{GOOD}\n"), &[]).await.says("has no column 'hostname'");
-    run_refused("host,start_time,end_time\nh,1,2\n", &[]).await.says("--host-column");
-    run_refused(format!("{HEADER}\n,,\n"), &["--on-bad-row", "skip"]).await.says("no good row left to run");
+async fn a_file_that_is_not_a_workload_is_reported() {
+    run_refused("", &[]).await.expect_stderr("is empty; it needs a header line");
+    run_refused(format!("{HEADER}\n"), &[]).await.expect_stderr("has a header and no rows");
+    run_refused(format!("{GOOD}\n"), &[]).await.expect_stderr("has no column 'hostname'");
+    run_refused("host,start_time,end_time\nh,1,2\n", &[]).await.expect_stderr("--host-column");
+    run_refused(format!("{HEADER}\n,,\n"), &["--on-bad-row", "skip"])
+        .await
+        .expect_stderr("no valid row to run");
     complete(coordinator(&["run", "no/such.csv"]))
         .await
         .expect(2)
-        .says("cannot open workload file 'no/such.csv'");
+        .expect_stderr("cannot open workload file 'no/such.csv'");
 }
 
 #[tokio::test]
 async fn a_quote_that_is_never_closed_is_named_by_its_line() {
     let rows = format!("{HEADER}\n{GOOD}\n\"{GOOD}\n{GOOD}\n");
-    run_refused(&rows, &[]).await.says("rows.csv:3: the quote that opens in this line is never closed");
+    run_refused(&rows, &[])
+        .await
+        .expect_stderr("rows.csv:3: the quote that opens in this line is never closed");
     let files = Files::new();
     let rows = files.write("rows.csv", &rows);
     let plan = complete(coordinator(&["plan", "--json", "--on-bad-row", "skip", &rows])).await.expect(0);
     assert!(plan.stdout.contains("\"rows\": 2"), "{}", plan.stdout);
-    plan.says("skipped: ").says("rows.csv:3: the quote");
+    plan.expect_stderr("skipped: ").expect_stderr("rows.csv:3: the quote");
 }
 
 #[tokio::test]
-async fn a_query_that_does_not_fit_into_a_message_is_refused_before_anything_starts() {
+async fn a_query_that_exceeds_the_message_size_is_refused_before_anything_starts() {
     let files = Files::new();
     let long = files.write("long.sql", format!("SELECT 1 -- {}", "x".repeat(9 << 20)));
     run_refused(format!("{HEADER}\n{GOOD}\n"), &["--query", &long])
         .await
-        .says("long.sql' has 9437196 bytes, and at most 7340032 fit into a run");
+        .expect_stderr("long.sql' has 9437196 bytes, but all queries of a run are limited to 7340032");
 }
 
 #[tokio::test]
-async fn the_path_of_a_query_may_hold_an_equals_sign() {
+async fn the_path_of_a_query_may_contain_an_equals_sign() {
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname\nh\n");
     std::fs::create_dir(files.path().join("day=1")).unwrap();
@@ -114,40 +121,45 @@ async fn the_path_of_a_query_may_hold_an_equals_sign() {
 }
 
 #[tokio::test]
-async fn a_query_that_cannot_be_used_is_told_before_anything_starts() {
+async fn an_unusable_query_is_reported_before_anything_starts() {
     let files = Files::new();
     let missing = files.write("missing.sql", "SELECT :nowhere");
-    run_refused(format!("{HEADER}\n{GOOD}\n"), &["--query", &missing]).await.says("has no column 'nowhere'");
+    run_refused(format!("{HEADER}\n{GOOD}\n"), &["--query", &missing])
+        .await
+        .expect_stderr("has no column 'nowhere'");
     run_refused(format!("{HEADER}\n{GOOD}\n"), &["--query", "no/such.sql"])
         .await
-        .says("cannot read the query from 'no/such.sql'");
+        .expect_stderr("cannot read the query from 'no/such.sql'");
 }
 
 // -- the command line --------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn a_time_is_above_zero_and_no_more_than_a_year() {
+async fn times_of_zero_or_more_than_a_year_are_refused() {
     for option in ["--timeout", "--duration", "--think-time", "--warmup", "--join-timeout", "--step-time"] {
         for time in ["0s", "9000h", "9223372036854775807s"] {
-            complete(coordinator(&["run", option, time])).await.expect(2).says(option);
+            complete(coordinator(&["run", option, time])).await.expect(2).expect_stderr(option);
         }
     }
-    for words in
+    for args in
         [["--slot-grace", "9000h"], ["--rate", "0"], ["--rate", "1e-9"], ["--repeat", "0"], ["--limit", "0"]]
     {
-        complete(coordinator(&[&["run"], &words[..]].concat())).await.expect(2).says(words[0]);
+        complete(coordinator(&[&["run"], &args[..]].concat())).await.expect(2).expect_stderr(args[0]);
     }
 }
 
 #[tokio::test]
-async fn an_address_to_listen_on_is_an_ip_address() {
+async fn addresses_to_listen_on_must_be_ip_addresses() {
     for option in ["--listen", "--metrics"] {
-        complete(coordinator(&["run", option, "localhost:50051"])).await.expect(2).says("127.0.0.1:50051");
+        complete(coordinator(&["run", option, "localhost:50051"]))
+            .await
+            .expect(2)
+            .expect_stderr("127.0.0.1:50051");
     }
 }
 
 #[tokio::test]
-async fn a_password_is_not_shown_however_the_url_is_written() {
+async fn passwords_are_not_printed_for_any_form_of_url() {
     let files = Files::new();
     let rows = files.write("rows.csv", format!("{HEADER}\n{GOOD}\n"));
     for url in [
@@ -172,15 +184,15 @@ async fn a_password_is_not_shown_however_the_url_is_written() {
             assert!(!(ended.stdout + &ended.stderr).contains("hunter2"), "{url}");
         }
     }
-    for words in [["run", "postgresql://me:hunter2@h/db"], ["plan", "postgresql://me:hunter2@h/db"]] {
-        let ended = complete(coordinator(&words)).await.expect(2).says("--database-url");
+    for args in [["run", "postgresql://me:hunter2@h/db"], ["plan", "postgresql://me:hunter2@h/db"]] {
+        let ended = complete(coordinator(&args)).await.expect(2).expect_stderr("--database-url");
         assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
     }
 }
 
 #[tokio::test]
-async fn what_cannot_be_understood_is_usage() {
-    for words in [
+async fn invalid_arguments_exit_with_2() {
+    for args in [
         &["run", "--frobnicate"][..],
         &["run", "--agents", "0"],
         &["run", "--limit", "0"],
@@ -194,33 +206,33 @@ async fn what_cannot_be_understood_is_usage() {
         &["sing"],
         &[],
     ] {
-        let ended = complete(coordinator(words)).await.expect(2);
-        assert_eq!(ended.stdout, "", "{words:?}");
-        assert!(!ended.stderr.is_empty(), "{words:?}");
+        let ended = complete(coordinator(args)).await.expect(2);
+        assert_eq!(ended.stdout, "", "{args:?}");
+        assert!(!ended.stderr.is_empty(), "{args:?}");
     }
     complete(coordinator(&["run", "--database-url", "mysql://x"])).await.expect(2);
-    complete(coordinator(&["run", "--listen", "0.0.0.0:0"])).await.expect(2).says("--insecure");
+    complete(coordinator(&["run", "--listen", "0.0.0.0:0"])).await.expect(2).expect_stderr("--insecure");
 }
 
 #[tokio::test]
 async fn help_version_and_completions_go_to_stdout() {
-    for (words, expected) in [
+    for (args, expected) in [
         (&["--help"][..], "Usage: coordinator"),
         (&["run", "--help"], "Exit codes"),
         (&["--version"], "coordinator 0."),
         (&["completions", "bash"], "complete -F _coordinator"),
         (&["completions", "zsh"], "#compdef coordinator"),
     ] {
-        let ended = complete(coordinator(words)).await.expect(0);
-        assert!(ended.stdout.contains(expected), "{words:?}: {}", ended.stdout);
-        assert_eq!(ended.stderr, "", "{words:?}");
+        let ended = complete(coordinator(args)).await.expect(0);
+        assert!(ended.stdout.contains(expected), "{args:?}: {}", ended.stdout);
+        assert_eq!(ended.stderr, "", "{args:?}");
     }
 }
 
 // -- without a database ------------------------------------------------------------------------------------------------
 
-async fn plan(words: &[&str], input: &[u8]) -> serde_json::Value {
-    let ended = complete_with(coordinator(&[&["plan", "--json"], words].concat()), input).await.expect(0);
+async fn plan(args: &[&str], input: &[u8]) -> serde_json::Value {
+    let ended = complete_with(coordinator(&[&["plan", "--json"], args].concat()), input).await.expect(0);
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
@@ -243,25 +255,31 @@ async fn a_plan_places_every_row_and_needs_no_database() {
 }
 
 #[tokio::test]
-async fn standard_input_with_a_bom_crlf_blank_lines_and_other_columns_is_fine() {
+async fn standard_input_with_a_bom_crlf_blank_lines_and_other_columns_is_accepted() {
     let input = "\u{feff}note,end_time,hostname,start_time\r\n\"a, b\",2017-01-01 01:00:00,\"h\",2017-01-01 00:00:00\r\n\r\n\
                  ,2017-01-01 01:00:00,i,2017-01-01 00:00:00\r\n";
     let planned = plan(&["-"], input.as_bytes()).await;
     assert_eq!((planned["rows"].as_u64(), planned["hosts"].as_u64()), (Some(2), Some(2)));
     assert_eq!(planned["file"], "-");
-    complete_with(coordinator(&["plan", "-"]), b"").await.expect(2).says("'-' is empty");
+    complete_with(coordinator(&["plan", "-"]), b"").await.expect(2).expect_stderr("'-' is empty");
     let bad = format!("{HEADER}\n{GOOD}\n,,\n");
-    complete_with(coordinator(&["plan", "-"]), bad.as_bytes()).await.expect(2).says("-:3: hostname is empty");
+    complete_with(coordinator(&["plan", "-"]), bad.as_bytes())
+        .await
+        .expect(2)
+        .expect_stderr("-:3: hostname is empty");
 }
 
 #[tokio::test]
-async fn generated_files_are_the_committed_ones_and_the_same_each_time() {
+async fn generated_files_equal_the_committed_ones_and_are_deterministic() {
     let files = Files::new();
     let generate =
-        async |words: &[&str]| complete(coordinator(&[&["generate"], words].concat())).await.expect(0);
+        async |args: &[&str]| complete(coordinator(&[&["generate"], args].concat())).await.expect(0);
     let committed = std::fs::read_to_string(workspace().join("data/query_params.csv")).unwrap();
     assert!(generate(&["query-params", "-"]).await.stdout == committed, "data/query_params.csv");
-    assert!(generate(&["query-params", "-", "--seed", "2"]).await.stdout != committed, "another seed");
+    assert!(
+        generate(&["query-params", "-", "--seed", "2"]).await.stdout != committed,
+        "the seed has no effect"
+    );
 
     let small = ["cpu-usage", "-", "--hosts", "3", "--span", "1h"];
     let first = generate(&small).await;
@@ -269,19 +287,19 @@ async fn generated_files_are_the_committed_ones_and_the_same_each_time() {
     let path = files.path().join("cpu.csv");
     let to_file = generate(&["cpu-usage", path.to_str().unwrap(), "--hosts", "3", "--span", "1h"]).await;
     assert_eq!(to_file.stdout, "");
-    to_file.says("1080 rows written");
-    assert!(files.read("cpu.csv") == first.stdout, "a file and a pipe get the same");
+    to_file.expect_stderr("1080 rows written");
+    assert!(files.read("cpu.csv") == first.stdout, "a file and stdout differ");
 }
 
 #[tokio::test]
-async fn runs_that_were_kept_are_listed_and_none_is_said_to_be_none() {
+async fn stored_runs_are_listed_and_an_empty_directory_is_reported() {
     let files = Files::new();
-    let kept = files.path().join("kept");
-    let list = [&["runs", "--run-dir"][..], &[kept.to_str().unwrap()]].concat();
-    let none = complete(coordinator(&list)).await.expect(0).says("there are no runs in '");
+    let runs = files.path().join("kept");
+    let list = [&["runs", "--run-dir"][..], &[runs.to_str().unwrap()]].concat();
+    let none = complete(coordinator(&list)).await.expect(0).expect_stderr("there are no runs in '");
     assert_eq!(none.stdout, "");
 
-    std::fs::create_dir_all(kept.join("20261123-213153-1193")).unwrap();
+    std::fs::create_dir_all(runs.join("20261123-213153-1193")).unwrap();
     files.write("kept/20261123-213153-1193/manifest.json", "{}");
     let listed = complete(coordinator(&list)).await.expect(0);
     assert_eq!(listed.stderr, "");
@@ -289,33 +307,33 @@ async fn runs_that_were_kept_are_listed_and_none_is_said_to_be_none() {
 
     let mut homeless = coordinator(&["runs"]);
     homeless.env_remove("HOME").env_remove("XDG_STATE_HOME");
-    complete(homeless).await.expect(2).says("name a directory with --run-dir");
+    complete(homeless).await.expect(2).expect_stderr("choose a directory with --run-dir");
 }
 
 #[tokio::test]
-async fn help_offers_what_a_command_takes_and_nothing_more() {
+async fn help_lists_only_the_options_of_the_command() {
     let help = async |command: &str| complete(coordinator(&[command, "--help"])).await.expect(0).stdout;
-    for (command, words) in [
+    for (command, args) in [
         ("migrate", &["--postgres-bin", "embedded"][..]),
         ("plan", &["--seed", "--local", "--database-url"]),
         ("report", &["--quiet", "--database-url"]),
     ] {
         let help = help(command).await;
-        words.iter().for_each(|word| assert!(!help.contains(word), "{command}: {word} in {help}"));
+        args.iter().for_each(|word| assert!(!help.contains(word), "{command}: {word} in {help}"));
     }
     let run = help("run").await;
     for word in ["--postgres-bin", "embedded", "--seed", "--workers"] {
         assert!(run.contains(word), "{run}");
     }
     for refused in [&["migrate", "--postgres-bin", "/usr"][..], &["plan", "--seed", "1"]] {
-        complete(coordinator(refused)).await.expect(2).says("unexpected argument");
+        complete(coordinator(refused)).await.expect(2).expect_stderr("unexpected argument");
     }
 }
 
 // -- with a database ---------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn stdout_is_the_report_alone_and_quiet_leaves_stderr_empty() {
+async fn stdout_contains_only_the_report_and_quiet_leaves_stderr_empty() {
     let Some(database) = Database::empty("quiet").await else { return };
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname,n\na,1\n,2\nb,3\na,4\n");
@@ -327,20 +345,20 @@ async fn stdout_is_the_report_alone_and_quiet_leaves_stderr_empty() {
         command.env_remove("MUSTER_LOG");
         complete(command).await.expect(0)
     };
-    let json = run(&["--output", "json"]).await.says("rows.csv:3: hostname is empty");
+    let json = run(&["--output", "json"]).await.expect_stderr("rows.csv:3: hostname is empty");
     let report = Report::of(&json);
-    assert_eq!(report.books(), (2, 0, 0));
-    let kept = format!("text,json={}/kept.json", files.path().display());
-    let text = run(&["--output", &kept]).await;
+    assert_eq!(report.accounting(), (2, 0, 0));
+    let reports = format!("text,json={}/reports.json", files.path().display());
+    let text = run(&["--output", &reports]).await;
     assert!(text.stdout.contains("2 queries") || text.stdout.contains("2 of 2"), "{}", text.stdout);
-    assert_eq!(Report::read(&files.read("kept.json")).number("/workload/rows"), 2);
+    assert_eq!(Report::read(&files.read("reports.json")).number("/workload/rows"), 2);
 
     let quiet = run(&["--quiet", "--output", "json"]).await;
     assert_eq!(Report::of(&quiet).text("/result/digest"), report.text("/result/digest"));
-    assert_eq!(quiet.stderr, "", "no progress, no notices");
+    assert_eq!(quiet.stderr, "", "progress or notices on stderr");
     let mut logging = coordinator(&[&base[..], &["-q"]].concat());
     logging.env("MUSTER_LOG", "info");
-    assert_eq!(complete(logging).await.expect(0).stderr, "", "no log but errors");
+    assert_eq!(complete(logging).await.expect(0).stderr, "", "the log contains more than errors");
     let missing = ["run", "-q", "--local", "missing.csv"];
-    complete(coordinator(&missing)).await.expect(2).says("missing.csv");
+    complete(coordinator(&missing)).await.expect(2).expect_stderr("missing.csv");
 }

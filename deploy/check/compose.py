@@ -1,4 +1,4 @@
-"""Whether two versions of compose read the same services out of a file, each written down by its `config` in its own spelling.
+"""Checks that two versions of Compose read the same services from a file. The input is the output of their `config` commands.
 
 Usage: compose.py NAME=CONFIG.yml NAME=CONFIG.yml
 """
@@ -14,7 +14,7 @@ UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 def main(arguments):
     (one, first), (other, second) = [read(argument) for argument in arguments]
     if not first:
-        print(f"{one} reads no service")
+        print(f"{one} found no services")
         return 1
     differences = list(compare(first, second, ""))
     for path, *values in differences:
@@ -30,7 +30,7 @@ def read(argument):
 
 
 def service(read):
-    """In one spelling: commands as words, volumes as source, target and rights, sizes in bytes, what is the default left out."""
+    """Normalizes a service: commands as words, volumes as source, target and access, sizes in bytes, without default values."""
     read = dict(read)
     for key in {"command", "entrypoint"} & read.keys():
         read[key] = shlex.split(read[key]) if isinstance(read[key], str) else read[key]

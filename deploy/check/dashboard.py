@@ -1,4 +1,4 @@
-"""Holds a dashboard against Grafana's own schemas: what it has and they do not know is lost when they read and write it.
+"""Checks a dashboard against Grafana's schemas: fields that they do not define are lost when the dashboard is read and written.
 
 Usage: dashboard.py FILE.json
 """
@@ -29,7 +29,7 @@ def lost(value, kept, path):
             if key in kept:
                 yield from lost(value[key], kept[key], f"{path}.{key}")
             elif value[key] is not None:
-                yield f"Grafana knows no {path}.{key}"
+                yield f"Grafana does not define {path}.{key}"
     elif isinstance(value, list) and isinstance(kept, list) and len(value) == len(kept):
         for number, pair in enumerate(zip(value, kept)):
             yield from lost(*pair, f"{path}[{number}]")
@@ -55,7 +55,7 @@ def misplaced(panels):
 
 
 def foreign(value, path):
-    """A datasource that is not the variable is of one Grafana alone."""
+    """A datasource that is not the variable exists in one Grafana instance only."""
     if isinstance(value, dict):
         if isinstance(value.get("datasource"), dict) and value["datasource"].get("uid") != "${datasource}":
             yield f"{path}.datasource is not the variable"

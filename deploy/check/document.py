@@ -1,14 +1,14 @@
-"""The commands of a Markdown page, for deploy/check.sh to run. A block of them is left out when `<!-- not run: REASON -->` precedes it.
+"""Extracts the commands of a Markdown page for deploy/check.sh. A block after `<!-- not run: REASON -->` is skipped.
 
-Usage: document.py FILE.md DIRECTORY      writes DIRECTORY/LINE.sh for each block that is to run, prints `skipped: ...` for the others
-       document.py --options FILE.md      prints the options that the page gives to Muster's programs: `coordinator:run --agents`
+Usage: document.py FILE.md DIRECTORY      writes DIRECTORY/LINE.sh for each block to run, prints `skipped: ...` for the others
+       document.py --options FILE.md      prints the options that the page uses with Muster's programs: `coordinator:run --agents`
 """
 
 import re
 import sys
 
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]*?) -->\n)?```sh\n(?P<commands>.*?)```\n", re.DOTALL)
-# A program's name and what follows it, up to the next command.
+# A program's name and its arguments, up to the next command.
 COMMAND = r"coordinator (?:run|token|plan|report|compare|migrate|generate [a-z-]+)"
 PROGRAM = re.compile(rf"(?<![\w/-])({COMMAND}|agent)(?= )(?P<rest>[^|<>;\n]*)")
 

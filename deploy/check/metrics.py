@@ -1,4 +1,4 @@
-"""Finds metrics and labels in PromQL that Muster does not have: metrics.txt beside this directory is what it has.
+"""Finds metrics and labels in PromQL that Muster does not export. ../metrics.txt lists the metrics that it exports.
 
 Usage: metrics.py CONTRACT DASHBOARD.json RULES.yml...
        metrics.py --rules DASHBOARD.json     prints the dashboard's expressions as rules, for promtool to read
@@ -10,7 +10,7 @@ import sys
 
 import yaml
 
-# Told by Prometheus itself, and labels that it gives to whatever it scrapes.
+# A series that Prometheus itself generates, and labels that it adds to every target.
 PROMETHEUS = {"up": {}}
 TARGET_LABELS = {"instance", "job", "namespace", "pod"}
 WORDS = {"and", "or", "unless", "bool", "offset", "by", "without", "on", "ignoring", "group_left", "group_right", "inf", "nan"}
@@ -20,7 +20,7 @@ MATCHER = re.compile(r"\s*(\w+)\s*(=~|!~|!=|=)\s*\"([^\"]*)\"\s*,?")
 
 
 def read_contract(path):
-    """Series names, with their labels and the values that each may have; an empty set for any."""
+    """Returns the series with their labels and the allowed values of each label; an empty set allows any value."""
     series = dict(PROMETHEUS)
     with open(path, encoding="utf-8") as file:
         for line in file:
@@ -38,12 +38,12 @@ def read_contract(path):
             elif kind == "gauge" or (kind == "counter" and name.endswith("_total")):
                 series[name] = known
             else:
-                raise SystemExit(f"{path}: '{line.strip()}' is no gauge, counter that ends in _total, or histogram")
+                raise SystemExit(f"{path}: '{line.strip()}' is not a gauge, a counter that ends in _total, or a histogram")
     return series
 
 
 def check(expression, series):
-    """What is wrong with it."""
+    """Yields the problems of an expression."""
     labels_known = TARGET_LABELS.union(*series.values())
     for names in LABEL_LIST.findall(expression):
         for label in filter(None, re.split(r"[\s,]+", names)):
@@ -117,7 +117,7 @@ def main(arguments):
         wrong += [f"{path}, {where}: no metric has the label {label}" for where, label in legends_of(path) if label not in labels]
     if count == 0:
         wrong.append("there are no expressions")
-    print("\n".join(wrong) or f"{count} expressions name what is there, {len(used - PROMETHEUS.keys())} series of Muster")
+    print("\n".join(wrong) or f"{count} expressions are correct and use {len(used - PROMETHEUS.keys())} series of Muster")
     return 1 if wrong else 0
 
 

@@ -1,6 +1,6 @@
-"""What no schema tells: that names, labels, ports and files of a set of manifests fit together, and that its pods fit the restricted profile.
+"""Checks what schemas cannot: that the names, labels, ports and files of a set of manifests match, and that its pods meet the restricted profile.
 
-Usage: references.py MANIFESTS GIVEN...     GIVEN: manifests of what is there already, such as secrets
+Usage: references.py MANIFESTS GIVEN...     GIVEN: manifests of objects that exist already, for example secrets
        references.py --options MANIFESTS    prints the options on the programs' command lines: `coordinator:run --agents`
 """
 
@@ -40,7 +40,7 @@ class Workload:
         self.ports = {port["name"]: port["containerPort"] for port in self.container.get("ports", [])}
 
     def options(self):
-        """Its command line: (name, value), `$(NAME)` replaced by the environment's."""
+        """Yields its command line as (name, value), with `$(NAME)` replaced by the environment variable."""
         environment = {each["name"]: each.get("value", "") for each in self.container.get("env", [])}
         if self.manifest["spec"].get("completionMode") == "Indexed":
             environment["JOB_COMPLETION_INDEX"] = "0"
@@ -77,7 +77,7 @@ def check(manifests, given):
 
 
 def check_selector(name, selector, ports, workloads):
-    """It selects pods, and these have the ports."""
+    """Checks that the selector matches pods and that these have the ports."""
     selected = [workload for workload in workloads if labels_match(selector, workload.labels)]
     if not selected:
         yield f"{name} selects no pod: {selector}"
@@ -102,7 +102,7 @@ def check_policy(name, spec, workloads):
 
 
 def check_pod(workload):
-    """The restricted profile of Kubernetes' Pod Security Standards, and what this project holds to beyond it."""
+    """Checks the restricted profile of the Pod Security Standards and this project's additional rules."""
     pod, container, name = workload.pod, workload.container, workload.name
     pod_context, context = pod.get("securityContext", {}), container.get("securityContext", {})
     wanted = {
@@ -114,11 +114,11 @@ def check_pod(workload):
         "readOnlyRootFilesystem": context.get("readOnlyRootFilesystem") is True,
         "automountServiceAccountToken false": pod.get("automountServiceAccountToken") is False,
         "enableServiceLinks false": pod.get("enableServiceLinks") is False,
-        "nothing of the node's": not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(),
+        "no host namespaces": not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(),
         "a grace period for draining": pod.get("terminationGracePeriodSeconds", 30) >= GRACE_SECONDS_MIN[workload.component],
-        "a request of CPU": "cpu" in container["resources"].get("requests", {}),
-        "a limit of memory": "memory" in container["resources"].get("limits", {}),
-        "no limit of CPU": "cpu" not in container["resources"].get("limits", {}),
+        "a CPU request": "cpu" in container["resources"].get("requests", {}),
+        "a memory limit": "memory" in container["resources"].get("limits", {}),
+        "no CPU limit": "cpu" not in container["resources"].get("limits", {}),
     }
     for what, holds in wanted.items():
         if not holds:
@@ -131,7 +131,7 @@ def check_volumes(workload, by_name):
     volumes = {volume["name"]: volume for volume in workload.pod.get("volumes", [])}
     mounts = {mount["name"] for mount in workload.container.get("volumeMounts", [])}
     for name in sorted(volumes.keys() ^ mounts):
-        yield f"{workload.name}: volume {name} is {'not mounted' if name in volumes else 'not there'}"
+        yield f"{workload.name}: volume {name} is {'not mounted' if name in volumes else 'not defined'}"
     for name, volume in volumes.items():
         (kind,) = volume.keys() - {"name"}
         if kind not in VOLUMES_ALLOWED:
@@ -160,19 +160,19 @@ def check_options(workload, workloads, by_name):
     options = list(workload.options())
     names = [name for name, _ in options if name and name not in REPEATABLE]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{workload.name} says {name} more than once"
+        yield f"{workload.name} has {name} more than once"
     values = dict(options)
     yield from check_files(workload, options, by_name)
     port = int(values["--metrics"].rpartition(":")[2]) if "--metrics" in values else None
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         if probe in workload.container and workload.container[probe]["grpc"]["port"] != port:
-            yield f"{workload.name}: {probe} asks a port that --metrics does not open"
+            yield f"{workload.name}: {probe} uses a port other than that of --metrics"
     if port and workload.ports.get("metrics") != port:
         yield f"{workload.name}: port metrics is not that of --metrics"
     if workload.component == "coordinator":
         started = sum(number_of_pods(each.manifest["spec"]) for each in workloads if each.component == "agent")
         if int(values["--agents"]) > started:
-            yield f"{workload.name} waits for {values['--agents']} agents, and {started} are started"
+            yield f"{workload.name} waits for {values['--agents']} agents, but only {started} are started"
     else:
         host, _, port = values["--coordinator"].rpartition(":")
         service = by_name.get(("Service", host))
@@ -185,7 +185,7 @@ def number_of_pods(spec):
 
 
 def check_files(workload, options, by_name):
-    """Every file on the command line is in the volume that is mounted there."""
+    """Checks that every file on the command line is in the volume mounted at its path."""
     volumes = {volume["name"]: volume for volume in workload.pod.get("volumes", [])}
     for mount in workload.container.get("volumeMounts", []):
         volume = volumes.get(mount["name"], {})
@@ -202,7 +202,7 @@ def check_files(workload, options, by_name):
                     yield f"{workload.name}: {'/'.join(volume_source(volume))} has no {file}"
 
 
-# What `--identity DIR` has in it.
+# The files in `--identity DIR`.
 IDENTITY = ["key.pem", "cert.pem", "secret"]
 
 
@@ -213,7 +213,7 @@ def main(arguments):
         print("\n".join(sorted({f"{programs[each.component]} {name}" for each in workloads for name, _ in each.options() if name})))
         return 0
     wrong = list(check(load(arguments[:1]), load(arguments[1:])))
-    print("\n".join(wrong) or "names, labels, ports and files fit together")
+    print("\n".join(wrong) or "names, labels, ports and files match")
     return 1 if wrong else 0
 
 

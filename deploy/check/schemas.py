@@ -1,13 +1,13 @@
-"""Holds manifests against the schemas of the oldest and the newest Kubernetes that they are for. Usage: schemas.py FILE..."""
+"""Validates manifests against the schemas of the oldest and the newest supported Kubernetes. Usage: schemas.py FILE..."""
 
 import sys
 
 import kubernetes_validate
 import yaml
 
-# Probes by gRPC are generally available since the first; the second is the newest that the package knows.
+# gRPC probes are generally available from the first version on; the second is the newest that the package has.
 VERSIONS = ["1.27", kubernetes_validate.latest_version()]
-# Kinds that come with something installed into a cluster; Kubernetes has no schema of them.
+# Kinds of custom resources, for which Kubernetes has no schema.
 FOREIGN = {"PodMonitor"}
 
 
@@ -32,8 +32,8 @@ def main(paths):
                 except kubernetes_validate.SchemaNotFoundError as error:
                     wrong.append(f"{name}, Kubernetes {version}: {error.message}")
     if count == 0:
-        wrong.append(f"there is nothing in {', '.join(paths)}")
-    print("\n".join(wrong) or f"{count} objects fit Kubernetes {' and '.join(VERSIONS)}")
+        wrong.append(f"no objects in {', '.join(paths)}")
+    print("\n".join(wrong) or f"{count} objects are valid for Kubernetes {' and '.join(VERSIONS)}")
     return 1 if wrong else 0
 
 

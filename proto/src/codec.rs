@@ -1,13 +1,13 @@
-//! How messages become bytes: as prost has it, with buffers that begin small. Each stream has two, each agent four, and tonic's own
-//! begin with 8 KiB: of two thousand agents, that are 64 MiB for messages of a hundred bytes.
+//! The prost codec with small initial buffers. Each stream has two buffers and each agent four. tonic's default of 8 KiB would take 64 MiB
+//! for two thousand agents, although most messages have about a hundred bytes.
 
 use prost::Message;
 use tonic::codec::BufferSettings;
 use tonic_prost::ProstCodec;
 
-/// A buffer grows with its message; what beats and batches of some rows need is there at once.
+/// Initial size of a buffer, which is enough for heartbeats and small batches. It grows for larger messages.
 const BUFFER_SIZE: usize = 512;
-/// As tonic has it: so many bytes are gathered before they go to the connection.
+/// This many bytes are buffered before they are passed to the connection. tonic's default.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
 #[derive(Debug)]

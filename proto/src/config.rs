@@ -1,4 +1,4 @@
-//! What an agent must know of the run.
+//! The configuration of a run that is sent to agents.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,42 +10,42 @@ use prost::Message;
 use crate::v1;
 use crate::wire::{self, WireError, nanoseconds, narrow};
 
-/// In place of a database URL: there is one, and this agent is not handed it.
-pub const KEPT_BACK: &str = "";
+/// Takes the place of a database URL that exists but is not sent to this agent.
+pub const WITHHELD: &str = "";
 
 #[derive(Clone, PartialEq)]
 pub struct RunConfig {
-    /// At least one; rows name them by position.
+    /// At least one. Rows refer to them by position.
     pub statements: Vec<Statement>,
     pub protocol: Protocol,
-    /// `None`: as the server has it.
+    /// `None`: the server's setting.
     pub plan_cache_mode: Option<PlanCacheMode>,
-    /// `None`: binary, and text for a statement with a type that has no binary output.
+    /// `None`: binary, or text for a statement with a type that has no binary output function.
     pub results: Option<ResultFormat>,
-    /// Between the end of a query and the next one of its worker, in a closed loop.
+    /// The pause between the end of a query and the start of the worker's next one, in a closed loop.
     pub think_time: Duration,
     pub timezone: String,
     pub timeout: Option<Duration>,
-    /// A secret: the coordinator's database, for an agent that has none; or [`KEPT_BACK`].
+    /// The coordinator's database, for an agent without its own, or [`WITHHELD`]. A secret.
     pub database_url: Option<String>,
-    /// A secret: a second database, against which every row is run as well; or [`KEPT_BACK`].
+    /// A second database, on which every row is run as well, or [`WITHHELD`]. A secret.
     pub versus_url: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// With `$1`, `$2`, …; `None` for the default query, whose bucketing function depends on the server.
+    /// The text with placeholders `$1`, `$2`, …. `None` for the default query, whose bucketing function depends on the server.
     pub sql: Option<String>,
-    /// Values per row.
+    /// Number of values per row.
     pub parameters: usize,
-    /// In the order of the text, within it, each for one of the row's values.
+    /// In the order of the text. Each is within the text and refers to one of the row's values.
     pub placeholders: Vec<Placeholder>,
 }
 
 impl Statement {
-    /// An upper bound of the bytes that it adds to a message.
+    /// Returns an upper bound of the bytes that the statement adds to a message.
     pub fn encoded_len(&self) -> usize {
-        /// The bytes of its own field number and length.
+        /// The bytes of the field number and the length.
         const FRAME: usize = 8;
         v1::Statement::from(self.clone()).encoded_len() + FRAME
     }

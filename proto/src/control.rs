@@ -1,10 +1,10 @@
-//! The Control stream in domain types: joining, phases, beats, the end.
+//! The messages of the Control stream as domain types: joining, phases, heartbeats and the end of a session.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use muster_common::health::Interval;
+use muster_common::health::HealthSample;
 use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::limits;
 use muster_common::measurement::SqlState;
@@ -12,8 +12,8 @@ use muster_common::protocol::UsedFormat;
 use muster_common::server_identity::{Reconnects, ServerIdentity};
 use muster_common::session_token::GrantedSession;
 
-pub use crate::config::{KEPT_BACK, RunConfig, Statement};
-pub use crate::look::{Explain, Explained, Look, Seen};
+pub use crate::config::{RunConfig, Statement, WITHHELD};
+pub use crate::server_stats::{Explain, Explained, StatsReply, StatsRequest};
 use crate::v1;
 use crate::v1::agent_control::Kind as AgentKind;
 use crate::v1::coordinator_control::Kind as CoordinatorKind;
@@ -22,35 +22,35 @@ use crate::wire::{self, WireError, nanoseconds, narrow};
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromAgent {
     Hello(Hello),
-    /// Its number, from 1.
+    /// A heartbeat with its number, from 1.
     Beat(u64),
     Ready(Ready),
     PrepareFailed(PrepareFailed),
-    /// The countdown has ended; by the coordinator's clock, where that could be read.
+    /// The countdown has ended.
     Started {
+        /// On the coordinator's clock. `None` if the agent has no estimate of it yet.
         at: Option<Duration>,
     },
-    /// Drained; one entry a worker.
+    /// The agent has drained. One entry per worker.
     Report(Vec<WorkerReport>),
     Leave {
         reason: String,
-        /// Every result is acknowledged: the rows that it was sent beside those were not run.
+        /// All results are acknowledged. Rows without a result were not run.
         drained: bool,
     },
     BackendsEnded(BackendsEnded),
-    Health(Interval),
-    Seen(Seen),
+    Health(HealthSample),
+    StatsReply(StatsReply),
     Explained(Explained),
-    /// Connections that were opened again since the last report of them.
-    /// The round in which these connections were opened again.
+    /// The reconnects to one server since the previous report, with the round of the rows that needed the connections.
     Reconnected(u32, Reconnects),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromCoordinator {
     Welcome(Welcome),
-    /// No slot is free: connect, prepare, wait for Welcome.
-    StandBy(StandBy),
+    /// No slot is free. The agent connects, prepares and waits for Welcome.
+    Standby(Standby),
     Reject {
         reason: String,
         retry: bool,
@@ -68,26 +68,26 @@ pub enum FromCoordinator {
     Bye {
         reason: String,
     },
-    /// End this run's backends of this slot with an epoch below.
+    /// Terminate this run's backends of `slot` whose epoch is lower than `below`.
     EndBackends {
         slot: SlotId,
         below: Epoch,
     },
-    Look(Look),
+    StatsRequest(StatsRequest),
     Explain(Explain),
 }
 
 /// The start of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arm {
-    /// From its receipt, at most.
+    /// The latest start, relative to the receipt of this message.
     pub countdown: Duration,
-    /// By the coordinator's clock.
+    /// On the coordinator's clock.
     pub starts_at: Duration,
     pub round: u32,
-    /// How long the round had run when this session begins.
+    /// How long the round has already run at the start of this session.
     pub offset: Duration,
-    /// No row begins later than this after the session's start.
+    /// No row begins later than this after the session's start. `None` without a time limit.
     pub lasts: Option<Duration>,
 }
 
@@ -100,28 +100,28 @@ pub struct Hello {
     pub process_id: u32,
     /// 1 to [`limits::WORKERS_PER_AGENT_MAX`].
     pub workers: u16,
-    /// The slot it asks for; any when `None`.
+    /// The requested slot. `None`: any free slot.
     pub slot: Option<SlotId>,
-    /// Whether it knows a database of its own.
+    /// The agent has its own database settings.
     pub has_database: bool,
-    /// The session that this process held before: it is over, and nothing of it runs any more.
+    /// The previous session of this process. It has ended and has no running queries.
     pub ended: Option<GrantedSession>,
-    /// It answers [`Look`] and [`Explain`].
-    pub can_look: bool,
-    /// The id of this process: random, and the same in all its sessions.
+    /// The agent can answer [`StatsRequest`] and [`Explain`].
+    pub can_report_stats: bool,
+    /// Random id of this process, which is the same in all its sessions.
     pub instance: u64,
     /// The last session in which this process ran rows.
     pub ran: Option<Ran>,
-    /// Earlier sessions whose results it still holds; at most [`limits::FORMER_SESSIONS_MAX`].
+    /// Earlier sessions whose results this process still holds, at most [`limits::FORMER_SESSIONS_MAX`].
     pub former: Vec<GrantedSession>,
 }
 
-/// How far a session came in its last round. It may have left the round before the coordinator knew.
+/// The progress of a session in its last round. The session may have ended before the coordinator noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
     pub session: GrantedSession,
     pub round: u32,
-    /// The time from the end of the countdown until its workers had stopped. Everything that it measured ended before.
+    /// Time from the end of the countdown until the workers had stopped. All of the session's measurements ended within it.
     pub ran_for: Duration,
 }
 
@@ -132,33 +132,33 @@ pub struct Welcome {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct StandBy {
+pub struct Standby {
     pub run: RunId,
     pub config: RunConfig,
 }
 
-/// Whether the backends of a lost session are gone.
+/// The reply to [`FromCoordinator::EndBackends`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendsEnded {
     pub slot: SlotId,
-    /// How many were ended, or why the database could not be asked to.
+    /// The number of terminated backends, or why some may be left.
     pub outcome: Result<u32, String>,
 }
 
-/// Every connection is open and every statement prepared.
+/// All connections are open and all statements are prepared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ready {
-    /// One entry a worker.
+    /// One entry per worker.
     pub connect: Vec<Duration>,
     pub prepare: Vec<Duration>,
     pub database: Database,
     /// As sent to the server.
     pub sql: String,
-    /// Of the default query: `time_bucket`, `date_bin` or `date_trunc`.
+    /// The function of the default query: `time_bucket`, `date_bin` or `date_trunc`.
     pub bucket_function: Option<String>,
     /// The second database of a run that compares two.
     pub versus: Option<Database>,
-    /// One for each statement; for both databases.
+    /// One entry per statement, for both databases.
     pub results: Vec<UsedFormat>,
     /// A connection pooler is between this agent and one of its databases.
     pub is_pooled: bool,
@@ -169,7 +169,7 @@ pub struct Database {
     pub server_version: String,
     pub timescaledb: Option<String>,
     pub settings: BTreeMap<String, String>,
-    /// The servers that the workers' connections met, each once.
+    /// The servers of the workers' connections, without duplicates.
     pub identities: Vec<ServerIdentity>,
 }
 
@@ -181,25 +181,25 @@ pub struct PrepareFailed {
     pub sqlstate: Option<SqlState>,
     pub detail: Option<String>,
     pub hint: Option<String>,
-    /// In characters from 1, within `sql`.
+    /// Position in `sql` in characters, from 1.
     pub position: Option<u32>,
     pub sql: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrepareFailure {
-    /// The server refused the statement.
+    /// The server rejected the statement.
     Statement,
     /// No usable connection to the database.
     Database,
-    /// The agent's machine does not let it start.
+    /// The agent has reached a limit of its machine.
     Agent,
 }
 
 /// How one worker's session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WorkerReport {
-    /// How long the worker's connection had been broken when it ended; `None` when it was not broken.
+    /// How long the worker's connection had been broken when the worker ended. `None` if it was not broken.
     pub disconnected: Option<Duration>,
 }
 
@@ -219,15 +219,15 @@ impl TryFrom<v1::AgentControl> for FromAgent {
             AgentKind::Leave(leave) => {
                 Self::Leave { reason: wire::line(&leave.reason), drained: leave.drained }
             }
-            AgentKind::BackendsEnded(answer) => Self::BackendsEnded(BackendsEnded {
-                slot: SlotId::new(narrow("backends_ended.slot", answer.slot)?),
-                outcome: match answer.problem.as_str() {
-                    "" => Ok(answer.ended),
+            AgentKind::BackendsEnded(reply) => Self::BackendsEnded(BackendsEnded {
+                slot: SlotId::new(narrow("backends_ended.slot", reply.slot)?),
+                outcome: match reply.problem.as_str() {
+                    "" => Ok(reply.ended),
                     problem => Err(wire::text(problem)),
                 },
             }),
             AgentKind::Health(health) => Self::Health(health.try_into()?),
-            AgentKind::Seen(seen) => Self::Seen(seen.try_into()?),
+            AgentKind::StatsReply(reply) => Self::StatsReply(reply.try_into()?),
             AgentKind::Explained(explained) => Self::Explained(explained.into()),
             AgentKind::Reconnected(reconnected) => {
                 Self::Reconnected(reconnected.round, reconnected.try_into()?)
@@ -252,15 +252,15 @@ impl TryFrom<v1::CoordinatorControl> for FromCoordinator {
             CoordinatorKind::Drain(v1::Drain {}) => Self::Drain,
             CoordinatorKind::Cancel(cancel) => Self::Cancel { reason: wire::line(&cancel.reason) },
             CoordinatorKind::Bye(bye) => Self::Bye { reason: wire::line(&bye.reason) },
-            CoordinatorKind::StandBy(stand_by) => {
-                Self::StandBy(StandBy { run: wire::run(stand_by.run)?, config: config(stand_by.config)? })
+            CoordinatorKind::Standby(standby) => {
+                Self::Standby(Standby { run: wire::run(standby.run)?, config: config(standby.config)? })
             }
             CoordinatorKind::EndBackends(end) => Self::EndBackends {
                 slot: SlotId::new(narrow("end_backends.slot", end.slot)?),
                 below: Epoch::new(end.below_epoch),
             },
-            CoordinatorKind::Look(look) => Self::Look(look.into()),
-            CoordinatorKind::Explain(explain) => Self::Explain(explain.try_into()?),
+            CoordinatorKind::StatsRequest(request) => Self::StatsRequest(request.into()),
+            CoordinatorKind::Explain(request) => Self::Explain(request.try_into()?),
         })
     }
 }
@@ -282,7 +282,7 @@ impl TryFrom<v1::Hello> for Hello {
             slot: hello.slot.map(|slot| narrow("hello.slot", slot).map(SlotId::new)).transpose()?,
             has_database: hello.has_database,
             ended: hello.ended.map(|ended| wire::session(Some(ended))).transpose()?,
-            can_look: hello.can_look,
+            can_report_stats: hello.can_report_stats,
             instance: hello.instance,
             ran: hello.ran.map(TryInto::try_into).transpose()?,
             former: former(hello.former)?,
@@ -420,7 +420,7 @@ impl From<FromAgent> for v1::AgentControl {
                 slot: hello.slot.map(|slot| slot.get().into()),
                 has_database: hello.has_database,
                 ended: hello.ended.map(Into::into),
-                can_look: hello.can_look,
+                can_report_stats: hello.can_report_stats,
                 instance: hello.instance,
                 ran: hello.ran.map(Into::into),
                 former: hello.former.into_iter().map(Into::into).collect(),
@@ -445,8 +445,8 @@ impl From<FromAgent> for v1::AgentControl {
                 };
                 AgentKind::BackendsEnded(v1::BackendsEnded { slot: slot.get().into(), ended, problem })
             }
-            FromAgent::Health(interval) => AgentKind::Health(interval.into()),
-            FromAgent::Seen(seen) => AgentKind::Seen(seen.into()),
+            FromAgent::Health(sample) => AgentKind::Health(sample.into()),
+            FromAgent::StatsReply(reply) => AgentKind::StatsReply(reply.into()),
             FromAgent::Explained(explained) => AgentKind::Explained(explained.into()),
             FromAgent::Reconnected(round, reconnects) => {
                 AgentKind::Reconnected(v1::Reconnected { round, ..reconnects.into() })
@@ -463,7 +463,7 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
                 session: Some(session.into()),
                 config: Some(Box::new(config.into())),
             }),
-            FromCoordinator::StandBy(StandBy { run, config }) => CoordinatorKind::StandBy(v1::StandBy {
+            FromCoordinator::Standby(Standby { run, config }) => CoordinatorKind::Standby(v1::Standby {
                 run: run.to_string(),
                 config: Some(Box::new(config.into())),
             }),
@@ -481,8 +481,8 @@ impl From<FromCoordinator> for v1::CoordinatorControl {
             FromCoordinator::Drain => CoordinatorKind::Drain(v1::Drain {}),
             FromCoordinator::Cancel { reason } => CoordinatorKind::Cancel(v1::Cancel { reason }),
             FromCoordinator::Bye { reason } => CoordinatorKind::Bye(v1::Bye { reason }),
-            FromCoordinator::Look(look) => CoordinatorKind::Look(look.into()),
-            FromCoordinator::Explain(explain) => CoordinatorKind::Explain(explain.into()),
+            FromCoordinator::StatsRequest(request) => CoordinatorKind::StatsRequest(request.into()),
+            FromCoordinator::Explain(request) => CoordinatorKind::Explain(request.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -536,7 +536,7 @@ impl From<PrepareFailed> for v1::PrepareFailed {
         };
         Self {
             kind: kind.into(),
-            // Bounded, because a server's message can quote megabytes of a statement, and all of this must fit into one message.
+            // Limited in length, because a server's message can quote megabytes of a statement, and all fields must fit into one message.
             message: wire::text(&failed.message),
             sqlstate: failed.sqlstate.map(|code| code.to_string()).unwrap_or_default(),
             detail: wire::text(&failed.detail.unwrap_or_default()),

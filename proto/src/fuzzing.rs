@@ -1,4 +1,4 @@
-//! What holds for every message that comes off the wire: for the fuzzer, and for the tests that replay what it found.
+//! Properties of every received message, for the fuzzer and for the tests that replay its findings.
 
 use std::fmt::Debug;
 
@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::{control, v1, work};
 
-/// The first byte tells the message's type.
+/// Checks a message. The first byte of `data` selects its type.
 pub fn check(data: &[u8]) {
     match data.split_first() {
         Some((0, message)) => drop(round_trip::<v1::AgentControl, control::FromAgent>(message)),
@@ -23,7 +23,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// From the wire, and there and back again: what was taken once is taken again as the same.
+/// Decodes a message. A message that is valid must be equal after another round trip.
 fn round_trip<W, D>(message: &[u8]) -> Option<D>
 where
     W: Message + Default + From<D>,

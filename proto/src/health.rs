@@ -1,12 +1,12 @@
-//! An agent's health on the wire.
+//! Conversion of an agent's health samples.
 
-use muster_common::health::{Interval, Kept, MachineTime, RunQueue, Starved, StarvedWorker};
-use muster_common::lateness::{Lateness, Parts, TooManyClasses};
+use muster_common::health::{HealthSample, MachineTime, RunQueue, Starved, StarvedWorker, Unacked};
+use muster_common::scheduling_delay::{Parts, SchedulingDelay, TooManyClasses};
 
 use crate::v1;
 use crate::wire::{WireError, narrow};
 
-impl TryFrom<v1::Health> for Interval {
+impl TryFrom<v1::Health> for HealthSample {
     type Error = WireError;
 
     fn try_from(wire: v1::Health) -> Result<Self, WireError> {
@@ -26,7 +26,7 @@ impl TryFrom<v1::Health> for Interval {
             round_trip_ns,
             run_queue,
         } = wire;
-        let late = Lateness::try_from(Parts { counts: late, max_ns: late_max_ns });
+        let late = SchedulingDelay::try_from(Parts { counts: late, max_ns: late_max_ns });
         let worst = starved_worst.map(|v1::StarvedWorker { worker, time_ns }| {
             narrow("health.starved_worst.worker", worker).map(|index| StarvedWorker { index, time_ns })
         });
@@ -46,15 +46,15 @@ impl TryFrom<v1::Health> for Interval {
             })?,
             run_queue: run_queue.map(Into::into),
             starved: Starved { times: starved, time_ns: starved_ns, worst: worst.transpose()? },
-            kept: Kept { most: kept_max, bound: kept_bound },
+            kept: Unacked { most: kept_max, bound: kept_bound },
             round_trip_ns,
         })
     }
 }
 
-impl From<Interval> for v1::Health {
-    fn from(interval: Interval) -> Self {
-        let Interval {
+impl From<HealthSample> for v1::Health {
+    fn from(sample: HealthSample) -> Self {
+        let HealthSample {
             time_ns,
             cores_milli,
             cpu_ns,
@@ -63,9 +63,9 @@ impl From<Interval> for v1::Health {
             late,
             run_queue,
             starved: Starved { times, time_ns: starved_ns, worst },
-            kept: Kept { most, bound },
+            kept: Unacked { most, bound },
             round_trip_ns,
-        } = interval;
+        } = sample;
         let Parts { counts, max_ns } = late.into();
         Self {
             time_ns,
@@ -107,15 +107,15 @@ impl From<RunQueue> for v1::RunQueue {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::lateness::CLASSES_MAX;
+    use muster_common::scheduling_delay::CLASSES_MAX;
     use prost::Message;
 
     use super::*;
 
-    fn second() -> Interval {
-        let mut late = Lateness::default();
+    fn second() -> HealthSample {
+        let mut late = SchedulingDelay::default();
         (0..200).for_each(|wake| late.record(60_000 + wake * 1_000));
-        Interval {
+        HealthSample {
             time_ns: 1_000_123_456,
             cores_milli: 1_500,
             cpu_ns: Some(234_567_890),
@@ -128,26 +128,26 @@ mod tests {
                 time_ns: 31_000_000,
                 worst: Some(StarvedWorker { index: 3, time_ns: 20_000_000 }),
             },
-            kept: Kept { most: 250, bound: 500 },
+            kept: Unacked { most: 250, bound: 500 },
             round_trip_ns: 412_000,
         }
     }
 
     #[test]
-    fn an_interval_survives_the_wire_in_some_tens_of_bytes() {
+    fn a_sample_survives_the_round_trip_in_less_than_180_bytes() {
         let wire = v1::Health::from(second());
         let bytes = wire.encode_to_vec();
         assert!(bytes.len() < 180, "{} bytes", bytes.len());
-        assert_eq!(Interval::try_from(v1::Health::decode(&bytes[..]).unwrap()), Ok(second()));
+        assert_eq!(HealthSample::try_from(v1::Health::decode(&bytes[..]).unwrap()), Ok(second()));
         let unknown =
-            Interval { cpu_ns: None, machine: None, throttled_ns: None, run_queue: None, ..second() };
-        assert_eq!(Interval::try_from(v1::Health::from(unknown.clone())), Ok(unknown));
+            HealthSample { cpu_ns: None, machine: None, throttled_ns: None, run_queue: None, ..second() };
+        assert_eq!(HealthSample::try_from(v1::Health::from(unknown.clone())), Ok(unknown));
     }
 
     #[test]
-    fn more_classes_than_there_are_is_refused() {
+    fn too_many_classes_are_refused() {
         let wire = v1::Health { late: vec![1; CLASSES_MAX + 1], ..v1::Health::from(second()) };
-        let error = Interval::try_from(wire).unwrap_err();
+        let error = HealthSample::try_from(wire).unwrap_err();
         assert!(error.to_string().contains("'health.late' has the value '141 classes'"), "{error}");
     }
 }

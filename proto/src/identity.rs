@@ -1,4 +1,4 @@
-//! The servers that answered an agent's connections, and the connections that were opened again.
+//! The servers of an agent's connections, and reconnects to them.
 
 use muster_common::server_identity::{Reconnects, Role, ServerIdentity};
 
@@ -52,7 +52,7 @@ impl From<ServerIdentity> for v1::ServerIdentity {
     }
 }
 
-/// Without the round.
+/// The caller sets the round.
 impl From<Reconnects> for v1::Reconnected {
     fn from(Reconnects { target, server, count, outage_max_ns }: Reconnects) -> Self {
         Self {

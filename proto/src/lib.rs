@@ -1,6 +1,6 @@
-//! Muster's gRPC protocol: the generated types, and their conversion to domain types.
-//! The generated types stay at the gRPC edge; everything inside speaks [`control`] and [`work`].
-//! What comes off the wire is checked here, and an error names the message and the field.
+//! Muster's gRPC protocol: the generated types, and their conversion to and from domain types.
+//! Only the gRPC layers use the generated types. All other code uses the types in [`control`] and [`work`].
+//! Received messages are validated here, and an error names the message and the field.
 
 mod codec;
 mod config;
@@ -9,7 +9,7 @@ pub mod control;
 pub mod fuzzing;
 mod health;
 mod identity;
-mod look;
+mod server_stats;
 mod wire;
 pub mod work;
 

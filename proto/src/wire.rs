@@ -1,4 +1,4 @@
-//! Checks that every conversion from the wire shares.
+//! Checks and conversions that all messages share.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use muster_common::{limits, printable};
 
 use crate::v1;
 
-/// A message that this program cannot make sense of; it ends the session that sent it and nothing else.
+/// An invalid message. It ends only the session that sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    #[error("message '{0}' has no content that this version knows")]
+    #[error("message '{0}' has no content that this version supports")]
     Empty(&'static str),
     #[error("field '{field}' is missing")]
     Missing { field: &'static str },
@@ -21,7 +21,7 @@ pub enum WireError {
     Length { field: &'static str, expected: usize, found: usize },
 }
 
-/// A number that must fit a narrower type.
+/// Converts a number to a narrower type.
 pub(crate) fn narrow<T, U>(field: &'static str, value: T) -> Result<U, WireError>
 where
     T: Copy + std::fmt::Display,
@@ -30,17 +30,17 @@ where
     U::try_from(value).map_err(|_| WireError::OutOfRange { field, value: value.to_string() })
 }
 
-/// A duration as nanoseconds; 584 years are enough.
+/// Converts a duration to nanoseconds, at most 584 years.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A name or a reason, which is shown within a line: bounded, and without line breaks, control and invisible characters.
+/// Returns a name or a reason for display within a line: limited in length, without line breaks, control and invisible characters.
 pub(crate) fn line(wire: &str) -> String {
     printable::one_line(wire, limits::MESSAGE_CHARS_MAX)
 }
 
-/// Text for people: bounded, and without control characters that could move a terminal's cursor.
+/// Returns a text for display: limited in length, and without control characters that could move a terminal's cursor.
 pub(crate) fn text(wire: &str) -> String {
     let harmless = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
     wire.chars().take(limits::MESSAGE_CHARS_MAX).map(harmless).collect()

@@ -1,4 +1,4 @@
-//! The Work stream in domain types: rows out, measurements back, each in batches.
+//! The messages of the Work stream as domain types: batches of rows to the agent, and batches of measurements from it.
 
 use bytes::Bytes;
 use muster_common::ids::{Epoch, RowId, SlotId};
@@ -17,7 +17,7 @@ pub enum FromAgent {
     Open(GrantedSession),
     Credit(Credit),
     Results(Results),
-    /// The time of this round is over, and all of its results were sent before.
+    /// The time of this round is over. All of its results were sent before this message.
     RoundOver {
         round: u32,
     },
@@ -26,7 +26,7 @@ pub enum FromAgent {
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromCoordinator {
     Assign(Assign),
-    /// Every Results message up to this number is counted.
+    /// All Results messages up to this number are counted.
     Ack(u64),
 }
 
@@ -34,22 +34,22 @@ pub enum FromCoordinator {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assign {
     pub worker: u16,
-    /// The round that they belong to.
+    /// The round of the rows.
     pub round: u32,
     pub rows: Vec<Order>,
     /// The values of all rows in the layout of [`muster_common::parameters`].
     pub parameters: Bytes,
 }
 
-/// One row to run.
+/// A row to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Order {
     pub row: RowId,
-    /// Since the start of the round; `None` in a closed loop.
+    /// Due time relative to the start of the round. `None` in a closed loop.
     pub due_ns: Option<u64>,
     /// Position among the run's statements.
     pub statement: u16,
-    /// 0, or 1 for the second database.
+    /// The database: 0, or 1 for the second one.
     pub target: u16,
 }
 
@@ -111,7 +111,7 @@ fn expect(field: &'static str, expected: usize, found: usize) -> Result<(), Wire
     if found == expected { Ok(()) } else { Err(WireError::Length { field, expected, found }) }
 }
 
-/// A column of zeros is left out.
+/// A column may be empty if all of its values are 0.
 fn expect_or_empty(field: &'static str, expected: usize, found: usize) -> Result<(), WireError> {
     if found == 0 { Ok(()) } else { expect(field, expected, found) }
 }
@@ -228,7 +228,7 @@ impl From<Assign> for v1::Assign {
     }
 }
 
-/// A column, left out where it says nothing.
+/// Returns a column, which is empty if all of its values are 0.
 fn unless_zeros(numbers: impl Iterator<Item = u16> + Clone) -> Vec<u32> {
     match numbers.clone().all(|number| number == 0) {
         true => Vec::new(),
@@ -296,7 +296,7 @@ mod tests {
         ]
     }
 
-    /// A message has measurements of one round only.
+    /// The round of all measurements, because a message contains only one round.
     const ROUND: u32 = 3;
 
     fn measurement() -> impl Strategy<Value = (u16, Measurement)> {
@@ -326,7 +326,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn results_survive_the_wire(
+        fn results_survive_the_round_trip(
             number: u64,
             ran_under in proptest::option::of((any::<u16>(), any::<u64>())),
             measurements in proptest::collection::vec(measurement(), 1..40),
@@ -338,7 +338,7 @@ mod tests {
         }
 
         #[test]
-        fn rows_survive_the_wire(
+        fn rows_survive_the_round_trip(
             worker: u16,
             round: u32,
             is_open: bool,
@@ -369,27 +369,27 @@ mod tests {
     }
 
     #[test]
-    fn a_column_of_another_length_is_refused_by_name() {
+    fn the_error_names_a_column_of_another_length() {
         let error = Results::try_from(v1::Results { service_time_ns: vec![], ..one_result() }).unwrap_err();
         assert_eq!(error.to_string(), "field 'results.service_time_ns' has 0 entries, but 1 were expected");
     }
 
     #[test]
-    fn a_failure_that_points_nowhere_is_refused() {
+    fn a_failure_with_an_invalid_index_is_refused() {
         let failure = vec![v1::Failure { index: 1, sqlstate: "22007".into(), ..v1::Failure::default() }];
         let error = Results::try_from(v1::Results { failure, ..one_result() }).unwrap_err();
         assert_eq!(error.to_string(), "field 'failure.index' has the value '1', which is out of range");
     }
 
     #[test]
-    fn a_failure_twice_at_one_index_is_refused() {
+    fn two_failures_with_the_same_index_are_refused() {
         let failure = v1::Failure { index: 0, sqlstate: "22007".into(), ..v1::Failure::default() };
         let wire = v1::Results { failure: vec![failure.clone(), failure], ..one_result() };
         assert!(Results::try_from(wire).is_err());
     }
 
     #[test]
-    fn a_sqlstate_that_is_none_is_refused() {
+    fn an_invalid_sqlstate_is_refused() {
         let failure = vec![v1::Failure { index: 0, sqlstate: "22".into(), ..v1::Failure::default() }];
         let error = Results::try_from(v1::Results { failure, ..one_result() }).unwrap_err();
         assert_eq!(error.to_string(), "field 'failure.sqlstate' has the value '22', which is out of range");

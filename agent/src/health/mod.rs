@@ -1,5 +1,5 @@
-//! How this process fares while it runs queries: an interval of figures each second, told to the coordinator, which judges them.
-//! Tasks and a thread of its own; of the workers it knows counters alone.
+//! Measures the health of this process while it runs queries: one sample per second, sent to the coordinator, which evaluates it. Runs on
+//! separate tasks and one separate thread, and reads only counters of the workers.
 
 mod cgroup;
 mod gauges;
@@ -11,8 +11,8 @@ mod system;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_common::health::Interval;
-use muster_common::lateness::Lateness;
+use muster_common::health::HealthSample;
+use muster_common::scheduling_delay::SchedulingDelay;
 
 pub(crate) use gauges::Gauges;
 pub(crate) use reporter::Reporter;
@@ -20,10 +20,10 @@ pub(crate) use run_queue::Registered;
 use system::{Reading, System};
 pub(crate) use system::{cpu_ns, resident_bytes};
 
-/// Delays that somebody records and a [`Watch`] takes.
-pub type Delays = Arc<Mutex<Lateness>>;
+/// Scheduling delays that have been recorded since a [`Watch`] last took them.
+pub type Delays = Arc<Mutex<SchedulingDelay>>;
 
-/// Looks at this process, and tells what changed since the last time. What workers and streams know is not in it.
+/// Samples this process. A sample covers the time since the previous one. It does not include the counters of workers and streams.
 pub struct Watch {
     system: System,
     earlier: Reading,
@@ -31,7 +31,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// From now on; `delays` are those of whatever is to be on time.
+    /// Starts the first sample. `delays` is filled by the caller, with the delays of a thread or of an event loop.
     pub fn start(delays: Delays) -> Self {
         let system = System::discover();
         let earlier = system.read();
@@ -39,15 +39,15 @@ impl Watch {
         Self { system, earlier, delays }
     }
 
-    /// Reads a few small files of the kernel, which takes a tenth of a millisecond.
-    pub fn take(&mut self) -> Interval {
+    /// Returns the sample since the last call. Reads a few small files of the kernel, which takes a tenth of a millisecond.
+    pub fn take(&mut self) -> HealthSample {
         let now = self.system.read();
-        let interval = now.since(&self.earlier);
+        let sample = now.since(&self.earlier);
         self.earlier = now;
-        Interval { late: take(&self.delays), ..interval }
+        HealthSample { late: take(&self.delays), ..sample }
     }
 }
 
-fn take(delays: &Delays) -> Lateness {
+fn take(delays: &Delays) -> SchedulingDelay {
     std::mem::take(&mut *delays.lock().unwrap_or_else(PoisonError::into_inner))
 }

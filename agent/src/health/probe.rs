@@ -1,33 +1,34 @@
-//! A thread that sleeps until a moment and measures how late it was woken, again and again: what happens to a worker's thread when its
-//! answer comes. One for the whole process, however many agents are in it, and only while somebody wants to know.
+//! A thread that measures scheduling delay: it repeatedly sleeps until a point in time and records how much later it was woken. A worker's
+//! thread has the same delay when its response arrives. The process has one probe for all of its agents, which runs only while it has a
+//! subscriber.
 //!
-//! Each wake counts once. A probe that was late by ten of its periods has met one delay, as a worker with one query in flight has:
-//! counted ten times it would say how long the process was held up and not how many queries felt it.
+//! Each wake is counted once. A delay of ten periods is one delay, as it is for a worker with one query in flight. Counted ten times, it
+//! would measure how long the process was delayed instead of how many queries were affected.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use muster_common::lateness::Lateness;
 use muster_common::limits;
+use muster_common::scheduling_delay::SchedulingDelay;
 
 use super::Delays;
 
-/// The process has one scheduler's fate, so this is one for the process and not passed around.
-static PROBE: Mutex<Probe> = Mutex::new(Probe { listeners: Vec::new(), is_running: false });
+/// A global, because all threads of the process are scheduled alike and one probe is enough.
+static PROBE: Mutex<Probe> = Mutex::new(Probe { subscribers: Vec::new(), is_running: false });
 
 struct Probe {
-    listeners: Vec<Weak<Mutex<Lateness>>>,
+    subscribers: Vec<Weak<Mutex<SchedulingDelay>>>,
     is_running: bool,
 }
 
-/// Every delay from now on, until it is dropped.
-pub(super) fn listen() -> Delays {
+/// Returns a record to which the probe adds every delay from now on, until it is dropped.
+pub(super) fn subscribe() -> Delays {
     let delays = Delays::default();
     let mut probe = locked();
-    probe.listeners.push(Arc::downgrade(&delays));
+    probe.subscribers.push(Arc::downgrade(&delays));
     if !probe.is_running {
-        // Without a thread there are no delays, and nobody judges by them.
+        // If the thread cannot be started, no delays are recorded, and the verdict does not use them.
         probe.is_running = thread::Builder::new().name("probe".to_owned()).spawn(run).is_ok();
     }
     delays
@@ -38,32 +39,33 @@ fn run() {
     loop {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let woken = Instant::now();
-        let late = woken.saturating_duration_since(due);
-        if !locked().tell(late) {
+        let delay = woken.saturating_duration_since(due);
+        if !locked().record(delay) {
             return;
         }
         due = next(due, woken);
     }
 }
 
-/// What was missed is not made up for: the moments after a delay would be late by what is left of it.
+/// Returns the next due time. Periods that a delay has covered are skipped: each of them would record the rest of the same delay.
 fn next(due: Instant, woken: Instant) -> Instant {
     let next = due + limits::PROBE_EVERY;
     if woken < next { next } else { woken + limits::PROBE_EVERY }
 }
 
 impl Probe {
-    /// False when nobody listens any more; the thread ends then, and the next listener starts another.
-    fn tell(&mut self, late: Duration) -> bool {
-        let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
-        self.listeners.retain(|listener| {
-            let delays = listener.upgrade();
+    /// Adds a delay to the record of each subscriber. Returns false if there are no subscribers. The thread then ends, and the next
+    /// subscriber starts another one.
+    fn record(&mut self, delay: Duration) -> bool {
+        let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        self.subscribers.retain(|subscriber| {
+            let delays = subscriber.upgrade();
             if let Some(delays) = &delays {
-                delays.lock().unwrap_or_else(PoisonError::into_inner).record(late_ns);
+                delays.lock().unwrap_or_else(PoisonError::into_inner).record(delay_ns);
             }
             delays.is_some()
         });
-        self.is_running = !self.listeners.is_empty();
+        self.is_running = !self.subscribers.is_empty();
         self.is_running
     }
 }
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delay_counts_once_and_the_next_moment_is_a_whole_period_later() {
+    fn a_delay_is_counted_once_and_the_next_due_time_is_a_whole_period_later() {
         let every = limits::PROBE_EVERY;
         let due = Instant::now();
         assert_eq!(next(due, due + every / 10), due + every);
@@ -85,22 +87,22 @@ mod tests {
     }
 
     #[test]
-    fn it_runs_while_somebody_listens_and_tells_everybody() {
-        let (first, second) = (listen(), listen());
+    fn the_probe_runs_while_it_has_subscribers_and_reports_to_all() {
+        let (first, second) = (subscribe(), subscribe());
         let count = |delays: &Delays| delays.lock().unwrap().count();
         let deadline = Instant::now() + Duration::from_secs(30);
         while count(&first) < 3 || count(&second) < 3 {
-            assert!(Instant::now() < deadline, "the probe sleeps on");
+            assert!(Instant::now() < deadline, "the probe does not record");
             thread::sleep(limits::PROBE_EVERY);
         }
         drop((first, second));
         while locked().is_running {
-            assert!(Instant::now() < deadline, "nobody listens, and it runs");
+            assert!(Instant::now() < deadline, "the probe runs without subscribers");
             thread::sleep(limits::PROBE_EVERY);
         }
-        let again = listen();
+        let again = subscribe();
         while count(&again) == 0 {
-            assert!(Instant::now() < deadline, "it does not start again");
+            assert!(Instant::now() < deadline, "the probe does not start again");
             thread::sleep(limits::PROBE_EVERY);
         }
     }

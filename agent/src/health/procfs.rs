@@ -1,21 +1,21 @@
-//! What Linux says below /proc, as far as it is needed here. Text in, numbers out; `None` for a text that is not as it should be.
+//! Parsers for files below /proc on Linux. They take the text of a file, and return `None` if it does not have the expected format.
 
 use muster_common::health::MachineTime;
 
-/// `/proc/stat` counts in these on every architecture that this program runs on: USER_HZ is 100.
+/// The unit of `/proc/stat`: USER_HZ is 100 on every architecture that this program runs on.
 const TICK_NS: u64 = 10_000_000;
 
-/// A thread and the scheduler, since the thread began.
+/// The scheduler's counters of a thread, since the thread began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scheduled {
-    /// Ready to run and on no processor.
+    /// Time in which the thread was ready to run but had no processor.
     pub(super) waited_ns: u64,
     /// How often it was given a processor.
     pub(super) turns: u64,
 }
 
-/// `/proc/<process>/task/<thread>/schedstat`: time on a processor, time on a run queue, turns. A kernel that does not count writes zeros,
-/// and there is no thread that reads a file without a turn.
+/// Parses `/proc/<process>/task/<thread>/schedstat`: time on a processor, time on a run queue, and number of turns. A kernel that does not
+/// count them writes zeros. A real thread has had at least one turn when it reads the file.
 pub(super) fn scheduled(schedstat: &str) -> Option<Scheduled> {
     let mut fields = schedstat.split_ascii_whitespace().map(|field| field.parse::<u64>().ok());
     let (Some(Some(_)), Some(Some(waited_ns)), Some(Some(turns))) =
@@ -26,11 +26,11 @@ pub(super) fn scheduled(schedstat: &str) -> Option<Scheduled> {
     (turns > 0).then_some(Scheduled { waited_ns, turns })
 }
 
-/// The first line of `/proc/stat`: all processors since the machine started.
+/// Parses the first line of `/proc/stat`, which counts for all processors since the machine started.
 pub(super) fn machine_time(stat: &str) -> Option<MachineTime> {
     let ticks = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
     let ticks: Vec<u64> = ticks.split_whitespace().map(|field| field.parse().ok()).collect::<Option<_>>()?;
-    // Guests are in user and nice already.
+    // Guest time is already included in user and nice.
     let [user, nice, system, idle, waiting, interrupt, soft_interrupt, stolen, ..] = *ticks.as_slice() else {
         return None;
     };
@@ -44,7 +44,7 @@ pub(super) fn machine_time(stat: &str) -> Option<MachineTime> {
     })
 }
 
-/// Of `/proc/self/status`: the processors that affinity and cpuset leave to this process.
+/// Parses `/proc/self/status` and returns the number of processors that CPU affinity and cpuset allow for this process.
 pub(super) fn allowed_processors(status: &str) -> Option<u32> {
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim();
     let count = |range: &str| {
@@ -55,7 +55,7 @@ pub(super) fn allowed_processors(status: &str) -> Option<u32> {
     list.split(',').map(count).try_fold(0u32, |sum, count| sum.checked_add(count?))
 }
 
-/// Of `/proc/self/status`, which tells it in units of 1,024 bytes and calls them kB.
+/// Parses `/proc/self/status` and returns the resident memory. The file has it in units of 1,024 bytes, which it calls kB.
 pub(super) fn resident_bytes(status: &str) -> Option<u64> {
     let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
     size.trim().parse::<u64>().ok()?.checked_mul(1_024)
@@ -65,7 +65,7 @@ pub(super) fn resident_bytes(status: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Of a virtual machine with two processors, Linux 6.18.
+    /// From a virtual machine with two processors, Linux 6.18.
     const STAT: &str = "\
 cpu  70407 12 9921 13524 459 7 44 120 5 0
 cpu0 34811 0 4688 7588 81 0 3 49 0 0
@@ -74,7 +74,7 @@ intr 1276946 1
 ";
 
     #[test]
-    fn the_machines_time_is_split_into_busy_stolen_and_the_rest() {
+    fn machine_time_is_split_into_busy_stolen_and_idle() {
         let time = machine_time(STAT).unwrap();
         assert_eq!(time.busy_ns / TICK_NS, 70_407 + 12 + 9_921 + 7 + 44);
         assert_eq!(time.stolen_ns / TICK_NS, 120);
@@ -82,7 +82,7 @@ intr 1276946 1
     }
 
     #[test]
-    fn a_text_that_is_not_as_it_should_be_says_nothing() {
+    fn a_text_in_another_format_gives_none() {
         for text in ["", "cpu", "cpu  1 2 3", "cpu  a b c d e f g h", "cpu0 1 2 3 4 5 6 7 8"] {
             assert_eq!(machine_time(text), None, "{text}");
         }
@@ -98,18 +98,18 @@ intr 1276946 1
     }
 
     #[test]
-    fn a_thread_that_nobody_counted_is_unknown_and_not_one_that_never_waited() {
+    fn a_thread_without_counters_is_unknown_instead_of_never_waiting() {
         let counted = |waited_ns, turns| Some(Scheduled { waited_ns, turns });
         assert_eq!(scheduled("1147844 214521 3\n"), counted(214_521, 3));
         assert_eq!(scheduled("1147844 0 1\n"), counted(0, 1));
-        assert_eq!(scheduled("1 2 3 4\n"), counted(2, 3), "a later kernel may say more");
+        assert_eq!(scheduled("1 2 3 4\n"), counted(2, 3), "a later kernel may add fields");
         for text in ["0 0 0\n", "", "1147844 214521\n", "a b c\n", "1 -2 3\n"] {
             assert_eq!(scheduled(text), None, "{text}");
         }
     }
 
     #[test]
-    fn memory_is_told_in_bytes() {
+    fn memory_is_converted_to_bytes() {
         assert_eq!(resident_bytes("VmHWM:\t    9000 kB\nVmRSS:\t    6912 kB\n"), Some(6_912 * 1_024));
         for text in ["", "VmRSS:\t", "VmRSS:\t 6912 MB", "VmRSS: x kB", "VmRSS: 18446744073709551615 kB"] {
             assert_eq!(resident_bytes(text), None, "{text}");

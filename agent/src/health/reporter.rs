@@ -1,8 +1,8 @@
-//! The task that tells the coordinator how this agent fares, each second from the start of its queries on, and once more at the end.
+//! The task that sends health samples of this agent to the coordinator: one per second from the start of the queries, and one at the end.
 
 use std::sync::Arc;
 
-use muster_common::health::Interval;
+use muster_common::health::HealthSample;
 use muster_common::limits;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -10,26 +10,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Delays, Gauges, Watch, probe};
 
-/// Ends with this.
+/// Handle of the task, which ends when the handle is dropped.
 pub(crate) struct Reporter {
     finish: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Reporter {
-    /// Now is when queries begin.
-    pub(crate) fn start(gauges: Arc<Gauges>, tell: impl Fn(Interval) + Send + 'static) -> Self {
+    /// Starts the task. Called when the queries begin.
+    pub(crate) fn start(gauges: Arc<Gauges>, send: impl Fn(HealthSample) + Send + 'static) -> Self {
         let finish = CancellationToken::new();
-        // Here and not in the task: a thread takes its priority from the one that starts it, and workers' threads are started here.
-        let delays = probe::listen();
-        let task = tokio::spawn(report(gauges, delays, tell, finish.clone()));
+        // Not in the task: a thread inherits the priority of the thread that starts it, and the worker threads are started by this one.
+        let delays = probe::subscribe();
+        let task = tokio::spawn(report(gauges, delays, send, finish.clone()));
         Self { finish, task }
     }
 
-    /// Tells what is left to tell; returns once that is on its way.
+    /// Sends the last sample, and returns when it has been passed to `send`.
     pub(crate) async fn finish(mut self) {
         self.finish.cancel();
-        // It never panics, and if it did the agent's work would be no less done.
+        // The task does not panic. If it did, the results of the agent would still be complete.
         let _ = (&mut self.task).await;
     }
 }
@@ -40,7 +40,7 @@ impl Drop for Reporter {
     }
 }
 
-async fn report(gauges: Arc<Gauges>, delays: Delays, tell: impl Fn(Interval), finish: CancellationToken) {
+async fn report(gauges: Arc<Gauges>, delays: Delays, send: impl Fn(HealthSample), finish: CancellationToken) {
     let mut watch = Watch::start(delays);
     let mut seconds = interval_at(Instant::now() + limits::HEALTH_EVERY, limits::HEALTH_EVERY);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,8 +50,8 @@ async fn report(gauges: Arc<Gauges>, delays: Delays, tell: impl Fn(Interval), fi
             () = finish.cancelled() => is_over = true,
             _ = seconds.tick() => {}
         }
-        let mut interval = watch.take();
-        gauges.fill(&mut interval);
-        tell(interval);
+        let mut sample = watch.take();
+        gauges.fill(&mut sample);
+        send(sample);
     }
 }

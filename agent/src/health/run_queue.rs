@@ -1,8 +1,9 @@
-//! How long the workers' threads were ready to run and had no processor, which the kernel counts for each thread. The probe cannot see
-//! it: a thread that has slept is woken before one that has just run, and where every processor is busy it is the workers that wait.
+//! Measures how long worker threads were ready to run but had no processor, which the kernel counts for each thread. The probe cannot
+//! measure it: the scheduler prefers a thread that has slept to one that has just run, so when all processors are busy, the workers wait
+//! and the probe does not.
 //!
-//! Each thread opens its counters once. They are read elsewhere, and by the thread itself before and after it waits for a due time or for
-//! rows: what it waited for a processor then was no part of a query.
+//! Each thread opens its counter file once. The reporter reads the counters. The thread itself reads them before and after it waits for a
+//! due time or for rows, because a wait for a processor during that time is not part of a query.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -18,20 +19,21 @@ pub(crate) struct Threads(Mutex<Vec<Thread>>);
 #[derive(Debug)]
 enum Thread {
     Runs(Arc<Counters>),
-    /// What it left: its counters end with it.
+    /// The thread's last values, because its counter file does not outlive it.
     Ended(Option<Scheduled>),
 }
 
 #[derive(Debug)]
 struct Counters {
-    /// `None` where the system has none.
+    /// `None` if the system does not have the file.
     schedstat: Option<File>,
-    /// Of waits between queries.
+    /// The part of the wait time that was between queries.
     between_ns: AtomicU64,
+    /// The part of the turns that was between queries.
     between_turns: AtomicU64,
 }
 
-/// Held by a thread while it runs.
+/// A registered thread holds this while it runs.
 #[derive(Debug)]
 pub(crate) struct Registered {
     threads: Arc<Threads>,
@@ -40,7 +42,7 @@ pub(crate) struct Registered {
 }
 
 impl Threads {
-    /// The thread that calls this.
+    /// Registers the calling thread.
     pub(crate) fn register(self: &Arc<Self>) -> Registered {
         let counters = Arc::new(Counters {
             schedstat: File::open("/proc/thread-self/schedstat").ok(),
@@ -52,9 +54,9 @@ impl Threads {
         Registered { threads: Arc::clone(self), position: threads.len() - 1, counters }
     }
 
-    /// By thread, since each began; `None` for one that nothing is known of.
+    /// Returns the values of each thread since it began, in the order of registration. `None` if a thread's counters are unknown.
     pub(super) fn read(&self) -> Vec<Option<Scheduled>> {
-        // A thread that ends meanwhile waits for this: its counters are there until it has left what they say.
+        // A thread that ends in the meantime waits for this lock, so its counter file is readable until it has stored its last values.
         let threads = self.locked();
         let read = |thread: &Thread| match thread {
             Thread::Runs(counters) => counters.in_queries(),
@@ -70,7 +72,7 @@ impl Threads {
 
 impl Counters {
     fn all(&self) -> Option<Scheduled> {
-        // Three numbers.
+        // The file contains three numbers.
         let mut text = [0; 96];
         let length = self.schedstat.as_ref()?.read_at(&mut text, 0).ok()?;
         procfs::scheduled(str::from_utf8(text.get(..length)?).ok()?)
@@ -86,7 +88,7 @@ impl Counters {
 }
 
 impl Registered {
-    /// Runs `wait`, which is between two queries. To be called by the registered thread.
+    /// Runs `wait`, which must be between two queries. Must be called by the registered thread.
     pub(crate) fn between_queries(&self, wait: impl FnOnce()) {
         let before = self.counters.all();
         wait();
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_between_queries_are_none_of_theirs() {
+    fn waits_between_queries_are_not_counted() {
         let threads = Arc::new(Threads::default());
         let registered = threads.register();
         let Some(before) = registered.counters.all() else {
@@ -133,17 +135,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_thread_waited_stays_known_when_it_has_ended() {
+    fn the_values_of_an_ended_thread_are_kept() {
         let threads = Arc::new(Threads::default());
         let registered = threads.register();
-        let of_other = thread::spawn({
+        let other = thread::spawn({
             let threads = Arc::clone(&threads);
             move || {
                 let _registered = threads.register();
                 thread::yield_now();
             }
         });
-        of_other.join().unwrap();
+        other.join().unwrap();
         let read = threads.read();
         assert_eq!(read.len(), 2);
         if read[0].is_none() {
@@ -154,6 +156,6 @@ mod tests {
         drop(registered);
         let (before, after) = (read[0].unwrap(), threads.read()[0].unwrap());
         assert!(after.waited_ns >= before.waited_ns && after.turns >= before.turns, "{before:?} {after:?}");
-        assert_eq!(threads.read()[0], Some(after), "it has ended");
+        assert_eq!(threads.read()[0], Some(after), "the values do not change after the end");
     }
 }

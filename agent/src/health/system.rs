@@ -1,25 +1,25 @@
-//! What the system tells of this process and its machine. On Linux from /proc and the files of control groups; elsewhere the CPU time
-//! of the process alone, and the rest is unknown.
+//! System counters of this process and its machine. On Linux, they come from /proc and the files of control groups. On other systems, only
+//! the CPU time of the process is known.
 
 use std::fs::read_to_string;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use muster_common::health::{Interval, MachineTime};
+use muster_common::health::{HealthSample, MachineTime};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cgroup::{self, Groups, Version};
 use super::procfs;
 
-/// Where to look.
+/// The sources of the counters.
 pub(super) struct System {
     groups: Option<Groups>,
-    /// Without control groups at all nothing holds a process back; without /proc nobody knows.
+    /// Without control groups, the process is not throttled. Without /proc, that is unknown.
     has_procfs: bool,
 }
 
-/// Counters at one moment.
+/// Counters at one point in time.
 pub(super) struct Reading {
     at: Instant,
     cores_milli: u32,
@@ -54,7 +54,7 @@ impl System {
         }
     }
 
-    /// The tightest quota, and for how long any of them held this process back.
+    /// Returns the lowest quota in thousandths of a core, and the total time for which quotas have throttled this process.
     fn quota(&self) -> (Option<u64>, Option<u64>) {
         let Some(Groups { version, directories }) = &self.groups else {
             return (None, self.has_procfs.then_some(0));
@@ -74,33 +74,33 @@ impl System {
 }
 
 impl Reading {
-    pub(super) fn since(&self, earlier: &Self) -> Interval {
-        let grown = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
+    pub(super) fn since(&self, earlier: &Self) -> HealthSample {
+        let growth = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
         let machine = self.machine.zip(earlier.machine).map(|(now, before)| MachineTime {
             total_ns: now.total_ns.saturating_sub(before.total_ns),
             busy_ns: now.busy_ns.saturating_sub(before.busy_ns),
             stolen_ns: now.stolen_ns.saturating_sub(before.stolen_ns),
         });
         let time = self.at.duration_since(earlier.at);
-        Interval {
+        HealthSample {
             time_ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
             cores_milli: self.cores_milli,
-            cpu_ns: grown(self.cpu_ns, earlier.cpu_ns),
+            cpu_ns: growth(self.cpu_ns, earlier.cpu_ns),
             machine,
-            throttled_ns: grown(self.throttled_ns, earlier.throttled_ns),
-            ..Interval::default()
+            throttled_ns: growth(self.throttled_ns, earlier.throttled_ns),
+            ..HealthSample::default()
         }
     }
 }
 
-/// Of all threads of this process, those that have ended included.
+/// Returns the CPU time of all threads of this process, including those that have ended.
 pub(crate) fn cpu_ns() -> Option<u64> {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let (seconds, ns) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_nsec).ok()?);
     seconds.checked_mul(1_000_000_000)?.checked_add(ns)
 }
 
-/// Memory of this process that is not paged out; unknown but on Linux.
+/// Returns the resident memory of this process. Known on Linux only.
 pub(crate) fn resident_bytes() -> Option<u64> {
     procfs::resident_bytes(&read_to_string("/proc/self/status").ok()?)
 }
@@ -111,21 +111,21 @@ mod tests {
 
     use super::*;
 
-    /// Whatever machine this is.
+    /// Must pass on any machine.
     #[test]
-    fn a_thread_that_never_sleeps_is_seen() {
+    fn a_busy_thread_uses_cpu_time() {
         let system = System::discover();
         let before = system.read();
         let end = Instant::now() + Duration::from_millis(100);
         while Instant::now() < end {
             std::hint::spin_loop();
         }
-        let interval = system.read().since(&before);
-        assert!(interval.time_ns >= 100_000_000 && interval.cores_milli > 0, "{interval:?}");
-        assert!(interval.cpu_ns.is_some_and(|used| used > 1_000_000), "{interval:?}");
+        let sample = system.read().since(&before);
+        assert!(sample.time_ns >= 100_000_000 && sample.cores_milli > 0, "{sample:?}");
+        assert!(sample.cpu_ns.is_some_and(|used| used > 1_000_000), "{sample:?}");
         if cfg!(target_os = "linux") {
-            assert!(interval.machine.is_some_and(|machine| machine.total_ns > 0), "{interval:?}");
-            assert!(interval.throttled_ns.is_some());
+            assert!(sample.machine.is_some_and(|machine| machine.total_ns > 0), "{sample:?}");
+            assert!(sample.throttled_ns.is_some());
             assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
         }
     }

@@ -1,4 +1,5 @@
-//! Accepts connections: so many at a time, so many in a second, and with a pause and a message when the system has no more to give.
+//! Accepts connections. Limits the number of open connections and the number of new ones per second, and pauses with a warning when the
+//! system cannot accept more.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,29 +15,29 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::bounded::{Bounded, Peer, Stay};
+use super::bounded::{Bounded, ConnectionLimits, Peer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a connection may cost until it is admitted.
+/// Limits on connections that are not admitted yet.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    /// Connections at a time; those that are admitted do not count. For one more the oldest is closed, so a client that holds connections open
-    /// keeps no other client out.
+pub struct AcceptLimits {
+    /// The number of open connections. Admitted ones do not count. One more connection closes the oldest one, so a client that holds
+    /// connections open does not keep other clients out.
     pub connections: usize,
-    /// Connections in each second, those that are admitted not counted; others wait in the kernel's queue.
+    /// The number of connections accepted per second. Admitted ones do not count. Further connections wait in the kernel's queue.
     pub accepts_per_second: usize,
-    /// After this time a connection is closed.
-    pub patience: Duration,
-    /// Bytes that are read of it.
+    /// The time after which a connection is closed.
+    pub timeout: Duration,
+    /// The number of bytes that are read from a connection.
     pub bytes: u64,
-    /// Bytes that are added every second.
+    /// The number of bytes by which the remaining budget grows every second, up to `bytes`.
     pub bytes_per_second: u64,
 }
 
 pub type Accepted = Bounded<TcpStream>;
 
-/// Why the last connection was not accepted, for those who wait for one. Empty again as soon as one is accepted.
+/// The reason why the last connection was not accepted. Empty again as soon as one is accepted.
 #[derive(Debug, Clone, Default)]
 pub struct AcceptProblem(Arc<Mutex<Option<String>>>);
 
@@ -50,64 +51,74 @@ impl AcceptProblem {
     }
 }
 
-/// The connections that come in. Never ends, and never with an error.
-pub fn accept(listener: TcpListener, terms: Terms, problem: AcceptProblem) -> impl Stream<Item = Accepted> {
-    let places = Arc::new(Semaphore::new(terms.connections));
-    let acceptor = Acceptor { listener, terms, places, strangers: VecDeque::new(), problem, logged_at: None };
+/// Returns the incoming connections. The stream does not end and contains no errors.
+pub fn accept(
+    listener: TcpListener,
+    accept_limits: AcceptLimits,
+    problem: AcceptProblem,
+) -> impl Stream<Item = Accepted> {
+    let permits = Arc::new(Semaphore::new(accept_limits.connections));
+    let unadmitted = VecDeque::new();
+    let acceptor = Acceptor { listener, accept_limits, permits, unadmitted, problem, logged_at: None };
     unfold(acceptor, |mut acceptor| async { Some((acceptor.next().await?, acceptor)) })
 }
 
 struct Acceptor {
     listener: TcpListener,
-    terms: Terms,
-    places: Arc<Semaphore>,
-    /// Connections that are not admitted and open, or were accepted in the last second; the oldest first.
-    strangers: VecDeque<(Instant, Stay)>,
+    accept_limits: AcceptLimits,
+    permits: Arc<Semaphore>,
+    /// Connections that are not admitted and are open or were accepted in the last second, the oldest first.
+    unadmitted: VecDeque<(Instant, ConnectionLimits)>,
     problem: AcceptProblem,
     logged_at: Option<Instant>,
 }
 
 impl Acceptor {
-    /// `None` never comes: the semaphore is not closed.
+    /// Never returns `None`, because the semaphore is not closed.
     async fn next(&mut self) -> Option<Accepted> {
         let (stream, peer) = self.accept().await;
-        self.keep_pace().await;
-        let place = self.make_room().await?;
-        // Answers are small, and a client waits for them. Without this option they only arrive later.
+        self.wait_for_rate().await;
+        let permit = self.acquire_permit().await?;
+        // Responses are small, and Nagle's algorithm would delay them.
         let _ = stream.set_nodelay(true);
-        let Terms { patience, bytes, bytes_per_second, .. } = self.terms;
-        let stay = Stay::until(patience, bytes, bytes_per_second, place);
-        self.strangers.push_back((Instant::now(), stay.clone()));
+        let AcceptLimits { timeout, bytes, bytes_per_second, .. } = self.accept_limits;
+        let limits = ConnectionLimits::until_admission(timeout, bytes, bytes_per_second, permit);
+        self.unadmitted.push_back((Instant::now(), limits.clone()));
         let local = stream.local_addr().ok();
-        Some(Bounded::new(stream, Peer { address: Some(peer), local, stay }))
+        Some(Bounded::new(stream, Peer { address: Some(peer), local, limits }))
     }
 
-    async fn keep_pace(&mut self) {
+    /// Waits until another connection may be accepted in this second.
+    async fn wait_for_rate(&mut self) {
         loop {
             let since = Instant::now().checked_sub(SECOND);
             let is_recent = |at: Instant| since.is_none_or(|since| at > since);
-            self.strangers.retain(|(at, stay)| !stay.is_admitted() && (is_recent(*at) || stay.has_place()));
-            let recent = self.strangers.iter().rev().take_while(|(at, _)| is_recent(*at)).count();
-            if recent < self.terms.accepts_per_second {
+            let is_counted = |at: Instant, connection: &ConnectionLimits| {
+                !connection.is_admitted() && (is_recent(at) || connection.holds_permit())
+            };
+            self.unadmitted.retain(|(at, connection)| is_counted(*at, connection));
+            let recent = self.unadmitted.iter().rev().take_while(|(at, _)| is_recent(*at)).count();
+            if recent < self.accept_limits.accepts_per_second {
                 return;
             }
             sleep(limits::ACCEPT_PAUSE).await;
         }
     }
 
-    async fn make_room(&mut self) -> Option<OwnedSemaphorePermit> {
-        let mut open = self.strangers.iter().filter(|(_, stay)| stay.has_place());
+    /// Waits for a permit. Closes the oldest connections until one is available.
+    async fn acquire_permit(&mut self) -> Option<OwnedSemaphorePermit> {
+        let mut open = self.unadmitted.iter().filter(|(_, connection)| connection.holds_permit());
         loop {
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                return Some(place);
+            if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+                return Some(permit);
             }
             if let Some((_, oldest)) = open.next() {
                 oldest.close();
             }
-            let place = Arc::clone(&self.places).acquire_owned();
-            // Longer than it takes to close one.
-            if let Ok(place) = timeout(limits::ACCEPT_PAUSE, place).await {
-                return place.ok();
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            // The timeout is longer than closing a connection takes.
+            if let Ok(permit) = timeout(limits::ACCEPT_PAUSE, permit).await {
+                return permit.ok();
             }
         }
     }
@@ -119,9 +130,9 @@ impl Acceptor {
                     self.problem.set(None);
                     return accepted;
                 }
-                // The connection's own fault; there is no reason to let the next one wait.
-                Err(error) if is_of_connection(&error) => {
-                    debug!("a connection ended before it was accepted: {error}")
+                // The error concerns this connection only, so the next one is accepted without a pause.
+                Err(error) if is_connection_error(&error) => {
+                    debug!("a connection was closed before it was accepted: {error}")
                 }
                 Err(error) => {
                     self.report(&error);
@@ -132,7 +143,7 @@ impl Acceptor {
     }
 
     fn report(&mut self, error: &io::Error) {
-        let problem = format!("cannot accept a connection: {error}{}", cure(error));
+        let problem = format!("cannot accept a connection: {error}{}", hint(error));
         let now = Instant::now();
         let is_due = |at: Instant| now >= at + limits::ACCEPT_PROBLEM_LOGGED_EVERY;
         if self.logged_at.is_none_or(is_due) {
@@ -143,14 +154,14 @@ impl Acceptor {
     }
 }
 
-fn is_of_connection(error: &io::Error) -> bool {
+fn is_connection_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn cure(error: &io::Error) -> &'static str {
+fn hint(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {
-        Some(Errno::MFILE) => "; a larger `ulimit -n` allows more",
+        Some(Errno::MFILE) => "; raise the limit of open files (`ulimit -n`)",
         _ => "",
     }
 }
@@ -166,10 +177,10 @@ mod tests {
 
     use super::*;
 
-    const TERMS: Terms = Terms {
+    const LIMITS: AcceptLimits = AcceptLimits {
         connections: 4,
         accepts_per_second: 6,
-        patience: Duration::from_secs(300),
+        timeout: Duration::from_secs(300),
         bytes: 1 << 10,
         bytes_per_second: 0,
     };
@@ -182,17 +193,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn for_one_more_than_there_is_room_for_the_oldest_is_closed_unless_it_is_admitted() {
+    async fn a_connection_above_the_limit_closes_the_oldest_one_that_is_not_admitted() {
         let (listener, address) = listening().await;
-        let mut accepted = pin!(accept(listener, TERMS, AcceptProblem::default()));
+        let mut accepted = pin!(accept(listener, LIMITS, AcceptProblem::default()));
         let mut open = Vec::new();
-        for _ in 0..TERMS.connections {
+        for _ in 0..LIMITS.connections {
             let client = TcpStream::connect(address).await.unwrap();
             open.push((client, accepted.next().await.unwrap()));
         }
-        let (_admitted, mut kept) = open.remove(0);
-        kept.stay().admit();
-        let _in_its_place = (TcpStream::connect(address).await.unwrap(), accepted.next().await.unwrap());
+        let (_client, mut admitted) = open.remove(0);
+        admitted.limits().admit();
+        let _replacement = (TcpStream::connect(address).await.unwrap(), accepted.next().await.unwrap());
         let (_client, mut oldest) = open.remove(0);
         let _one_more = TcpStream::connect(address).await.unwrap();
         // The server reads an error and drops the connection.
@@ -204,17 +215,17 @@ mod tests {
         let (next, error) = timeout(WITHIN, async { tokio::join!(accepted.next(), closed) }).await.unwrap();
         assert!(next.is_some());
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        for stays in open.iter_mut().map(|(_, stays)| stays).chain([&mut kept]) {
-            assert!(timeout(Duration::from_millis(50), stays.read_u8()).await.is_err(), "it was closed");
+        for connection in open.iter_mut().map(|(_, connection)| connection).chain([&mut admitted]) {
+            assert!(timeout(Duration::from_millis(50), connection.read_u8()).await.is_err(), "it was closed");
         }
     }
 
     #[tokio::test]
-    async fn connections_that_end_at_once_are_accepted_at_a_bounded_rate() {
+    async fn short_connections_are_accepted_at_a_limited_rate() {
         let (listener, address) = listening().await;
-        let mut accepted = pin!(accept(listener, TERMS, AcceptProblem::default()));
+        let mut accepted = pin!(accept(listener, LIMITS, AcceptProblem::default()));
         let began = Instant::now();
-        for _ in 0..=TERMS.accepts_per_second {
+        for _ in 0..=LIMITS.accepts_per_second {
             drop(TcpStream::connect(address).await.unwrap());
             drop(accepted.next().await.unwrap());
         }

@@ -1,5 +1,5 @@
-//! A connection that may stay for a while and send a few bytes until it is admitted. What a stranger may cost is bounded here, below TLS and
-//! HTTP/2, whatever frames it sends.
+//! A connection with limits on its duration and on the bytes read from it, which apply until it is admitted. They bound what an
+//! unauthenticated peer can cost, below TLS and HTTP/2, so they hold for any frames that it sends.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -14,20 +14,20 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::transport::server::Connected;
 use tracing::debug;
 
-/// How long a connection may stay and how much it may send: everything where nothing else was said. Shared by the connection and by those
-/// who decide on it.
+/// The limits of one connection: its deadline and the bytes that it may send. By default there are none. Shared by the connection and by
+/// the code that admits or closes it.
 #[derive(Debug, Clone, Default)]
-pub struct Stay(Arc<Mutex<State>>);
+pub struct ConnectionLimits(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// When it has to be closed; `None` where it may stay.
+    /// The time at which the connection is closed. `None` without a limit.
     until: Option<Instant>,
     /// `None` without a limit.
     budget: Option<Budget>,
-    /// `None` when it was admitted or has ended.
-    place: Option<OwnedSemaphorePermit>,
-    /// Of the task that serves the connection.
+    /// The permit that the connection holds. `None` when it was admitted or has ended.
+    permit: Option<OwnedSemaphorePermit>,
+    /// The waker of the task that serves the connection.
     waiting: Option<Waker>,
 }
 
@@ -35,30 +35,30 @@ struct State {
 struct Budget {
     bytes: u64,
     per_second: u64,
-    filled_at: Instant,
-    most: u64,
+    refilled_at: Instant,
+    capacity: u64,
 }
 
-impl Stay {
-    pub(super) fn until(
-        patience: Duration,
+impl ConnectionLimits {
+    pub(super) fn until_admission(
+        timeout: Duration,
         bytes: u64,
         bytes_per_second: u64,
-        place: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) -> Self {
         let now = Instant::now();
-        let budget = Budget { bytes, per_second: bytes_per_second, filled_at: now, most: bytes };
-        let (until, budget, place) = (Some(now + patience), Some(budget), Some(place));
-        Self(Arc::new(Mutex::new(State { until, budget, place, waiting: None })))
+        let budget = Budget { bytes, per_second: bytes_per_second, refilled_at: now, capacity: bytes };
+        let (until, budget, permit) = (Some(now + timeout), Some(budget), Some(permit));
+        Self(Arc::new(Mutex::new(State { until, budget, permit, waiting: None })))
     }
 
-    /// It may stay and send as much as it likes, and takes no place of others.
+    /// Removes the limits and releases the permit.
     pub fn admit(&self) {
         let waiting = std::mem::take(&mut *self.state()).waiting;
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Its time is over.
+    /// Closes the connection now.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.until = Some(Instant::now());
@@ -67,105 +67,108 @@ impl Stay {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// What it was admitted for is over: it is closed after this time.
-    pub fn end_within(&self, patience: Duration) {
-        self.state().until = Some(Instant::now() + patience);
+    /// Closes the connection after `delay`. To be called when the admitted session has ended.
+    pub fn close_after(&self, delay: Duration) {
+        self.state().until = Some(Instant::now() + delay);
     }
 
     pub(super) fn is_admitted(&self) -> bool {
         self.state().until.is_none()
     }
 
-    /// Whether it takes a place of others.
-    pub(super) fn has_place(&self) -> bool {
-        self.state().place.is_some()
+    /// Returns true if the connection holds a permit.
+    pub(super) fn holds_permit(&self) -> bool {
+        self.state().permit.is_some()
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.state().until
     }
 
-    /// The task is woken when the terms change.
+    /// Returns the deadline, and wakes the task of `cx` when the limits change.
     fn deadline_for(&self, cx: &Context<'_>) -> Option<Instant> {
         let mut state = self.state();
         state.until.inspect(|_| state.waiting = Some(cx.waker().clone()))
     }
 
-    /// Bytes that may be read now, `usize::MAX` without a limit; or when there will be some, if ever.
-    fn may_read(&self) -> Result<usize, Option<Instant>> {
+    /// Returns the number of bytes that may be read now, `usize::MAX` without a limit. The error is the time at which more may be read, if
+    /// any.
+    fn readable_bytes(&self) -> Result<usize, Option<Instant>> {
         let mut state = self.state();
         let Some(budget) = &mut state.budget else { return Ok(usize::MAX) };
-        let bytes = budget.fill(Instant::now());
+        let bytes = budget.refill(Instant::now());
         if bytes > 0 {
             return Ok(bytes);
         }
-        Err(budget.more_at())
+        Err(budget.refill_at())
     }
 
-    fn has_read(&self, bytes: usize) {
+    fn record_read(&self, bytes: usize) {
         if let Some(budget) = &mut self.state().budget {
             budget.bytes = budget.bytes.saturating_sub(bytes as u64);
         }
     }
 
-    /// Plain values are replaced whole under the lock.
+    /// Ignores poisoning: the values are replaced as a whole under the lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Budget {
-    fn fill(&mut self, now: Instant) -> usize {
-        let seconds = now.saturating_duration_since(self.filled_at).as_secs();
+    /// Adds the bytes of the seconds that have passed. Returns the number of bytes that may be read.
+    fn refill(&mut self, now: Instant) -> usize {
+        let seconds = now.saturating_duration_since(self.refilled_at).as_secs();
         if seconds > 0 {
-            self.bytes = (self.bytes + self.per_second.saturating_mul(seconds)).min(self.most);
-            self.filled_at += Duration::from_secs(seconds);
+            self.bytes = (self.bytes + self.per_second.saturating_mul(seconds)).min(self.capacity);
+            self.refilled_at += Duration::from_secs(seconds);
         }
         usize::try_from(self.bytes).unwrap_or(usize::MAX)
     }
 
-    fn more_at(&self) -> Option<Instant> {
-        (self.per_second > 0).then(|| self.filled_at + Duration::from_secs(1))
+    fn refill_at(&self) -> Option<Instant> {
+        (self.per_second > 0).then(|| self.refilled_at + Duration::from_secs(1))
     }
 }
 
-/// What a server knows of a connection.
+/// The peer of a connection, as the server sees it.
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub address: Option<SocketAddr>,
-    /// This end of it.
+    /// The address of this end of the connection.
     pub local: Option<SocketAddr>,
-    pub stay: Stay,
+    pub limits: ConnectionLimits,
 }
 
-/// A connection that breaks when its stay is over. Reading and writing look at that: a peer that reads no answers is not read from either.
+/// A connection that fails at its deadline. Reads and writes both check it, because a peer that does not read responses must not be served
+/// for longer either.
 #[derive(Debug)]
 pub struct Bounded<C> {
     stream: C,
     peer: Peer,
     timer: Pin<Box<Sleep>>,
-    /// When a reader that has no bytes left gets more.
-    more_at: Option<Instant>,
+    /// The time at which a reader without a budget gets more bytes.
+    refill_at: Option<Instant>,
 }
 
 impl<C> Bounded<C> {
     pub fn new(stream: C, peer: Peer) -> Self {
-        let timer = Box::pin(sleep_until(peer.stay.deadline().unwrap_or_else(Instant::now)));
-        Self { stream, peer, timer, more_at: None }
+        let timer = Box::pin(sleep_until(peer.limits.deadline().unwrap_or_else(Instant::now)));
+        Self { stream, peer, timer, refill_at: None }
     }
 
-    pub fn stay(&self) -> &Stay {
-        &self.peer.stay
+    pub fn limits(&self) -> &ConnectionLimits {
+        &self.peer.limits
     }
 
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer.address
     }
 
-    /// An error once its stay is over; else the task is woken when it will be, or when there are more bytes to read.
-    fn stays(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(until) = self.peer.stay.deadline_for(cx) else { return Ok(()) };
-        let wake_at = self.more_at.map_or(until, |at| at.min(until));
+    /// Returns an error after the deadline. Otherwise wakes the task at the deadline, or when more bytes may be read.
+    fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(until) = self.peer.limits.deadline_for(cx) else { return Ok(()) };
+        let wake_at = self.refill_at.map_or(until, |at| at.min(until));
         if self.timer.deadline() != wake_at {
             self.timer.as_mut().reset(wake_at);
         }
@@ -173,19 +176,19 @@ impl<C> Bounded<C> {
             return Ok(());
         }
         if Instant::now() < until {
-            self.more_at = None;
+            self.refill_at = None;
             cx.waker().wake_by_ref();
             return Ok(());
         }
-        debug!("the connection of {:?} is closed: its time is over", self.peer.address);
+        debug!("connection of {:?} closed: it reached its deadline", self.peer.address);
         Err(io::ErrorKind::TimedOut.into())
     }
 }
 
 impl<C> Drop for Bounded<C> {
-    /// Others may know its stay for longer.
+    /// Releases the permit here, because the limits may be shared with code that lives longer.
     fn drop(&mut self) {
-        self.peer.stay.state().place = None;
+        self.peer.limits.state().permit = None;
     }
 }
 
@@ -197,7 +200,7 @@ impl<C> Connected for Bounded<C> {
     }
 }
 
-/// What is read at a time of a connection that is not admitted.
+/// The number of bytes that one read takes from a connection that is not admitted.
 const BLOCK: usize = 2 << 10;
 
 impl<C: AsyncRead + Unpin> AsyncRead for Bounded<C> {
@@ -206,10 +209,10 @@ impl<C: AsyncRead + Unpin> AsyncRead for Bounded<C> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.more_at = self.peer.stay.may_read().err().flatten();
-        self.stays(cx)?;
-        // Only now, because the connection may be admitted until its waker is known.
-        let bytes = match self.peer.stay.may_read() {
+        self.refill_at = self.peer.limits.readable_bytes().err().flatten();
+        self.check_deadline(cx)?;
+        // Checked again after the waker is registered, because the connection may have been admitted before that.
+        let bytes = match self.peer.limits.readable_bytes() {
             Ok(usize::MAX) => return Pin::new(&mut self.stream).poll_read(cx, buffer),
             Ok(bytes) => bytes.min(BLOCK).min(buffer.remaining()),
             Err(_) => return Poll::Pending,
@@ -218,7 +221,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Bounded<C> {
         let mut part = ReadBuf::new(&mut block[..bytes]);
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut part)?;
         if read.is_ready() {
-            self.peer.stay.has_read(part.filled().len());
+            self.peer.limits.record_read(part.filled().len());
             buffer.put_slice(part.filled());
         }
         read.map(Ok)
@@ -227,7 +230,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Bounded<C> {
 
 impl<C: AsyncWrite + Unpin> AsyncWrite for Bounded<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stays(cx)?;
+        self.check_deadline(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -236,7 +239,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Bounded<C> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stays(cx)?;
+        self.check_deadline(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
@@ -245,12 +248,12 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Bounded<C> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stays(cx)?;
+        self.check_deadline(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stays(cx)?;
+        self.check_deadline(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -265,59 +268,59 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     async fn connection(bytes: u64, per_second: u64) -> (Bounded<DuplexStream>, DuplexStream) {
         let (near, far) = duplex(16);
-        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let stay = Stay::until(PATIENCE, bytes, per_second, place);
-        (Bounded::new(near, Peer { address: None, local: None, stay }), far)
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let limits = ConnectionLimits::until_admission(TIMEOUT, bytes, per_second, permit);
+        (Bounded::new(near, Peer { address: None, local: None, limits }), far)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_sends_nothing_is_disconnected_in_time() {
+    async fn a_peer_that_sends_nothing_is_disconnected_after_the_timeout() {
         let (mut connection, _far) = connection(100, 0).await;
         let began = Instant::now();
         let error = connection.read_u8().await.unwrap_err();
-        assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, PATIENCE.as_secs()));
+        assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, TIMEOUT.as_secs()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_talks_without_being_admitted_is_disconnected_in_time() {
+    async fn a_peer_that_sends_without_being_admitted_is_disconnected_after_the_timeout() {
         let (mut connection, mut far) = connection(100, 0).await;
-        let talk = async {
+        let send = async {
             while far.write_u8(1).await.is_ok() {
                 sleep(Duration::from_secs(1)).await
             }
         };
-        let listen = async {
+        let receive = async {
             let mut count = 0;
             while connection.read_u8().await.is_ok() {
                 count += 1;
             }
             count
         };
-        let count = tokio::select! { count = listen => count, () = talk => unreachable!("the connection stays open") };
+        let count = tokio::select! { count = receive => count, () = send => unreachable!("the connection stays open") };
         assert!((9..=10).contains(&count), "{count}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_reads_no_answers_is_disconnected_in_time() {
+    async fn a_peer_that_does_not_read_is_disconnected_after_the_timeout() {
         let (mut connection, _far) = connection(100, 0).await;
         let error = connection.write_all(&[0; 1_000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_admitted_peer_may_stay_silent_until_what_it_was_admitted_for_is_over() {
+    async fn an_admitted_peer_may_stay_silent_until_its_session_ends() {
         let (mut connection, _far) = connection(100, 0).await;
-        connection.stay().admit();
-        assert!(timeout(10 * PATIENCE, connection.read_u8()).await.is_err(), "its connection was ended");
-        connection.stay().end_within(PATIENCE);
-        assert!(timeout(2 * PATIENCE, connection.read_u8()).await.unwrap().is_err());
+        connection.limits().admit();
+        assert!(timeout(10 * TIMEOUT, connection.read_u8()).await.is_err(), "the connection was closed");
+        connection.limits().close_after(TIMEOUT);
+        assert!(timeout(2 * TIMEOUT, connection.read_u8()).await.unwrap().is_err());
     }
 
-    /// Reads until nothing comes for a second.
+    /// Reads until nothing arrives for almost a second.
     async fn read_all(connection: &mut Bounded<DuplexStream>) -> usize {
         let mut block = [0; 1_000];
         let mut count = 0;
@@ -328,14 +331,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_is_read_than_is_allowed_until_the_peer_is_admitted() {
+    async fn reads_are_limited_until_the_peer_is_admitted() {
         let (mut connection, mut far) = connection(100, 0).await;
         let sending = tokio::spawn(async move { far.write_all(&[1; 500]).await.map(|()| far) });
         assert_eq!(read_all(&mut connection).await, 100);
-        let stay = connection.stay().clone();
+        let limits = connection.limits().clone();
         let admission = async {
             sleep(Duration::from_secs(1)).await;
-            stay.admit();
+            limits.admit();
         };
         let mut block = [0; 400];
         let (read, ()) = tokio::join!(connection.read_exact(&mut block), admission);
@@ -344,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_are_added_every_second() {
+    async fn the_byte_budget_is_refilled_every_second() {
         let (mut connection, mut far) = connection(100, 10).await;
         let sending = tokio::spawn(async move { far.write_all(&[1; 500]).await });
         let began = Instant::now();

@@ -1,5 +1,5 @@
-//! Servers that strangers can reach: one accept loop, one limit on what a connection may cost, one set of HTTP/2 settings, for every listener of
-//! both programs. What is served is decided elsewhere.
+//! Servers that unauthenticated peers can reach: one accept loop, one set of limits per connection and one set of HTTP/2 settings, for
+//! every listener of both programs. The services are defined elsewhere.
 
 mod accept;
 mod bounded;
@@ -9,12 +9,12 @@ use std::time::Duration;
 use muster_common::limits;
 use tonic::transport::Server;
 
-pub use accept::{AcceptProblem, Accepted, Terms, accept};
-pub use bounded::{Bounded, Peer, Stay};
+pub use accept::{AcceptLimits, AcceptProblem, Accepted, accept};
+pub use bounded::{Bounded, ConnectionLimits, Peer};
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// A server whose connections are limited in streams, headers, resets and buffers. tonic's own defaults have no limit on streams.
+/// Returns a server with limits on streams, headers, resets and buffers of each connection. By default tonic does not limit streams.
 pub fn server() -> Server {
     Server::builder()
         .max_concurrent_streams(limits::HTTP2_STREAMS_MAX)

@@ -1,5 +1,5 @@
-//! What an agent counts of itself, since it started and beyond its sessions. Fed where results are handled, once a batch: workers know
-//! nothing of it. Without `--metrics` every verb returns at once.
+//! The metrics of an agent, counted since the process started and across sessions. They are updated once per batch by the task that
+//! receives the results, not by the workers. Without `--metrics`, every method returns at once.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,9 +11,9 @@ use muster_common::measurement::Outcome;
 
 use super::page::{Page, Source};
 use super::server::{BindError, Server};
-use crate::told::Told;
+use crate::worker_results::WorkerResult;
 
-/// A handle; all clones are of one agent. The default counts nothing.
+/// A handle, whose clones share the counters of one agent. The default counts nothing.
 #[derive(Debug, Clone, Default)]
 pub struct AgentMetrics(Option<Arc<Counted>>);
 
@@ -21,7 +21,7 @@ pub struct AgentMetrics(Option<Arc<Counted>>);
 struct Counted {
     workers: u16,
     has_session: AtomicBool,
-    /// The last session was lost, and no other has begun since.
+    /// The last session was lost, and no other one has begun since.
     is_lost: AtomicBool,
     reconnects: AtomicU64,
     unacknowledged: AtomicU64,
@@ -32,12 +32,12 @@ struct Counted {
 struct Queries {
     completed: u64,
     failed: u64,
-    /// Of the completed ones.
+    /// Service times of the completed queries.
     service_times: Buckets,
 }
 
 impl AgentMetrics {
-    /// For an agent of so many workers.
+    /// Creates the metrics of an agent with the given number of workers.
     pub fn of(workers: u16) -> Self {
         Self(Some(Arc::new(Counted {
             workers,
@@ -49,10 +49,10 @@ impl AgentMetrics {
         })))
     }
 
-    /// Those of an agent that is to serve them at `address`, and their server; without one, none.
+    /// Creates the metrics of an agent and a server for them at `address`. Without an address, nothing is counted.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// When the address cannot be bound.
     pub async fn serve(
         address: Option<SocketAddr>,
         workers: u16,
@@ -64,12 +64,12 @@ impl AgentMetrics {
         Ok((metrics, Some(server)))
     }
 
-    /// What the workers told.
-    pub(crate) fn hear(&self, told: &[(u16, Told)]) {
-        let Some(counted) = self.0.as_deref().filter(|_| !told.is_empty()) else { return };
+    /// Counts the queries among the workers' results.
+    pub(crate) fn count(&self, results: &[(u16, WorkerResult)]) {
+        let Some(counted) = self.0.as_deref().filter(|_| !results.is_empty()) else { return };
         let mut queries = counted.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, told) in told {
-            let Told::Measured(measurement) = told else { continue };
+        for (_, result) in results {
+            let WorkerResult::Measured(measurement) = result else { continue };
             match measurement.outcome {
                 Outcome::Completed(_) => {
                     queries.completed += 1;
@@ -80,14 +80,14 @@ impl AgentMetrics {
         }
     }
 
-    /// So many results are not acknowledged.
-    pub(crate) fn hold(&self, unacknowledged: usize) {
+    /// Sets the number of results that are not acknowledged.
+    pub(crate) fn set_unacknowledged(&self, unacknowledged: usize) {
         if let Some(counted) = &self.0 {
             counted.unacknowledged.store(unacknowledged as u64, Ordering::Relaxed);
         }
     }
 
-    /// A coordinator let this agent in.
+    /// Called when a coordinator has accepted this agent. The session lasts until the returned value is dropped.
     pub(crate) fn join(&self) -> Presence {
         if let Some(counted) = &self.0 {
             counted.has_session.store(true, Ordering::Relaxed);
@@ -98,13 +98,13 @@ impl AgentMetrics {
     }
 }
 
-/// A session of the agent, until it is dropped.
+/// A session of the agent, which lasts until this is dropped.
 #[must_use]
 pub(crate) struct Presence(Option<Arc<Counted>>);
 
 impl Presence {
-    /// It did not end as it should: the next one is a reconnect.
-    pub(crate) fn lose(self) {
+    /// Marks the session as lost, so that the next one is counted as a reconnect.
+    pub(crate) fn mark_lost(self) {
         if let Some(counted) = &self.0 {
             counted.is_lost.store(true, Ordering::Relaxed);
         }
@@ -120,36 +120,40 @@ impl Drop for Presence {
 }
 
 impl Source for AgentMetrics {
-    fn tell(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn write(&self, page: &mut Page<'_>) -> fmt::Result {
         let Some(counted) = &self.0 else { return Ok(()) };
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Queries { completed, failed, service_times } =
             counted.queries.lock().unwrap_or_else(PoisonError::into_inner).clone();
         page.counters(
             "muster_agent_queries_total",
-            "Queries that this agent has run, warm-ups and all else included",
+            "Queries that this agent has run, including warm-up",
             "outcome",
             [("completed", completed), ("failed", failed)],
         )?;
         page.histogram(
             "muster_agent_service_time_seconds",
-            "From sending a query to the last byte of its answer, of the completed ones",
+            "Time from sending a query to the last byte of its response, for completed queries",
             &service_times,
         )?;
-        page.gauge("muster_agent_workers", "Database connections, each a worker", counted.workers.into())?;
+        page.gauge(
+            "muster_agent_workers",
+            "Workers, each with one database connection",
+            counted.workers.into(),
+        )?;
         page.gauge(
             "muster_agent_connected",
-            "1 while a coordinator has this agent in its run, running or standing by",
+            "1 while this agent has joined a run, with a slot or on standby; otherwise 0",
             counted.has_session.load(Ordering::Relaxed).into(),
         )?;
         page.gauge(
             "muster_agent_unacknowledged_results",
-            "Results that the coordinator has not taken yet",
+            "Results that the coordinator has not acknowledged yet",
             of(&counted.unacknowledged),
         )?;
         page.counter(
             "muster_agent_reconnects_total",
-            "Sessions that began after one that was lost",
+            "Sessions that began after a lost session",
             of(&counted.reconnects),
         )
     }
@@ -163,11 +167,11 @@ mod tests {
     use super::*;
     use crate::metrics::written;
 
-    fn measured(service_time_ns: u64, outcome: Outcome) -> (u16, Told) {
+    fn measured(service_time_ns: u64, outcome: Outcome) -> (u16, WorkerResult) {
         let (row, execution) = (RowId::new(0), Execution::default());
         (
             0,
-            Told::Measured(Measurement {
+            WorkerResult::Measured(Measurement {
                 row,
                 start_ns: 0,
                 lag: Lag::default(),
@@ -187,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_query_has_no_part_in_the_times() {
+    fn a_failed_query_is_not_in_the_service_times() {
         let metrics = AgentMetrics::of(3);
         let sqlstate = SqlState::try_new("57014").unwrap();
         let failed = Outcome::Failed(QueryError::new(sqlstate, "timed out"));
-        metrics.hear(&[
+        metrics.count(&[
             measured(1_500_000, Outcome::Completed(Answer::default())),
-            (1, Told::LeftOut(7)),
+            (1, WorkerResult::LeftOut(7)),
             measured(9_000_000_000, failed),
         ]);
         check(
@@ -218,7 +222,7 @@ mod tests {
         check(&metrics, &["muster_agent_connected 1", "muster_agent_reconnects_total 0"]);
         drop(first);
         check(&metrics, &["muster_agent_connected 0"]);
-        metrics.join().lose();
+        metrics.join().mark_lost();
         check(&metrics, &["muster_agent_connected 0", "muster_agent_reconnects_total 0"]);
         let third = metrics.join();
         check(&metrics, &["muster_agent_connected 1", "muster_agent_reconnects_total 1"]);
@@ -228,10 +232,10 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_serve_them_counts_nothing() {
+    fn without_a_server_nothing_is_counted() {
         let metrics = AgentMetrics::default();
-        metrics.hear(&[measured(1, Outcome::Completed(Answer::default()))]);
-        metrics.hold(5);
+        metrics.count(&[measured(1, Outcome::Completed(Answer::default()))]);
+        metrics.set_unacknowledged(5);
         drop(metrics.join());
         assert!(!written(metrics).contains("muster_agent"));
     }

@@ -1,7 +1,7 @@
-//! What a process tells whoever watches it while it works: metrics over HTTP and health over gRPC, on the one port of `--metrics`. For
-//! both programs: each brings a [`Source`] of its own figures. Nothing here waits, and nothing of it runs on a worker's thread.
+//! The server of `--metrics`: metrics over HTTP and health over gRPC on one port. Both programs use it, each with its own [`Source`].
+//! Nothing here waits, and nothing runs on a worker's thread.
 //!
-//! The names are a contract: `deploy/metrics.txt` lists them all, for dashboards, alerts and the tests that hold a page against it.
+//! The names of metrics are a contract. `deploy/metrics.txt` lists all of them, for dashboards, alerts and the tests that check a page.
 
 mod agent;
 mod page;

@@ -1,4 +1,5 @@
-//! A page of metrics: families with their names, help and labels, written as OpenMetrics text. The one file that knows prometheus-client.
+//! A page of metrics: families with their names, help texts and labels, encoded as OpenMetrics text. Only this module and `server` use
+//! prometheus-client.
 
 use std::fmt;
 
@@ -13,18 +14,18 @@ use prometheus_client::registry::Registry;
 
 use super::process::ThisProcess;
 
-/// Somebody who has something to tell, asked at every scrape.
+/// A source of metrics, which is read at every scrape.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Tells every family, with every value of its labels, from the first time on, be it 0: of a series that comes later nobody knows by
-    /// how much it grew.
-    fn tell(&self, page: &mut Page<'_>) -> fmt::Result;
+    /// Writes every family with every value of its labels from the first scrape on, even if it is 0: the increase of a series that appears
+    /// later would be unknown.
+    fn write(&self, page: &mut Page<'_>) -> fmt::Result;
 }
 
-/// What is being written. Every family is told once, under a name that nobody else uses.
+/// A page that is being written. Each family must be written once, under a unique name.
 #[derive(Debug)]
 pub struct Page<'a>(DescriptorEncoder<'a>);
 
-/// A whole page as it is served: of this process, and of `source`.
+/// Returns a page as it is served, with the metrics of this process and of `source`.
 pub fn written(source: impl Source) -> String {
     text(&registry(source))
 }
@@ -38,7 +39,7 @@ pub(super) fn registry(source: impl Source) -> Registry {
 
 pub(super) fn text(registry: &Registry) -> String {
     let mut text = String::new();
-    encode(&mut text, registry).expect("a String takes all, and every value is a number");
+    encode(&mut text, registry).expect("writing to a String cannot fail, and every value is a number");
     text
 }
 
@@ -48,7 +49,7 @@ impl Page<'_> {
         ConstGauge::new(value).encode(metric)
     }
 
-    /// One series for each value of a label.
+    /// Writes a gauge with one series for each value of a label.
     pub fn gauges<'v>(
         &mut self,
         name: &str,
@@ -63,13 +64,13 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// `name` ends in `_total`, as those of all counters do.
+    /// Writes a counter. `name` ends in `_total`, as for all counters.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let metric = self.0.encode_descriptor(family_of(name), help, None, MetricType::Counter)?;
         ConstCounter::new(value).encode(metric)
     }
 
-    /// A counter of seconds, or of parts of one.
+    /// Writes a counter of seconds, which may be fractional.
     pub fn counter_of_seconds(&mut self, name: &str, help: &str, seconds: f64) -> fmt::Result {
         let metric = self.0.encode_descriptor(family_of(name), help, None, MetricType::Counter)?;
         ConstCounter::new(seconds).encode(metric)
@@ -89,7 +90,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// In seconds, as `name` says.
+    /// Writes a histogram in seconds. `name` ends in `_seconds`.
     pub fn histogram(&mut self, name: &str, help: &str, times: &Buckets) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         let buckets: Vec<(f64, u64)> = times
@@ -102,22 +103,22 @@ impl Page<'_> {
     }
 }
 
-/// The text format has counters' names without their end in what it says of the family, and adds it to every sample.
+/// Returns the name of a counter's family, which is without `_total`. The encoder adds that suffix to every sample.
 fn family_of(name: &str) -> &str {
     name.strip_suffix("_total").unwrap_or(name)
 }
 
-#[allow(clippy::cast_precision_loss, reason = "16 digits are enough for a picture")]
+#[allow(clippy::cast_precision_loss, reason = "16 digits are enough for a metric")]
 pub(super) fn seconds(ns: u128) -> f64 {
     ns as f64 / 1e9
 }
 
-/// [`Source`] as a registry wants it.
+/// Adapts a [`Source`] to a collector of the registry.
 #[derive(Debug)]
 struct Collected<S>(S);
 
 impl<S: Source> Collector for Collected<S> {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.0.tell(&mut Page(encoder))
+        self.0.write(&mut Page(encoder))
     }
 }

@@ -1,4 +1,4 @@
-//! What every process tells of itself, under the names that all exporters have for it. What this system does not tell is left out.
+//! Metrics of this process, under the names that all exporters use. Metrics that this system does not provide are left out.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use crate::health;
 pub(super) struct ThisProcess;
 
 impl Source for ThisProcess {
-    fn tell(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn write(&self, page: &mut Page<'_>) -> fmt::Result {
         page.gauges(
             "muster_build_info",
-            "Always 1; the label tells this program's version",
+            "Always 1; the label is the version of this program",
             "version",
             [(env!("CARGO_PKG_VERSION"), 1)],
         )?;
@@ -24,11 +24,7 @@ impl Source for ThisProcess {
             )?;
         }
         if let Some(bytes) = health::resident_bytes() {
-            page.gauge(
-                "process_resident_memory_bytes",
-                "Memory of this process that is not paged out",
-                bytes,
-            )?;
+            page.gauge("process_resident_memory_bytes", "Resident memory of this process", bytes)?;
         }
         Ok(())
     }

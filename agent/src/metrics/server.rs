@@ -1,6 +1,6 @@
-//! The port of `--metrics`: `GET /metrics` over HTTP/1 or 2, and `grpc.health.v1.Health` for the service "", in clear. There is nothing
-//! secret in either, so anybody who reaches the port may ask. SERVING from the bind to the end: what a process does in between, its
-//! metrics say, and an agent without a run is as ready as one that has one.
+//! The port of `--metrics`: `GET /metrics` over HTTP/1 or 2, and `grpc.health.v1.Health` for the service "", without encryption. Neither
+//! contains secrets, so there is no authentication. The health status is SERVING until the process ends, because an agent without a run is
+//! as ready as one with a run.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,19 +18,19 @@ use tonic::service::Routes;
 use tonic_health::server::health_reporter;
 
 use super::page::{self, Source};
-use crate::listen::{self, AcceptProblem, Terms, accept};
+use crate::listen::{self, AcceptLimits, AcceptProblem, accept};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// What a client may cost.
-const TERMS: Terms = Terms {
+/// The limits on clients.
+const CLIENT_LIMITS: AcceptLimits = AcceptLimits {
     connections: limits::METRICS_CONNECTIONS_MAX,
     accepts_per_second: limits::METRICS_CONNECTIONS_PER_SECOND,
-    patience: limits::METRICS_CONNECTION_AGE_MAX,
+    timeout: limits::METRICS_CONNECTION_AGE_MAX,
     bytes: limits::METRICS_REQUEST_BYTES_FIRST,
     bytes_per_second: limits::METRICS_REQUEST_BYTES_PER_SECOND,
 };
 
-/// Serves until it is dropped.
+/// The server, which runs until this is dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -38,22 +38,24 @@ pub struct Server {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot serve metrics on {address}; --metrics takes another address, or port 0 for any that is free")]
+#[error(
+    "cannot serve metrics on {address}; choose another address for --metrics, or port 0 for any free port"
+)]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
 }
 
 impl Server {
-    /// Binds, and serves what `source` tells from then on.
+    /// Binds the address and serves the metrics of `source`.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// When the address cannot be bound.
     pub async fn start(address: SocketAddr, source: impl Source) -> Result<Self, BindError> {
-        let in_vain = |source| BindError { address, source };
-        let listener = TcpListener::bind(address).await.map_err(in_vain)?;
-        let address = listener.local_addr().map_err(in_vain)?;
-        let connections = accept(listener, TERMS, AcceptProblem::default()).map(Ok::<_, io::Error>);
+        let bind_error = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        let connections = accept(listener, CLIENT_LIMITS, AcceptProblem::default()).map(Ok::<_, io::Error>);
         let serving = listen::server()
             .accept_http1(true)
             .add_routes(routes(page::registry(source)))
@@ -61,7 +63,7 @@ impl Server {
         Ok(Self { address, _serving: AbortOnDropHandle::new(tokio::spawn(serving)) })
     }
 
-    /// Where it was bound: with port 0, the one that it was given.
+    /// Returns the bound address. With port 0, this is the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -73,7 +75,7 @@ fn routes(registry: Registry) -> Routes {
         let text = page::text(&registry);
         async move { ([(CONTENT_TYPE, OPEN_METRICS)], text) }
     };
-    // The reporter starts with SERVING for the service "", and nobody ever says anything else.
+    // The reporter starts with SERVING for the service "", and this status never changes.
     let (_, health) = health_reporter();
     let health = health.max_decoding_message_size(limits::HEALTH_MESSAGE_BYTES_MAX);
     Routes::from(Router::new().route("/metrics", get(page))).add_service(health)
@@ -92,7 +94,7 @@ mod tests {
     use crate::metrics::AgentMetrics;
 
     #[tokio::test]
-    async fn one_more_than_there_is_room_for_is_served_all_the_same() {
+    async fn a_connection_above_the_limit_is_served_and_the_oldest_is_closed() {
         let any = (Ipv4Addr::LOCALHOST, 0).into();
         let server = Server::start(any, AgentMetrics::of(1)).await.unwrap();
         let mut idle = Vec::new();
@@ -103,10 +105,10 @@ mod tests {
         one_more.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         let answered = timeout(Duration::from_secs(60), one_more.read_to_string(&mut answer)).await;
-        answered.expect("the oldest has to leave for it").unwrap();
+        answered.expect("the oldest connection is closed for it").unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let mut oldest = idle.remove(0);
         let ended = timeout(Duration::from_secs(60), oldest.read_u8()).await;
-        assert!(ended.expect("it was closed").is_err());
+        assert!(ended.expect("the oldest connection is closed").is_err());
     }
 }

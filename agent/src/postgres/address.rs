@@ -1,5 +1,5 @@
-//! The servers that a connection string names, in the order in which they are tried.
-//! Lists as libpq pairs them: the n-th host with the n-th address and the n-th port. Nothing is resolved or dialled here.
+//! The servers that a connection string names, in the order in which they are tried. As in libpq, the n-th host is paired with the n-th
+//! address and the n-th port. This module does not resolve names or connect.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,13 +15,13 @@ pub const PORT_DEFAULT: u16 = 5432;
 pub struct Address {
     pub host: Host,
     pub port: u16,
-    /// Given, or from the password file, which may have another one for each host.
+    /// The password that was given, or the one that the password file has for this host.
     pub password: Option<SecretString>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// `name` is what a certificate must name; `ip`, where known, saves its resolution.
+    /// `name` is the name that a certificate must contain. `ip`, if given, is used without resolving the name.
     Tcp { name: String, ip: Option<IpAddr> },
     /// The directory that holds the socket.
     Unix(PathBuf),
@@ -32,7 +32,7 @@ impl Address {
         matches!(self.host, Host::Unix(_))
     }
 
-    /// The host as it was written.
+    /// Returns the host as it was written.
     pub fn host_text(&self) -> String {
         match &self.host {
             Host::Tcp { name, .. } => name.clone(),
@@ -40,7 +40,7 @@ impl Address {
         }
     }
 
-    /// The socket's path; `None` for TCP.
+    /// Returns the path of the socket. `None` for TCP.
     pub fn socket(&self) -> Option<PathBuf> {
         match &self.host {
             Host::Tcp { .. } => None,
@@ -61,22 +61,23 @@ impl fmt::Display for Address {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    #[error("{hosts} hosts and {hostaddrs} hostaddrs are given; give as many of the one as of the other")]
+    #[error("{hosts} hosts and {hostaddrs} hostaddrs are given; give the same number of each")]
     Hostaddrs { hosts: usize, hostaddrs: usize },
     #[error("{ports} ports are given for {hosts} hosts; give one port, or one for each host")]
     Ports { ports: usize, hosts: usize },
-    // No variant quotes its text: a text that is not a valid address, port or host may be part of a password.
-    #[error("hostaddr {0} is not an IP address; write a name as host")]
+    // No message quotes its input, because a text that is not a valid address, port or host may be part of a password.
+    #[error("hostaddr {0} is not an IP address; use host for a name")]
     Hostaddr(usize),
     #[error("the port of host {0} is not a number from 1 to 65535")]
     Port(usize),
     #[error(
-        "host {0} has a character that no host name has; write the host alone, and a whole URL as --database-url or DATABASE_URL"
+        "host {0} contains a character that is not allowed in a host name; write only the host here, and a whole URL in --database-url or \
+         DATABASE_URL"
     )]
     Host(usize),
 }
 
-/// The addresses of three comma-separated lists; an empty item stands for the default.
+/// Parses three comma-separated lists. An empty item means the default.
 pub fn parse(
     host: &str,
     hostaddr: &str,
@@ -103,7 +104,7 @@ pub fn parse(
                 }
             };
             let item = |list: &[&str]| list.get(index).copied().unwrap_or("").to_owned();
-            let host = one_host(index + 1, item(&hosts), &item(&hostaddrs), port, environment)?;
+            let host = parse_host(index + 1, item(&hosts), &item(&hostaddrs), port, environment)?;
             Ok(Address { host, port, password: None })
         })
         .collect()
@@ -113,7 +114,7 @@ fn items(list: &str) -> Vec<&str> {
     if list.trim().is_empty() { Vec::new() } else { list.split(',').map(str::trim).collect() }
 }
 
-fn one_host(
+fn parse_host(
     number: usize,
     name: String,
     hostaddr: &str,
@@ -132,7 +133,7 @@ fn one_host(
     }
     Ok(match (name.is_empty(), ip) {
         (false, ip) => Host::Tcp { name, ip },
-        // A certificate is then held against the address itself.
+        // The certificate must then contain the address.
         (true, Some(ip)) => Host::Tcp { name: ip.to_string(), ip: Some(ip) },
         (true, None) => match environment.socket_directory(port) {
             Some(directory) => Host::Unix(directory.to_owned()),
@@ -141,7 +142,7 @@ fn one_host(
     })
 }
 
-/// Only such a text is ever shown as a host.
+/// Returns true if the text can be a host. Messages show only texts that satisfy this.
 fn is_host(name: &str) -> bool {
     // The text may include a zone: `fe80::1%eth0`.
     let is_ipv6 = name.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_do_not_pair_are_refused() {
+    fn lists_of_different_lengths_are_rejected() {
         check("a,b", "10.0.0.1", "", "2 hosts and 1 hostaddrs");
         check("a", "", "1,2", "2 ports are given for 1 hosts");
         check("", "db", "", "hostaddr 1 is not an IP address");
@@ -191,14 +192,14 @@ mod tests {
             "postgresql://u:s3cret@h/db",
             "/a;password=s3cret",
         ] {
-            check(host, "", "", "host 1 has a character");
+            check(host, "", "", "host 1 contains a character");
             assert!(!parse(host, "", "", &Environment::empty()).unwrap_err().to_string().contains("s3cret"));
         }
         check("fe80::1%eth0", "", "", "[fe80::1%eth0]:5432");
     }
 
     #[test]
-    fn without_a_host_a_socket_that_is_there_comes_first() {
+    fn an_existing_socket_is_the_default_host() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(".s.PGSQL.5432"), "").unwrap();
         let environment = Environment::empty().with_socket_directory(directory.path());

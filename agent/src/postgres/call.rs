@@ -1,4 +1,4 @@
-//! One statement of a connection, as the run's protocol sends it.
+//! One statement on one connection, as it is sent in the run's protocol.
 
 use std::error::Error;
 use std::io;
@@ -18,21 +18,21 @@ use super::server::ServerFacts;
 use super::server_error::ServerError;
 use super::unprepared::{failed, no_database, refused};
 
-/// A statement's text, as this server gets it.
+/// The text of a statement, as it is sent to this server.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) sql: String,
-    /// Values per row.
+    /// The number of values per row.
     pub(super) parameters: usize,
     pub(super) placeholders: Vec<Placeholder>,
-    /// Of the default query.
+    /// The bucket function that the default query uses. `None` for other queries.
     pub(super) bucket_function: Option<BucketFunction>,
-    /// The format of the results.
+    /// The format of the result rows.
     pub(super) format: ResultFormat,
 }
 
-/// A statement that a connection knows.
-pub(super) struct Call {
+/// A statement that was checked on a connection, and prepared if the protocol requires it.
+pub(super) struct PreparedStatement {
     name: String,
     parameter_types: Vec<Oid>,
     /// The types of the result's columns; empty for a statement that returns no rows.
@@ -44,7 +44,7 @@ const ALL_ROWS: i32 = 0;
 const UNNAMED: &str = "";
 
 impl Source {
-    pub(super) fn of(statement: &control::Statement, facts: &ServerFacts) -> Self {
+    pub(super) fn new(statement: &control::Statement, facts: &ServerFacts) -> Self {
         let control::Statement { sql, parameters, placeholders } = statement.clone();
         match sql {
             Some(sql) => {
@@ -66,9 +66,9 @@ impl Source {
     }
 }
 
-impl Call {
-    /// Has the server check the statement and report the types of its parameters. The server keeps the statement under `name`, or keeps
-    /// nothing when the name is empty. It has `limit` for the answer.
+impl PreparedStatement {
+    /// Lets the server check the statement and report the types of its parameters and columns. The server keeps the statement under `name`,
+    /// or not at all if the name is empty. It must reply within `limit`.
     pub(super) fn prepare(
         frontend: &mut Frontend,
         name: String,
@@ -95,21 +95,21 @@ impl Call {
         Ok(Self { name, parameter_types, result_types, executions: 0 })
     }
 
-    /// Closes a named statement; to be followed by Sync.
+    /// Writes a Close message for a named statement. The caller writes the Sync.
     pub(super) fn close(&self, out: &mut BytesMut) -> io::Result<()> {
         if self.name.is_empty() { Ok(()) } else { write::close(b'S', &self.name, out) }
     }
 
-    /// Of one more execution, from 1.
+    /// Counts one more execution and returns its number, from 1.
     pub(super) fn next_number(&mut self) -> u32 {
         self.executions = self.executions.saturating_add(1);
         self.executions
     }
 
-    /// What is sent for one row; written before the clock starts.
+    /// Writes the messages for one row. Called before the clock starts.
     ///
     /// # Errors
-    /// For what the protocol cannot carry: a value beyond 2 GiB, a zero byte in a statement with literals.
+    /// For values that the protocol cannot transmit: longer than 2 GiB, or a zero byte in a statement with literals.
     pub(super) fn write(
         &self,
         protocol: Protocol,
@@ -142,7 +142,7 @@ impl Call {
     }
 }
 
-/// Sets parameters for one transaction, which consists of the messages that follow until Sync.
+/// Writes messages that set parameters for one transaction, which consists of the messages up to the next Sync.
 fn set(local: &LocalSettings, out: &mut BytesMut) -> io::Result<()> {
     write::parse(UNNAMED, &local.extended, [], out)?;
     bind(UNNAMED, &[], ResultFormat::Text, out)?;
@@ -156,8 +156,8 @@ fn parse(name: &str, sql: &str, out: &mut BytesMut) -> io::Result<()> {
     Ok(())
 }
 
-/// Values as the CSV has them: text, which the server reads as whatever type the statement needs. One that is none of the type is the
-/// server's to refuse (22007, 22P02, …).
+/// Values are sent as the text in the CSV file, and the server parses them as the types that the statement needs. It rejects values that
+/// are not of this type (22007, 22P02, …).
 fn bind(
     statement: &str,
     values: &[Option<&str>],
@@ -180,18 +180,18 @@ fn bind(
     })
 }
 
-/// A count, and for each parameter its type.
+/// Reads a ParameterDescription: a count, followed by the type of each parameter.
 fn parameter_types(body: &[u8]) -> Vec<Oid> {
     let (types, _) = body.get(2..).unwrap_or_default().as_chunks();
     types.iter().map(|bytes| Oid::from_be_bytes(*bytes)).collect()
 }
 
-/// The server counts parameters itself: `$1` inside a function body, say, is none.
+/// The server counts the parameters too. For example, `$1` inside a function body is not one.
 fn check_parameters(found: usize, source: &Source) -> Result<(), PrepareFailed> {
     if found == source.parameters {
         return Ok(());
     }
     let message =
-        format!("the server counts {found} parameters, the query has {} placeholders", source.parameters);
+        format!("the server found {found} parameters, but the query has {} placeholders", source.parameters);
     Err(PrepareFailed { message, ..failed(PrepareFailure::Statement, &source.sql) })
 }

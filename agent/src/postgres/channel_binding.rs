@@ -1,5 +1,5 @@
-//! Channel binding of the type tls-server-end-point (RFC 5929, section 4.1): a hash of the server's certificate, which SCRAM includes in the
-//! proof of the password.
+//! Channel binding of the type tls-server-end-point (RFC 5929, section 4.1): a hash of the server's certificate, which SCRAM includes in
+//! the proof of the password.
 
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -10,8 +10,8 @@ use x509_cert::der::oid::db::rfc5912::{
     SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
 };
 
-/// With the hash of the certificate's own signature, and SHA-256 in place of SHA-1. `None` for a signature without a hash, as Ed25519, for
-/// which the type is not defined.
+/// Returns the hash of the certificate, computed with the hash function of the certificate's signature, or with SHA-256 in place of SHA-1.
+/// `None` for signatures without a separate hash function, such as Ed25519, for which the type is not defined.
 pub(super) fn server_end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = Certificate::from_der(certificate).ok()?;
     Some(match parsed.signature_algorithm.oid {
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_that_of_the_certificates_signature() {
+    fn the_hash_function_is_that_of_the_certificates_signature() {
         check(&PKCS_ECDSA_P256_SHA256, Some(32));
         check(&PKCS_ECDSA_P384_SHA384, Some(48));
         check(&PKCS_ED25519, None);

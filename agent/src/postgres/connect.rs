@@ -1,5 +1,5 @@
-//! Opens one connection and sets its session up by tokio-postgres, for a client or for the thread of a worker; cancels a query. Nothing is
-//! retried here but the next address, and TLS or none where `sslmode` allows both.
+//! Opens one connection and sets up its session with tokio-postgres, for a client or for the thread of a worker. Also cancels queries. The
+//! only retries here are the next address, and TLS or no TLS where `sslmode` allows both.
 
 use std::io;
 use std::sync::PoisonError;
@@ -22,21 +22,21 @@ use super::stream::Stream;
 use super::transport::{Encrypted, Relay, Transport, Wire};
 use crate::blocking::addresses;
 
-/// What every session is set to before its first query. Sent as a statement, because poolers refuse startup `options`. Behind a pooler
-/// nothing is set for the session: each transaction sets it for itself ([`SessionSetup::local`]).
+/// The settings of every session, made before its first query. They are sent as a statement, because poolers refuse startup `options`.
+/// Behind a pooler nothing is set for the session. Instead, each transaction sets them for itself ([`SessionSetup::local`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionSetup {
-    /// As PostgreSQL names it: `UTC`, `Europe/Vienna`.
+    /// The name of the time zone in PostgreSQL: `UTC`, `Europe/Vienna`.
     pub timezone: String,
     pub read_only: bool,
-    /// After which the server itself ends a statement whose client is gone; `None` is never.
+    /// The time after which the server ends a statement, for clients that are gone. `None` is no limit.
     pub statement_timeout: Option<Duration>,
-    /// `None`: as the server has it.
+    /// `None` keeps the server's setting.
     pub plan_cache_mode: Option<PlanCacheMode>,
 }
 
-/// Settings of one transaction, which end with it. Simple queries execute them together with the statement that follows, in one
-/// transaction. In the extended protocol the transaction ends with Sync.
+/// Settings of one transaction, which end with it. With the simple protocol they are sent in the same message as the statement, which makes
+/// them one transaction. With the extended protocol the transaction ends with Sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSettings {
     /// `SET LOCAL …; SET LOCAL …; `, with `simple_statements` statements.
@@ -54,7 +54,7 @@ impl SessionSetup {
         statements.join("; ")
     }
 
-    /// The same settings for one transaction. The application name is set along with them: a backend with this name is executing that
+    /// Returns the same settings for one transaction. They include the application name, so a backend with this name is executing that
     /// transaction.
     pub(super) fn local(&self, application_name: &str) -> LocalSettings {
         let mut parameters = self.parameters("transaction_read_only");
@@ -76,7 +76,7 @@ impl SessionSetup {
             parameters.push((read_only, "on".to_owned()));
         }
         if let Some(limit) = self.statement_timeout {
-            // The server counts milliseconds in 32 bits with a sign.
+            // The server stores milliseconds as a signed 32-bit integer.
             let milliseconds = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
             parameters.push(("statement_timeout", milliseconds.to_string()));
         }
@@ -90,17 +90,17 @@ impl SessionSetup {
 /// An open connection whose session is set up.
 pub struct Connection {
     pub client: Client,
-    /// Moves the bytes; no query ends unless this runs.
+    /// Transfers the bytes. Queries complete only while it runs.
     pub driver: Driver,
-    /// Which of several hosts answered.
+    /// The address of the server, one of those in the settings.
     pub address: Address,
     pub peer: Peer,
     pub is_encrypted: bool,
-    /// Where the socket is to become a worker's.
+    /// Present if the socket is to be passed to a worker.
     relay: Option<Relay>,
 }
 
-/// A connection that is a worker's, with what was asked of its server.
+/// A connection for a worker's thread, with the result of `ask`.
 pub(super) struct WorkerConnection<T> {
     pub(super) stream: Stream,
     pub(super) token: CancelToken,
@@ -114,7 +114,7 @@ pub(super) struct WorkerConnection<T> {
 pub struct Driver(tokio_postgres::Connection<Wire, Wire>);
 
 impl Driver {
-    /// Runs until the client is dropped or the connection ends, which the client reports.
+    /// Runs until the client is dropped or the connection ends. The client reports errors.
     pub async fn run(mut self) {
         self.drive().await;
     }
@@ -124,11 +124,11 @@ impl Driver {
     }
 }
 
-/// Opens a connection for queries that tokio-postgres runs. Tries every address in turn, each within the connect timeout; for
-/// `prefer-standby` twice, the second time for any server.
+/// Opens a connection for queries that tokio-postgres runs. Tries each address in turn, with the connect timeout for each. With
+/// `prefer-standby` a second attempt accepts any server.
 ///
 /// # Errors
-/// Why there is no connection, for each address.
+/// The reason for each address.
 pub async fn connect(
     settings: &Settings,
     application_name: &str,
@@ -137,10 +137,10 @@ pub async fn connect(
     Attempt { settings, application_name, setup, is_for_worker: false }.run().await
 }
 
-/// Opens a connection for the thread of a worker, in the same way. `ask` puts questions to the server before the thread has it.
+/// Opens a connection for the thread of a worker, in the same way. `ask` sends queries to the server before the thread gets the connection.
 ///
 /// # Errors
-/// Why there is no connection, or what `ask` returns.
+/// When there is no connection, or when `ask` fails.
 pub(super) async fn connect_worker<T, E: From<ConnectError>>(
     settings: &Settings,
     application_name: &str,
@@ -155,14 +155,14 @@ pub(super) async fn connect_worker<T, E: From<ConnectError>>(
     let answer = {
         let mut asking = std::pin::pin!(async {
             let answer = ask(&client, &address, &peer).await?;
-            // An error comes before its ReadyForQuery: this returns when nothing of an answer is left.
+            // An error arrives before its ReadyForQuery. This query returns when the rest of the previous response has been read.
             client.simple_query("").await.map_err(|error| broken(&error))?;
             Ok::<T, E>(answer)
         });
         tokio::select! {
             answer = &mut asking => answer,
             () = driver.drive() => {
-                // With the connection ends what waits for it.
+                // The end of the connection makes `asking` return.
                 drop(driver);
                 asking.await
             }
@@ -176,7 +176,7 @@ pub(super) async fn connect_worker<T, E: From<ConnectError>>(
     Ok(WorkerConnection { stream, token: client.cancel_token(), address, peer, answer })
 }
 
-/// How one connection is to be opened.
+/// One attempt to open a connection.
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
     settings: &'a Settings,
@@ -191,7 +191,7 @@ impl Attempt<'_> {
         let connected = match self.try_all().await {
             Err(error)
                 if settings.target_session_attrs == TargetSessionAttrs::PreferStandby
-                    && error.met_unsuitable() =>
+                    && error.found_unsuitable_server() =>
             {
                 let mut any = settings.clone();
                 any.target_session_attrs = TargetSessionAttrs::Any;
@@ -212,8 +212,8 @@ impl Attempt<'_> {
                 Ok(None) => {}
                 Err(_) => problems.push(Problem::Timeout(settings.connect_timeout)),
             }
-            let over = problems.last().is_some_and(Problem::ends_the_search);
-            // A name that no server has at any of its addresses is reported once.
+            let over = problems.last().is_some_and(Problem::ends_attempts);
+            // A certificate name that does not match is reported once for all addresses of the host.
             problems.dedup();
             failures.extend(problems.into_iter().map(|problem| (address.to_string(), problem)));
             if over {
@@ -223,8 +223,9 @@ impl Attempt<'_> {
         Err(ConnectError::new(settings, failures))
     }
 
-    /// Every address that the name stands for; leaves the problems when there is no connection. Not left to tokio-postgres, which goes on
-    /// after a server that refused and reports the last problem only: a wrong password would be reported as an address without a server.
+    /// Tries every address to which the host name resolves. Adds to `problems` if there is no connection. tokio-postgres is not used for
+    /// this, because it continues after a server that refused and reports the last problem only, so a wrong password would be reported as
+    /// an address without a server.
     async fn try_address(&self, address: &Address, problems: &mut Vec<Problem>) -> Option<Connection> {
         let resolved = match resolve(address).await {
             Ok(resolved) => resolved,
@@ -235,14 +236,14 @@ impl Attempt<'_> {
         };
         for address in &resolved {
             let connection = self.try_one(address, problems).await;
-            if connection.is_some() || problems.last().is_some_and(Problem::ends_the_search) {
+            if connection.is_some() || problems.last().is_some_and(Problem::ends_attempts) {
                 return connection;
             }
         }
         None
     }
 
-    /// One server, with TLS and without as `sslmode` has it; leaves the problems when there is no connection.
+    /// Tries one server with TLS, without TLS or both, depending on `sslmode`. Adds to `problems` if there is no connection.
     async fn try_one(&self, address: &Address, problems: &mut Vec<Problem>) -> Option<Connection> {
         for negotiation in self.settings.negotiations(address) {
             let mut is_plain = false;
@@ -257,7 +258,7 @@ impl Attempt<'_> {
                 Ok(connection) => return Some(connection),
                 Err(problem) => problem,
             };
-            // Where `prefer` met a server without TLS, the attempt without TLS has just been made.
+            // With `prefer` and a server that does not offer TLS, the attempt without TLS has already been made.
             let same_again = *negotiation == Negotiation::Prefer && is_plain;
             let another = problem.may_depend_on_tls() && !same_again;
             problems.push(problem);
@@ -284,7 +285,7 @@ impl Attempt<'_> {
                 return Err(match (problem, relay) {
                     (Problem::Broken(broken), Some(relay)) => match relay.take_back().await {
                         Ok(_) => Problem::Broken(broken),
-                        // The relay knows why.
+                        // The relay has the cause of the error.
                         Err(error) if is_encrypted => Problem::of_handshake(&error),
                         Err(error) => Problem::of_connection(&error),
                     },
@@ -297,13 +298,13 @@ impl Attempt<'_> {
     }
 }
 
-/// What the coordinator does not learn is in the log of this agent, each new problem once.
+/// Logs the details of an error that are not sent to the coordinator, unless the last error was the same.
 fn log(error: &ConnectError, settings: &Settings) {
     let Origin::Coordinator { logged } = &settings.origin else { return };
     let text = error.in_full();
     let mut logged = logged.lock().unwrap_or_else(PoisonError::into_inner);
     if logged.as_ref() != Some(&text) {
-        warn!("the database that the coordinator named: {text}");
+        warn!("database URL of the coordinator: {text}");
         *logged = Some(text);
     }
 }
@@ -319,11 +320,10 @@ async fn resolve(address: &Address) -> Result<Vec<Address>, Problem> {
         ..address.clone()
     });
     let found: Vec<_> = found.collect();
-    if found.is_empty() { Err(unresolved("it has no address".to_owned())) } else { Ok(found) }
+    if found.is_empty() { Err(unresolved("no address found".to_owned())) } else { Ok(found) }
 }
 
-/// Makes the session's settings in one round trip, unless other clients share the session. The connection is driven here until they are
-/// made.
+/// Sends the session's settings in one round trip, unless other clients share the session. Drives the connection until this is done.
 async fn set_up(
     client: Client,
     mut connection: tokio_postgres::Connection<Wire, Wire>,
@@ -332,7 +332,7 @@ async fn set_up(
 ) -> Result<(Client, Driver, Peer), Problem> {
     let set_up = async {
         let peer = Peer::identify(&client).await.map_err(|error| of_setup(&error))?;
-        // Before the session is told to be read-only.
+        // This must precede the setting that makes the session read-only.
         settings.target_session_attrs.check(&client).await?;
         if !peer.is_pooler() {
             client.batch_execute(&setup.statement()).await.map_err(|error| of_setup(&error))?;
@@ -353,7 +353,7 @@ async fn set_up(
 fn config(settings: &Settings, address: &Address, application_name: &str, is_encrypted: bool) -> Config {
     let mut config = Config::new();
     if is_encrypted {
-        // The handshake has been made.
+        // The TLS handshake was made by `Transport`.
         config.ssl_mode(Negotiation::Require).ssl_negotiation(SslNegotiation::Direct);
     } else {
         config.ssl_mode(Negotiation::Disable);
@@ -380,14 +380,14 @@ impl Settings {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CancelError {
-    #[error("cancel the query: no answer within {} s", .0.as_secs())]
+    #[error("cancel the query: no response within {} s", .0.as_secs())]
     Timeout(Duration),
     #[error("cancel the query: {0}")]
     Failed(String),
 }
 
-/// Asks the server to end the query in flight. The server does not say whether it did: the query itself ends with 57014,
-/// or with its answer. The connection is to be discarded afterwards, because a late cancel meets the next query.
+/// Asks the server to cancel the query in flight. The server does not report whether it did: the query itself ends with 57014, or with its
+/// result. The caller must close the connection afterwards, because a delayed cancel request may reach the next query.
 pub async fn cancel(
     settings: &Settings,
     address: &Address,
@@ -419,9 +419,9 @@ mod tests {
         stream.read_exact(&mut body).await.unwrap();
     }
 
-    /// Its client waited for ever.
+    /// Regression test: the client waited forever.
     #[tokio::test]
-    async fn a_connection_that_ends_while_the_server_is_asked_is_an_error() {
+    async fn a_connection_that_ends_during_set_up_is_an_error() {
         const AUTHENTICATED_AND_READY: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
         const EMPTY_AND_READY: &[u8] = b"I\0\0\0\x04Z\0\0\0\x05I";
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -430,7 +430,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             read_message(&mut stream).await;
             stream.write_all(AUTHENTICATED_AND_READY).await.unwrap();
-            // What the set-up asks is answered, and what comes then is not.
+            // The server responds to the set-up queries and closes the connection at the next query.
             for answer in [EMPTY_AND_READY, EMPTY_AND_READY, b""] {
                 assert_eq!(stream.read_u8().await.unwrap(), b'Q');
                 read_message(&mut stream).await;
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn the_session_is_set_in_one_statement_and_quoted() {
+    fn session_settings_are_one_statement_with_quoted_values() {
         check("UTC", true, "SET TimeZone = 'UTC'; SET default_transaction_read_only = 'on'");
         check("Europe/Vienna", false, "SET TimeZone = 'Europe/Vienna'");
         check("x'; DROP TABLE t; --", false, "SET TimeZone = 'x''; DROP TABLE t; --'");
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_pooler_everything_is_set_for_one_transaction_alone() {
+    fn behind_a_pooler_settings_apply_to_one_transaction() {
         let setup = SessionSetup {
             timezone: "UTC".to_owned(),
             read_only: true,
@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_is_resolved_and_kept_for_the_certificate() {
+    async fn a_host_name_is_resolved_and_kept_for_certificate_verification() {
         let resolved = async |host: Host| resolve(&Address { host, port: 5432, password: None }).await;
         let tcp = |name: &str, ip: Option<&str>| Host::Tcp {
             name: name.to_owned(),
@@ -504,7 +504,7 @@ mod tests {
         for known in [tcp("db", Some("10.0.0.1")), Host::Unix("/srv/pg".into())] {
             assert_eq!(resolved(known.clone()).await.unwrap()[0].host, known);
         }
-        let unknown = resolved(tcp("nobody.invalid", None)).await.unwrap_err();
+        let unknown = resolved(tcp("unknown.invalid", None)).await.unwrap_err();
         assert!(matches!(unknown, Problem::Unresolved { .. }), "{unknown}");
     }
 }

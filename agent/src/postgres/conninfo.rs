@@ -1,11 +1,11 @@
-//! Reads the two notations in which libpq takes a connection: `postgresql://user@host/db?…` and `host=… dbname=…`.
-//! It knows the names of the parameters and nothing of their meaning. No error quotes a value: it may be the password.
+//! Parses libpq's two notations of a connection string: `postgresql://user@host/db?…` and `host=… dbname=…`. The values are not interpreted
+//! here. No error quotes a value, because it may be the password.
 
 use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Parameters by libpq's name. Values are secrets, because one of them is.
+/// Parameters by libpq's name. All values are secrets, because one of them is the password.
 pub type Parameters = BTreeMap<&'static str, SecretString>;
 
 /// Parameters that have an effect.
@@ -29,10 +29,10 @@ const PARAMETERS: [&str; 17] = [
     "user",
 ];
 
-/// Parameters that are accepted without effect: the session's name is ours, its encoding always UTF-8, GSSAPI never used.
+/// Parameters that are accepted without effect: Muster sets the application name, the encoding is always UTF-8, and GSSAPI is not used.
 const IGNORED: [&str; 4] = ["application_name", "client_encoding", "fallback_application_name", "gssencmode"];
 
-/// Schemes that people write by mistake and that a message may therefore name. Any other text before '://' may be part of a password.
+/// Common wrong schemes, which an error message may quote. Any other text before '://' may be part of a password.
 const OTHER_SCHEMES: [&str; 8] = [
     "cockroachdb",
     "http",
@@ -47,7 +47,8 @@ const OTHER_SCHEMES: [&str; 8] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConninfoError {
     #[error(
-        "the database URL begins with a quote, which is part of the value: `docker run --env-file` keeps quotes; write it without them, as postgresql://USER@HOST:PORT/DATABASE"
+        "the database URL begins with a quote, which is part of the value: `docker run --env-file` keeps quotes; write it without them, as \
+         postgresql://USER@HOST:PORT/DATABASE"
     )]
     Quoted,
     #[error(
@@ -69,13 +70,13 @@ pub enum ConninfoError {
     #[error("the database URL has the scheme '{0}://'; write postgresql://USER@HOST:PORT/DATABASE")]
     Scheme(&'static str),
     #[error(
-        "the database URL has another scheme than 'postgresql://'; write postgresql://USER@HOST:PORT/DATABASE"
+        "the database URL has a scheme other than 'postgresql://'; write postgresql://USER@HOST:PORT/DATABASE"
     )]
     OtherScheme,
     #[error("{place}: {} is not supported; supported are {}", parameter(name), PARAMETERS.join(", "))]
     Unknown {
         place: String,
-        /// `None` where the text is not a word: it may be part of a password.
+        /// `None` if the text is not a word, because it may then be part of a password.
         name: Option<String>,
     },
     #[error(
@@ -83,7 +84,7 @@ pub enum ConninfoError {
     )]
     Separator(String),
     #[error(
-        "the database URL's {part} has a '%' that two hexadecimal digits do not follow; write %25 for a '%'"
+        "the database URL's {part} has a '%' that is not followed by two hexadecimal digits; write %25 for a '%'"
     )]
     Percent { part: &'static str },
     #[error("the database URL's {part} is not UTF-8 once its %-escapes are decoded")]
@@ -91,7 +92,8 @@ pub enum ConninfoError {
     #[error("the database URL has an IPv6 address without its closing ']'")]
     Bracket,
     #[error(
-        "the database URL has several ':' in a host; write an '@' between password and host, as USER:PASSWORD@HOST:PORT, and an IPv6 address in brackets, as [::1]"
+        "the database URL has several ':' in a host; write an '@' between password and host, as USER:PASSWORD@HOST:PORT, and an IPv6 \
+         address in brackets, as [::1]"
     )]
     Colons,
     #[error(
@@ -110,23 +112,23 @@ pub enum ConninfoError {
         "the database URL has an '@' in the user's name; write USER:PASSWORD@HOST, and %40 for an '@' within the name"
     )]
     AtInUser,
-    #[error("the connection string's word {0} has no '=' after it; quote a value with blanks: password='…'")]
+    #[error("word {0} in the connection string has no '=' after it; quote a value with blanks: password='…'")]
     NoEquals(usize),
-    #[error("the connection string's word {0} lacks the closing quote of its value")]
+    #[error("the value of word {0} in the connection string has no closing quote")]
     Quote(usize),
 }
 
-/// Where a parameter was written.
+/// The place of a parameter, for messages.
 const URL: &str = "the database URL";
 
-/// Reads either notation.
+/// Parses either notation. Parameters without effect are omitted.
 pub fn parse(text: &SecretString) -> Result<Parameters, ConninfoError> {
     let mut parameters = parse_all(text)?;
     parameters.retain(|name, _| !IGNORED.contains(name));
     Ok(parameters)
 }
 
-/// [`parse`], with the parameters that have no effect.
+/// Like [`parse`], but includes parameters without effect.
 pub(super) fn parse_all(text: &SecretString) -> Result<Parameters, ConninfoError> {
     let text = text.expose_secret().trim();
     if text.starts_with(['"', '\'', '`', '\u{201c}', '\u{2018}']) {
@@ -155,14 +157,14 @@ pub(super) fn parse_all(text: &SecretString) -> Result<Parameters, ConninfoError
     }
 }
 
-/// Stores one parameter under its known name; `place` says where it was written.
+/// Stores one parameter under its known name. `place` is where it was written, for messages.
 pub(super) fn insert(
     parameters: &mut Parameters,
     name: &str,
     value: String,
     place: &str,
 ) -> Result<(), ConninfoError> {
-    // libpq takes JDBC's spelling, and so do many providers' copy-and-paste URLs.
+    // libpq accepts JDBC's spelling, which many providers use in their URLs.
     let (name, value) = match (name, value.as_str()) {
         ("ssl", "true") => ("sslmode", "require".to_owned()),
         _ => (name, value),
@@ -176,9 +178,9 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Refuses a separator in a value. Otherwise another parameter, such as the password, would become part of this value and be shown with it.
-/// Checks the value as written: an escaped or quoted value may contain separators.
-pub(super) fn refuse_separator(name: &str, value: &str, place: &str) -> Result<(), ConninfoError> {
+/// Rejects a separator in a value. Otherwise another parameter, such as the password, would become part of this value and be shown with it.
+/// `value` is the text before unescaping, because an escaped or quoted value may contain separators.
+pub(super) fn reject_separator(name: &str, value: &str, place: &str) -> Result<(), ConninfoError> {
     if value.contains([';', '=']) && !matches!(name, "password" | "options") {
         return Err(ConninfoError::Separator(place.to_owned()));
     }
@@ -189,7 +191,7 @@ fn is_word(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// True for a name like those in a file of environment variables.
+/// Returns true if the name looks like an environment variable.
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
@@ -197,7 +199,7 @@ fn is_variable(name: &str) -> bool {
 fn parameter(name: &Option<String>) -> String {
     match name {
         Some(name) => format!("parameter '{name}'"),
-        None => "a parameter, whose name is no word and not shown, because it may be part of a password,"
+        None => "a parameter with an invalid name, which is not shown because it may be part of a password,"
             .to_owned(),
     }
 }
@@ -214,7 +216,7 @@ fn parse_url(rest: &str) -> Result<Parameters, ConninfoError> {
     if dbname.contains('@') || (!authority.contains('@') && is_misplaced) {
         return Err(ConninfoError::Misplaced);
     }
-    // The last '@': a password that was not escaped may hold one.
+    // Split at the last '@', because a password that is not escaped may contain one.
     let (userinfo, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     if user.contains('@') {
@@ -228,17 +230,17 @@ fn parse_url(rest: &str) -> Result<Parameters, ConninfoError> {
         ("host", "host", &hosts),
         ("port", "port", &ports),
     ];
-    // An absent part leaves the word to the environment; so does `postgresql:///db`, as with libpq.
+    // A part that is absent comes from the environment, as with libpq. This includes the host in `postgresql:///db`.
     for (name, part, value) in parts {
         if !value.is_empty() {
-            refuse_separator(name, value, URL)?;
+            reject_separator(name, value, URL)?;
             parameters.insert(name, decode(value, part)?.into());
         }
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or(ConninfoError::NoValue)?;
         let name = decode(name, "query")?;
-        refuse_separator(&name, value, URL)?;
+        reject_separator(&name, value, URL)?;
         insert(&mut parameters, &name, decode(value, "query")?, URL)?;
     }
     Ok(parameters)
@@ -256,7 +258,7 @@ fn split_hosts(hosts: &str) -> Result<(String, String), ConninfoError> {
             }
             None => host.rsplit_once(':').unwrap_or((host, "")),
         };
-        // After an '@' is lost, the text on either side of it would be taken for a host or a port.
+        // Without the '@', the text on either side of it would be taken for a host or a port.
         if !host.starts_with('[') && name.contains(':') {
             return Err(ConninfoError::Colons);
         }
@@ -293,7 +295,7 @@ fn decode(text: &str, part: &'static str) -> Result<String, ConninfoError> {
     String::from_utf8(bytes).map_err(|_| ConninfoError::Utf8 { part })
 }
 
-/// `name = value` or `name='quoted \' value'`, separated by blanks.
+/// Parses `name = value` or `name='quoted \' value'`, separated by blanks.
 fn parse_pairs(text: &str) -> Result<Parameters, ConninfoError> {
     let mut parameters = Parameters::new();
     let mut rest = text.trim_start();
@@ -307,7 +309,7 @@ fn parse_pairs(text: &str) -> Result<Parameters, ConninfoError> {
         let (value, after) = take_value(written).ok_or(ConninfoError::Quote(word))?;
         let place = "the connection string";
         if !written.starts_with('\'') {
-            refuse_separator(name, &value, place)?;
+            reject_separator(name, &value, place)?;
         }
         insert(&mut parameters, name, value, place)?;
         rest = after.trim_start();
@@ -315,7 +317,7 @@ fn parse_pairs(text: &str) -> Result<Parameters, ConninfoError> {
     Ok(parameters)
 }
 
-/// A value and what follows it; `None` when a quote is not closed.
+/// Returns a value and the text after it. `None` when a quote is not closed.
 fn take_value(text: &str) -> Option<(String, &str)> {
     let (quoted, text) = match text.strip_prefix('\'') {
         Some(inner) => (true, inner),
@@ -344,7 +346,7 @@ mod tests {
         assert_eq!(parsed, expected, "{text}");
     }
 
-    fn check_refused(text: &str, expected: &str) {
+    fn check_rejected(text: &str, expected: &str) {
         let error = parse(&text.into()).unwrap_err().to_string();
         assert!(error.contains(expected), "{text}: {error}");
         assert!(!error.contains("s3cret"), "{text}: {error}");
@@ -387,57 +389,60 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_obeyed_is_refused_by_name_and_without_the_password() {
-        check_refused("postgresql://u:s3cret@h/db?schema=public", "'schema'");
-        check_refused("host=h password=s3cret sslcrl=x", "'sslcrl'");
-        check_refused("postgresql://u:s3cret@h/db?s3cret=public", "a parameter");
-        check_refused("mysql://u:s3cret@h/db", "'mysql://'");
-        check_refused("s3cret://u@h/db", "another scheme");
-        check_refused("metrics", "postgresql://USER@HOST");
-        check_refused("postgresql://u:s3cret%4@h/db", "password has a '%'");
-        check_refused("postgresql://u:s3cret%ff@h/db", "password is not UTF-8");
-        check_refused("postgresql://u:s3cret@[::1/db", "']'");
-        check_refused("postgresql://u:s3cret@h/db?sslmode", "without '=value'");
-        check_refused("password=my s3cret host=h", "word 2");
-        check_refused("password='s3cret", "word 1 lacks the closing quote");
-        check_refused("postgresql://u:x/s3cret@h/db", "%2F");
-        check_refused("postgresql://u:x?s3cret=1@h/db", "%3F");
+    fn unsupported_parameters_are_rejected_by_name_without_the_password() {
+        check_rejected("postgresql://u:s3cret@h/db?schema=public", "'schema'");
+        check_rejected("host=h password=s3cret sslcrl=x", "'sslcrl'");
+        check_rejected("postgresql://u:s3cret@h/db?s3cret=public", "a parameter");
+        check_rejected("mysql://u:s3cret@h/db", "'mysql://'");
+        check_rejected("s3cret://u@h/db", "a scheme other than");
+        check_rejected("metrics", "postgresql://USER@HOST");
+        check_rejected("postgresql://u:s3cret%4@h/db", "password has a '%'");
+        check_rejected("postgresql://u:s3cret%ff@h/db", "password is not UTF-8");
+        check_rejected("postgresql://u:s3cret@[::1/db", "']'");
+        check_rejected("postgresql://u:s3cret@h/db?sslmode", "without '=value'");
+        check_rejected("password=my s3cret host=h", "word 2");
+        check_rejected(
+            "password='s3cret",
+            "the value of word 1 in the connection string has no closing quote",
+        );
+        check_rejected("postgresql://u:x/s3cret@h/db", "%2F");
+        check_rejected("postgresql://u:x?s3cret=1@h/db", "%3F");
     }
 
     #[test]
-    fn a_url_that_was_typed_wrongly_is_explained() {
-        check_refused("\"postgresql://u:s3cret@h/db?sslmode=prefer\"", "begins with a quote");
-        check_refused("'host=h password=s3cret'", "begins with a quote");
-        check_refused("jdbc:postgresql://u:s3cret@h/db?ssl=false", "JDBC");
-        check_refused("JDBC:postgresql://h/db?user=u&password=s3cret", "JDBC");
-        check_refused("u:s3cret@h/db?sslmode=prefer", "no 'postgresql://'");
-        check_refused("h/db?user=u&password=s3cret", "no 'postgresql://'");
-        check_refused("postgresql:/u:s3cret@h/db?sslmode=prefer", "no '//'");
-        check_refused("postgres:u:s3cret@h/db", "no '//'");
-        check_refused("DATABASE_URL=postgresql://u:s3cret@h/db", "name of a variable");
-        check_refused("export PGPASSWORD=s3cret", "name of a variable");
-        check_refused("host=h;port=1;password=s3cret", "';'");
-        check_refused("Host=h;Username=u;Password=s3cret", "';'");
-        check_refused("postgresql://h/db;user=u;password=s3cret", "';'");
-        check_refused("postgresql://h/db?sslmode=prefer;password=s3cret", "';'");
-        check_refused("postgresql://h/db?sslrootcert=x password=s3cret", "'='");
-        check_refused("host=h user=upassword=s3cret", "'='");
-        check_refused("postgresql://u:s3cret:h:1/db", "several ':'");
-        check_refused("postgresql://::1/db", "[::1]");
-        check_refused("postgresql://u:s3cret/db", "USER:PASSWORD@HOST");
-        check_refused("postgresql://u:s3cret", "USER:PASSWORD@HOST");
-        check_refused("postgresql://u@s3cret@h/db", "%40");
+    fn common_mistakes_in_a_url_are_explained() {
+        check_rejected("\"postgresql://u:s3cret@h/db?sslmode=prefer\"", "begins with a quote");
+        check_rejected("'host=h password=s3cret'", "begins with a quote");
+        check_rejected("jdbc:postgresql://u:s3cret@h/db?ssl=false", "JDBC");
+        check_rejected("JDBC:postgresql://h/db?user=u&password=s3cret", "JDBC");
+        check_rejected("u:s3cret@h/db?sslmode=prefer", "no 'postgresql://'");
+        check_rejected("h/db?user=u&password=s3cret", "no 'postgresql://'");
+        check_rejected("postgresql:/u:s3cret@h/db?sslmode=prefer", "no '//'");
+        check_rejected("postgres:u:s3cret@h/db", "no '//'");
+        check_rejected("DATABASE_URL=postgresql://u:s3cret@h/db", "name of a variable");
+        check_rejected("export PGPASSWORD=s3cret", "name of a variable");
+        check_rejected("host=h;port=1;password=s3cret", "';'");
+        check_rejected("Host=h;Username=u;Password=s3cret", "';'");
+        check_rejected("postgresql://h/db;user=u;password=s3cret", "';'");
+        check_rejected("postgresql://h/db?sslmode=prefer;password=s3cret", "';'");
+        check_rejected("postgresql://h/db?sslrootcert=x password=s3cret", "'='");
+        check_rejected("host=h user=upassword=s3cret", "'='");
+        check_rejected("postgresql://u:s3cret:h:1/db", "several ':'");
+        check_rejected("postgresql://::1/db", "[::1]");
+        check_rejected("postgresql://u:s3cret/db", "USER:PASSWORD@HOST");
+        check_rejected("postgresql://u:s3cret", "USER:PASSWORD@HOST");
+        check_rejected("postgresql://u@s3cret@h/db", "%40");
     }
 
     #[test]
     fn an_at_in_a_parameter_is_a_value_unless_a_host_follows() {
-        check_refused("postgresql://u:1234?hunter=x@h/s3cret", "");
+        check_rejected("postgresql://u:1234?hunter=x@h/s3cret", "");
         let (host, port) = (("host", "h"), ("port", "5432"));
         check("postgresql://h:5432/?user=me@server", &[host, port, ("user", "me@server")]);
     }
 
     #[test]
-    fn a_password_may_hold_what_separates_parameters() {
+    fn a_password_may_contain_separators() {
         check(
             "host=h options=-ca=b password=a;b=c",
             &[("host", "h"), ("options", "-ca=b"), ("password", "a;b=c")],
@@ -449,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_read_or_refused_without_a_panic() {
+    fn any_text_is_parsed_or_rejected_without_a_panic() {
         for text in
             ["", "=", "%", "postgresql://%", "postgresql://@:@/?=&", "a=\\", "postgresql://:,:", "é='"]
         {

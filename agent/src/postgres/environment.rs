@@ -1,5 +1,5 @@
-//! A snapshot of what surrounds the process: variables, home directory, operating system user, socket directories.
-//! The one place that reads them, so that everything that decides by them is a function of plain values. It decides nothing.
+//! A snapshot of the process environment: variables, home directory, operating system user and socket directories. Only this module reads
+//! them, so that the code that depends on them consists of functions of plain values.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Where Debian's packages and the original sources put the socket.
+    /// The default socket directories of Debian's packages and of PostgreSQL's own sources.
     pub const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
     pub fn from_process() -> Self {
@@ -31,7 +31,7 @@ impl Environment {
         }
     }
 
-    /// An environment with nothing in it: no variable, home, user or socket directory.
+    /// Returns an environment without variables, home directory, user and socket directories.
     pub fn empty() -> Self {
         Self::default()
     }
@@ -56,23 +56,24 @@ impl Environment {
         self
     }
 
-    /// The variable's value; an empty one counts as unset, because compose files and CI systems pass unset variables on as empty ones.
+    /// Returns the value of a variable. An empty value counts as unset, because compose files and CI systems pass unset variables as empty
+    /// ones.
     pub fn variable(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(name)?;
         (!value.is_empty()).then_some(value.as_str())
     }
 
-    /// The operating system's name of who runs this process.
+    /// Returns the name of the operating system user that runs this process.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// A path below the home directory; `None` where there is no home.
+    /// Returns a path below the home directory. `None` if there is no home directory.
     pub fn in_home(&self, path: &str) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join(path))
     }
 
-    /// The first directory that holds the socket of a server on `port`.
+    /// Returns the first directory that contains the socket of a server on `port`.
     pub fn socket_directory(&self, port: u16) -> Option<&Path> {
         let socket = format!(".s.PGSQL.{port}");
         self.socket_directories
@@ -82,7 +83,7 @@ impl Environment {
     }
 }
 
-/// Variables may hold passwords, so only their names are shown.
+/// Shows only the names of variables, because their values may be passwords.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment")
@@ -93,8 +94,8 @@ impl std::fmt::Debug for Environment {
     }
 }
 
-/// The account of the process's effective user id. `getpwuid` is out of reach without unsafe code, and the local file is
-/// enough: where the account comes from a directory service, `USER` decides.
+/// Returns the account name of the process's effective user id. `getpwuid` would need unsafe code, so this reads `/etc/passwd`. For
+/// accounts of a directory service, `USER` is used instead.
 fn account_name() -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let uid = std::fs::metadata("/proc/self").ok()?.uid();
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_account_is_found_by_its_number() {
+    fn the_account_is_found_by_its_user_id() {
         let passwd =
             "root:x:0:0:root:/root:/bin/sh\nbroken\npostgres:x:105:110::/var/lib/postgresql:/bin/sh\n";
         assert_eq!(account_in(passwd, 105).as_deref(), Some("postgres"));

@@ -1,5 +1,5 @@
-//! One worker's connection and its statements: opened before the start, kept through errors, opened again when it broke, and one row
-//! after the other executed on it. It blocks the worker's thread. Connections are opened on the agent's runtime, by tokio-postgres.
+//! The connection of one worker and its statements. It is opened before the start, kept after errors and opened again when it is lost. Rows
+//! are executed on it one after another, which blocks the worker's thread. Connections are opened by tokio-postgres on the agent's runtime.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -20,8 +20,8 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::address::Address;
-use super::answer::Reduction;
-use super::call::{Call, Source};
+use super::answer::ResultAccumulator;
+use super::call::{PreparedStatement, Source};
 use super::connect::{LocalSettings, SessionSetup, WorkerConnection, connect_worker};
 use super::failure::ConnectError;
 use super::frontend::{ERROR_RESPONSE, Exchanged, Frontend, Lost};
@@ -36,103 +36,102 @@ use super::server::{ServerFacts, describe_server};
 use super::server_error::ServerError;
 use super::settings::Settings;
 use super::unprepared::no_database;
-use crate::surroundings::random_seed;
+use crate::runtime::random_seed;
 
-/// What every worker of a session opens its connection with.
+/// The configuration with which every worker of a session opens its connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) settings: Arc<Settings>,
     pub(crate) setup: SessionSetup,
     /// The application name of the session. Behind a pooler each worker adds its number ([`Target::worker_name`]).
     pub(crate) application_name: String,
-    /// At least one.
+    /// The statements of the run, at least one.
     pub(crate) statements: Vec<Statement>,
     pub(crate) protocol: Protocol,
-    /// `None`: binary, and text for a statement with a type that has no binary output.
+    /// The requested format. `None` is binary, or text for a statement with a type that has no binary output.
     pub(crate) results: Option<ResultFormat>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) role: RoleRule,
-    /// Databases, as described, of which a superuser was warned of.
+    /// Descriptions of the databases for which the warning about a superuser has been logged.
     pub(crate) warned: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// What opening and preparing took and found.
+/// The durations and results of connecting and preparing.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     pub connect: Duration,
     pub prepare: Duration,
     pub database: Database,
-    /// Of the first statement.
+    /// The text of the first statement.
     pub sql: String,
     pub bucket_function: Option<String>,
     /// The second database of a run that compares two.
     pub versus: Option<Database>,
-    /// One for each statement.
+    /// The format of each statement's results.
     pub results: Vec<UsedFormat>,
     /// At least one of the databases is behind a connection pooler.
     pub is_pooled: bool,
 }
 
-/// One held connection that executes rows.
+/// Executes rows on one persistent connection.
 pub(crate) struct Executor {
     target: Arc<Target>,
     worker: u16,
-    /// The agent's, for everything but queries.
+    /// The agent's runtime, used for everything except queries.
     runtime: Handle,
     sources: Vec<Source>,
-    /// `None` after the connection broke or was given up.
+    /// `None` after the connection was lost or closed.
     live: Option<Box<Live>>,
-    /// The connection that was lost with a query under way, until that query is known to have ended.
+    /// The connection that was lost during a query, until that query is known to have ended.
     previous: Option<Previous>,
     cancel: CancellationToken,
-    /// When the connection was found broken. `None` while there is a connection, and after the worker itself gave it up.
+    /// The time at which the connection was found broken. `None` while there is a connection, and after the worker itself closed it.
     broken_since: Option<Instant>,
-    /// Set while the database has been away for longer than [`limits::RECONNECT_TIMEOUT`].
-    away: Option<Away>,
-    /// When and how the connection was opened again, for the next row to report.
+    /// Set while the database has been unavailable for longer than [`limits::RECONNECT_TIMEOUT`].
+    unavailable: Option<Unavailable>,
+    /// The time and details of a reconnect, for the next row to report.
     reconnected: Option<(Instant, Box<Reconnect>)>,
-    /// Why there is no connection for the next row.
+    /// The reason why there is no connection for the next row.
     problem: Option<QueryError>,
 }
 
-/// A connection and its statements. Dropping it ends the connection.
+/// An open connection and its statements. Dropping it closes the connection.
 struct Live {
     frontend: Frontend,
     in_flight: InFlight,
-    /// When the connection was last known to be open.
+    /// The time at which the connection was last known to be open.
     open_at: Instant,
-    /// Which of several hosts answered.
+    /// The address of the server, one of those in the settings.
     address: Address,
     server: ServerIdentity,
     peer: Peer,
-    /// The settings of each transaction behind a pooler, where the session keeps none.
+    /// The settings of each transaction behind a pooler. `None` where the session keeps its settings.
     local: Option<LocalSettings>,
-    calls: Vec<Call>,
-    reduction: Reduction,
+    statements: Vec<PreparedStatement>,
+    accumulator: ResultAccumulator,
 }
 
-/// A connection for the next row, with the reconnect that it took, or why there is none.
+/// A connection for the next row, with the reconnect if there was one, or the reason why there is none.
 type Connected = Result<(Box<Live>, Option<Reconnect>), QueryError>;
 
-/// One execution of one row. An SQL error, a timeout and a lost connection are outcomes, too.
+/// One execution of one row. An SQL error, a timeout and a lost connection are outcomes too.
 pub struct Executed {
     pub start: Instant,
     pub service_time: Duration,
-    /// Which execution of its statement on its connection, from 1; 0 when there was no connection.
+    /// The number of the execution of this statement on this connection, from 1. 0 if there was no connection.
     pub number: u32,
     pub outcome: Outcome,
-    /// For an execution that had to reconnect first: when the connection was open again or the attempt was given up. The time until then is
-    /// neither lag nor generator delay.
+    /// The time at which the connection was open again or the attempt was given up. `None` if there was no reconnect. The time until then
+    /// is neither lag nor generator delay.
     pub connected_at: Option<Instant>,
-    /// The reconnect that came before this execution.
+    /// The reconnect that preceded this execution.
     pub reconnect: Option<Box<Reconnect>>,
 }
 
 /// A connection that was opened again during the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconnect {
-    /// Measured from the moment at which the connection was found broken. `None` when the worker itself gave up the connection after
-    /// `--timeout`.
+    /// The time since the connection was found broken. `None` when the worker itself closed the connection after `--timeout`.
     pub outage: Option<Duration>,
     pub server: ServerIdentity,
 }
@@ -143,13 +142,13 @@ impl Executed {
     }
 }
 
-/// A database that does not come back: rows fail at once, and only now and then one of them tries again.
-struct Away {
+/// A database that remains unavailable. Rows fail immediately, and a new attempt is made at `retry_at`.
+struct Unavailable {
     error: QueryError,
-    try_again_at: Instant,
+    retry_at: Instant,
 }
 
-/// Why there is no connection for a worker.
+/// The reason why a worker has no connection.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct CannotOpen(String);
@@ -164,13 +163,13 @@ fn cannot_open(error: impl Display) -> CannotOpen {
     CannotOpen(error.to_string())
 }
 
-/// The connection is asked for its state before a row if the last query ended longer ago: between two queries in a row it is not likely to
-/// end, and asking is a system call.
+/// The state of the connection is checked before a row if the last query ended longer ago than this. Shortly after a query the connection
+/// is unlikely to be closed, and the check is a system call.
 const CHECK_AFTER: Duration = Duration::from_millis(1);
 
 const SESSION_ENDED: &str = "the session has ended";
 
-/// What the server says when a worker connects for the first time.
+/// The information about the server that is read when a worker connects for the first time.
 struct Opened {
     connect: Duration,
     facts: ServerFacts,
@@ -178,26 +177,26 @@ struct Opened {
 }
 
 impl Target {
-    /// Once a process and database.
+    /// Logs a warning once for each database.
     fn warn_of_superuser(&self) {
         let database = self.settings.describe();
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if self.role == RoleRule::WarnOfSuperuser && warned.insert(database.clone()) {
             tracing::warn!(
-                "the role of {database} is a superuser, and the coordinator's SQL can do with it whatever it likes: use a role that can only read \
+                "the role of {database} is a superuser, and the coordinator's SQL runs with its privileges: use a role that can only read \
                  (agent --require-read-only-role prints how to make one)"
             );
         }
     }
 
-    /// Behind a pooler the name is the only means to distinguish this worker's queries from others.
+    /// Returns the application name of one worker. Behind a pooler, only this name distinguishes its queries from those of other clients.
     fn worker_name(&self, worker: u16) -> String {
         format!("{}/{worker}", self.application_name)
     }
 }
 
 impl Executor {
-    /// Connects, asks the server what it is, prepares the statements. Blocks; `runtime` is driven by another thread.
+    /// Connects, reads the server's properties and prepares the statements. Blocks, so another thread must drive `runtime`.
     pub(crate) fn open(
         target: Arc<Target>,
         worker: u16,
@@ -208,7 +207,7 @@ impl Executor {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => Err(cannot_open(SESSION_ENDED)),
-                opened = first_connection(&target) => opened,
+                opened = open_first_connection(&target) => opened,
             }
         });
         let connection = opened.map_err(|error| no_database(&error))?;
@@ -216,11 +215,11 @@ impl Executor {
             (connection.peer.is_pooler(), &connection.answer);
         let mut settings = facts.settings.clone();
         if let (true, Some(mode)) = (is_pooled, target.setup.plan_cache_mode) {
-            // Each transaction of the run sets this mode, but the one that read the settings did not.
+            // Each transaction of the run sets this mode, but the query that read the settings did not.
             settings.insert("plan_cache_mode".to_owned(), mode.to_string());
         }
         let mut sources: Vec<Source> =
-            target.statements.iter().map(|statement| Source::of(statement, facts)).collect();
+            target.statements.iter().map(|statement| Source::new(statement, facts)).collect();
         let prepared = Prepared {
             connect: *connect,
             prepare: Duration::ZERO,
@@ -242,7 +241,7 @@ impl Executor {
         let context = Context { target: &target, worker, runtime: &runtime, cancel: &cancel, deadline };
         let mut live = Live::prepare(context, connection, server, &sources)?;
         let prepare = preparing.elapsed();
-        let types: Vec<_> = live.calls.iter().map(|call| call.result_types.clone()).collect();
+        let types: Vec<_> = live.statements.iter().map(|statement| statement.result_types.clone()).collect();
         let choose = |frontend: &mut Frontend| {
             result_format::choose(frontend, &types, target.protocol, target.results)
         };
@@ -260,7 +259,7 @@ impl Executor {
             previous: None,
             cancel,
             broken_since: None,
-            away: None,
+            unavailable: None,
             reconnected: None,
             problem: None,
         };
@@ -268,26 +267,26 @@ impl Executor {
     }
 
     /// Requests the results of this statement as text.
-    pub(crate) fn take_text(&mut self, statement: usize) {
+    pub(crate) fn request_text(&mut self, statement: usize) {
         if let Some(source) = self.sources.get_mut(statement) {
             source.format = ResultFormat::Text;
         }
     }
 
-    /// Values per row of a statement; `None` when there is no such statement.
+    /// Returns the number of values per row of a statement. `None` if there is no such statement.
     pub(crate) fn parameters(&self, statement: u16) -> Option<usize> {
         self.sources.get(usize::from(statement)).map(|source| source.parameters)
     }
 
-    /// How long the connection has been broken. `None` when it is not known to be broken.
+    /// Returns the time for which the connection has been broken. `None` if it is not known to be broken.
     pub(crate) fn disconnected(&self) -> Option<Duration> {
         self.broken_since.map(|since| since.elapsed())
     }
 
-    /// The session's name in the database, now and after a reconnect: an agent that stood by has taken a slot.
+    /// Changes the application name of this and later connections. A standby agent that takes over a slot gets a new name.
     pub(crate) fn rename(&mut self, application_name: &str) -> Result<(), QueryError> {
         let target = Target { application_name: application_name.to_owned(), ..(*self.target).clone() };
-        // One that ended takes the name when it is opened anew.
+        // A connection that has ended gets the name when it is opened again.
         if let Some(live) = &mut self.live
             && live.frontend.is_open()
         {
@@ -300,11 +299,11 @@ impl Executor {
         Ok(())
     }
 
-    /// Opens the connection again if it has ended, which may take as long as [`limits::RECONNECT_TIMEOUT`]. To be called before each row,
-    /// so that the caller can check after it whether the row may still begin. `None` when the session ends; a problem is the outcome of the
+    /// Reconnects if the connection has ended, which takes up to [`limits::RECONNECT_TIMEOUT`]. Called before each row, so that the caller
+    /// can check afterwards whether the row may still begin. Returns `None` when the session ends. A failure becomes the outcome of the
     /// next row.
     pub(crate) fn connect(&mut self) -> Option<()> {
-        match self.connected()? {
+        match self.ensure_connected()? {
             Ok((live, None)) => self.live = Some(live),
             Ok((live, Some(reconnect))) => {
                 self.live = Some(live);
@@ -315,10 +314,10 @@ impl Executor {
         Some(())
     }
 
-    /// Runs one row, after [`connect`](Self::connect). `None` when the session ends before it does.
+    /// Runs one row, after [`connect`](Self::connect). Returns `None` when the session ends first.
     ///
     /// # Panics
-    /// For a statement or a number of values other than [`parameters`](Self::parameters) says.
+    /// When the statement or the number of values differs from [`parameters`](Self::parameters).
     pub(crate) fn execute(&mut self, statement: u16, values: &[Option<&str>]) -> Option<Executed> {
         let problem = self.problem.take();
         let Some(live) = self.live.take() else {
@@ -335,26 +334,27 @@ impl Executor {
         })
     }
 
-    /// Keeps the connection for the next row unless it ended, or a cancel is on its way, which might come late and meet that row.
+    /// Runs one row on this connection. Keeps the connection for the next row, unless it ended or a cancel request was sent, which may
+    /// arrive during that row.
     fn execute_on(
         &mut self,
         mut live: Box<Live>,
         statement: usize,
         values: &[Option<&str>],
     ) -> Option<Executed> {
-        let (source, call) = (&self.sources[statement], &mut live.calls[statement]);
-        let number = call.next_number();
+        let (source, prepared) = (&self.sources[statement], &mut live.statements[statement]);
+        let number = prepared.next_number();
         let (protocol, local) = (self.target.protocol, live.local.as_ref());
-        if let Err(error) = call.write(protocol, source, local, values, live.frontend.outgoing()) {
+        if let Err(error) = prepared.write(protocol, source, local, values, live.frontend.outgoing()) {
             self.live = Some(live);
             return Some(not_sent(number, cannot_send(&error)));
         }
         if !live.in_flight.begin(live.open_at) {
             return None;
         }
-        let Live { frontend, reduction, in_flight, .. } = &mut *live;
+        let Live { frontend, accumulator, in_flight, .. } = &mut *live;
         let Exchanged { start, time: service_time, connection } =
-            frontend.exchange(|message| reduction.take(message));
+            frontend.exchange(|message| accumulator.take(message));
         let interruption = in_flight.end();
         let executed = |outcome| {
             Some(Executed { start, service_time, number, outcome, connected_at: None, reconnect: None })
@@ -363,41 +363,41 @@ impl Executor {
             return None;
         }
         if connection.is_err() {
-            self.left_behind(&live);
+            self.remember_lost_query(&live);
         }
         if let (Some(Interruption::Timeout), Some(limit)) = (interruption, self.target.timeout)
             && (service_time > limit || connection.is_err())
         {
-            let ended = Some(service_time).filter(|_| !live.in_flight.is_cut());
+            let ended = Some(service_time).filter(|_| !live.in_flight.is_shut_down());
             let service_time = ended.unwrap_or(limit + limits::CANCEL_GRACE);
             let outcome = Outcome::Failed(timed_out(limit, ended));
             return executed(outcome).map(|executed| Executed { service_time, ..executed });
         }
-        let (outcome, is_over) = match (live.reduction.finish(), connection) {
-            // The server's words, where it had any, say more than the end that followed.
+        let (outcome, is_over) = match (live.accumulator.finish(), connection) {
+            // The server's error, if there is one, explains more than the end of the connection.
             (Err(error), connection) => {
                 let is_over = error.is_fatal || connection.is_err();
                 let hint = hint(error.sqlstate, self.target.setup.read_only, self.sources[statement].format);
                 let hint = hint.or(pooler::hint(error.sqlstate).filter(|_| live.local.is_some()));
                 (Outcome::Failed(error.into_query_error(hint)), is_over)
             }
-            (Ok(_), Err(lost)) => (Outcome::Failed(cannot_go_on(&lost)), true),
+            (Ok(_), Err(lost)) => (Outcome::Failed(connection_lost(&lost)), true),
             (Ok(answer), Ok(())) if self.sources[statement].format == ResultFormat::Text => {
-                (within(self.target.timeout, service_time, answer.as_text()), false)
+                (check_timeout(self.target.timeout, service_time, answer.as_text()), false)
             }
-            (Ok(answer), Ok(())) => (within(self.target.timeout, service_time, answer), false),
+            (Ok(answer), Ok(())) => (check_timeout(self.target.timeout, service_time, answer), false),
         };
         if is_over {
             self.broken_since = Some(Instant::now());
         }
         live.open_at = start + service_time;
-        // A query that ended just in time has a cancel on its way.
+        // If the query was interrupted, a cancel request is still on its way, even though the query ended in time.
         self.live = Some(live).filter(|_| !is_over && interruption.is_none());
         executed(outcome)
     }
 
-    /// The query of the lost connection may still run. No other query runs until it has ended.
-    fn left_behind(&mut self, live: &Live) {
+    /// Remembers the query of the lost connection, which may still be running. No other query runs until it has ended.
+    fn remember_lost_query(&mut self, live: &Live) {
         self.previous = Some(Previous {
             address: live.address.clone(),
             server: live.server.clone(),
@@ -407,18 +407,19 @@ impl Executor {
         });
     }
 
-    /// Leaves nothing behind in a session that other clients share, if the connection still exists.
+    /// Closes the prepared statements in a session that other clients share, if the connection still exists.
     pub(crate) fn close(&mut self) {
         if let Some(mut live) = self.live.take()
             && live.local.is_some()
         {
-            // If closing takes too long, the rest is left to the pooler's own reset.
+            // If this times out, the pooler's own reset removes the rest.
             let _ = live.close();
         }
     }
 
-    /// The held connection, or a new one. Waits for the database, within bounds and off the timed path. `None` when the session ends.
-    fn connected(&mut self) -> Option<Connected> {
+    /// Returns the current connection or a new one. Waits for the database, with a limit and off the timed path. Returns `None` when the
+    /// session ends.
+    fn ensure_connected(&mut self) -> Option<Connected> {
         if let Some(mut live) = self.live.take() {
             if live.is_open() {
                 return Some(Ok((live, None)));
@@ -426,33 +427,35 @@ impl Executor {
             // The connection ended while it was idle, so this row was not sent on it.
             self.broken_since = Some(Instant::now());
         }
-        let patience = match &self.away {
-            Some(away) if Instant::now() < away.try_again_at => return Some(Err(away.error.clone())),
+        let limit = match &self.unavailable {
+            Some(unavailable) if Instant::now() < unavailable.retry_at => {
+                return Some(Err(unavailable.error.clone()));
+            }
             _ => limits::RECONNECT_TIMEOUT,
         };
         let began = Instant::now();
-        let deadline = began + patience;
+        let deadline = began + limit;
         let mut delay = limits::RETRY_FIRST;
         loop {
             let error = match self.reopen(deadline)? {
                 Ok(live) => {
-                    (self.away, self.previous) = (None, None);
+                    (self.unavailable, self.previous) = (None, None);
                     let outage = self.broken_since.take().map(|since| since.elapsed());
                     let server = live.server.clone();
                     return Some(Ok((Box::new(live), Some(Reconnect { outage, server }))));
                 }
                 Err(Some(error)) => error,
-                Err(None) => match &self.away {
-                    Some(away) => away.error.clone(),
-                    None => cannot_connect(format!("no connection within {patience:?}")),
+                Err(None) => match &self.unavailable {
+                    Some(unavailable) => unavailable.error.clone(),
+                    None => cannot_connect(format!("no connection within {limit:?}")),
                 },
             };
             self.broken_since.get_or_insert(began);
-            // A database that is known to be away is tried once. This may take as long as all its servers and the previous one need to
-            // answer, because a shorter attempt could never succeed.
-            if self.away.is_some() || Instant::now() + delay >= deadline {
-                let try_again_at = Instant::now() + limits::RETRY_MAX;
-                self.away = Some(Away { error: error.clone(), try_again_at });
+            // A database that is known to be unavailable is tried once. This may take as long as all its servers and the previous one need
+            // to respond, because a shorter attempt could not succeed.
+            if self.unavailable.is_some() || Instant::now() + delay >= deadline {
+                let retry_at = Instant::now() + limits::RETRY_MAX;
+                self.unavailable = Some(Unavailable { error: error.clone(), retry_at });
                 return Some(Err(error));
             }
             let slept = async {
@@ -467,15 +470,15 @@ impl Executor {
         }
     }
 
-    /// Connects again and prepares the statements, once the query of the lost connection has ended. `None` when the session ends, and an
-    /// error without a reason when the time is over.
+    /// Reconnects and prepares the statements, after the query of the lost connection has ended. Returns `None` when the session ends. The
+    /// error is `None` at the deadline.
     fn reopen(&self, deadline: Instant) -> Option<Result<Live, Option<QueryError>>> {
         let Self { target, worker, runtime, cancel, .. } = self;
         let opened = runtime.block_on(async {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => None,
-                opened = timeout_at(deadline.into(), self.connection_again()) => Some(opened),
+                opened = timeout_at(deadline.into(), self.open_connection()) => Some(opened),
             }
         })?;
         let connection = match opened {
@@ -489,7 +492,7 @@ impl Executor {
         Some(live.map_err(|failed| Some(cannot_connect(format!("prepare: {}", failed.message)))))
     }
 
-    async fn connection_again(&self) -> Result<WorkerConnection<ServerIdentity>, CannotOpen> {
+    async fn open_connection(&self) -> Result<WorkerConnection<ServerIdentity>, CannotOpen> {
         let Target { settings, setup, role, application_name, .. } = &*self.target;
         let ask = async |client: &Client, address: &Address, _: &Peer| {
             role.check(client).await.map_err(cannot_open)?;
@@ -508,18 +511,18 @@ impl Executor {
     }
 }
 
-/// What belongs to a worker's every connection.
+/// The parameters that all connections of a worker share.
 #[derive(Clone, Copy)]
 struct Context<'a> {
     target: &'a Arc<Target>,
     worker: u16,
     runtime: &'a Handle,
     cancel: &'a CancellationToken,
-    /// Until when the statements have to be prepared.
+    /// The time by which the statements must be prepared.
     deadline: Instant,
 }
 
-async fn first_connection(target: &Target) -> Result<WorkerConnection<Opened>, CannotOpen> {
+async fn open_first_connection(target: &Target) -> Result<WorkerConnection<Opened>, CannotOpen> {
     let connecting = Instant::now();
     let ask = async |client: &Client, address: &Address, peer: &Peer| {
         let connect = connecting.elapsed();
@@ -540,7 +543,7 @@ async fn first_connection(target: &Target) -> Result<WorkerConnection<Opened>, C
 }
 
 impl Live {
-    /// Prepares the statements on a connection that is the worker's from now on.
+    /// Prepares the statements on a new connection of the worker.
     fn prepare<T>(
         context: Context<'_>,
         connection: WorkerConnection<T>,
@@ -550,7 +553,7 @@ impl Live {
         let Context { target, worker, runtime, cancel, deadline } = context;
         let WorkerConnection { stream, token, address, peer, answer: _ } = connection;
         let local = peer.is_pooler().then(|| target.setup.local(&target.worker_name(worker)));
-        let passed_over = match (&local, target.protocol) {
+        let skip = match (&local, target.protocol) {
             (None, _) => 0,
             (Some(local), Protocol::Simple) => local.simple_statements,
             (Some(_), Protocol::Prepared | Protocol::Extended) => 1,
@@ -560,7 +563,7 @@ impl Live {
             address: address.clone(),
             is_encrypted: stream.is_encrypted(),
             token,
-            cutter: stream.cutter().map_err(|error| no_database(&error))?,
+            shutdown: stream.shutdown_handle().map_err(|error| no_database(&error))?,
         };
         let mut live = Self {
             in_flight: InFlight::watch(runtime, target.timeout, cancel.clone(), interrupter),
@@ -570,10 +573,10 @@ impl Live {
             server,
             peer,
             local,
-            calls: Vec::with_capacity(sources.len()),
-            reduction: Reduction::new(passed_over),
+            statements: Vec::with_capacity(sources.len()),
+            accumulator: ResultAccumulator::new(skip),
         };
-        // Other clients of the same session have other statement names.
+        // The seed makes the names differ from those of other clients that share the session.
         let seed = random_seed();
         for (index, source) in sources.iter().enumerate() {
             let name = match target.protocol {
@@ -582,14 +585,17 @@ impl Live {
             };
             let local = live.local.clone();
             let limit = deadline.saturating_duration_since(Instant::now());
-            let call = live.ask(|frontend| Call::prepare(frontend, name, source, local.as_ref(), limit));
-            live.calls.push(call.ok_or_else(|| no_database(&SESSION_ENDED))??);
+            let prepare = |frontend: &mut Frontend| {
+                PreparedStatement::prepare(frontend, name, source, local.as_ref(), limit)
+            };
+            let statement = live.ask(prepare).ok_or_else(|| no_database(&SESSION_ENDED))??;
+            live.statements.push(statement);
         }
         live.open_at = Instant::now();
         Ok(live)
     }
 
-    /// Exchanges messages that are bounded in another way than a row. `None` when the session ends.
+    /// Exchanges messages that have their own time limit. Returns `None` when the session ends.
     fn ask<T>(&mut self, ask: impl FnOnce(&mut Frontend) -> T) -> Option<T> {
         if !self.in_flight.begin_without_limit() {
             return None;
@@ -598,7 +604,7 @@ impl Live {
         self.in_flight.end().is_none().then_some(answer)
     }
 
-    /// Whether the connection is as the last query left it.
+    /// Returns true if the connection is still open.
     fn is_open(&mut self) -> bool {
         let now = Instant::now();
         let is_open = now.saturating_duration_since(self.open_at) < CHECK_AFTER || self.frontend.is_open();
@@ -609,8 +615,8 @@ impl Live {
     /// Closes the prepared statements.
     fn close(&mut self) -> Result<(), Lost> {
         let out = self.frontend.outgoing();
-        for call in &self.calls {
-            call.close(out)?;
+        for statement in &self.statements {
+            statement.close(out)?;
         }
         write::sync(out);
         self.frontend.exchange_within(limits::CLOSE_TIMEOUT, |_| ())
@@ -635,18 +641,20 @@ impl Live {
     }
 }
 
-/// The clock decides about `--timeout`: the timer that cancels a query counts whole milliseconds and fires late on a busy machine.
-fn within(limit: Option<Duration>, service_time: Duration, answer: Answer) -> Outcome {
+/// Fails a query that took longer than `--timeout`. The measured time decides, because the timer that cancels a query counts whole
+/// milliseconds and may be delayed on a busy machine.
+fn check_timeout(limit: Option<Duration>, service_time: Duration, answer: Answer) -> Outcome {
     match limit {
         Some(limit) if service_time > limit => {
-            let message = format!("no answer within {limit:?} (--timeout); it came before the cancel");
+            let message =
+                format!("no answer within {limit:?} (--timeout); it arrived before the query was cancelled");
             Outcome::Failed(QueryError::new(SqlState::QUERY_CANCELED, message))
         }
         _ => Outcome::Completed(answer),
     }
 }
 
-/// A query that outlived `--timeout` has failed, even if its answer came before the cancel did.
+/// The error of a query that ran longer than `--timeout`, even if it completed before it was cancelled.
 fn timed_out(limit: Duration, ended: Option<Duration>) -> QueryError {
     let end = match ended {
         Some(_) => "cancelled on the server".to_owned(),
@@ -656,15 +664,16 @@ fn timed_out(limit: Duration, ended: Option<Duration>) -> QueryError {
     QueryError::new(SqlState::QUERY_CANCELED, message)
 }
 
-/// How to avoid an error that is caused by this program or by the server's role.
+/// Returns how to avoid an error that is caused by this program or by the server's role.
 fn hint(sqlstate: SqlState, is_read_only: bool, format: ResultFormat) -> Option<&'static str> {
     match sqlstate.as_str() {
-        // A type within a record: it is not known before the statement runs.
+        // This can be a type inside a record, which is not known before the statement runs.
         "42883" if format == ResultFormat::Binary => {
-            Some("if a type of the result has no binary output, take the results as text: --results text")
+            Some("if a type of the result has no binary output, request the results as text: --results text")
         }
         "25006" if is_read_only => Some(
-            "sessions only read, unless the agent runs with --allow-writes; instead of --local, start such an agent: agent --allow-writes",
+            "sessions are read-only unless the agent runs with --allow-writes; instead of --local, start agents with \
+             `agent --allow-writes`",
         ),
         "25006" => Some("the server is a standby, or its sessions are read-only by default"),
         _ => None,
@@ -676,14 +685,14 @@ fn cannot_connect(message: String) -> QueryError {
 }
 
 fn cannot_send(error: &io::Error) -> QueryError {
-    QueryError::new(SqlState::CANNOT_SEND, format!("the row cannot be sent: {error}"))
+    QueryError::new(SqlState::CANNOT_SEND, format!("cannot send the row: {error}"))
 }
 
-fn cannot_go_on(lost: &Lost) -> QueryError {
+fn connection_lost(lost: &Lost) -> QueryError {
     QueryError::new(SqlState::CONNECTION_FAILURE, lost.to_string())
 }
 
-/// A row that never reached the server.
+/// The outcome of a row that was not sent to the server.
 fn not_sent(number: u32, error: QueryError) -> Executed {
     let (start, service_time) = (Instant::now(), Duration::ZERO);
     let outcome = Outcome::Failed(error);
@@ -695,9 +704,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_decides_whether_a_query_was_in_time() {
+    fn a_query_times_out_by_its_measured_time() {
         let check = |limit: Option<u64>, service_time: u64, is_completed: bool| {
-            let outcome = within(
+            let outcome = check_timeout(
                 limit.map(Duration::from_nanos),
                 Duration::from_nanos(service_time),
                 Answer::default(),

@@ -1,5 +1,5 @@
-//! Why no connection came about, in words that say what, where, and the way out. tokio-postgres keeps the kind of its
-//! errors to itself, so a cause is told by its type and by how far the attempt came, never by its text.
+//! Errors of connection attempts. Each message states what failed, where, and how to fix it. tokio-postgres does not expose the kind of its
+//! errors, so the cause is determined by the type of the error and by how far the attempt got, never by the error's text.
 
 use std::error::Error as _;
 use std::fmt;
@@ -14,11 +14,12 @@ use super::address::{Address, Host};
 use super::settings::{Origin, Settings};
 use super::tls::SslMode;
 
-/// Every address failed; each problem in the order of the attempts.
+/// The failure of all addresses, with the problems in the order of the attempts.
 #[derive(Debug, Clone)]
 pub struct ConnectError {
     target: String,
-    /// The coordinator named the database: it learns what the server answered, and nothing of this machine and its network.
+    /// True if the database URL came from the coordinator. Its message then contains only the server's SQLSTATE, and reveals nothing about
+    /// this machine and its network.
     is_handed_over: bool,
     attempts: Vec<(String, Problem)>,
 }
@@ -29,12 +30,12 @@ impl ConnectError {
         Self { target: settings.describe(), is_handed_over, attempts }
     }
 
-    /// The last problem met.
+    /// Returns the problem of the last attempt.
     pub fn problem(&self) -> Option<&Problem> {
         self.attempts.last().map(|(_, problem)| problem)
     }
 
-    /// The server's SQLSTATE, or `08001` where no server gave one.
+    /// Returns the server's SQLSTATE, or `08001` if the server did not send one.
     pub fn sqlstate(&self) -> SqlState {
         match self.problem() {
             Some(Problem::Server(refusal) | Problem::Setup(refusal)) => refusal.sqlstate,
@@ -42,18 +43,18 @@ impl ConnectError {
         }
     }
 
-    /// All of it, for this agent's own log.
+    /// Returns the full message, for this agent's log.
     pub(super) fn in_full(&self) -> String {
         Self { is_handed_over: false, ..self.clone() }.to_string()
     }
 
-    /// True when every address was tried and at least one server did not satisfy `target_session_attrs`.
-    pub(super) fn met_unsuitable(&self) -> bool {
+    /// Returns true if every address was tried and at least one server did not satisfy `target_session_attrs`.
+    pub(super) fn found_unsuitable_server(&self) -> bool {
         let is_unsuitable = |(_, problem): &(String, Problem)| matches!(problem, Problem::Unsuitable(_));
-        self.attempts.iter().any(is_unsuitable) && !self.problem().is_some_and(Problem::ends_the_search)
+        self.attempts.iter().any(is_unsuitable) && !self.problem().is_some_and(Problem::ends_attempts)
     }
 
-    /// True when no address answered at all.
+    /// Returns true if no connection to any address could be opened.
     pub(super) fn is_unreachable(&self) -> bool {
         self.attempts.iter().all(|(_, problem)| {
             matches!(
@@ -63,9 +64,9 @@ impl ConnectError {
         })
     }
 
-    /// Whether the same attempt will fail until somebody changes something: a wrong password, an unknown database.
-    pub fn is_lasting(&self) -> bool {
-        self.problem().is_some_and(Problem::is_lasting)
+    /// Returns true if the same attempt will fail until a person changes something, such as a wrong password or an unknown database.
+    pub fn is_permanent(&self) -> bool {
+        self.problem().is_some_and(Problem::is_permanent)
     }
 }
 
@@ -74,11 +75,11 @@ impl std::error::Error for ConnectError {}
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_handed_over {
-            f.write_str("cannot connect to the database that the coordinator named")?;
+            f.write_str("cannot connect to the database at the coordinator's URL")?;
             if let Some(Problem::Server(refusal) | Problem::Setup(refusal)) = self.problem() {
                 write!(f, " (SQLSTATE {})", refusal.sqlstate)?;
             }
-            return f.write_str("; the agent's log says more");
+            return f.write_str("; see the agent's log for the cause");
         }
         write!(f, "connect to {}", self.target)?;
         let named = self.attempts.len() > 1;
@@ -98,41 +99,42 @@ pub enum Problem {
     #[error("the host '{host}' was not found ({cause}); check its spelling and this machine's DNS")]
     Unresolved { host: String, cause: String },
     #[error(
-        "connection refused: no server listens there; start it, or check host, port and the server's listen_addresses"
+        "connection refused: no server listens on this address; start the server, or check host, port and the server's listen_addresses"
     )]
     Refused,
-    #[error("no server has its socket there: '{}' does not exist; start the server, or name a host with --database-url", .0.display())]
+    #[error("the server's socket '{}' does not exist; start the server, or name a host with --database-url", .0.display())]
     NoSocket(PathBuf),
-    #[error("no answer within {} s; check host, port and firewalls, or allow more with connect_timeout", .0.as_secs())]
+    #[error("no answer within {} s; check host, port and firewalls, or raise connect_timeout", .0.as_secs())]
     Timeout(Duration),
     #[error(
-        "the server does not offer TLS and sslmode={0} insists on it; turn on the server's ssl, or use sslmode=prefer on a network that you trust"
+        "the server does not offer TLS, but sslmode={0} requires it; enable ssl on the server, or use sslmode=prefer on a trusted network"
     )]
     TlsNotOffered(SslMode),
-    #[error("TLS handshake failed: {cause}{}", way_out(remedy))]
+    #[error("TLS handshake failed: {cause}{}", suffix(remedy))]
     Handshake { cause: String, remedy: &'static str },
     #[error(
-        "the server asks for a password and none was given; set PGPASSWORD, or add a line to ~/.pgpass (chmod 600)"
+        "the server requires a password and none was given; set PGPASSWORD, or add a line to ~/.pgpass (chmod 600)"
     )]
     PasswordMissing,
     #[error(
-        "channel_binding=require was not met ({cause}); it needs TLS and a SCRAM password on the server, else use channel_binding=prefer"
+        "channel_binding=require cannot be satisfied ({cause}); it needs TLS and a SCRAM password on the server; otherwise use \
+         channel_binding=prefer"
     )]
     ChannelBinding { cause: String },
     #[error(transparent)]
     Server(Refusal),
-    /// Connected, and the session could not be set up.
+    /// The connection was opened, but its session could not be set up.
     #[error("set up the session: {0}")]
     Setup(Refusal),
-    #[error("{0}; name a server that suits target_session_attrs, or set it to any")]
+    #[error("{0}; use a server that satisfies target_session_attrs, or set target_session_attrs=any")]
     Unsuitable(&'static str),
     #[error("{0}")]
     Broken(String),
 }
 
-/// The server's own words.
+/// An error that the server sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message} (SQLSTATE {sqlstate}){}{}", advice(detail, hint), way_out(remedy(*sqlstate)))]
+#[error("{message} (SQLSTATE {sqlstate}){}{}", advice(detail, hint), suffix(remedy(*sqlstate)))]
 pub struct Refusal {
     pub sqlstate: SqlState,
     pub message: String,
@@ -167,10 +169,10 @@ impl Problem {
             // With TLS 1.3 the server refuses a client's certificate after the handshake.
             Some(io) if is_encrypted => Self::of_handshake(io),
             Some(_) => Self::Broken(with_causes(error)),
-            // What remains is tokio-postgres's own objection, or the end of the stream.
-            None if error.is_closed() => {
-                Self::Broken("the server ended the connection without a word; its log may say why".to_owned())
-            }
+            // The remaining errors are checks of tokio-postgres itself, or the end of the stream.
+            None if error.is_closed() => Self::Broken(
+                "the server closed the connection without an error message; see the server's log".to_owned(),
+            ),
             None if address.password.is_none() => Self::PasswordMissing,
             None if settings.channel_binding == ChannelBinding::Require => {
                 Self::ChannelBinding { cause: with_causes(error) }
@@ -179,7 +181,7 @@ impl Problem {
         }
     }
 
-    /// A connection that was open and broke.
+    /// The loss of an open connection.
     pub(super) fn of_connection(error: &io::Error) -> Self {
         Self::Broken(error.to_string())
     }
@@ -194,18 +196,20 @@ impl Problem {
     }
 
     pub(super) fn of_handshake(error: &io::Error) -> Self {
-        use rustls::CertificateError as Flaw;
-        let flaw = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let remedy = match flaw {
-            Some(rustls::Error::InvalidCertificate(Flaw::UnknownIssuer | Flaw::BadSignature)) => {
-                "sslrootcert must name the certificate of the authority that signed the server's"
+        use rustls::CertificateError as CertError;
+        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let remedy = match cause {
+            Some(rustls::Error::InvalidCertificate(CertError::UnknownIssuer | CertError::BadSignature)) => {
+                "sslrootcert must name the CA certificate that issued the server's certificate"
             }
             Some(rustls::Error::InvalidCertificate(
-                Flaw::NotValidForName | Flaw::NotValidForNameContext { .. },
-            )) => "connect by a name that the certificate has as subjectAltName, or use sslmode=verify-ca",
-            Some(rustls::Error::InvalidCertificate(Flaw::Expired | Flaw::ExpiredContext { .. })) => {
-                "renew the server's certificate"
+                CertError::NotValidForName | CertError::NotValidForNameContext { .. },
+            )) => {
+                "connect with a host name that the certificate contains as subjectAltName, or use sslmode=verify-ca"
             }
+            Some(rustls::Error::InvalidCertificate(
+                CertError::Expired | CertError::ExpiredContext { .. },
+            )) => "renew the server's certificate",
             Some(rustls::Error::AlertReceived(_)) => {
                 "the server may ask for a client certificate: sslcert and sslkey"
             }
@@ -214,7 +218,7 @@ impl Problem {
         Self::Handshake { cause: error.to_string(), remedy }
     }
 
-    /// Whether TLS instead of none, or none instead of TLS, could have another outcome: pg_hba.conf may ask for either.
+    /// Returns true if the result could differ with TLS instead of none, or none instead of TLS, because pg_hba.conf may require either.
     pub(super) fn may_depend_on_tls(&self) -> bool {
         match self {
             Self::Server(refusal) => {
@@ -225,8 +229,9 @@ impl Problem {
         }
     }
 
-    /// As with libpq, a server that answered and refused ends the search, unless it is merely not ready.
-    pub(super) fn ends_the_search(&self) -> bool {
+    /// Returns true if no other address is tried. As with libpq, this is the case when a server refused the connection, unless the server
+    /// is only starting up.
+    pub(super) fn ends_attempts(&self) -> bool {
         match self {
             Self::Server(refusal) => refusal.sqlstate.as_str() != "57P03",
             Self::PasswordMissing | Self::ChannelBinding { .. } | Self::Setup(_) => true,
@@ -235,9 +240,9 @@ impl Problem {
         }
     }
 
-    fn is_lasting(&self) -> bool {
+    fn is_permanent(&self) -> bool {
         match self {
-            // Class 28: who you are; 3D: which database; 22, 42: what the setup asks for.
+            // Classes: 28 is authorization, 3D is the database name, 22 and 42 are the settings of the session.
             Self::Server(refusal) | Self::Setup(refusal) => {
                 matches!(&refusal.sqlstate.as_str()[..2], "28" | "3D" | "22" | "42")
             }
@@ -252,11 +257,11 @@ fn remedy(sqlstate: SqlState) -> &'static str {
     match sqlstate.as_str() {
         "28P01" => "check user and password: the URL, PGUSER and PGPASSWORD, or ~/.pgpass",
         "28000" => "check the user, and the server's pg_hba.conf for this host, user, database and sslmode",
-        "3D000" => "create the database, or name another one in --database-url or PGDATABASE",
+        "3D000" => "create the database, or choose another one with --database-url or PGDATABASE",
         "53300" => "raise the server's max_connections, or use fewer workers",
         "57P03" => "wait until the server accepts connections",
         "22023" => "check the time zone's name",
-        "08P01" => "if a pooler stands between, remove 'options' and PGOPTIONS",
+        "08P01" => "if the connection goes through a pooler, remove 'options' and PGOPTIONS",
         _ => "",
     }
 }
@@ -267,11 +272,11 @@ fn advice(detail: &Option<String>, hint: &Option<String>) -> String {
     advice.concat()
 }
 
-fn way_out(remedy: &str) -> String {
+fn suffix(remedy: &str) -> String {
     if remedy.is_empty() { String::new() } else { format!("; {remedy}") }
 }
 
-/// A problem of a connection that is already open.
+/// The problem of a failed set-up query on an open connection.
 pub(super) fn of_setup(error: &tokio_postgres::Error) -> Problem {
     match Refusal::of(error) {
         Some(refusal) => Problem::Setup(refusal),
@@ -279,7 +284,7 @@ pub(super) fn of_setup(error: &tokio_postgres::Error) -> Problem {
     }
 }
 
-/// An error with its causes; tokio-postgres's own text names only the outermost.
+/// Formats an error with its causes. The text of tokio-postgres errors contains only the outermost one.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -306,12 +311,13 @@ mod tests {
     }
 
     #[test]
-    fn one_attempt_is_told_plainly_and_several_by_address() {
+    fn one_problem_is_shown_without_its_address_and_several_with_theirs() {
         let settings = settings("postgresql://a,b/db");
         let one = ConnectError::new(&settings, vec![("a:5432".to_owned(), refusal("3D000"))]);
         assert_eq!(
             one.to_string(),
-            "connect to a:5432,b:5432/db as ana: no (SQLSTATE 3D000); create the database, or name another one in --database-url or PGDATABASE"
+            "connect to a:5432,b:5432/db as ana: no (SQLSTATE 3D000); create the database, or choose another one with --database-url \
+             or PGDATABASE"
         );
         assert_eq!(one.sqlstate().as_str(), "3D000");
         let attempts = vec![("a:5432".to_owned(), Problem::Refused), ("b:5432".to_owned(), refusal("XX000"))];
@@ -323,11 +329,20 @@ mod tests {
     }
 
     #[test]
-    fn only_what_somebody_must_change_is_lasting() {
+    fn only_problems_that_a_person_must_fix_are_permanent() {
         let settings = settings("postgresql://a/db");
-        let lasting = |problem| ConnectError::new(&settings, vec![(String::new(), problem)]).is_lasting();
-        assert!(lasting(refusal("28P01")) && lasting(refusal("3D000")) && lasting(Problem::PasswordMissing));
-        assert!(!lasting(Problem::Refused) && !lasting(refusal("57P03")) && !lasting(refusal("53300")));
+        let is_permanent =
+            |problem| ConnectError::new(&settings, vec![(String::new(), problem)]).is_permanent();
+        assert!(
+            is_permanent(refusal("28P01"))
+                && is_permanent(refusal("3D000"))
+                && is_permanent(Problem::PasswordMissing)
+        );
+        assert!(
+            !is_permanent(Problem::Refused)
+                && !is_permanent(refusal("57P03"))
+                && !is_permanent(refusal("53300"))
+        );
     }
 
     #[test]
@@ -337,8 +352,8 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_starting_up_leaves_the_next_host_to_be_tried() {
-        assert!(!refusal("57P03").ends_the_search() && !Problem::Refused.ends_the_search());
-        assert!(refusal("28000").ends_the_search());
+    fn the_next_host_is_tried_when_a_server_is_starting_up() {
+        assert!(!refusal("57P03").ends_attempts() && !Problem::Refused.ends_attempts());
+        assert!(refusal("28000").ends_attempts());
     }
 }

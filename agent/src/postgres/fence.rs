@@ -1,5 +1,5 @@
-//! Ends what a lost session left running in the database, before anybody else runs its rows: a machine that is frozen or cut off
-//! cannot end its own queries. On a connection of its own, never on a worker's.
+//! Terminates the backends of a lost session before another agent runs its rows, because a machine that is frozen or disconnected cannot
+//! cancel its own queries. Uses a separate connection, never a worker's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::failure::with_causes;
 use super::pool::{Connector, Opened, PoolError, ServerPool};
 use super::role::RoleRule;
 
-/// How often the server is asked whether they are gone.
-const ASK_EVERY: Duration = Duration::from_millis(50);
+/// The interval at which the server is asked whether the backends are gone.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Ends backends of one run in one database.
+/// Terminates backends of one run in one database.
 pub(crate) struct Fence {
     pool: ServerPool,
     own_name: String,
@@ -26,39 +26,40 @@ pub(crate) struct Fence {
 
 impl Fence {
     /// # Errors
-    /// Why there cannot be a pool.
+    /// When the pool cannot be created.
     pub(crate) fn try_new(target: &Target, run: RunId) -> Result<Self, PoolError> {
         let own_name = format!("muster:{run}:fence");
         let pool = ServerPool::try_new(Connector {
             settings: Arc::clone(&target.settings),
             application_name: own_name.clone(),
             setup: target.setup.clone(),
-            // It runs no SQL of the coordinator.
+            // This connection runs none of the coordinator's SQL.
             role: RoleRule::Any,
         })?;
         Ok(Self { pool, own_name, run })
     }
 
-    /// Ends the backends of `slot` with an epoch below, and waits until none is left. The caller bounds the time.
+    /// Terminates the backends of `slot` with an epoch before `below`, and waits until none remain. Returns how many were terminated. The
+    /// caller limits the time.
     ///
     /// # Errors
-    /// Why it is not known that none is left.
+    /// When it is not certain that none remain.
     pub(crate) async fn end_backends(&self, slot: SlotId, below: Epoch) -> Result<u32, String> {
         let Self { pool, own_name, run } = self;
         let (client, Opened { is_pooled, .. }) = pool.get().await.map_err(|error| error.to_string())?;
-        let ended = Older { client: &client, own_name, is_pooled, run, slot, below }.end().await;
+        let ended = EarlierBackends { client: &client, own_name, is_pooled, run, slot, below }.end().await;
         drop(client);
-        // The server's connections are scarce, and this one may be dead when it is needed again.
+        // A server has few connections, and this one may be broken by the time it is needed again.
         pool.end_idle();
         ended
     }
 }
 
 /// The backends of a slot's earlier sessions.
-struct Older<'a> {
+struct EarlierBackends<'a> {
     client: &'a Client,
     own_name: &'a str,
-    /// This connection is behind a pooler. It says nothing about the lost session, which may have come another way.
+    /// True if this connection goes through a pooler. The lost session may have been connected in another way.
     is_pooled: bool,
     run: &'a RunId,
     slot: SlotId,
@@ -67,46 +68,46 @@ struct Older<'a> {
 
 struct Backend {
     process: i32,
-    /// Behind a pooler a backend has the name of a session only while it executes its query, and may serve another client right afterwards.
-    /// So such a backend is waited for and never ended.
+    /// True if the session was connected through a pooler. The backend then has the session's name only while it executes its query, and
+    /// may serve another client immediately afterwards. It is therefore not terminated. The caller waits for it.
     is_shared: bool,
 }
 
-impl Older<'_> {
+impl EarlierBackends<'_> {
     async fn end(&self) -> Result<u32, String> {
         let mut ended = Vec::new();
         loop {
-            let left = self.left().await?;
-            if left.is_empty() {
+            let remaining = self.remaining().await?;
+            if remaining.is_empty() {
                 return Ok(u32::try_from(ended.len()).unwrap_or(u32::MAX));
             }
-            for Backend { process, is_shared } in left {
+            for Backend { process, is_shared } in remaining {
                 if is_shared || ended.contains(&process) {
                     continue;
                 }
-                let ending = format!("SELECT pg_catalog.pg_terminate_backend({process})");
-                let ending = self.client.simple_query(&ending).await;
-                ending.map_err(|error| format!("end backend {process}: {}", with_causes(&error)))?;
+                let terminate = format!("SELECT pg_catalog.pg_terminate_backend({process})");
+                let terminated = self.client.simple_query(&terminate).await;
+                terminated.map_err(|error| format!("end backend {process}: {}", with_causes(&error)))?;
                 ended.push(process);
             }
-            sleep(ASK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// These backends. Fails where the server does not show our own name, because then it shows no names at all.
-    async fn left(&self) -> Result<Vec<Backend>, String> {
-        // An unnamed statement, with our own name set for one transaction behind a pooler: nothing stays behind.
+    /// Returns these backends. Fails if the server does not show the name of this connection, because then it shows no names at all.
+    async fn remaining(&self) -> Result<Vec<Backend>, String> {
+        // Behind a pooler the name of this connection is set for one transaction only, so the shared session is unchanged.
         let own_name = if self.is_pooled {
             format!("SET LOCAL application_name = {}; ", quote(self.own_name))
         } else {
             String::new()
         };
-        let question = format!(
+        let query = format!(
             "{own_name}SELECT pid, application_name, pid = pg_catalog.pg_backend_pid() FROM pg_catalog.pg_stat_activity \
              WHERE application_name LIKE {} AND datname = current_database()",
             quote(&format!("muster:{}:%", self.run))
         );
-        let messages = self.client.simple_query(&question).await;
+        let messages = self.client.simple_query(&query).await;
         let messages = messages.map_err(|error| format!("read pg_stat_activity: {}", with_causes(&error)))?;
         let mut is_own_visible = false;
         let mut older = Vec::new();
@@ -116,7 +117,7 @@ impl Older<'_> {
                 columns(row).ok_or("unexpected columns in pg_stat_activity, as behind some poolers")?;
             is_own_visible |= is_own && name == self.own_name;
             let epoch = SessionId::epoch_of_application_name(name, self.run, self.slot);
-            let is_shared = is_of_one_transaction(name);
+            let is_shared = is_transaction_name(name);
             older.extend(epoch.filter(|epoch| *epoch < self.below).map(|_| Backend { process, is_shared }));
         }
         if is_own_visible {
@@ -127,15 +128,16 @@ impl Older<'_> {
     }
 }
 
-/// The process id and the name of a backend, and whether it is our own. `None` for other columns: a program between us and the server may
-/// have answered.
+/// Returns the process id and name of a backend, and whether it serves this connection. `None` if the columns differ, because a program
+/// between agent and server may have sent them.
 fn columns(row: &SimpleQueryRow) -> Option<(i32, &str, bool)> {
     let [process, name, is_own] = [0, 1, 2].map(|column| row.try_get(column).ok().flatten());
     Some((process?.parse().ok()?, name?, is_own? == "t"))
 }
 
-/// A worker behind a pooler adds its number to the session's name, and sets it for each transaction; see `Target::worker_name`.
-fn is_of_one_transaction(application_name: &str) -> bool {
+/// Returns true if the name was set for one transaction. Behind a pooler, workers add their number to the session's name and set it for
+/// each transaction; see `Target::worker_name`.
+fn is_transaction_name(application_name: &str) -> bool {
     application_name.contains('/')
 }
 
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_the_lost_session_was_connected_is_in_its_name() {
+    fn the_application_name_shows_whether_a_session_was_pooled() {
         let session = SessionId {
             run: RunId::try_new("20261130-1200-abcd").unwrap(),
             slot: SlotId::new(3),
@@ -152,7 +154,7 @@ mod tests {
         };
         let direct = session.application_name();
         let behind_a_pooler = format!("{direct}/2");
-        assert!(!is_of_one_transaction(&direct) && is_of_one_transaction(&behind_a_pooler));
+        assert!(!is_transaction_name(&direct) && is_transaction_name(&behind_a_pooler));
         for name in [direct, behind_a_pooler] {
             let epoch = SessionId::epoch_of_application_name(&name, &session.run, session.slot);
             assert_eq!(epoch, Some(Epoch::new(7)), "{name}");

@@ -1,7 +1,8 @@
-//! The client's side of PostgreSQL's protocol, on a connection that is open and set up: one exchange after the other, each ended by the
-//! server's ReadyForQuery. Blocks. The clock is read here: right before the first bytes go out, and right after the last ones came in.
-//! While it runs messages are found by their lengths and not looked into. tokio-postgres passes each message through two tasks and makes a
-//! value of every row, which costs more than all else that an agent does (docs/PERFORMANCE.md).
+//! The client side of PostgreSQL's protocol on an open connection whose session is set up. Performs one exchange after another, each of
+//! which ends with the server's ReadyForQuery. Calls block. The clock is read here, immediately before the first bytes are sent and
+//! immediately after the last ones arrive. While it runs, messages are only delimited by their lengths and not parsed. tokio-postgres is
+//! not used here, because it passes each message through two tasks and creates a value for every row, which costs more than everything else
+//! that an agent does (docs/internals/performance.md).
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -13,15 +14,15 @@ use super::stream::Stream;
 
 pub(super) struct Frontend {
     stream: Stream,
-    /// Until when an exchange that is not timed has to end.
+    /// The time by which an exchange that is not timed must end.
     deadline: Option<Instant>,
     outgoing: BytesMut,
-    /// What came, and behind it room for more.
+    /// The received bytes, followed by free space.
     incoming: Vec<u8>,
-    /// Where that room begins.
+    /// The number of received bytes.
     filled: usize,
-    /// Where the messages that are whole end.
-    whole: usize,
+    /// The length of the complete messages at the start of `incoming`.
+    complete: usize,
 }
 
 /// One message of the server.
@@ -31,27 +32,27 @@ pub(super) struct Message<'a> {
     pub(super) body: &'a [u8],
 }
 
-/// One exchange, as the clock saw it.
+/// The times and the result of one exchange.
 pub(super) struct Exchanged {
     pub(super) start: Instant,
-    /// Until the last bytes came in.
+    /// From `start` until the last bytes arrived.
     pub(super) time: Duration,
-    /// Whether the connection is still there.
+    /// The state of the connection after the exchange.
     pub(super) connection: Result<(), Lost>,
 }
 
-/// Why the connection is of no use any more.
+/// The reason why the connection can no longer be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
     #[error("the server did not answer within {0:?}")]
-    Silent(Duration),
-    #[error("the server ended the connection")]
+    Timeout(Duration),
+    #[error("the server closed the connection")]
     Closed,
     #[error("the connection broke: {0}")]
     Broken(#[from] io::Error),
-    #[error("the server's answer is not PostgreSQL's: {0}")]
+    #[error("invalid message from the server: {0}")]
     Protocol(&'static str),
-    #[error("a statement that copies (COPY) cannot be measured; take one that returns rows")]
+    #[error("COPY statements cannot be measured; use a statement that returns rows")]
     Copy,
 }
 
@@ -62,46 +63,47 @@ pub(super) const PARAMETER_DESCRIPTION: u8 = b't';
 pub(super) const ROW_DESCRIPTION: u8 = b'T';
 const READY_FOR_QUERY: u8 = b'Z';
 const COPY_RESPONSES: [u8; 3] = *b"GHW";
-/// Tag and length.
+/// The size of a message's tag and length.
 const HEADER_BYTES: usize = 5;
-/// Room for one read, at least. What fits into it needs no second one to see that there is no more.
+/// The minimum free space for one read. A response that fits into it is received with a single read.
 const READ_BYTES: usize = 16 << 10;
-/// The room that is kept from one answer to the next.
-const KEPT_BYTES: usize = 1 << 20;
+/// The buffer capacity that is kept from one response to the next.
+const RETAINED_BYTES: usize = 1 << 20;
 
 impl Frontend {
-    /// On a connection with nothing under way.
+    /// Takes a connection on which no response is pending.
     pub(super) fn new(stream: Stream) -> Self {
         let incoming = vec![0; READ_BYTES];
-        Self { stream, deadline: None, outgoing: BytesMut::new(), incoming, filled: 0, whole: 0 }
+        Self { stream, deadline: None, outgoing: BytesMut::new(), incoming, filled: 0, complete: 0 }
     }
 
-    /// What the next exchange sends; empty.
+    /// Returns the empty buffer for the messages that the next exchange sends.
     pub(super) fn outgoing(&mut self) -> &mut BytesMut {
         self.outgoing.clear();
         &mut self.outgoing
     }
 
-    /// Sends, and reads until the server is ready for more; then passes each of its messages to `handle`. When the connection is lost the
-    /// messages that came before are passed as well: the last one may say why. Of an answer beyond [`limits::ANSWER_BYTES_KEPT`] parts are
-    /// passed before its end. After an error the connection has to be dropped.
+    /// Sends the messages in `outgoing` and reads until the server is ready for the next query. Then passes each received message to
+    /// `handle`. If the connection is lost, the messages received until then are passed too, because the last one may contain the reason.
+    /// If a response is longer than [`limits::ANSWER_BYTES_KEPT`], parts are passed before it is complete. After an error the connection
+    /// must be dropped.
     pub(super) fn exchange(&mut self, mut handle: impl FnMut(Message<'_>)) -> Exchanged {
         let start = Instant::now();
         let mut end = start;
-        let connection = self.until_ready(&mut handle, &mut end);
+        let connection = self.send_and_receive(&mut handle, &mut end);
         if connection.is_err() {
             end = Instant::now();
         }
-        self.hand_over(&mut handle);
-        self.incoming.truncate(KEPT_BYTES.max(self.filled));
-        self.incoming.shrink_to(KEPT_BYTES);
+        self.dispatch(&mut handle);
+        self.incoming.truncate(RETAINED_BYTES.max(self.filled));
+        self.incoming.shrink_to(RETAINED_BYTES);
         Exchanged { start, time: end - start, connection }
     }
 
-    /// The same where nothing is timed, and the server has `limit` for its answer.
+    /// Like [`exchange`](Self::exchange) without timing. The server must respond within `limit`.
     ///
     /// # Errors
-    /// The connection has to be dropped.
+    /// When the connection must be dropped.
     pub(super) fn exchange_within(
         &mut self,
         limit: Duration,
@@ -112,7 +114,7 @@ impl Frontend {
             Lost::Broken(error)
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
             {
-                Lost::Silent(limit)
+                Lost::Timeout(limit)
             }
             lost => lost,
         });
@@ -121,16 +123,20 @@ impl Frontend {
         answered
     }
 
-    /// Sets `end` whenever bytes have come.
-    fn until_ready(&mut self, handle: &mut impl FnMut(Message<'_>), end: &mut Instant) -> Result<(), Lost> {
-        self.bound()?;
+    /// Updates `end` whenever bytes arrive.
+    fn send_and_receive(
+        &mut self,
+        handle: &mut impl FnMut(Message<'_>),
+        end: &mut Instant,
+    ) -> Result<(), Lost> {
+        self.apply_deadline()?;
         self.stream.write_all(&self.outgoing)?;
         self.stream.flush()?;
         while !self.is_ready()? {
-            if self.whole > limits::ANSWER_BYTES_KEPT {
-                self.hand_over(handle);
+            if self.complete > limits::ANSWER_BYTES_KEPT {
+                self.dispatch(handle);
             }
-            self.bound()?;
+            self.apply_deadline()?;
             let count = self.read()?;
             *end = Instant::now();
             if count == 0 {
@@ -140,20 +146,20 @@ impl Frontend {
         Ok(())
     }
 
-    /// What follows ends by the deadline, if there is one.
-    fn bound(&mut self) -> io::Result<()> {
+    /// Sets the socket timeout to the time that remains until the deadline, if there is one.
+    fn apply_deadline(&mut self) -> io::Result<()> {
         let Some(deadline) = self.deadline else { return Ok(()) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        self.stream.set_timeout(Some(left))
+        self.stream.set_timeout(Some(remaining))
     }
 
-    /// How many bytes came; 0 at the end of the connection.
+    /// Returns the number of bytes read. 0 is the end of the connection.
     fn read(&mut self) -> io::Result<usize> {
         if self.incoming.len() - self.filled < READ_BYTES {
-            // Twice as much, so that a long answer is not copied again with each part.
+            // Doubling avoids copying a long response with each part.
             self.incoming.resize(2 * self.incoming.len(), 0);
         }
         loop {
@@ -164,10 +170,10 @@ impl Frontend {
         }
     }
 
-    /// Goes over the messages that are whole, as far as ReadyForQuery.
+    /// Skips the complete messages. Returns true at ReadyForQuery.
     fn is_ready(&mut self) -> Result<bool, Lost> {
         while let Some((tag, end)) = self.next_message()? {
-            self.whole = end;
+            self.complete = end;
             if tag == READY_FOR_QUERY {
                 return Ok(true);
             }
@@ -178,33 +184,34 @@ impl Frontend {
         Ok(false)
     }
 
-    /// Tag and end of the message behind the whole ones; `None` when not all of it is there.
+    /// Returns the tag and the end of the message after the complete ones. `None` if it has not arrived completely.
     fn next_message(&self) -> Result<Option<(u8, usize)>, Lost> {
-        let Some(&[tag, a, b, c, d]) = self.incoming[self.whole..self.filled].first_chunk() else {
+        let Some(&[tag, a, b, c, d]) = self.incoming[self.complete..self.filled].first_chunk() else {
             return Ok(None);
         };
-        // It counts itself.
+        // The length includes its own four bytes.
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length < HEADER_BYTES - 1 {
             return Err(Lost::Protocol("a message shorter than its own header"));
         }
-        let end = self.whole + 1 + length;
+        let end = self.complete + 1 + length;
         Ok((end <= self.filled).then_some((tag, end)))
     }
 
-    fn hand_over(&mut self, handle: &mut impl FnMut(Message<'_>)) {
-        let mut left = &self.incoming[..self.whole];
-        while let [tag, a, b, c, d, ..] = *left {
-            let (message, rest) = left.split_at(1 + u32::from_be_bytes([a, b, c, d]) as usize);
+    /// Passes the complete messages to `handle` and removes them from the buffer.
+    fn dispatch(&mut self, handle: &mut impl FnMut(Message<'_>)) {
+        let mut remaining = &self.incoming[..self.complete];
+        while let [tag, a, b, c, d, ..] = *remaining {
+            let (message, rest) = remaining.split_at(1 + u32::from_be_bytes([a, b, c, d]) as usize);
             handle(Message { tag, body: &message[HEADER_BYTES..] });
-            left = rest;
+            remaining = rest;
         }
-        self.incoming.copy_within(self.whole..self.filled, 0);
-        (self.filled, self.whole) = (self.filled - self.whole, 0);
+        self.incoming.copy_within(self.complete..self.filled, 0);
+        (self.filled, self.complete) = (self.filled - self.complete, 0);
     }
 
-    /// Whether the connection is as it was after the last exchange. Asks the server nothing and does not block: an end is noticed when it has
-    /// reached this machine.
+    /// Returns true if the connection is still open. Sends nothing to the server and does not block, so the end of the connection is
+    /// noticed only after it has reached this machine.
     pub(super) fn is_open(&mut self) -> bool {
         if self.stream.is_quiet() {
             return true;
@@ -213,7 +220,7 @@ impl Frontend {
         self.stream.set_nonblocking(false).is_ok() && is_open
     }
 
-    /// Reads what has come, without blocking. False when that is the end of the connection.
+    /// Reads the available bytes without blocking. Returns false at the end of the connection.
     fn drain(&mut self) -> bool {
         loop {
             match self.read() {
@@ -222,8 +229,9 @@ impl Frontend {
                 _ => return false,
             }
             let mut is_ended = self.is_ready().is_err();
-            // A parameter that changed, or a notice, concerns no query. An error outside a query is the end.
-            self.hand_over(&mut |message| is_ended |= message.tag == ERROR_RESPONSE);
+            // A changed parameter or a notice does not affect queries. An error outside a query means that the server closes the
+            // connection.
+            self.dispatch(&mut |message| is_ended |= message.tag == ERROR_RESPONSE);
             if is_ended {
                 return false;
             }
@@ -259,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_passed_whole_however_they_come() {
+    fn messages_are_passed_complete_however_they_are_split() {
         let answer =
             [message(b'2', b""), message(b'D', b"one"), message(b'C', b"SELECT 1\0"), message(b'Z', b"I")];
         let answer = answer.concat();
@@ -268,8 +276,8 @@ mod tests {
             frontend.outgoing().extend_from_slice(b"ask");
             let answer = answer.clone();
             let reply = thread::spawn(move || {
-                let mut asked = [0; 3];
-                server.read_exact(&mut asked).unwrap();
+                let mut request = [0; 3];
+                server.read_exact(&mut request).unwrap();
                 for bytes in answer.chunks(part) {
                     server.write_all(bytes).unwrap();
                     thread::yield_now();
@@ -289,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_from_the_first_bytes_out_to_the_last_bytes_in() {
+    fn the_time_is_measured_from_the_first_byte_sent_to_the_last_byte_received() {
         const PAUSE: Duration = Duration::from_millis(20);
         let (mut frontend, mut server) = connected();
         frontend.outgoing().extend_from_slice(b"ask");
@@ -308,13 +316,13 @@ mod tests {
         assert!(exchanged.start >= before);
         assert!(
             exchanged.time >= 2 * PAUSE && exchanged.time <= after - PAUSE,
-            "what is done with messages does not count: {:?} of {after:?}",
+            "handling messages is not part of the time: {:?} of {after:?}",
             exchanged.time
         );
     }
 
     #[test]
-    fn a_long_answer_is_not_kept_whole() {
+    fn a_long_response_is_not_buffered_completely() {
         let row = message(DATA_ROW, &[7; 1 << 20]);
         let rows = limits::ANSWER_BYTES_KEPT / row.len() + 4;
         let (mut frontend, mut server) = connected();
@@ -325,19 +333,19 @@ mod tests {
             server.write_all(&message(READY_FOR_QUERY, b"I")).unwrap();
             server
         });
-        let (mut count, mut kept) = (0, 0);
+        let (mut count, mut last) = (0, 0);
         let exchanged = frontend.exchange(|message| {
             count += 1;
-            kept = message.body.len();
+            last = message.body.len();
         });
         exchanged.connection.unwrap();
         let _server = reply.join().unwrap();
-        assert_eq!((count, kept), (rows + 1, 1));
-        assert!(frontend.incoming.capacity() <= KEPT_BYTES);
+        assert_eq!((count, last), (rows + 1, 1));
+        assert!(frontend.incoming.capacity() <= RETAINED_BYTES);
     }
 
     #[test]
-    fn what_came_before_the_end_is_passed() {
+    fn messages_before_the_end_of_the_connection_are_passed() {
         let (mut frontend, mut server) = connected();
         server.write_all(&message(ERROR_RESPONSE, b"SFATAL\0\0")).unwrap();
         drop(server);
@@ -348,11 +356,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_answer_ends_the_exchange() {
+    fn an_invalid_response_ends_the_exchange() {
         for (bytes, expected) in [
-            (message(b'G', b""), "a statement that copies"),
+            (message(b'G', b""), "COPY statements"),
             (vec![b'D', 0, 0, 0, 3], "shorter than its own header"),
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "the server ended the connection"),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "the server closed the connection"),
         ] {
             let (mut frontend, mut server) = connected();
             server.write_all(&bytes).unwrap();
@@ -364,68 +372,68 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_answer_is_not_waited_for_beyond_the_limit() {
+    fn a_server_that_does_not_respond_causes_a_timeout() {
         let (mut frontend, _server) = connected();
         frontend.outgoing();
         let limit = Duration::from_millis(20);
         let answered = frontend.exchange_within(limit, |_| ());
-        assert!(matches!(answered, Err(Lost::Silent(_))), "{answered:?}");
+        assert!(matches!(answered, Err(Lost::Timeout(_))), "{answered:?}");
     }
 
     #[test]
-    fn a_server_that_says_a_little_again_and_again_is_not_waited_for_either() {
+    fn a_server_that_never_completes_its_response_causes_a_timeout() {
         let (mut frontend, mut server) = connected();
         frontend.outgoing();
         let trickle = thread::spawn(move || {
-            // Until no one reads.
+            // Ends when the client has closed the connection.
             while server.write_all(&message(b'N', b"")).is_ok() {
                 thread::sleep(Duration::from_millis(5));
             }
         });
         let answered = frontend.exchange_within(Duration::from_millis(50), |_| ());
-        assert!(matches!(answered, Err(Lost::Silent(_))), "{answered:?}");
+        assert!(matches!(answered, Err(Lost::Timeout(_))), "{answered:?}");
         drop(frontend);
         trickle.join().unwrap();
     }
 
     #[test]
-    fn a_cut_connection_ends_the_exchange() {
+    fn shutting_down_the_connection_ends_the_exchange() {
         let (mut frontend, _server) = connected();
         frontend.outgoing();
-        let cutter = frontend.stream.cutter().unwrap();
-        let cut = thread::spawn(move || {
+        let handle = frontend.stream.shutdown_handle().unwrap();
+        let shutdown = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
-            cutter.cut();
+            handle.shut_down();
         });
         let (answered, _) = exchanged(&mut frontend);
         assert!(matches!(answered, Err(Lost::Closed)), "{answered:?}");
-        cut.join().unwrap();
+        shutdown.join().unwrap();
     }
 
     #[test]
-    fn an_end_is_noticed_between_exchanges_and_a_notice_is_none() {
+    fn the_end_of_the_connection_is_detected_between_exchanges_and_notices_are_ignored() {
         let (mut frontend, mut server) = connected();
-        assert!(frontend.is_open(), "nothing came");
+        assert!(frontend.is_open(), "nothing arrived");
         server.write_all(&message(b'S', b"TimeZone\0UTC\0")).unwrap();
         let notice = message(b'N', b"SNOTICE\0\0");
         server.write_all(&notice[..3]).unwrap();
-        assert!(frontend.is_open(), "one and a half messages that no query waits for");
+        assert!(frontend.is_open(), "one and a half messages outside a query");
         server.write_all(&notice[3..]).unwrap();
         assert!(frontend.is_open());
         server.write_all(&message(ERROR_RESPONSE, b"SFATAL\0\0")).unwrap();
-        assert!(!frontend.is_open(), "the end, with a reason");
+        assert!(!frontend.is_open(), "closed with an error");
 
         let (mut frontend, server) = connected();
         drop(server);
-        assert!(!frontend.is_open(), "the end without a reason");
+        assert!(!frontend.is_open(), "closed without an error");
     }
 
     #[test]
-    fn random_bytes_are_an_error_or_messages_and_never_a_panic() {
+    fn random_bytes_never_cause_a_panic() {
         let mut random = SplitMix64::new(1);
         for _ in 0..2_000 {
             let (mut frontend, mut server) = connected();
-            // Few different bytes, so that lengths are short now and then.
+            // A small set of byte values makes valid lengths likely.
             let bytes: Vec<u8> =
                 (0..random.below(200)).map(|_| b"\0\0\0\x04\x05DEZ"[random.below(8) as usize]).collect();
             server.write_all(&bytes).unwrap();

@@ -1,6 +1,6 @@
-//! A database URL that a coordinator hands over to an agent. The coordinator may be anybody's, so the URL is used as it is: nothing of
-//! the agent's environment, password file, service file or certificates completes it, and it cannot weaken the `sslmode` that the agent
-//! itself demands. What is handed over is made here as well, so that both sides agree on its six parameters.
+//! A database URL that a coordinator sends to an agent. The agent does not trust it: nothing from the agent's environment, password file,
+//! service file or certificates is added to it, and it cannot weaken the `sslmode` that the agent itself demands. The URL is also created
+//! here, so that both sides agree on its six parameters.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,32 +15,31 @@ use super::tls::{SslMode, TlsError};
 
 const ALLOWED: [&str; 6] = ["dbname", "host", "password", "port", "sslmode", "user"];
 
-/// Parameters that decide which session is opened and that cannot be handed over. A run must not go on without them in silence.
+/// Parameters that change the session and cannot be sent. The run fails rather than continue without them.
 const NEEDED: [&str; 4] = ["channel_binding", "options", "sslcert", "target_session_attrs"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum HandedOverError {
     #[error(
-        "the database URL from the coordinator {}; an agent takes host, port, dbname, user, password and sslmode from a coordinator, \
-             and nothing else",
+        "the database URL from the coordinator {}; an agent accepts only host, port, dbname, user, password and sslmode from a coordinator",
         parameter(name)
     )]
     Parameter {
-        /// `None` where the text is not a word: it may be part of a password.
+        /// `None` if the text is not a word, because it may then be part of a password.
         name: Option<String>,
     },
-    #[error("the database URL from the coordinator names no {0}, and an agent adds nothing of its own to it")]
+    #[error("the database URL from the coordinator has no {0}, and an agent does not complete it")]
     Missing(&'static str),
     #[error(
-        "the database URL from the coordinator names a directory of sockets, where the server may trust this agent's user without a \
-         password; an agent accepts that only from a coordinator that the same user runs on the same machine"
+        "the database URL from the coordinator names a socket directory, where the server may trust this agent's user without a \
+         password; an agent accepts this only from a coordinator that the same user runs on the same machine"
     )]
     Socket,
     #[error("the database URL from the coordinator cannot be used: {0}")]
     Url(SettingsError),
-    /// Its cause names files and variables of this machine, which are not the coordinator's business.
+    /// The cause names files and variables of this machine, so it is not sent to the coordinator.
     #[error(
-        "the agent's own TLS settings do not allow the database URL from the coordinator; the agent's log says why"
+        "the agent's own TLS settings do not allow the database URL from the coordinator; see the agent's log for the cause"
     )]
     Own(#[source] SettingsError),
 }
@@ -48,25 +47,25 @@ pub enum HandedOverError {
 fn parameter(name: &Option<String>) -> String {
     match name {
         Some(name) => format!("has the parameter '{name}'"),
-        None => "has a parameter whose name is no word".to_owned(),
+        None => "has a parameter with an invalid name".to_owned(),
     }
 }
 
-/// What the agent itself demands of every connection to a database.
+/// The TLS settings that the agent itself demands for every connection to a database.
 #[derive(Debug, Default)]
 pub struct Demands {
     mode: Option<SslMode>,
-    /// `sslrootcert`, named or found.
+    /// The value of `sslrootcert`, or the default root certificate if it exists.
     root: Option<String>,
-    /// Where libpq looks for a root certificate.
+    /// libpq's default path of the root certificate.
     default_root: Option<PathBuf>,
 }
 
 impl Demands {
-    /// Those of the agent's own settings, where it has a database, and those of its environment.
+    /// Reads the demands from the settings of the agent's own database, if it has one, and from its environment.
     ///
     /// # Errors
-    /// When they cannot be understood: they are not passed over then.
+    /// When a value is invalid, because ignoring it would weaken the demands.
     pub fn of(own: Option<&Settings>, environment: &Environment) -> Result<Self, HandedOverError> {
         refuse_variables(environment).map_err(HandedOverError::Own)?;
         let of_settings = |name| own.and_then(|own| own.given.get(name)).map(|value| value.expose_secret());
@@ -81,7 +80,7 @@ impl Demands {
         let found = default_root.as_ref().filter(|path| path.exists()).and_then(|path| path.to_str());
         let root = named.or(of_variables("PGSSLROOTCERT")).or(found).map(str::to_owned);
         let mode = match (mode, root.as_deref()) {
-            // As libpq has both.
+            // Both rules are libpq's.
             (_, Some("system")) => Some(SslMode::VerifyFull),
             (Some(SslMode::Require), Some(_)) => Some(SslMode::VerifyCa),
             (mode, _) => mode,
@@ -93,17 +92,18 @@ impl Demands {
         match &self.root {
             Some(root) => root.clone(),
             None if mode == SslMode::VerifyFull => "system".to_owned(),
-            // The error names it.
+            // If the file does not exist, the error names it.
             None => self.default_root.as_ref().and_then(|path| path.to_str()).unwrap_or_default().to_owned(),
         }
     }
 }
 
 impl Settings {
-    /// `is_same_user` is asked whether the coordinator belongs to this agent's user on this machine, where that decides.
+    /// Resolves a URL from a coordinator. `is_same_user` returns true if the coordinator belongs to this agent's user on this machine. It
+    /// is called only if the result matters.
     ///
     /// # Errors
-    /// For everything but host, port, dbname, user, password and sslmode, and where the agent's own demands cannot be met.
+    /// For parameters other than host, port, dbname, user, password and sslmode, and when the agent's own demands cannot be met.
     pub fn handed_over(
         url: &SecretString,
         demands: &Demands,
@@ -140,10 +140,10 @@ impl Settings {
         Ok(Self { origin: Origin::Coordinator { logged: Arc::default() }, ..settings })
     }
 
-    /// The URL to hand over, a secret: what came from variables, a service or a password file is in it.
+    /// Returns the URL for agents. It is a secret, because it includes values from variables, a service or a password file.
     ///
     /// # Errors
-    /// When something that the session needs cannot be handed over.
+    /// When the session needs a parameter that cannot be sent.
     pub fn to_handed_over(&self) -> Result<SecretString, NotHandedOver> {
         let needed: Vec<&str> = NEEDED.into_iter().filter(|name| self.needs(name)).collect();
         if !needed.is_empty() {
@@ -168,7 +168,7 @@ impl Settings {
         if let Some(password) = self.addresses.first().and_then(|address| address.password.clone()) {
             given.insert("password", password);
         }
-        // Without it, sockets would ask the agent for certificates.
+        // For sockets alone sslmode is omitted, because verify modes would require certificates from the agent.
         if !self.addresses.iter().all(Address::is_unix) {
             given.insert("sslmode", self.mode_for_others().to_string().into());
         }
@@ -187,7 +187,7 @@ impl Settings {
         }
     }
 
-    /// A `hostaddr` takes the place of the host, unless a certificate must have the host's name.
+    /// Returns the `hostaddr`, if given, instead of the host, unless a certificate must contain the host's name.
     fn host_for_others(&self, address: &Address) -> String {
         match &address.host {
             Host::Tcp { ip: Some(ip), .. } if self.tls.mode != SslMode::VerifyFull => ip.to_string(),
@@ -195,7 +195,7 @@ impl Settings {
         }
     }
 
-    /// With a root certificate `require` means `verify-ca`. Each agent has to find a root certificate of its own.
+    /// With a root certificate `require` means `verify-ca`. Each agent uses its own root certificate.
     fn mode_for_others(&self) -> SslMode {
         let has_root = self.given.get("sslrootcert").is_some_and(|root| !root.expose_secret().is_empty());
         match self.tls.mode {
@@ -207,8 +207,8 @@ impl Settings {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this database is not handed over to agents that have none: a URL for agents consists of host, port, dbname, user, password and sslmode, \
-     and this one also has {0}; leave that out, or name the database at every agent (DATABASE_URL)"
+    "this database is not handed over to agents without a database: a URL for agents consists of host, port, dbname, user, password and \
+     sslmode, and this one also has {0}; remove it, or set DATABASE_URL for every agent"
 )]
 pub struct NotHandedOver(String);
 
@@ -216,13 +216,13 @@ pub struct NotHandedOver(String);
 #[path = "handed_over_tests.rs"]
 mod tests;
 
-/// What holds for every URL that a coordinator may hand over: for the fuzzer, and for the tests that replay what it found.
+/// Properties that hold for every URL from a coordinator, for the fuzzer and for the tests that replay its findings.
 pub mod fuzzing {
     use super::*;
 
     const OWN: &str = "the-agents-own";
 
-    /// The first byte tells what the agent demands, and whether the coordinator is of the same user; the rest is the URL.
+    /// The first byte selects the agent's demands and whether the coordinator belongs to the same user. The rest is the URL.
     pub fn check(data: &[u8]) {
         let Some((how, text)) = data.split_first() else { return };
         let Ok(text) = std::str::from_utf8(text) else { return };
@@ -232,19 +232,23 @@ pub mod fuzzing {
         let is_same_user = how & 4 != 0;
         let Ok(settings) = Settings::handed_over(&text.into(), &demands, || is_same_user) else { return };
         let is_socket = |address: &Address| address.is_unix();
-        assert!(is_same_user || !settings.addresses.iter().any(is_socket), "a socket for a stranger");
+        assert!(
+            is_same_user || !settings.addresses.iter().any(is_socket),
+            "a socket is accepted from another user"
+        );
         assert!(
             settings.addresses.iter().all(is_socket) || Some(settings.tls.mode) >= mode,
-            "a weaker sslmode"
+            "sslmode is weakened"
         );
         let known = |name: &&str| ALLOWED.contains(name) || *name == "sslrootcert";
-        assert!(settings.given.keys().all(known), "another parameter");
+        assert!(settings.given.keys().all(known), "another parameter is accepted");
         let is_own =
             |address: &Address| address.password.is_some() && !settings.given.contains_key("password");
-        assert!(!settings.addresses.iter().any(is_own), "a password of the agent's");
-        // The same settings can be handed over again, to the same effect.
-        let again = settings.to_handed_over().expect("nothing else is needed");
-        let again = Settings::handed_over(&again, &demands, || is_same_user).expect("it was taken before");
+        assert!(!settings.addresses.iter().any(is_own), "the agent's password is added");
+        // The same settings can be sent again, with the same result.
+        let again = settings.to_handed_over().expect("the settings have only the allowed parameters");
+        let again = Settings::handed_over(&again, &demands, || is_same_user)
+            .expect("the same URL was accepted before");
         assert_eq!(again.describe(), settings.describe());
     }
 }

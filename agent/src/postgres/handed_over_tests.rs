@@ -8,13 +8,13 @@ fn handed_over(url: &str, demands: &Demands) -> Result<Settings, HandedOverError
     Settings::handed_over(&url.into(), demands, || false)
 }
 
-fn check_refused(url: &str, expected: &str) {
+fn check_rejected(url: &str, expected: &str) {
     let error = handed_over(url, &Demands::default()).unwrap_err().to_string();
     assert!(error.contains(expected), "{url}: {error}");
     assert!(!error.contains("s3cret"), "{url}: {error}");
 }
 
-/// A certificate of an authority, in PEM.
+/// Creates a CA certificate in PEM and returns its path.
 fn root(directory: &Path) -> String {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["root".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -24,7 +24,7 @@ fn root(directory: &Path) -> String {
 }
 
 #[test]
-fn both_notations_are_taken_with_the_six_parameters() {
+fn both_notations_are_accepted_with_the_six_parameters() {
     let demands = Demands::default();
     for url in [
         "postgresql://bench:s3cret@db1:5433/metrics?sslmode=require",
@@ -38,7 +38,7 @@ fn both_notations_are_taken_with_the_six_parameters() {
 }
 
 #[test]
-fn every_other_parameter_is_refused_by_its_name_alone() {
+fn every_other_parameter_is_rejected_by_name_without_its_value() {
     for name in [
         "application_name",
         "channel_binding",
@@ -55,22 +55,22 @@ fn every_other_parameter_is_refused_by_its_name_alone() {
         "fallback_application_name",
         "krbsrvname",
     ] {
-        check_refused(&format!("{URL} {name}=s3cret"), &format!("the parameter '{name}'"));
-        check_refused(&format!("postgresql://bench@db1/?{name}=s3cret"), &format!("the parameter '{name}'"));
+        check_rejected(&format!("{URL} {name}=s3cret"), &format!("the parameter '{name}'"));
+        check_rejected(&format!("postgresql://bench@db1/?{name}=s3cret"), &format!("the parameter '{name}'"));
     }
-    check_refused("postgresql://bench:x@db1/?s3cret=1", "a parameter whose name is no word");
-    check_refused("postgresql://bench@/metrics", "names no host");
-    check_refused("host=db1", "names no user");
-    check_refused(&format!("{URL} sslmode=s3cret"), "sslmode is not one of");
-    check_refused("s3cret", "cannot be used");
+    check_rejected("postgresql://bench:x@db1/?s3cret=1", "a parameter with an invalid name");
+    check_rejected("postgresql://bench@/metrics", "has no host");
+    check_rejected("host=db1", "has no user");
+    check_rejected(&format!("{URL} sslmode=s3cret"), "sslmode is not one of");
+    check_rejected("s3cret", "cannot be used");
 }
 
 #[test]
-fn a_directory_of_sockets_is_for_the_same_user_alone() {
+fn a_socket_directory_is_accepted_only_from_the_same_user() {
     for url in
         ["host=/tmp user=postgres", "postgresql://postgres@/?host=%2Ftmp", "host=db1,/tmp user=postgres"]
     {
-        check_refused(url, "only from a coordinator that the same user runs on the same machine");
+        check_rejected(url, "only from a coordinator that the same user runs on the same machine");
         assert!(Settings::handed_over(&url.into(), &Demands::default(), || true).is_ok(), "{url}");
     }
 }
@@ -94,12 +94,12 @@ fn the_agents_own_sslmode_is_never_weakened() {
     assert_eq!(mode_of("sslmode=verify-full", &[("PGSSLMODE", "disable"), roots]), SslMode::VerifyFull);
     // With a root certificate `require` is `verify-ca`.
     assert_eq!(mode_of("", &[("PGSSLMODE", "require"), roots]), SslMode::VerifyCa);
-    // A root certificate alone demands nothing.
+    // A root certificate alone does not demand TLS.
     assert_eq!(mode_of("sslmode=disable", &[roots]), SslMode::Disable);
 }
 
 #[test]
-fn the_sslmode_of_the_agents_own_database_holds_for_the_second_one() {
+fn the_sslmode_of_the_agents_own_database_applies_to_the_second_database() {
     let directory = tempfile::tempdir().unwrap();
     let own = format!("postgresql://ana@own/db?sslmode=verify-ca&sslrootcert={}", root(directory.path()));
     let environment = Environment::empty();
@@ -110,7 +110,7 @@ fn the_sslmode_of_the_agents_own_database_holds_for_the_second_one() {
 }
 
 #[test]
-fn the_coordinator_learns_nothing_of_the_agents_files_and_variables() {
+fn errors_for_the_coordinator_do_not_name_the_agents_files_and_variables() {
     let home = tempfile::tempdir().unwrap();
     let environment = Environment::empty().with_home(home.path());
     let demands = Demands::of(None, &environment.clone().with("PGSSLMODE", "verify-ca")).unwrap();
@@ -121,7 +121,7 @@ fn the_coordinator_learns_nothing_of_the_agents_files_and_variables() {
     ];
     for (error, cause) in errors.iter().zip(["root.crt", "sslmode is not one of", "PGREQUIREAUTH"]) {
         let shown = error.to_string();
-        assert!(shown.ends_with("the agent's log says why") && !shown.contains(cause), "{shown}");
+        assert!(shown.ends_with("see the agent's log for the cause") && !shown.contains(cause), "{shown}");
         let logged = std::error::Error::source(error).unwrap().to_string();
         assert!(logged.contains(cause), "{logged}");
     }
@@ -133,7 +133,7 @@ fn to_handed_over(url: &str, environment: &Environment) -> Result<String, NotHan
 }
 
 #[test]
-fn what_is_handed_over_has_what_came_from_the_coordinators_environment() {
+fn the_url_for_agents_includes_the_coordinators_environment() {
     let environment = Environment::empty()
         .with_user("ana")
         .with("PGPASSWORD", r"it's \secret")
@@ -141,14 +141,14 @@ fn what_is_handed_over_has_what_came_from_the_coordinators_environment() {
         .with("PGPORT", "5433")
         .with("PGCONNECT_TIMEOUT", "3");
     let url = to_handed_over("postgresql://db1,db2/metrics", &environment).unwrap();
-    let there = handed_over(&url, &Demands::default()).unwrap();
-    assert_eq!(there.describe(), "db1:5433,db2:5433/metrics as ana");
-    assert_eq!(there.tls.mode, SslMode::Disable);
-    assert_eq!(there.addresses[0].password.as_ref().unwrap().expose_secret(), r"it's \secret");
+    let received = handed_over(&url, &Demands::default()).unwrap();
+    assert_eq!(received.describe(), "db1:5433,db2:5433/metrics as ana");
+    assert_eq!(received.tls.mode, SslMode::Disable);
+    assert_eq!(received.addresses[0].password.as_ref().unwrap().expose_secret(), r"it's \secret");
 }
 
 #[test]
-fn sockets_and_addresses_are_named_as_they_were_found() {
+fn sockets_and_addresses_are_sent_as_resolved() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(".s.PGSQL.5432"), "").unwrap();
     let environment = Environment::empty().with_user("ana").with_socket_directory(directory.path());
@@ -158,7 +158,7 @@ fn sockets_and_addresses_are_named_as_they_were_found() {
     let empty = Environment::empty();
     let found = to_handed_over("host=db1 hostaddr=10.0.0.1 user=u", &empty).unwrap();
     assert_eq!(found, "dbname='u' host='10.0.0.1' port='5432' sslmode='prefer' user='u'");
-    // The certificate has the name.
+    // The certificate contains the name.
     let root = root(directory.path());
     let full = format!("host=db1 hostaddr=10.0.0.1 user=u sslmode=verify-full sslrootcert={root}");
     let found = to_handed_over(&full, &empty).unwrap();
@@ -168,7 +168,7 @@ fn sockets_and_addresses_are_named_as_they_were_found() {
 }
 
 #[test]
-fn what_a_session_needs_and_cannot_be_handed_over_is_named() {
+fn errors_name_required_parameters_that_cannot_be_sent() {
     let environment = Environment::empty();
     let url = "postgresql://u@h/db?options=-c%20a%3Db&channel_binding=require&target_session_attrs=any";
     let error = to_handed_over(url, &environment).unwrap_err().to_string();

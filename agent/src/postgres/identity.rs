@@ -1,6 +1,5 @@
-//! Identifies the server that answered a connection. Each connection of a worker is asked once, before its statements are prepared and
-//! never on the timed path. Values that the server does not report stay unknown, and neither the connection nor a transaction fails because
-//! of them.
+//! Identifies the server of a connection. Each connection of a worker is queried once, before its statements are prepared and never on the
+//! timed path. Values that the server does not report remain unknown. They cause neither the connection nor a transaction to fail.
 
 use muster_common::server_identity::{Role, ServerIdentity};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
@@ -16,8 +15,8 @@ CASE WHEN has_function_privilege(to_regprocedure('pg_catalog.pg_control_system()
             from '<system_identifier>(\\d+)<') END";
 const UNREADABLE: &str = "NULL";
 
-/// Takes one round trip in the simple protocol, which leaves no statement behind. A second one follows only when the server refuses the
-/// first query.
+/// Takes one round trip in the simple protocol, which leaves no prepared statement behind. A second one follows only if the server rejects
+/// the first query.
 pub(super) async fn identify(client: &Client, dialled: &Address) -> ServerIdentity {
     for system_identifier in [SYSTEM_IDENTIFIER, UNREADABLE] {
         if let Ok(messages) = client.simple_query(&statement(system_identifier)).await {
@@ -58,12 +57,12 @@ fn read(row: &SimpleQueryRow, dialled: &Address) -> ServerIdentity {
     }
 }
 
-/// A server that reports nothing is identified by the address at which it was found.
+/// Identifies a server that reports nothing by the address to which the connection was opened.
 fn unknown(dialled: &Address) -> ServerIdentity {
     ServerIdentity { address: address_dialled(dialled), ..ServerIdentity::default() }
 }
 
-/// The socket's path, or the address to which the host name resolved.
+/// Returns the socket's path, or the address to which the host name resolved.
 fn address_dialled(dialled: &Address) -> String {
     match (&dialled.host, dialled.socket()) {
         (Host::Tcp { name, ip }, _) => {
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_tells_nothing_is_known_by_its_address() {
+    fn a_server_that_reports_nothing_is_identified_by_its_address() {
         let unknown = |host: Host| unknown(&Address { host, port: 5433, password: None }).address;
         let tcp = |name: &str, ip: Option<&str>| Host::Tcp {
             name: name.to_owned(),

@@ -1,6 +1,7 @@
-//! Interrupts the query that a worker's thread waits for: at the end of `--timeout` and at the end of the session. A task beside the gRPC
-//! streams asks the server to cancel the query and, after a grace period, ends the connection, for a server that does not answer must not
-//! hold the thread. The connection is of no use afterwards: a cancel may come late and meet the next query.
+//! Interrupts the query that a worker's thread waits for, after `--timeout` and at the end of the session. A task on the agent's runtime
+//! sends a cancel request to the server. If the query does not end within a grace period, the task shuts down the connection, because an
+//! unresponsive server must not block the thread. The connection cannot be used afterwards, because a delayed cancel request may reach the
+//! next query.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,22 +17,22 @@ use tokio_util::sync::CancellationToken;
 use super::address::Address;
 use super::connect;
 use super::settings::Settings;
-use super::stream::Cutter;
+use super::stream::ShutdownHandle;
 
-/// The worker's side, of one connection.
+/// The worker's side of one connection.
 pub(super) struct InFlight {
     shared: Arc<Shared>,
     number: u64,
     task: JoinHandle<()>,
 }
 
-/// What is needed to interrupt a query from outside.
+/// The means to interrupt a query from another thread.
 pub(super) struct Interrupter {
     pub(super) settings: Arc<Settings>,
     pub(super) address: Address,
     pub(super) is_encrypted: bool,
     pub(super) token: CancelToken,
-    pub(super) cutter: Cutter,
+    pub(super) shutdown: ShutdownHandle,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +43,13 @@ pub(super) enum Interruption {
 
 struct Shared {
     origin: Instant,
-    /// A number for each query, and in the lowest bits what has become of it: `IDLE`, `RUNNING`, or why it was interrupted. The worker sets
-    /// the first two, the task only turns `RUNNING` of one number into an interruption, so that it never interrupts another query.
+    /// The number of the query, with its state in the lowest bits: `IDLE`, `RUNNING` or the reason of its interruption. The worker sets the
+    /// first two. The task only changes `RUNNING` of a given number to an interruption, so it never interrupts another query.
     state: AtomicU64,
-    /// Of the query that runs, in nanoseconds after `origin`.
+    /// The start of the running query, in nanoseconds after `origin`.
     began_ns: AtomicU64,
     is_over: AtomicBool,
-    is_cut: AtomicBool,
+    is_shut_down: AtomicBool,
 }
 
 const IDLE: u64 = 0;
@@ -57,13 +58,13 @@ const TIMEOUT: u64 = 2;
 const SESSION_ENDED: u64 = 3;
 const STATE_BITS: u32 = 2;
 const STATE: u64 = (1 << STATE_BITS) - 1;
-/// Has no limit.
+/// The start of a query without a limit.
 const NEVER: u64 = u64::MAX;
-/// How long after a cancel another one is sent.
+/// The interval at which the cancel request is repeated.
 const CANCEL_AGAIN: Duration = Duration::from_secs(1);
 
 impl InFlight {
-    /// Starts the task. `limit` is how long a query may take.
+    /// Starts the task. `limit` is the maximum duration of a query.
     pub(super) fn watch(
         runtime: &Handle,
         limit: Option<Duration>,
@@ -75,18 +76,18 @@ impl InFlight {
             state: AtomicU64::new(IDLE),
             began_ns: AtomicU64::new(NEVER),
             is_over: AtomicBool::new(false),
-            is_cut: AtomicBool::new(false),
+            is_shut_down: AtomicBool::new(false),
         });
         let task = runtime.spawn(watch(Arc::clone(&shared), limit, cancel, interrupter));
         Self { shared, number: 0, task }
     }
 
-    /// A query begins. False when none may begin, because the session has ended.
+    /// Marks the start of a query. Returns false if the session has ended, so that no query may begin.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         self.start(self.shared.since_origin(now))
     }
 
-    /// Messages that are bounded in another way are exchanged: only the end of the session interrupts them.
+    /// Marks the start of an exchange that has its own time limit. Only the end of the session interrupts it.
     pub(super) fn begin_without_limit(&mut self) -> bool {
         self.start(NEVER)
     }
@@ -95,7 +96,7 @@ impl InFlight {
         self.number += 1;
         self.shared.began_ns.store(began_ns, Ordering::Relaxed);
         self.shared.state.store(self.number << STATE_BITS | RUNNING, Ordering::SeqCst);
-        // Either this sees that it is over, or the task sees the query.
+        // Either this thread sees the end of the session, or the task sees the query.
         let may_run = !self.shared.is_over.load(Ordering::SeqCst);
         if !may_run {
             self.shared.state.store(IDLE, Ordering::Relaxed);
@@ -103,7 +104,7 @@ impl InFlight {
         may_run
     }
 
-    /// The query has ended, or its connection has. Returns whether it was interrupted.
+    /// Marks the end of the query or of its connection. Returns the interruption, if there was one.
     pub(super) fn end(&mut self) -> Option<Interruption> {
         match self.shared.state.swap(IDLE, Ordering::AcqRel) & STATE {
             TIMEOUT => Some(Interruption::Timeout),
@@ -112,9 +113,9 @@ impl InFlight {
         }
     }
 
-    /// Whether the connection was ended because the server did not end the query.
-    pub(super) fn is_cut(&self) -> bool {
-        self.shared.is_cut.load(Ordering::Acquire)
+    /// Returns true if the connection was shut down because the query did not end in time.
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.shared.is_shut_down.load(Ordering::Acquire)
     }
 }
 
@@ -130,16 +131,16 @@ impl Shared {
         u64::try_from(elapsed.as_nanos()).unwrap_or(NEVER - 1)
     }
 
-    /// The state of the query that runs, and when it began.
+    /// Returns the state and the start of the running query.
     fn running(&self) -> Option<(u64, u64)> {
         let state = self.state.load(Ordering::SeqCst);
         let began_ns = self.began_ns.load(Ordering::Relaxed);
-        // A query that began meanwhile has another number.
+        // If another query began between the two reads, the number differs.
         let is_same = self.state.load(Ordering::SeqCst) == state;
         (state & STATE == RUNNING && is_same).then_some((state, began_ns))
     }
 
-    /// Marks the query as interrupted. `None` when it has ended.
+    /// Marks the query as interrupted. Returns `None` if it has ended.
     fn interrupt(&self, state: u64, interruption: u64) -> Option<u64> {
         let interrupted = state & !STATE | interruption;
         let exchanged = self.state.compare_exchange(state, interrupted, Ordering::SeqCst, Ordering::Relaxed);
@@ -161,8 +162,8 @@ async fn watch(
             let Some((state, began_ns)) = shared.running() else { return };
             let interrupted = shared.interrupt(state, SESSION_ENDED);
             if interrupted.is_some() && began_ns == NEVER {
-                // No row is under way, so nothing has to end on the server first.
-                return interrupter.cut(&shared);
+                // No row is running, so there is no query to cancel on the server.
+                return interrupter.shut_down(&shared);
             }
             interrupted
         }
@@ -173,27 +174,27 @@ async fn watch(
     }
 }
 
-/// Returns when a query has taken longer than `limit`, with its state.
+/// Waits until a query has taken longer than `limit`, and returns its state.
 async fn expire(shared: &Shared, limit: Option<Duration>) -> u64 {
     let Some(limit) = limit else { return std::future::pending().await };
     loop {
         let now = Instant::now();
-        // A query that begins later ends later.
-        let mut look_at = now + limit;
+        // A query that begins after this check expires later than this.
+        let mut check_at = now + limit;
         if let Some((state, began_ns)) = shared.running().filter(|(_, began_ns)| *began_ns != NEVER) {
             let expires_at = shared.origin + Duration::from_nanos(began_ns) + limit;
             if now < expires_at {
-                look_at = expires_at;
+                check_at = expires_at;
             } else if let Some(interrupted) = shared.interrupt(state, TIMEOUT) {
                 return interrupted;
             }
         }
-        sleep_until(look_at.into()).await;
+        sleep_until(check_at.into()).await;
     }
 }
 
 impl Interrupter {
-    /// Ends the query on the server; the worker, which sees the query end, drops the connection and this task with it.
+    /// Cancels the query on the server. When the query has ended, the worker drops the connection and this task with it.
     async fn end(self, shared: &Shared, interrupted: u64) {
         let deadline = Instant::now() + limits::CANCEL_GRACE;
         let is_waiting = || shared.state.load(Ordering::SeqCst) == interrupted;
@@ -203,19 +204,19 @@ impl Interrupter {
             if let Ok(Err(error)) = timeout_at(deadline.into(), cancelling).await
                 && !std::mem::replace(&mut has_warned, true)
             {
-                tracing::warn!("cannot {error}");
+                tracing::warn!("failed to {error}");
             }
-            // A cancel that comes before its query is lost.
+            // A cancel request that arrives before its query has no effect, so it is repeated.
             sleep_until(deadline.min(Instant::now() + CANCEL_AGAIN).into()).await;
         }
         if is_waiting() {
-            self.cut(shared);
+            self.shut_down(shared);
         }
     }
 
-    fn cut(&self, shared: &Shared) {
-        shared.is_cut.store(true, Ordering::Release);
-        self.cutter.cut();
+    fn shut_down(&self, shared: &Shared) {
+        shared.is_shut_down.store(true, Ordering::Release);
+        self.shutdown.shut_down();
     }
 }
 
@@ -229,7 +230,7 @@ mod tests {
             state: AtomicU64::new(IDLE),
             began_ns: AtomicU64::new(NEVER),
             is_over: AtomicBool::new(false),
-            is_cut: AtomicBool::new(false),
+            is_shut_down: AtomicBool::new(false),
         })
     }
 
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_query_that_is_too_long_expires() {
+    async fn only_a_query_that_exceeds_the_limit_expires() {
         let limit = Duration::from_millis(40);
         let mut worker = InFlight { shared: shared(), number: 0, task: idle().await };
         let other = Arc::clone(&worker.shared);
@@ -250,7 +251,7 @@ mod tests {
         }
         assert!(worker.begin_without_limit());
         tokio::time::sleep(2 * limit).await;
-        assert_eq!(worker.end(), None, "what has no limit does not expire");
+        assert_eq!(worker.end(), None, "an exchange without a limit does not expire");
         let began = Instant::now();
         assert!(worker.begin(began));
         let interrupted = expired.await.unwrap();
@@ -261,14 +262,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_that_has_ended_is_not_interrupted_and_none_begins_after_the_session() {
+    async fn ended_queries_are_not_interrupted_and_none_begin_after_the_session() {
         let mut worker = InFlight { shared: shared(), number: 0, task: idle().await };
         assert!(worker.begin(Instant::now()));
         let (first, _) = worker.shared.running().unwrap();
         assert_eq!(worker.end(), None);
         assert_eq!(worker.shared.interrupt(first, TIMEOUT), None);
         assert!(worker.begin(Instant::now()));
-        assert_eq!(worker.shared.interrupt(first, TIMEOUT), None, "it is another query");
+        assert_eq!(worker.shared.interrupt(first, TIMEOUT), None, "it interrupted the next query");
         assert_eq!(worker.end(), None);
         worker.shared.is_over.store(true, Ordering::SeqCst);
         assert!(!worker.begin(Instant::now()));

@@ -1,5 +1,5 @@
-//! PostgreSQL as the agent meets it: where the database is, how to reach it, and what it says about itself.
-//! Nothing here knows of gRPC, rows or runs, and nothing is read from the process's environment but in [`environment`].
+//! The agent's client for PostgreSQL: resolves connection settings, opens connections, runs queries and reads the server's properties and
+//! statistics. Does not depend on gRPC or on the rows of a run. Only [`environment`] reads the environment of the process.
 
 pub mod address;
 mod answer;
@@ -15,7 +15,6 @@ mod frontend;
 pub mod handed_over;
 mod identity;
 mod in_flight;
-mod look;
 mod peer;
 pub mod pgpass;
 pub mod pool;
@@ -27,6 +26,7 @@ mod role;
 mod secrets_tests;
 pub mod server;
 mod server_error;
+mod server_stats;
 pub mod service;
 mod session_attrs;
 pub mod settings;
@@ -42,7 +42,7 @@ pub use executor::{Executed, Prepared, Reconnect};
 pub(crate) use executor::{Executor, Target};
 pub(crate) use fence::Fence;
 pub(crate) use handed_over::{Demands, HandedOverError};
-pub(crate) use look::Lookout;
 pub use role::RoleRule;
+pub(crate) use server_stats::StatsCollector;
 pub use settings::{Settings, SettingsError};
 pub(crate) use unprepared::no_database;

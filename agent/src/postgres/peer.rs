@@ -1,4 +1,4 @@
-//! Determines what answers on a connection: the server itself, or a connection pooler in front of it. A server's cancel key contains the
+//! Determines whether a connection leads to the server itself or to a connection pooler in front of it. A server's cancel key contains the
 //! process id of the backend, and a pooler's does not. Behind a pooler the session may be shared with other clients, so nothing may be left
 //! in it.
 
@@ -12,12 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{CancelToken, Client, SimpleQueryMessage, SimpleQueryRow};
 
-/// What answers on a connection.
+/// The program at the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
     /// The session belongs to this connection alone.
     Server(Backend),
-    /// Each transaction may use another session, and other clients use these sessions, too.
+    /// Each transaction may use another session, and other clients use these sessions too.
     Pooler,
 }
 
@@ -25,22 +25,22 @@ pub enum Peer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
     pub(super) process: i32,
-    /// `None` where the server does not show it.
+    /// The start time of the backend. `None` if the server does not show it.
     pub(super) started: Option<String>,
 }
 
-/// A pooler tracks the application name: it sets the name on the server connection with the first query and leaves it there. So the name is
-/// reset in the same transaction. On a connection without a pooler the reset changes nothing.
+/// A pooler tracks the application name: it sets the name on the server connection with the first query and leaves it there. Therefore the
+/// name is reset in the same transaction. On a connection without a pooler the reset changes nothing.
 const RESET_NAME: &str = "RESET application_name";
 const OWN_PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
 const OWN_BACKEND: &str = "SELECT pg_catalog.pg_backend_pid(), (SELECT extract(epoch FROM backend_start) \
                            FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()))";
 
 impl Peer {
-    /// Asks the server for its process id. Leaves nothing behind in a shared session.
+    /// Compares the process id of the backend with the one in the cancel key. Leaves nothing behind in a shared session.
     ///
     /// # Errors
-    /// When the server does not answer.
+    /// When the query fails.
     pub(super) async fn identify(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let (process, started) = match own_backend(client, OWN_BACKEND).await {
             // The server may refuse to show when the backend started.
@@ -70,7 +70,7 @@ async fn own_backend(
     Ok((process, started))
 }
 
-/// The first row of an answer.
+/// Returns the first row of a result.
 pub(super) fn first_row(messages: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
     messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
@@ -78,21 +78,22 @@ pub(super) fn first_row(messages: &[SimpleQueryMessage]) -> Option<&SimpleQueryR
     })
 }
 
-/// The process id in a cancel key. tokio-postgres does not expose it, so it is read from the cancel request, which is never sent.
+/// Returns the process id in a cancel key. tokio-postgres does not expose it, so it is read from the cancel request, which is written to
+/// memory and not sent.
 async fn key_process(token: &CancelToken) -> Option<i32> {
     let mut request = Request::default();
     token.cancel_query_raw(&mut request, Plain).await.ok()?;
     request.process()
 }
 
-/// Receives the request that would be sent, and accepts TLS.
+/// Collects the request that would be sent, and accepts TLS.
 #[derive(Debug, Default)]
 struct Request(Vec<u8>);
 
-/// A stand-in for TLS: nothing leaves this process.
+/// A TLS step that does nothing, because nothing is sent over a network.
 struct Plain;
 
-/// A cancel request: its length, its code, the process id, the secret. A TLS request may come before it.
+/// The size of a cancel request: length, code, process id and secret. A TLS request may precede it.
 const REQUEST_BYTES: usize = 16;
 const PROCESS_AT: usize = 8;
 const CONSENT_TO_TLS: u8 = b'S';
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_id_is_that_of_the_cancel_request_with_tls_and_without() {
+    fn the_process_id_is_read_from_cancel_requests_with_and_without_tls() {
         // The bytes that tokio-postgres writes; with TLS, a TLS request comes first.
         let cancel = [0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 48, 57, 1, 2, 3, 4];
         let for_tls = [0, 0, 0, 8, 4, 210, 22, 47];

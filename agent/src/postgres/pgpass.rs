@@ -1,5 +1,5 @@
-//! The password file (`~/.pgpass`, `PGPASSFILE`): `host:port:database:user:password`, the first line that matches.
-//! A file that others may read is left alone with a warning, as libpq does; nothing of its content is ever logged.
+//! The password file (`~/.pgpass`, `PGPASSFILE`). The first line `host:port:database:user:password` that matches is used. As in libpq, a
+//! file that other users may read is ignored with a warning. Its contents are never logged.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::environment::Environment;
 
-/// What a line must match. `host` is as written by the user, or the socket directory.
+/// The values that a line must match. `host` is the host as written by the user, or the socket directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Login<'a> {
     pub host: &'a str,
@@ -17,8 +17,8 @@ pub struct Login<'a> {
     pub user: &'a str,
 }
 
-/// The password for a login; `None` when the file is absent, unsafe or silent about it.
-pub fn look_up(path: &Path, login: &Login<'_>) -> Option<SecretString> {
+/// Returns the password for a login. `None` if the file is absent or unsafe, or has no line for it.
+pub fn lookup(path: &Path, login: &Login<'_>) -> Option<SecretString> {
     let metadata = std::fs::metadata(path).ok()?;
     if !metadata.is_file() {
         tracing::warn!(path = %path.display(), "password file ignored: it is not a plain file");
@@ -54,7 +54,7 @@ fn password(line: &str, wanted: &[&str; 4]) -> Option<String> {
     let mut rest = line;
     for word in wanted {
         let (field, after) = take_field(rest);
-        // Only a bare '*' stands for everything; an escaped one is a name.
+        // Only a bare '*' is a wildcard. An escaped one is a literal name.
         let is_any = rest.starts_with("*:");
         if !is_any && field != **word {
             return None;
@@ -65,7 +65,7 @@ fn password(line: &str, wanted: &[&str; 4]) -> Option<String> {
     (!password.is_empty()).then_some(password)
 }
 
-/// The text up to the next bare ':' with its escapes removed, and what follows the ':'.
+/// Returns the text up to the next bare ':' with its escapes removed, and the text after the ':'.
 fn take_field(text: &str) -> (String, Option<&str>) {
     let mut field = String::new();
     let mut characters = text.char_indices();
@@ -91,15 +91,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_that_matches_wins() {
+    fn the_first_matching_line_is_used() {
         check("db:5432:metrics:bench:one\n*:*:*:*:two", LOGIN, Some("one"));
         check("other:5432:metrics:bench:one\n*:*:*:*:two", LOGIN, Some("two"));
         check("db:5433:metrics:bench:one", LOGIN, None);
-        check("db:5432:metrics:someone:one", LOGIN, None);
+        check("db:5432:metrics:other:one", LOGIN, None);
     }
 
     #[test]
-    fn escapes_comments_and_broken_lines_are_understood() {
+    fn escapes_comments_and_incomplete_lines_are_handled() {
         check(r"db:5432:metrics:bench:a\:b\\c", LOGIN, Some(r"a:b\c"));
         check("#db:5432:metrics:bench:no\n\ndb:5432\ndb:5432:metrics:bench:yes\r", LOGIN, Some("yes"));
         let colon = Login { user: "be:nch", ..LOGIN };
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_covers_the_default_sockets_and_no_other() {
+    fn localhost_matches_only_the_default_socket_directories() {
         let line = "localhost:5432:*:*:x";
         check(line, Login { host: "/var/run/postgresql", ..LOGIN }, Some("x"));
         check(line, Login { host: "/srv/pg", ..LOGIN }, None);
@@ -118,15 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_read_is_ignored() {
+    fn a_file_that_other_users_may_read_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pgpass");
         std::fs::write(&path, "*:*:*:*:x").unwrap();
         for (mode, expected) in [(0o600, Some("x")), (0o640, None), (0o604, None)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let found = look_up(&path, &LOGIN);
+            let found = lookup(&path, &LOGIN);
             assert_eq!(found.as_ref().map(|p| p.expose_secret()), expected, "{mode:o}");
         }
-        assert!(look_up(directory.path(), &LOGIN).is_none());
+        assert!(lookup(directory.path(), &LOGIN).is_none());
     }
 }

@@ -1,6 +1,6 @@
-//! Connections for what a session asks the server beside its queries: statistics and plans, and the end of other sessions' backends. A
-//! deadpool opens one when it is asked for the first time, and another one when that has ended. Workers hold their own connections.
-//! deadpool's trait knows only tokio-postgres's errors, so the reason of a failure is left beside the pool.
+//! A pooled connection for a session's queries beside the rows: statistics, plans, and the termination of other sessions' backends.
+//! deadpool opens the connection on first use, and a new one after it has ended. Workers have their own connections. deadpool's trait
+//! supports only tokio-postgres's errors, so the cause of a failure is stored next to the pool.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use super::failure::ConnectError;
 use super::role::{RoleError, RoleRule};
 use super::settings::Settings;
 
-/// How connections are opened, each like the one before.
+/// The parameters with which every connection is opened.
 #[derive(Clone)]
 pub struct Connector {
     pub settings: Arc<Settings>,
@@ -25,13 +25,14 @@ pub struct Connector {
     pub role: RoleRule,
 }
 
-/// Of the connection that was opened last, which is the pool's only one.
+/// The connection that was opened last, which is the pool's only one.
 #[derive(Debug, Clone)]
 pub struct Opened {
-    /// Which of several hosts answered.
+    /// The address of the server, one of those in the settings.
     pub address: Address,
+    /// True if the connection goes through a connection pooler.
     pub is_pooled: bool,
-    /// Counts the connections of the pool.
+    /// The number of the connection in this pool.
     pub number: u64,
 }
 
@@ -47,64 +48,65 @@ pub enum PoolError {
 
 pub struct ServerPool {
     pool: Pool,
-    last: Arc<Mutex<Last>>,
+    last: Arc<Mutex<LastAttempt>>,
 }
 
-/// What became of the latest attempt to connect.
+/// The result of the last attempt to connect.
 #[derive(Default)]
-struct Last {
+struct LastAttempt {
     opened: Option<Opened>,
     failure: Option<PoolError>,
 }
 
 impl ServerPool {
     /// # Errors
-    /// deadpool's.
+    /// The errors of deadpool.
     pub fn try_new(connector: Connector) -> Result<Self, PoolError> {
         let last = Arc::default();
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let remembered = Remembered { connector, last: Arc::clone(&last) };
-        let manager = Manager::from_connect(tokio_postgres::Config::new(), remembered, recycling);
-        // One, so that what was opened last is what is taken.
+        let recorder = Recorder { connector, last: Arc::clone(&last) };
+        let manager = Manager::from_connect(tokio_postgres::Config::new(), recorder, recycling);
+        // The maximum is one, so that the connection opened last is the one that is taken.
         let pool = Pool::builder(manager).max_size(1).build();
         let pool = pool.map_err(|error| PoolError::Pool(error.to_string()))?;
         Ok(Self { pool, last })
     }
 
-    /// The connection, once no one else has it. The caller bounds the time.
+    /// Returns the connection when it is not in use. The caller limits the time.
     ///
     /// # Errors
-    /// Why there is none.
+    /// When the connection cannot be opened.
     pub async fn get(&self) -> Result<(deadpool_postgres::Client, Opened), PoolError> {
         let client = self.pool.get().await;
         let mut last = lock(&self.last);
         match (client, &last.opened) {
             (Ok(client), Some(opened)) => Ok((client, opened.clone())),
-            (Ok(_), None) => Err(PoolError::Pool("it was not opened here".to_owned())),
+            (Ok(_), None) => Err(PoolError::Pool("the connection was not opened by this pool".to_owned())),
             (Err(error), _) => Err(last.failure.take().unwrap_or(PoolError::Pool(error.to_string()))),
         }
     }
 
-    /// Ends the connection unless it is in use. The next request opens another one.
+    /// Closes the connection unless it is in use. The next request opens another one.
     pub fn end_idle(&self) {
         self.pool.retain(|_, _| false);
     }
 
-    /// Ends the connection for good.
+    /// Closes the connection permanently.
     pub fn close(&self) {
         self.pool.close();
     }
 }
 
-struct Remembered {
+/// Opens connections and records the result of the last attempt.
+struct Recorder {
     connector: Connector,
-    last: Arc<Mutex<Last>>,
+    last: Arc<Mutex<LastAttempt>>,
 }
 
 type ClientAndDriver = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>;
 
-impl Connect for Remembered {
-    /// The settings given here are passed over: a `tokio_postgres::Config` cannot carry ours.
+impl Connect for Recorder {
+    /// Ignores the given configuration, because a `tokio_postgres::Config` cannot represent all settings.
     fn connect(
         &self,
         _: &tokio_postgres::Config,
@@ -114,13 +116,14 @@ impl Connect for Remembered {
                 Ok((client, driver, address, is_pooled)) => {
                     let mut last = lock(&self.last);
                     let number = last.opened.as_ref().map_or(0, |opened| opened.number + 1);
-                    *last = Last { opened: Some(Opened { address, is_pooled, number }), failure: None };
+                    *last =
+                        LastAttempt { opened: Some(Opened { address, is_pooled, number }), failure: None };
                     // deadpool owns the task: it aborts it with the client.
                     Ok((client, driver))
                 }
                 Err(failure) => {
                     lock(&self.last).failure = Some(failure);
-                    Err(stand_in())
+                    Err(placeholder_error())
                 }
             }
         })
@@ -138,14 +141,14 @@ impl Connector {
     }
 }
 
-/// Plain values are replaced whole under the lock, so a panic elsewhere cannot have left them half-written.
-fn lock(last: &Mutex<Last>) -> MutexGuard<'_, Last> {
+/// Ignores poisoning: the values are replaced as a whole under the lock.
+fn lock(last: &Mutex<LastAttempt>) -> MutexGuard<'_, LastAttempt> {
     last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An error of the type that deadpool asks for, which no one outside tokio-postgres can build. It is never shown.
-fn stand_in() -> tokio_postgres::Error {
-    "port=none".parse::<tokio_postgres::Config>().expect_err("a port that is no number is refused")
+/// Returns an error of the type that deadpool requires, which only tokio-postgres can construct. It is never shown.
+fn placeholder_error() -> tokio_postgres::Error {
+    "port=none".parse::<tokio_postgres::Config>().expect_err("a port that is not a number is rejected")
 }
 
 #[cfg(test)]
@@ -154,10 +157,10 @@ mod tests {
     use crate::postgres::environment::Environment;
 
     #[tokio::test]
-    async fn a_failure_is_reported_in_full_and_not_as_its_stand_in() {
-        let _ = stand_in();
-        let nowhere = tempfile::tempdir().unwrap();
-        let url = format!("postgresql://u@/db?host={}", nowhere.path().display());
+    async fn a_failure_is_reported_with_its_cause_and_not_as_the_placeholder() {
+        let _ = placeholder_error();
+        let empty = tempfile::tempdir().unwrap();
+        let url = format!("postgresql://u@/db?host={}", empty.path().display());
         let settings = Arc::new(Settings::resolve(Some(&url.into()), &Environment::empty()).unwrap());
         let setup = SessionSetup {
             timezone: "UTC".to_owned(),

@@ -1,6 +1,6 @@
-//! Tests whether a connection pooler shares a session between the transactions of its clients. A test can prove that it does, but not that
-//! it does not. So the only session state behind a pooler is what `--protocol prepared` requires: prepared statements. Their names are
-//! random, so that another client's statement is never executed, and they are closed at the end.
+//! Tests whether a connection pooler shares a session between the transactions of its clients. The test can prove that it does, but not
+//! that it does not. Therefore the only session state behind a pooler is what `--protocol prepared` requires: prepared statements. Their
+//! names are random, so that another client's statement is never executed, and they are closed at the end.
 
 use muster_common::limits;
 use muster_common::measurement::SqlState;
@@ -12,17 +12,18 @@ use super::failure::with_causes;
 use super::peer::first_row;
 use super::settings::Settings;
 
-/// Rounds of the test. In each, one of two clients holds a server connection and the other one must still have its own.
+/// The number of rounds of the test. In each, one of two clients holds a server connection while the other is tested for still having its
+/// own.
 const ROUNDS: usize = 4;
 
-/// What a run through a pooler can do instead.
-const WAYS_OUT: &str = "use --protocol extended or --protocol simple, which work through it, or a pooler in session mode \
+/// The alternatives for a run through a pooler.
+const ALTERNATIVES: &str = "use --protocol extended or --protocol simple, which work through it, or a pooler in session mode \
                         (pool_mode = session in PgBouncer), or connect to the server's own port";
 
-/// Refuses `--protocol prepared` when the pooler is seen to share server connections between transactions.
+/// Rejects `--protocol prepared` when the pooler shares server connections between transactions.
 ///
 /// # Errors
-/// The reason, with the ways out.
+/// The reason, with the alternatives.
 pub(super) async fn refuse_shared_sessions(
     client: &Client,
     settings: &Settings,
@@ -43,12 +44,12 @@ pub(super) async fn refuse_shared_sessions(
     match proof {
         Ok(false) => Ok(()),
         Ok(true) => Err(format!(
-            "a connection pooler in transaction mode stands between this agent and the server: it gives one server connection to \
-             several clients, and prepared statements belong to a server connection; {WAYS_OUT}"
+            "there is a connection pooler in transaction mode between this agent and the server: it gives one server connection to several \
+             clients, and prepared statements belong to a server connection; {ALTERNATIVES}"
         )),
         Err(error) => Err(format!(
-            "a connection pooler stands between this agent and the server (the process id in its cancel key is not that of the \
-             backend), and its test failed: {error}; {WAYS_OUT}"
+            "there is a connection pooler between this agent and the server (the process id in its cancel key is not that of the backend), \
+             and the test of its mode failed: {error}; {ALTERNATIVES}"
         )),
     }
 }
@@ -60,7 +61,7 @@ pub(super) fn hint(sqlstate: SqlState) -> Option<&'static str> {
     )
 }
 
-/// True when two clients were seen on one server connection, or one client on two.
+/// Returns true if two clients were on one server connection, or one client was on two.
 async fn shared(one: &Client, other: &Client) -> Result<bool, String> {
     let mut of_one = process(one, "").await?;
     let mut of_other: Option<i32> = None;
@@ -68,7 +69,7 @@ async fn shared(one: &Client, other: &Client) -> Result<bool, String> {
         // Within a transaction the client keeps its server connection.
         let held = match timeout(limits::POOLER_TEST_TIMEOUT, process(other, "BEGIN; ")).await {
             Ok(held) => Some(held?),
-            // The pool has no other server connection. If this client is served meanwhile, it has one of its own.
+            // The pool has no other server connection. If this client is still served, it has one of its own.
             Err(_) => None,
         };
         let now = timeout(limits::POOLER_TEST_TIMEOUT, process(one, "")).await;
@@ -94,7 +95,7 @@ async fn process(client: &Client, before: &str) -> Result<i32, String> {
     let query = format!("{before}SELECT pg_catalog.pg_backend_pid()");
     let messages = client.simple_query(&query).await.map_err(|error| with_causes(&error))?;
     let process = first_row(&messages).and_then(|row| row.try_get(0).ok().flatten());
-    process.and_then(|process| process.parse().ok()).ok_or_else(|| "it has no process id".to_owned())
+    process.and_then(|process| process.parse().ok()).ok_or_else(|| "the result has no process id".to_owned())
 }
 
 #[cfg(test)]
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_test_ends_well_before_an_agent_has_to_be_ready() {
+    fn the_test_takes_less_than_half_of_the_prepare_timeout() {
         let rounds = u32::try_from(ROUNDS).unwrap();
         assert!(limits::POOLER_TEST_TIMEOUT * (2 * rounds + 1) < limits::PREPARE_TIMEOUT / 2);
     }

@@ -1,6 +1,6 @@
-//! Handles the query that a worker's lost connection left behind: the server continues to run it until it notices the loss. The worker ends
-//! this query, or waits for its end, before it runs its next row. So a host never has two queries running at once. The one exception is a
-//! server that can no longer be reached after the worker has moved to another one.
+//! Handles the query of a worker's lost connection. The server continues to run it until it notices the loss. The worker terminates this
+//! query, or waits for its end, before it runs its next row, so a host never has two queries running at once. The one exception is a server
+//! that can no longer be reached after the worker has moved to another one.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,8 @@ use super::peer::{Backend, Peer, first_row};
 use super::session_attrs::TargetSessionAttrs;
 use super::settings::Settings;
 
-/// How often the server is asked whether the query is gone.
-const ASK_EVERY: Duration = Duration::from_millis(20);
+/// The interval at which the server is asked whether the query has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A connection that was lost while it executed a query.
 #[derive(Debug, Clone)]
@@ -32,11 +32,11 @@ pub(super) struct Previous {
     pub(super) lost_at: Instant,
 }
 
-/// The same after the worker was connected to another server: asks the first one, on a connection of its own. When that server cannot be
-/// reached, the query may be running there, nothing can be done about it, and the run continues on the other server.
+/// Like [`wait_for_end`], after the worker has connected to another server. Uses a separate connection to the first server. If that server
+/// cannot be reached, the query may still be running there, and the run continues on the other server.
 ///
 /// # Errors
-/// As [`wait_for_end`], and when the first server answers but refuses the connection, for [`limits::PREVIOUS_QUERY_TIMEOUT`] after the loss.
+/// As [`wait_for_end`], and when the first server refuses the connection within [`limits::PREVIOUS_QUERY_TIMEOUT`] after the loss.
 pub(super) async fn wait_for_end_on_other_server(
     settings: &Settings,
     setup: &SessionSetup,
@@ -68,13 +68,13 @@ pub(super) async fn wait_for_end_on_other_server(
         }
     };
     drop(connection.client);
-    // It ends with its client.
+    // The driver ends after its client was dropped.
     let _ = driver.await;
     ended
 }
 
-/// Returns when the query no longer runs. Without a pooler its backend is ended. Behind a pooler this only waits, because the backend may
-/// serve another client when the signal arrives.
+/// Waits until the query no longer runs. Without a pooler its backend is terminated. Behind a pooler this only waits, because the backend
+/// may serve another client when the signal arrives.
 ///
 /// # Errors
 /// When it is not known within [`limits::PREVIOUS_QUERY_TIMEOUT`] that the query has ended.
@@ -104,7 +104,7 @@ pub(super) async fn wait_for_end(client: &Client, previous: &Previous) -> Result
     if let Some(ending) = ending
         && let Err(error) = client.simple_query(&ending).await
     {
-        // The query may still end by itself.
+        // The query may still end on its own.
         refusal = Some(with_causes(&error));
     }
     loop {
@@ -114,16 +114,16 @@ pub(super) async fn wait_for_end(client: &Client, previous: &Previous) -> Result
         }
         if Instant::now() >= deadline {
             let refusal =
-                refusal.map(|refusal| format!("; it cannot be ended: {refusal}")).unwrap_or_default();
+                refusal.map(|refusal| format!("; it cannot be terminated: {refusal}")).unwrap_or_default();
             let within = limits::PREVIOUS_QUERY_TIMEOUT;
             return Err(unknown(&format!("{what} did not end within {within:?}{refusal}")));
         }
-        sleep(ASK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 fn unknown(why: &str) -> String {
     format!(
-        "the worker's lost connection may still run its query, and no other row of its hosts may run at the same time: {why}"
+        "the query of the worker's lost connection may still be running, so no other row of its hosts can be run: {why}"
     )
 }

@@ -1,6 +1,6 @@
 //! Chooses binary or text as the format of a statement's result rows. PostgreSQL can send every type as text, and most types in binary. A
 //! query whose result has a type without a binary output function (aclitem, isn, seg, PostGIS' box2d) fails unless it requests text. The
-//! catalog lists these types; it is read once, when a worker prepares for the first time.
+//! catalog lists these types. It is read once, when a worker prepares for the first time.
 
 use muster_common::limits;
 use muster_common::protocol::{Protocol, ResultFormat, UsedFormat};
@@ -16,7 +16,7 @@ const BINARY: [Oid; 21] = [
     16, 17, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1700, 2950, 3802,
 ];
 
-/// The format of each statement's results, by the types of its columns.
+/// Returns the format of each statement's results, based on the types of its columns.
 ///
 /// # Errors
 /// When the connection is lost.
@@ -28,7 +28,7 @@ pub(super) fn choose(
 ) -> Result<Vec<UsedFormat>, Lost> {
     let same = |format| vec![UsedFormat { format, without_binary: Vec::new() }; results.len()];
     match asked {
-        // The simple protocol has no other format.
+        // The simple protocol supports only text.
         _ if protocol == Protocol::Simple => return Ok(same(ResultFormat::Text)),
         Some(format) => return Ok(same(format)),
         None => {}
@@ -51,7 +51,7 @@ pub(super) fn choose(
     Ok(results.iter().map(of).collect())
 }
 
-/// Each type that lacks a binary output function, or contains a type that lacks one, with the name of the latter.
+/// Returns each type that lacks a binary output function or contains a type that lacks one, with the name of the latter.
 fn without_binary(frontend: &mut Frontend, types: &[Oid]) -> Result<Vec<(Oid, String)>, Lost> {
     let (mut found, mut refused) = (Vec::new(), None);
     if write::query(&catalog_query(types), frontend.outgoing()).is_err() {
@@ -64,13 +64,14 @@ fn without_binary(frontend: &mut Frontend, types: &[Oid]) -> Result<Vec<(Oid, St
     });
     answered?;
     if let Some(error) = refused {
-        // A server that only implements PostgreSQL's protocol may have another catalog.
-        tracing::debug!("the types of the results are not known: {}", error.message);
+        // A server that is not PostgreSQL but implements its protocol may have a different catalog.
+        tracing::debug!("failed to look up the types of the results: {}", error.message);
     }
     Ok(found)
 }
 
-/// Arrays, domains, ranges, multiranges and composite types are sent by the functions of the types that they contain.
+/// The query includes the element types of arrays, domains, ranges, multiranges and composite types, because the output functions of the
+/// containers call theirs.
 fn catalog_query(types: &[Oid]) -> String {
     let types: Vec<String> = types.iter().map(Oid::to_string).collect();
     format!(
@@ -91,7 +92,7 @@ fn catalog_query(types: &[Oid]) -> String {
     )
 }
 
-/// Reads a row of two texts.
+/// Parses a row of two text values.
 fn named_type(body: &[u8]) -> Option<(Oid, String)> {
     let (whole, rest) = text(body.get(2..)?)?;
     let (name, _) = text(rest)?;
@@ -104,8 +105,8 @@ fn text(body: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(value).ok()?, rest))
 }
 
-/// The types of the columns in a RowDescription. After the count, each column has a name that ends with a zero byte, and 18 more bytes, in
-/// which the type is the second number.
+/// Returns the types of the columns in a RowDescription. After the count, each column has a name that ends with a zero byte, and 18 more
+/// bytes, in which the type is the second number.
 pub(super) fn column_types(body: &[u8]) -> Vec<Oid> {
     let mut types = Vec::new();
     let mut rest = body.get(2..).unwrap_or_default();
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_types_of_columns_are_found_and_broken_bytes_are_no_panic() {
+    fn column_types_are_parsed_and_truncated_messages_do_not_panic() {
         let column = |name: &str, oid: Oid| [name.as_bytes(), &[0; 7], &oid.to_be_bytes(), &[0; 8]].concat();
         let body = [&2u16.to_be_bytes()[..], &column("minute", 1184), &column("", 1034)].concat();
         assert_eq!(column_types(&body), [1184, 1034]);
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_the_catalog_is_a_number_and_a_name() {
+    fn a_catalog_row_is_parsed_into_oid_and_name() {
         let value =
             |text: &str| [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
         let body = [&2u16.to_be_bytes()[..], &value("1034"), &value("aclitem")].concat();

@@ -1,28 +1,28 @@
-//! What a session's role may do beyond reading. A read-only transaction is no wall: a statement can end it by `set_config`, and a
-//! function can do so for it. A role without the rights is.
+//! Checks whether a session's role can do more than read. A read-only transaction gives no protection, because a statement or function can
+//! end it with `set_config`. A role without the privileges does.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::failure::with_causes;
 
-/// What is required of the role with which the agent's sessions run.
+/// The requirement for the role of the agent's sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RoleRule {
-    /// Nothing is said about it.
+    /// Any role is accepted without a warning.
     Any,
-    /// A superuser is warned of.
+    /// A superuser is accepted with a warning.
     #[default]
     WarnOfSuperuser,
-    /// A role that can write is refused.
+    /// A role that can write is rejected.
     ReadOnly,
 }
 
-/// Rights that are named in a message; there may be thousands.
-const SHOWN: usize = 5;
+/// The number of privileges named in a message. A role may have thousands.
+const SHOWN_MAX: usize = 5;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RoleError {
-    #[error("ask the server what the role may do: {0}")]
+    #[error("read the role's privileges: {0}")]
     Query(String),
     #[error(
         "--require-read-only-role: role {role} can write in database {database}: {rights}. Use a role that can only read:\n  \
@@ -31,16 +31,16 @@ pub enum RoleError {
          GRANT USAGE ON SCHEMA public TO muster;\n  \
          GRANT SELECT ON ALL TABLES IN SCHEMA public TO muster;\n  \
          GRANT pg_read_all_stats TO muster;  -- for the server's own counters in the report\n  \
-         REVOKE CREATE ON SCHEMA public FROM PUBLIC;  -- before PostgreSQL 15 everybody may create tables there"
+         REVOKE CREATE ON SCHEMA public FROM PUBLIC;  -- needed before PostgreSQL 15"
     )]
     CanWrite { role: String, database: String, rights: String },
 }
 
 impl RoleRule {
-    /// To be called on each connection, before it is sent anything of the coordinator's.
+    /// Checks the role of one connection. Must be called before any of the coordinator's SQL is sent on it.
     ///
     /// # Errors
-    /// For a role that can write, where that is not allowed.
+    /// When the role can write and the rule forbids it.
     pub(super) async fn check(self, client: &Client) -> Result<(), RoleError> {
         match self {
             Self::ReadOnly => require_read_only(client).await,
@@ -49,36 +49,38 @@ impl RoleRule {
     }
 }
 
-/// Refuses a role that can write, by itself or as a role that it can become.
+/// Rejects a role that can write, directly or through a role of which it is a member.
 async fn require_read_only(client: &Client) -> Result<(), RoleError> {
-    let messages = client.simple_query(RIGHTS).await;
+    let messages = client.simple_query(PRIVILEGES).await;
     let messages = messages.map_err(|error| RoleError::Query(with_causes(&error)))?;
     let rows = messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some([0, 1, 2].map(|column| row.get(column).unwrap_or_default())),
         _ => None,
     });
     let rows: Vec<[&str; 3]> = rows.collect();
-    // One row is always there, without a right, so that an empty answer is not taken for a role without rights.
+    // The query always returns one row without a privilege, so that an empty result is not mistaken for a role without privileges.
     let Some([role, database, _]) = rows.first() else {
-        return Err(RoleError::Query("the answer has no rows".to_owned()));
+        return Err(RoleError::Query("the result has no rows".to_owned()));
     };
     let rights: Vec<&str> =
         rows.iter().map(|[_, _, right]| *right).filter(|right| !right.is_empty()).collect();
     match rights.len() {
         0 => Ok(()),
         count => {
-            let more = if count > SHOWN { format!(", and {} more", count - SHOWN) } else { String::new() };
-            let rights = rights[..count.min(SHOWN)].join(", ") + &more;
+            let more =
+                if count > SHOWN_MAX { format!(", and {} more", count - SHOWN_MAX) } else { String::new() };
+            let rights = rights[..count.min(SHOWN_MAX)].join(", ") + &more;
             let (role, database) = ((*role).to_owned(), (*database).to_owned());
             Err(RoleError::CanWrite { role, database, rights })
         }
     }
 }
 
-/// One row for each right. `session_user`, and not `current_user`: RESET ROLE is anybody's. Every role that it is a member of counts,
-/// whether it inherits from it or not: SET ROLE is its own, too. The temporary tables that everybody may make by default end with the
-/// session. Large objects and functions that run as their owner (SECURITY DEFINER) are not looked at.
-const RIGHTS: &str = "\
+/// Returns one row for each privilege. Uses `session_user` instead of `current_user`, because any statement can execute RESET ROLE.
+/// Includes all roles of which it is a member, whether it inherits their privileges or not, because it can execute SET ROLE. Excludes
+/// temporary tables, which every role may create by default and which end with the session. Large objects and SECURITY DEFINER functions
+/// are not checked.
+const PRIVILEGES: &str = "\
 WITH roles AS MATERIALIZED (
   SELECT * FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(session_user, oid, 'MEMBER')
 ), schemas AS MATERIALIZED (

@@ -1,4 +1,4 @@
-//! No message shows a password, whatever mistake a URL, a variable or a file contains.
+//! Tests that no message contains a password, for any mistake in a URL, a variable or a file.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -12,13 +12,13 @@ use super::environment::Environment;
 use super::failure::{ConnectError, Problem};
 use super::settings::Settings;
 
-/// Not a word or a number, and not a host or user that a test would use.
+/// A text that is not a word or a number, and not a host or user of a test.
 const SECRET: &str = "Pa55w0rd";
-/// The delimiters of the notations.
+/// The characters that separate parts of a URL or connection string.
 const DELIMITERS: &str = "@:/?&=;'\" ,%[]\\#|\n";
 const CHANGES: usize = 20_000;
 
-/// Collects what is written to the log.
+/// Collects the log output.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -33,23 +33,23 @@ impl io::Write for Log {
     }
 }
 
-/// All messages that these settings can cause.
-fn said(url: Option<&str>, environment: &Environment) -> String {
+/// Returns all messages that these settings can cause.
+fn messages(url: Option<&str>, environment: &Environment) -> String {
     let log = Log::default();
     let written = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || written.clone()).finish();
     let resolved = tracing::subscriber::with_default(subscriber, || {
         Settings::resolve(url.map(Into::into).as_ref(), environment)
     });
-    let said = match resolved {
-        // Valid names are shown, also by the server.
+    let shown = match resolved {
+        // Valid names may be shown. The server shows them too.
         Ok(settings) => {
             let failed = ConnectError::new(&settings, vec![(settings.describe(), Problem::Refused)]);
             format!("{settings:?} {failed} {failed:?}")
         }
         Err(error) => format!("{error} {error:?} {environment:?}"),
     };
-    said + &String::from_utf8_lossy(&log.0.lock().unwrap())
+    shown + &String::from_utf8_lossy(&log.0.lock().unwrap())
 }
 
 /// Removes, replaces or adds one or two delimiters.
@@ -75,7 +75,7 @@ fn changed(text: &str, random: &mut SplitMix64) -> String {
     characters.into_iter().collect()
 }
 
-/// True when the secret became part of a name: `user:secret@host` without its colon names a user.
+/// Returns true if the secret became part of a name: `user:secret@host` without its colon names a user.
 fn is_name(settings: &Settings) -> bool {
     settings.describe().contains(SECRET)
         && settings.describe().split(['/', ' ', ',', ':']).any(|word| {
@@ -88,7 +88,7 @@ fn ana() -> Environment {
 }
 
 #[test]
-fn a_url_that_is_written_wrongly_is_refused_without_its_password() {
+fn errors_for_a_malformed_url_do_not_contain_its_password() {
     let written = [
         format!("postgresql://me:{SECRET}@db:5432/metrics?sslmode=disable"),
         format!("postgres://me:{SECRET}@[::1]:5432,db2/metrics?connect_timeout=3&target_session_attrs=any"),
@@ -110,19 +110,19 @@ fn a_url_that_is_written_wrongly_is_refused_without_its_password() {
     for change in 0..CHANGES {
         let text = &written[change % written.len()];
         let text = if change < written.len() { text.clone() } else { changed(text, &mut random) };
-        let said = said(Some(&text), &ana());
-        if !said.contains(SECRET) {
+        let shown = messages(Some(&text), &ana());
+        if !shown.contains(SECRET) {
             continue;
         }
         let settings = Settings::resolve(Some(&text.as_str().into()), &ana());
-        assert!(settings.is_ok_and(|settings| is_name(&settings)), "{text}: {said}");
+        assert!(settings.is_ok_and(|settings| is_name(&settings)), "{text}: {shown}");
         names += 1;
     }
     assert!(names < CHANGES / 20, "{names} of {CHANGES} passed as names");
 }
 
 #[test]
-fn a_variable_in_the_wrong_place_is_refused_without_the_password() {
+fn errors_for_a_misplaced_variable_do_not_contain_the_password() {
     let values = [
         format!("postgresql://me:{SECRET}@db:5432/metrics"),
         format!("me:{SECRET}"),
@@ -150,14 +150,14 @@ fn a_variable_in_the_wrong_place_is_refused_without_the_password() {
     for variable in variables {
         for value in &values {
             let environment = ana().with("PGSSLMODE", "disable").with(variable, value);
-            let said = said(None, &environment);
-            assert!(!said.contains(SECRET), "{variable}={value}: {said}");
+            let shown = messages(None, &environment);
+            assert!(!shown.contains(SECRET), "{variable}={value}: {shown}");
         }
     }
 }
 
 #[test]
-fn a_password_file_or_a_service_file_is_never_quoted() {
+fn messages_never_quote_the_password_file_or_service_file() {
     let home = tempfile::tempdir().unwrap();
     let (passwords, services) = (home.path().join(".pgpass"), home.path().join(".pg_service.conf"));
     let mut random = SplitMix64::new(7);
@@ -173,15 +173,15 @@ fn a_password_file_or_a_service_file_is_never_quoted() {
         std::fs::write(&services, &service_file).unwrap();
         let environment = ana().with_home(home.path()).with("PGSSLMODE", "disable");
         for environment in [environment.clone().with("PGHOST", "db"), environment.with("PGSERVICE", "m")] {
-            let said = said(None, &environment);
+            let shown = messages(None, &environment);
             let is_name = || Settings::resolve(None, &environment).is_ok_and(|settings| is_name(&settings));
-            assert!(!said.contains(SECRET) || is_name(), "{password_file}\n{service_file}\n{said}");
+            assert!(!shown.contains(SECRET) || is_name(), "{password_file}\n{service_file}\n{shown}");
         }
     }
 }
 
 #[test]
-fn a_password_that_is_right_arrives() {
+fn a_valid_password_is_parsed() {
     for text in [
         format!("postgresql://me:{SECRET}@db"),
         format!("postgresql://db?password={SECRET}"),

@@ -1,5 +1,5 @@
-//! What a server says about itself, for the report: version, TimescaleDB, the settings that change timings.
-//! PostgreSQL 13 and later. It reads and changes nothing.
+//! Reads a server's version, TimescaleDB version and the settings that affect timings, for the report. Requires PostgreSQL 13 or later, and
+//! changes nothing on the server.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::failure::with_causes;
 
-/// Settings that change timings. One that a version does not know is left out.
+/// Settings that affect timings. One that a server version does not have is omitted.
 pub const SETTINGS: [&str; 10] = [
     "effective_cache_size",
     "fsync",
@@ -23,27 +23,27 @@ pub const SETTINGS: [&str; 10] = [
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerFacts {
-    /// As `SHOW server_version` has it: `15.18 (Debian 15.18-0+deb12u1)`.
+    /// The output of `SHOW server_version`: `15.18 (Debian 15.18-0+deb12u1)`.
     pub server_version: String,
-    /// `150018`.
+    /// The numeric version: `150018`.
     pub version_num: u32,
-    /// The version of the extension in this database; `None` where it is absent.
+    /// The version of the extension in this database. `None` if it is not installed.
     pub timescaledb: Option<String>,
-    /// Of the session's role.
+    /// True if the session's role is a superuser.
     pub is_superuser: bool,
-    /// With their units, as `SHOW` has them: `128MB`.
+    /// The settings with their units, as in the output of `SHOW`: `128MB`.
     pub settings: BTreeMap<String, String>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    #[error("ask the server for its version and settings: {0}")]
+    #[error("read the server's version and settings: {0}")]
     Query(String),
-    #[error("the server's answer has no usable '{0}'; is it PostgreSQL 13 or later?")]
+    #[error("the server returned no valid '{0}'; PostgreSQL 13 or later is required")]
     Missing(&'static str),
 }
 
-/// One round trip, in the simple protocol: no statement stays behind on the connection, and poolers carry it.
+/// Takes one round trip in the simple protocol, which leaves no prepared statement behind and works through poolers.
 pub async fn describe_server(client: &Client) -> Result<ServerFacts, ServerError> {
     let messages =
         client.simple_query(&statement()).await.map_err(|error| ServerError::Query(with_causes(&error)))?;
@@ -63,7 +63,7 @@ pub async fn describe_server(client: &Client) -> Result<ServerFacts, ServerError
     Ok(ServerFacts { server_version, version_num, timescaledb, is_superuser, settings: values })
 }
 
-/// `current_setting` rather than the column `setting`, which is a bare number of 8 kB pages and the like.
+/// Uses `current_setting` instead of the column `setting`, which is a number in the setting's base unit, such as 8 kB pages.
 fn statement() -> String {
     let names: Vec<_> = SETTINGS.iter().map(|name| format!("'{name}'")).collect();
     format!(

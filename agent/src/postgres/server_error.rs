@@ -1,22 +1,23 @@
-//! What a server says when it refuses: the fields of ErrorResponse.
+//! The fields of a server's ErrorResponse.
 
 use muster_common::measurement::{QueryError, SqlState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServerError {
-    /// The server's last word on the connection, which may look open for a moment longer and would fail the next row, too.
+    /// True if the server closes the connection. The connection may still look open for a moment, and would fail the next row too.
     pub(super) is_fatal: bool,
     pub(super) sqlstate: SqlState,
     pub(super) message: String,
     pub(super) detail: Option<String>,
     pub(super) hint: Option<String>,
-    /// In characters of the statement, from 1.
+    /// The position in the statement in characters, from 1.
     pub(super) position: Option<u32>,
 }
 
 impl ServerError {
-    /// Reads a message's body: each field is a letter and a text that ends with a zero; a zero for a letter ends them. Never fails: a
-    /// field that is missing, or is no UTF-8 because the server could not even set the encoding up, is told as well as it can be.
+    /// Parses a message's body. Each field is a letter and a text that ends with a zero byte. A zero byte in place of the letter ends the
+    /// fields. Never fails: a missing field gets a default, and invalid UTF-8, as in errors before the server has set the encoding, is
+    /// replaced.
     pub(super) fn parse(body: &[u8]) -> Self {
         let mut error = Self {
             is_fatal: false,
@@ -30,7 +31,7 @@ impl ServerError {
             let Some((letter, text)) = field.split_first() else { continue };
             let text = String::from_utf8_lossy(text);
             match letter {
-                // Not translated; servers before 9.6 have the other one alone.
+                // 'V' is not translated. Servers before 9.6 send only 'S'.
                 b'V' | b'S' => error.is_fatal |= matches!(&*text, "FATAL" | "PANIC"),
                 b'C' => error.sqlstate = SqlState::try_new(&text).unwrap_or(error.sqlstate),
                 b'M' => error.message = text.into_owned(),
@@ -43,7 +44,7 @@ impl ServerError {
         error
     }
 
-    /// `hint` where the server has none.
+    /// Converts the error. `hint` is used if the server sent none.
     pub(super) fn into_query_error(self, hint: Option<&str>) -> QueryError {
         let Self { is_fatal: _, sqlstate, message, detail, hint: own, position: _ } = self;
         let hint = own.or(hint.map(str::to_owned));
@@ -56,9 +57,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_and_others_passed_over() {
+    fn known_fields_are_parsed_and_others_ignored() {
         let error = ServerError::parse(
-            b"SERREUR\0VERROR\0C42703\0Mcolumn \"x\" does not exist\0Hlook\0P8\0Fparse.c\0L1\0\0",
+            b"SERREUR\0VERROR\0C42703\0Mcolumn \"x\" does not exist\0Hcheck\0P8\0Fparse.c\0L1\0\0",
         );
         assert_eq!(
             error,
@@ -67,7 +68,7 @@ mod tests {
                 sqlstate: SqlState::try_new("42703").unwrap(),
                 message: "column \"x\" does not exist".to_owned(),
                 detail: None,
-                hint: Some("look".to_owned()),
+                hint: Some("check".to_owned()),
                 position: Some(8),
             }
         );
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_error_response_is_told_as_a_failure_of_the_connection() {
+    fn an_invalid_error_response_is_reported_as_a_connection_failure() {
         for body in [&b""[..], b"\0", b"Cshort\0", b"M\xff\xfe", b"P-1\0Pnine\0"] {
             assert_eq!(ServerError::parse(body).sqlstate, SqlState::CONNECTION_FAILURE, "{body:?}");
         }

@@ -1,5 +1,5 @@
-//! `pg_service.conf`: named sets of connection parameters (`PGSERVICE=metrics`).
-//! Sections of `name=value` lines only; a lookup in LDAP and a service within a service are refused by name.
+//! `pg_service.conf`: named sets of connection parameters (`PGSERVICE=metrics`). Only sections of `name=value` lines are supported. An LDAP
+//! lookup and a service within a service are rejected with an error.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,11 @@ use super::environment::Environment;
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error(
-        "the service is not defined in {searched}; add a section [{}], or name the database with --database-url", name.as_deref().unwrap_or("NAME")
+        "the service is not defined in {searched}; add a section [{}], or name the database with --database-url",
+    name.as_deref().unwrap_or("NAME")
     )]
     NotFound {
-        /// `None` where the text is not a word: it may be part of a password.
+        /// `None` if the text is not a word, because it may then be part of a password.
         name: Option<String>,
         searched: String,
     },
@@ -25,8 +26,8 @@ pub enum ServiceError {
     Parameter(#[from] ConninfoError),
 }
 
-/// The parameters of a service: from the user's own file, or else from the system's.
-pub fn look_up(name: &str, environment: &Environment) -> Result<Parameters, ServiceError> {
+/// Returns the parameters of a service, from the user's file, or else from the system's.
+pub fn lookup(name: &str, environment: &Environment) -> Result<Parameters, ServiceError> {
     let own = match environment.variable("PGSERVICEFILE") {
         Some(path) => Some(PathBuf::from(path)),
         None => environment.in_home(".pg_service.conf"),
@@ -61,7 +62,7 @@ fn section(text: &str, wanted: &str, path: &Path) -> Result<Option<Parameters>, 
     let mut found: Option<Parameters> = None;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
-        let refuse = |problem| ServiceError::Line { path: path.to_owned(), line: index + 1, problem };
+        let reject = |problem| ServiceError::Line { path: path.to_owned(), line: index + 1, problem };
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -78,14 +79,14 @@ fn section(text: &str, wanted: &str, path: &Path) -> Result<Option<Parameters>, 
             continue;
         };
         if line.starts_with("ldap") {
-            return Err(refuse("a lookup in LDAP is not supported; write the parameters here"));
+            return Err(reject("an LDAP lookup is not supported; write the parameters here"));
         }
-        let (name, value) = line.split_once('=').ok_or_else(|| refuse("not name=value"))?;
+        let (name, value) = line.split_once('=').ok_or_else(|| reject("not name=value"))?;
         if name == "service" {
-            return Err(refuse("a service within a service is not supported"));
+            return Err(reject("a service within a service is not supported"));
         }
         let place = format!("service file '{}', line {}", path.display(), index + 1);
-        conninfo::refuse_separator(name, value, &place)?;
+        conninfo::reject_separator(name, value, &place)?;
         conninfo::insert(parameters, name, value.to_owned(), &place)?;
     }
     Ok(found)
@@ -101,28 +102,28 @@ mod tests {
     fn in_file(name: &str) -> Result<Parameters, ServiceError> {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join(".pg_service.conf"), FILE).unwrap();
-        look_up(name, &Environment::empty().with_home(home.path()))
+        lookup(name, &Environment::empty().with_home(home.path()))
     }
 
     #[test]
-    fn a_service_has_the_parameters_of_its_own_section_only() {
+    fn a_service_has_only_the_parameters_of_its_section() {
         let b = in_file("b").unwrap();
         let b: Vec<_> = b.iter().map(|(name, value)| (*name, value.expose_secret())).collect();
         assert_eq!(b, [("host", "h-b"), ("port", "5433")]);
     }
 
     #[test]
-    fn the_systems_file_is_asked_last() {
+    fn the_system_file_is_read_last() {
         let system = tempfile::tempdir().unwrap();
         std::fs::write(system.path().join("pg_service.conf"), FILE).unwrap();
         let environment = Environment::empty().with("PGSYSCONFDIR", system.path().to_str().unwrap());
-        assert!(look_up("c", &environment).is_ok());
+        assert!(lookup("c", &environment).is_ok());
     }
 
     #[test]
-    fn what_is_missing_or_unsupported_is_named() {
+    fn errors_name_what_is_missing_or_unsupported() {
         for (name, expected) in
-            [("zz", "[zz]"), ("d", "line 11: a lookup in LDAP"), ("e", "line 13: a service")]
+            [("zz", "[zz]"), ("d", "line 11: an LDAP lookup"), ("e", "line 13: a service")]
         {
             let error = in_file(name).unwrap_err().to_string();
             assert!(error.contains(expected), "{name}: {error}");

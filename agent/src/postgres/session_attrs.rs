@@ -1,4 +1,4 @@
-//! `target_session_attrs` as in libpq since PostgreSQL 14: which of several servers a session may use.
+//! `target_session_attrs`, as in libpq since PostgreSQL 14: which of several servers a session may use.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -11,11 +11,11 @@ pub(super) enum TargetSessionAttrs {
     ReadOnly,
     Primary,
     Standby,
-    /// Prefers a standby, and takes any server when there is none.
+    /// Prefers a standby, and accepts any server if there is none.
     PreferStandby,
 }
 
-/// The query for a server's state.
+/// The query that returns whether the server is a standby and whether its sessions are read-only.
 const STATE: &str =
     "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only') = 'on'";
 
@@ -47,10 +47,11 @@ impl TargetSessionAttrs {
             _ => None,
         });
         let [is_standby, is_read_only] = row.unwrap_or_default();
-        self.objection(is_standby, is_read_only).map_or(Ok(()), |why| Err(Problem::Unsuitable(why)))
+        self.mismatch(is_standby, is_read_only).map_or(Ok(()), |why| Err(Problem::Unsuitable(why)))
     }
 
-    fn objection(self, is_standby: bool, is_read_only: bool) -> Option<&'static str> {
+    /// Returns why the server does not satisfy the attribute. `None` if it does.
+    fn mismatch(self, is_standby: bool, is_read_only: bool) -> Option<&'static str> {
         match self {
             Self::ReadWrite if is_read_only => Some("the server does not allow writes"),
             Self::ReadOnly if !is_read_only => Some("the server is not read-only"),
@@ -66,20 +67,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_suits_as_libpq_documents_it() {
-        let suits = |text: &str| {
+    fn servers_are_accepted_as_libpq_documents() {
+        let accepts = |text: &str| {
             let attrs = TargetSessionAttrs::parse(text).unwrap();
             // A primary; a primary whose sessions are read-only; a standby.
             [(false, false), (false, true), (true, true)]
-                .map(|(is_standby, is_read_only)| attrs.objection(is_standby, is_read_only).is_none())
+                .map(|(is_standby, is_read_only)| attrs.mismatch(is_standby, is_read_only).is_none())
         };
-        assert_eq!(suits("any"), [true, true, true]);
-        assert_eq!(suits(""), [true, true, true]);
-        assert_eq!(suits("read-write"), [true, false, false]);
-        assert_eq!(suits("read-only"), [false, true, true]);
-        assert_eq!(suits("primary"), [true, true, false]);
-        assert_eq!(suits("standby"), [false, false, true]);
-        assert_eq!(suits("prefer-standby"), [false, false, true]);
+        assert_eq!(accepts("any"), [true, true, true]);
+        assert_eq!(accepts(""), [true, true, true]);
+        assert_eq!(accepts("read-write"), [true, false, false]);
+        assert_eq!(accepts("read-only"), [false, true, true]);
+        assert_eq!(accepts("primary"), [true, true, false]);
+        assert_eq!(accepts("standby"), [false, false, true]);
+        assert_eq!(accepts("prefer-standby"), [false, false, true]);
         assert_eq!(TargetSessionAttrs::parse("master"), None);
         for name in TargetSessionAttrs::ALLOWED.split(", ") {
             assert!(TargetSessionAttrs::parse(name).is_some(), "{name}");

@@ -1,5 +1,5 @@
-//! Where the database is and how to reach it, from what people know from psql: a URL or connection string, then a service,
-//! then `PG*` variables, then libpq's defaults. Everything is checked here, before anything is dialled.
+//! The connection settings of a database, from the same sources as in psql: a URL or connection string, then a service, then `PG*`
+//! variables, then libpq's defaults. Everything is checked here, before a connection is opened.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use super::service::{self, ServiceError};
 use super::session_attrs::TargetSessionAttrs;
 use super::tls::{Tls, TlsError};
 
-/// Variables and the parameter that each stands for.
+/// Environment variables and the parameter that each one sets.
 const VARIABLES: [(&str, &str); 17] = [
     ("PGCHANNELBINDING", "channel_binding"),
     ("PGCONNECT_TIMEOUT", "connect_timeout"),
@@ -39,36 +39,37 @@ const VARIABLES: [(&str, &str); 17] = [
     ("PGUSER", "user"),
 ];
 
-/// Variables that narrow whom to trust. Who sets one relies on it, so it is refused rather than passed over.
+/// Variables that restrict which servers are trusted. They are not supported, and ignoring them would weaken security, so setting one is an
+/// error.
 const REFUSED: [&str; 4] = ["PGREQUIREAUTH", "PGREQUIREPEER", "PGSSLCRL", "PGSSLCRLDIR"];
 
-/// Variables that say which database is meant. A user or a password alone does not.
+/// Variables that name a database. A user or a password alone does not.
 const NAMING: [&str; 5] = ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSERVICE"];
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Never empty; tried in this order.
+    /// The addresses in the order in which they are tried. Never empty.
     pub(super) addresses: Vec<Address>,
     pub(super) dbname: String,
     pub(super) user: String,
     pub(super) tls: Tls,
     pub(super) channel_binding: ChannelBinding,
-    /// For each address: dialling, TLS, authentication and session setup together.
+    /// The time limit for each address. Includes connecting, TLS, authentication and session setup.
     pub(super) connect_timeout: Duration,
     pub(super) options: Option<String>,
     pub(super) target_session_attrs: TargetSessionAttrs,
-    /// What all of this was made from.
+    /// The parameters from which these settings were resolved.
     pub(super) given: Parameters,
     pub(super) origin: Origin,
 }
 
-/// Who named the database.
+/// The origin of the database's name.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
-    /// This process's own user.
+    /// The user of this process.
     Own,
-    /// A coordinator, which learns no more of an attempt to connect than what the server answered. What was logged last is kept, so that
-    /// many attempts do not fill the log.
+    /// A coordinator. It is sent only the server's SQLSTATE when a connection fails. `logged` is the message that was logged last, so that
+    /// repeated attempts do not fill the log.
     Coordinator { logged: Arc<Mutex<Option<String>>> },
 }
 
@@ -85,26 +86,27 @@ pub enum SettingsError {
     // No value is quoted, because it may be part of a password.
     #[error("{name} is not one of {allowed}")]
     Value { name: &'static str, allowed: &'static str },
-    #[error("options do not begin with '-', as in -c work_mem=64MB")]
+    #[error("options must begin with '-', as in -c work_mem=64MB")]
     Options,
     #[error("connect_timeout is not a whole number of seconds")]
     Timeout,
     #[error(
-        "the {0}'s name has a character that names do not have, such as ':' or a quote, and may hold a password; write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        "the {0} name contains a character that is not allowed, such as ':' or a quote, and may include a password; write \
+         postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
     )]
     Name(&'static str),
     #[error(
         "the variable {0} begins with a quote, which is part of the value: `docker run --env-file` keeps quotes; write it without them"
     )]
     Quoted(&'static str),
-    #[error("the variable {0} is set and cannot be obeyed; unset it for this program")]
+    #[error("the variable {0} is set but not supported; unset it for this program")]
     Variable(&'static str),
-    #[error("no database user is named and this machine has no name for who runs this; set PGUSER")]
+    #[error("no database user is given and the operating system user is unknown; set PGUSER")]
     NoUser,
 }
 
 impl Settings {
-    /// `url`: `--database-url` or `DATABASE_URL`, in either of libpq's notations.
+    /// Resolves the settings. `url` is `--database-url` or `DATABASE_URL`, in either of libpq's notations.
     pub fn resolve(url: Option<&SecretString>, environment: &Environment) -> Result<Self, SettingsError> {
         Self::of(Given::collect(url, environment)?, environment)
     }
@@ -121,7 +123,7 @@ impl Settings {
         // The server would quote these values in its own messages.
         check_name("user", user)?;
         check_name("database", dbname)?;
-        // The server accepts only options that begin with '-', and would quote any others. Proxies in front of it also take a pair of
+        // The server accepts only options that begin with '-', and would quote any others. Proxies in front of it also accept a pair of
         // words, such as `endpoint=NAME`.
         let options = given.get("options").trim_start();
         let is_word =
@@ -133,7 +135,7 @@ impl Settings {
         let addresses =
             address::parse(given.get("host"), given.get("hostaddr"), given.get("port"), environment)?;
         let addresses = with_passwords(addresses, &given, dbname, user, environment);
-        // A socket never carries TLS, and libpq then reads no certificate either.
+        // Unix sockets never use TLS, and libpq then reads no certificates either.
         let tls = if addresses.iter().all(Address::is_unix) {
             Tls::disabled()
         } else {
@@ -153,13 +155,13 @@ impl Settings {
         })
     }
 
-    /// Whether a database is named anywhere; where none is, `--local` may start its own.
+    /// Returns true if a database is named by the URL or a variable. If not, `--local` may start one.
     pub fn is_named(url: Option<&SecretString>, environment: &Environment) -> bool {
         let in_url = url.is_some_and(|url| !url.expose_secret().trim().is_empty());
         in_url || NAMING.iter().any(|name| environment.variable(name).is_some())
     }
 
-    /// `host:port/database as user`, with no secret in it.
+    /// Returns `host:port/database as user`, without secrets.
     pub fn describe(&self) -> String {
         let hosts: Vec<_> = self.addresses.iter().map(Address::to_string).collect();
         self.describe_at(&hosts.join(","))
@@ -170,7 +172,7 @@ impl Settings {
     }
 }
 
-/// What was given, wherever it was: the URL before the service before the variables.
+/// The given parameters. The URL takes precedence over the service, and the service over the variables.
 pub(super) struct Given(pub(super) Parameters);
 
 impl Given {
@@ -191,13 +193,13 @@ impl Given {
         };
         let service = from_url.get("service").or(given.get("service")).cloned();
         if let Some(service) = service.filter(|service| !service.expose_secret().is_empty()) {
-            given.extend(service::look_up(service.expose_secret(), environment)?);
+            given.extend(service::lookup(service.expose_secret(), environment)?);
         }
         given.extend(from_url);
         Ok(Self(given))
     }
 
-    /// The parameter's value; empty when it was not given.
+    /// Returns the parameter's value. Empty if it was not given.
     fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |value| value.expose_secret())
     }
@@ -225,7 +227,7 @@ fn with_passwords(
         let login = pgpass::Login { host: &host, port: address.port, dbname, user };
         address.password = match (password, &file) {
             (Some(password), _) => Some(password.clone()),
-            (None, Some(file)) => pgpass::look_up(file, &login),
+            (None, Some(file)) => pgpass::lookup(file, &login),
             (None, None) => None,
         };
     }
@@ -247,13 +249,13 @@ fn target_session_attrs(value: &str) -> Result<TargetSessionAttrs, SettingsError
     TargetSessionAttrs::parse(value).ok_or(SettingsError::Value { name, allowed })
 }
 
-/// Some providers use `user@server` as the name of a user.
+/// Rejects unusual characters in a name. '@' is allowed in user names, because some providers use `user@server`.
 fn check_name(part: &'static str, name: &str) -> Result<(), SettingsError> {
     let is_usual = |c: char| c.is_alphanumeric() || "_-.$+~ ".contains(c) || (c == '@' && part == "user");
     if name.chars().all(is_usual) { Ok(()) } else { Err(SettingsError::Name(part)) }
 }
 
-/// libpq waits for ever at 0; here every wait has an end, so 0 is the default.
+/// Parses the timeout in seconds. With 0 libpq waits forever. Here every wait has a limit, so 0 is the default.
 fn connect_timeout(value: &str) -> Result<Duration, SettingsError> {
     match value.trim() {
         "" | "0" => Ok(limits::CONNECT_TIMEOUT),

@@ -14,7 +14,7 @@ fn check(url: &str, environment: &Environment, expected: &str) {
 }
 
 #[test]
-fn the_url_comes_before_the_variables_and_those_before_the_defaults() {
+fn the_url_overrides_variables_and_variables_override_defaults() {
     let environment = ana().with("PGHOST", "env-host").with("PGDATABASE", "env-db");
     check("", &ana(), "localhost:5432/ana as ana");
     check("", &environment, "env-host:5432/env-db as ana");
@@ -27,7 +27,7 @@ fn the_url_comes_before_the_variables_and_those_before_the_defaults() {
 }
 
 #[test]
-fn a_service_stands_between_the_url_and_the_variables() {
+fn a_service_overrides_variables_and_the_url_overrides_a_service() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join(".pg_service.conf"), "[m]\nhost=service-host\nport=7\n").unwrap();
     let environment = ana().with_home(home.path()).with("PGHOST", "env-host").with("PGDATABASE", "env-db");
@@ -36,7 +36,7 @@ fn a_service_stands_between_the_url_and_the_variables() {
 }
 
 #[test]
-fn a_database_is_named_by_a_url_or_a_variable_that_says_which() {
+fn a_database_is_named_by_a_url_or_by_a_variable_that_selects_it() {
     let named = |environment: &Environment| Settings::is_named(None, environment);
     assert!(!named(&ana().with("PGUSER", "u").with("PGPASSWORD", "p").with("PGHOST", "")));
     for variable in NAMING {
@@ -47,7 +47,7 @@ fn a_database_is_named_by_a_url_or_a_variable_that_says_which() {
 }
 
 #[test]
-fn no_password_is_shown_by_describe_or_debug() {
+fn describe_and_debug_do_not_show_the_password() {
     let settings = resolve("postgresql://u:s3cret@h/db", &ana()).unwrap();
     let shown = format!("{} {settings:?}", settings.describe());
     assert!(!shown.contains("s3cret"), "{shown}");
@@ -56,7 +56,7 @@ fn no_password_is_shown_by_describe_or_debug() {
 }
 
 #[test]
-fn the_password_file_is_asked_for_each_host_and_only_without_a_password() {
+fn the_password_file_is_read_for_each_host_unless_a_password_is_given() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pass");
@@ -73,7 +73,7 @@ fn the_password_file_is_asked_for_each_host_and_only_without_a_password() {
 }
 
 #[test]
-fn a_value_out_of_range_is_refused_by_name() {
+fn errors_for_invalid_values_name_the_parameter() {
     let cases = [
         ("postgresql://h?channel_binding=yes", "channel_binding is not one of"),
         (
@@ -91,19 +91,19 @@ fn a_value_out_of_range_is_refused_by_name() {
 }
 
 #[test]
-fn a_variable_that_narrows_trust_is_never_passed_over() {
+fn variables_that_restrict_trust_are_rejected() {
     let error = resolve("postgresql://h", &ana().with("PGREQUIREAUTH", "scram-sha-256")).unwrap_err();
     assert!(error.to_string().contains("PGREQUIREAUTH"), "{error}");
 }
 
 #[test]
-fn nobody_is_told_to_say_who_they_are() {
+fn a_missing_user_is_an_error_that_names_pguser() {
     let error = resolve("postgresql://h/db", &Environment::empty()).unwrap_err();
     assert!(error.to_string().contains("PGUSER"), "{error}");
 }
 
 #[test]
-fn every_wait_for_a_connection_has_an_end() {
+fn every_connect_timeout_is_limited() {
     let timeout = |url| resolve(url, &ana()).unwrap().connect_timeout;
     assert_eq!(timeout("postgresql://h?connect_timeout=3"), Duration::from_secs(3));
     assert_eq!(timeout("postgresql://h?connect_timeout=0"), limits::CONNECT_TIMEOUT);
@@ -111,13 +111,13 @@ fn every_wait_for_a_connection_has_an_end() {
 }
 
 #[test]
-fn only_sockets_need_no_certificate_whatever_the_mode() {
+fn sockets_need_no_certificate_in_any_mode() {
     assert!(resolve("postgresql://?host=/srv/pg&sslmode=verify-full", &ana()).is_ok());
     assert!(resolve("postgresql://h?sslmode=verify-full", &ana()).is_err());
 }
 
 #[test]
-fn options_are_those_of_the_server_or_a_pair_of_words_for_a_proxy() {
+fn options_are_server_options_or_a_pair_of_words_for_a_proxy() {
     let with = |options: &str| resolve(&format!("postgresql://h/db?options={options}"), &ana());
     for good in ["-c%20work_mem%3D8MB", "endpoint%3Dep-cool-darkness-123456"] {
         assert!(with(good).is_ok(), "{good}");

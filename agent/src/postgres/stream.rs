@@ -1,4 +1,4 @@
-//! A connection's socket as a worker's thread has it: reads and writes block.
+//! The socket of a connection on a worker's thread. Reads and writes block.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -16,14 +16,14 @@ pub(super) enum Stream {
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-/// Ends a connection from another thread.
+/// Shuts down a connection from another thread.
 #[derive(Debug)]
-pub(super) struct Cutter(OwnedFd);
+pub(super) struct ShutdownHandle(OwnedFd);
 
-impl Cutter {
-    /// A read or write that blocks returns.
-    pub(super) fn cut(&self) {
-        // One that has ended is ended.
+impl ShutdownHandle {
+    /// Shuts down both directions, so that a blocked read or write returns.
+    pub(super) fn shut_down(&self) {
+        // Fails only if the connection has already ended.
         let _ = shutdown(&self.0, Shutdown::Both);
     }
 }
@@ -34,15 +34,15 @@ impl Stream {
     }
 
     /// # Errors
-    /// Where this process has too many descriptors.
-    pub(super) fn cutter(&self) -> io::Result<Cutter> {
-        self.as_fd().try_clone_to_owned().map(Cutter)
+    /// When this process has too many open files.
+    pub(super) fn shutdown_handle(&self) -> io::Result<ShutdownHandle> {
+        self.as_fd().try_clone_to_owned().map(ShutdownHandle)
     }
 
-    /// Each read and write fails after this time. `None` is never.
+    /// Sets the time after which each read and write fails. `None` is no limit.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errors of the system call.
     pub(super) fn set_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         set_socket_timeout(self, Timeout::Recv, limit)?;
         set_socket_timeout(self, Timeout::Send, limit)?;
@@ -50,13 +50,13 @@ impl Stream {
     }
 
     /// # Errors
-    /// The kernel's.
+    /// The errors of the system call.
     pub(super) fn set_nonblocking(&self, is_nonblocking: bool) -> io::Result<()> {
         rustix::io::ioctl_fionbio(self, is_nonblocking)?;
         Ok(())
     }
 
-    /// Whether the connection is open and nothing has come. Costs one system call and does not block.
+    /// Returns true if the connection is open and no bytes are available. Takes one system call and does not block.
     pub(super) fn is_quiet(&self) -> bool {
         let mut byte = [0; 1];
         recv(self, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)
@@ -80,7 +80,7 @@ impl Read for Stream {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
             Self::Tls(stream) => match stream.read(buffer) {
-                // The server closed the socket without ending TLS first, as PostgreSQL does.
+                // The server closed the socket without TLS close_notify, as PostgreSQL does.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
                 read => read,
             },
@@ -99,7 +99,7 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            // There is nothing to flush.
+            // These streams have no buffer.
             Self::Tcp(_) | Self::Unix(_) => Ok(()),
             Self::Tls(stream) => stream.flush(),
         }

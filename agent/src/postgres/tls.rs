@@ -1,6 +1,6 @@
-//! TLS towards PostgreSQL with libpq's meaning of `sslmode`, `sslrootcert`, `sslcert` and `sslkey`; tokio-postgres knows
-//! neither `verify-ca` nor `verify-full`. Files are read once, when settings are resolved. Nothing here dials.
-//! Stricter than libpq in one point: a root certificate that was named and is not there is an error in every mode.
+//! TLS to PostgreSQL with libpq's semantics of `sslmode`, `sslrootcert`, `sslcert` and `sslkey`. tokio-postgres does not support
+//! `verify-ca` and `verify-full`. Files are read once, when the settings are resolved. This module does not open connections. It is
+//! stricter than libpq in one point: an explicitly given root certificate file that does not exist is an error in every mode.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ use super::conninfo::Parameters;
 use super::environment::Environment;
 use super::verify::{Roots, Trust, Verifier};
 
-/// In the order of their strength.
+/// The values of `sslmode`, from weakest to strongest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
     Disable,
@@ -43,7 +43,7 @@ impl SslMode {
         })
     }
 
-    /// What to try with one server, in this order.
+    /// Returns the negotiations to try with one server, in this order.
     pub(super) fn negotiations(self) -> &'static [Negotiation] {
         match self {
             Self::Disable => &[Negotiation::Disable],
@@ -73,33 +73,34 @@ pub enum TlsError {
     #[error("sslmode is not one of disable, allow, prefer, require, verify-ca, verify-full")]
     Mode,
     #[error(
-        "sslmode={0} is too weak for sslrootcert=system, by which anybody's certificate is good; use sslmode=verify-full"
+        "sslmode={0} is too weak for sslrootcert=system, because public authorities issue certificates to anyone; use sslmode=verify-full"
     )]
     WeakForSystem(SslMode),
     #[error(
-        "sslmode={mode} needs the root certificate file '{}', which does not exist; put the authority's certificate there, name it with sslrootcert=FILE, use the system's with sslrootcert=system, or weaken sslmode to require",
+        "sslmode={mode} needs the root certificate file '{}', which does not exist; create it with the CA certificate, set \
+         sslrootcert=FILE, use the system's certificates with sslrootcert=system, or weaken sslmode to require",
         path.display()
     )]
     NoRoot { mode: SslMode, path: PathBuf },
     #[error(
-        "sslmode={0} needs a root certificate and there is no home directory to look in; set sslrootcert=FILE or sslrootcert=system"
+        "sslmode={0} needs a root certificate and there is no home directory to search; set sslrootcert=FILE or sslrootcert=system"
     )]
     NoHome(SslMode),
     #[error(
-        "the system has no trusted root certificates that could be read; install ca-certificates, or set sslrootcert=FILE"
+        "the system has no readable trusted root certificates; install ca-certificates, or set sslrootcert=FILE"
     )]
     NoSystemRoots,
     #[error("{what} '{}' cannot be read: {problem}", path.display())]
     File { what: &'static str, path: PathBuf, problem: String },
-    #[error("private key '{}' may be read by others; run chmod 600 on it", .0.display())]
+    #[error("other users may read the private key '{}'; run chmod 600 on it", .0.display())]
     OpenKey(PathBuf),
     #[error("client certificate '{}' has no private key '{}'; name it with sslkey=FILE", certificate.display(), key.display())]
     NoKey { certificate: PathBuf, key: PathBuf },
-    #[error("TLS cannot be set up with the client certificate '{}': {source}", certificate.display())]
+    #[error("the client certificate '{}' cannot be used: {source}", certificate.display())]
     Client { certificate: PathBuf, source: rustls::Error },
 }
 
-/// A mode and what it needs, ready for any number of connections.
+/// A mode and its TLS configuration, which can be used for any number of connections.
 #[derive(Clone)]
 pub struct Tls {
     pub(super) mode: SslMode,
@@ -113,10 +114,10 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// No TLS at all, and no file read for it.
+    /// Returns settings without TLS. Reads no files.
     pub fn disabled() -> Self {
         let connector = connector(Trust::Anyone, None, true)
-            .expect("without a client certificate nothing can be refused");
+            .expect("the configuration is valid without a client certificate");
         Self { mode: SslMode::Disable, connector }
     }
 
@@ -144,7 +145,8 @@ impl Tls {
     }
 }
 
-/// The provider is named rather than taken from the process, so that this works whoever installs which, and when.
+/// Creates the connector. The crypto provider is explicit, because the process-wide default would depend on which library installs one
+/// first.
 fn connector(trust: Trust, identity: Option<Identity>, sni: bool) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Verifier { trust, algorithms: provider.signature_verification_algorithms };
@@ -160,7 +162,7 @@ fn connector(trust: Trust, identity: Option<Identity>, sni: bool) -> Result<TlsC
     Ok(Arc::new(config).into())
 }
 
-/// The roots to verify against; `None` where the mode takes any certificate.
+/// Returns the root certificates. `None` if the mode accepts any certificate.
 fn find_roots(named: &str, mode: SslMode, environment: &Environment) -> Result<Option<Roots>, TlsError> {
     let must_verify = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
     if named == "system" {
@@ -175,11 +177,11 @@ fn find_roots(named: &str, mode: SslMode, environment: &Environment) -> Result<O
         named => Some(PathBuf::from(named)),
     };
     match path {
-        // A root file that is there is used in every mode: `require` then means `verify-ca`, as the manual has it.
+        // An existing root file is used in every mode: `require` then means `verify-ca`, as libpq documents.
         Some(path) if path.exists() => {
             let roots = to_roots(read_certificates("root certificate file", &path)?);
             if roots.store.is_empty() {
-                return Err(unreadable("root certificate file", &path, "no certificate in it is usable"));
+                return Err(unreadable("root certificate file", &path, "it contains no valid certificate"));
             }
             Ok(Some(roots))
         }
@@ -226,14 +228,14 @@ fn read_certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateD
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     match certificates {
         Ok(certificates) if certificates.is_empty() => {
-            Err(unreadable(what, path, "no PEM certificate in it"))
+            Err(unreadable(what, path, "the file contains no PEM certificate"))
         }
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(unreadable(what, path, error)),
     }
 }
 
-/// libpq's rule: nobody but the owner, or root's key readable by a group.
+/// Reads the key if its permissions satisfy libpq's rule: readable by its owner only, or also by a group if root owns it.
 fn read_key(certificate: &Path, path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -247,7 +249,7 @@ fn read_key(certificate: &Path, path: &Path) -> Result<PrivateKeyDer<'static>, T
     if metadata.mode() & forbidden != 0 {
         return Err(TlsError::OpenKey(path.to_owned()));
     }
-    // A key that is encrypted with a passphrase reads as none.
+    // A key that is encrypted with a passphrase is reported as missing.
     PrivateKeyDer::from_pem_file(path).map_err(|error| unreadable("private key", path, error))
 }
 
@@ -264,18 +266,18 @@ mod tests {
         Tls::resolve(&given, environment).map(|tls| tls.mode).map_err(|error| error.to_string())
     }
 
-    fn check_refused(given: &[(&'static str, &str)], expected: &str) {
+    fn check_rejected(given: &[(&'static str, &str)], expected: &str) {
         let home = tempfile::tempdir().unwrap();
         let error = resolve(given, &Environment::empty().with_home(home.path())).unwrap_err();
         assert!(error.contains(expected), "{given:?}: {error}");
     }
 
     #[test]
-    fn the_default_is_prefer_and_full_verification_with_the_systems_roots() {
+    fn the_default_mode_is_prefer_or_verify_full_with_the_systems_roots() {
         let nothing = Environment::empty();
         assert_eq!(resolve(&[], &nothing), Ok(SslMode::Prefer));
         let system = resolve(&[("sslrootcert", "system")], &nothing);
-        // A machine without ca-certificates says so.
+        // A machine without ca-certificates returns an error.
         assert!(
             system == Ok(SslMode::VerifyFull) || system.clone().unwrap_err().contains("ca-certificates"),
             "{system:?}"
@@ -283,12 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn verification_without_a_root_names_the_file_and_the_ways_out() {
+    fn a_missing_root_is_an_error_that_names_the_file_and_the_alternatives() {
         for mode in ["verify-ca", "verify-full"] {
-            check_refused(&[("sslmode", mode)], "/.postgresql/root.crt', which does not exist");
-            check_refused(&[("sslmode", mode)], "sslrootcert=system");
+            check_rejected(&[("sslmode", mode)], "/.postgresql/root.crt', which does not exist");
+            check_rejected(&[("sslmode", mode)], "sslrootcert=system");
         }
-        check_refused(&[("sslmode", "require"), ("sslrootcert", "/nowhere/ca.pem")], "'/nowhere/ca.pem'");
+        check_rejected(&[("sslmode", "require"), ("sslrootcert", "/nowhere/ca.pem")], "'/nowhere/ca.pem'");
         assert!(
             resolve(&[("sslmode", "verify-ca")], &Environment::empty())
                 .unwrap_err()
@@ -297,22 +299,22 @@ mod tests {
     }
 
     #[test]
-    fn weak_modes_and_unknown_ones_are_refused() {
-        check_refused(&[("sslmode", "require"), ("sslrootcert", "system")], "too weak");
-        check_refused(&[("sslmode", "REQUIRE")], "sslmode is not one of");
+    fn weak_and_unknown_modes_are_rejected() {
+        check_rejected(&[("sslmode", "require"), ("sslrootcert", "system")], "too weak");
+        check_rejected(&[("sslmode", "REQUIRE")], "sslmode is not one of");
     }
 
     #[test]
-    fn files_that_hold_no_certificate_are_named() {
+    fn errors_name_files_without_a_certificate() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
-        check_refused(&[("sslrootcert", path)], "no PEM certificate");
-        check_refused(&[("sslcert", path)], "no PEM certificate");
-        check_refused(&[("sslcert", "/nowhere/client.crt")], "'/nowhere/client.crt'");
+        check_rejected(&[("sslrootcert", path)], "no PEM certificate");
+        check_rejected(&[("sslcert", path)], "no PEM certificate");
+        check_rejected(&[("sslcert", "/nowhere/client.crt")], "'/nowhere/client.crt'");
     }
 
     #[test]
-    fn disable_reads_no_file() {
+    fn disable_reads_no_files() {
         assert_eq!(
             resolve(&[("sslmode", "disable"), ("sslrootcert", "/nowhere")], &Environment::empty()),
             Ok(SslMode::Disable)

@@ -1,4 +1,4 @@
-//! Opens the way to a server: TCP, a unix socket, or TLS over TCP. Knows of PostgreSQL only how it is asked for TLS.
+//! Opens a transport to a server: TCP, a Unix socket, or TLS over TCP. The only part of PostgreSQL's protocol here is the TLS request.
 
 use std::io;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use super::failure::Problem;
 use super::settings::Settings;
 use super::stream::Stream;
 use crate::blocking::addresses;
-use crate::surroundings::ByteStream;
+use crate::runtime::ByteStream;
 
 pub(super) enum Transport {
     Tcp(TcpStream),
@@ -30,35 +30,35 @@ pub(super) enum Transport {
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-/// What the server says when it agrees to TLS.
-const AGREED: u8 = b'S';
-/// More than any message of a session's set-up.
+/// The server's response when it accepts TLS.
+const TLS_ACCEPTED: u8 = b'S';
+/// The buffer size of the relay. Larger than any message of the session setup.
 const PIPE_BYTES: usize = 64 << 10;
 
 impl Transport {
-    /// Connects to one address. With [`Negotiation::Prefer`] the result is without TLS if the server does not offer it.
+    /// Connects to one address. With [`Negotiation::Prefer`] the result does not use TLS if the server does not offer it.
     ///
     /// # Errors
-    /// Why there is no connection.
+    /// The reason why there is no connection.
     pub(super) async fn open(
         settings: &Settings,
         address: &Address,
         negotiation: Negotiation,
     ) -> Result<Self, Problem> {
-        let dialling = |error: io::Error| Problem::of_dialling(&error, address, settings);
+        let connect_error = |error: io::Error| Problem::of_dialling(&error, address, settings);
         let (name, ip) = match &address.host {
             Host::Tcp { name, ip } => (name, *ip),
             Host::Unix(_) => {
                 let path = address.socket().unwrap_or_default();
-                return UnixStream::connect(&path).await.map(Self::Unix).map_err(dialling);
+                return UnixStream::connect(&path).await.map(Self::Unix).map_err(connect_error);
             }
         };
-        let mut stream = dial_tcp(name, ip, address.port).await.map_err(dialling)?;
+        let mut stream = dial_tcp(name, ip, address.port).await.map_err(connect_error)?;
         if negotiation == Negotiation::Disable {
             return Ok(Self::Tcp(stream));
         }
-        let is_agreed = ask_for_tls(&mut stream).await.map_err(|error| Problem::of_connection(&error))?;
-        match (is_agreed, negotiation) {
+        let accepts_tls = request_tls(&mut stream).await.map_err(|error| Problem::of_connection(&error))?;
+        match (accepts_tls, negotiation) {
             (true, _) => {}
             (false, Negotiation::Require) => return Err(Problem::TlsNotOffered(settings.tls.mode)),
             (false, _) => return Ok(Self::Tcp(stream)),
@@ -73,7 +73,7 @@ impl Transport {
         matches!(self, Self::Tls(_))
     }
 
-    /// Proves to the server that both sides have the same TLS connection.
+    /// Returns the data with which the client proves to the server that both use the same TLS connection.
     fn channel_binding(&self) -> Option<Vec<u8>> {
         let Self::Tls(stream) = self else { return None };
         let (_, session) = stream.get_ref();
@@ -88,10 +88,10 @@ impl Transport {
         }
     }
 
-    /// For a thread that blocks.
+    /// Converts this into a blocking stream.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The errors of the system call.
     pub(super) fn into_blocking(self) -> io::Result<Stream> {
         let tcp = |stream: TcpStream| {
             let stream = stream.into_std()?;
@@ -120,20 +120,20 @@ async fn dial_tcp(name: &str, ip: Option<std::net::IpAddr>, port: u16) -> io::Re
     };
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
-    // As libpq does: a server that is gone without a word is noticed at last.
+    // As in libpq, so that the loss of the server or the network is detected eventually.
     socket.set_keepalive(true)?;
     socket.connect(address).await
 }
 
-/// Reads one byte: what follows it is a part of the handshake.
-async fn ask_for_tls(stream: &mut TcpStream) -> io::Result<bool> {
+/// Requests TLS and returns true if the server accepts. Reads exactly one byte, because the following bytes are part of the handshake.
+async fn request_tls(stream: &mut TcpStream) -> io::Result<bool> {
     let mut request = BytesMut::new();
     write::ssl_request(&mut request);
     stream.write_all(&request).await?;
-    Ok(stream.read_u8().await? == AGREED)
+    Ok(stream.read_u8().await? == TLS_ACCEPTED)
 }
 
-/// A connection as tokio-postgres gets it: encrypted already, if at all.
+/// The connection that is passed to tokio-postgres. If TLS is used, it is already established.
 pub(super) struct Wire {
     bytes: Box<dyn ByteStream>,
     binding: Option<Vec<u8>>,
@@ -145,7 +145,7 @@ impl Wire {
     }
 }
 
-/// The TLS step of tokio-postgres, which has been made.
+/// The TLS step for tokio-postgres. It does nothing, because TLS is already established.
 pub(super) struct Encrypted;
 
 impl TlsConnect<Wire> for Encrypted {
@@ -192,15 +192,15 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Copies bytes between a transport and the [`Wire`] that tokio-postgres has, until the transport is taken back. So tokio-postgres can
-/// open a session and set it up on a socket that afterwards is a worker's.
+/// Copies bytes between a transport and a [`Wire`], until the transport is taken back. This allows tokio-postgres to open a session and set
+/// it up on a socket that is then passed to a worker.
 pub(super) struct Relay {
     stop: oneshot::Sender<()>,
     task: JoinHandle<(Transport, io::Result<()>)>,
 }
 
 impl Relay {
-    /// On the current runtime.
+    /// Starts copying on the current runtime.
     pub(super) fn start(transport: Transport) -> (Wire, Self) {
         let (near, far) = duplex(PIPE_BYTES);
         let wire = Wire { binding: transport.channel_binding(), bytes: Box::new(near) };
@@ -208,12 +208,13 @@ impl Relay {
         (wire, Self { stop, task: tokio::spawn(relay(transport, far, stopped)) })
     }
 
-    /// The transport, if the client waits for no answer: an answer under way would be torn. The client can send nothing any more.
+    /// Stops copying and returns the transport. The client must not be waiting for a response, because parts of it could be lost. It cannot
+    /// send anything afterwards.
     ///
     /// # Errors
-    /// Why the connection broke, if it did.
+    /// The error by which the connection broke.
     pub(super) async fn take_back(self) -> io::Result<Transport> {
-        // It may have ended already.
+        // The task may have ended already.
         let _ = self.stop.send(());
         let (transport, copied) = self.task.await.map_err(io::Error::other)?;
         copied?;
@@ -234,7 +235,7 @@ async fn relay(
         }
     };
     let copied = tokio::select! {
-        // Taken back, or dropped.
+        // The transport was taken back, or the relay was dropped.
         biased;
         _ = stop => Ok(()),
         copied = copying => copied.map(drop),
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_transport_that_is_taken_back_has_nothing_more_sent_on_it() {
+    async fn no_bytes_are_sent_on_a_transport_after_it_was_taken_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Why an agent cannot run this run's rows, as the coordinator is told.
+//! Converts errors into the reason, for the coordinator, why an agent cannot run the rows of a run.
 
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 

@@ -1,5 +1,5 @@
-//! How much of a server's certificate is checked: nothing, its chain, or its chain and its name.
-//! Signatures of the handshake are always checked, so that the peer at least owns the certificate that it shows.
+//! Verifies a server's certificate: not at all, its chain, or its chain and its name. The signature of the handshake is always verified, so
+//! the peer has at least the private key of its certificate.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -16,24 +16,25 @@ pub(super) struct Verifier {
 
 #[derive(Debug, Clone)]
 pub(super) enum Trust {
-    /// `require` without a root certificate: encrypted, the peer unknown.
+    /// Accepts any certificate: modes up to `require` without a root certificate. Encrypted but not authenticated.
     Anyone,
-    /// `verify-ca`, and every mode that finds a root certificate.
+    /// Verifies the chain: `verify-ca`, and every weaker mode with a root certificate.
     Chain(Roots),
-    /// `verify-full`.
+    /// Verifies the chain and the name: `verify-full`.
     ChainAndName(Roots),
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Roots {
     pub(super) store: RootCertStore,
-    /// The same certificates, to recognise one that a server shows as its own.
+    /// The same certificates, to recognise one that a server uses itself.
     pub(super) certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Roots {
-    /// A server whose self-signed certificate was copied into the root file, as PostgreSQL's manual suggests, is trusted
-    /// by OpenSSL; webpki refuses every authority's certificate as a server's own. Its dates are checked before that.
+    /// Verifies the chain. OpenSSL trusts a server whose self-signed certificate was copied into the root file, as PostgreSQL's manual
+    /// suggests, but webpki rejects every CA certificate as a server certificate. Therefore this error is ignored if the root file contains
+    /// the certificate. Its dates have been checked before.
     fn verify(
         &self,
         shown: &CertificateDer<'_>,
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 
-    /// A self-signed certificate for `db` that may also sign, as `openssl req -x509` makes them.
+    /// Creates a self-signed certificate for `db` that is also a CA, like those of `openssl req -x509`.
     fn self_signed(until: i32) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(["db".to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_own_certificate_as_root_is_trusted_for_its_name() {
+    fn a_self_signed_certificate_in_the_root_file_is_trusted_for_its_name() {
         let server = self_signed(4000);
         let full = || Trust::ChainAndName(roots(&server));
         assert_eq!(verdict(full(), &server, "db"), Ok(()));
@@ -143,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn another_certificate_of_the_same_name_is_not_trusted() {
+    fn another_certificate_with_the_same_name_is_not_trusted() {
         let (root, server) = (self_signed(4000), self_signed(4000));
         assert!(verdict(Trust::Chain(roots(&root)), &server, "db").is_err());
         assert_eq!(verdict(Trust::Anyone, &server, "db"), Ok(()));
     }
 
     #[test]
-    fn an_expired_certificate_is_refused_even_as_its_own_root() {
+    fn an_expired_certificate_is_rejected_even_in_the_root_file() {
         let server = self_signed(2001);
         let error = verdict(Trust::Chain(roots(&server)), &server, "db").unwrap_err();
         assert!(error.to_string().contains("expired"), "{error}");

@@ -1,5 +1,5 @@
-//! How an agent knows its coordinator and is known by it, and that nobody else reads along: by a join string, by certificates of an own
-//! authority, or not at all, on one machine or where somebody typed `--insecure`.
+//! Authentication and encryption between an agent and its coordinator: with a join string, with certificates of a private CA, or none,
+//! which is allowed on one machine or with `--insecure`.
 
 mod pin;
 pub mod pki;
@@ -14,12 +14,12 @@ use crate::config::Coordinator;
 use pin::Pinned;
 use pki::{Pki, PkiError};
 
-/// The protocol inside of TLS, as HTTP/2 asks for it.
+/// The ALPN protocol id of HTTP/2.
 pub const ALPN: &[u8] = b"h2";
 
 #[derive(Debug, Clone)]
 pub enum Security {
-    /// In clear, and anybody's.
+    /// Neither encrypted nor authenticated.
     None,
     Tls(Tls),
 }
@@ -27,13 +27,13 @@ pub enum Security {
 #[derive(Debug, Clone)]
 pub struct Tls {
     pub(crate) config: Arc<ClientConfig>,
-    /// Shown to a coordinator that has proved who it is.
+    /// The secret of the join string, sent after the coordinator's certificate was verified. `None` with certificates of a private CA.
     pub(crate) secret: Option<Secret>,
 }
 
 impl Security {
-    /// The coordinator is the one with the pinned certificate, whatever its address.
-    pub fn joined(join: &JoinString) -> Self {
+    /// Authenticates the coordinator by its pinned certificate, at any address, and the agent by the join string's secret.
+    pub fn from_join_string(join: &JoinString) -> Self {
         let provider = pki::provider();
         let verifier = Pinned { pin: join.pin, algorithms: provider.signature_verification_algorithms };
         let config = ClientConfig::builder_with_provider(provider)
@@ -45,11 +45,11 @@ impl Security {
         Self::Tls(Tls { config: with_alpn(config), secret: Some(join.secret.clone()) })
     }
 
-    /// The coordinator has a certificate for its name, and so has the agent, of one authority.
+    /// Mutual TLS: coordinator and agent each have a certificate of one CA, and the coordinator's certificate contains its host name.
     ///
     /// # Errors
-    /// When key and certificate do not belong together.
-    pub fn certified(pki: Pki) -> Result<Self, PkiError> {
+    /// When the private key does not match the certificate.
+    pub fn mutual_tls(pki: Pki) -> Result<Self, PkiError> {
         let Pki { chain, key, roots, certificate } = pki;
         let config = ClientConfig::builder_with_provider(pki::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -62,11 +62,11 @@ impl Security {
 }
 
 impl Tls {
-    /// The name that the coordinator's certificate must have; no one asks for it where the certificate is pinned.
+    /// Returns the name that the coordinator's certificate must contain. A pinned certificate is accepted with any name.
     pub(crate) fn server_name(&self, coordinator: &Coordinator) -> std::io::Result<ServerName<'static>> {
         let name = if self.secret.is_some() { "muster" } else { coordinator.bare_host() };
         ServerName::try_from(name.to_owned())
-            .map_err(|_| std::io::Error::other(format!("'{name}' is no name that a certificate could have")))
+            .map_err(|_| std::io::Error::other(format!("'{name}' is not a valid server name for TLS")))
     }
 }
 

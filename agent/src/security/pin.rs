@@ -1,4 +1,4 @@
-//! A coordinator that is known by its certificate alone: neither its name nor a date or an authority counts.
+//! Verifies a coordinator by the hash of its certificate alone. Names, dates and authorities in the certificate are ignored.
 
 use muster_common::join_string::Pin;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -28,7 +28,7 @@ impl ServerCertVerifier for Pinned {
         }
     }
 
-    // Whoever shows the certificate must own its key.
+    // The signature proves that the coordinator has the certificate's private key.
 
     fn verify_tls12_signature(
         &self,

@@ -1,4 +1,4 @@
-//! `--tls-cert`, `--tls-key` and `--tls-ca`: certificates of an own authority, the same way for agents and coordinator.
+//! `--tls-cert`, `--tls-key` and `--tls-ca`: certificates of a private CA, used in the same way by agents and coordinator.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,29 +11,29 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::secret_file;
 
-/// The three files as typed; all of them or none.
+/// The paths of the three files. Either all or none are given.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PkiArgs {
-    /// This program's certificate in PEM, with those between it and the authority's; with it comes mutual TLS
+    /// Certificate of this program in PEM, with its intermediate certificates; enables mutual TLS
     #[arg(long, value_name = "FILE", env = "MUSTER_TLS_CERT", requires_all = ["tls_key", "tls_ca"])]
     pub tls_cert: Option<PathBuf>,
 
-    /// The certificate's private key in PEM, without a passphrase
+    /// Private key of the certificate in PEM, without a passphrase
     #[arg(long, value_name = "FILE", env = "MUSTER_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Certificates in PEM of the authority that the other side's must be of
+    /// CA certificates in PEM; the certificate of the other side must be issued by one of them
     #[arg(long, value_name = "FILE", env = "MUSTER_TLS_CA", requires = "tls_cert")]
     pub tls_ca: Option<PathBuf>,
 }
 
-/// What the files hold.
+/// The contents of the files.
 #[derive(Debug)]
 pub struct Pki {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
     pub roots: RootCertStore,
-    /// Where the chain is from.
+    /// The file of the chain, for error messages.
     pub certificate: PathBuf,
 }
 
@@ -41,15 +41,15 @@ pub struct Pki {
 pub enum PkiError {
     #[error("{option} '{}' cannot be used: {problem}", path.display())]
     File { option: &'static str, path: PathBuf, problem: String },
-    #[error("--tls-cert '{}' and --tls-key do not go together: {problem}", path.display())]
+    #[error("--tls-cert '{}' and --tls-key do not go together: {problem}; give the private key of this certificate", path.display())]
     Certificate { path: PathBuf, problem: rustls::Error },
 }
 
 impl PkiArgs {
-    /// `None` where nothing was typed.
+    /// Reads the files. Returns `None` if none of the options are given.
     ///
     /// # Errors
-    /// For a file that cannot be read, or has nothing of its kind in it.
+    /// When a file cannot be read or does not contain a certificate or key.
     pub fn read(&self) -> Result<Option<Pki>, PkiError> {
         let (Some(certificate), Some(key), Some(ca)) = (&self.tls_cert, &self.tls_key, &self.tls_ca) else {
             return Ok(None);
@@ -75,14 +75,18 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PkiError> {
 fn certificates(option: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, PkiError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let found = read.map_err(|problem| unusable(option, path, problem))?;
-    if found.is_empty() { Err(unusable(option, path, "no PEM certificate in it")) } else { Ok(found) }
+    if found.is_empty() {
+        Err(unusable(option, path, "the file contains no PEM certificate"))
+    } else {
+        Ok(found)
+    }
 }
 
 fn unusable(option: &'static str, path: &Path, problem: impl fmt::Display) -> PkiError {
     PkiError::File { option, path: path.to_owned(), problem: problem.to_string() }
 }
 
-/// Named rather than taken from the process, so that it does not matter who installs which, and when.
+/// Returns the provider explicitly. The process-wide default would depend on which library installs one first.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

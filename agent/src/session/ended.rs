@@ -1,32 +1,32 @@
-//! How a session ends, and what of it outlives it.
+//! The outcomes of a session, and the state that outlives it.
 
 use std::time::{Duration, Instant};
 
 use muster_common::ids::RunId;
 use muster_common::limits;
-use muster_common::outbox::Kept;
+use muster_common::outbox::Unacked;
 use muster_common::session_token::GrantedSession;
 use muster_proto::WireError;
 use muster_proto::control::Ran;
 use tracing::warn;
 
-/// How a session ended well.
+/// A session that ended without an error.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// The run is over; whether this agent had a place in it, or only stood by.
+    /// The run is over. `had_slot` is false for an agent that was only on standby.
     Bye {
         reason: String,
-        had_place: bool,
+        had_slot: bool,
     },
     Shutdown,
 }
 
-/// How a session ended badly. `Refused` and `CannotStart` are final.
+/// An error that ended a session. After `Refused` and `CannotStart`, the agent does not join again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
-    #[error("cannot reach it: {causes}")]
+    #[error("cannot reach the coordinator: {causes}")]
     Unreachable { causes: String },
-    #[error("no place in this run: {reason}")]
+    #[error("cannot join this run: {reason}")]
     Full { reason: String },
     #[error("refused: {reason}")]
     Refused { reason: String },
@@ -34,13 +34,13 @@ pub(crate) enum SessionError {
     Silent(Duration),
     #[error("coordinator closed the {0} stream")]
     Closed(&'static str),
-    #[error("stream broke: {}", .0.message())]
+    #[error("stream failed: {}", .0.message())]
     Broken(#[from] tonic::Status),
     #[error("coordinator sent a malformed message")]
     Malformed(#[from] WireError),
-    #[error("coordinator broke the protocol: {0}")]
+    #[error("coordinator violated the protocol: {0}")]
     Protocol(&'static str),
-    #[error("lease lapsed: no beat was acknowledged within {:?}", limits::LEASE)]
+    #[error("lease expired: no heartbeat was acknowledged within {:?}", limits::LEASE)]
     Lapsed,
     #[error("a worker ended unexpectedly")]
     WorkerLost,
@@ -49,22 +49,22 @@ pub(crate) enum SessionError {
 }
 
 impl SessionError {
-    /// Whether there was a session: this agent had been answered before the error.
+    /// Returns true if the coordinator had accepted this agent before the error.
     pub(crate) fn ended_a_session(&self) -> bool {
         matches!(self, Self::Closed(_) | Self::Broken(_) | Self::Lapsed | Self::WorkerLost)
     }
 }
 
-/// What a process reports about itself when it joins: its identity, and the outcome of its earlier sessions.
+/// What an agent process reports about itself when it joins: its identity, and the outcome of its earlier sessions.
 #[derive(Debug)]
 pub(crate) struct Past {
-    /// Random, and the same in all its sessions.
+    /// A random id of this process, which is the same in all its sessions.
     pub(crate) instance: u64,
-    /// The last session that held a slot and of which no query runs any more.
+    /// The last session that held a slot and has no running queries.
     pub(crate) ended: Option<GrantedSession>,
     /// The last session that ran rows.
     pub(crate) ran: Option<Ran>,
-    /// A session since the last look at this had its workers connected and prepared.
+    /// A session has connected and prepared all its workers since this flag was last cleared.
     pub(crate) got_ready: bool,
 }
 
@@ -74,23 +74,24 @@ impl Past {
     }
 }
 
-/// Results of an earlier session that nobody acknowledged, for the next one of the same run.
+/// Results of earlier sessions that were not acknowledged. The next session of the same run sends them.
 #[derive(Debug)]
-pub(crate) struct KeptResults {
+pub(crate) struct UnackedResults {
     pub(crate) run: RunId,
-    pub(crate) results: Vec<Kept>,
+    pub(crate) results: Vec<Unacked>,
     /// The sessions that measured them.
     pub(crate) sessions: Vec<GrantedSession>,
+    /// When the last session ended.
     pub(crate) since: Instant,
 }
 
-impl KeptResults {
-    /// What earlier sessions of the same run left, and these sessions.
-    pub(super) fn inherited(kept: &mut Option<Self>, run: &RunId) -> (Vec<Kept>, Vec<GrantedSession>) {
-        match kept.take() {
-            Some(kept) if kept.run == *run => (kept.results, kept.sessions),
-            Some(kept) => {
-                warn!("{} results of run {} are dropped: this is run {run}", kept.count(), kept.run);
+impl UnackedResults {
+    /// Takes the results of earlier sessions of the same run, and these sessions. Results of another run are dropped.
+    pub(super) fn inherited(unacked: &mut Option<Self>, run: &RunId) -> (Vec<Unacked>, Vec<GrantedSession>) {
+        match unacked.take() {
+            Some(unacked) if unacked.run == *run => (unacked.results, unacked.sessions),
+            Some(other) => {
+                warn!("{} results of run {} are dropped: this is run {run}", other.count(), other.run);
                 Default::default()
             }
             None => Default::default(),
@@ -98,6 +99,6 @@ impl KeptResults {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.results.iter().map(|kept| kept.measurements.len()).sum()
+        self.results.iter().map(|unacked| unacked.measurements.len()).sum()
     }
 }

@@ -1,4 +1,4 @@
-//! Ending what lost sessions left in the database, for the coordinator, which has no connection to it.
+//! Terminates backends that lost sessions left in the database. The coordinator requests it, because it has no connection to the database.
 
 use std::sync::Arc;
 
@@ -11,43 +11,43 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::SessionError;
-use crate::crew::Crew;
+use crate::worker_set::WorkerSet;
 
-/// Backends that are being ended.
+/// Requests in progress.
 #[derive(Default)]
 pub(super) struct Fences {
-    endings: JoinSet<BackendsEnded>,
-    /// One after the other: the workers have taken most of the connections that the server allows.
-    turn: Arc<Mutex<()>>,
+    requests: JoinSet<BackendsEnded>,
+    /// Serializes the requests, because the workers use most of the connections that the server allows.
+    lock: Arc<Mutex<()>>,
 }
 
 impl Fences {
-    /// Begins to end a slot's backends of lost sessions.
-    pub(super) fn end_backends(&mut self, crew: &Crew, run: &RunId, slot: SlotId, below: Epoch) {
-        let ending = crew.end_backends(run, slot, below);
-        let turn = Arc::clone(&self.turn);
-        self.endings.spawn(async move {
-            let _turn = turn.lock().await;
-            let outcome = timeout(limits::END_BACKENDS_TIMEOUT, ending).await;
+    /// Begins to terminate the backends of a slot's lost sessions.
+    pub(super) fn end_backends(&mut self, worker_set: &WorkerSet, run: &RunId, slot: SlotId, below: Epoch) {
+        let request = worker_set.end_backends(run, slot, below);
+        let lock = Arc::clone(&self.lock);
+        self.requests.spawn(async move {
+            let _guard = lock.lock().await;
+            let outcome = timeout(limits::END_BACKENDS_TIMEOUT, request).await;
             let outcome = outcome.unwrap_or_else(|_| {
                 Err(format!("older backends did not end within {:?}", limits::END_BACKENDS_TIMEOUT))
             });
             if let Err(problem) = &outcome {
-                warn!("cannot end older backends of {slot}: {problem}");
+                warn!("cannot terminate older backends of {slot}: {problem}");
             }
             BackendsEnded { slot, outcome }
         });
     }
 
-    /// The next answer for the coordinator; pending for ever while nothing is being ended.
+    /// Returns the next reply for the coordinator. Never returns while there are no requests.
     pub(super) async fn next(&mut self) -> Result<BackendsEnded, SessionError> {
-        match self.endings.join_next().await {
+        match self.requests.join_next().await {
             Some(ended) => ended.map_err(|_| SessionError::WorkerLost),
             None => std::future::pending().await,
         }
     }
 
     pub(super) async fn stop(mut self) {
-        self.endings.shutdown().await;
+        self.requests.shutdown().await;
     }
 }

@@ -1,6 +1,6 @@
-//! The postgres module against a real server, and `sslmode` against psql: what libpq does is asked, not remembered.
+//! Tests the postgres module with a real server, and compares the behaviour of `sslmode` with psql.
 
-#![allow(clippy::unwrap_used, reason = "a set-up that fails is a test that fails")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 #[path = "../../../coordinator/tests/support/deadline.rs"]
 mod deadline;
@@ -36,7 +36,7 @@ async fn refused(url: String, environment: &Environment) -> ConnectError {
     }
 }
 
-/// What psql makes of it: whether the session is encrypted, or `None` when there is no session.
+/// Connects with psql. Returns whether the session is encrypted, or `None` if psql cannot connect.
 fn psql(server: &Server, url: &str) -> Option<bool> {
     let output = Command::new(server.bin.join("psql"))
         .env_clear()
@@ -50,7 +50,7 @@ fn psql(server: &Server, url: &str) -> Option<bool> {
 }
 
 #[tokio::test]
-async fn every_sslmode_does_what_psql_does() {
+async fn every_sslmode_behaves_as_in_psql() {
     let Some(server) = server::start() else {
         return;
     };
@@ -82,27 +82,27 @@ async fn every_sslmode_does_what_psql_does() {
         let rest = format!("/{database}?hostaddr=127.0.0.1&sslmode={mode}&sslrootcert={root}");
         let url = server.url(host, &rest);
         assert_eq!(psql(&server, &url), expected, "psql: {url}");
-        let ours = match Settings::resolve(Some(&url.clone().into()), &environment) {
+        let actual = match Settings::resolve(Some(&url.clone().into()), &environment) {
             Ok(settings) => connect::connect(&settings, "muster:test", &utc()).await.ok(),
             Err(_) => None,
         };
-        let ours = match ours {
+        let actual = match actual {
             Some(connection) => {
-                let told = connection.is_encrypted;
+                let reported = connection.is_encrypted;
                 tokio::spawn(connection.driver.run());
                 let query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
                 let real: bool = connection.client.query_one(query, &[]).await.unwrap().get(0);
-                assert_eq!(told, real, "{url}");
+                assert_eq!(reported, real, "{url}");
                 Some(real)
             }
             None => None,
         };
-        assert_eq!(ours, expected, "{url}");
+        assert_eq!(actual, expected, "{url}");
     }
 }
 
 #[tokio::test]
-async fn a_certificate_that_does_not_fit_is_named_with_the_remedy() {
+async fn an_invalid_server_certificate_is_reported_with_a_hint() {
     let Some(server) = server::start() else {
         return;
     };
@@ -112,12 +112,12 @@ async fn a_certificate_that_does_not_fit_is_named_with_the_remedy() {
     assert!(name.contains("localhost") && name.contains("subjectAltName"), "{name}");
     let issuer = refused(server.url("localhost", &rest("other.crt")), &environment).await;
     assert!(issuer.to_string().contains("sslrootcert must name"), "{issuer}");
-    assert!(issuer.is_lasting());
+    assert!(issuer.is_permanent());
 }
 
-/// Nor does psql go on; a later address where nobody listens would have the last word.
+/// psql stops at this server, too. If the next address were tried, its "connection refused" would hide the cause.
 #[tokio::test]
-async fn a_server_that_refused_is_told_and_no_later_one_is_tried() {
+async fn a_rejection_by_a_server_is_reported_and_the_next_address_is_not_tried() {
     let Some(server) = server::start() else {
         return;
     };
@@ -126,18 +126,18 @@ async fn a_server_that_refused_is_told_and_no_later_one_is_tried() {
     let certificate =
         format!("localhost:{},{closed}/postgres?sslmode=verify-full&sslrootcert={root}", server.port);
     let password = format!("localhost:{},{closed}/postgres", server.port);
-    for (rest, given, told) in
+    for (rest, given, expected) in
         [(certificate, PASSWORD, "sslrootcert must name"), (password, "hunter2", "28P01")]
     {
         let error = refused(format!("postgresql://{rest}"), &server.environment(Some(given))).await;
         let shown = error.to_string();
-        assert!(shown.contains(told) && !shown.contains("connection refused"), "{shown}");
-        assert!(error.is_lasting(), "{shown}");
+        assert!(shown.contains(expected) && !shown.contains("connection refused"), "{shown}");
+        assert!(error.is_permanent(), "{shown}");
     }
 }
 
 #[tokio::test]
-async fn passwords_come_from_the_password_file_and_wrong_ones_are_told() {
+async fn passwords_are_read_from_the_password_file_and_wrong_ones_are_reported() {
     let Some(server) = server::start() else {
         return;
     };
@@ -160,7 +160,7 @@ async fn passwords_come_from_the_password_file_and_wrong_ones_are_told() {
 }
 
 #[tokio::test]
-async fn a_missing_database_and_a_missing_server_are_told_apart() {
+async fn a_missing_database_and_a_missing_server_are_distinguished() {
     let Some(server) = server::start() else {
         return;
     };
@@ -168,9 +168,9 @@ async fn a_missing_database_and_a_missing_server_are_told_apart() {
     let database = refused(server.url("127.0.0.1", "/nosuch"), &environment).await;
     assert_eq!(database.sqlstate().as_str(), "3D000");
     assert!(database.to_string().contains("\"nosuch\" does not exist"), "{database}");
-    // Port 1 is nobody's; the second host answers.
+    // No process listens on port 1; the second host accepts connections.
     let closed = refused("postgresql://127.0.0.1:1/x".to_owned(), &environment).await;
-    assert!(matches!(closed.problem(), Some(Problem::Refused)) && !closed.is_lasting(), "{closed}");
+    assert!(matches!(closed.problem(), Some(Problem::Refused)) && !closed.is_permanent(), "{closed}");
     let both = format!("postgresql://127.0.0.1:1,127.0.0.1:{}/postgres", server.port);
     let connection = open(both, &environment).await.unwrap();
     assert_eq!(connection.address.to_string(), format!("127.0.0.1:{}", server.port));
@@ -190,20 +190,20 @@ async fn channel_binding_is_required_when_asked_for() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_when_the_server_asks() {
+async fn a_client_certificate_is_sent_when_the_server_requests_it() {
     let Some(server) = server::start() else {
         return;
     };
     let files = format!("sslcert={}&sslkey={}", server.path("client.crt"), server.path("client.key"));
     let environment = server.environment(None);
-    let shown = open(server.url("127.0.0.1", &format!("/certs?sslmode=require&{files}")), &environment).await;
-    assert!(shown.is_ok(), "{}", shown.err().map(|e| e.to_string()).unwrap_or_default());
+    let with = open(server.url("127.0.0.1", &format!("/certs?sslmode=require&{files}")), &environment).await;
+    assert!(with.is_ok(), "{}", with.err().map(|e| e.to_string()).unwrap_or_default());
     let without = refused(server.url("127.0.0.1", "/certs?sslmode=require"), &environment).await;
     assert_eq!(without.sqlstate().as_str(), "28000", "{without}");
 }
 
 #[tokio::test]
-async fn a_session_is_set_up_and_an_unknown_time_zone_is_told() {
+async fn a_session_is_set_up_and_an_unknown_time_zone_is_reported() {
     let Some(server) = server::start() else {
         return;
     };
@@ -231,7 +231,7 @@ async fn a_session_is_set_up_and_an_unknown_time_zone_is_told() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_ended_is_followed_by_another() {
+async fn a_connection_terminated_by_the_server_is_replaced() {
     let Some(server) = server::start() else {
         return;
     };
@@ -240,22 +240,22 @@ async fn a_connection_that_the_server_ended_is_followed_by_another() {
     let connector = Connector { settings, application_name, setup: utc(), role };
     let pool = ServerPool::try_new(connector).unwrap();
     let (client, _) = pool.get().await.unwrap();
-    let killed =
+    let terminate =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'muster:end'";
-    server.superuser().await.execute(killed, &[]).await.unwrap();
-    let noticed = async {
+    server.superuser().await.execute(terminate, &[]).await.unwrap();
+    let closed = async {
         while !client.is_closed() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), noticed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), closed).await.unwrap();
     drop(client);
     let (client, _) = pool.get().await.unwrap();
     assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
 }
 
 #[tokio::test]
-async fn a_query_is_cancelled_over_the_same_tls() {
+async fn a_query_is_cancelled_with_the_same_sslmode() {
     let Some(server) = server::start() else {
         return;
     };
@@ -272,7 +272,7 @@ async fn a_query_is_cancelled_over_the_same_tls() {
             connection.is_encrypted,
         );
         let query = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(30)").await });
-        // A cancel that comes before its query is lost, so it is sent until the query has ended.
+        // A cancel request that arrives before its query has no effect, so it is repeated until the query has ended.
         while !query.is_finished() {
             connect::cancel(&settings, &address, is_encrypted, &token).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -283,7 +283,7 @@ async fn a_query_is_cancelled_over_the_same_tls() {
 }
 
 #[tokio::test]
-async fn a_server_describes_itself() {
+async fn the_version_and_settings_of_a_server_are_read() {
     let Some(server) = server::start() else {
         return;
     };
@@ -297,7 +297,7 @@ async fn a_server_describes_itself() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_suit_is_passed_over() {
+async fn a_server_that_does_not_match_target_session_attrs_is_refused() {
     let Some(server) = server::start() else {
         return;
     };
@@ -306,32 +306,32 @@ async fn a_server_that_does_not_suit_is_passed_over() {
     assert!(matches!(error.problem(), Some(Problem::Unsuitable(_))), "{error}");
 }
 
-/// A listener that reads the request for TLS and then gives `answer`; no PostgreSQL is needed.
-async fn answering(answer: &'static [u8]) -> u16 {
+/// A listener that reads the TLS request and replies with `reply`. It needs no PostgreSQL.
+async fn fake_server(reply: &'static [u8]) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        let mut held = Vec::new();
+        let mut streams = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read_exact(&mut [0; 8]).await;
-            let _ = stream.write_all(answer).await;
-            held.push(stream);
+            let _ = stream.write_all(reply).await;
+            streams.push(stream);
         }
     });
     port
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_refused_by_the_modes_that_insist() {
-    let port = answering(b"N").await;
+async fn a_server_without_tls_is_refused_by_sslmode_require() {
+    let port = fake_server(b"N").await;
     let environment = Environment::empty().with_user("u").with("PGCONNECT_TIMEOUT", "5");
     let error = refused(format!("postgresql://127.0.0.1:{port}/db?sslmode=require"), &environment).await;
     assert!(matches!(error.problem(), Some(Problem::TlsNotOffered(_))), "{error}");
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up() {
-    let port = answering(b"").await;
+async fn connecting_to_a_server_that_never_responds_times_out() {
+    let port = fake_server(b"").await;
     let environment = Environment::empty().with_user("u");
     let error = refused(format!("postgresql://127.0.0.1:{port}/db?connect_timeout=1"), &environment).await;
     assert!(error.to_string().contains("no answer within 1 s"), "{error}");

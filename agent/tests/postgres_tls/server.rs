@@ -1,5 +1,5 @@
-//! A real PostgreSQL for the tests: its own directory, a free loopback port, TLS with certificates made here.
-//! Shared by the tests that run at the same time; the last one ends it. Nothing of the machine's own server is touched.
+//! Starts a real PostgreSQL server for the tests, with its own directory, a free loopback port and TLS with generated certificates.
+//! Tests that run at the same time share the server, and the last one stops it. A server already running on this machine is not used.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 pub(crate) const PASSWORD: &str = "s3cret";
 
-/// `tlsonly` and `plainonly` are databases that pg_hba.conf gives to one kind of connection; `certs` asks for a certificate.
+/// The databases `tlsonly` and `plainonly` allow one kind of connection; `certs` requires a client certificate.
 const HBA: &str = "\
 local     all       all  trust
 hostssl   tlsonly   all  127.0.0.1/32  scram-sha-256
@@ -37,11 +37,11 @@ pub(crate) struct Server {
 
 static RUNNING: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
-/// The server, or `None` with a word on why there is none.
+/// Returns the shared server, or prints why there is none and returns `None`.
 pub(crate) fn start() -> Option<Arc<Server>> {
     crate::deadline::begin();
-    let Some(bin) = installed() else {
-        #[allow(clippy::print_stdout, reason = "a test that cannot run says so")]
+    let Some(bin) = find_installed() else {
+        #[allow(clippy::print_stdout, reason = "a skipped test prints the reason")]
         {
             println!("skipped: no PostgreSQL server below /usr/lib/postgresql");
         }
@@ -56,7 +56,7 @@ pub(crate) fn start() -> Option<Arc<Server>> {
     Some(server)
 }
 
-fn installed() -> Option<PathBuf> {
+fn find_installed() -> Option<PathBuf> {
     let mut found: Vec<_> = fs::read_dir("/usr/lib/postgresql")
         .ok()?
         .filter_map(|entry| {
@@ -74,15 +74,15 @@ impl Server {
     fn start(bin: PathBuf) -> Self {
         let directory = tempfile::Builder::new().prefix("muster-tls-").tempdir_in("/tmp").unwrap();
         let owner = server_account();
-        give(directory.path(), owner);
+        set_owner(directory.path(), owner);
         let data = directory.path().join("data");
-        let made = as_owner(&bin.join("initdb"), owner)
+        let status = as_owner(&bin.join("initdb"), owner)
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
             .arg(&data)
             .stdout(Stdio::null())
             .status()
             .unwrap();
-        assert!(made.success(), "initdb: {made}");
+        assert!(status.success(), "initdb: {status}");
         fs::write(data.join("pg_hba.conf"), HBA).unwrap();
         write_certificates(directory.path(), owner);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -99,24 +99,24 @@ impl Server {
         server
     }
 
-    /// Readiness is asked of psql, whose own words are not under test.
+    /// Uses psql, because the client code of the agent is under test.
     fn wait_until_ready(&self) {
-        let patience = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(30);
         let setup = "CREATE ROLE bench LOGIN PASSWORD 's3cret'; CREATE DATABASE tlsonly; CREATE DATABASE plainonly; CREATE DATABASE certs";
         let statements: Vec<_> = setup.split("; ").flat_map(|statement| ["-c", statement]).collect();
         loop {
-            let made = Command::new(self.bin.join("psql"))
+            let status = Command::new(self.bin.join("psql"))
                 .args(["-X", "-q", "-U", "postgres", "-d", "postgres", "-p", &self.port.to_string(), "-h"])
                 .arg(self.directory.path())
                 .args(&statements)
                 .stderr(Stdio::null())
                 .status()
                 .unwrap();
-            if made.success() {
+            if status.success() {
                 return;
             }
             let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-            assert!(Instant::now() < patience, "the server is not ready: {}", log());
+            assert!(Instant::now() < deadline, "the server is not ready: {}", log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -125,7 +125,7 @@ impl Server {
         self.directory.path().join(file).display().to_string()
     }
 
-    /// A user on a machine with nothing but a password in the environment, or without even that.
+    /// An environment with a user and an optional password, and no other settings.
     pub(crate) fn environment(&self, password: Option<&str>) -> Environment {
         let environment =
             Environment::empty().with_user("bench").with_home(&self.directory.path().join("home"));
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    /// `rest` follows the port: `/postgres?sslmode=require`.
+    /// `rest` is the part after the port, e.g. `/postgres?sslmode=require`.
     pub(crate) fn url(&self, host: &str, rest: &str) -> String {
         format!("postgresql://{host}:{}{rest}", self.port)
     }
@@ -145,7 +145,7 @@ impl Server {
         Settings::resolve(Some(&url.into()), &self.environment(Some(PASSWORD))).unwrap()
     }
 
-    /// A session of the server's own superuser, past every rule of pg_hba.conf.
+    /// A superuser session over the unix socket, which pg_hba.conf trusts.
     pub(crate) async fn superuser(&self) -> tokio_postgres::Client {
         let url = format!(
             "host={} port={} user=postgres dbname=postgres",
@@ -162,9 +162,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGINT: end every session and shut down; a killed server would leave its children to find out.
-        let asked = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        if !asked.is_ok_and(|status| status.success()) {
+        // SIGINT ends all sessions and shuts down. After SIGKILL, child processes would keep running for a while.
+        let signalled = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        if !signalled.is_ok_and(|status| status.success()) {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
@@ -198,10 +198,10 @@ fn settings(directory: &Path, port: u16) -> Vec<String> {
     .collect()
 }
 
-/// One authority for both sides, another that signed nothing here, a server known as `localhost` only, a client `bench`.
+/// Writes a CA that signs both sides, a CA that signs neither, a server certificate for `localhost` and a client certificate for `bench`.
 fn write_certificates(directory: &Path, owner: Option<(u32, u32)>) {
-    let ca = authority("muster test authority");
-    let other = authority("another authority");
+    let ca = certificate_authority("muster test CA");
+    let other = certificate_authority("another CA");
     let server_key = KeyPair::generate().unwrap();
     let server = CertificateParams::new(["localhost".to_owned()]).unwrap();
     let server = server.signed_by(&server_key, &ca).unwrap();
@@ -214,7 +214,7 @@ fn write_certificates(directory: &Path, owner: Option<(u32, u32)>) {
         fs::write(&path, text).unwrap();
         let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        give(&path, owner);
+        set_owner(&path, owner);
     };
     write("ca.crt", ca.pem(), None);
     write("other.crt", other.pem(), None);
@@ -224,14 +224,14 @@ fn write_certificates(directory: &Path, owner: Option<(u32, u32)>) {
     write("client.key", client_key.serialize_pem(), None);
 }
 
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+fn certificate_authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, name);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// As whom the server runs: PostgreSQL refuses root, so root hands it to `postgres` or `nobody`.
+/// The user and group ids that run the server. PostgreSQL refuses to run as root, so root uses `postgres` or `nobody`.
 fn server_account() -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
@@ -245,7 +245,7 @@ fn server_account() -> Option<(u32, u32)> {
     })
 }
 
-fn give(path: &Path, owner: Option<(u32, u32)>) {
+fn set_owner(path: &Path, owner: Option<(u32, u32)>) {
     if let Some((user, group)) = owner {
         chown(path, Some(user), Some(group)).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What is counted. Each case makes its input, and then does its work as often as it is told to.
+//! The cases that are counted. Each case creates its input, and then repeats its work a given number of times.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -23,10 +23,10 @@ use prost::Message;
 
 use crate::rows;
 
-/// A path that is counted.
+/// A code path whose instructions are counted.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Rows, samples or pairs of a host and a worker, each time the work is done.
+    /// Units in one repetition of the work: rows, samples, or pairs of a host and a worker.
     pub(crate) units: u32,
     make: fn(&Path) -> anyhow::Result<Work>,
 }
@@ -89,7 +89,7 @@ fn opened(directory: &Path) -> anyhow::Result<Work> {
     }))
 }
 
-/// One worker that has every tenth row.
+/// Reads all rows as ten workers do, each of which has every tenth row.
 fn read_again(directory: &Path) -> anyhow::Result<Work> {
     let file = directory.join("rows.csv");
     rows::write(&file, ROWS, HOSTS)?;
@@ -113,20 +113,20 @@ fn open_rows(file: &Path) -> anyhow::Result<Workload> {
 
 // -- ledger ------------------------------------------------------------------------------------------------------------
 
-/// Every row waits, is taken, is in flight, and is settled, in batches.
+/// Every row is queued, taken, in flight and settled, in batches.
 fn ledger() -> anyhow::Result<Work> {
-    const OF_LEDGER: u32 = 10;
+    const LEDGER_WORKERS: u32 = 10;
     Ok(Box::new(|| {
         let passes = Passes::once(ROWS);
         let queue = |worker| {
-            let rows = (worker..ROWS).step_by(OF_LEDGER as usize).map(RowId::new);
+            let rows = (worker..ROWS).step_by(LEDGER_WORKERS as usize).map(RowId::new);
             Queue::new(rows.collect(), passes, None)
         };
-        let mut dispatch = Dispatch::new(Ledger::new(ROWS), passes, (0..OF_LEDGER).map(queue).collect());
+        let mut dispatch = Dispatch::new(Ledger::new(ROWS), passes, (0..LEDGER_WORKERS).map(queue).collect());
         let epoch = Epoch::new(1);
-        dispatch.begin(0..OF_LEDGER as usize, epoch);
+        dispatch.begin(0..LEDGER_WORKERS as usize, epoch);
         while !dispatch.is_finished() {
-            for worker in 0..OF_LEDGER as usize {
+            for worker in 0..LEDGER_WORKERS as usize {
                 for task in dispatch.take(worker, epoch, BATCH as usize) {
                     let receipt = dispatch.settle(worker, epoch, task.row, Settled::Completed);
                     ensure!(receipt == Receipt::Counted { attempt: 1 }, "a row is counted once");
@@ -185,7 +185,7 @@ fn messages(encoded: fn(u32) -> Vec<u8>) -> Vec<Vec<u8>> {
     (0..ROWS).step_by(BATCH as usize).map(encoded).collect()
 }
 
-/// A batch of rows from this one on.
+/// The batch of rows that starts at `first`.
 fn rows(first: u32) -> impl Iterator<Item = RowId> {
     (first..ROWS.min(first + BATCH)).map(RowId::new)
 }
@@ -206,7 +206,7 @@ fn results_on_the_wire(first: u32) -> Vec<u8> {
     v1::AgentWork::from(FromAgent::Results(results)).encode_to_vec()
 }
 
-/// Of a query of about a millisecond that returns 60 rows.
+/// The measurement of a query that takes about a millisecond and returns 60 rows.
 fn measurement(row: RowId) -> Measurement {
     let random = u64::from(row.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let jitter_ns = (random >> 44) % 500_000;

@@ -1,4 +1,4 @@
-//! counts.txt: the counts that are expected, and the compiler that they hold for.
+//! Reads and writes counts.txt: the expected counts, and the compiler that they are valid for.
 
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use anyhow::{Context, ensure};
 
 const HEADER: &str = "# Instructions a unit of each case, counted by `just counts --write`, and the compiler that made them.\n";
 
-/// What decides about the instructions that are made from a source.
+/// The compiler's version and target, which determine the instructions that it generates from the same source.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Compiler(String);
 
 impl Compiler {
     pub(crate) fn here() -> anyhow::Result<Self> {
         let output = Command::new("rustc").arg("--version").output().context("run rustc")?;
-        ensure!(output.status.success(), "rustc does not tell its version");
+        ensure!(output.status.success(), "`rustc --version` failed with {}", output.status);
         let version = String::from_utf8(output.stdout)?;
         Ok(Self(format!("{} for {}-{}", version.trim(), std::env::consts::ARCH, std::env::consts::OS)))
     }
@@ -36,9 +36,10 @@ impl Committed {
     pub(crate) fn read() -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path()).context("read counts.txt")?;
         let mut lines = text.lines().filter(|line| !line.starts_with('#'));
-        let compiler = Compiler(lines.next().context("counts.txt names no compiler")?.to_owned());
+        let compiler = Compiler(lines.next().context("counts.txt does not name a compiler")?.to_owned());
         let count = |line: &str| -> anyhow::Result<(String, f64)> {
-            let (name, count) = line.rsplit_once(' ').context("a line has a name and a count")?;
+            let (name, count) =
+                line.rsplit_once(' ').context("a line of counts.txt has no name and count")?;
             Ok((name.trim().to_owned(), count.parse()?))
         };
         Ok(Self { compiler, counts: lines.map(count).collect::<Result<_, _>>()? })

@@ -1,14 +1,14 @@
-//! How the measurements of two runs belong together, and how unsure a difference between them is.
+//! The design of a comparison: how the measurements of two runs are matched, and the error of a difference between them.
 
 use super::series::{Series, Timed};
 use crate::statistics::dependence::{Sequence, SeriesMean};
 
-/// Rows may be this many batches apart in the two runs and still count as run at the same time.
+/// A row counts as run at the same time in both runs if it is at most this many batches apart.
 const BATCHES_APART_MAX: usize = 1;
-/// Of the rows, in percent, that must be so for the runs to have the same order.
+/// Minimum percentage of rows run at the same time for the runs to have the same order.
 const IN_PLACE_MIN: usize = 90;
 
-/// Two samples, their rows paired or not. Of paired ones both have the same rows and none else.
+/// Two samples, with their rows paired or not. If paired, both contain the same rows.
 #[derive(Debug)]
 pub(super) struct Design {
     pub(super) base: Sample,
@@ -19,7 +19,7 @@ pub(super) struct Design {
 /// The times of one run.
 #[derive(Debug)]
 pub(super) struct Sample {
-    /// In the order in which the queries began.
+    /// In order of the queries' start times.
     pub(super) times_ns: Vec<u64>,
     /// In ascending order.
     pub(super) sorted_ns: Vec<u64>,
@@ -38,19 +38,19 @@ impl Sample {
         self.times_ns.len()
     }
 
-    /// What each time stands for, and their mean.
+    /// Returns the mean of `value` over all times.
     pub(super) fn mean(&self, value: impl Fn(u64) -> f64) -> Option<SeriesMean> {
         let values: Vec<f64> = self.times_ns.iter().map(|ns| value(*ns)).collect();
         self.sequence.mean(&values)
     }
 }
 
-/// Which rows are the same.
+/// The matching of rows between the runs.
 #[derive(Debug)]
 pub(super) struct Pairs {
-    /// Of each query of base, in its order: the position of the same row in the order of new.
+    /// For each query of base, in its order: the position of the same row in the order of new.
     in_new: Vec<usize>,
-    /// Both runs came to each row at about the same time: what hung together in one did so in the other.
+    /// True if both runs reached each row at about the same time, so that dependence between rows is the same in both.
     has_same_order: bool,
 }
 
@@ -61,7 +61,7 @@ impl Design {
     }
 
     pub(super) fn paired(base: &Series, new: &Series, time: fn(&Timed) -> u64) -> Self {
-        // Of each query, in its run's order, the position of its row in the other run.
+        // For each query, in its run's order: the position of its row in the other run.
         let mut partner_of_base = vec![None; base.len()];
         let mut is_paired_in_new = vec![false; new.len()];
         let mut of_new = new.by_row().into_iter().peekable();
@@ -73,7 +73,7 @@ impl Design {
                 is_paired_in_new[in_new] = true;
             }
         }
-        // Without the rows that have no partner, those behind them move up.
+        // Renumber the positions without the rows that have no partner.
         let mut moved_to = Vec::with_capacity(new.len());
         let mut kept = 0;
         for is_paired in &is_paired_in_new {
@@ -93,15 +93,15 @@ impl Design {
         [self.base.len(), self.new.len()]
     }
 
-    /// What each pair of times (base, new) stands for, in the order of base. `None` unless rows are paired.
+    /// Applies `value` to each pair of times (base, new), in the order of base. `None` unless rows are paired.
     pub(super) fn of_pairs<T>(&self, value: impl Fn(u64, u64) -> T) -> Option<Vec<T>> {
         let in_new = &self.pairs.as_ref()?.in_new;
         let pairs = self.base.times_ns.iter().zip(in_new);
         Some(pairs.map(|(base, in_new)| value(*base, self.new.times_ns[*in_new])).collect())
     }
 
-    /// The mean of values of pairs, given in the order of base. Its error comes from what links neighbours in the base run, and from what
-    /// links neighbours in the new one.
+    /// Returns the mean of values of pairs, which are given in the order of base. Its error includes the dependence between neighbours in
+    /// the order of base and in the order of new.
     pub(super) fn mean_of_pairs(&self, values: &[f64]) -> Option<SeriesMean> {
         let pairs = self.pairs.as_ref()?;
         let mut in_order_of_new = vec![0.0; values.len()];
@@ -112,10 +112,10 @@ impl Design {
         let in_new = self.new.sequence.mean(&in_order_of_new)?;
         let [of_base, of_new] = [in_base, in_new].map(|mean| mean.long_run_variance);
         let long_run_variance = if pairs.has_same_order {
-            // Either order shows all of it, and the order of the run with the fewer workers a little more.
+            // Either order shows all of the dependence; the order of the run with fewer workers shows slightly more.
             of_base.max(of_new)
         } else {
-            // Each order shows what hung together in its run, and takes the other's for independent.
+            // Each order shows only the dependence within its own run, and the other run's values look independent in it.
             (of_base + of_new - in_base.variance).max(of_base).max(of_new)
         };
         let degrees_of_freedom = in_base.degrees_of_freedom.min(in_new.degrees_of_freedom);
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::ids::RowId;
 
-    /// Rows in the order in which they were run.
+    /// A series of rows in the order in which they ran.
     fn series(rows: &[(u32, u64)]) -> Series {
         let timed = (0..).zip(rows).map(|(start_ns, (row, service_ns))| Timed {
             row: RowId::new(*row),
@@ -168,22 +168,22 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_the_same_when_rows_are_run_at_about_the_same_time() {
+    fn the_order_is_the_same_if_rows_run_at_about_the_same_time() {
         let neighbours_swapped: Vec<usize> = (0..1_000).map(|i| i ^ 1).collect();
         assert!(has_same_order(&neighbours_swapped, 33));
         let backwards: Vec<usize> = (0..1_000).rev().collect();
         assert!(!has_same_order(&backwards, 33));
     }
 
-    /// Autocorrelated values in one order are independent ones in another: both orders have to be looked at.
+    /// Values that are autocorrelated in one order look independent in the other, so both orders must be analysed.
     #[test]
-    fn what_hangs_together_in_either_run_is_seen() {
+    fn dependence_in_either_run_is_detected() {
         let count: u32 = 2_000;
         let scattered = |i: u32| i * 1_201 % count;
         let in_order: Vec<(u32, u64)> = (0..count).map(|i| (i, 1)).collect();
         let out_of_order: Vec<(u32, u64)> = (0..count).map(|i| (scattered(i), 1)).collect();
         let design = Design::paired(&series(&in_order), &series(&out_of_order), Timed::service_ns);
-        // Long waves: in the order of base, and in that of new.
+        // Long waves in the order of base, and in the order of new.
         let wave = |i: u32| (f64::from(i) / 100.0).sin();
         let in_base: Vec<f64> = (0..count).map(wave).collect();
         let mut in_new = vec![0.0; count as usize];

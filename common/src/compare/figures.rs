@@ -1,11 +1,11 @@
-//! The figures of two samples side by side, each with the interval of its change.
+//! The statistics of two samples, each with the confidence interval of its relative change.
 //!
-//! All is done with logarithms, so that a change is a difference and twice as slow is as far from no change as twice as fast.
-//! The interval of a percentile is found by the order of each sample, as in [`crate::statistics::order`]: between the samples of ranks
-//! `n·p ± t·√(n·p·(1 − p)·κ)`, where κ corrects for the dependence of the queries above and below the percentile (Woodruff, *Confidence
-//! intervals for medians*, 1952). The intervals of both samples are combined as Zou and Donner do (*Construction of confidence limits about
-//! effect measures*, 2008), which keeps them as lopsided as the samples are. Of paired rows κ is what is left of the variance once the
-//! rows' own costs have cancelled out.
+//! All computations use logarithms, so that a relative change is a difference, and twice as slow is as far from no change as twice as fast.
+//! The interval of a percentile is given by the order statistics of each sample, as in [`crate::statistics::order`]: between the samples of
+//! ranks `n·p ± t·√(n·p·(1 − p)·κ)`, where κ corrects for the dependence of the queries above and below the percentile (Woodruff,
+//! *Confidence intervals for medians*, 1952). The intervals of both samples are combined by the method of Zou and Donner (*Construction of
+//! confidence limits about effect measures*, 2008), which preserves their asymmetry. For paired rows, κ is the fraction of the variance
+//! that remains after differences in cost between rows have cancelled out.
 
 use super::design::{Design, Sample};
 use super::result::{Figure, Table};
@@ -14,11 +14,11 @@ use crate::latency::{Percentile, samples_needed};
 use crate::statistics::Confidence;
 use crate::statistics::dependence::COUNT_MIN;
 
-/// Only rows that are on one side of a percentile in one run and on the other in the other tell how unsure its change is. Of a small
-/// sample they are a handful, or none by chance: so many more are taken for possible, as Agresti and Coull add four to a share (1998).
-const CROSSINGS_UNSEEN: f64 = 4.0;
+/// Only rows that are above a percentile in one run and below it in the other determine the error of its change. In a small sample they are
+/// a handful, or none by chance, so this number is added, as Agresti and Coull add four observations to a proportion (1998).
+const CROSSINGS_ADDED: f64 = 4.0;
 
-/// What is compared.
+/// A statistic to compare.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Mean,
@@ -38,11 +38,11 @@ pub(super) fn table(design: &Design, each: Confidence, margin: f64) -> Table {
         let interval = if values_ms.is_some() { kind.interval(design, each) } else { None };
         Figure::new(kind.name(), kind.count_min(), values_ms, interval, margin)
     };
-    Table { figures: FIGURES.map(figure).into(), worth: worth(design) }
+    Table { figures: FIGURES.map(figure).into(), worth: effective_sample_size(design) }
 }
 
 impl Figure {
-    /// `interval` is one of the logarithm of new ÷ base.
+    /// `interval` is the interval of the logarithm of new ÷ base.
     pub(super) fn new(
         name: &str,
         count_min: u64,
@@ -66,10 +66,10 @@ impl Figure {
     }
 }
 
-/// How many independent queries would make the mean as sure, of base and of new.
-fn worth(design: &Design) -> Option<[f64; 2]> {
+/// Returns the effective sample sizes of base and new.
+fn effective_sample_size(design: &Design) -> Option<[f64; 2]> {
     let [base, new] = [&design.base, &design.new].map(|sample| sample.mean(|ns| ns as f64));
-    Some([base?.worth(), new?.worth()])
+    Some([base?.effective_sample_size(), new?.effective_sample_size()])
 }
 
 impl Kind {
@@ -80,12 +80,12 @@ impl Kind {
         }
     }
 
-    /// Of each sample.
+    /// Returns the number of samples that each run needs.
     fn count_min(self) -> u64 {
-        let at_all = COUNT_MIN as u64;
+        let least = COUNT_MIN as u64;
         match self {
-            Self::Mean => at_all,
-            Self::Percentile(_, percentile) => samples_needed(percentile).max(at_all),
+            Self::Mean => least,
+            Self::Percentile(_, percentile) => samples_needed(percentile).max(least),
         }
     }
 
@@ -93,7 +93,7 @@ impl Kind {
         design.counts().iter().all(|count| *count as u64 >= self.count_min())
     }
 
-    /// In nanoseconds, of base and of new.
+    /// Returns the values of base and new in nanoseconds.
     fn values(self, design: &Design) -> Option<[f64; 2]> {
         if !self.is_supported(design) {
             return None;
@@ -122,32 +122,33 @@ fn mean(sample: &Sample) -> f64 {
     sum as f64 / sample.len() as f64
 }
 
-/// By the error of each time relative to its mean (the delta method for a logarithm).
+/// Uses the delta method for logarithms: the error of each mean relative to the mean.
 fn mean_of_two(design: &Design, each: Confidence) -> Option<[f64; 2]> {
     let means = [&design.base, &design.new].map(mean);
     let [base, new] = [(&design.base, means[0]), (&design.new, means[1])]
         .map(|(sample, mean)| sample.mean(|ns| ns as f64 / mean));
     let [base, new] = [base?, new?];
     let errors = [base.error_variance(), new.error_variance()];
-    let reach = each.student_quantile(welch(errors, [base.degrees_of_freedom, new.degrees_of_freedom]))
+    let margin = each.student_quantile(welch(errors, [base.degrees_of_freedom, new.degrees_of_freedom]))
         * (errors[0] + errors[1]).sqrt();
-    about((means[1] / means[0]).ln(), reach)
+    around((means[1] / means[0]).ln(), margin)
 }
 
 fn mean_of_pairs(design: &Design, each: Confidence) -> Option<[f64; 2]> {
     let [of_base, of_new] = [&design.base, &design.new].map(mean);
     let relative = design.of_pairs(|base, new| new as f64 / of_new - base as f64 / of_base)?;
     let error = design.mean_of_pairs(&relative)?;
-    let reach = each.student_quantile(error.degrees_of_freedom) * error.error_variance().sqrt();
-    about((of_new / of_base).ln(), reach)
+    let margin = each.student_quantile(error.degrees_of_freedom) * error.error_variance().sqrt();
+    around((of_new / of_base).ln(), margin)
 }
 
-pub(super) fn about(middle: f64, reach: f64) -> Option<[f64; 2]> {
-    let ends = [middle - reach, middle + reach];
+/// Returns the interval `centre ± margin`; `None` if it is not finite.
+pub(super) fn around(centre: f64, margin: f64) -> Option<[f64; 2]> {
+    let ends = [centre - margin, centre + margin];
     ends.iter().all(|end| end.is_finite()).then_some(ends)
 }
 
-/// Degrees of freedom of a sum of two errors (Welch 1947, Satterthwaite 1946).
+/// Returns the degrees of freedom of a sum of two errors (Welch 1947, Satterthwaite 1946).
 pub(super) fn welch(errors: [f64; 2], degrees_of_freedom: [f64; 2]) -> f64 {
     let sum = errors[0] + errors[1];
     if sum == 0.0 {
@@ -164,41 +165,45 @@ impl Sample {
         self.sorted_ns.get(percentile.index(self.len())?).copied()
     }
 
-    /// How far the percentile may be below and above the sample's, as logarithms: to the samples that are `deviates` standard deviations
-    /// of a binomial rank away, of which the variance is `inflation` times that of independent queries. `None` where a rank is beyond the
-    /// sample.
-    fn reach(&self, percentile: Percentile, deviates: f64, inflation: f64) -> Option<[f64; 2]> {
+    /// Returns the margins of error of the percentile below and above, as logarithms: the distances to the samples that are `deviates`
+    /// standard deviations of a binomial rank away, whose variance is `inflation` times that of independent queries. `None` if a rank is
+    /// outside the sample.
+    fn margins(&self, percentile: Percentile, deviates: f64, inflation: f64) -> Option<[f64; 2]> {
         let (n, p) = (self.len() as f64, percentile.fraction());
         let wanted = deviates * inflation.sqrt();
-        // A few ranks are too few to measure a distance by: of a longer one a part is taken.
+        // A distance of a few ranks is too noisy to measure; use a fraction of a longer one.
         let measured = wanted.max(Confidence::P95.normal_quantile());
         let ranks = measured * (n * p * (1.0 - p)).sqrt();
-        let part = wanted / measured;
+        let fraction = wanted / measured;
         let middle = logarithm(self.percentile(percentile)?);
         let [low, high] = [self.at_rank(n * p - ranks + 0.5)?, self.at_rank(n * p + ranks + 0.5)?];
-        Some([(middle - low).max(0.0) * part, (high - middle).max(0.0) * part])
+        Some([(middle - low).max(0.0) * fraction, (high - middle).max(0.0) * fraction])
     }
 
-    /// The logarithm of the sample of a rank, counted from 1; between two samples it is interpolated, lest whole ranks make every interval
-    /// wider than it claims to be (Hettmansperger and Sheather 1986). `None` beyond the sample.
+    /// Returns the logarithm of the sample at a rank, counted from 1. Interpolates between samples, because whole ranks would make every
+    /// interval wider than its confidence requires (Hettmansperger and Sheather 1986). `None` outside the sample.
     fn at_rank(&self, rank: f64) -> Option<f64> {
         let below = (rank.floor() as usize).checked_sub(1)?;
         let at = |index: usize| self.sorted_ns.get(index).copied().map(logarithm);
-        let part = rank.fract();
-        if part > 0.0 { Some(at(below)? * (1.0 - part) + at(below + 1)? * part) } else { at(below) }
+        let fraction = rank.fract();
+        if fraction > 0.0 {
+            Some(at(below)? * (1.0 - fraction) + at(below + 1)? * fraction)
+        } else {
+            at(below)
+        }
     }
 
-    /// The standard error of the logarithm of a percentile, were the queries independent, over that of the share below it.
+    /// Returns the standard error of the logarithm of a percentile ÷ that of the share below it, for independent queries.
     fn slope(&self, percentile: Percentile) -> Option<f64> {
         let deviates = Confidence::P95.normal_quantile();
-        let [below, above] = self.reach(percentile, deviates, 1.0)?;
+        let [below, above] = self.margins(percentile, deviates, 1.0)?;
         let p = percentile.fraction();
         let error_of_share = (p * (1.0 - p) / self.len() as f64).sqrt();
         Some((below + above) / (2.0 * deviates) / error_of_share)
     }
 }
 
-/// A query takes more than no time; a clock may think otherwise.
+/// A query takes more than 0 ns, but a coarse clock may measure 0.
 fn logarithm(ns: u64) -> f64 {
     (ns.max(1) as f64).ln()
 }
@@ -227,20 +232,20 @@ fn percentile_of_pairs(design: &Design, percentile: Percentile, each: Confidence
     let error = design.mean_of_pairs(&influence?)?;
     let p = percentile.fraction();
     let of_both = of_base * of_base + of_new * of_new;
-    let left = if of_both > 0.0 {
-        let crossing_unseen = CROSSINGS_UNSEEN * of_both / 2.0 / design.base.len() as f64;
-        (error.long_run_variance + crossing_unseen) / (p * (1.0 - p) * of_both)
+    let remaining = if of_both > 0.0 {
+        let added_variance = CROSSINGS_ADDED * of_both / 2.0 / design.base.len() as f64;
+        (error.long_run_variance + added_variance) / (p * (1.0 - p) * of_both)
     } else {
         1.0
     };
-    combine(design, percentile, each.student_quantile(error.degrees_of_freedom), [left; 2])
+    combine(design, percentile, each.student_quantile(error.degrees_of_freedom), [remaining; 2])
 }
 
-/// The interval of a difference from those of its parts (Zou and Donner 2008, MOVER).
+/// Returns the interval of a difference from the intervals of its terms (Zou and Donner 2008, MOVER).
 fn combine(design: &Design, percentile: Percentile, deviates: f64, inflations: [f64; 2]) -> Option<[f64; 2]> {
     let difference =
         logarithm(design.new.percentile(percentile)?) - logarithm(design.base.percentile(percentile)?);
-    let [base_below, base_above] = design.base.reach(percentile, deviates, inflations[0])?;
-    let [new_below, new_above] = design.new.reach(percentile, deviates, inflations[1])?;
+    let [base_below, base_above] = design.base.margins(percentile, deviates, inflations[0])?;
+    let [new_below, new_above] = design.new.margins(percentile, deviates, inflations[1])?;
     Some([difference - new_below.hypot(base_above), difference + new_above.hypot(base_below)])
 }

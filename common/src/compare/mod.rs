@@ -1,14 +1,15 @@
-//! Two runs side by side: by how much the new one is faster or slower, and whether that is more than noise.
+//! Compares two runs: by how much the new one is faster or slower, and whether the difference is more than noise.
 //!
-//! Differences are told as changes, new ÷ base − 1, each with an interval. All intervals of a comparison hold at once with 95 %: who
-//! compares five figures at 95 % each finds a difference between a run and its like every fourth time. What links queries that follow
-//! each other (a busy minute, a checkpoint) is taken into account by [`crate::statistics::dependence`]; what happened between the two runs
-//! cannot be: a change of the machine looks like a change of the database.
+//! Differences are reported as relative changes, new ÷ base − 1, each with a confidence interval. All intervals of a comparison hold
+//! simultaneously with 95 % confidence: with 95 % for each of five statistics, every fourth comparison of two equal runs would find a
+//! difference. Dependence between successive queries (a busy minute, a checkpoint) is taken into account by
+//! [`crate::statistics::dependence`]. Changes between the two runs cannot be: a change of the machine looks like a change of the database.
 //!
-//! Rows are paired by id where both runs had the same workload: what a row costs then cancels out. Otherwise the runs are two samples.
-//! Plain values in and out; nothing is read or rendered here.
+//! If both runs had the same workload, rows are paired by id, so that differences in cost between rows cancel out. Otherwise the runs are
+//! compared as two samples. Functions of plain values: nothing is read or rendered here.
 
 mod design;
+mod environment_diff;
 mod figures;
 mod result;
 mod rows;
@@ -16,7 +17,6 @@ mod series;
 mod summaries;
 #[cfg(test)]
 mod tests;
-mod unlike;
 
 #[cfg(feature = "schema")]
 pub use result::json_schema;
@@ -31,15 +31,15 @@ use crate::statistics::Confidence;
 use design::Design;
 use figures::FIGURES;
 
-/// What a comparison is to hold to be a difference.
+/// Criteria for calling a change a difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
-    /// A change below it is not called one, however sure it is: 0.01 is 1 %.
+    /// A smaller change is negligible even if it is significant: 0.01 is 1 %.
     pub margin: f64,
     pub timing: Timing,
 }
 
-/// How two runs are ordered in time, which shows what may have changed besides the database.
+/// The order of two runs in time, which determines what else may have changed between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timing {
     /// One after the other.
@@ -49,7 +49,7 @@ pub enum Timing {
 }
 
 impl Default for Options {
-    /// Two runs one after the other differ by a percent for reasons that neither of them shows.
+    /// The default margin is 1 %, because two separate runs differ by about a percent for reasons that neither of them shows.
     fn default() -> Self {
         Self { margin: 0.01, timing: Timing::Separate }
     }
@@ -59,17 +59,17 @@ impl Default for Options {
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'a> {
     pub result: &'a RunResult,
-    /// `None` where nothing but its result is known.
+    /// `None` if only its result is known.
     pub samples: Option<&'a Series>,
 }
 
-/// What the measurements alone say: the part of a [`Comparison`] that needs no result of a run.
+/// The part of a [`Comparison`] that is computed from measurements alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     pub rows: Rows,
     pub confidence_each: f64,
     pub service_time: Table,
-    /// Where a query of either run started after it was due.
+    /// Present if a query of either run started after it was due.
     pub response_time: Option<Table>,
     pub row_by_row: Option<RowByRow>,
     pub rank_test: Option<RankTest>,
@@ -77,16 +77,16 @@ pub struct Measured {
 
 /// Compares two runs.
 pub fn compare(base: Run<'_>, new: Run<'_>, options: Options) -> Comparison {
-    let is_same_workload = unlike::is_same_workload(base.result, new.result);
+    let is_same_workload = environment_diff::is_same_workload(base.result, new.result);
     let measured = match (base.samples, new.samples) {
         (Some(base), Some(new)) if is_same_workload => paired(base, new, options),
         (Some(base), Some(new)) => two_samples(base, new, options),
         _ => summaries::measured(base.result, new.result, options),
     };
-    result::comparison(base, new, options, measured, unlike::warnings(base.result, new.result))
+    result::comparison(base, new, options, measured, environment_diff::warnings(base.result, new.result))
 }
 
-/// Compares rows by their ids; those that only one of the runs has are left out.
+/// Compares rows by id. Rows that only one of the runs has are left out.
 pub fn paired(base: &Series, new: &Series, options: Options) -> Measured {
     measured(base, new, options, Method::Paired)
 }
@@ -105,7 +105,7 @@ fn measured(base: &Series, new: &Series, options: Options, method: Method) -> Me
     let service = design(Timed::service_ns);
     let response = has_lag.then(|| design(Timed::response_ns));
     let tables = 1 + usize::from(has_lag);
-    let each = Confidence::P95.of_each(tables * service.figures() + usize::from(method == Method::Paired));
+    let each = Confidence::P95.bonferroni(tables * service.figures() + usize::from(method == Method::Paired));
     let table = |design: &Design| figures::table(design, each, options.margin);
     let [in_base, in_new] = service.counts();
     Measured {
@@ -125,18 +125,18 @@ fn measured(base: &Series, new: &Series, options: Options, method: Method) -> Me
 }
 
 impl Design {
-    /// How many figures its samples support.
+    /// Returns the number of statistics that its samples support.
     fn figures(&self) -> usize {
         FIGURES.iter().filter(|figure| figure.is_supported(self)).count()
     }
 }
 
-/// The change from one figure to another; `None` where the base is nothing.
+/// Returns the relative change; `None` if the base is 0.
 fn change(base: f64, new: f64) -> Option<f64> {
     (base > 0.0).then(|| new / base - 1.0)
 }
 
-/// Whether a change with its interval is one.
+/// Classifies a change by its interval and the margin.
 fn finding(change: Option<f64>, interval: Option<[f64; 2]>, margin: f64) -> Finding {
     let (Some(change), Some([low, high])) = (change, interval) else { return Finding::Unsupported };
     if low <= 0.0 && high >= 0.0 {

@@ -1,5 +1,5 @@
-//! A comparison as plain values: schema `muster.compare/v1`. Fields are only ever added. Times are milliseconds; a change is
-//! new ÷ base − 1, so 0.05 is 5 % slower. No statistics here, no rendering.
+//! The result of a comparison as plain values, schema `muster.compare/v1`. Fields are only added, never removed. Times are in milliseconds.
+//! A change is new ÷ base − 1, so 0.05 means 5 % slower. Contains no statistics and no rendering.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,23 +18,23 @@ pub struct Comparison {
     pub base: Side,
     pub new: Side,
     pub finding: Finding,
-    /// Of all intervals at once.
+    /// Simultaneous confidence of all intervals.
     pub confidence: f64,
-    /// Of each interval, so that all hold at once.
+    /// Confidence of each interval, chosen so that all hold simultaneously.
     pub confidence_each: f64,
-    /// Changes below it are not held to be any.
+    /// Changes below this margin are negligible.
     pub margin: f64,
     pub rows: Rows,
     pub service_time: Table,
-    /// `null` where every query of both runs began when it was due.
+    /// `null` if every query of both runs began when it was due.
     pub response_time: Option<Table>,
     /// `null` unless rows are paired.
     pub row_by_row: Option<RowByRow>,
-    /// `null` where rows are paired, and without measurements.
+    /// `null` if rows are paired or measurements are missing.
     pub rank_test: Option<RankTest>,
     pub throughput: Throughput,
     pub failed: Failed,
-    /// In what the runs differ beside their times, and what else to know: plain sentences.
+    /// Differences between the runs other than their times, and other warnings, as plain sentences.
     pub warnings: Vec<String>,
     pub tool_version: String,
 }
@@ -46,18 +46,18 @@ pub struct Side {
     pub run_id: String,
     pub started_at: Option<String>,
     pub verdict: VerdictStatus,
-    /// Workload, as typed.
+    /// Workload file as typed.
     pub file: String,
     pub agents: u64,
     pub workers: u64,
     pub completed: u64,
     /// 16 hexadecimal digits.
     pub digest: String,
-    /// Without secrets.
+    /// Command line without secrets.
     pub command: String,
 }
 
-/// What is held to be so.
+/// The conclusion about a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -66,13 +66,13 @@ pub enum Finding {
     Slower,
     /// The new run is faster, by more than noise.
     Faster,
-    /// Of a whole comparison: some figures are slower and some faster.
+    /// Only for a whole comparison: some statistics are slower and some are faster.
     Mixed,
-    /// There is a change, and it is below the margin.
+    /// There is a significant change, but it is below the margin.
     Negligible,
-    /// No change was found: the interval has 0 in it.
+    /// No significant change: the interval contains 0.
     Noise,
-    /// There are too few queries to tell.
+    /// There are too few queries.
     Unsupported,
 }
 
@@ -80,24 +80,24 @@ pub enum Finding {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Each row against itself.
+    /// Each row is compared with itself.
     Paired,
-    /// The rows of one run against those of the other.
+    /// The rows of one run are compared with those of the other as two samples.
     TwoSample,
-    /// The results alone; queries are taken for independent of each other.
+    /// Only the results are compared; queries are assumed to be independent of each other.
     Summaries,
 }
 
-/// Which rows are compared. Those that failed, that may have run twice or that have no result are not among them.
+/// The compared rows. Rows that failed, may have run twice or have no result are not included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rows {
     pub method: Method,
     pub base: u64,
     pub new: u64,
-    /// Left out, because new has no time of them.
+    /// Rows left out because new has no time for them.
     pub only_base: u64,
-    /// Left out, because base has no time of them.
+    /// Rows left out because base has no time for them.
     pub only_new: u64,
 }
 
@@ -106,7 +106,8 @@ pub struct Rows {
 pub struct Table {
     /// Median, mean, p95, p99.
     pub figures: Vec<Figure>,
-    /// How many independent queries would make the means of base and of new as sure. `null` without measurements.
+    /// Effective sample sizes of base and new: the number of independent queries whose mean has the same error. `null` without
+    /// measurements.
     pub worth: Option<[f64; 2]>,
 }
 
@@ -115,55 +116,55 @@ pub struct Table {
 pub struct Figure {
     /// `median`, `mean`, `p95` or `p99`.
     pub name: String,
-    /// Queries that each run needs for it.
+    /// Number of queries that each run needs.
     pub count_min: u64,
     pub base_ms: Option<f64>,
     pub new_ms: Option<f64>,
     pub difference_ms: Option<f64>,
     pub change: Option<f64>,
-    /// `[low, high]` of the change. `null` where there are too few queries.
+    /// `[low, high]` of the change. `null` if there are too few queries.
     pub change_ci: Option<[f64; 2]>,
     pub finding: Finding,
 }
 
-/// Of each row new ÷ base.
+/// Statistics of the ratio new ÷ base of each row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RowByRow {
-    /// Of the geometric mean.
+    /// Change of the geometric mean.
     pub change: f64,
     pub change_ci: Option<[f64; 2]>,
     pub median_change: f64,
     pub finding: Finding,
-    /// `null` when no row's time differs.
+    /// `null` if no row's time differs.
     pub signed_rank: Option<SignedRankTest>,
-    /// How many independent rows would make the change as sure.
+    /// Effective sample size: the number of independent rows whose mean has the same error.
     pub worth: f64,
 }
 
-/// Wilcoxon's signed-rank test of the rows' ratios.
+/// Wilcoxon signed-rank test of the rows' ratios.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SignedRankTest {
-    /// Standard deviations, were the rows independent; above 0, new is rather slower.
+    /// Deviation in standard deviations for independent rows; above 0, new tends to be slower.
     pub deviate: f64,
-    /// Of this test alone, corrected for dependence.
+    /// P-value of this test alone, corrected for dependence.
     pub p_value: f64,
 }
 
-/// The test of Mann and Whitney.
+/// Mann-Whitney U test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RankTest {
-    /// How probable it is that a query of new takes longer than one of base.
+    /// Probability that a query of new takes longer than one of base.
     pub new_longer: f64,
-    /// Standard deviations, were the queries independent; above 0, new is rather slower.
+    /// Deviation in standard deviations for independent queries; above 0, new tends to be slower.
     pub deviate: f64,
-    /// Of this test alone, corrected for dependence.
+    /// P-value of this test alone, corrected for dependence.
     pub p_value: f64,
 }
 
-/// Completed queries per second of wall time. One value a run, so it has no interval.
+/// Completed queries per second of wall time. There is one value per run, so it has no interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Throughput {
@@ -190,15 +191,16 @@ pub(super) fn comparison(
     let Measured { rows, confidence_each, service_time, response_time, row_by_row, rank_test } = measured;
     if rows.method == Method::Summaries {
         warnings.push(
-            "only results were compared, not measurements: queries are taken for independent, which makes a difference look surer than \
-             it is; name the runs or their directories for more"
+            "only results were compared, not measurements: queries are assumed to be independent, which overstates the significance of a \
+             difference; pass runs or run directories to compare measurements"
                 .to_owned(),
         );
     }
     let is_difference = matches!(finding, Finding::Slower | Finding::Faster | Finding::Mixed);
     if is_difference && options.timing == Timing::Separate {
         warnings.push(
-            "whatever else changed between the two runs looks the same as this difference: run both again, in turn, to see whether it stays"
+            "any other change between the two runs would look the same as this difference: run both again, alternating, to see \
+             whether it persists"
                 .to_owned(),
         );
     }
@@ -242,7 +244,7 @@ fn side(result: &RunResult) -> Side {
 }
 
 impl Measured {
-    /// Every statement that has an interval, by name.
+    /// Returns the findings of all changes that have an interval.
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
         let tables = [Some(&self.service_time), self.response_time.as_ref()].into_iter().flatten();
         let figures = tables.flat_map(|table| table.figures.iter().map(|figure| figure.finding));
@@ -250,7 +252,7 @@ impl Measured {
     }
 }
 
-/// What all of it comes to.
+/// Returns the overall finding.
 pub(super) fn overall(measured: &Measured) -> Finding {
     let has = |wanted: Finding| measured.findings().any(|finding| finding == wanted);
     match (has(Finding::Slower), has(Finding::Faster)) {
@@ -264,7 +266,7 @@ pub(super) fn overall(measured: &Measured) -> Finding {
 }
 
 impl Comparison {
-    /// The new run is slower in something, by more than noise.
+    /// Returns true if the new run is slower in any statistic, by more than noise.
     pub fn is_regression(&self) -> bool {
         matches!(self.finding, Finding::Slower | Finding::Mixed)
     }

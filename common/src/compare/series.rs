@@ -1,14 +1,14 @@
-//! The measurements of a run as a comparison takes them.
+//! The measurements of a run in the form that a comparison needs.
 
 use crate::ids::RowId;
 
-/// One row's only execution that counts. Times in nanoseconds.
+/// The execution of a row that is counted. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timed {
     pub row: RowId,
-    /// Any number that tells the workers of the run apart.
+    /// A number that is unique among the workers of the run.
     pub worker: u32,
-    /// Since the start of the run.
+    /// Time since the start of the run.
     pub start_ns: u64,
     /// Start minus due time.
     pub lag_ns: u64,
@@ -25,14 +25,14 @@ impl Timed {
     }
 }
 
-/// All of a run, in the order in which they began; each row once.
+/// All measurements of a run, in order of start time, with each row once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Series {
     timed: Vec<Timed>,
 }
 
 impl Series {
-    /// In any order. Of a row that comes twice the earlier one is kept.
+    /// Takes measurements in any order. If a row occurs twice, the earlier execution is kept.
     pub fn new(mut timed: Vec<Timed>) -> Self {
         timed.sort_unstable_by_key(|timed| (timed.row, timed.start_ns));
         timed.dedup_by_key(|timed| timed.row);
@@ -52,12 +52,12 @@ impl Series {
         &self.timed
     }
 
-    /// A query started after it was due.
+    /// Returns true if a query started after it was due.
     pub(super) fn has_lag(&self) -> bool {
         self.timed.iter().any(|timed| timed.lag_ns > 0)
     }
 
-    /// Positions in the order of rows.
+    /// Returns the positions sorted by row.
     pub(super) fn by_row(&self) -> Vec<usize> {
         let mut positions: Vec<usize> = (0..self.timed.len()).collect();
         positions.sort_unstable_by_key(|position| self.timed[*position].row);

@@ -1,36 +1,36 @@
-//! Comparisons of runs that are made up, so that the truth is known.
+//! Comparisons of simulated runs, for which the true difference is known.
 
 use super::design::Design;
 use super::*;
 use crate::ids::RowId;
 use crate::statistics::random::Random;
 
-/// A closed loop over rows of which each has its own cost; what happens to a worker hangs together from query to query.
+/// A closed loop over rows of different cost. Noise is autocorrelated within a worker.
 #[derive(Debug, Clone, Copy)]
 struct Loop {
     rows: u32,
     workers: u32,
-    /// Deviation of the logarithm of the rows' costs.
+    /// Standard deviation of the logarithm of the rows' costs.
     costs: f64,
-    /// Deviation of the logarithm of what a run adds to them.
+    /// Standard deviation of the logarithm of the noise.
     noise: f64,
-    /// Correlation of the noise between one query of a worker and its next.
+    /// Correlation of the noise between successive queries of a worker.
     rho: f64,
-    /// Times as long as the other run.
+    /// Factor on all times.
     factor: f64,
 }
 
 const QUIET: Loop = Loop { rows: 400, workers: 4, costs: 0.8, noise: 0.1, rho: 0.0, factor: 1.0 };
 
 impl Loop {
-    /// Rows of these costs, in turn to the workers.
+    /// Runs rows of these costs, assigned to workers round robin.
     fn run(&self, random: &mut Random, costs: &[f64]) -> Series {
-        let fresh = (1.0 - self.rho * self.rho).sqrt();
+        let innovation = (1.0 - self.rho * self.rho).sqrt();
         let mut workers: Vec<(u64, f64)> = (0..self.workers).map(|_| (0, random.normal())).collect();
         let timed = (0..self.rows).zip(costs).map(|(row, cost)| {
             let worker = row % self.workers;
             let (clock_ns, state) = &mut workers[worker as usize];
-            *state = self.rho * *state + fresh * random.normal();
+            *state = self.rho * *state + innovation * random.normal();
             let service_ns = (5e6 * self.factor * (cost + self.noise * *state).exp()).round() as u64;
             let start_ns = *clock_ns;
             *clock_ns += service_ns + 10_000;
@@ -51,23 +51,23 @@ fn pair(random: &mut Random, base: Loop, new: Loop) -> [Series; 2] {
 }
 
 /// Two runs of different rows.
-fn strangers(random: &mut Random, base: Loop, new: Loop) -> [Series; 2] {
+fn unpaired(random: &mut Random, base: Loop, new: Loop) -> [Series; 2] {
     [base, new].map(|each| {
         let costs = each.costs(random);
         each.run(random, &costs)
     })
 }
 
-/// Every difference counts, however small.
+/// Every significant difference counts, however small.
 const NO_MARGIN: Options = Options { margin: 0.0, timing: Timing::Separate };
 
 fn found(measured: &Measured) -> Option<Finding> {
     Some(result::overall(measured)).filter(|finding| !matches!(finding, Finding::Noise))
 }
 
-// -- nothing to find ---------------------------------------------------------------------------------------------------
+// -- runs without a difference -----------------------------------------------------------------------------------------
 
-/// A hundred comparisons of a run with its like: at most five find a difference, in any of their figures.
+/// Makes 100 comparisons of equal runs: at most five find a difference in any statistic.
 #[track_caller]
 fn check_alike(what: &str, compared: impl Fn(&mut Random) -> Measured) {
     let mut random = Random::new(2026);
@@ -76,7 +76,7 @@ fn check_alike(what: &str, compared: impl Fn(&mut Random) -> Measured) {
 }
 
 #[test]
-fn a_run_and_its_like_do_not_differ() {
+fn equal_runs_do_not_differ() {
     let compared = |base: Loop, new: Loop| {
         move |random: &mut Random| {
             let [base, new] = pair(random, base, new);
@@ -85,28 +85,28 @@ fn a_run_and_its_like_do_not_differ() {
     };
     check_alike("quiet", compared(QUIET, QUIET));
     let busy = Loop { noise: 0.5, rho: 0.7, rows: 1_000, ..QUIET };
-    check_alike("what happens hangs together", compared(busy, busy));
-    check_alike("on other workers, so in another order", compared(busy, Loop { workers: 7, ..busy }));
+    check_alike("autocorrelated noise", compared(busy, busy));
+    check_alike("other workers, so another order", compared(busy, Loop { workers: 7, ..busy }));
     let few = Loop { rows: 200, workers: 10, ..QUIET };
     check_alike("ten workers with twenty rows each", compared(few, few));
 }
 
 #[test]
-fn a_run_and_one_of_other_rows_like_it_do_not_differ() {
+fn equal_runs_of_different_rows_do_not_differ() {
     let compared = |base: Loop, new: Loop| {
         move |random: &mut Random| {
-            let [base, new] = strangers(random, base, new);
+            let [base, new] = unpaired(random, base, new);
             two_samples(&base, &new, NO_MARGIN)
         }
     };
     check_alike("independent", compared(QUIET, Loop { rows: 300, ..QUIET }));
     let busy = Loop { costs: 0.1, noise: 0.8, rho: 0.7, rows: 1_000, ..QUIET };
-    check_alike("what happens hangs together", compared(busy, busy));
+    check_alike("autocorrelated noise", compared(busy, busy));
 }
 
-/// The test above could fail: taken for independent, every third of these series would differ from its like.
+/// Shows that the test above can fail: assuming independence, every third of these comparisons would find a difference.
 #[test]
-fn what_hangs_together_would_be_taken_for_a_difference() {
+fn assuming_independence_would_find_differences_between_equal_runs() {
     let busy = Loop { noise: 0.5, rho: 0.7, rows: 1_000, ..QUIET };
     let mut random = Random::new(1);
     let naive = (0..100).filter(|_| {
@@ -119,15 +119,15 @@ fn what_hangs_together_would_be_taken_for_a_difference() {
     assert!(naive.count() > 30);
 }
 
-// -- something to find -------------------------------------------------------------------------------------------------
+// -- runs with a difference --------------------------------------------------------------------------------------------
 
-/// Rows at which theory has nine of ten comparisons find a difference of 5 % row by row: where the change is as far from 0 as the interval
-/// reaches and 1.28 standard deviations more (`n = ((t + z) × σ ÷ ln 1.05)²`, σ of the logarithms of the rows' ratios).
+/// Returns the number of rows with which, in theory, nine of ten comparisons find a difference of 5 % row by row: the change is as far from
+/// 0 as the margin of error plus 1.28 standard deviations (`n = ((t + z) × σ ÷ ln 1.05)²`, σ of the logarithms of the rows' ratios).
 fn rows_in_theory(runs: Loop) -> u32 {
     let sigma = runs.noise * std::f64::consts::SQRT_2;
     let needed = |deviates: f64| ((deviates + 1.281_6) * sigma / 1.05_f64.ln()).powi(2).ceil();
-    let each = |figures: usize| Confidence::P95.of_each(figures + 1);
-    // The interval's reach depends on the number of batches, and so on n; a few steps come to rest.
+    let each = |figures: usize| Confidence::P95.bonferroni(figures + 1);
+    // The quantile depends on the number of batches, and so on n; a few iterations converge.
     let mut rows = needed(2.58);
     for _ in 0..20 {
         let count = rows as u32;
@@ -140,7 +140,7 @@ fn rows_in_theory(runs: Loop) -> u32 {
 }
 
 #[test]
-fn five_percent_are_found_with_the_rows_that_theory_says() {
+fn a_change_of_5_percent_is_found_with_the_number_of_rows_that_theory_predicts() {
     let noisy = Loop { noise: 0.2, ..QUIET };
     let rows = rows_in_theory(noisy);
     assert!((500..800).contains(&rows), "{rows}");
@@ -152,32 +152,33 @@ fn five_percent_are_found_with_the_rows_that_theory_says() {
             paired(&base, &new, Options::default()).row_by_row.unwrap().finding
         });
         let slower = findings.filter(|finding| *finding == Finding::Slower).count();
-        assert!(expected.contains(&slower), "{slower} of 100 with {rows} rows, not {expected:?}");
+        assert!(expected.contains(&slower), "{slower} of 100 with {rows} rows, expected {expected:?}");
     }
 }
 
 #[test]
-fn faster_is_slower_the_other_way_round() {
+fn swapping_the_runs_inverts_the_changes() {
     let mut random = Random::new(3);
     let base = Loop { rows: 2_000, ..QUIET };
     let [base, new] = pair(&mut random, base, Loop { factor: 0.9, ..base });
-    let there = paired(&base, &new, Options::default());
-    let back = paired(&new, &base, Options::default());
-    assert_eq!((found(&there), found(&back)), (Some(Finding::Faster), Some(Finding::Slower)));
-    for (there, back) in there.service_time.figures.iter().zip(&back.service_time.figures) {
-        let ([low, high], [back_low, back_high]) = (there.change_ci.unwrap(), back.change_ci.unwrap());
-        assert!(((1.0 + low) * (1.0 + back_high) - 1.0).abs() < 1e-9, "{there:?} {back:?}");
-        assert!(((1.0 + high) * (1.0 + back_low) - 1.0).abs() < 1e-9, "{there:?} {back:?}");
+    let forward = paired(&base, &new, Options::default());
+    let reverse = paired(&new, &base, Options::default());
+    assert_eq!((found(&forward), found(&reverse)), (Some(Finding::Faster), Some(Finding::Slower)));
+    for (forward, reverse) in forward.service_time.figures.iter().zip(&reverse.service_time.figures) {
+        let ([low, high], [reverse_low, reverse_high]) =
+            (forward.change_ci.unwrap(), reverse.change_ci.unwrap());
+        assert!(((1.0 + low) * (1.0 + reverse_high) - 1.0).abs() < 1e-9, "{forward:?} {reverse:?}");
+        assert!(((1.0 + high) * (1.0 + reverse_low) - 1.0).abs() < 1e-9, "{forward:?} {reverse:?}");
     }
 }
 
 #[test]
-fn a_slow_tail_is_found_where_the_median_is_the_same() {
+fn a_slow_tail_is_found_if_the_median_is_the_same() {
     let mut random = Random::new(4);
     let base = Loop { rows: 4_000, costs: 0.2, ..QUIET };
     let [base, mut new] = pair(&mut random, base, base).map(|series| series.timed().to_vec());
     new.iter_mut().filter(|timed| timed.row.get().is_multiple_of(25)).for_each(|timed| timed.service_ns *= 4);
-    // The median moves a little, because a few of the slow rows were below it.
+    // The median changes a little, because a few of the slow rows were below it.
     let measured = paired(&Series::new(base), &Series::new(new), Options { margin: 0.03, ..NO_MARGIN });
     let of = |name: &str| measured.service_time.figures.iter().find(|figure| figure.name == name).unwrap();
     assert_eq!(of("p99").finding, Finding::Slower, "{measured:#?}");
@@ -185,7 +186,7 @@ fn a_slow_tail_is_found_where_the_median_is_the_same() {
 }
 
 #[test]
-fn a_sure_change_below_the_margin_is_negligible() {
+fn a_significant_change_below_the_margin_is_negligible() {
     let mut random = Random::new(5);
     let base = Loop { rows: 10_000, noise: 0.02, ..QUIET };
     let [base, new] = pair(&mut random, base, Loop { factor: 1.004, ..base });
@@ -193,7 +194,7 @@ fn a_sure_change_below_the_margin_is_negligible() {
     assert_eq!((rows(0.01), rows(0.001)), (Finding::Negligible, Finding::Slower));
 }
 
-/// Lag makes the response time of the new run long, and nothing else.
+/// Only lag makes the response time of the new run longer.
 #[test]
 fn an_open_loop_is_compared_by_response_time_too() {
     let mut random = Random::new(6);
@@ -206,13 +207,13 @@ fn an_open_loop_is_compared_by_response_time_too() {
         figures[0].finding
     });
     assert_eq!(medians, [Finding::Noise, Finding::Slower]);
-    // Three figures of either table, and the rows.
+    // Three statistics in each table, and row by row.
     assert!((measured.confidence_each - (1.0 - 0.05 / 7.0)).abs() < 1e-12);
 }
 
 // -- intervals ---------------------------------------------------------------------------------------------------------
 
-/// How many of a hundred 95 % intervals have the true change of 5 % in them: median, mean, p95, and the rows where they are paired.
+/// Returns the percentage of 95 % intervals that contain the true change of 5 %: median, mean, p95, and row by row if rows are paired.
 fn covered(seed: u64, design: impl Fn(&mut Random) -> Design) -> Vec<f64> {
     const DRAWS: u32 = 2_000;
     let mut random = Random::new(seed);
@@ -230,28 +231,28 @@ fn covered(seed: u64, design: impl Fn(&mut Random) -> Design) -> Vec<f64> {
 }
 
 #[test]
-fn intervals_of_two_samples_cover_the_truth() {
+fn intervals_of_two_samples_have_the_nominal_coverage() {
     let base = Loop { rows: 500, costs: 0.4, ..QUIET };
     let covered = covered(7, |random| {
-        let [base, new] = strangers(random, base, Loop { factor: 1.05, rows: 300, ..base });
+        let [base, new] = unpaired(random, base, Loop { factor: 1.05, rows: 300, ..base });
         Design::two_samples(&base, &new, Timed::service_ns)
     });
     assert!(covered[..3].iter().all(|share| (93.0..=97.5).contains(share)), "{covered:?}");
 }
 
 #[test]
-fn intervals_of_dependent_samples_cover_the_truth() {
+fn intervals_of_dependent_samples_have_the_nominal_coverage() {
     let base = Loop { rows: 1_200, costs: 0.1, noise: 0.5, rho: 0.7, ..QUIET };
     let covered = covered(8, |random| {
-        let [base, new] = strangers(random, base, Loop { factor: 1.05, ..base });
+        let [base, new] = unpaired(random, base, Loop { factor: 1.05, ..base });
         Design::two_samples(&base, &new, Timed::service_ns)
     });
     assert!(covered[..3].iter().all(|share| (93.0..=98.0).contains(share)), "{covered:?}");
 }
 
-/// Percentiles of paired rows err on the safe side: of 300 rows, few cross the 95th.
+/// Intervals of percentiles of paired rows are conservative: of 300 rows, few cross the 95th percentile.
 #[test]
-fn intervals_of_pairs_cover_the_truth() {
+fn intervals_of_pairs_have_the_nominal_coverage() {
     let base = Loop { rows: 300, noise: 0.3, ..QUIET };
     let covered = covered(9, |random| {
         let [base, new] = pair(random, base, Loop { factor: 1.05, ..base });
@@ -262,9 +263,9 @@ fn intervals_of_pairs_cover_the_truth() {
     assert!([mean, rows].iter().all(|share| (93.0..=97.5).contains(share)), "{covered:?}");
 }
 
-/// What pairing is for: the rows' own costs cancel out, so that the interval is much narrower.
+/// Differences in cost between rows cancel out in pairs, so the interval is much narrower.
 #[test]
-fn pairs_see_what_two_samples_cannot() {
+fn pairing_narrows_the_intervals() {
     let mut random = Random::new(10);
     let [base, new] = pair(&mut random, QUIET, Loop { factor: 1.05, ..QUIET });
     let width = |measured: &Measured| {
@@ -294,7 +295,7 @@ fn a_run_does_not_differ_from_itself() {
 }
 
 #[test]
-fn what_too_few_rows_say_is_nothing() {
+fn too_few_rows_are_unsupported() {
     let mut random = Random::new(12);
     for rows in [0, 1, 19] {
         let few = Loop { rows, ..QUIET };
@@ -319,9 +320,9 @@ fn rows_that_one_run_lacks_are_left_out() {
     assert_eq!((only_base, only_new), (98, 8));
 }
 
-/// A clock of whole microseconds, and a query that takes one: all times are equal.
+/// All times are equal, as with a clock of microsecond resolution and a query of 1 µs.
 #[test]
-fn times_without_any_spread_are_compared() {
+fn equal_times_can_be_compared() {
     let timed = |service_ns: u64| {
         let timed = |row: u32| Timed {
             row: RowId::new(row),
@@ -335,7 +336,7 @@ fn times_without_any_spread_are_compared() {
     for compared in [paired, two_samples] {
         assert_eq!(found(&compared(&timed(1_000), &timed(1_000), NO_MARGIN)), None);
         assert_eq!(found(&compared(&timed(1_000), &timed(2_000), NO_MARGIN)), Some(Finding::Slower));
-        let nothing = compared(&timed(0), &timed(0), NO_MARGIN);
-        assert!(nothing.findings().all(|finding| matches!(finding, Finding::Noise | Finding::Unsupported)));
+        let zero = compared(&timed(0), &timed(0), NO_MARGIN);
+        assert!(zero.findings().all(|finding| matches!(finding, Finding::Noise | Finding::Unsupported)));
     }
 }

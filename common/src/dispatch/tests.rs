@@ -16,7 +16,7 @@ fn queue(records: impl IntoIterator<Item = u32>, passes: Passes) -> Queue {
     Queue::new(rows(records), passes, None)
 }
 
-/// One worker with rows 0 to `count − 1`, run by session A.
+/// One worker with rows 0 to `count − 1`, whose session is A.
 fn one_worker(count: u32) -> Dispatch {
     let passes = Passes::once(count);
     let mut dispatch = Dispatch::new(Ledger::new(count), passes, vec![queue(0..count, passes)]);
@@ -41,7 +41,7 @@ fn a_result_is_counted_once_and_only_from_the_session_that_has_the_row() {
 }
 
 #[test]
-fn lost_rows_come_first_in_their_order_and_are_told_as_retried() {
+fn lost_rows_come_first_in_order_and_count_as_retried() {
     let mut dispatch = one_worker(5);
     dispatch.take(0, A, 3);
     dispatch.settle(0, A, row(0), Settled::Completed);
@@ -55,16 +55,20 @@ fn lost_rows_come_first_in_their_order_and_are_told_as_retried() {
 }
 
 #[test]
-fn a_late_result_is_the_first_attempt_and_the_row_is_not_run_again() {
+fn a_delayed_result_is_the_first_attempt_and_its_row_is_not_run_again() {
     let mut dispatch = one_worker(4);
     dispatch.take(0, A, 3);
     dispatch.lost(0..1, A);
     dispatch.begin(0..1, B);
     assert_eq!(take(&mut dispatch, 0, B, 1), rows([0]));
-    assert_eq!(dispatch.settle_late(A, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
-    assert_eq!(dispatch.settle_late(A, row(1), Settled::Failed), Receipt::Counted { attempt: 1 });
-    assert_eq!(dispatch.settle_late(A, row(3), Settled::Completed), Receipt::NotGiven);
-    assert_eq!(dispatch.settle(0, B, row(0), Settled::Completed), Receipt::Duplicate, "it ran again in vain");
+    assert_eq!(dispatch.settle_stale(A, row(0), Settled::Completed), Receipt::Counted { attempt: 1 });
+    assert_eq!(dispatch.settle_stale(A, row(1), Settled::Failed), Receipt::Counted { attempt: 1 });
+    assert_eq!(dispatch.settle_stale(A, row(3), Settled::Completed), Receipt::NotGiven);
+    assert_eq!(
+        dispatch.settle(0, B, row(0), Settled::Completed),
+        Receipt::Duplicate,
+        "the second run is dropped"
+    );
     assert_eq!(take(&mut dispatch, 0, B, 9), rows([2, 3]), "row 1 is settled");
 }
 
@@ -79,17 +83,17 @@ fn rows_handed_back_were_not_run() {
 }
 
 #[test]
-fn what_a_late_result_settled_is_not_handed_back() {
+fn a_row_settled_by_a_delayed_result_is_not_handed_back() {
     let mut dispatch = one_worker(2);
     dispatch.take(0, A, 2);
     dispatch.lost(0..1, A);
     dispatch.begin(0..1, B);
     dispatch.take(0, B, 2);
-    dispatch.settle_late(A, row(0), Settled::Completed);
+    dispatch.settle_stale(A, row(0), Settled::Completed);
     assert_eq!(dispatch.handed_back(0..1, B), 1);
 }
 
-/// Three sessions are lost with row 0 of three. The first two are lost with its neighbours as well.
+/// Three sessions are lost with row 0. The first two are lost with its neighbours as well.
 fn three_deaths() -> Dispatch {
     let mut dispatch = one_worker(3);
     for epoch in [A, B] {
@@ -100,18 +104,18 @@ fn three_deaths() -> Dispatch {
     }
     dispatch.begin(0..1, C);
     assert_eq!(take(&mut dispatch, 0, C, 9), rows([0]), "alone");
-    assert_eq!(take(&mut dispatch, 0, C, 9), [], "and nothing behind it");
+    assert_eq!(take(&mut dispatch, 0, C, 9), [], "no row is sent after it");
     dispatch.lost(0..1, C);
     assert_eq!(dispatch.suspects(), rows([0]));
     dispatch
 }
 
 #[test]
-fn a_suspect_is_held_back_and_run_again_when_a_process_comes_back() {
+fn a_suspect_is_held_back_and_runs_again_when_its_process_returns() {
     let next = Epoch::new(4);
-    for is_given_up in [false, true] {
+    for is_quarantined in [false, true] {
         let mut dispatch = three_deaths();
-        if is_given_up {
+        if is_quarantined {
             dispatch.quarantine(rows([0]));
         }
         dispatch.begin(0..1, next);
@@ -129,12 +133,12 @@ fn a_suspect_is_held_back_and_run_again_when_a_process_comes_back() {
 }
 
 #[test]
-fn lost_sessions_without_a_death_are_no_evidence_however_many() {
+fn lost_sessions_without_a_death_are_no_evidence_against_a_row() {
     let mut dispatch = one_worker(2);
     for epoch in (1..=9).map(Epoch::new) {
         dispatch.begin(0..1, epoch);
         assert_eq!(take(&mut dispatch, 0, epoch, 9), rows([0, 1]), "neither held back nor alone");
-        // A return may become known before the loss or after it.
+        // The return of a process may become known before the loss or after it.
         if epoch.get() % 2 == 0 {
             dispatch.discount([epoch]);
         }
@@ -145,7 +149,7 @@ fn lost_sessions_without_a_death_are_no_evidence_however_many() {
 }
 
 #[test]
-fn what_is_held_back_goes_along_with_a_retired_workers_rows() {
+fn rows_held_back_move_with_the_other_rows_of_a_retired_worker() {
     let mut dispatch = three_deaths();
     dispatch.begin(0..1, Epoch::new(4));
     assert_eq!(take(&mut dispatch, 0, Epoch::new(4), 1), rows([1]));
@@ -159,7 +163,7 @@ fn what_is_held_back_goes_along_with_a_retired_workers_rows() {
 }
 
 #[test]
-fn the_row_that_kills_is_quarantined_and_its_neighbours_are_run() {
+fn a_row_that_kills_agents_is_quarantined_and_its_neighbours_run() {
     let mut dispatch = three_deaths();
     assert_eq!(dispatch.quarantine(rows([0, 1, 2])), rows([0]));
     assert_eq!((dispatch.suspects(), dispatch.quarantine(rows([0]))), (Vec::new(), Vec::new()), "once");
@@ -172,12 +176,12 @@ fn the_row_that_kills_is_quarantined_and_its_neighbours_are_run() {
     }
     assert!(dispatch.is_finished());
     assert_eq!(dispatch.ledger().unaccounted(), 1);
-    assert_eq!(dispatch.settle_late(B, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
+    assert_eq!(dispatch.settle_stale(B, row(0), Settled::Completed), Receipt::Counted { attempt: 2 });
     assert!(dispatch.is_finished() && dispatch.quarantined().is_empty());
 }
 
 #[test]
-fn a_retired_workers_rows_go_to_another() {
+fn the_rows_of_a_retired_worker_go_to_another_worker() {
     let once = Passes::once(3);
     let waiting = vec![queue([0, 2], once), queue([1], once)];
     let mut dispatch = Dispatch::new(Ledger::new(3), once, waiting);
@@ -189,11 +193,11 @@ fn a_retired_workers_rows_go_to_another() {
         dispatch.give(worker, moved);
     }
     assert!(dispatch.is_drained(0));
-    assert_eq!(take(&mut dispatch, 1, B, 9), rows([0, 1, 2]), "what was in flight comes first");
+    assert_eq!(take(&mut dispatch, 1, B, 9), rows([0, 1, 2]), "rows that were in flight come first");
 }
 
 #[test]
-fn what_a_killed_coordinator_had_sent_may_have_run() {
+fn rows_sent_by_a_killed_coordinator_may_have_run() {
     let mut ledger = Ledger::new(3);
     ledger.settle(row(0), Settled::Completed);
     let once = Passes::once(3);
@@ -204,6 +208,7 @@ fn what_a_killed_coordinator_had_sent_may_have_run() {
     assert_eq!(dispatch.settle(0, B, row(1), Settled::Completed), Receipt::Counted { attempt: 2 });
     assert_eq!(dispatch.settle(0, B, row(2), Settled::Completed), Receipt::Counted { attempt: 1 });
 }
+
 #[test]
 fn the_ledger_grows_with_the_passes_and_a_run_ends_when_its_time_is_over() {
     let passes = Passes::endless(2, 1, 0);
@@ -221,7 +226,7 @@ fn the_ledger_grows_with_the_passes_and_a_run_ends_when_its_time_is_over() {
 }
 
 #[test]
-fn what_a_lost_session_had_is_unaccounted_when_the_time_is_over() {
+fn rows_of_a_lost_session_are_unaccounted_when_the_time_is_over() {
     let passes = Passes::endless(2, 1, 0);
     let mut dispatch = Dispatch::new(Ledger::new(2), passes, vec![queue([0, 1], passes)]);
     dispatch.begin(0..1, A);
@@ -232,7 +237,7 @@ fn what_a_lost_session_had_is_unaccounted_when_the_time_is_over() {
 }
 
 #[test]
-fn a_run_of_several_passes_ends_with_the_last() {
+fn a_run_of_several_passes_ends_after_the_last() {
     let passes = Passes::try_new(1, 1, 2, 0).unwrap();
     let mut dispatch = Dispatch::new(Ledger::new(1), passes, vec![queue([0], passes)]);
     dispatch.begin(0..1, A);
@@ -245,16 +250,16 @@ fn a_run_of_several_passes_ends_with_the_last() {
 }
 
 #[test]
-fn a_worker_has_room_for_its_share_and_is_sent_a_quarter_of_it_at_least() {
+fn a_worker_is_sent_rows_up_to_its_limit_in_batches_of_at_least_a_quarter() {
     let mut dispatch = one_worker(20);
-    assert_eq!(dispatch.room(0, 8), 8);
+    assert_eq!(dispatch.send_capacity(0, 8), 8);
     take(&mut dispatch, 0, A, 8);
-    assert_eq!(dispatch.room(0, 8), 0);
+    assert_eq!(dispatch.send_capacity(0, 8), 0);
     dispatch.settle(0, A, row(0), Settled::Completed);
-    assert_eq!(dispatch.room(0, 8), 0, "one row is not worth a message");
+    assert_eq!(dispatch.send_capacity(0, 8), 0, "one row does not justify a message");
     dispatch.settle(0, A, row(1), Settled::Failed);
-    assert_eq!(dispatch.room(0, 8), 2);
-    assert_eq!(dispatch.room(0, 4), 0, "more than its share is in flight");
+    assert_eq!(dispatch.send_capacity(0, 8), 2);
+    assert_eq!(dispatch.send_capacity(0, 4), 0, "more than the limit is in flight");
     dispatch.lost(0..1, A);
-    assert_eq!(dispatch.room(0, 8), 8);
+    assert_eq!(dispatch.send_capacity(0, 8), 8);
 }

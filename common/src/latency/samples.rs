@@ -1,110 +1,111 @@
-//! Times as they are kept: in runs of 65,536, each sorted by itself where it lies. A run and the copy that a radix sort needs of it fit
-//! into a processor's own cache, and no sorted whole is needed: a percentile is found by halving, over however many runs
-//! (docs/PERFORMANCE.md, "Percentiles"). A sample takes four bytes, and eight more if it is of 4.29 s or above.
+//! Storage for latencies: chunks of 65,536 values, each sorted in place. A chunk and the copy that a radix sort needs fit into the cache of
+//! a processor core, and no sorted whole is needed, because a percentile is found by bisection over any number of chunks
+//! (docs/internals/performance.md, "Percentiles"). A sample takes four bytes, and eight more if it is 4.29 s or longer.
 
-/// How many samples a run has, but for the last.
-const RUN_LEN: usize = 1 << 16;
+/// Number of samples in every chunk except the last.
+const CHUNK_LEN: usize = 1 << 16;
 
 /// Times in nanoseconds, in order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Samples {
-    /// Of `RUN_LEN` each.
-    full: Vec<Run>,
-    last: Run,
+    /// Full chunks of `CHUNK_LEN` samples each.
+    full: Vec<Chunk>,
+    last: Chunk,
 }
 
-/// The same times, ready to be asked.
+/// The same times with each chunk sorted, ready for queries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sorted {
-    /// Each in ascending order.
-    runs: Vec<Run>,
+    /// Each is in ascending order.
+    chunks: Vec<Chunk>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Run {
-    /// `LONG` stands where a long one is.
+struct Chunk {
+    /// One entry per sample; `LONG` marks a value that is in `long_ns`.
     short_ns: Vec<u32>,
-    /// Of `LONG` or above, in the same order.
+    /// Values of `LONG` or above, in the same order.
     long_ns: Vec<u64>,
 }
 
 const LONG: u32 = u32::MAX;
 
 impl Samples {
-    /// For a known number of samples: growing by doubling holds old and new together for a moment.
+    /// Allocates for a known number of samples: growing by doubling would briefly hold the old and the new buffer.
     pub fn with_capacity(count: usize) -> Self {
-        Self { full: Vec::with_capacity(count / RUN_LEN), last: Run::with_capacity(count.min(RUN_LEN)) }
+        Self { full: Vec::with_capacity(count / CHUNK_LEN), last: Chunk::with_capacity(count.min(CHUNK_LEN)) }
     }
 
     pub fn push(&mut self, value_ns: u64) {
-        if self.last.len() == RUN_LEN {
-            self.full.push(std::mem::replace(&mut self.last, Run::with_capacity(RUN_LEN)));
+        if self.last.len() == CHUNK_LEN {
+            self.full.push(std::mem::replace(&mut self.last, Chunk::with_capacity(CHUNK_LEN)));
         }
         self.last.push(value_ns);
     }
 
     pub fn len(&self) -> usize {
-        self.full.len() * RUN_LEN + self.last.len()
+        self.full.len() * CHUNK_LEN + self.last.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Each value with the one of `other` that stands beside it: response time is service time and lag. As long as the shorter of both.
+    /// Adds each value to the one of `other` at the same position: response time = service time + lag. As long as the shorter of the two.
     pub fn plus(&self, other: &Self) -> Self {
         let mut sums = Self::with_capacity(self.len().min(other.len()));
-        for (run, beside) in self.runs().zip(other.runs()) {
-            run.iter().zip(beside.iter()).for_each(|(a, b)| sums.push(a.saturating_add(b)));
+        for (chunk, other_chunk) in self.chunks().zip(other.chunks()) {
+            chunk.iter().zip(other_chunk.iter()).for_each(|(a, b)| sums.push(a.saturating_add(b)));
         }
         sums
     }
 
-    /// Sorts in place: a second copy of 10 million samples would cost another 40 MB.
+    /// Sorts in place, because a second copy of 10 million samples would take another 40 MB.
     pub fn into_sorted(self) -> Sorted {
-        let Self { full: mut runs, last } = self;
-        runs.push(last);
-        runs.iter_mut().for_each(Run::sort);
-        Sorted { runs }
+        let Self { full: mut chunks, last } = self;
+        chunks.push(last);
+        chunks.iter_mut().for_each(Chunk::sort);
+        Sorted { chunks }
     }
 
-    fn runs(&self) -> impl Iterator<Item = &Run> {
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         self.full.iter().chain([&self.last])
     }
 }
 
 impl Sorted {
     pub(super) fn len(&self) -> usize {
-        self.runs.iter().map(Run::len).sum()
+        self.chunks.iter().map(Chunk::len).sum()
     }
 
-    /// The least and the greatest.
-    pub(super) fn ends(&self) -> Option<(u64, u64)> {
-        let ends = || self.runs.iter().filter_map(Run::ends);
-        Some((ends().map(|(min_ns, _)| min_ns).min()?, ends().map(|(_, max_ns)| max_ns).max()?))
+    /// Returns the least and the greatest value.
+    pub(super) fn min_max(&self) -> Option<(u64, u64)> {
+        let of_chunks = || self.chunks.iter().filter_map(Chunk::min_max);
+        Some((of_chunks().map(|(min_ns, _)| min_ns).min()?, of_chunks().map(|(_, max_ns)| max_ns).max()?))
     }
 
     pub(super) fn at_or_below(&self, value_ns: u64) -> usize {
-        self.runs.iter().map(|run| run.at_or_below(value_ns)).sum()
+        self.chunks.iter().map(|chunk| chunk.at_or_below(value_ns)).sum()
     }
 
     pub(super) fn sum(&self) -> u128 {
-        self.runs.iter().map(Run::sum).sum()
+        self.chunks.iter().map(Chunk::sum).sum()
     }
 
-    /// Of all pairs of a sample and one of `others`, which ascend: twice those in which the other one is larger, and those with equal ones.
-    pub(super) fn smaller_twice(&self, others_ns: &[u64]) -> u64 {
-        self.runs.iter().map(|run| run.smaller_twice(others_ns)).sum()
+    /// Returns twice the Mann-Whitney U statistic, an integer even with ties: the number of pairs of a sample and a value of `others_ns`
+    /// (ascending) in which the other value is larger, plus those in which it is larger or equal.
+    pub(super) fn mann_whitney_u_twice(&self, others_ns: &[u64]) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.mann_whitney_u_twice(others_ns)).sum()
     }
 
-    /// One run after the other.
+    /// Iterates over one chunk after the other.
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
-        self.runs.iter().flat_map(Run::iter)
+        self.chunks.iter().flat_map(Chunk::iter)
     }
 }
 
-/// Those that ask for an order are about a sorted run, whose long values come last.
-impl Run {
+/// Methods that depend on an order require a sorted chunk, in which long values come last.
+impl Chunk {
     fn with_capacity(count: usize) -> Self {
         Self { short_ns: Vec::with_capacity(count), long_ns: Vec::new() }
     }
@@ -129,19 +130,19 @@ impl Run {
     fn iter(&self) -> impl Iterator<Item = u64> {
         let mut long_ns = self.long_ns.iter().copied();
         self.short_ns.iter().map(move |short_ns| match *short_ns {
-            LONG => long_ns.next().expect("one for each mark"),
+            LONG => long_ns.next().expect("each mark has a long value"),
             short_ns => short_ns.into(),
         })
     }
 
-    /// The short ones' sum is below 2^48, and adding 128 bits for each of them would take several times as long.
+    /// The sum of the short values is below 2^48; adding them as 128-bit integers would take several times as long.
     fn sum(&self) -> u128 {
         let with_marks: u64 = self.short_ns.iter().copied().map(u64::from).sum();
         let marks = u64::from(LONG) * self.long_ns.len() as u64;
         u128::from(with_marks - marks) + self.long_ns.iter().copied().map(u128::from).sum::<u128>()
     }
 
-    fn ends(&self) -> Option<(u64, u64)> {
+    fn min_max(&self) -> Option<(u64, u64)> {
         let short_ns = &self.short_ns[..self.len() - self.long_ns.len()];
         let first = short_ns.first().copied().map(u64::from).or(self.long_ns.first().copied())?;
         let last = self.long_ns.last().copied().or(short_ns.last().copied().map(u64::from))?;
@@ -155,7 +156,7 @@ impl Run {
         }
     }
 
-    fn smaller_twice(&self, others_ns: &[u64]) -> u64 {
+    fn mann_whitney_u_twice(&self, others_ns: &[u64]) -> u64 {
         let (mut below, mut up_to, mut twice) = (0, 0, 0);
         for other_ns in others_ns {
             below = self.skip(below, |ns| ns < *other_ns);
@@ -165,7 +166,7 @@ impl Run {
         twice
     }
 
-    /// The first position from `at` on whose value is not `before`, in steps that double: what is searched for is often near.
+    /// Returns the first position at or after `at` whose value is not `before`. Searches in doubling steps, because it is usually near.
     fn skip(&self, mut at: usize, before: impl Fn(u64) -> bool) -> usize {
         let mut step = 1;
         while at + step <= self.len() && before(self.value(at + step - 1)) {
@@ -204,11 +205,11 @@ mod tests {
         samples
     }
 
-    /// Some runs have only short times, some long ones too, and the last is not full.
+    /// Some chunks have only short times, one also has long ones, and the last is not full.
     fn mixed() -> Vec<u64> {
         let mut random = SplitMix64::new(1);
-        let count = 3 * RUN_LEN + RUN_LEN / 2;
-        let value = |at: usize| match at / RUN_LEN {
+        let count = 3 * CHUNK_LEN + CHUNK_LEN / 2;
+        let value = |at: usize| match at / CHUNK_LEN {
             1 => random.below(1 << 34),
             _ => random.below(1 << 22),
         };
@@ -216,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn every_rank_over_several_runs_is_that_of_one_sort() {
+    fn every_rank_over_several_chunks_equals_that_of_one_sort() {
         let mut values = mixed();
         let sorted = samples(&values).into_sorted();
-        assert_eq!(sorted.runs.len(), 4);
+        assert_eq!(sorted.chunks.len(), 4);
         assert_eq!(sorted.sum(), values.iter().copied().map(u128::from).sum());
-        let have_long = sorted.runs.iter().map(|run| !run.long_ns.is_empty());
+        let have_long = sorted.chunks.iter().map(|chunk| !chunk.long_ns.is_empty());
         assert!(have_long.eq([false, true, false, false]));
         values.sort_unstable();
         for index in (0..values.len()).step_by(997).chain([0, values.len() - 1]) {
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_counted_as_by_comparing_each() {
+    fn the_u_statistic_equals_that_of_comparing_every_pair() {
         let mut random = SplitMix64::new(2);
         let mut values = |count: usize, bound: u64| -> Vec<u64> {
             let value = |_| random.below(bound) * if random.below(4) == 0 { 1 << 30 } else { 1 };
@@ -248,27 +249,30 @@ mod tests {
                 others.iter().map(|other| u64::from(other > own) + u64::from(other >= own)).sum::<u64>()
             };
             let expected: u64 = own.iter().map(twice).sum();
-            assert_eq!(samples(&own).into_sorted().smaller_twice(&others), expected, "{few} {many}");
+            assert_eq!(samples(&own).into_sorted().mann_whitney_u_twice(&others), expected, "{few} {many}");
         }
     }
 
     #[test]
-    fn sums_pair_what_arrived_together_over_several_runs() {
+    fn plus_adds_values_at_the_same_position_over_several_chunks() {
         let values = mixed();
         let doubled: Vec<u64> = values.iter().map(|value| 2 * value).collect();
         let all = samples(&values);
         assert_eq!(all.plus(&all), samples(&doubled));
-        let few = samples(&values[..RUN_LEN + 5]);
-        assert_eq!(all.plus(&few), samples(&doubled[..RUN_LEN + 5]));
+        let few = samples(&values[..CHUNK_LEN + 5]);
+        assert_eq!(all.plus(&few), samples(&doubled[..CHUNK_LEN + 5]));
     }
 
     #[test]
-    fn the_bound_of_short_times_is_kept_exactly() {
+    fn values_around_the_limit_of_short_times_are_exact() {
         let long = u64::from(LONG);
         let around = [long, long + 1, 0, long - 1];
         for values in [&around[..1], &around[..2], &around[2..], &around] {
             let sorted = samples(values).into_sorted();
-            assert_eq!(sorted.ends(), Some((*values.iter().min().unwrap(), *values.iter().max().unwrap())));
+            assert_eq!(
+                sorted.min_max(),
+                Some((*values.iter().min().unwrap(), *values.iter().max().unwrap()))
+            );
             assert_eq!(sorted.sum(), values.iter().copied().map(u128::from).sum());
             for bound in [0, 1, long - 2, long - 1, long, long + 1, u64::MAX] {
                 let expected = values.iter().filter(|value| **value <= bound).count();
@@ -278,11 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn room_made_ahead_does_not_count() {
-        let mut ahead = Samples::with_capacity(100);
-        assert_eq!(ahead, Samples::default());
-        assert_eq!(ahead.clone().into_sorted().ends(), None);
-        ahead.push(7);
-        assert_eq!(ahead, samples(&[7]));
+    fn reserved_capacity_does_not_affect_equality() {
+        let mut reserved = Samples::with_capacity(100);
+        assert_eq!(reserved, Samples::default());
+        assert_eq!(reserved.clone().into_sorted().min_max(), None);
+        reserved.push(7);
+        assert_eq!(reserved, samples(&[7]));
     }
 }

@@ -13,7 +13,7 @@ fn summary(values_ns: impl IntoIterator<Item = u64>) -> Summary {
 }
 
 #[test]
-fn the_result_states_the_same_needs() {
+fn the_constants_of_the_result_equal_the_samples_needed() {
     use crate::result::Latency;
     let stated =
         [Latency::P90_COUNT_MIN, Latency::P95_COUNT_MIN, Latency::P99_COUNT_MIN, Latency::P99_9_COUNT_MIN];
@@ -22,7 +22,7 @@ fn the_result_states_the_same_needs() {
 }
 
 #[test]
-fn known_arithmetic() {
+fn a_small_sample_matches_values_computed_by_hand() {
     // Sum 40, mean 5, squares of the differences 9+1+1+1+0+0+4+16 = 32.
     let got = summary([9, 2, 5, 4, 4, 4, 5, 7]);
     assert_eq!((got.count, got.sum_ns), (8, 40));
@@ -33,26 +33,26 @@ fn known_arithmetic() {
 
 #[test]
 fn percentiles_are_nearest_rank_without_an_off_by_one() {
-    // Of 1..=n the value at index ceil(p·n) − 1 is ceil(p·n) itself.
+    // In 1..=n, the value at index ceil(p·n) − 1 is ceil(p·n).
     let got = summary(1..=10_000);
     assert_eq!(got.median_ns, 5_000);
     assert_eq!(got.p90_ns, Some(9_000));
     assert_eq!(got.p95_ns, Some(9_500));
     assert_eq!(got.p99_ns, Some(9_900));
     assert_eq!(got.p99_9_ns, Some(9_990));
-    // p99 of 1,000 is the 990th, not the maximum; of 1,001 it is the 991st.
+    // p99 of 1,000 samples is the 990th, not the maximum; p99 of 1,001 is the 991st.
     assert_eq!(summary(1..=1_000).p99_ns, Some(990));
     assert_eq!(summary(1..=1_001).p99_ns, Some(991));
 }
 
 #[test]
-fn samples_needed_are_the_published_numbers() {
+fn samples_needed_match_the_published_numbers() {
     let needed = [Percentile::P90, Percentile::P95, Percentile::P99, Percentile::P99_9].map(samples_needed);
     assert_eq!(needed, [44, 90, 459, 4_603]);
 }
 
 #[test]
-fn samples_needed_is_the_smallest_that_suffices() {
+fn samples_needed_is_the_smallest_sufficient_number() {
     for percentile in [Percentile::P90, Percentile::P95, Percentile::P99_9] {
         let p = f64::from(percentile.per_mille) / 1_000.0;
         let reaches = |n: u64| 1.0 - p.powi(n as i32) >= CONFIDENCE;
@@ -62,7 +62,7 @@ fn samples_needed_is_the_smallest_that_suffices() {
 }
 
 #[test]
-fn a_percentile_appears_with_the_first_sample_size_that_supports_it() {
+fn a_percentile_is_reported_from_the_first_sample_size_that_supports_it() {
     let given = |n: u64| {
         let s = summary(1..=n);
         [s.p90_ns, s.p95_ns, s.p99_ns, s.p99_9_ns].map(|p| p.is_some())
@@ -78,8 +78,8 @@ fn a_percentile_appears_with_the_first_sample_size_that_supports_it() {
 }
 
 #[test]
-fn intervals_are_the_values_of_the_enclosing_ranks() {
-    // Of 1..=n every value is its own rank: 40 and 61 of 100 enclose the median with 95 %.
+fn intervals_are_the_values_at_the_enclosing_ranks() {
+    // In 1..=n every value equals its rank: ranks 40 and 61 of 100 enclose the median with a confidence of 95 %.
     let got = summary(1..=100).intervals;
     assert_eq!(got.median_ns, Some([40, 61]));
     assert_eq!(got.p95_ns, Some([90, 100]));
@@ -87,7 +87,7 @@ fn intervals_are_the_values_of_the_enclosing_ranks() {
 }
 
 #[test]
-fn an_interval_is_given_where_its_percentile_is_and_the_sample_supports_it() {
+fn an_interval_is_reported_if_its_percentile_is_and_the_sample_supports_it() {
     let given = |n: u64| {
         let Intervals { median_ns, p90_ns, p95_ns, p99_ns, p99_9_ns } = summary(1..=n).intervals;
         [median_ns, p90_ns, p95_ns, p99_ns, p99_9_ns].map(|interval| interval.is_some())
@@ -96,7 +96,7 @@ fn an_interval_is_given_where_its_percentile_is_and_the_sample_supports_it() {
     assert_eq!(order::enclosing_ranks(median_needs - 1, Percentile::P50, Confidence::P95), None);
     assert_eq!(given(result::Latency::MEDIAN_CI_COUNT_MIN - 1), [false; 5]);
     assert_eq!(given(result::Latency::MEDIAN_CI_COUNT_MIN), [true, false, false, false, false]);
-    // 36 samples would do for the interval, but not for the percentile.
+    // 36 samples suffice for the interval, but not for the percentile.
     assert_eq!(given(43), [true, false, false, false, false]);
     assert_eq!(given(44), [true, true, false, false, false]);
     assert_eq!(given(4_602), [true, true, true, true, false]);
@@ -117,11 +117,11 @@ fn a_single_sample_is_its_own_minimum_median_and_maximum() {
 }
 
 #[test]
-fn huge_values_neither_wrap_nor_lose_their_spread() {
+fn huge_values_neither_overflow_nor_lose_precision() {
     let got = summary([u64::MAX; 3]);
     assert_eq!(got.sum_ns, 3 * u128::from(u64::MAX));
     assert_eq!((got.max_ns, got.stddev_ns), (u64::MAX, Some(0.0)));
-    // Ten hours, one nanosecond apart: a one-pass formula answers 0 or worse here.
+    // Ten hours, one nanosecond apart: a one-pass formula returns 0 or a wrong value here.
     let far = 36_000_000_000_000;
     assert_eq!(summary([far, far + 1, far + 2]).stddev_ns, Some(1.0));
 }
@@ -137,7 +137,7 @@ fn the_result_is_in_milliseconds() {
     assert!((latency.stddev.unwrap() - 29.011_491_975_882_016).abs() < 1e-9);
 }
 
-/// The definition, written down as slowly as possible: the smallest value with at least p of the sample at or below it.
+/// A direct implementation of the definition: the smallest value with at least p of the sample at or below it.
 fn naive_percentile(values_ns: &[u64], per_mille: u128) -> u64 {
     let reaches = |v: u64| {
         let at_or_below = values_ns.iter().filter(|&&other| other <= v).count() as u128;
@@ -149,7 +149,7 @@ fn naive_percentile(values_ns: &[u64], per_mille: u128) -> u64 {
 
 proptest! {
     #[test]
-    fn every_figure_matches_its_definition(values in prop::collection::vec(any::<u64>(), 1..600)) {
+    fn every_statistic_matches_its_definition(values in prop::collection::vec(any::<u64>(), 1..600)) {
         let got = summary(values.clone());
         prop_assert_eq!(got.count, values.len() as u64);
         prop_assert_eq!(got.sum_ns, values.iter().map(|&v| u128::from(v)).sum::<u128>());
@@ -163,22 +163,22 @@ proptest! {
         }
     }
 
-    /// Both wide and narrow: many equal values lie in several parts.
+    /// Mixes wide and narrow values, so that equal values occur in several parts.
     #[test]
-    fn parts_together_say_what_their_union_says(parts in prop::collection::vec(
+    fn a_summary_of_parts_equals_the_summary_of_their_union(parts in prop::collection::vec(
         prop::collection::vec(prop_oneof![any::<u64>(), 0u64..8], 0..150), 0..8,
     )) {
         let together: Vec<Sorted> = parts.iter().map(|part| sorted(part.iter().copied())).collect();
         let (together, union) = (Summary::of(&together), Summary::of(&[sorted(parts.concat())]));
         let stddev = |summary: &Option<Summary>| summary.as_ref().and_then(|summary| summary.stddev_ns);
-        // Added up in another order, so its last digits may differ.
+        // The sums are added in another order, so the last digits may differ.
         match (stddev(&together), stddev(&union)) {
             (Some(a), Some(b)) => prop_assert!((a - b).abs() <= b * 1e-12, "{} and {}", a, b),
             (a, b) => prop_assert_eq!(a, b),
         }
-        let but_for_stddev = |summary: Option<Summary>| {
+        let without_stddev = |summary: Option<Summary>| {
             summary.map(|summary| Summary { stddev_ns: None, ..summary })
         };
-        prop_assert_eq!(but_for_stddev(together), but_for_stddev(union));
+        prop_assert_eq!(without_stddev(together), without_stddev(union));
     }
 }

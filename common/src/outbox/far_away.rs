@@ -1,4 +1,4 @@
-//! How much a worker waits for rows when the coordinator is far away, in virtual time.
+//! Simulates in virtual time how long a worker waits for rows if the network latency to the coordinator is high.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,27 +10,28 @@ use crate::measurement::{Answer, Execution, Lag, Measurement, Outcome};
 
 const STEP: Duration = Duration::from_micros(100);
 
-/// One agent of one worker, and a coordinator that has rows without end, acknowledges at once and is half a round trip away.
+/// An agent with one worker, and a coordinator half a round trip away that has unlimited rows and acknowledges at once.
 struct Link {
     now: Duration,
     one_way: Duration,
     outbox: Outbox,
-    /// On the way, with when they arrive: totals of credit, numbers of results; totals of rows, numbers acknowledged.
+    /// Messages in transit with their arrival times: credit totals, result numbers, row totals and acknowledged numbers.
     credits: VecDeque<(Duration, u64)>,
     results: VecDeque<(Duration, u64)>,
     rows: VecDeque<(Duration, u64)>,
     acknowledgements: VecDeque<(Duration, u64)>,
-    /// Rows that the worker was given, and those that it ran.
-    given: u64,
+    /// Total of rows that the worker has received.
+    received: u64,
+    /// Total of rows that the worker has run.
     ran: u64,
     acknowledged: u64,
 }
 
 impl Link {
-    /// With the first window of rows there already, as when a run starts.
+    /// Starts with the first window of rows prefetched, as at the start of a run.
     fn prefetched(round_trip: Duration) -> Self {
         let outbox = Outbox::new(1, Vec::new());
-        let given = outbox.first_credits()[0].rows;
+        let received = outbox.first_credits()[0].rows;
         let (credits, results, rows, acknowledgements) =
             (VecDeque::new(), VecDeque::new(), VecDeque::new(), VecDeque::new());
         let (now, one_way) = (Duration::ZERO, round_trip / 2);
@@ -42,16 +43,16 @@ impl Link {
             results,
             rows,
             acknowledgements,
-            given,
+            received,
             ran: 0,
             acknowledged: 0,
         }
     }
 
-    /// Runs for so long and returns for how much of it the worker had nothing to run.
-    fn starved(&mut self, time: Duration, service_time: Duration) -> Duration {
+    /// Runs for `time` and returns for how long the worker had no row to run.
+    fn starved_time(&mut self, time: Duration, service_time: Duration) -> Duration {
         let (end, mut starved, mut busy_until) = (self.now + time, Duration::ZERO, None);
-        let mut looks_at = self.now + limits::RESULT_LINGER;
+        let mut next_flush = self.now + limits::RESULT_LINGER;
         while self.now < end {
             if busy_until.is_some_and(|until| until <= self.now) {
                 busy_until = None;
@@ -59,27 +60,28 @@ impl Link {
                 self.outbox.add(0, measurement(service_time));
             }
             if busy_until.is_none() {
-                if self.ran < self.given {
+                if self.ran < self.received {
                     busy_until = Some(self.now + service_time);
                 } else {
                     starved += STEP;
                 }
             }
-            let looks = self.now >= looks_at;
-            if looks {
-                looks_at += limits::RESULT_LINGER;
+            let flushes = self.now >= next_flush;
+            if flushes {
+                next_flush += limits::RESULT_LINGER;
             }
-            self.exchange(looks);
+            self.exchange(flushes);
             self.now += STEP;
         }
         starved
     }
 
-    /// What `agent/src/results.rs` does when something arrived, is due, or has lingered; and the coordinator's answers.
-    fn exchange(&mut self, looks: bool) {
-        self.given = arrived(&mut self.rows, self.now).unwrap_or(self.given);
+    /// Simulates `agent/src/results.rs`, which exchanges messages when one has arrived, or when results are due or have lingered; and the
+    /// coordinator's replies.
+    fn exchange(&mut self, flushes: bool) {
+        self.received = arrived(&mut self.rows, self.now).unwrap_or(self.received);
         let acknowledged = arrived(&mut self.acknowledgements, self.now);
-        if looks || acknowledged.is_some() || self.outbox.until_due().any(|rows| rows == 0) {
+        if flushes || acknowledged.is_some() || self.outbox.until_due().any(|rows| rows == 0) {
             self.acknowledged = acknowledged.unwrap_or(self.acknowledged);
             let arrives = self.now + self.one_way;
             for Credit { rows, .. } in self.outbox.acknowledge(self.acknowledged) {
@@ -89,16 +91,16 @@ impl Link {
                 self.results.push_back((arrives, results.number));
             }
         }
-        let answers = self.now + self.one_way;
-        self.rows.extend(arrived(&mut self.credits, self.now).map(|rows| (answers, rows)));
-        self.acknowledgements.extend(arrived(&mut self.results, self.now).map(|number| (answers, number)));
+        let reply_at = self.now + self.one_way;
+        self.rows.extend(arrived(&mut self.credits, self.now).map(|rows| (reply_at, rows)));
+        self.acknowledgements.extend(arrived(&mut self.results, self.now).map(|number| (reply_at, number)));
     }
 }
 
-/// The last of those that are there by now; all of them are totals.
-fn arrived(on_the_way: &mut VecDeque<(Duration, u64)>, now: Duration) -> Option<u64> {
+/// Returns the last total that has arrived by now.
+fn arrived(in_transit: &mut VecDeque<(Duration, u64)>, now: Duration) -> Option<u64> {
     let mut last = None;
-    while let Some((_, total)) = on_the_way.pop_front_if(|(arrives, _)| *arrives <= now) {
+    while let Some((_, total)) = in_transit.pop_front_if(|(arrives, _)| *arrives <= now) {
         last = Some(total);
     }
     last
@@ -116,16 +118,18 @@ fn a_worker_starves_for_less_than_one_round_trip_when_the_coordinator_is_far_awa
     for service_time_ms in [1, 2, 5, 20, 100] {
         let service_time = Duration::from_millis(service_time_ms);
         let mut link = Link::prefetched(round_trip);
-        let start = link.starved(Duration::from_secs(1), service_time);
-        let later = link.starved(Duration::from_secs(4), service_time);
+        let start = link.starved_time(Duration::from_secs(1), service_time);
+        let later = link.starved_time(Duration::from_secs(4), service_time);
         let held =
-            (link.outbox.kept().bound, limits::CREDIT_WINDOW.as_millis() / u128::from(service_time_ms));
-        eprintln!("{service_time_ms} ms: {start:?} of the first second, {later:?} later, {held:?}");
+            (link.outbox.unacked().bound, limits::CREDIT_WINDOW.as_millis() / u128::from(service_time_ms));
+        eprintln!(
+            "{service_time_ms} ms: starved {start:?} in the first second, {later:?} later; holds {held:?} rows"
+        );
         assert!(start < round_trip, "queries of {service_time:?} starve for {start:?} at the start");
         assert_eq!(later, Duration::ZERO, "queries of {service_time:?} starve later");
         assert!(
             u128::from(held.0) <= held.1.max(limits::CREDIT_ROWS_FIRST.into()),
-            "an agent holds {held:?}"
+            "an agent holds {held:?} rows"
         );
     }
 }

@@ -1,15 +1,15 @@
-//! A finished placement, and how even it is. Decides nothing.
+//! The result of a placement, and how even it is. Makes no decisions.
 
 use crate::ids::WorkerId;
 
-/// The worker of every host, by position: hosts and workers as they were given.
+/// The worker of every host. Positions refer to the given lists of hosts and workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     worker_of_host: Vec<u32>,
     loads: Vec<Load>,
 }
 
-/// What one worker got.
+/// The hosts and rows of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     pub worker: WorkerId,
@@ -17,14 +17,14 @@ pub struct Load {
     pub rows: u64,
 }
 
-/// A placement at a glance: what `coordinator plan` prints and every result carries.
+/// Summary of a placement, as printed by `coordinator plan` and included in every result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// As the workers were given.
+    /// In the order of the given workers.
     pub workers: Vec<Load>,
-    /// Workers without a host.
+    /// Number of workers without a host.
     pub idle: u64,
-    /// Rows of the busiest worker ÷ fair share. 1 is even; 0 without rows.
+    /// Rows of the busiest worker ÷ fair share. 1 if even; 0 without rows.
     pub skew: f64,
 }
 
@@ -34,7 +34,7 @@ impl Assignment {
         Self { worker_of_host: Vec::new(), loads }
     }
 
-    /// The next host, by the position of its worker.
+    /// Assigns the next host to the worker at a position.
     pub(super) fn push(&mut self, worker: u32, rows: u64) {
         let load = &mut self.loads[worker as usize];
         load.hosts += 1;
@@ -42,12 +42,12 @@ impl Assignment {
         self.worker_of_host.push(worker);
     }
 
-    /// By host: the position of its worker.
+    /// Returns the position of each host's worker.
     pub fn workers(&self) -> &[u32] {
         &self.worker_of_host
     }
 
-    /// The worker of the host at this position; `None` behind the last host.
+    /// Returns the worker of the host at a position; `None` if there is no such host.
     pub fn worker_of(&self, host: usize) -> Option<WorkerId> {
         let position = *self.worker_of_host.get(host)?;
         self.loads.get(position as usize).map(|load| load.worker)
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_loads_idle_workers_and_skew() {
+    fn the_table_has_loads_idle_workers_and_skew() {
         let Table { workers, idle, skew } = assignment(4, &[(0, 6), (0, 2), (2, 2)]).table();
         let loads: Vec<_> =
             workers.iter().map(|load| (load.worker.to_string(), load.hosts, load.rows)).collect();
@@ -88,15 +88,15 @@ mod tests {
     }
 
     #[test]
-    fn without_rows_nothing_is_skewed() {
+    fn without_rows_the_skew_is_zero() {
         let Table { idle, skew, .. } = assignment(3, &[]).table();
         assert_eq!((idle, skew), (3, 0.0));
-        // A host without rows is a host all the same.
+        // A host without rows still counts as a host.
         assert_eq!(assignment(1, &[(0, 0)]).table().idle, 0);
     }
 
     #[test]
-    fn a_worker_is_found_by_its_host() {
+    fn worker_of_returns_the_worker_of_a_host() {
         let assignment = assignment(3, &[(2, 1), (0, 1)]);
         assert_eq!(assignment.worker_of(0).map(|worker| worker.to_string()), Some("slot-2/0".to_owned()));
         assert_eq!(assignment.worker_of(2), None);

@@ -1,5 +1,5 @@
-//! Which worker runs which host: rendezvous hashing, and a balanced form of it. Deterministic, whatever the order in which hosts and
-//! workers come; a host is never divided. Knows names and numbers of rows; what a worker or a row is, is none of its business.
+//! Decides which worker runs which host: rendezvous hashing, and a balanced variant. Deterministic and independent of the order of hosts
+//! and workers; the rows of a host are never split. Works only on host names, worker ids and row counts.
 
 mod assignment;
 mod balanced;
@@ -18,15 +18,16 @@ pub use assignment::{Assignment, Load, Table};
 pub use rendezvous::Candidates;
 use rendezvous::HostHash;
 
-/// How hosts are given to workers.
+/// The method that assigns hosts to workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// The worker with the highest score. Retiring or adding a worker moves the fewest hosts that can be; even only with many hosts.
+    /// Chooses the worker with the highest score. Adding or removing a worker moves as few hosts as possible. The load is even only with
+    /// many hosts.
     #[default]
     Rendezvous,
-    /// The highest score among the workers that have room, so that the busiest has at most 1.25 times its fair share of the rows
-    /// where whole hosts allow. A lost worker may move hosts of others.
+    /// Chooses the highest score among workers below a capacity, so that the busiest worker has at most 1.25 times its fair share of the
+    /// rows if whole hosts permit. Losing a worker may move hosts of other workers, too.
     Balanced,
 }
 
@@ -36,7 +37,7 @@ impl Method {
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `pad`, not `write_str`: a name in a table may be given a width.
+        // `pad` rather than `write_str`, so that a format width applies in tables.
         f.pad(match self {
             Self::Rendezvous => "rendezvous",
             Self::Balanced => "balanced",
@@ -54,13 +55,13 @@ impl FromStr for Method {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no way to place hosts: take rendezvous or balanced")]
+#[error("unknown placement '{0}': use rendezvous or balanced")]
 pub struct UnknownMethod(String);
 
-/// Places every host: its name and its number of rows. Positions in the answer are those of `hosts` and of `workers`.
+/// Places every host, given as its name and its number of rows. Positions in the result refer to `hosts` and `workers`.
 ///
 /// # Panics
-/// When there is a host, but no worker: a run has at least one.
+/// Panics if there is a host but no worker.
 pub fn place<'a>(
     method: Method,
     hosts: impl IntoIterator<Item = (&'a str, u64)>,

@@ -1,17 +1,17 @@
-//! Rendezvous hashing (Thaler and Ravishankar 1998): every worker has a score for a host, and the highest takes it. Retiring a worker
-//! so moves only its own hosts, and a new worker takes hosts from all others alike.
+//! Rendezvous hashing (Thaler and Ravishankar 1998): every worker has a score for a host, and the highest score wins. Removing a worker
+//! therefore moves only its own hosts, and a new worker takes hosts evenly from all others.
 //!
-//! One SHA-256 per name and a cheap mix per pair: a SHA-256 per pair would take a minute for a million hosts on a thousand workers.
+//! Uses one SHA-256 per name and a cheap mix per pair: one SHA-256 per pair would take a minute for a million hosts on a thousand workers.
 
 use sha2::{Digest, Sha256};
 
 use crate::ids::WorkerId;
 
-/// Different domains, so that a host named like a worker shares no hash with it. Another layout would be another version.
+/// Domain separation: a host named like a worker has a different hash. A different layout requires a new version.
 const HOST_DOMAIN: &str = "muster/host/v1";
 const WORKER_DOMAIN: &str = "muster/worker/v1";
 
-/// A host's half of every score.
+/// The part of a score that depends on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HostHash(u64);
 
@@ -21,22 +21,22 @@ impl HostHash {
     }
 }
 
-/// The workers that hosts can go to.
+/// The workers that hosts can be placed on.
 #[derive(Debug, Clone)]
 pub struct Candidates {
-    /// By worker id, so that the first of equal scores is the smaller id.
+    /// Sorted by worker id, so that ties go to the smaller id.
     by_id: Vec<Candidate>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     hash: u64,
-    /// Among the workers as they were given.
+    /// Position in the given list of workers.
     position: u32,
 }
 
 impl Candidates {
-    /// Positions in the answers are those in `workers`, at most 2³².
+    /// Positions in results refer to `workers`, which has at most 2³² entries.
     pub fn new(workers: &[WorkerId]) -> Self {
         let hashes = workers.iter().map(|worker| hash(WORKER_DOMAIN, &worker.to_string()));
         Self::from_hashes(workers, hashes)
@@ -49,10 +49,10 @@ impl Candidates {
         Self { by_id }
     }
 
-    /// The position of the worker that takes this host.
+    /// Returns the position of the worker that owns this host.
     ///
     /// # Panics
-    /// Without a worker.
+    /// Panics if there are no workers.
     pub fn owner(&self, host: &str) -> u32 {
         self.owner_of(HostHash::of(host))
     }
@@ -61,13 +61,13 @@ impl Candidates {
         self.best(host, |_| true).expect("a run has at least one worker")
     }
 
-    /// The highest score among the workers with room, ties to the smaller id; `None` when no worker has any.
-    pub(super) fn best(&self, host: HostHash, has_room: impl Fn(u32) -> bool) -> Option<u32> {
+    /// Returns the worker with the highest score among those with capacity; ties go to the smaller id. `None` if no worker has capacity.
+    pub(super) fn best(&self, host: HostHash, has_capacity: impl Fn(u32) -> bool) -> Option<u32> {
         let mut best: Option<(u64, u32)> = None;
         for candidate in &self.by_id {
             let score = mix(host.0 ^ candidate.hash);
-            // Room is asked for last: nearly all workers fail on their score.
-            if best.is_none_or(|(highest, _)| score > highest) && has_room(candidate.position) {
+            // Check the capacity last, because nearly all workers are ruled out by their score.
+            if best.is_none_or(|(highest, _)| score > highest) && has_capacity(candidate.position) {
                 best = Some((score, candidate.position));
             }
         }
@@ -75,15 +75,16 @@ impl Candidates {
     }
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014, with the constants of Stafford's variant 13). A bijection: two workers tie
-/// for a host only when their own hashes are equal. It need not be cryptographic, as both of its inputs are.
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014, with the constants of Stafford's variant 13). It is a bijection: two workers
+/// tie for a host only if their hashes are equal. It need not be cryptographic, because both inputs are.
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-/// The first eight bytes, big-endian, of SHA-256 over the domain and the name, each behind its length in eight bytes, big-endian.
+/// Returns the first eight bytes, big-endian, of SHA-256 over the domain and the name, each preceded by its length in eight bytes,
+/// big-endian.
 fn hash(domain: &str, name: &str) -> u64 {
     let mut sha256 = Sha256::new();
     for part in [domain, name] {
@@ -100,7 +101,7 @@ mod tests {
     use crate::ids::SlotId;
 
     #[test]
-    fn ties_go_to_the_smaller_worker_id_wherever_it_stands() {
+    fn ties_go_to_the_smaller_worker_id_in_any_order() {
         let workers =
             [(7, 0), (2, 1), (2, 0), (3, 0)].map(|(slot, index)| WorkerId::new(SlotId::new(slot), index));
         let tied = Candidates::from_hashes(&workers, [5, 5, 5, 5].into_iter());
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mix_is_that_of_splitmix64() {
+    fn the_mix_matches_splitmix64() {
         // The first three numbers of SplitMix64 with seed 0; its state grows by the golden gamma.
         let gamma = 0x9e37_79b9_7f4a_7c15_u64;
         let numbers = [1, 2, 3].map(|n| mix(gamma.wrapping_mul(n)));
@@ -118,9 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn a_host_named_like_a_worker_has_a_hash_of_its_own() {
+    fn a_host_named_like_a_worker_has_a_different_hash() {
         assert_ne!(hash(HOST_DOMAIN, "slot-0/0"), hash(WORKER_DOMAIN, "slot-0/0"));
-        // The length in front keeps the border between the parts.
+        // The length prefix separates the parts.
         assert_ne!(hash("ab", "c"), hash("a", "bc"));
     }
 }

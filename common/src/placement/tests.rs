@@ -8,7 +8,7 @@ fn workers(slots: u16, per_slot: u16) -> Vec<WorkerId> {
     ids.map(|(slot, index)| WorkerId::new(SlotId::new(slot), index)).collect()
 }
 
-/// As the demo's generator names them.
+/// Host names in the format of the demo's generator.
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|host| format!("host_{host:06}")).collect()
 }
@@ -21,7 +21,7 @@ fn assignment(method: Method, hosts: &[(String, u64)], workers: &[WorkerId]) -> 
     place(method, hosts.iter().map(|(name, rows)| (name.as_str(), *rows)), workers)
 }
 
-/// The worker of each host.
+/// Returns the worker of each host.
 fn owners(method: Method, hosts: &[(String, u64)], workers: &[WorkerId]) -> Vec<WorkerId> {
     let assignment = assignment(method, hosts, workers);
     (0..hosts.len()).map(|host| assignment.worker_of(host).unwrap()).collect()
@@ -31,8 +31,8 @@ fn busiest(assignment: &Assignment) -> u64 {
     assignment.table().workers.iter().map(|load| load.rows).max().unwrap_or(0)
 }
 
-/// Pins the layout for ever: runs can be resumed and compared only while it holds. The expected workers were computed by a program of
-/// its own, in another language, from the description alone.
+/// Pins the layout: runs can be resumed and compared only while it does not change. The expected workers were computed by an independent
+/// program in another language, from the description alone.
 #[test]
 fn golden_placements() {
     let check = |slots: u16, per_slot: u16, names: &[&str], expected: &str| {
@@ -54,7 +54,7 @@ fn golden_placements() {
 }
 
 #[test]
-fn one_question_and_a_whole_placement_agree() {
+fn the_owner_of_one_host_agrees_with_a_whole_placement() {
     let workers = workers(7, 2);
     let candidates = Candidates::new(&workers);
     let hosts = with_rows(names(50), 3);
@@ -63,18 +63,18 @@ fn one_question_and_a_whole_placement_agree() {
 }
 
 #[test]
-fn methods_are_named_as_they_are_typed() {
+fn method_names_round_trip() {
     for method in Method::ALL {
         assert_eq!(method.to_string().parse(), Ok(method));
     }
     let error = "Balanced".parse::<Method>().unwrap_err().to_string();
-    assert_eq!(error, "'Balanced' is no way to place hosts: take rendezvous or balanced");
+    assert_eq!(error, "unknown placement 'Balanced': use rendezvous or balanced");
 }
 
-/// Pearson's χ²: with 19 degrees of freedom chance stays below 43.8 in 999 of 1,000 cases. The names differ in a few digits only,
-/// where a weak hash would show.
+/// Pearson's χ² test: with 19 degrees of freedom, random placements stay below 43.8 in 999 of 1,000 cases. The names differ in only a few
+/// digits, which would expose a weak hash.
 #[test]
-fn hosts_spread_as_evenly_as_chance_allows() {
+fn hosts_spread_as_evenly_as_random_placements() {
     let workers = workers(10, 2);
     let fair = 5_000.0;
     for pattern in ["host_", "10.0.", "db-é-", ""] {
@@ -91,7 +91,7 @@ fn an_agent_with_four_workers_takes_four_shares() {
     let mut workers = workers(1, 4);
     workers.push(WorkerId::new(SlotId::new(1), 0));
     let table = assignment(Method::Rendezvous, &with_rows(names(10_000), 1), &workers).table();
-    // 2,000 expected with a deviation of 40.
+    // The expected number is 2,000 with a standard deviation of 40.
     let single = table.workers[4].hosts;
     assert!((1_840..=2_160).contains(&single), "{single}");
 }
@@ -102,18 +102,18 @@ fn balanced_places_the_classic_sample_evenly() {
     let table = assignment(Method::Balanced, &hosts, &workers(10, 1)).table();
     assert_eq!((table.idle, table.skew), (0, 1.0));
     let table = assignment(Method::Rendezvous, &hosts, &workers(10, 1)).table();
-    assert!(table.idle > 0 && table.skew > 1.25, "a sample that shows nothing: {table:?}");
+    assert!(table.idle > 0 && table.skew > 1.25, "the sample does not show the difference: {table:?}");
 }
 
 #[test]
-fn balanced_leaves_nobody_idle_for_want_of_rounding() {
-    // A fair share of 2 rows: 2.5 rounded up would allow 3 and leave some with 1 or none.
+fn balanced_leaves_no_worker_idle_because_of_rounding() {
+    // The fair share is 2 rows: 2.5 rounded up would allow 3 and leave some workers with 1 or none.
     let table = assignment(Method::Balanced, &with_rows(names(100), 1), &workers(50, 1)).table();
     assert_eq!((table.idle, table.skew), (0, 1.0));
 }
 
 #[test]
-fn a_host_above_the_bound_has_its_worker_to_itself() {
+fn a_host_above_the_bound_has_a_worker_to_itself() {
     let mut hosts = with_rows(names(30), 1);
     hosts.push(("huge".to_owned(), 1_000));
     let owners = owners(Method::Balanced, &hosts, &workers(3, 1));
@@ -121,16 +121,16 @@ fn a_host_above_the_bound_has_its_worker_to_itself() {
 }
 
 #[test]
-fn balanced_leaves_a_host_with_its_first_choice_while_there_is_room() {
+fn balanced_places_a_host_on_its_first_choice_while_it_has_capacity() {
     let hosts = with_rows(names(10_000), 1);
     let workers = workers(10, 1);
     let rendezvous = owners(Method::Rendezvous, &hosts, &workers);
-    // Chance loads a worker to 1,000 ± 30, far below the bound of 1,250.
+    // Random placement loads a worker with 1,000 ± 30 rows, far below the bound of 1,250.
     assert_eq!(owners(Method::Balanced, &hosts, &workers), rendezvous);
 }
 
 #[test]
-fn numbers_of_rows_beyond_64_bits_do_not_wrap() {
+fn row_counts_beyond_64_bits_do_not_overflow() {
     let hosts = with_rows(names(9), u64::MAX);
     let table = assignment(Method::Balanced, &hosts, &workers(3, 1)).table();
     assert_eq!(table.workers.iter().map(|load| load.rows).max(), Some(u64::MAX));
@@ -184,38 +184,38 @@ proptest! {
     }
 
     #[test]
-    fn balanced_keeps_its_bound_where_hosts_are_small(slots in 1u16..12, rows in prop::collection::vec(0u64..10, 1..400)) {
+    fn balanced_keeps_its_bound_if_hosts_are_small(slots in 1u16..12, rows in prop::collection::vec(0u64..10, 1..400)) {
         let total: u64 = rows.iter().sum();
         let largest = rows.iter().copied().max().unwrap_or(0);
-        let hosts = named(&rows);
+        let hosts = hosts_with_rows(&rows);
         let found = busiest(&assignment(Method::Balanced, &hosts, &workers(slots, 1)));
         let slots = u64::from(slots);
-        // Whatever the hosts: one that fits nowhere goes to a worker that is not above its fair share.
+        // For any hosts: one that fits nowhere goes to a worker that is not above its fair share.
         prop_assert!(found <= (total * 5 / (slots * 4)).max(total / slots + largest), "{found}");
-        // A quarter of a fair share is small.
+        // Hosts are small if none has more than a quarter of a fair share.
         if largest * 4 * slots <= total {
             prop_assert!(found * 4 * slots <= total * 5, "{found}");
         }
     }
 
     #[test]
-    fn balanced_misses_its_bound_only_where_no_division_of_hosts_keeps_it(
+    fn balanced_exceeds_its_bound_only_if_every_placement_does(
         slots in 2u16..5,
         rows in prop::collection::vec(1u64..20, 2..9),
     ) {
         let bound = rows.iter().sum::<u64>() * 5 / (u64::from(slots) * 4);
-        let found = busiest(&assignment(Method::Balanced, &named(&rows), &workers(slots, 1)));
+        let found = busiest(&assignment(Method::Balanced, &hosts_with_rows(&rows), &workers(slots, 1)));
         if found > bound {
             prop_assert!(!fits(&rows, &mut vec![0; slots.into()], bound), "{found} > {bound}");
         }
     }
 }
 
-fn named(rows: &[u64]) -> Vec<(String, u64)> {
+fn hosts_with_rows(rows: &[u64]) -> Vec<(String, u64)> {
     names(rows.len()).into_iter().zip(rows.iter().copied()).collect()
 }
 
-/// Tries every division of the hosts.
+/// Returns true if any placement of the hosts keeps the bound. Tries all of them.
 fn fits(rows: &[u64], loads: &mut Vec<u64>, bound: u64) -> bool {
     let Some((first, rest)) = rows.split_first() else { return true };
     (0..loads.len()).any(|worker| {

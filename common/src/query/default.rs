@@ -1,15 +1,15 @@
-//! The query that runs when none is named: the highest and the lowest usage of a host for every minute of a range, ends included.
+//! The query that runs by default: maximum and minimum usage of a host for every minute of a time range, both ends included.
 
 use std::fmt;
 
-/// How a time is brought to the beginning of its minute. All three give the same minutes in a session that runs in UTC.
+/// The function that truncates a time to its minute. All three return the same minutes in a session with time zone UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BucketFunction {
-    /// TimescaleDB's own.
+    /// From TimescaleDB.
     TimeBucket,
-    /// PostgreSQL 14 and later.
+    /// In PostgreSQL 14 and later.
     DateBin,
-    /// Any PostgreSQL.
+    /// In all versions of PostgreSQL.
     DateTrunc,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for BucketFunction {
     }
 }
 
-/// The one that a server has. `server_version_num` is the setting of that name: 150004 is PostgreSQL 15.4.
+/// Returns the best function of a server. `server_version_num` is the setting of that name: 150004 is PostgreSQL 15.4.
 pub fn for_server(server_version_num: u32, timescaledb: bool) -> BucketFunction {
     if timescaledb {
         BucketFunction::TimeBucket
@@ -34,9 +34,9 @@ pub fn for_server(server_version_num: u32, timescaledb: bool) -> BucketFunction 
     }
 }
 
-/// The default query with placeholders, for [`Template::parse`](super::Template::parse). All forms have the same columns in the same order.
+/// Returns the default query with placeholders, for [`Template::parse`](super::Template::parse). All forms have the same columns in order.
 pub fn default_sql(function: BucketFunction) -> &'static str {
-    // Whole texts rather than a pattern: what stands here is what anyone can paste into psql.
+    // Complete statements rather than a format string, so that they can be copied into psql.
     match function {
         BucketFunction::TimeBucket => {
             "SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage \
@@ -62,7 +62,7 @@ mod tests {
         [BucketFunction::TimeBucket, BucketFunction::DateBin, BucketFunction::DateTrunc];
 
     #[test]
-    fn every_form_takes_the_same_columns_and_calls_the_function_it_names() {
+    fn every_form_has_the_same_columns_and_calls_its_function() {
         for function in ALL {
             let template = Template::parse(default_sql(function)).unwrap();
             assert_eq!(template.columns(), ["hostname", "start_time", "end_time"]);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_function_is_the_best_that_the_server_has() {
+    fn the_best_function_of_the_server_is_used() {
         assert_eq!(for_server(150_004, true), BucketFunction::TimeBucket);
         assert_eq!(for_server(130_012, true), BucketFunction::TimeBucket);
         assert_eq!(for_server(140_000, false), BucketFunction::DateBin);

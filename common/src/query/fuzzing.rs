@@ -1,4 +1,4 @@
-//! What holds for every statement: for the fuzzer, and for the tests that replay what it found.
+//! Invariants of every statement, for the fuzzer and for the tests that replay its findings.
 
 use super::{Template, TemplateError};
 use crate::limits::PARAMETERS_MAX;
@@ -17,32 +17,32 @@ pub fn check(data: &[u8]) {
     assert!(columns.iter().enumerate().all(|(at, column)| !columns[..at].contains(column)), "each once");
     check_positions(&template, typed);
     if template.sql() != without_mark(template.sql()) {
-        // There were two byte order marks, and the second one, which is text, would be taken off now.
+        // The text had two byte order marks. The second one is text, but parsing again would remove it.
         return;
     }
-    // What the server gets holds no placeholder of ours any more.
+    // The rewritten statement contains no `:name` placeholder.
     match Template::parse(template.sql()) {
         Ok(again) => {
             assert!(columns.is_empty() && again.columns().is_empty());
             assert_eq!(again.sql(), template.sql());
         }
         Err(TemplateError::NumberedParameter { .. }) => assert!(!columns.is_empty()),
-        Err(error) => panic!("what was rewritten is no statement: {error}"),
+        Err(error) => panic!("the rewritten statement does not parse: {error}"),
     }
 }
 
-/// Positions only grow, and stay within what was typed; what stands there is what was typed, or a placeholder's colon.
+/// Positions increase and stay within the text as typed; each maps to the same character, or to a placeholder's colon.
 fn check_positions(template: &Template, typed: &str) {
     let typed: Vec<char> = without_mark(typed).chars().collect();
-    let mut before = 1;
+    let mut previous = 1;
     for (at, sent) in template.sql().chars().enumerate() {
         let position = template.original_position(at + 1);
-        assert!((before..=typed.len()).contains(&position), "character {at} leads to {position}");
+        assert!((previous..=typed.len()).contains(&position), "character {at} maps to {position}");
         let original = typed[position - 1];
-        assert!(original == sent || original == ':', "character {at}, '{sent}', leads to '{original}'");
-        before = position;
+        assert!(original == sent || original == ':', "character {at}, '{sent}', maps to '{original}'");
+        previous = position;
     }
-    // A server may point behind the end.
+    // A server may report a position after the end.
     template.original_position(typed.len() * 2);
 }
 

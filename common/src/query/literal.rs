@@ -1,19 +1,19 @@
-//! Values as literals, for the simple protocol, which knows no parameters. Quoted so that a value stays a value whatever it holds.
+//! SQL literals for the simple protocol, which has no parameters. Quoting ensures that a value is never parsed as SQL.
 
 use super::Placeholder;
 
-/// A string literal that means the same whatever `standard_conforming_strings` says.
+/// Quotes a string literal so that it has the same meaning with any setting of `standard_conforming_strings`.
 pub fn quote(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if doubled.contains('\\') {
-        // A blank first: behind a name, the E would be the end of it.
+        // The leading space separates the E from a preceding identifier.
         format!(" E'{}'", doubled.replace('\\', "\\\\"))
     } else {
         format!("'{doubled}'")
     }
 }
 
-/// The statement with the row's values in place of its placeholders, which come in the order of the text and have a value each.
+/// Returns the statement with the row's values in place of its placeholders, which must be in text order.
 pub fn with_literals(sql: &str, placeholders: &[Placeholder], values: &[Option<&str>]) -> String {
     let mut text = String::with_capacity(sql.len() + 32 * placeholders.len());
     let mut copied = 0;
@@ -35,7 +35,7 @@ mod tests {
     use crate::query::Template;
 
     #[test]
-    fn values_stay_values_whatever_they_hold() {
+    fn values_are_never_parsed_as_sql() {
         let template = Template::parse("SELECT :a::text, 'not :b', lo:b, :a -- :c").unwrap();
         let text = |a, b| with_literals(template.sql(), template.placeholders(), &[a, b]);
         assert_eq!(text(Some("x"), Some("y")), "SELECT 'x'::text, 'not :b', lo 'y', 'x' -- :c");

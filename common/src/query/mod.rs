@@ -1,6 +1,6 @@
-//! The statement of a run: one SQL statement with `:column` placeholders, rewritten to PostgreSQL's `$1`, `$2`, ….
-//! Values never enter the text: they travel as parameters, so SQL in a host name stays data. Nothing here judges the SQL itself;
-//! the server does, and [`Template::original_position`] leads its complaints back to what was typed.
+//! A statement of a run: one SQL statement with `:column` placeholders, rewritten to PostgreSQL's `$1`, `$2`, ….
+//! Values are sent as parameters and never become part of the SQL text, so SQL in a host name stays data. The SQL itself is checked only by
+//! the server; [`Template::original_position`] maps positions in its error messages to the text as typed.
 
 mod default;
 #[doc(hidden)]
@@ -18,32 +18,32 @@ pub use default::{BucketFunction, default_sql, for_server};
 pub use literal::{quote, with_literals};
 use scan::{Kind, Scanner};
 
-/// A statement, ready to be prepared.
+/// A statement that is ready to be prepared.
 ///
-/// Placeholders are found as psql finds its variables: not in literals, quoted identifiers, dollar quotes and comments, and neither
-/// `::type` nor `:=` is one. So `a[1:2]` is a slice, but `a[lo:hi]` holds the placeholder `:hi`, as in psql; with a blank after the
-/// colon it is a slice again.
+/// Placeholders follow psql's rules for variables: there are none in literals, quoted identifiers, dollar quotes and comments, and neither
+/// `::type` nor `:=` is one. So `a[1:2]` is a slice, but `a[lo:hi]` contains the placeholder `:hi`, as in psql; with a space after the
+/// colon it is a slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     sql: String,
     columns: Vec<String>,
-    /// In the order of the text.
+    /// In text order.
     replacements: Vec<Replacement>,
     placeholders: Vec<Placeholder>,
 }
 
-/// A `$n` in the statement as the server gets it.
+/// A `$n` in the statement as sent to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placeholder {
-    /// Byte at which it begins.
+    /// Byte offset of its start.
     pub start: usize,
-    /// Byte behind it.
+    /// Byte offset after its end.
     pub end: usize,
-    /// From 0: which of the row's values.
+    /// Index of the row's value, from 0.
     pub parameter: usize,
 }
 
-/// One placeholder, before and after. Counted in characters from 0, as PostgreSQL counts from 1.
+/// The position of one placeholder before and after rewriting, in characters from 0. (PostgreSQL counts from 1.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Replacement {
     original_start: usize,
@@ -57,38 +57,34 @@ pub enum TemplateError {
     #[error("the statement is empty: write one query, such as SELECT 1")]
     Empty,
     #[error(
-        "line {line}: a second statement begins after the ';': a run times one statement, so leave the others out"
+        "line {line}: a second statement begins after the ';': a run times one statement, so remove the others"
     )]
     SeveralStatements { line: usize },
-    #[error("line {line}: the {what} that begins here has no end: close it with {close}")]
+    #[error("line {line}: unterminated {what}: close it with {close}")]
     Unterminated { line: usize, what: &'static str, close: String },
     #[error(
-        "line {line}: {placeholder} would write a value into the SQL, which is never done here: write :name without quotes, its \
-         value is sent as a parameter (and put a blank after a colon that begins no placeholder)"
+        "line {line}: {placeholder} would insert a value into the SQL text, which is not supported: write :name without quotes, its \
+         value is sent as a parameter (or put a space after a colon that does not begin a placeholder)"
     )]
     QuotedPlaceholder { line: usize, placeholder: String },
-    #[error(
-        "line {line}: {parameter} says nothing of where its value comes from: write :name with the name of a CSV column"
-    )]
+    #[error("line {line}: {parameter} does not name a column: write :name with the name of a CSV column")]
     NumberedParameter { line: usize, parameter: String },
-    #[error(
-        "line {line}: ':{column}' is one placeholder too many: PostgreSQL takes values of at most {max} columns"
-    )]
+    #[error("line {line}: too many placeholders at ':{column}': PostgreSQL allows at most {max} parameters")]
     TooManyParameters { line: usize, column: String, max: usize },
-    #[error("line {line}: a NUL character, which PostgreSQL takes nowhere in a statement: remove it")]
+    #[error("line {line}: NUL character, which PostgreSQL does not allow in a statement: remove it")]
     Nul { line: usize },
 }
 
 impl Template {
-    /// Reads one statement. A byte order mark is ignored, and so is a `;` at the end with all blanks and comments behind it;
-    /// everything else outside placeholders is kept to the letter.
+    /// Parses one statement. Ignores a byte order mark, and a `;` at the end with all white space and comments after it. Keeps everything
+    /// else outside placeholders unchanged.
     pub fn parse(sql: &str) -> Result<Self, TemplateError> {
         let sql = sql.strip_prefix('\u{feff}').unwrap_or(sql);
         if let Some(at) = sql.find('\0') {
             return Err(TemplateError::Nul { line: scan::line_of(sql, at) });
         }
         let mut scanner = Scanner::new(sql);
-        let mut rewriting = Rewriting::new(sql);
+        let mut rewriter = Rewriter::new(sql);
         let mut is_empty = true;
         let mut end = None;
         while let Some(token) = scanner.next()? {
@@ -100,35 +96,35 @@ impl Template {
                 }
                 Kind::Placeholder => {
                     is_empty = false;
-                    rewriting.replace(token.start, token.end)?;
+                    rewriter.replace(token.start, token.end)?;
                 }
                 Kind::Other => is_empty = false,
             }
         }
-        if is_empty { Err(TemplateError::Empty) } else { Ok(rewriting.finish(end.unwrap_or(sql.len()))) }
+        if is_empty { Err(TemplateError::Empty) } else { Ok(rewriter.finish(end.unwrap_or(sql.len()))) }
     }
 
-    /// The statement as the server gets it.
+    /// Returns the statement as sent to the server.
     pub fn sql(&self) -> &str {
         &self.sql
     }
 
-    /// The columns whose values are `$1`, `$2`, …; each once.
+    /// Returns the columns whose values are `$1`, `$2`, …; each column once.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
 
-    /// Where values would stand in [`sql`](Self::sql), in the order of the text.
+    /// Returns the placeholders in [`sql`](Self::sql), in text order.
     pub fn placeholders(&self) -> &[Placeholder] {
         &self.placeholders
     }
 
-    /// From a position in [`sql`](Self::sql), as in a server's error, to the one in what was typed. Both count characters from 1;
-    /// anywhere in a placeholder is its colon. A byte order mark is not counted, as editors do not.
+    /// Maps a position in [`sql`](Self::sql), as in a server's error, to the position in the text as typed. Both count characters from 1.
+    /// Every position within a placeholder maps to its colon. A byte order mark is not counted, as in editors.
     pub fn original_position(&self, rewritten: usize) -> usize {
         let at = rewritten.saturating_sub(1);
-        let behind = self.replacements.partition_point(|replacement| replacement.rewritten_start <= at);
-        let original = match behind.checked_sub(1).map(|last| self.replacements[last]) {
+        let count = self.replacements.partition_point(|replacement| replacement.rewritten_start <= at);
+        let original = match count.checked_sub(1).map(|last| self.replacements[last]) {
             None => at,
             Some(last) if at < last.rewritten_end => last.original_start,
             Some(last) => last.original_end + (at - last.rewritten_end),
@@ -137,7 +133,7 @@ impl Template {
     }
 }
 
-/// Replaces each `$n` in a server's message about a statement with `:column`, the n-th of these columns.
+/// Replaces each `$n` in a server's error message with `:column`, using the n-th of `columns`.
 pub fn name_parameters(message: &str, columns: &[String]) -> String {
     let mut named = String::with_capacity(message.len());
     let mut rest = message;
@@ -146,7 +142,7 @@ pub fn name_parameters(message: &str, columns: &[String]) -> String {
         let digits = after.bytes().take_while(u8::is_ascii_digit).count();
         let column =
             after[..digits].parse::<usize>().ok().and_then(|number| columns.get(number.checked_sub(1)?));
-        // `a$1` is a name, and `$1a` is not a parameter of the statement.
+        // `a$1` is an identifier, and `$1a` is not a parameter.
         let is_whole = |c: char| !c.is_alphanumeric() && c != '_' && c != '$';
         let stands_alone = named.chars().next_back().is_none_or(is_whole)
             && after[digits..].chars().next().is_none_or(is_whole);
@@ -165,22 +161,22 @@ pub fn name_parameters(message: &str, columns: &[String]) -> String {
     named + rest
 }
 
-/// The text on its way from `:name` to `$n`.
-struct Rewriting<'a> {
+/// Rewrites a statement from `:name` to `$n`.
+struct Rewriter<'a> {
     original: &'a str,
-    /// Byte up to which the original is copied, and the same in characters.
+    /// Offset up to which the original is copied, in bytes and in characters.
     copied: usize,
     copied_chars: usize,
     sql: String,
     sql_chars: usize,
     columns: Vec<String>,
-    /// From column to its number, from 1. A map, because a statement may have thousands.
+    /// Parameter number of each column, from 1. A map, because a statement may have thousands of columns.
     numbers: HashMap<&'a str, usize>,
     replacements: Vec<Replacement>,
     placeholders: Vec<Placeholder>,
 }
 
-impl<'a> Rewriting<'a> {
+impl<'a> Rewriter<'a> {
     fn new(original: &'a str) -> Self {
         Self {
             original,
@@ -195,11 +191,11 @@ impl<'a> Rewriting<'a> {
         }
     }
 
-    /// Replaces the placeholder between these bytes, the colon included.
+    /// Replaces the placeholder at these byte offsets, including its colon.
     fn replace(&mut self, start: usize, end: usize) -> Result<(), TemplateError> {
         self.copy_until(start);
         let number = self.number(start, &self.original[start + 1..end])?;
-        // `lo$1` would be one identifier to PostgreSQL, so that the parameter vanished without a word.
+        // PostgreSQL would read `lo$1` as one identifier, and the parameter would be lost without an error.
         let glued = self.sql.as_bytes().last().is_some_and(|byte| scan::is_in_word(*byte));
         let replacement = format!("{}${number}", if glued { " " } else { "" });
         let original_chars = self.original[start..end].chars().count();

@@ -1,32 +1,32 @@
-//! How the processes of the load generator fared, as the result has it.
+//! Health of the load generator's processes in the result.
 
 use serde::{Deserialize, Serialize};
 
-/// How a process fared. Shares are 0 to 1; `null` is what its system does not tell.
+/// Health of a process. Shares are from 0 to 1; `null` is unknown on its system.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessHealth {
-    /// The time that these figures are about.
+    /// Time covered by these statistics.
     pub watched_ms: f64,
-    /// Processors that the process may use at most: affinity, cpuset and quota.
+    /// Number of processors available to the process: the least of CPU affinity, cpuset and quota.
     pub cores: f64,
-    /// CPU time used ÷ CPU time that it might have used.
+    /// CPU time used ÷ CPU time available.
     pub cpu_share: Option<f64>,
-    /// Of its busiest second.
+    /// The same in its busiest second.
     pub cpu_share_worst: Option<f64>,
-    /// In seconds with a share above 0.8.
+    /// Total time of the seconds with a share above 0.8.
     pub cpu_hot_ms: Option<f64>,
-    /// Of all processors of the machine, whoever used them.
+    /// Busy share of all processors of the machine, for all processes.
     pub machine_busy_share: Option<f64>,
     pub machine_busy_share_worst: Option<f64>,
-    /// Of the machine's CPU time, what the hypervisor gave to others.
+    /// Share of the machine's CPU time that the hypervisor gave to other virtual machines.
     pub steal_share: Option<f64>,
-    /// Of the time, that in which a CPU quota held threads back; 0 without a quota.
+    /// Share of the time in which a CPU quota throttled its threads; 0 without a quota.
     pub throttled_share: Option<f64>,
     pub late_ms: Option<Late>,
 }
 
-/// How late threads were that were due at a known moment, in milliseconds: told as up to 25 % above the truth, but for `max`.
+/// Scheduling delay of threads in milliseconds. Percentiles are up to 25 % above the true value; `max` is exact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Late {
@@ -41,47 +41,48 @@ pub struct Late {
     pub max: f64,
 }
 
-/// How an agent fared.
+/// Health of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AgentHealth {
     #[serde(flatten)]
     pub process: ProcessHealth,
-    /// Waits of its workers' threads for a processor; `null` where the system does not count them.
+    /// Time in which its worker threads waited for a processor; `null` if the system does not report it.
     #[serde(default)]
     pub run_queue: Option<RunQueue>,
-    /// Waits of its workers for a row that came later.
+    /// Number of times that its workers waited for a row.
     pub starved_times: u64,
-    /// Of all its workers together.
+    /// Summed over all its workers.
     pub starved_ms: f64,
-    /// Of the time in which its workers could have run queries.
+    /// Share of the time in which its workers could have run queries.
     pub starved_share: f64,
     pub starved_worst: Option<StarvedWorker>,
-    /// Results that the coordinator had not yet acknowledged: the most at any time, and how many there might have been then.
+    /// Results that the coordinator had not acknowledged: the highest number at any time, and the limit at that time.
     pub results_kept_max: u64,
     pub results_kept_bound: u64,
-    /// The slowest beat, there and back.
+    /// Longest round trip of a heartbeat.
     pub round_trip_max_ms: f64,
 }
 
-/// Waits of the threads that an agent's workers run on: ready to run, and every processor that they may use taken by others.
+/// Waits of an agent's worker threads in the run queue: ready to run, but all available processors were in use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunQueue {
-    /// Of all its threads together.
+    /// Summed over all its threads.
     pub waited_ms: f64,
-    /// How often one of them was given a processor.
+    /// How often a thread was given a processor.
     pub turns: u64,
-    /// The service times of all queries of the same time, failed ones included.
+    /// Sum of the service times of all queries in the same period, including failed ones.
     pub in_flight_ms: f64,
-    /// Of `in_flight_ms`, up to so much was wait for a processor; 0 to 1. Waits between queries cannot be told apart and count, too.
+    /// Upper bound, 0 to 1, of the share of `in_flight_ms` that was spent waiting for a processor. It includes waits between queries, which
+    /// cannot be distinguished.
     pub share: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StarvedWorker {
-    /// Its index within the agent.
+    /// Index of the worker within the agent.
     pub worker: u64,
     pub starved_ms: f64,
 }

@@ -1,8 +1,8 @@
-//! A distribution of times, as the result has it.
+//! A distribution of times in the result.
 
 use serde::{Deserialize, Serialize};
 
-/// A distribution of times in milliseconds. Percentiles are nearest rank over every sample, exact.
+/// A distribution of times in milliseconds. Percentiles are exact: nearest rank over all samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Latency {
@@ -11,7 +11,7 @@ pub struct Latency {
     pub median: f64,
     pub mean: f64,
     pub max: f64,
-    /// Of the sample (n − 1); `null` below 2 samples.
+    /// Sample standard deviation (n − 1); `null` below 2 samples.
     pub stddev: Option<f64>,
     /// `null` below 44 samples.
     pub p90: Option<f64>,
@@ -25,33 +25,33 @@ pub struct Latency {
     pub intervals: Intervals,
 }
 
-/// Where the true figure lies with 95 % confidence, as `[low, high]`: order statistics, whatever the distribution, of queries that are
-/// independent of each other. `null` where the sample is too small.
+/// 95 % confidence intervals `[low, high]` from order statistics, for any distribution of independent queries. `null` if the sample is too
+/// small.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Intervals {
-    /// Of the median; `null` below 6 samples.
+    /// Interval of the median; `null` below 6 samples.
     #[serde(default)]
     pub median_ci: Option<[f64; 2]>,
-    /// Of p90; `null` where p90 is, as for those that follow.
+    /// Interval of p90; `null` if p90 is `null`. The same applies to the following intervals.
     #[serde(default)]
     pub p90_ci: Option<[f64; 2]>,
-    /// Of p95.
+    /// Interval of p95.
     #[serde(default)]
     pub p95_ci: Option<[f64; 2]>,
-    /// Of p99.
+    /// Interval of p99.
     #[serde(default)]
     pub p99_ci: Option<[f64; 2]>,
-    /// Of p99.9.
+    /// Interval of p99.9.
     #[serde(default)]
     pub p99_9_ci: Option<[f64; 2]>,
 }
 
-/// The least sample that supports a figure; below it the figure is `null`. Of a percentile p the least n with pⁿ ≤ 0.01:
-/// with 99 % confidence the sample then reaches beyond the true percentile.
+/// Minimum sample sizes; below them the statistic is `null`. For a percentile p it is the least n with pⁿ ≤ 0.01: with 99 % confidence a
+/// sample value then lies above the true percentile.
 impl Latency {
     pub const STDDEV_COUNT_MIN: u64 = 2;
-    /// Below it both ends of the sample may lie on one side of the median with more than 2.5 %.
+    /// With fewer samples, the probability that all of them lie on one side of the median is above 2.5 % per side.
     pub const MEDIAN_CI_COUNT_MIN: u64 = 6;
     pub const P90_COUNT_MIN: u64 = 44;
     pub const P95_COUNT_MIN: u64 = 90;
@@ -59,8 +59,8 @@ impl Latency {
     pub const P99_9_COUNT_MIN: u64 = 4_603;
 }
 
-/// A latency in its serialized form. Without a query all figures are `null` and the count is 0, so that a reader of the JSON need not first
-/// test whether there is a distribution.
+/// The serialized form of an optional latency. Without queries the count is 0 and all statistics are `null`, so that readers of the JSON
+/// need not test for a missing object.
 #[derive(Default, Serialize, Deserialize)]
 struct Figures {
     count: u64,
@@ -77,7 +77,7 @@ struct Figures {
     intervals: Intervals,
 }
 
-/// For the schema only.
+/// Used only for the schema.
 #[cfg(feature = "schema")]
 #[derive(schemars::JsonSchema)]
 #[schemars(untagged)]
@@ -87,7 +87,7 @@ pub(super) enum LatencyOrNone {
     None(NoLatency),
 }
 
-/// No query completed: a count of 0, and `null` for all figures.
+/// No query completed: the count is 0, and all statistics are `null`.
 #[cfg(feature = "schema")]
 #[derive(schemars::JsonSchema)]
 #[allow(dead_code, reason = "it is a schema")]
@@ -100,7 +100,7 @@ pub(super) struct NoLatency {
     max: (),
 }
 
-/// For fields of type `Option<Latency>`: `None` is a count of 0. Also reads `null`, which earlier versions wrote.
+/// Serialization of fields of type `Option<Latency>`: `None` is a count of 0. Also reads `null`, as written by earlier versions.
 pub(super) mod or_none {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -149,7 +149,7 @@ mod tests {
     struct Field(#[serde(with = "or_none")] Option<Latency>);
 
     #[test]
-    fn no_latency_is_a_count_of_zero_and_null_is_read_as_such() {
+    fn no_latency_is_written_as_a_count_of_zero_and_null_is_read_as_none() {
         let json = serde_json::to_value(Field(None)).unwrap();
         assert_eq!(
             (json["count"].as_u64(), json["min"].is_null(), json["p99_ci"].is_null()),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_comes_back_and_one_without_its_figures_is_refused() {
+    fn a_latency_round_trips_and_one_without_statistics_is_rejected() {
         let latency = Latency {
             count: 2,
             min: 0.1,
@@ -175,7 +175,7 @@ mod tests {
             intervals: Intervals::default(),
         };
         let json = serde_json::to_string(&Field(Some(latency.clone()))).unwrap();
-        assert_eq!(json, serde_json::to_string(&latency).unwrap(), "as it is without the module");
+        assert_eq!(json, serde_json::to_string(&latency).unwrap(), "the same form as without the module");
         assert_eq!(serde_json::from_str::<Field>(&json).unwrap(), Field(Some(latency)));
         let error = serde_json::from_str::<Field>(r#"{"count":2,"min":1.0}"#).unwrap_err();
         assert!(error.to_string().starts_with("missing field `median`"), "{error}");

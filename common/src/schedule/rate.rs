@@ -1,5 +1,5 @@
-//! A rate over time: constant, a ramp, or steps; the last rate goes on for ever. Piecewise linear, so that the number of arrivals up to
-//! a moment, and the moment of the n-th arrival, are closed formulas.
+//! A rate over time: constant, a ramp, or steps; the last rate continues for ever. Piecewise linear, so that the number of arrivals up to a
+//! moment, and the moment of the n-th arrival, have closed formulas.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Above this a query would be due more often than a clock can tell apart on several workers.
+/// Above this rate, due times on several workers would be closer together than the resolution of a clock.
 const RATE_MAX: f64 = 1e7;
-/// Below this the first query of a run is due after days.
+/// Below this rate, the first query of a run could be due after days.
 const RATE_MIN: f64 = 1e-3;
 const STEPS_MAX: usize = 1_000;
 
@@ -21,21 +21,21 @@ pub struct Rate {
     segments: Vec<Segment>,
 }
 
-/// A piece of time in which the rate changes evenly.
+/// A time segment in which the rate changes linearly.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Segment {
     start_s: f64,
-    /// Arrivals before it.
+    /// Number of arrivals before the segment.
     before: f64,
-    /// At its start, per second.
+    /// Rate at its start, per second.
     rate: f64,
-    /// Change of the rate per second.
+    /// Change of the rate, per second.
     slope: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no rate: {reason}; write queries per second such as 500, a ramp such as 100..2000/60s, or steps such as 100,200,400/30s"
+    "'{text}' is not a rate: {reason}; write queries per second such as 500, a ramp such as 100..2000/60s, or steps such as 100,200,400/30s"
 )]
 pub struct InvalidRate {
     text: String,
@@ -44,28 +44,28 @@ pub struct InvalidRate {
 
 impl Rate {
     /// # Errors
-    /// For a rate that is no number or outside of 0.001 to 10,000,000 a second.
+    /// Fails unless the rate is between 0.001 and 10,000,000 per second.
     pub fn constant(per_second: f64) -> Result<Self, InvalidRate> {
         per_second.to_string().parse()
     }
 
-    /// The constant rate that it begins with.
-    pub fn at_its_beginning(&self) -> Self {
+    /// Returns a constant rate equal to the initial rate.
+    pub fn at_initial_rate(&self) -> Self {
         let rate = self.segments[0].rate;
         Self::of(&rate.to_string(), [], rate)
     }
 
-    /// Seconds from the start until `count` arrivals are due: the inverse of the area under the rate.
+    /// Returns the seconds from the start until `count` arrivals are due: the inverse of the integral of the rate.
     pub(super) fn seconds_until(&self, count: f64) -> f64 {
         let position = self.segments.partition_point(|segment| segment.before <= count).saturating_sub(1);
         let Segment { start_s, before, rate, slope, .. } = self.segments[position];
         let within = count - before;
-        // The root of rate·x + slope·x²/2 = within, in the form that does not cancel where the slope is small.
+        // The root of rate·x + slope·x²/2 = within, in the form without cancellation for small slopes.
         let root = (rate * rate + 2.0 * slope * within).max(0.0).sqrt();
         start_s + 2.0 * within / (rate + root)
     }
 
-    /// Arrivals that are due in so many seconds from the start.
+    /// Returns the number of arrivals that are due within `time` of the start.
     pub fn arrivals_in(&self, time: Duration) -> f64 {
         let at_s = time.as_secs_f64();
         let position = self.segments.partition_point(|segment| segment.start_s <= at_s).saturating_sub(1);
@@ -94,26 +94,26 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, InvalidRate> {
         let wrong = |reason| InvalidRate { text: text.to_owned(), reason };
         let number = |part: &str| -> Result<f64, InvalidRate> {
-            let rate: f64 = part.trim().parse().map_err(|_| wrong("a number is missing"))?;
+            let rate: f64 = part.trim().parse().map_err(|_| wrong("a number is missing or invalid"))?;
             match (RATE_MIN..=RATE_MAX).contains(&rate) {
                 true => Ok(rate),
-                false => Err(wrong("a rate is between 0.001 and 10,000,000 a second")),
+                false => Err(wrong("a rate must be between 0.001 and 10,000,000 per second")),
             }
         };
         let Some((rates, length)) = text.split_once('/') else {
             return match text.contains("..") || text.contains(',') {
-                true => Err(wrong("a ramp or steps need a time behind '/'")),
+                true => Err(wrong("a ramp or steps need a duration after '/'")),
                 false => Ok(Self::of(text, [], number(text)?)),
             };
         };
-        let length_s = seconds(length.trim()).ok_or_else(|| wrong("the time behind '/' is none"))?;
+        let length_s = seconds(length.trim()).ok_or_else(|| wrong("the duration after '/' is invalid"))?;
         if let Some((from, to)) = rates.split_once("..") {
             let (from, to) = (number(from)?, number(to)?);
             return Ok(Self::of(text, [(from, to, length_s)], to));
         }
         let steps = rates.split(',').map(number).collect::<Result<Vec<f64>, _>>()?;
         match steps.as_slice() {
-            [_] => Err(wrong("one rate needs no time")),
+            [_] => Err(wrong("a constant rate takes no duration")),
             [before @ .., last] if steps.len() <= STEPS_MAX => {
                 Ok(Self::of(text, before.iter().map(|rate| (*rate, *rate, length_s)), *last))
             }
@@ -122,7 +122,7 @@ impl FromStr for Rate {
     }
 }
 
-/// `60s`, `500ms`, `2m`, `1h`: a number and its unit.
+/// Parses a duration such as `60s`, `500ms`, `2m` or `1h`.
 fn seconds(text: &str) -> Option<f64> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(unit_at);
@@ -177,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn a_ramp_reaches_its_end_when_it_should_and_stays_there() {
+    fn a_ramp_reaches_its_final_rate_on_time_and_stays_there() {
         // The area of the trapezoid: (100 + 2000) / 2 · 60 = 63,000.
         let ramp = rate("100..2000/60s");
         assert!(close(ramp.seconds_until(63_000.0), 60.0));
         assert!(close(ramp.seconds_until(65_000.0), 61.0), "2,000 a second from then on");
-        // Half of the time: 100 · 30 + 31.67 · 30² / 2.
+        // After half of the time: 100 · 30 + 31.67 · 30² / 2.
         assert!(close(ramp.seconds_until(3_000.0 + 1_900.0 / 60.0 * 450.0), 30.0));
         assert!(close(rate("2000..100/60s").seconds_until(63_000.0), 60.0), "downwards as well");
         assert!(close(rate("100..100/60s").seconds_until(600.0), 6.0), "a flat ramp is a constant");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_area_and_its_inverse_agree() {
+    fn the_integral_and_its_inverse_agree() {
         for text in ["3", "100..2000/60s", "2000..1/10s", "5,500,50/2s"] {
             for ms in [1, 10, 999, 5_000, 61_000, 600_000] {
                 let time = Duration::from_millis(ms);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_told_with_the_ways_to_write_one() {
+    fn invalid_rates_are_rejected_with_examples() {
         for bad in [
             "", "fast", "0", "-5", "1e9", "NaN", "inf", "100..200", "1,2", "5/10s", "1..2/", "1..2/5",
             "1..x/5s",
@@ -217,7 +217,7 @@ mod tests {
         }
         assert_eq!(
             "100..200".parse::<Rate>().unwrap_err().to_string(),
-            "'100..200' is no rate: a ramp or steps need a time behind '/'; write queries per second such as 500, \
+            "'100..200' is not a rate: a ramp or steps need a duration after '/'; write queries per second such as 500, \
              a ramp such as 100..2000/60s, or steps such as 100,200,400/30s"
         );
     }

@@ -1,4 +1,4 @@
-//! The search against servers that are formulas.
+//! Tests of the search against servers that are modelled by formulas.
 
 use super::*;
 use crate::random::SplitMix64;
@@ -8,7 +8,7 @@ fn plan(objective: &str) -> Plan {
     Plan { objective, step_time: Duration::from_secs(10), from: None, process: Process::Uniform }
 }
 
-/// A distribution whose 99th percentile is this; the rest of it does not matter.
+/// A distribution with this 99th percentile; its other values do not matter.
 fn latency(p99_ms: f64, count: u64) -> Latency {
     let p99 = (count >= Latency::P99_COUNT_MIN).then_some(p99_ms);
     Latency {
@@ -26,7 +26,7 @@ fn latency(p99_ms: f64, count: u64) -> Latency {
     }
 }
 
-/// The steps of a search on a server that answers a rate with a 99th percentile in milliseconds, infinite where it breaks down.
+/// Runs a search on a server whose 99th percentile in milliseconds depends on the rate, and is infinite if the server cannot keep up.
 fn search(plan: &Plan, first: f64, mut p99_of: impl FnMut(f64) -> f64) -> Vec<SearchStep> {
     let mut steps = Vec::new();
     while let Next::Run(step) = next(plan, first, &steps) {
@@ -37,7 +37,7 @@ fn search(plan: &Plan, first: f64, mut p99_of: impl FnMut(f64) -> f64) -> Vec<Se
         let figures =
             Figures { completed, failed: 0, service: None, response, lag: None, generator_delay: None };
         steps.push(judge(plan, &step, due, 0, figures));
-        assert!(steps.len() <= STEPS_MAX + CONFIRMATIONS_MAX, "it ends: {steps:#?}");
+        assert!(steps.len() <= STEPS_MAX + CONFIRMATIONS_MAX, "the search does not end: {steps:#?}");
     }
     steps
 }
@@ -47,12 +47,12 @@ fn m_m_1(capacity: f64, rate: f64) -> f64 {
     if rate >= capacity { f64::INFINITY } else { 100.0_f64.ln() / (capacity - rate) * 1e3 }
 }
 
-/// Between two numbers.
+/// Returns a random number between `low` and `high`.
 fn between(random: &mut SplitMix64, low: f64, high: f64) -> f64 {
     low + (high - low) * random.unit()
 }
 
-/// Runs a hundred seeds, each with a server of its own and its knee; counts the searches that found it.
+/// Searches for the knee of a random server with each of 100 seeds; returns how many searches found it.
 fn found_of_100(mut server: impl FnMut(&mut SplitMix64) -> (f64, Box<dyn FnMut(f64) -> f64>)) -> usize {
     let plan = plan("p99<50ms");
     let is_found = |seed: &u64| {
@@ -85,15 +85,15 @@ fn a_cliff_is_found() {
     assert_eq!(found, 100);
 }
 
-/// Percentiles that differ from step to step by 5 %, and in one step of thirty something else keeps the server busy.
+/// Percentiles vary from step to step by 5 %, and in one step of thirty an external load slows the server down.
 #[test]
-fn noise_and_bad_moments_do_not_hide_the_knee() {
+fn noise_and_outliers_do_not_hide_the_knee() {
     let found = found_of_100(|random| {
         let capacity = between(random, 300.0, 20_000.0);
         let knee = capacity - 100.0_f64.ln() / 0.05;
         let mut random = random.clone();
         let server = move |rate: f64| {
-            // Twelve evens are as good as normal: variance 1, mean 6.
+            // The sum of twelve uniform values is close to a normal value of variance 1 and mean 6.
             let normal = (0..12).map(|_| random.unit()).sum::<f64>() - 6.0;
             let trouble = if random.below(30) == 0 { 100.0 } else { 0.0 };
             m_m_1(capacity, rate) * (1.0 + 0.05 * normal) + trouble
@@ -104,25 +104,25 @@ fn noise_and_bad_moments_do_not_hide_the_knee() {
 }
 
 #[test]
-fn whatever_a_server_does_the_search_ends() {
+fn the_search_ends_whatever_the_server_does() {
     for seed in 0..1_000 {
         let mut random = SplitMix64::new(seed);
         let odds = random.below(10);
         let first = between(&mut random, 0.001, 1e6);
-        // The length is looked at in `search`.
+        // `search` checks the number of steps.
         search(&plan("p99<50ms"), first, |_| if random.below(10) < odds { 1.0 } else { f64::INFINITY });
     }
 }
 
 #[test]
-fn a_server_that_never_holds_is_tried_at_low_rates_and_then_given_up() {
+fn a_server_that_never_holds_is_tried_at_lower_rates_until_the_search_gives_up() {
     let steps = search(&plan("p99<50ms"), 1_000.0, |_| 60.0);
     let rates: Vec<f64> = steps.iter().map(|step| step.rate).collect();
-    // At the last of them a minute has the queries that p99 needs.
+    // At the last rate, a step of a minute has just the number of queries that p99 needs.
     assert_eq!(rates, [1_000.0, 250.0, 62.5, 15.62, 8.415]);
     assert_eq!(answer(&steps), None);
     assert_eq!(steps[4].duration_ms, 60_000.0);
-    assert_eq!(steps[0].reason.as_deref(), Some("p99<50ms is not kept: 60.00 ms"));
+    assert_eq!(steps[0].reason.as_deref(), Some("p99<50ms is not met: 60.00 ms"));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_server_that_always_holds_is_tried_up_to_the_highest_rate() {
 }
 
 #[test]
-fn a_step_is_as_long_as_its_percentile_needs_and_a_confirmation_twice_as_long() {
+fn a_step_is_as_long_as_its_percentile_needs_and_a_confirmation_is_twice_as_long() {
     let step = |objective: &str, rate, is_confirmation| plan(objective).step(rate, is_confirmation).time;
     assert_eq!(step("median<1s", 1.0, false), Duration::from_secs(10));
     assert_eq!(step("p99<1s", 1_000.0, false), Duration::from_secs(10));
@@ -142,9 +142,9 @@ fn a_step_is_as_long_as_its_percentile_needs_and_a_confirmation_twice_as_long() 
 }
 
 #[test]
-fn what_held_once_and_not_again_is_no_answer() {
+fn a_rate_that_holds_only_once_is_not_the_answer() {
     let mut asked = 0;
-    // 400 holds the first time only, as if something had been cached.
+    // 400 holds only the first time, as if data had been cached.
     let p99_of = |rate| {
         asked += i32::from(rate == 400.0);
         if rate < 300.0 || (rate == 400.0 && asked == 1) { 5.0 } else { 500.0 }
@@ -155,7 +155,7 @@ fn what_held_once_and_not_again_is_no_answer() {
 }
 
 #[test]
-fn a_search_that_was_broken_off_says_what_it_has_and_goes_on_as_if_it_had_not_been() {
+fn an_interrupted_search_has_an_answer_and_continues_with_the_same_steps() {
     let whole = search(&plan("p99<50ms"), 100.0, |rate| m_m_1(1_000.0, rate));
     for cut in 0..whole.len() {
         let Next::Run(step) = next(&plan("p99<50ms"), 100.0, &whole[..cut]) else { panic!("at {cut}") };
@@ -166,7 +166,7 @@ fn a_search_that_was_broken_off_says_what_it_has_and_goes_on_as_if_it_had_not_be
 }
 
 #[test]
-fn who_does_not_keep_up_does_not_hold() {
+fn a_step_that_does_not_keep_up_does_not_hold() {
     let step = Step { rate: 100.0, time: Duration::from_secs(10), is_confirmation: false };
     let holds = |completed, workers| {
         let response = Some(latency(5.0, completed));
@@ -175,12 +175,12 @@ fn who_does_not_keep_up_does_not_hold() {
         judge(&plan("p99<50ms"), &step, 1_000, workers, figures).reason
     };
     assert_eq!(holds(980, 4), None);
-    assert_eq!(holds(970, 40), None, "one of each worker may wait when the time is over");
-    assert_eq!(holds(979, 4).as_deref(), Some("only 979 of 1000 queries that were due were run"));
+    assert_eq!(holds(970, 40), None, "one query of each worker may still wait when the time is over");
+    assert_eq!(holds(979, 4).as_deref(), Some("only 979 of 1000 due queries ran"));
 }
 
 #[test]
-fn the_busiest_worker_bounds_the_first_rate() {
+fn the_busiest_worker_limits_the_first_rate() {
     assert_eq!(first_rate(5.0, [10, 10, 10, 10].into_iter()), Some(400.0));
     assert_eq!(first_rate(5.0, [20, 10, 0, 10].into_iter()), Some(200.0));
     assert_eq!(first_rate(0.0, [1].into_iter()), None);
@@ -188,7 +188,7 @@ fn the_busiest_worker_bounds_the_first_rate() {
 }
 
 #[test]
-fn what_is_due_in_a_time_is_counted_over_all_workers() {
+fn due_rows_are_counted_over_all_workers() {
     for process in [Process::Uniform, Process::Poisson] {
         let plan = Plan { process, ..plan("p99<50ms") };
         let schedule = plan.schedule(1_000.0, 1).unwrap();

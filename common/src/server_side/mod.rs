@@ -1,4 +1,4 @@
-//! The server's own account of a run: what it had counted before and after, and what lies in between. Pure: an agent looks.
+//! Server statistics of a run: the server's counters before and after, and their differences. Pure: an agent reads the counters.
 
 mod window;
 
@@ -12,28 +12,28 @@ pub use window::Window;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExplainedPlan {
     pub lines: Vec<String>,
-    /// `None` without a prepared statement, and where the server does not report it.
+    /// `None` without a prepared statement, or if the server does not report it.
     pub kind: Option<PlanKind>,
 }
 
-/// What a server had counted at one moment.
+/// The counters of a server at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sight {
-    /// Which server process and which database: two sights of different ones have nothing in common.
+pub struct StatsSnapshot {
+    /// Identifies the server process and the database: snapshots of different ones cannot be compared.
     pub server: String,
-    /// `None` from an agent that does not report it.
+    /// `None` if the agent does not report it.
     #[serde(default)]
     pub identity: Option<ServerIdentity>,
     pub database: DatabaseCounters,
-    /// The server measures the time that it waits for blocks (`track_io_timing`).
+    /// True if the server measures the time spent reading blocks (`track_io_timing`).
     pub times_reads: bool,
-    /// Or why the server does not tell of statements.
+    /// Statement counters, or the reason why they are not available.
     pub statements: Result<Statements, String>,
-    /// Or why nothing is known of them. Empty where TimescaleDB is absent.
+    /// Hypertables, or the reason why they are unknown. Empty without TimescaleDB.
     pub hypertables: Result<Vec<Hypertable>, String>,
 }
 
-/// `pg_stat_database`, of the database that the workers use.
+/// Counters from `pg_stat_database` for the database that the workers use.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DatabaseCounters {
     pub commits: u64,
@@ -45,18 +45,18 @@ pub struct DatabaseCounters {
     pub temp_bytes: u64,
     pub deadlocks: u64,
     pub read_ns: u64,
-    /// When these were set to zero, as the server writes it; empty for never.
+    /// Time of the last reset as printed by the server; empty if there was none.
     pub reset: String,
 }
 
-/// `pg_stat_statements`, of the run's own statements.
+/// Counters from `pg_stat_statements` for the statements of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Statements {
-    /// By position; or why the server's entry of one is not known.
+    /// Indexed by statement; an error is the reason why the server's entry of that statement is unknown.
     pub counters: Vec<Result<StatementCounters, String>>,
-    /// Planning is counted, too (`pg_stat_statements.track_planning`).
+    /// True if the server measures planning (`pg_stat_statements.track_planning`).
     pub times_planning: bool,
-    /// When all of them were set to zero; empty where the server does not tell.
+    /// Time of the last reset of all entries; empty if the server does not report it.
     pub reset: String,
 }
 

@@ -1,21 +1,22 @@
-//! What a server counted between two moments. Its counters only grow, unless somebody sets them to zero, an entry gives way to others
-//! or the server is started again: then the difference means nothing, and is not given.
+//! Differences of a server's counters between two moments. Counters only increase, unless they are reset, an entry is evicted or the server
+//! is restarted: then the difference is meaningless and is not reported.
 
-use super::{DatabaseCounters, Sight, StatementCounters, Statements};
+use super::{DatabaseCounters, StatementCounters, Statements, StatsSnapshot};
 
-/// What was counted between two sights; or why that is not known.
+/// The differences between two snapshots, or the reasons why they are unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// By position among the run's statements.
+    /// Indexed by the run's statements.
     pub statements: Result<Vec<Result<StatementCounters, String>>, String>,
     pub database: Result<DatabaseCounters, String>,
 }
 
 impl Window {
-    pub fn between(before: &Sight, after: &Sight) -> Self {
+    pub fn between(before: &StatsSnapshot, after: &StatsSnapshot) -> Self {
         if before.server != after.server {
             let why =
-                "the server was started again in mid-run, or another one was looked at in the end".to_owned();
+                "the server was restarted during the run, or the final statistics came from a different server"
+                    .to_owned();
             return Self { statements: Err(why.clone()), database: Err(why) };
         }
         let statements = match (&before.statements, &after.statements) {
@@ -31,7 +32,7 @@ fn statements(
     after: &Statements,
 ) -> Result<Vec<Result<StatementCounters, String>>, String> {
     if before.reset != after.reset {
-        return Err("somebody reset pg_stat_statements in mid-run".to_owned());
+        return Err("pg_stat_statements was reset during the run".to_owned());
     }
     let pairs = before.counters.iter().zip(&after.counters);
     Ok(pairs
@@ -70,7 +71,8 @@ fn statement(before: &StatementCounters, after: &StatementCounters) -> Result<St
         })
     };
     difference().ok_or_else(|| {
-        "its entry in pg_stat_statements was reset in mid-run, or gave way to others (pg_stat_statements.max)".to_owned()
+        "its entry in pg_stat_statements was reset during the run, or evicted to make room for others (pg_stat_statements.max)"
+            .to_owned()
     })
 }
 
@@ -102,73 +104,73 @@ fn database(before: &DatabaseCounters, after: &DatabaseCounters) -> Result<Datab
         })
     };
     let difference = if *reset == after.reset { difference() } else { None };
-    difference.ok_or_else(|| "somebody reset the statistics of the database in mid-run".to_owned())
+    difference.ok_or_else(|| "the statistics of the database were reset during the run".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sight(calls: u64, blocks_hit: u64) -> Sight {
+    fn snapshot(calls: u64, blocks_hit: u64) -> StatsSnapshot {
         let counters = StatementCounters { calls, exec_ns: calls * 1_000, ..StatementCounters::default() };
-        let foreign = Err("no entry".to_owned());
-        Sight {
+        let unknown = Err("no entry".to_owned());
+        StatsSnapshot {
             server: "1/5".to_owned(),
             identity: None,
             database: DatabaseCounters { blocks_hit, ..DatabaseCounters::default() },
             times_reads: false,
-            statements: Ok(Statements { counters: vec![Ok(counters), foreign], ..Statements::default() }),
+            statements: Ok(Statements { counters: vec![Ok(counters), unknown], ..Statements::default() }),
             hypertables: Ok(Vec::new()),
         }
     }
 
-    fn reset_of(mut sight: Sight, statements: &str, database: &str) -> Sight {
-        if let Ok(seen) = &mut sight.statements {
-            seen.reset = statements.to_owned();
+    fn reset_of(mut snapshot: StatsSnapshot, statements: &str, database: &str) -> StatsSnapshot {
+        if let Ok(counters) = &mut snapshot.statements {
+            counters.reset = statements.to_owned();
         }
-        sight.database.reset = database.to_owned();
-        sight
+        snapshot.database.reset = database.to_owned();
+        snapshot
     }
 
     #[test]
-    fn what_was_counted_before_is_taken_off() {
-        let window = Window::between(&sight(40, 1_000), &sight(240, 1_500));
+    fn counts_from_before_the_run_are_subtracted() {
+        let window = Window::between(&snapshot(40, 1_000), &snapshot(240, 1_500));
         let statements = window.statements.unwrap();
         let first = statements[0].as_ref().unwrap();
         assert_eq!((first.calls, first.exec_ns), (200, 200_000));
         assert_eq!(
             statements[1],
             Err("no entry".to_owned()),
-            "one that is not known does not hide the others"
+            "an unknown statement does not hide the others"
         );
         assert_eq!(window.database.unwrap().blocks_hit, 500);
     }
 
     #[test]
-    fn counters_that_fell_say_nothing() {
-        let window = Window::between(&sight(40, 1_000), &sight(39, 999));
+    fn decreased_counters_give_no_difference() {
+        let window = Window::between(&snapshot(40, 1_000), &snapshot(39, 999));
         let why = window.statements.unwrap()[0].clone().unwrap_err();
         assert!(why.starts_with("its entry in pg_stat_statements was reset"), "{why}");
         assert_eq!(
             window.database,
-            Err("somebody reset the statistics of the database in mid-run".to_owned())
+            Err("the statistics of the database were reset during the run".to_owned())
         );
     }
 
     #[test]
-    fn a_reset_is_seen_even_when_the_counters_have_grown_beyond_it() {
-        let before = reset_of(sight(40, 1_000), "monday", "monday");
-        let statements = Window::between(&before, &reset_of(sight(240, 1_500), "tuesday", "monday"));
-        assert_eq!(statements.statements, Err("somebody reset pg_stat_statements in mid-run".to_owned()));
+    fn a_reset_is_detected_even_if_the_counters_have_exceeded_their_old_values() {
+        let before = reset_of(snapshot(40, 1_000), "monday", "monday");
+        let statements = Window::between(&before, &reset_of(snapshot(240, 1_500), "tuesday", "monday"));
+        assert_eq!(statements.statements, Err("pg_stat_statements was reset during the run".to_owned()));
         assert!(statements.database.is_ok());
-        let database = Window::between(&before, &reset_of(sight(240, 1_500), "monday", "tuesday"));
+        let database = Window::between(&before, &reset_of(snapshot(240, 1_500), "monday", "tuesday"));
         assert!(database.statements.is_ok() && database.database.is_err());
     }
 
     #[test]
-    fn sights_of_two_servers_are_not_compared() {
-        let other = Sight { server: "2/5".to_owned(), ..sight(240, 1_500) };
-        let window = Window::between(&sight(40, 1_000), &other);
+    fn snapshots_of_different_servers_are_not_compared() {
+        let other = StatsSnapshot { server: "2/5".to_owned(), ..snapshot(240, 1_500) };
+        let window = Window::between(&snapshot(40, 1_000), &other);
         assert!(window.statements.is_err() && window.database.is_err());
     }
 }

@@ -1,28 +1,28 @@
-//! The test of Mann and Whitney (1947), also Wilcoxon's rank-sum test: are the values of one sample rather the larger ones?
+//! The Mann-Whitney U test (1947), also known as the Wilcoxon rank-sum test: does one sample tend to have larger values?
 
 use super::confidence::two_sided;
-use super::signed_rank::continuous;
+use super::signed_rank::continuity_corrected;
 use crate::latency::{self, Sorted};
 
-/// The test of two samples.
+/// The result of the test for two samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MannWhitney {
-    /// Pairs of one value of each sample in which that of the new one is larger; equal ones count a half.
+    /// The U statistic: the number of pairs of a base and a new value in which the new one is larger; ties count one half.
     pub larger: f64,
-    /// Of all pairs.
+    /// Number of all pairs.
     pub pairs: f64,
-    /// In standard deviations from the half of all pairs, by the normal approximation with the corrections for continuity and for ties;
-    /// above 0, the new values are rather larger.
+    /// Deviation of U from half of all pairs in standard deviations, by the normal approximation with corrections for continuity and ties.
+    /// Positive if the new values tend to be larger.
     pub deviate: f64,
 }
 
 impl MannWhitney {
-    /// Of two samples in ascending order; `None` when one is empty, or when no value differs from any other.
+    /// Takes two samples in ascending order. Returns `None` if one is empty, or if all values are equal.
     pub fn of(base: &[u64], new: &[u64]) -> Option<Self> {
         let (n, m) = (base.len() as f64, new.len() as f64);
         let (mut of_base, mut of_new) = (base.chunk_by(u64::eq).peekable(), new.chunk_by(u64::eq).peekable());
         let (mut below, mut larger, mut ties) = (0.0, 0.0, 0.0);
-        // One value after the other, with all its copies in both samples.
+        // Iterate over the distinct values, each with all its copies in both samples.
         while let Some(value) = [of_base.peek(), of_new.peek()].into_iter().flatten().map(|of| of[0]).min() {
             let copies = |chunk: Option<&[u64]>| chunk.map_or(0.0, |chunk| chunk.len() as f64);
             let in_base = copies(of_base.next_if(|chunk| chunk[0] == value));
@@ -38,42 +38,42 @@ impl MannWhitney {
         is_defined.then(|| Self {
             larger,
             pairs,
-            deviate: continuous(larger - pairs / 2.0) / variance.sqrt(),
+            deviate: continuity_corrected(larger - pairs / 2.0) / variance.sqrt(),
         })
     }
 
-    /// Of two samples in several sorted parts each, where the new one is small: it alone is copied. Without the correction for ties, which
-    /// times in nanoseconds hardly have. `None` when one is empty.
+    /// Takes two samples of several sorted parts each. Copies only the new sample, which should be the smaller one. Does not correct for
+    /// ties, which are rare in times in nanoseconds. Returns `None` if one sample is empty.
     pub fn of_parts(base: &[&Sorted], new: &[&Sorted]) -> Option<Self> {
         let (n, m) = (latency::count(base) as f64, latency::count(new) as f64);
         let (pairs, all) = (n * m, n + m);
         let mut new: Vec<u64> = latency::values(new).collect();
         new.sort_unstable();
-        let larger = latency::smaller(base, &new);
+        let larger = latency::mann_whitney_u(base, &new);
         let variance = pairs / 12.0 * (all + 1.0);
-        let deviate = continuous(larger - pairs / 2.0) / variance.sqrt();
+        let deviate = continuity_corrected(larger - pairs / 2.0) / variance.sqrt();
         (pairs > 0.0).then_some(Self { larger, pairs, deviate })
     }
 
-    /// How probable it is that a new value is larger than a base one; a half when there is no difference.
+    /// Returns the probability that a new value is larger than a base value; one half if there is no difference.
     pub fn share(&self) -> f64 {
         self.larger / self.pairs
     }
 
-    /// How probable so large a deviation is when there is no difference, were the values independent of each other.
+    /// Returns the two-sided p-value for independent values.
     pub fn p_value(&self) -> f64 {
         two_sided(self.deviate, f64::INFINITY)
     }
 
-    /// The same of values whose dependence makes their mean so many times more unsure (its variance), as it was estimated with so many
-    /// degrees of freedom.
+    /// Returns the p-value for dependent values. `inflation` is the factor by which dependence increases the variance of their mean,
+    /// estimated with `degrees_of_freedom`.
     pub fn p_value_of_dependent(&self, inflation: f64, degrees_of_freedom: f64) -> f64 {
         two_sided(self.deviate / inflation.max(1.0).sqrt(), degrees_of_freedom)
     }
 }
 
-/// The share of a sample, in ascending order, that is below a value; of equal ones the half. Of all values of the other sample these add
-/// up to the test's statistic, so their series tells how dependence makes it unsure.
+/// Returns the share of an ascending sample that is below a value; ties count one half. The placements of all values of the other sample
+/// add up to the U statistic, so the series of placements shows how dependence affects its variance.
 pub fn placement(sample: &[u64], value: u64) -> f64 {
     let below = sample.partition_point(|other| *other < value);
     let up_to = below + sample[below..].partition_point(|other| *other == value);
@@ -96,13 +96,13 @@ mod tests {
         let test = MannWhitney::of(&sorted(base), &sorted(new)).unwrap();
         assert_eq!(test.larger, larger);
         let got = test.p_value();
-        assert!((got - p_value).abs() < p_value * 1e-3, "{got} for {p_value}");
+        assert!((got - p_value).abs() < p_value * 1e-3, "{got}, expected {p_value}");
     }
 
     /// Hollander and Wolfe 1973, p. 69: permeability of membranes, in hundredths. W = 35, and R's `wilcox.test(x, y, exact = FALSE)`
     /// gives 0.2446.
     #[test]
-    fn the_textbook_of_hollander_and_wolfe() {
+    fn the_example_of_hollander_and_wolfe() {
         let at_term = [80, 83, 189, 104, 145, 138, 191, 164, 73, 146];
         let earlier = [115, 88, 90, 74, 121];
         check(&earlier, &at_term, 35.0, 0.2446);
@@ -111,7 +111,7 @@ mod tests {
 
     /// Ozone in New York in May and in August 1973, with many ties: R's documentation of `wilcox.test` gives W = 127.5, p = 0.0001208.
     #[test]
-    fn the_example_with_ties_of_r() {
+    fn the_example_with_ties_from_the_documentation_of_r() {
         let may = [
             41, 36, 12, 18, 28, 23, 19, 8, 7, 16, 11, 14, 18, 14, 34, 6, 30, 11, 1, 11, 4, 32, 23, 45, 115,
             37,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn placements_add_up_to_the_statistic() {
+    fn placements_add_up_to_the_u_statistic() {
         let (base, new) = (sorted(&[3, 5, 5, 8, 9]), sorted(&[1, 5, 6, 9, 9, 12]));
         let test = MannWhitney::of(&base, &new).unwrap();
         let sum: f64 = new.iter().map(|value| placement(&base, *value)).sum();
@@ -132,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_apart_is_not_tested() {
+    fn empty_or_constant_samples_are_not_tested() {
         assert_eq!(MannWhitney::of(&[], &[1]), None);
         assert_eq!(MannWhitney::of(&[1], &[]), None);
         assert_eq!(MannWhitney::of(&[4, 4, 4], &[4, 4]), None);
     }
 
     #[test]
-    fn samples_of_one_distribution_are_found_different_as_often_as_they_should() {
+    fn samples_of_one_distribution_differ_significantly_as_often_as_the_level_says() {
         let mut random = Random::new(6);
         let mut sample = |count: usize| {
             let values: Vec<u64> = (0..count).map(|_| random.latency_ns(1.0)).collect();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_in_parts_say_what_they_say_together() {
+    fn a_test_of_parts_equals_the_test_of_the_whole() {
         let part = |values: &[u64]| {
             let mut samples = latency::Samples::default();
             values.iter().for_each(|value| samples.push(*value));

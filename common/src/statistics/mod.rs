@@ -1,6 +1,5 @@
-//! What can be concluded from samples: intervals, and whether a difference is more than noise. Plain numbers in and out; nothing is
-//! sampled or drawn by lot here, so that the same input always gives the same answer. What a sample *is* (percentiles, mean) is told by
-//! [`crate::latency`].
+//! Statistical inference: confidence intervals, and tests of whether a difference is more than noise. Functions of plain numbers without
+//! randomness, so that the same input always gives the same result. Descriptive statistics (percentiles, mean) are in [`crate::latency`].
 
 mod confidence;
 pub mod dependence;

@@ -1,16 +1,16 @@
-//! Intervals for percentiles from the order of the sample alone, whatever its distribution.
+//! Distribution-free confidence intervals for percentiles, from the order statistics of the sample.
 
 use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::Confidence;
 use crate::latency::Percentile;
 
-/// The ranks, counted from 1, of the two samples between which the true percentile lies with at least this confidence, `(1 − c) ÷ 2` at
-/// most on either side. `None` where the sample is too small: the percentile may lie beyond the least or the greatest of it.
+/// Returns the ranks, counted from 1, of the two samples that enclose the true percentile with at least this confidence; the probability of
+/// error is at most `(1 − c) ÷ 2` on either side. Returns `None` if the sample is too small, because the percentile may lie outside of it.
 ///
 /// The number of samples below the true percentile p is binomial, B(n, p), so the percentile lies between the samples of ranks l and u
-/// with probability `P(l ≤ B < u)`, whatever the distribution; where values repeat, with more (Thompson 1936; Conover, *Practical
-/// Nonparametric Statistics*, 3.2). It supposes samples that are independent of each other.
+/// with probability `P(l ≤ B < u)` for any distribution, and with a higher one if values repeat (Thompson 1936; Conover, *Practical
+/// Nonparametric Statistics*, 3.2). The samples are assumed to be independent.
 pub fn enclosing_ranks(
     count: usize,
     percentile: Percentile,
@@ -20,12 +20,12 @@ pub fn enclosing_ranks(
     let p = percentile.fraction();
     let below = Binomial::new(p, n).ok()?;
     let tail = confidence.tail();
-    // Neither end of the sample may be beyond the percentile: there is no rank 0, and none above n.
+    // The percentile must lie within the sample on both sides: there is no rank 0, and none above n.
     if below.cdf(0) > tail || below.sf(n.checked_sub(1)?) > tail {
         return None;
     }
     let spread = confidence.normal_quantile() * (count as f64 * p * (1.0 - p)).sqrt();
-    // The normal approximation is off by a rank or two: from there it is walked. A cast of a float ends at the bounds of its type.
+    // Start from the normal approximation, which is off by a rank or two, and step to the exact rank. A float-to-integer cast saturates.
     let mut low = ((count as f64 * p - spread).max(0.0) as u64).clamp(1, n);
     while low > 1 && below.cdf(low - 1) > tail {
         low -= 1;
@@ -55,8 +55,8 @@ mod tests {
     }
 
     #[test]
-    fn ranks_of_the_median_are_those_of_the_tables() {
-        // Conover, and Hollander and Wolfe: the sign test's interval.
+    fn ranks_of_the_median_match_published_tables() {
+        // Conover, and Hollander and Wolfe: the interval of the sign test.
         check(5, Percentile::P50, None);
         check(6, Percentile::P50, Some((1, 6)));
         check(8, Percentile::P50, Some((1, 8)));
@@ -67,24 +67,24 @@ mod tests {
     }
 
     #[test]
-    fn no_rank_lies_beyond_the_sample() {
+    fn ranks_lie_within_the_sample() {
         check(0, Percentile::P50, None);
         check(1, Percentile::P50, None);
-        // 0.9ⁿ falls to 0.025 at 36, 0.99ⁿ at 368.
+        // 0.9ⁿ falls below 0.025 at n = 36, and 0.99ⁿ at n = 368.
         check(35, Percentile::P90, None);
         check(36, Percentile::P90, Some((29, 36)));
         check(367, Percentile::P99, None);
         check(368, Percentile::P99, Some((360, 368)));
     }
 
-    /// By adding up the probabilities themselves, from their definition.
+    /// Compares with sums of binomial probabilities computed from their definition.
     #[test]
-    fn ranks_are_the_closest_that_hold() {
+    fn ranks_are_the_narrowest_with_the_required_confidence() {
         let tail = Confidence::P95.tail();
         for percentile in [Percentile::P50, Percentile::P95, Percentile::P99] {
             let p = percentile.fraction();
             for count in [40_usize, 73, 400, 459, 1_001] {
-                // From n down: at the other end they are too small for a float.
+                // Start at n: at the other end the probabilities underflow.
                 let mut probabilities = vec![0.0; count + 1];
                 probabilities[count] = p.powf(count as f64);
                 for k in (0..count).rev() {
@@ -105,15 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn ten_million_samples_are_no_matter() {
+    fn ten_million_samples_are_supported() {
         let n = 10_000_000;
         let (low, high) = enclosing_ranks(n, Percentile::P50, Confidence::P95).unwrap();
-        // 1.959964 × √n ÷ 2 is 3,098.98: whole ranks, half a rank for continuity, and as far from either end.
+        // 1.959964 × √n ÷ 2 = 3,098.98; rounded to whole ranks with the continuity correction, at equal distance from either end.
         assert_eq!((low, n + 1 - high), (n / 2 - 3_099, n / 2 - 3_099));
     }
 
-    /// Two thousand samples of a skewed distribution: the interval has the true percentile in it as often as it says, or a little more
-    /// often, because ranks are whole numbers.
+    /// Draws 2,000 samples of a skewed distribution: the interval covers the true percentile with its nominal probability, or slightly more
+    /// often because ranks are integers.
     #[test]
     fn the_interval_covers_the_true_percentile() {
         const DRAWS: u32 = 2_000;

@@ -1,4 +1,4 @@
-//! Random numbers for tests that draw samples: the same on every machine, so that a test that passes once passes always.
+//! Deterministic random numbers for tests that draw samples: the same on every machine, so that tests are reproducible.
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub(crate) struct Random(u64);
@@ -16,18 +16,18 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Above 0, at most 1.
+    /// Returns a uniform value greater than 0 and at most 1.
     pub(crate) fn uniform(&mut self) -> f64 {
         ((self.number() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
-    /// Mean 0, deviation 1 (Box and Muller).
+    /// Returns a normal value with mean 0 and standard deviation 1 (Box and Muller).
     pub(crate) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.uniform().ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// Nanoseconds: lognormal about a median of 1 ms, as latencies often are.
+    /// Returns a lognormal latency in nanoseconds with a median of 1 ms.
     pub(crate) fn latency_ns(&mut self, sigma: f64) -> u64 {
         (1e6 * (sigma * self.normal()).exp()).round() as u64
     }

@@ -1,23 +1,23 @@
-//! Wilcoxon's signed-rank test (1945): do differences lie about 0, or to one side of it?
+//! The Wilcoxon signed-rank test (1945): do paired differences lie symmetrically about 0?
 
 use super::confidence::two_sided;
 
-/// The test of one list of differences.
+/// The result of the test for one list of differences.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignedRank {
-    /// Differences that are not 0; those that are say nothing and are left out, as Wilcoxon did.
+    /// Number of differences other than 0. Zeros carry no information and are left out, as in Wilcoxon's paper.
     pub count: usize,
-    /// Sum of the ranks of the positive differences, ranked by size; equal sizes share the mean of their ranks.
+    /// Sum of the ranks of the positive differences, ranked by absolute value; equal values share the mean of their ranks.
     pub positive: f64,
-    /// In standard deviations from what is expected when there is no difference, by the normal approximation with the correction for
-    /// continuity; above 0, the differences are rather positive.
+    /// Deviation from the expected sum in standard deviations, by the normal approximation with continuity correction. Positive if the
+    /// differences tend to be positive.
     pub deviate: f64,
-    /// Of each difference, in the order given: its rank with its sign, 0 for a difference of 0.
+    /// Signed rank of each difference, in the given order; 0 for a difference of 0.
     pub scores: Vec<f64>,
 }
 
 impl SignedRank {
-    /// `None` when every difference is 0, or there is none.
+    /// Returns `None` if there is no difference other than 0.
     pub fn of(differences: &[f64]) -> Option<Self> {
         let mut order: Vec<usize> = (0..differences.len()).filter(|i| differences[*i] != 0.0).collect();
         if order.is_empty() {
@@ -40,24 +40,24 @@ impl SignedRank {
             ties += size * size * size - size;
         }
         let variance = n * (n + 1.0) * (2.0 * n + 1.0) / 24.0 - ties / 48.0;
-        let deviate = continuous(positive - n * (n + 1.0) / 4.0) / variance.sqrt();
+        let deviate = continuity_corrected(positive - n * (n + 1.0) / 4.0) / variance.sqrt();
         Some(Self { count: order.len(), positive, deviate, scores })
     }
 
-    /// How probable so large a deviation is when there is no difference, were the values independent of each other.
+    /// Returns the two-sided p-value for independent differences.
     pub fn p_value(&self) -> f64 {
         two_sided(self.deviate, f64::INFINITY)
     }
 
-    /// The same of values whose dependence makes their mean so many times more unsure (its variance), as it was estimated with so many
-    /// degrees of freedom.
+    /// Returns the p-value for dependent differences. `inflation` is the factor by which dependence increases the variance of their mean,
+    /// estimated with `degrees_of_freedom`.
     pub fn p_value_of_dependent(&self, inflation: f64, degrees_of_freedom: f64) -> f64 {
         two_sided(self.deviate / inflation.max(1.0).sqrt(), degrees_of_freedom)
     }
 }
 
-/// Half a step towards 0, since sums of ranks are whole numbers and the normal distribution is not.
-pub(super) fn continuous(deviation: f64) -> f64 {
+/// Continuity correction: moves half a unit towards 0, because rank sums are integers and the normal distribution is continuous.
+pub(super) fn continuity_corrected(deviation: f64) -> f64 {
     (deviation.abs() - 0.5).max(0.0).copysign(deviation)
 }
 
@@ -70,21 +70,21 @@ mod tests {
     fn check(differences: &[f64], positive: f64, p_value: f64) -> SignedRank {
         let test = SignedRank::of(differences).unwrap();
         assert_eq!(test.positive, positive);
-        assert!((test.p_value() - p_value).abs() < 5e-5, "{} for {p_value}", test.p_value());
+        assert!((test.p_value() - p_value).abs() < 5e-5, "{}, expected {p_value}", test.p_value());
         test
     }
 
     /// Hollander and Wolfe 1973, p. 29: depression before and after a tranquilizer. V = 40; the exact p is 0.0391, and R's
     /// `wilcox.test(x, y, paired = TRUE, exact = FALSE)` gives 0.0440 by the approximation.
     #[test]
-    fn the_textbook_of_hollander_and_wolfe() {
+    fn the_example_of_hollander_and_wolfe() {
         let before = [1_830, 500, 1_620, 2_480, 1_680, 1_880, 1_550, 3_060, 1_300];
         let after = [878, 647, 598, 2_050, 1_060, 1_290, 1_060, 3_140, 1_290];
         let differences: Vec<f64> = before.iter().zip(after).map(|(x, y)| f64::from(x - y)).collect();
         check(&differences, 40.0, 0.0440);
     }
 
-    /// Darwin's maize, as in the documentation of scipy: W = 24 of 120, exact p 0.0413.
+    /// Darwin's maize data, as in the documentation of scipy: W = 24 of 120, exact p 0.0413.
     #[test]
     fn darwins_maize() {
         let differences =
@@ -93,9 +93,9 @@ mod tests {
         assert!(test.deviate > 0.0);
     }
 
-    /// By hand: sizes 1, 1, 2, 2, 2, 3 have the ranks 1.5, 1.5, 4, 4, 4, 6.
+    /// Computed by hand: the absolute values 1, 1, 2, 2, 2, 3 have the ranks 1.5, 1.5, 4, 4, 4, 6.
     #[test]
-    fn zeros_are_left_out_and_ties_share_their_rank() {
+    fn zeros_are_left_out_and_ties_share_their_mean_rank() {
         let test = SignedRank::of(&[0.0, 1.0, -1.0, 2.0, 0.0, 2.0, -2.0, 3.0]).unwrap();
         assert_eq!((test.count, test.positive), (6, 15.5));
         assert_eq!(test.scores, [0.0, 1.5, -1.5, 4.0, 0.0, 4.0, -4.0, 6.0]);
@@ -107,16 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn dependence_makes_it_less_sure() {
+    fn dependence_increases_the_p_value() {
         let test = SignedRank::of(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -0.5, 7.0]).unwrap();
         let dependent = |inflation| test.p_value_of_dependent(inflation, f64::INFINITY);
         assert!(dependent(4.0) > test.p_value());
-        assert_eq!(dependent(0.25), test.p_value(), "it does not make it surer");
+        assert_eq!(dependent(0.25), test.p_value(), "it never decreases the p-value");
         assert!(test.p_value_of_dependent(4.0, 10.0) > dependent(4.0));
     }
 
     #[test]
-    fn differences_about_0_are_found_different_as_often_as_they_should() {
+    fn differences_about_0_are_significant_as_often_as_the_level_says() {
         let mut random = Random::new(5);
         let found = (0..2_000).filter(|_| {
             let differences: Vec<f64> = (0..50).map(|_| random.normal()).collect();

@@ -1,11 +1,11 @@
-//! An agent's process: it joins, keeps its lease, ends its session when that lapses, and joins again with what nobody acknowledged.
-//! Thin glue around `Lease` and `Outbox`.
+//! An agent's process: it joins, keeps its lease, ends its session when the lease lapses, and joins again with its unacknowledged
+//! results. Thin glue around `Lease` and `Outbox`.
 
 use std::time::{Duration, Instant};
 
 use muster_common::lease::Lease;
 use muster_common::limits;
-use muster_common::outbox::{Kept, Outbox};
+use muster_common::outbox::{Outbox, Unacked};
 use muster_common::slots::Grant;
 
 use crate::database::{Answer, Database};
@@ -29,16 +29,16 @@ pub(crate) struct Agent {
     pub(crate) life: u32,
     pub(crate) is_alive: bool,
     is_leaving: bool,
-    visit: Option<Visit>,
-    /// What earlier sessions measured and nobody acknowledged, and since when nobody listens.
-    kept: Vec<Kept>,
-    kept_since: Option<Instant>,
+    link: Option<CoordinatorLink>,
+    /// Results of earlier sessions that were not acknowledged, and the time at which the last of these sessions ended.
+    unacked: Vec<Unacked>,
+    unacked_since: Option<Instant>,
     retry: Duration,
     wakes_at: Option<Instant>,
 }
 
-/// From Hello to the end of the session that it leads to. The number of its connection names it.
-struct Visit {
+/// From Hello to the end of the session that it leads to, identified by the number of its connection.
+struct CoordinatorLink {
     connection: usize,
     lease: Lease,
     beats: bool,
@@ -52,16 +52,16 @@ impl Agent {
             life: 0,
             is_alive: false,
             is_leaving: false,
-            visit: None,
-            kept: Vec::new(),
-            kept_since: None,
+            link: None,
+            unacked: Vec::new(),
+            unacked_since: None,
             retry: limits::RETRY_FIRST,
             wakes_at: None,
         }
     }
 
     pub(crate) fn uses(&self, connection: usize) -> bool {
-        self.visit.as_ref().is_some_and(|visit| visit.connection == connection)
+        self.link.as_ref().is_some_and(|link| link.connection == connection)
     }
 
     pub(crate) fn start(&mut self, world: &mut World) {
@@ -69,38 +69,40 @@ impl Agent {
         self.schedule(world, Duration::ZERO, AgentEvent::Join);
     }
 
-    /// SIGKILL, or the machine is gone: then nobody tells the coordinator.
+    /// SIGKILL, or the loss of the machine: then the coordinator is not notified.
     pub(crate) fn kill(&mut self, world: &mut World, with_machine: bool) {
-        if let Some(visit) = self.visit.take()
+        if let Some(link) = self.link.take()
             && !with_machine
         {
-            world.close(visit.connection, End::Agent);
+            world.close(link.connection, End::Agent);
         }
         self.is_alive = false;
     }
 
-    /// SIGTERM: the rows in flight end, the rest is handed back.
+    /// SIGTERM: the rows in flight finish, the others are handed back.
     pub(crate) fn terminate(&mut self, world: &mut World, database: &Database) {
         self.is_leaving = true;
-        match self.visit.as_mut().and_then(|visit| visit.session.as_mut()) {
+        match self.link.as_mut().and_then(|link| link.session.as_mut()) {
             Some(session) => session.leave(),
-            None => self.end_visit(world, database),
+            None => self.disconnect(world, database),
         }
         self.proceed(world, database);
     }
 
     pub(crate) fn handle(&mut self, world: &mut World, database: &Database, event: AgentEvent) {
-        self.fence_itself(world, database);
+        self.self_fence(world, database);
         match event {
             AgentEvent::Join => self.join(world),
             AgentEvent::Beat { session } => self.beat(world, session),
             AgentEvent::Wake => self.wakes_at = None,
-            AgentEvent::Connected { session, worker, backend } => match self.visit_of(session) {
-                Some(Visit { session: Some(session), .. }) => session.connected(world, worker, backend),
+            AgentEvent::Connected { session, worker, backend } => match self.link_of(session) {
+                Some(CoordinatorLink { session: Some(session), .. }) => {
+                    session.connected(world, worker, backend)
+                }
                 Some(_) | None => database.leave(world, backend),
             },
             AgentEvent::Answered { session, worker, execution, answer } => {
-                if let Some(Visit { lease, session: Some(session), .. }) = self.visit_of(session) {
+                if let Some(CoordinatorLink { lease, session: Some(session), .. }) = self.link_of(session) {
                     let is_lapsed = lease.has_lapsed(world.now);
                     session.answered(world, worker, execution, answer, is_lapsed);
                 }
@@ -114,24 +116,24 @@ impl Agent {
         world: &mut World,
         database: &Database,
         connection: usize,
-        it: Envelope,
+        envelope: Envelope,
     ) {
-        self.fence_itself(world, database);
-        let Some(visit) = self.visit.as_mut().filter(|visit| visit.connection == connection) else { return };
-        match it {
-            Envelope::FromCoordinator(FromCoordinator::StandBy) => self.begin_beats(world),
+        self.self_fence(world, database);
+        let Some(link) = self.link.as_mut().filter(|link| link.connection == connection) else { return };
+        match envelope {
+            Envelope::FromCoordinator(FromCoordinator::Standby) => self.begin_beats(world),
             Envelope::FromCoordinator(FromCoordinator::Welcome(grant)) => {
                 self.welcome(world, database, grant)
             }
             Envelope::FromCoordinator(FromCoordinator::BeatAck(number)) => {
-                visit.lease.acknowledged(number);
+                link.lease.acknowledged(number);
             }
             Envelope::FromCoordinator(FromCoordinator::Bye) | Envelope::Closed => {
-                self.end_visit(world, database)
+                self.disconnect(world, database)
             }
             Envelope::FromCoordinator(message) => {
-                if let Some(session) = &mut visit.session {
-                    session.obey(world, database, message);
+                if let Some(session) = &mut link.session {
+                    session.handle_message(world, database, message);
                 }
             }
             Envelope::FromAgent(_) => unreachable!("an agent does not write to itself"),
@@ -140,73 +142,74 @@ impl Agent {
     }
 
     /// A lapsed lease ends the session before anything else happens in it.
-    fn fence_itself(&mut self, world: &mut World, database: &Database) {
-        let Some(visit) = &self.visit else { return };
-        let goes_on = world.is(Mutant::NoSelfFencing) && visit.session.is_some();
-        if visit.lease.has_lapsed(world.now) && !goes_on {
+    fn self_fence(&mut self, world: &mut World, database: &Database) {
+        let Some(link) = &self.link else { return };
+        let continues = world.is(Mutant::NoSelfFencing) && link.session.is_some();
+        if link.lease.has_lapsed(world.now) && !continues {
             world.note(|| format!("agent {}: its lease has lapsed", self.number));
-            self.end_visit(world, database);
+            self.disconnect(world, database);
         }
     }
 
-    fn visit_of(&mut self, session: usize) -> Option<&mut Visit> {
-        self.visit.as_mut().filter(|visit| visit.connection == session)
+    fn link_of(&mut self, session: usize) -> Option<&mut CoordinatorLink> {
+        self.link.as_mut().filter(|link| link.connection == session)
     }
 
     fn join(&mut self, world: &mut World) {
-        if self.visit.is_some() {
+        if self.link.is_some() {
             return;
         }
         let Some(connection) = world.open(self.number, self.life) else { return self.join_later(world) };
-        world.tell_coordinator(connection, FromAgent::Hello((self.number, self.life)));
-        self.visit = Some(Visit { connection, lease: Lease::new(world.now), beats: false, session: None });
+        world.send_to_coordinator(connection, FromAgent::Hello((self.number, self.life)));
+        self.link =
+            Some(CoordinatorLink { connection, lease: Lease::new(world.now), beats: false, session: None });
     }
 
     fn begin_beats(&mut self, world: &mut World) {
-        if let Some(visit) = &mut self.visit
-            && !std::mem::replace(&mut visit.beats, true)
+        if let Some(link) = &mut self.link
+            && !std::mem::replace(&mut link.beats, true)
         {
-            let session = visit.connection;
+            let session = link.connection;
             self.schedule(world, Duration::ZERO, AgentEvent::Beat { session });
         }
     }
 
     fn beat(&mut self, world: &mut World, session: usize) {
-        if let Some(visit) = self.visit_of(session) {
-            let number = visit.lease.beat(world.now);
-            world.tell_coordinator(session, FromAgent::Beat(number));
-            self.schedule(world, limits::BEAT_EVERY, AgentEvent::Beat { session });
+        if let Some(link) = self.link_of(session) {
+            let number = link.lease.beat(world.now);
+            world.send_to_coordinator(session, FromAgent::Beat(number));
+            self.schedule(world, limits::HEARTBEAT_EVERY, AgentEvent::Beat { session });
         }
     }
 
     fn welcome(&mut self, world: &mut World, database: &Database, grant: Grant) {
-        if self.kept_since.is_some_and(|since| world.now > since + limits::PARK) {
-            for (_, measurement) in self.kept.drain(..).flat_map(|kept| kept.measurements) {
+        if self.unacked_since.is_some_and(|since| world.now > since + limits::UNACKED_RESULTS_TIMEOUT) {
+            for (_, measurement) in self.unacked.drain(..).flat_map(|unacked| unacked.measurements) {
                 world.checks.expired(measurement.start_ns);
             }
         }
         self.begin_beats(world);
         self.retry = limits::RETRY_FIRST;
-        let Some(visit) = &mut self.visit else { return };
+        let Some(link) = &mut self.link else { return };
         world.note(|| format!("agent {}: welcome as {}:{}", self.number, grant.slot, grant.epoch));
-        let outbox = Outbox::new(world.scenario.workers, std::mem::take(&mut self.kept));
-        let mut session = Session::new(self.number, self.life, visit.connection, grant, outbox);
+        let outbox = Outbox::new(world.scenario.workers, std::mem::take(&mut self.unacked));
+        let mut session = Session::new(self.number, self.life, link.connection, grant, outbox);
         session.prepare(world, database);
         if self.is_leaving {
             session.leave();
         }
-        visit.session = Some(session);
+        link.session = Some(session);
     }
 
-    /// Ends whatever there is with the coordinator: what ran is cancelled, what is measured is kept.
-    fn end_visit(&mut self, world: &mut World, database: &Database) {
-        if let Some(Visit { connection, session, .. }) = self.visit.take() {
+    /// Ends the connection and its session: cancels running queries and keeps the measurements.
+    fn disconnect(&mut self, world: &mut World, database: &Database) {
+        if let Some(CoordinatorLink { connection, session, .. }) = self.link.take() {
             world.close(connection, End::Agent);
             if let Some(session) = session {
-                let kept = session.end(world, database);
+                let unacked = session.end(world, database);
                 if !world.is(Mutant::ForgottenResults) {
-                    self.kept = kept;
-                    self.kept_since = Some(world.now);
+                    self.unacked = unacked;
+                    self.unacked_since = Some(world.now);
                 }
             }
         }
@@ -225,9 +228,9 @@ impl Agent {
     }
 
     fn proceed(&mut self, world: &mut World, database: &Database) {
-        let Some(visit) = &mut self.visit else { return };
-        let mut wakes_at = visit.lease.lapses_at();
-        if let Some(session) = &mut visit.session {
+        let Some(link) = &mut self.link else { return };
+        let mut wakes_at = link.lease.lapses_at();
+        if let Some(session) = &mut link.session {
             session.proceed(world, database);
             wakes_at = session.sends_at().map_or(wakes_at, |at| wakes_at.min(at));
         }

@@ -1,5 +1,5 @@
-//! Watches the invariants, by what is seen from outside: what the database runs, what is on disk, what an agent was told.
-//! No ledger, no slot and no lease of the system is asked whether it did right.
+//! Checks the invariants from outside: by what the database runs, what is on disk, and what the agents are sent. The checks do not use
+//! the ledger, the slots or the leases of the simulated system.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ use crate::database::Client;
 use crate::invariants::{Invariant, Violation};
 use crate::messages::Process;
 use crate::scenario::Scenario;
-use crate::tally::{Seen, Tally};
+use crate::tally::{Counter, Tally};
 
 /// One query sent to the database.
 #[derive(Debug)]
 struct Execution {
     row: RowId,
     client: Client,
-    /// Its place in the order in which queries began; `None` before.
+    /// Its position in the order in which queries began; `None` before it begins.
     began: Option<usize>,
     is_measured: bool,
     is_lapsed: bool,
@@ -38,21 +38,21 @@ pub(crate) struct Checks {
     executions: Vec<Execution>,
     began: usize,
     running: Vec<usize>,
-    /// By row: how often a result of it was written to the disk.
+    /// By row: the number of its results on disk.
     counts: Vec<u32>,
-    /// By row: its executions.
+    /// By row: the indices of its executions.
     runs: Vec<Vec<usize>>,
     live: BTreeSet<(SlotId, Epoch)>,
     over: BTreeSet<Epoch>,
-    /// For each process: its last session, and whether it was lost while a coordinator lived and the process has sent nothing since.
+    /// By process: its last session, and whether that was lost while a coordinator ran and the process has sent nothing since.
     last: BTreeMap<Process, (Epoch, bool)>,
-    /// For each session: the rows that it was given.
+    /// By session: the rows that it was given.
     given: BTreeMap<Epoch, BTreeSet<RowId>>,
     /// By host: the worker that its rows were last sent to.
     owners: Vec<Option<(SlotId, u16)>>,
     /// By slot: the newest session that ran a query.
     newest: Vec<u64>,
-    /// By slot: its hosts run elsewhere.
+    /// By slot: true when its hosts were moved to other slots.
     is_left: Vec<bool>,
 }
 
@@ -77,15 +77,15 @@ impl Checks {
         }
     }
 
-    /// Keeps the first violation: the others follow from it, or may.
+    /// Keeps only the first violation, because later ones may follow from it.
     pub(crate) fn violated(&mut self, invariant: Invariant, text: impl FnOnce() -> String) {
         self.violation.get_or_insert_with(|| Violation { invariant, text: text() });
     }
 
-    // -- what the database sees ----------------------------------------------------------------------------------------
+    // -- events in the database ----------------------------------------------------------------------------------------
 
     pub(crate) fn execution(&mut self, row: RowId, client: &Client) -> usize {
-        self.tally.add(Seen::Executions, 1);
+        self.tally.add(Counter::Executions, 1);
         self.runs[row.index()].push(self.executions.len());
         self.executions.push(Execution {
             row,
@@ -112,7 +112,7 @@ impl Checks {
         let Execution { row, client, .. } = self.executions[number];
         let Grant { slot, epoch } = client.grant;
         let host = self.host_of_row[row.index()];
-        let beside = |other: &Execution| {
+        let overlap = |other: &Execution| {
             format!(
                 "row {row} of host {host} began as {slot}:{epoch}/{} while row {} ran as {}:{}/{}",
                 client.worker,
@@ -125,9 +125,9 @@ impl Checks {
         let mut violated = None;
         for other in self.running.iter().map(|other| &self.executions[*other]) {
             if other.client.grant.slot == slot && other.client.grant.epoch != epoch {
-                violated = Some((Invariant::SlotAlone, beside(other)));
+                violated = Some((Invariant::SlotAlone, overlap(other)));
             } else if self.host_of_row[other.row.index()] == host {
-                violated = Some((Invariant::HostAlone, beside(other)));
+                violated = Some((Invariant::HostAlone, overlap(other)));
             }
         }
         if epoch.get() < self.newest[slot.index()] || self.is_left[slot.index()] {
@@ -141,16 +141,16 @@ impl Checks {
         self.running.push(number);
     }
 
-    pub(crate) fn over(&mut self, execution: usize) {
+    pub(crate) fn ended(&mut self, execution: usize) {
         self.running.retain(|running| *running != execution);
     }
 
     pub(crate) fn ended_by_successor(&mut self, execution: usize) {
-        self.tally.add(Seen::QueriesEndedBySuccessors, 1);
+        self.tally.add(Counter::QueriesEndedBySuccessors, 1);
         self.executions[execution].is_ended_by_successor = true;
     }
 
-    // -- what an agent sees --------------------------------------------------------------------------------------------
+    // -- events in an agent --------------------------------------------------------------------------------------------
 
     pub(crate) fn measured(&mut self, execution: usize, is_lapsed: bool) {
         self.executions[execution].is_measured = true;
@@ -161,13 +161,13 @@ impl Checks {
         self.numbered(execution).is_acknowledged = true;
     }
 
-    /// Nobody listened for longer than an agent keeps its results.
+    /// No coordinator accepted the result within the time that an agent keeps it.
     pub(crate) fn expired(&mut self, execution: u64) {
-        self.tally.add(Seen::ResultsExpired, 1);
+        self.tally.add(Counter::ResultsExpired, 1);
         self.numbered(execution).is_expired = true;
     }
 
-    // -- what the coordinator says -------------------------------------------------------------------------------------
+    // -- events in the coordinator -------------------------------------------------------------------------------------
 
     pub(crate) fn coordinator_started(&mut self) {
         self.over.extend(std::mem::take(&mut self.live).into_iter().map(|(_, epoch)| epoch));
@@ -177,12 +177,12 @@ impl Checks {
 
     pub(crate) fn session_begun(&mut self, grant: Grant, process: Process) {
         self.last.insert(process, (grant.epoch, false));
-        self.tally.add(Seen::Sessions, 1);
+        self.tally.add(Counter::Sessions, 1);
         self.live.insert((grant.slot, grant.epoch));
         self.over.remove(&grant.epoch);
     }
 
-    /// The process said Hello.
+    /// The process sent Hello.
     pub(crate) fn returned(&mut self, process: Process) {
         self.last.remove(&process);
     }
@@ -214,17 +214,17 @@ impl Checks {
         }
     }
 
-    /// A result was counted that the session `from` told.
+    /// A result was counted that the session `from` sent.
     pub(crate) fn counted(&mut self, number: u64, from: Epoch, attempt: u32) {
         let is_over = self.over.contains(&from);
         let execution = &*self.numbered(number);
         let (row, ran_under, began) = (execution.row, execution.client.grant.epoch, execution.began);
         let (is_lapsed, is_ended) = (execution.is_lapsed, execution.is_ended_by_successor);
-        self.tally.add(Seen::ResultsCountedLate, usize::from(ran_under != from));
+        self.tally.add(Counter::InheritedResultsCounted, usize::from(ran_under != from));
         if is_over || is_lapsed {
             self.violated(Invariant::LostIsLost, || {
                 format!(
-                    "row {row} was counted, told by session {from}, run under {ran_under}, which was over"
+                    "row {row} was counted, sent by session {from}, which was over, and run under {ran_under}"
                 )
             });
         }
@@ -235,15 +235,15 @@ impl Checks {
         }
         let earlier = |other: &&usize| self.executions[**other].began.is_some_and(|it| Some(it) < began);
         if attempt == 1 && self.runs[row.index()].iter().find(earlier).is_some() {
-            self.violated(Invariant::RetriesTold, || {
+            self.violated(Invariant::RetriesReported, || {
                 format!("row {row} counts as run once under {ran_under}, and had run before")
             });
         }
     }
 
-    /// A result was dropped, since its row has one.
+    /// A result was dropped because its row already has one.
     pub(crate) fn dropped(&mut self, execution: u64) {
-        self.tally.add(Seen::Duplicates, 1);
+        self.tally.add(Counter::Duplicates, 1);
         self.numbered(execution).is_dropped = true;
     }
 
@@ -252,13 +252,13 @@ impl Checks {
         let count = &mut self.counts[row.index()];
         *count += 1;
         if *count > 1 {
-            self.violated(Invariant::CountedOnce, || format!("row {row} was counted again"));
+            self.violated(Invariant::CountedOnce, || format!("row {row} was counted twice"));
         }
     }
 
-    // -- the end -------------------------------------------------------------------------------------------------------
+    // -- end of the run ------------------------------------------------------------------------------------------------
 
-    /// `reporters` are the agents that held a slot to the end, with the life of their process.
+    /// `reporters` are the agents that held a slot until the end, with the generation of their process.
     pub(crate) fn run_ended(&mut self, ending: Ending, dispatch: &Dispatch, reporters: &[(usize, u32)]) {
         let ledger = dispatch.ledger();
         let unaccounted: BTreeSet<u32> =
@@ -267,13 +267,13 @@ impl Checks {
             (0u32..).zip(&self.counts).filter(|(_, count)| **count == 0).map(|(row, _)| row).collect();
         let counted = self.counts.len() - uncounted.len();
         if unaccounted != uncounted || (ledger.completed() + ledger.failed()) as usize != counted {
-            self.violated(Invariant::BooksClose, || {
+            self.violated(Invariant::TotalsAddUp, || {
                 format!("rows {uncounted:?} were not counted, and {unaccounted:?} are listed")
             });
         }
         let quarantined: BTreeSet<u32> = dispatch.quarantined().iter().map(|row| row.get()).collect();
         if ending == Ending::Completed && quarantined != uncounted {
-            self.violated(Invariant::BooksClose, || {
+            self.violated(Invariant::TotalsAddUp, || {
                 format!("the run is complete without rows {uncounted:?}; {quarantined:?} are quarantined")
             });
         }
@@ -281,8 +281,8 @@ impl Checks {
             let had = |epoch: &Epoch| self.given.get(epoch).is_some_and(|given| given.contains(row));
             let dead = self.last.values().filter(|(epoch, is_lost)| *is_lost && had(epoch)).count();
             if dead < limits::LOSSES_MAX {
-                self.violated(Invariant::GivenUpForDeaths, || {
-                    format!("row {row} is given up, and {dead} processes that had it did not come back")
+                self.violated(Invariant::OnlyDeathsQuarantine, || {
+                    format!("row {row} is quarantined, and only {dead} processes that had it did not return")
                 });
             }
         }

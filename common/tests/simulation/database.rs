@@ -1,5 +1,5 @@
-//! The database: backends named by slot and epoch, and the queries that they run. It knows nothing of leases: a query of a frozen or
-//! killed agent goes on until it ends or its backend is ended.
+//! The database: backends named by slot and epoch, and their queries. It is independent of leases: a query of a frozen or killed agent
+//! goes on until it ends or its backend is ended.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,11 @@ pub(crate) enum DatabaseEvent {
         backend: usize,
         execution: usize,
     },
-    /// The client is gone; when the cancel came through, its query, too.
+    /// The client closed the connection; if its cancel request arrived, the query ends too.
     Close {
         backend: usize,
     },
-    /// A new owner, or whoever gets the slot's hosts, ends what sessions before `below` left.
+    /// Ends the backends of a slot's sessions before `below`, for the slot's new owner or the new owners of its hosts.
     EndBackends {
         life: u32,
         slot: SlotId,
@@ -39,20 +39,20 @@ pub(crate) enum DatabaseEvent {
 pub(crate) struct Client {
     pub(crate) agent: usize,
     pub(crate) life: u32,
-    /// The connection to the coordinator, which names the session within the agent.
+    /// The connection to the coordinator, which identifies the session within the agent.
     pub(crate) session: usize,
     pub(crate) worker: u16,
     pub(crate) grant: Grant,
 }
 
-/// What a worker hears of its query.
+/// The outcome of a query as the worker sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Completed,
     Failed,
     /// The server closed the connection while the query ran.
     Broken,
-    /// The connection was closed before: the query never began.
+    /// The connection was closed before the query began.
     NotBegun,
 }
 
@@ -88,7 +88,7 @@ impl Database {
         execution
     }
 
-    /// The client leaves. PostgreSQL does not notice while a query runs, unless it is told to cancel.
+    /// The client disconnects. PostgreSQL does not notice while a query runs, unless it receives a cancel request.
     pub(crate) fn leave(&self, world: &mut World, backend: usize) {
         if world.random.chance(75) {
             let delay = world.random.micros(50..=5_000);
@@ -106,7 +106,7 @@ impl Database {
         }
     }
 
-    /// Closes every connection and is away for a moment.
+    /// Closes every connection and accepts none for a moment.
     pub(crate) fn restart(&mut self, world: &mut World) {
         self.down_until = world.now + world.random.millis(50..=3_000);
         for backend in 0..self.backends.len() {
@@ -144,7 +144,7 @@ impl Database {
             return;
         }
         self.backends[number].running = None;
-        world.checks.over(execution);
+        world.checks.ended(execution);
         let fails = world.scenario.rows[world.checks.row_of(execution).index()].fails;
         self.answer(world, number, execution, if fails { Answer::Failed } else { Answer::Completed });
     }
@@ -153,7 +153,7 @@ impl Database {
         let backend = &mut self.backends[number];
         backend.is_open = false;
         if let Some(execution) = backend.running.take() {
-            world.checks.over(execution);
+            world.checks.ended(execution);
             self.answer(world, number, execution, Answer::Broken);
         }
     }

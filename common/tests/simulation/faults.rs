@@ -1,4 +1,4 @@
-//! What breaks, and when. Every fault that ends does so at the latest when the schedule becomes calm.
+//! The faults and their random times. Every temporary fault ends at the latest when `HealAll` is injected.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use crate::random::Random;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
-    /// The process is gone. Its connections are closed, unless the machine went with it.
+    /// The process ends. Its connections are closed, unless its machine is lost too.
     Kill {
         agent: usize,
         with_machine: bool,
     },
-    /// A new process on the same machine; the first one, too.
+    /// Starts a process of the agent: the first one or a new one.
     Start {
         agent: usize,
     },
@@ -19,31 +19,31 @@ pub(crate) enum Fault {
     Terminate {
         agent: usize,
     },
-    /// SIGSTOP: nothing happens in this process; its query in the database goes on.
+    /// SIGSTOP: the process stops; its query in the database goes on.
     Freeze {
         agent: usize,
     },
     Thaw {
         agent: usize,
     },
-    /// Messages are held, in one direction or in both.
+    /// Messages are held in one direction or in both.
     Partition {
         agent: usize,
         to_agent: bool,
         to_coordinator: bool,
     },
-    /// The end of a partition. What was held arrives late, or is lost with its connection.
+    /// The end of a partition. The held messages are delivered late, or lost with their connection.
     Heal {
         agent: usize,
         with_reset: bool,
     },
-    /// The connection breaks, and perhaps only one end notices.
+    /// The connection breaks, and possibly only one end notices.
     Reset {
         agent: usize,
         agent_notices: bool,
         coordinator_notices: bool,
     },
-    /// Every message takes up to seconds.
+    /// A message takes up to 2.5 s.
     Slow {
         agent: usize,
     },
@@ -58,11 +58,11 @@ pub(crate) enum Fault {
     ThawCoordinator,
     /// Every query in flight fails, and every connection is closed.
     RestartDatabase,
-    /// The end of all faults: whatever is stopped goes on, and enough agents live.
-    Calm,
+    /// Ends all faults: stopped processes go on, and enough agents run.
+    HealAll,
 }
 
-/// Faults at random: some come one by one, some all at once, and some always to the same two agents.
+/// Random faults. In some schedules they come in a burst, and in some they affect only two of the agents.
 pub(crate) fn by_chance(
     random: &mut Random,
     agents: usize,
@@ -71,14 +71,14 @@ pub(crate) fn by_chance(
 ) -> Vec<(Duration, Fault)> {
     let mut faults = Vec::new();
     let weights = WEIGHTS[random.index(WEIGHTS.len())];
-    let unlucky = if random.chance(40) { 2 } else { agents };
-    let storm_at = random.chance(35).then(|| random.between(300..=window));
+    let affected = if random.chance(40) { 2 } else { agents };
+    let burst_at = random.chance(35).then(|| random.between(300..=window));
     for _ in 0..random.between(0..=most) {
-        let at = match storm_at {
+        let at = match burst_at {
             Some(at) => random.millis(at..=at + 4_000),
             None => random.millis(300..=window),
         };
-        let agent = random.index(unlucky);
+        let agent = random.index(affected);
         let (first, then) = fault(random, &weights, agent);
         faults.push((at, first));
         faults.extend(then.map(|(after, then)| (at + after, then)));
@@ -86,11 +86,11 @@ pub(crate) fn by_chance(
     faults
 }
 
-/// How often which kind of fault comes, in percent: processes, freezes, the network, the coordinator, the database.
+/// The frequency of each kind of fault in percent: processes, freezes, network, coordinator, database.
 const WEIGHTS: [[u64; 5]; 5] =
     [[25, 18, 38, 14, 5], [60, 15, 10, 10, 5], [10, 60, 20, 8, 2], [8, 5, 80, 5, 2], [15, 10, 25, 48, 2]];
 
-/// A fault, and what ends it.
+/// Returns a fault and, if it is temporary, the fault that ends it.
 fn fault(random: &mut Random, weights: &[u64; 5], agent: usize) -> (Fault, Option<(Duration, Fault)>) {
     let outage = if random.chance(40) { random.millis(20..=3_000) } else { random.millis(3_000..=20_000) };
     let mut drawn = random.between(0..=99);
@@ -110,7 +110,7 @@ fn fault(random: &mut Random, weights: &[u64; 5], agent: usize) -> (Fault, Optio
         Some(1) => (Fault::Freeze { agent }, Some((outage, Fault::Thaw { agent }))),
         Some(2) => network_fault(random, agent, outage),
         Some(3) if random.chance(85) => {
-            // A coordinator that is started at once meets everything that the one before left behind.
+            // A coordinator that is restarted soon meets everything that the previous one left behind.
             let outage = if random.chance(60) { random.millis(10..=1_500) } else { outage };
             (
                 Fault::KillCoordinator { with_machine: random.chance(40) },

@@ -1,4 +1,4 @@
-//! How a fault comes over the parties.
+//! Applies faults to the simulated processes, network and database.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::messages::Envelope;
 use crate::network::End;
 use crate::scenario::Policy;
 use crate::schedule::Schedule;
-use crate::tally::Seen;
+use crate::tally::Counter;
 use crate::world::Event;
 
 impl Schedule {
-    pub(crate) fn strike(&mut self, fault: Fault) {
+    pub(crate) fn inject(&mut self, fault: Fault) {
         self.world.note(|| format!("-- {fault:?}"));
         let coordinator = self.agents.len();
         let Self { world, database, .. } = self;
@@ -68,7 +68,7 @@ impl Schedule {
             Fault::FreezeCoordinator => drop(self.frozen[coordinator].get_or_insert_default()),
             Fault::ThawCoordinator => self.thaw(coordinator),
             Fault::RestartDatabase => database.restart(world),
-            Fault::Calm => self.calm(),
+            Fault::HealAll => self.heal_all(),
         }
         match disturbed {
             Some(agent) => self.disturbed_at[agent] = self.world.now,
@@ -76,7 +76,7 @@ impl Schedule {
         }
     }
 
-    /// SIGCONT: everything that waited happens now, in its order.
+    /// SIGCONT: the process handles everything that waited, in order.
     fn thaw(&mut self, party: usize) {
         for event in self.frozen[party].take().unwrap_or_default() {
             self.handle(event);
@@ -118,14 +118,14 @@ impl Schedule {
         if self.coordinator.is_none() {
             self.coordinator_life += 1;
             self.world.coordinator_life = Some(self.coordinator_life);
-            self.world.checks.tally.add(Seen::CoordinatorsResumed, 1);
+            self.world.checks.tally.add(Counter::CoordinatorsResumed, 1);
             self.frozen[self.agents.len()] = None;
             self.coordinator = Some(Coordinator::start(&mut self.world, self.coordinator_life));
         }
     }
 
-    /// Whatever is stopped goes on. Under `wait` every agent comes back; otherwise at least one.
-    fn calm(&mut self) {
+    /// Ends all faults. With the policy `wait` every agent is started again; otherwise at least one.
+    fn heal_all(&mut self) {
         for agent in 0..self.agents.len() {
             self.thaw(agent);
             self.heal(agent, false);
@@ -135,12 +135,12 @@ impl Schedule {
         self.start_coordinator();
         let survivor = self.world.random.index(self.agents.len());
         for (number, agent) in self.agents.iter_mut().enumerate() {
-            let returns = self.world.scenario.policy == Policy::Wait || number == survivor;
-            if !agent.is_alive && (returns || self.world.random.chance(40)) {
+            let must_return = self.world.scenario.policy == Policy::Wait || number == survivor;
+            if !agent.is_alive && (must_return || self.world.random.chance(40)) {
                 agent.start(&mut self.world);
             }
         }
-        // Those that are shutting down start again, too.
+        // Agents that are shutting down are started again, too.
         for agent in 0..self.agents.len() {
             if self.world.scenario.policy == Policy::Wait || agent == survivor {
                 self.world.schedule(Duration::from_secs(30), Event::Fault(Fault::Start { agent }));

@@ -1,11 +1,11 @@
-//! What has to hold, whatever breaks.
+//! The invariants that hold under every fault.
 
 use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Invariant {
     CountedOnce,
-    BooksClose,
+    TotalsAddUp,
     SlotAlone,
     HostAlone,
     HostsStay,
@@ -13,8 +13,8 @@ pub(crate) enum Invariant {
     NothingVanishes,
     NothingUnknown,
     NoFailureOfOurs,
-    RetriesTold,
-    GivenUpForDeaths,
+    RetriesReported,
+    OnlyDeathsQuarantine,
     Ends,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::CountedOnce => "a row is counted once",
-            Self::BooksClose => "the books close",
+            Self::TotalsAddUp => "the totals add up",
             Self::SlotAlone => "one session of a slot runs queries",
             Self::HostAlone => "one worker runs a host's rows",
             Self::HostsStay => "hosts of live agents stay",
@@ -30,8 +30,8 @@ impl fmt::Display for Invariant {
             Self::NothingVanishes => "no measurement vanishes",
             Self::NothingUnknown => "no result is unknown",
             Self::NoFailureOfOurs => "no failure of our own making counts",
-            Self::RetriesTold => "a second run is told as such",
-            Self::GivenUpForDeaths => "a row is given up for deaths alone",
+            Self::RetriesReported => "a second run is reported as a retry",
+            Self::OnlyDeathsQuarantine => "only deaths quarantine a row",
             Self::Ends => "the run ends as it should",
         })
     }

@@ -1,8 +1,8 @@
-//! The simulation: a coordinator, agents, a network and a database in virtual time, random faults, and the invariants of counting.
+//! Simulates a coordinator, agents, a network and a database in virtual time, injects random faults, and checks the accounting of rows.
 //!
-//! The coordinator and the agents are thin glue around the state machines of `common`; docs/FAULTS.md says what is simulated. One seed
-//! is one schedule. `MUSTER_SIMULATIONS=100000` runs that many, `MUSTER_SEED=7` replays one and prints what happened, and with
-//! `MUSTER_MUTANT="every result counts"` the system lacks this mechanism.
+//! The coordinator and the agents are thin glue around the state machines of `common`; docs/internals/faults.md lists what is simulated.
+//! A seed determines a schedule. `MUSTER_SIMULATIONS=100000` sets the number of schedules, `MUSTER_SEED=7` replays one and prints its
+//! trace, and `MUSTER_MUTANT="every result counts"` removes the named mechanism from the simulated system.
 
 mod agent;
 mod checks;
@@ -29,13 +29,13 @@ use std::time::Instant;
 use crate::invariants::{Invariant, Violation};
 use crate::mutants::Mutant;
 use crate::schedule::Verdict;
-use crate::tally::{Seen, Tally};
+use crate::tally::{Counter, Tally};
 
-/// What a plain `cargo test` runs.
+/// The number of schedules that a plain `cargo test` runs.
 const SCHEDULES: u64 = 10_000;
 const SCHEDULES_PER_MUTANT: u64 = 1_000;
-/// With fewer, rare events may not come.
-const SCHEDULES_ENOUGH: u64 = 10_000;
+/// With fewer schedules, rare events may not occur.
+const SCHEDULES_FOR_COVERAGE: u64 = 10_000;
 const VIOLATIONS_SHOWN: usize = 20;
 const REPLAY: &str =
     "MUSTER_SEED=<seed> cargo test -p muster-common --test simulation every_row -- --nocapture";
@@ -53,19 +53,24 @@ fn every_row_is_counted_once_whatever_breaks() {
     let started = Instant::now();
     let Summary { endings, tally, wrong } = run_all(schedules, None);
     println!("{schedules} schedules in {:.1?}: {endings:?}", started.elapsed());
-    Seen::ALL.iter().for_each(|seen| println!("{:>10} {seen:?}", tally.of(*seen)));
+    Counter::ALL.iter().for_each(|event| println!("{:>10} {event:?}", tally.of(*event)));
     let wrong: Vec<String> =
         wrong.iter().map(|(seed, violation)| format!("seed {seed}: {violation}")).collect();
     let shown = &wrong[..wrong.len().min(VIOLATIONS_SHOWN)];
-    assert!(wrong.is_empty(), "{} went wrong:\n{}\nreplay: {REPLAY}", wrong.len(), shown.join("\n"));
-    let never: Vec<Seen> = Seen::ALL.into_iter().filter(|seen| tally.of(*seen) == 0).collect();
-    assert!(schedules < SCHEDULES_ENOUGH || never.is_empty(), "the simulation does not reach {never:?}");
+    assert!(
+        wrong.is_empty(),
+        "{} schedules violate an invariant:\n{}\nreplay: {REPLAY}",
+        wrong.len(),
+        shown.join("\n")
+    );
+    let never: Vec<Counter> = Counter::ALL.into_iter().filter(|event| tally.of(*event) == 0).collect();
+    assert!(schedules < SCHEDULES_FOR_COVERAGE || never.is_empty(), "the simulation never reaches {never:?}");
 }
 
 #[test]
-fn every_mechanism_that_is_taken_out_is_missed() {
+fn every_mechanism_is_necessary() {
     let schedules = variable("MUSTER_SIMULATIONS").unwrap_or(SCHEDULES_PER_MUTANT);
-    println!("| taken out | of {schedules} schedules go wrong | most often violated |\n|---|---|---|");
+    println!("| removed mechanism | failing schedules of {schedules} | most often violated |\n|---|---|---|");
     let mut survivors = Vec::new();
     for mutant in Mutant::ALL {
         let mut by_invariant: BTreeMap<Invariant, u64> = BTreeMap::new();
@@ -78,14 +83,14 @@ fn every_mechanism_that_is_taken_out_is_missed() {
             None => survivors.push(mutant),
         }
     }
-    assert_eq!(survivors, [], "the simulation does not notice that these are missing");
+    assert_eq!(survivors, [], "the simulation does not detect that these are missing");
 }
 
 #[test]
-fn one_seed_is_one_schedule() {
+fn a_seed_determines_the_schedule() {
     for seed in 0..20 {
         let [first, second] = [(); 2].map(|()| schedule::run(seed, None, true).trace);
-        assert!(first.len() > 100, "seed {seed} is hardly a run");
+        assert!(first.len() > 100, "seed {seed} has a short trace");
         assert_eq!(first, second, "seed {seed} runs differently each time");
     }
 }
@@ -94,12 +99,12 @@ fn replay(seed: u64) -> Verdict {
     let name = std::env::var("MUSTER_MUTANT").ok();
     let mutant = name.map(|name| {
         let named = Mutant::ALL.into_iter().find(|mutant| mutant.to_string() == name);
-        named.unwrap_or_else(|| panic!("there is no mutant '{name}'"))
+        named.unwrap_or_else(|| panic!("unknown mutant '{name}'"))
     });
     schedule::run(seed, mutant, true)
 }
 
-/// What many schedules came to.
+/// The totals of many schedules.
 #[derive(Default)]
 struct Summary {
     endings: BTreeMap<String, u64>,
@@ -110,7 +115,7 @@ struct Summary {
 impl Summary {
     fn add(&mut self, seed: u64, verdict: Verdict) {
         let Verdict { violation, ending, tally, trace: _ } = verdict;
-        let ending = ending.map_or("broken off".to_owned(), |ending| format!("{ending:?}"));
+        let ending = ending.map_or("violated".to_owned(), |ending| format!("{ending:?}"));
         *self.endings.entry(ending).or_default() += 1;
         self.tally.merge(&tally);
         self.wrong.extend(violation.map(|violation| (seed, violation)));
@@ -127,7 +132,7 @@ impl Summary {
     }
 }
 
-/// Runs the schedules of seeds 0 to `count − 1`, on all cores.
+/// Runs the schedules of seeds 0 to `count − 1` on all cores.
 fn run_all(count: u64, mutant: Option<Mutant>) -> Summary {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let run_share = |thread| {
@@ -148,5 +153,5 @@ fn run_all(count: u64, mutant: Option<Mutant>) -> Summary {
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is '{text}', which is no number")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is '{text}', which is not a number")))
 }

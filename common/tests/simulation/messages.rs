@@ -1,10 +1,10 @@
-//! What agents and the coordinator say to each other: the protocol's messages, as far as they bear on counting.
+//! The messages between agents and the coordinator: those of the protocol that affect the accounting of rows.
 
 use muster_common::ids::RowId;
 use muster_common::outbox::{Credit, Results};
 use muster_common::slots::Grant;
 
-/// An agent's process: the agent, and which of its processes this is.
+/// An agent's process: the number of the agent and the generation of its process.
 pub(crate) type Process = (usize, u32);
 
 #[derive(Debug, Clone)]
@@ -14,16 +14,16 @@ pub(crate) enum FromAgent {
     Ready(Grant),
     Credit(Grant, Credit),
     Results(Grant, Results),
-    /// Everything that was run is acknowledged; what else was sent here was not run.
+    /// Every row that was run is acknowledged. The other rows that were sent here were not run.
     Leave(Grant),
-    /// Drained, and everything acknowledged.
+    /// The session is drained and every result is acknowledged.
     Report(Grant),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum FromCoordinator {
-    /// No place yet, but beats are answered: whoever stands by is asked first.
-    StandBy,
+    /// The agent has no slot yet. Its heartbeats are answered, and it gets the next slot that becomes vacant.
+    Standby,
     Welcome(Grant),
     BeatAck(u64),
     Start,
@@ -42,11 +42,11 @@ pub(crate) enum FromCoordinator {
 pub(crate) enum Envelope {
     FromAgent(FromAgent),
     FromCoordinator(FromCoordinator),
-    /// The other end is gone, or the way to it.
+    /// The other end closed the connection, or the connection broke.
     Closed,
 }
 
-/// The two streams of a session. Within one, order holds; between them, nothing does.
+/// The two streams of a session. Messages of one stream keep their order; messages of different streams do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     Control,

@@ -1,41 +1,41 @@
-//! The simulated system with one mechanism taken out. Each has to be caught: an invariant that holds without the mechanism proves
+//! The simulated system with one mechanism removed. Each removal has to be detected: an invariant that holds without the mechanism proves
 //! nothing about it. The mutants live in the simulation's own coordinator and agents; the product has no hooks for them.
 
 use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutant {
-    /// Every result counts, whether the row has one or not.
+    /// Every result counts, even when the row already has one.
     NoDeduplication,
     /// The coordinator fences after 2 s, before the agent's lease has lapsed.
     ShortFence,
     /// An agent goes on when its lease has lapsed.
     NoSelfFencing,
-    /// What nobody acknowledged is forgotten with its session.
+    /// Results that were not acknowledged are forgotten with their session.
     ForgottenResults,
-    /// The coordinator takes beats and results of a session that it gave up.
+    /// The coordinator accepts heartbeats and results of a session that it gave up.
     LapsedResume,
-    /// A lost slot places every host anew, by its position.
+    /// After the loss of a slot, every host is placed again by its position.
     NoRendezvous,
     /// Results are acknowledged before they are in the journal.
     AckBeforeJournal,
-    /// A result is settled, and handed to the journal a moment later, unless its session is over by then.
+    /// A result is settled first and journaled a moment later, unless its session is over by then.
     SettledApart,
-    /// A slot's new owner does not end the backends of the session before.
+    /// A slot's new owner does not end the backends of the previous session.
     BackendsNotEnded,
-    /// When the database does not let old backends be ended, nobody waits for the server's own timeout.
+    /// When the database refuses to end old backends, the coordinator does not wait for the statement timeout.
     RefusalIgnored,
-    /// A broken connection counts as a lapsed lease: the slot's next owner begins at once.
+    /// A broken connection counts as a lapsed lease: the slot's next owner begins immediately.
     BrokenIsLapsed,
-    /// A coordinator that takes a run up again begins at once.
+    /// A coordinator that resumes a run begins immediately.
     NoLeaseWait,
-    /// A coordinator that takes a run up again ends the old backends of each slot when that slot begins, and not of all slots first.
+    /// A coordinator that resumes a run ends the old backends of each slot when that slot begins, instead of those of all slots first.
     ResumeSlotBySlot,
-    /// A coordinator that takes a run up again numbers its sessions from 1.
+    /// A coordinator that resumes a run numbers its sessions from 1.
     EpochsRepeat,
-    /// The journal has what was settled, and not what was sent.
+    /// The journal contains settled rows and omits sent rows.
     SentNotJournaled,
-    /// Results of a former session do not tell that this session is over.
+    /// Results of a former session do not end that session.
     FormerStaysLive,
     /// Every lost session counts as evidence against its rows.
     LossIsDeath,
@@ -70,12 +70,12 @@ impl fmt::Display for Mutant {
             Self::ShortFence => "fence of 2 s, shorter than the lease",
             Self::NoSelfFencing => "an agent goes on after its lease",
             Self::ForgottenResults => "unacknowledged results are forgotten",
-            Self::LapsedResume => "a lost session is taken back",
-            Self::NoRendezvous => "a loss places every host anew",
+            Self::LapsedResume => "a lost session is accepted again",
+            Self::NoRendezvous => "a loss moves every host",
             Self::AckBeforeJournal => "acknowledged before journaled",
-            Self::SettledApart => "settled and journaled in two steps",
+            Self::SettledApart => "settling and journaling are separate",
             Self::BackendsNotEnded => "old backends are not ended",
-            Self::RefusalIgnored => "the database's refusal is not waited out",
+            Self::RefusalIgnored => "no wait after the database refuses",
             Self::BrokenIsLapsed => "a broken connection counts as a lapsed lease",
             Self::NoLeaseWait => "resume does not wait one lease",
             Self::ResumeSlotBySlot => "resume ends old backends slot by slot",

@@ -1,13 +1,13 @@
-//! Connections between agents and the coordinator, as TCP gives them: within a stream order holds and nothing comes twice, but a
-//! message may be seconds late, a connection may break with messages on the way, and only one of its ends may notice. What was said
-//! on a connection that is over may still arrive, or arrive once more, when its agent has a new session already.
+//! Connections between agents and the coordinator with the guarantees of TCP: within a stream, order holds and nothing is duplicated. A
+//! message may be delayed by seconds, a connection may break with messages in transit, and only one of its ends may notice. Messages of a
+//! closed connection may still arrive, or arrive twice, when its agent already has a new session.
 
 use std::time::{Duration, Instant};
 
 use crate::messages::{Envelope, FromAgent, Stream};
 use crate::random::Random;
 
-/// Messages of a connection that may arrive once more after its end.
+/// Messages of a connection that may be delivered again after its end.
 const REPLAYABLE_MAX: usize = 6;
 
 /// An end of a connection.
@@ -24,12 +24,12 @@ pub(crate) struct Connection {
     pub(crate) coordinator_life: u32,
     /// By channel.
     last_arrival: [Option<Instant>; 4],
-    /// By channel: what would arrive later than this never does.
+    /// By channel: messages that would arrive later than this are lost.
     cut: Option<[Instant; 4]>,
     replayable: Vec<(End, Envelope)>,
 }
 
-/// The way between one agent and the coordinator.
+/// The network path between one agent and the coordinator.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Link {
     pub(crate) is_slow: bool,
@@ -62,7 +62,7 @@ impl Network {
         self.connections.len() - 1
     }
 
-    /// When the message arrives; `None` when it is held by a partition or lost with its connection.
+    /// Returns the time of arrival, or `None` when the message is held by a partition or lost with its connection.
     pub(crate) fn send(
         &mut self,
         number: usize,
@@ -93,21 +93,21 @@ impl Network {
         Some(at)
     }
 
-    /// Whether the connection broke before the message came through.
+    /// Returns true if the connection broke before the message was delivered.
     pub(crate) fn is_cut(&self, number: usize, to: End, stream: Stream, now: Instant) -> bool {
         self.connections[number].cut.is_some_and(|cut| now > cut[channel(to, stream)])
     }
 
-    /// Breaks a connection. What is on the way may come through for a while, on each channel another.
+    /// Breaks a connection. Messages in transit may be delivered for a while; the limit differs between channels.
     pub(crate) fn cut(&mut self, number: usize, now: Instant) {
         let until = [(); 4].map(|()| {
-            let is_late = self.random.chance(40);
-            now + if is_late { self.random.millis(0..=5_000) } else { Duration::ZERO }
+            let is_delayed = self.random.chance(40);
+            now + if is_delayed { self.random.millis(0..=5_000) } else { Duration::ZERO }
         });
         self.connections[number].cut.get_or_insert(until);
     }
 
-    /// What arrives once more after the end of a connection, and how much later. Once a connection.
+    /// Returns the messages that are delivered again after the end of a connection, with their delays. Happens once per connection.
     pub(crate) fn replays(&mut self, number: usize) -> Vec<(Duration, End, Envelope)> {
         let replayable = std::mem::take(&mut self.connections[number].replayable);
         let random = &mut self.random;
@@ -126,21 +126,21 @@ impl Network {
         link.to_coordinator_blocked |= to_coordinator;
     }
 
-    /// Ends a partition. Returns what was held meanwhile: to be sent again, as TCP does.
+    /// Ends a partition. Returns the messages that were held, to be sent again, as TCP does.
     pub(crate) fn unblock(&mut self, agent: usize) -> Vec<(usize, End, Envelope)> {
         let link = &mut self.links[agent];
         (link.to_agent_blocked, link.to_coordinator_blocked) = (false, false);
         std::mem::take(&mut link.held)
     }
 
-    /// The newest connection of an agent, if it has any.
+    /// The newest connection of an agent, if it has one.
     pub(crate) fn newest(&self, agent: usize) -> Option<usize> {
         self.connections.iter().rposition(|connection| connection.agent == agent)
     }
 }
 
 impl Link {
-    pub(crate) fn is_well(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         !self.is_slow && !self.to_agent_blocked && !self.to_coordinator_blocked
     }
 

@@ -1,4 +1,4 @@
-//! SplitMix64 (Steele, Lea and Flood 2014): one seed, one schedule, on every machine and in every build.
+//! SplitMix64 (Steele, Lea and Flood 2014): a seed determines the schedule on every machine and in every build.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,7 +11,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A stream of its own, so that what one party draws does not change what another one gets.
+    /// Returns an independent generator, so that the draws of one component do not change those of another.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.number())
     }
@@ -25,11 +25,11 @@ impl Random {
     }
 
     pub(crate) fn between(&mut self, range: RangeInclusive<u64>) -> u64 {
-        // The bias of a remainder is below 2⁻⁴⁰ for ranges as small as those here.
+        // The bias of the remainder is below 2⁻⁴⁰ for ranges of this size.
         range.start() + self.number() % (range.end() - range.start() + 1)
     }
 
-    /// A position in something with `count` elements, at least one.
+    /// Returns an index below `count`, which is at least 1.
     pub(crate) fn index(&mut self, count: usize) -> usize {
         usize::try_from(self.number() % count as u64).expect("smaller than a usize")
     }

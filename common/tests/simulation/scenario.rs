@@ -1,4 +1,4 @@
-//! What one seed stands for: how large the run is, what its queries cost, how it treats a loss, and which faults come when.
+//! The parameters of one seed: the size of the run, the duration of its queries, its policy after a loss, and its faults.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::faults::Fault;
 use crate::random::Random;
 use crate::stories::Story;
 
-/// The server cancels a query after this; longer than any query here takes.
+/// The server's statement timeout; longer than any query here takes.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// `--on-agent-loss`.
@@ -23,17 +23,17 @@ pub(crate) enum Policy {
 pub(crate) struct Scenario {
     pub(crate) slots: u16,
     pub(crate) workers: u16,
-    /// When each agent starts; those above the number of slots stand by.
+    /// When each agent starts. Agents beyond the number of slots are standbys.
     pub(crate) agents: Vec<Duration>,
     pub(crate) hosts: Vec<String>,
     pub(crate) rows: Vec<Row>,
     pub(crate) policy: Policy,
-    /// Whether the database lets agents end each other's backends.
+    /// True if the database lets agents end each other's backends.
     pub(crate) may_end_backends: bool,
-    /// The longest that the journal takes to be on disk.
+    /// The longest time that the journal takes to reach the disk.
     pub(crate) fsync_ms: u64,
     pub(crate) faults: Vec<(Duration, Fault)>,
-    /// No run takes longer than this.
+    /// The latest end of the run.
     pub(crate) deadline: Duration,
 }
 
@@ -53,9 +53,9 @@ impl Scenario {
         let hosts: Vec<String> = (0..random.between(3..=8)).map(|number| format!("host_{number}")).collect();
         let rows = rows(random, story, hosts.len());
         let work: Duration = rows.iter().map(|row| row.service_time).sum();
-        // Hosts are few, so the busiest worker has about thrice its share.
+        // There are few hosts, so the busiest worker has about three times its share.
         let busy = u64::try_from(work.as_millis()).expect("some minutes") * 3 / (slots * workers);
-        let (faults, calm_at) = story.faults(random, agents.len(), busy.clamp(3_000, 30_000));
+        let (faults, healed_at) = story.faults(random, agents.len(), busy.clamp(3_000, 30_000));
         let policy = match random.between(0..=9) {
             0..=6 => Policy::Reassign,
             7..=8 => Policy::Wait,
@@ -70,15 +70,15 @@ impl Scenario {
             may_end_backends: random.chance(80),
             fsync_ms: if random.chance(20) { random.between(100..=600) } else { 40 },
             faults,
-            // One worker alone, every row twice, and every wait that there is.
-            deadline: calm_at + work * 2 + limits::JOIN_TIMEOUT * 2,
+            // One worker runs everything, every row runs twice, and every wait runs to its end.
+            deadline: healed_at + work * 2 + limits::JOIN_TIMEOUT * 2,
             rows,
         }
     }
 }
 
 fn agents(random: &mut Random, story: Story, slots: u64) -> Vec<Duration> {
-    let late = match story {
+    let standbys = match story {
         Story::Relapse | Story::Poison => 0,
         Story::Unnoticed => 1,
         Story::Chance | Story::ChangeOfSlot | Story::LongOutage if random.chance(40) => random.between(1..=2),
@@ -86,7 +86,7 @@ fn agents(random: &mut Random, story: Story, slots: u64) -> Vec<Duration> {
     };
     let latest = if story == Story::Unnoticed || random.chance(50) { 1_000 } else { 20_000 };
     let first = (0..slots).map(|_| 300).collect::<Vec<_>>();
-    let bounds = first.into_iter().chain((0..late).map(|_| latest));
+    let bounds = first.into_iter().chain((0..standbys).map(|_| latest));
     bounds.map(|latest| random.millis(0..=latest)).collect()
 }
 
@@ -98,7 +98,7 @@ fn rows(random: &mut Random, story: Story, hosts: usize) -> Vec<Row> {
     (0..count).map(|_| row(random, hosts, long, slow_host)).collect()
 }
 
-/// Most queries are short, and `long` in a hundred take up to 8 s; or those of one host do, and no others.
+/// Most queries are short. Either `long` percent of them take up to 8 s, or those of one slow host do.
 fn row(random: &mut Random, hosts: usize, long: u64, slow_host: Option<usize>) -> Row {
     let host = random.index(hosts);
     let service_time = match random.between(0..=99) {

@@ -1,4 +1,4 @@
-//! One schedule from beginning to end: the parties, the faults that come over them, and the judgement.
+//! One schedule from beginning to end: its processes, its faults, and the final checks.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,9 @@ use crate::scenario::{Policy, Scenario};
 use crate::tally::Tally;
 use crate::world::{Event, World};
 
-/// An agent that nothing disturbs for so long has a slot, or could have one: the retry, a dead predecessor's fence, a slow start.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// An agent that was undisturbed for this long has a slot or could have one: it covers the retry, a dead predecessor's fence and a slow
+/// start.
+const UNDISTURBED_MIN: Duration = Duration::from_secs(25);
 
 pub(crate) struct Verdict {
     pub(crate) violation: Option<Violation>,
@@ -29,9 +30,9 @@ pub(crate) struct Schedule {
     pub(crate) coordinator_life: u32,
     pub(crate) agents: Vec<Agent>,
     pub(crate) database: Database,
-    /// What waits for a stopped process, by agent; the coordinator is the last.
+    /// By agent: the events that wait for a stopped process. The coordinator is the last.
     pub(crate) frozen: Vec<Option<Vec<Event>>>,
-    /// By agent: when something last happened to it.
+    /// By agent: the time of its last fault.
     pub(crate) disturbed_at: Vec<Instant>,
 }
 
@@ -66,11 +67,11 @@ impl Schedule {
             match self.world.next() {
                 Some(event) if self.world.now < deadline => self.handle(event),
                 Some(_) | None => {
-                    self.world.checks.violated(Invariant::Ends, || "it does not end".to_owned());
+                    self.world.checks.violated(Invariant::Ends, || "the run does not end".to_owned());
                 }
             }
             if let Some(ending) = self.coordinator.as_ref().and_then(Coordinator::ending) {
-                self.judge(ending);
+                self.check_ending(ending);
                 return Some(ending);
             }
         }
@@ -95,7 +96,7 @@ impl Schedule {
         match event {
             Event::Arrival { connection, to, envelope, is_replay } => {
                 let is_cut = world.network.is_cut(connection, to, envelope.stream(), world.now);
-                // A break is noticed although nothing comes through; and a replay comes only to who thinks the connection over.
+                // A break is noticed although no message is delivered; a replay reaches only an end that considers the connection closed.
                 let is_lost = is_cut && !matches!(envelope, Envelope::Closed);
                 let arrives = if is_replay { !self.is_open(connection, to) } else { !is_lost };
                 if arrives {
@@ -115,11 +116,11 @@ impl Schedule {
             }
             Event::Coordinator { .. } => {}
             Event::Database(event) => database.handle(world, event),
-            Event::Fault(fault) => self.strike(fault),
+            Event::Fault(fault) => self.inject(fault),
         }
     }
 
-    /// Whether an end still uses a connection.
+    /// Returns true if an end still uses a connection.
     fn is_open(&self, number: usize, end: End) -> bool {
         match end {
             End::Agent => self.agents[self.world.network.connections[number].agent].uses(number),
@@ -127,7 +128,7 @@ impl Schedule {
         }
     }
 
-    /// Only to the process that the connection belongs to.
+    /// Delivers a message, but only to the process that the connection belongs to.
     fn deliver(&mut self, number: usize, to: End, envelope: Envelope) {
         let Self { world, database, .. } = self;
         let connection = &world.network.connections[number];
@@ -149,7 +150,7 @@ impl Schedule {
         }
     }
 
-    fn judge(&mut self, ending: Ending) {
+    fn check_ending(&mut self, ending: Ending) {
         let Some(coordinator) = &self.coordinator else { return };
         let reporters: Vec<(usize, u32)> = coordinator
             .reporters()
@@ -158,24 +159,24 @@ impl Schedule {
             .filter(|(agent, life)| self.agents[*agent].is_alive && self.agents[*agent].life == *life)
             .collect();
         self.world.checks.run_ended(ending, coordinator.dispatch(), &reporters);
-        let well = (0..self.agents.len()).filter(|agent| self.is_well(*agent)).count();
+        let healthy = (0..self.agents.len()).filter(|agent| self.is_healthy(*agent)).count();
         let Scenario { policy, slots, .. } = self.world.scenario;
         let is_justified = match ending {
             Ending::Completed => true,
-            Ending::AgentsLost => policy == Policy::Fail || well == 0,
-            Ending::NotJoined if self.coordinator_life > 1 && policy == Policy::Reassign => well == 0,
-            Ending::NotJoined => well < slots.into(),
+            Ending::AgentsLost => policy == Policy::Fail || healthy == 0,
+            Ending::NotJoined if self.coordinator_life > 1 && policy == Policy::Reassign => healthy == 0,
+            Ending::NotJoined => healthy < slots.into(),
         };
         if !is_justified {
             self.world.checks.violated(Invariant::Ends, || {
-                format!("it ends with {ending:?}, and {well} agents were undisturbed for {PATIENCE:?}")
+                format!("{ending:?}, although {healthy} agents were undisturbed for {UNDISTURBED_MIN:?}")
             });
         }
     }
 
-    fn is_well(&self, agent: usize) -> bool {
+    fn is_healthy(&self, agent: usize) -> bool {
         let is_up = self.agents[agent].is_alive && self.frozen[agent].is_none();
-        let is_reachable = self.world.network.links[agent].is_well();
-        is_up && is_reachable && self.disturbed_at[agent] + PATIENCE <= self.world.now
+        let is_reachable = self.world.network.links[agent].is_healthy();
+        is_up && is_reachable && self.disturbed_at[agent] + UNDISTURBED_MIN <= self.world.now
     }
 }

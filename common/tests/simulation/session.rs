@@ -1,4 +1,4 @@
-//! An agent's session: workers that run rows one after the other, and the results on their way. Thin glue around `Outbox`.
+//! An agent's session: workers that run their rows one at a time, and the results that are sent. Thin glue around `Outbox`.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use muster_common::limits;
 use muster_common::measurement::{
     Answer as Digest, Execution, Lag, Measurement, Outcome, QueryError, SqlState,
 };
-use muster_common::outbox::{Kept, Outbox};
+use muster_common::outbox::{Outbox, Unacked};
 use muster_common::slots::Grant;
 
 use crate::database::{Answer, Client, Database};
@@ -21,15 +21,15 @@ pub(crate) struct Session {
     connection: usize,
     grant: Grant,
     outbox: Outbox,
-    /// When the oldest result that is not sent was measured.
+    /// When the oldest unsent result was measured.
     waits_since: Option<Instant>,
     workers: Vec<Worker>,
     is_ready: bool,
     is_started: bool,
-    /// What to say when the rows in flight have ended and all results are acknowledged. No further row is begun then.
-    last_word: Option<FromAgent>,
+    /// Sent once the rows in flight have ended and all results are acknowledged. No further row is begun after it is set.
+    final_message: Option<FromAgent>,
     is_closing: bool,
-    /// Batches on their way: number and executions.
+    /// Sent and unacknowledged batches: number and executions.
     batches: VecDeque<(u64, Vec<u64>)>,
 }
 
@@ -60,20 +60,20 @@ impl Session {
             workers: Vec::new(),
             is_ready: false,
             is_started: false,
-            last_word: None,
+            final_message: None,
             is_closing: false,
             batches: VecDeque::new(),
         }
     }
 
-    /// Opens every worker's connection; Ready follows when all are there.
+    /// Opens every worker's connection; Ready follows when all are open.
     pub(crate) fn prepare(&mut self, world: &mut World, database: &Database) {
         for worker in 0..world.scenario.workers {
             database.connect(world, self.client(worker));
             self.workers.push(Worker { is_connecting: true, ..Worker::default() });
         }
         for credit in self.outbox.first_credits() {
-            world.tell_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
+            world.send_to_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
         }
         self.send_results(world);
     }
@@ -84,11 +84,16 @@ impl Session {
         worker.backend = Some(backend);
         if !self.is_ready && self.workers.iter().all(|worker| worker.backend.is_some()) {
             self.is_ready = true;
-            world.tell_coordinator(self.connection, FromAgent::Ready(self.grant));
+            world.send_to_coordinator(self.connection, FromAgent::Ready(self.grant));
         }
     }
 
-    pub(crate) fn obey(&mut self, world: &mut World, database: &Database, message: FromCoordinator) {
+    pub(crate) fn handle_message(
+        &mut self,
+        world: &mut World,
+        database: &Database,
+        message: FromCoordinator,
+    ) {
         match message {
             FromCoordinator::Start => self.is_started = true,
             FromCoordinator::Assign { worker, rows } => self.workers[usize::from(worker)].queue.extend(rows),
@@ -99,22 +104,22 @@ impl Session {
                     worker.cancel(world, database);
                 }
             }
-            FromCoordinator::StandBy
+            FromCoordinator::Standby
             | FromCoordinator::Welcome(_)
             | FromCoordinator::BeatAck(_)
-            | FromCoordinator::Bye => unreachable!("the agent itself takes these"),
+            | FromCoordinator::Bye => unreachable!("the agent handles these"),
         }
     }
 
-    /// Ends the rows in flight and hands the others back.
+    /// Finishes the rows in flight and hands the others back.
     pub(crate) fn leave(&mut self) {
         self.close_with(FromAgent::Leave(self.grant));
     }
 
-    fn close_with(&mut self, word: FromAgent) {
+    fn close_with(&mut self, message: FromAgent) {
         if !self.is_closing {
             self.is_closing = true;
-            self.last_word = Some(word);
+            self.final_message = Some(message);
         }
     }
 
@@ -124,7 +129,7 @@ impl Session {
         }
         for credit in self.outbox.acknowledge(number) {
             if !self.is_closing {
-                world.tell_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
+                world.send_to_coordinator(self.connection, FromAgent::Credit(self.grant, credit));
             }
         }
     }
@@ -151,7 +156,7 @@ impl Session {
             _ => Outcome::Failed(QueryError::new(SqlState::CONNECTION_FAILURE, "")),
         };
         let service_time = world.now - running.began;
-        // `start_ns` carries the number of the execution, so that each measurement is known wherever it turns up.
+        // `start_ns` carries the number of the execution, which identifies the measurement everywhere.
         let measurement = Measurement {
             row: running.row,
             start_ns: execution as u64,
@@ -165,7 +170,7 @@ impl Session {
         self.waits_since.get_or_insert(world.now);
     }
 
-    /// Begins rows, sends results, says the last word: whatever is due.
+    /// Does what is due: begins rows, sends results, sends the final message.
     pub(crate) fn proceed(&mut self, world: &mut World, database: &Database) {
         for index in 0..world.scenario.workers {
             self.run_next(world, database, index);
@@ -177,9 +182,9 @@ impl Session {
         }
         if is_ending
             && !self.outbox.has_unacknowledged()
-            && let Some(word) = self.last_word.take()
+            && let Some(message) = self.final_message.take()
         {
-            world.tell_coordinator(self.connection, word);
+            world.send_to_coordinator(self.connection, message);
         }
     }
 
@@ -203,13 +208,13 @@ impl Session {
         self.sends_at().is_some_and(|at| at <= world.now) || self.outbox.until_due().any(|rows| rows == 0)
     }
 
-    /// All there are, those that it inherited first.
+    /// Sends all results, the inherited ones first.
     fn send_results(&mut self, world: &mut World) {
         self.waits_since = None;
         while let Some(results) = self.outbox.take_batch() {
             let executions = results.measurements.iter().map(|(_, measurement)| measurement.start_ns);
             self.batches.push_back((results.number, executions.collect()));
-            world.tell_coordinator(self.connection, FromAgent::Results(self.grant, results));
+            world.send_to_coordinator(self.connection, FromAgent::Results(self.grant, results));
         }
     }
 
@@ -217,12 +222,12 @@ impl Session {
         self.waits_since.map(|since| since + limits::RESULT_LINGER)
     }
 
-    /// Cancels what runs. Returns what was measured and not acknowledged.
-    pub(crate) fn end(mut self, world: &mut World, database: &Database) -> Vec<Kept> {
+    /// Cancels the running queries. Returns the results that were not acknowledged.
+    pub(crate) fn end(mut self, world: &mut World, database: &Database) -> Vec<Unacked> {
         for worker in &mut self.workers {
             worker.cancel(world, database);
         }
-        self.outbox.into_kept(self.grant)
+        self.outbox.into_unacked(self.grant)
     }
 
     fn client(&self, worker: u16) -> Client {

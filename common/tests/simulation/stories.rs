@@ -1,4 +1,4 @@
-//! Faults that have to come together to do harm. Left to chance alone, they seldom would; some more faults come by chance.
+//! Combinations of faults that do harm only together. Random faults alone would seldom produce them; a few random faults are added.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use crate::random::Random;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Story {
-    /// Anything at any time.
+    /// Random faults at random times.
     Chance,
-    /// A slot is lost and its hosts go elsewhere; then the coordinator starts anew with the slots of the beginning, while another agent
-    /// dies over one of these hosts.
+    /// A slot is lost and its hosts move; then the coordinator restarts with the initial slots while another agent dies that ran one of
+    /// these hosts.
     Relapse,
-    /// One agent is lost, and another one, whose connection breaks unnoticed by the coordinator, finds the place of the first.
+    /// One agent is lost, and another agent, whose connection breaks without the coordinator noticing, takes the slot of the first.
     ChangeOfSlot,
-    /// The coordinator notices that a connection broke, or falls silent, and its agent does not; another one stands by.
+    /// The coordinator notices that a connection broke or fell silent, and its agent does not; a standby is available.
     Unnoticed,
-    /// No coordinator for longer than agents keep their results.
+    /// No coordinator runs for longer than agents keep their results.
     LongOutage,
-    /// A long row kills the agent that runs it, again and again.
+    /// A long row kills the agent that runs it, several times.
     Poison,
 }
 
@@ -34,7 +34,7 @@ impl Story {
         }
     }
 
-    /// All faults, in no order, and when they are over. Work is left for about `busy` milliseconds if nothing breaks.
+    /// Returns all faults, unordered, and the time at which they are over. Without faults the work takes about `busy` milliseconds.
     pub(crate) fn faults(
         self,
         random: &mut Random,
@@ -51,12 +51,12 @@ impl Story {
         };
         let by_chance = if self == Self::Chance { 12 } else { 2 };
         faults.extend(faults::by_chance(random, agents, window, by_chance));
-        let calm_at = Duration::from_millis(window);
+        let healed_at = Duration::from_millis(window);
         for (at, _) in &mut faults {
-            *at = calm_at.min(*at);
+            *at = healed_at.min(*at);
         }
-        faults.push((calm_at, Fault::Calm));
-        (faults, calm_at)
+        faults.push((healed_at, Fault::HealAll));
+        (faults, healed_at)
     }
 }
 
@@ -81,7 +81,7 @@ fn change_of_slot(random: &mut Random, agents: usize, busy: u64) -> Vec<(Duratio
     let other = (lost + 1) % agents;
     let lost_at = random.millis(300..=busy);
     let broken_at = lost_at + random.millis(0..=9_000);
-    // Over a slow link, more is measured and not acknowledged when it breaks.
+    // Over a slow link, more results are measured and unacknowledged when it breaks.
     let slow_at = broken_at.saturating_sub(random.millis(100..=2_500));
     vec![
         (lost_at, Fault::Kill { agent: lost, with_machine: random.chance(20) }),
@@ -112,7 +112,7 @@ fn long_outage(random: &mut Random, busy: u64) -> Vec<(Duration, Fault)> {
     ]
 }
 
-/// Lasts as long as the longest rows take and the slot's next owner waits, so that the row has begun again.
+/// The kills are as far apart as the longest rows take and the slot's next owner waits, so that the row has begun again.
 fn poison(random: &mut Random, agents: usize) -> Vec<(Duration, Fault)> {
     let agent = random.index(agents);
     let mut faults = Vec::new();

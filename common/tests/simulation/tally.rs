@@ -1,30 +1,31 @@
-//! How often what happened. A simulation proves nothing about what it never reaches, so over many schedules none of these may stay at 0.
+//! Counts what happens in a schedule. The simulation proves nothing about events that never occur, so over many schedules every counter
+//! has to be above 0.
 
-/// What is counted.
+/// A counted event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum Counter {
     Executions,
     Sessions,
-    /// Rows in flight in a session that was lost.
+    /// Rows that were in flight in a session that was lost.
     RowsLost,
     RowsHandedBack,
     RowsQuarantined,
-    /// Agents that stood by and got a slot.
+    /// Standby agents that got a slot.
     Promotions,
-    /// Slots that were given up.
-    SlotsGivenUp,
+    /// Slots that were retired.
+    SlotsRetired,
     CoordinatorsResumed,
-    /// Results counted that a later session told.
-    ResultsCountedLate,
+    /// Results of an earlier session that were counted when a later one sent them.
+    InheritedResultsCounted,
     Duplicates,
-    /// Results of a session that was over already.
+    /// Results of a session that was already over.
     StaleResults,
     QueriesEndedBySuccessors,
-    /// Results that nobody asked for in time.
+    /// Results that no coordinator asked for in time.
     ResultsExpired,
 }
 
-impl Seen {
+impl Counter {
     pub(crate) const ALL: [Self; 13] = [
         Self::Executions,
         Self::Sessions,
@@ -32,9 +33,9 @@ impl Seen {
         Self::RowsHandedBack,
         Self::RowsQuarantined,
         Self::Promotions,
-        Self::SlotsGivenUp,
+        Self::SlotsRetired,
         Self::CoordinatorsResumed,
-        Self::ResultsCountedLate,
+        Self::InheritedResultsCounted,
         Self::Duplicates,
         Self::StaleResults,
         Self::QueriesEndedBySuccessors,
@@ -43,11 +44,11 @@ impl Seen {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally([usize; Seen::ALL.len()]);
+pub(crate) struct Tally([usize; Counter::ALL.len()]);
 
 impl Tally {
-    pub(crate) fn add(&mut self, seen: Seen, count: usize) {
-        self.0[seen as usize] += count;
+    pub(crate) fn add(&mut self, event: Counter, count: usize) {
+        self.0[event as usize] += count;
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -55,7 +56,7 @@ impl Tally {
         self.0.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
     }
 
-    pub(crate) fn of(&self, seen: Seen) -> usize {
-        self.0[seen as usize]
+    pub(crate) fn of(&self, event: Counter) -> usize {
+        self.0[event as usize]
     }
 }

@@ -1,5 +1,5 @@
-//! The virtual clock, the queue of what is to happen, and all that the parties share: the network, the disk, the invariants.
-//! Nothing waits for real time, and nothing but the seed decides what comes next.
+//! The virtual clock, the queue of events, and the state that all processes share: the network, the disk, the checks.
+//! Nothing waits for real time, and the seed alone determines the order of events.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -33,9 +33,9 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) random: Random,
     pub(crate) network: Network,
-    /// Which of the coordinator's processes listens; `None` while none does.
+    /// The generation of the coordinator's process that is listening; `None` while none is.
     pub(crate) coordinator_life: Option<u32>,
-    /// The coordinator's journal, as far as it is on disk.
+    /// The part of the coordinator's journal that is on disk.
     pub(crate) disk: Vec<Entry>,
     pub(crate) checks: Checks,
     queue: BinaryHeap<Reverse<Scheduled>>,
@@ -80,7 +80,7 @@ impl World {
         self.queue.push(Reverse(Scheduled { at: at.max(self.now), number: self.scheduled, event }));
     }
 
-    /// Lets time pass until something happens.
+    /// Advances the clock to the next event.
     pub(crate) fn next(&mut self) -> Option<Event> {
         let Reverse(Scheduled { at, event, .. }) = self.queue.pop()?;
         self.now = at;
@@ -91,20 +91,20 @@ impl World {
         self.mutant == Some(mutant)
     }
 
-    /// A new connection of an agent, unless nobody listens.
+    /// Opens a connection for an agent; `None` if no coordinator is listening.
     pub(crate) fn open(&mut self, agent: usize, agent_life: u32) -> Option<usize> {
         self.coordinator_life.map(|life| self.network.open(agent, agent_life, life))
     }
 
-    pub(crate) fn tell_coordinator(&mut self, connection: usize, message: FromAgent) {
+    pub(crate) fn send_to_coordinator(&mut self, connection: usize, message: FromAgent) {
         self.send(connection, End::Coordinator, Envelope::FromAgent(message));
     }
 
-    pub(crate) fn tell_agent(&mut self, connection: usize, message: FromCoordinator) {
+    pub(crate) fn send_to_agent(&mut self, connection: usize, message: FromCoordinator) {
         self.send(connection, End::Agent, Envelope::FromCoordinator(message));
     }
 
-    /// One end closes a connection; the other one learns of it when nothing is in between.
+    /// One end closes a connection; the other end is notified if the network delivers it.
     pub(crate) fn close(&mut self, connection: usize, by: End) {
         let to = if by == End::Agent { End::Coordinator } else { End::Agent };
         self.send(connection, to, Envelope::Closed);
@@ -132,7 +132,7 @@ impl World {
     }
 }
 
-/// Ordered by time, then as scheduled.
+/// Ordered by time, then by the order of scheduling.
 struct Scheduled {
     at: Instant,
     number: u64,

@@ -1,4 +1,4 @@
-//! `coordinator compare`: two runs side by side. A run that was kept has its measurements; of a JSON result the figures are left.
+//! `coordinator compare`: two runs side by side. A stored run has its measurements; a JSON result has only its aggregate figures.
 
 use std::fs::File;
 use std::io::{Read, stdout};
@@ -12,7 +12,7 @@ use muster_common::measurement::Outcome;
 use muster_common::result::{self, RunResult};
 
 use super::args::CompareArgs;
-use super::{Failure, keeping, report};
+use super::{Failure, report, run_store};
 use crate::exit::Exit;
 use crate::journal::{Entry, Sample};
 use crate::output;
@@ -32,20 +32,21 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     Ok(if is_regression { Exit::ThresholdMissed } else { Exit::Success })
 }
 
-/// What is known of one of the runs.
-struct Known {
+/// One of the two runs.
+struct RunData {
     result: RunResult,
-    /// `None` of a JSON result.
+    /// `None` if the run was read from a JSON result.
     samples: Option<Series>,
 }
 
-impl Known {
+impl RunData {
     fn run(&self) -> Run<'_> {
         Run { result: &self.result, samples: self.samples.as_ref() }
     }
 }
 
-/// Two runs that overlapped for nine tenths of the longer one, or more, were affected by the same other changes.
+/// Two runs that overlap for at least nine tenths of the longer one are affected by the same external changes, so they count as
+/// interleaved.
 fn timing(base: &RunResult, new: &RunResult) -> Timing {
     const SHARED_MIN: f64 = 0.9;
     let span = |result: &RunResult| {
@@ -59,53 +60,53 @@ fn timing(base: &RunResult, new: &RunResult) -> Timing {
     }
 }
 
-/// The time in which both ran, as a share of the time of the longer one.
+/// The time during which both runs were active, as a share of the longer run.
 fn base_and_new_share(base: (f64, f64), new: (f64, f64)) -> f64 {
     let shared = base.1.min(new.1) - base.0.max(new.0);
     let longer = (base.1 - base.0).max(new.1 - new.0);
     if longer > 0.0 { shared / longer } else { 0.0 }
 }
 
-/// `run` is a JSON result if it is a file, else the run of that name.
-fn read(args: &CompareArgs, run: &str) -> Result<Known, Failure> {
+/// Reads a JSON result if `run` is a file, otherwise the stored run with that name.
+fn read(args: &CompareArgs, run: &str) -> Result<RunData, Failure> {
     let path = Path::new(run);
     if path.is_file() {
         let result = read_result(path).with_context(|| format!("read '{run}'")).map_err(Failure::usage)?;
-        return Ok(Known { result, samples: None });
+        return Ok(RunData { result, samples: None });
     }
-    let dir = keeping::find(args.run_dir.as_deref(), run)?;
+    let dir = run_store::find(args.run_dir.as_deref(), run)?;
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let hosts = dir.hosts().map_err(Failure::usage)?;
     let thresholds = &dir.manifest().thresholds;
     let replayed = report::read(&dir, &hosts, retried, thresholds)?;
-    report::say_if_torn(&dir, replayed.tail)?;
-    let result = report::summarized(&dir, &hosts, replayed, thresholds)?;
+    report::warn_if_torn(&dir, replayed.tail)?;
+    let result = report::summarize_replayed(&dir, &hosts, replayed, thresholds)?;
     let samples = samples(&dir, retried).map_err(Failure::usage)?;
-    Ok(Known { result, samples: Some(samples) })
+    Ok(RunData { result, samples: Some(samples) })
 }
 
 fn read_result(path: &Path) -> anyhow::Result<RunResult> {
     let mut json = Vec::new();
     File::open(path)?.take(RESULT_BYTES_MAX as u64 + 1).read_to_end(&mut json)?;
-    anyhow::ensure!(json.len() <= RESULT_BYTES_MAX, "it is longer than {RESULT_BYTES_MAX} bytes");
-    // The schema first: of another one the rest may mean anything.
+    anyhow::ensure!(json.len() <= RESULT_BYTES_MAX, "the file is longer than {RESULT_BYTES_MAX} bytes");
+    // The schema is checked first, because the fields of another schema may have another meaning.
     #[derive(serde::Deserialize)]
     struct Schema {
         #[serde(default)]
         schema: String,
     }
-    let expected = "a result is written by: coordinator report RUN --output json=FILE";
+    let expected = "write a result with: coordinator report RUN --output json=FILE";
     let Schema { schema } =
-        serde_json::from_slice(&json).with_context(|| format!("it is no JSON result; {expected}"))?;
+        serde_json::from_slice(&json).with_context(|| format!("not a JSON result; {expected}"))?;
     anyhow::ensure!(
         schema == result::SCHEMA,
-        "its schema is '{schema}', not '{}'; {expected}",
+        "the schema is '{schema}', expected '{}'; {expected}",
         result::SCHEMA
     );
     Ok(serde_json::from_slice(&json)?)
 }
 
-/// The rows that a report has times of: counted for the first time, completed, and not run before unless that was asked for.
+/// Reads the rows whose latencies a report contains: counted once, completed, and not retried unless `retried` includes those.
 fn samples(dir: &RunDir, retried: Retried) -> anyhow::Result<Series> {
     let manifest = dir.manifest();
     let passes = manifest.load.passes(manifest.workload.rows)?;
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_among_the_latencies_is_not_compared() {
+    fn rows_without_a_reported_latency_are_not_compared() {
         let completed = Outcome::Completed(Answer::default());
         let failed = Outcome::Failed(QueryError::new(SqlState::QUERY_CANCELED, ""));
         let sample = |attempt, outcome: &Outcome| Sample {

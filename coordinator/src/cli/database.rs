@@ -1,4 +1,4 @@
-//! Which database a command works on: one that was named, or an embedded server that the command starts and stops.
+//! Selects the database of a command: a configured one, or an embedded server that the command starts and stops.
 
 use muster_agent::postgres::{Environment, Settings};
 use secrecy::{ExposeSecret, SecretString};
@@ -8,15 +8,16 @@ use super::Failure;
 use super::args::DatabaseArgs;
 use crate::embedded::{self, Embedded};
 
-/// The word that stands for a server of our own.
+/// The value of `--database-url` that selects the embedded server.
 const EMBEDDED: &str = "embedded";
 
-/// What the command line and the environment say.
+/// The database selected by the command line and the environment.
 pub(super) enum Choice {
-    /// A URL, PG* variables or a service.
-    Named(Settings),
+    /// Configured by a connection string, PG* variables or a service.
+    Configured(Settings),
     Embedded,
-    Nothing,
+    /// No database is configured.
+    Unconfigured,
 }
 
 pub(super) fn choose(url: Option<&SecretString>) -> Result<Choice, Failure> {
@@ -25,17 +26,17 @@ pub(super) fn choose(url: Option<&SecretString>) -> Result<Choice, Failure> {
     }
     let environment = Environment::from_process();
     if !Settings::is_named(url, &environment) {
-        return Ok(Choice::Nothing);
+        return Ok(Choice::Unconfigured);
     }
-    Ok(Choice::Named(Settings::resolve(url, &environment).map_err(Failure::usage)?))
+    Ok(Choice::Configured(Settings::resolve(url, &environment).map_err(Failure::usage)?))
 }
 
-/// Starts the embedded server, or gives up when the person does.
+/// Starts the embedded server, unless `interrupt` is cancelled first.
 pub(super) async fn start(
     args: &DatabaseArgs,
     connections: u32,
     interrupt: &CancellationToken,
-    say: &(dyn Fn(&str) + Sync),
+    print: &(dyn Fn(&str) + Sync),
 ) -> Result<(Embedded, Settings), Failure> {
     let options = embedded::Options {
         postgres_bin: args.postgres_bin.clone(),
@@ -44,7 +45,7 @@ pub(super) async fn start(
     };
     let started = tokio::select! {
         () = interrupt.cancelled() => return Err(Failure::interrupted()),
-        started = Embedded::start(&options, say) => started.map_err(Failure::usage)?,
+        started = Embedded::start(&options, print) => started.map_err(Failure::usage)?,
     };
     let url = SecretString::from(started.url());
     let settings = Settings::resolve(Some(&url), &Environment::empty()).map_err(Failure::internal)?;

@@ -1,4 +1,4 @@
-//! `coordinator generate`: the demo's data and queries as files, of any size.
+//! `coordinator generate`: writes the demo's data and query parameters to files of any size.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -31,7 +31,7 @@ pub(super) fn run(args: GenerateArgs, interrupt: &CancellationToken) -> Result<E
     }
 }
 
-/// To a file or, for `-`, to standard output. A broken pipe is no error.
+/// Writes rows to a file or, for `-`, to standard output. A broken pipe is not an error.
 fn write(
     path: &Path,
     interrupt: &CancellationToken,
@@ -54,13 +54,13 @@ fn write(
             Err(Failure::write(anyhow::Error::from(error).context(context)))
         }
         Ok(count) => {
-            super::say(&format!("{count} rows written to {}", path.display()));
+            super::print_notice(&format!("{count} rows written to {}", path.display()));
             Ok(Exit::Success)
         }
     }
 }
 
-/// Fails the next write after Ctrl-C; a large file takes minutes.
+/// A writer that fails after Ctrl-C, because writing a large file takes minutes.
 struct Interruptible<'a> {
     out: &'a mut dyn Write,
     interrupt: &'a CancellationToken,

@@ -1,4 +1,4 @@
-//! What a run is to do: as it was typed, or as it is written down in the directory of a run that goes on.
+//! The definition of a run: from the command line, or from the manifest of a stored run that is resumed.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,26 +24,26 @@ use crate::workload::{OnBadRow, Options, Workload};
 pub(super) struct Job {
     pub(super) id: RunId,
     pub(super) file: PathBuf,
-    /// As typed when the run began; the file may have moved since.
+    /// The file name as typed when the run started; the file may have moved since.
     pub(super) file_typed: String,
     pub(super) options: Options,
     pub(super) statements: Statements,
     pub(super) load: Load,
     pub(super) agents: u16,
-    /// The agents that this process starts itself.
+    /// The agents that this process starts, if any.
     pub(super) local: Option<LocalAgents>,
     pub(super) placement: Method,
     pub(super) timezone: String,
     pub(super) timeout: Option<Duration>,
     pub(super) on_agent_loss: OnAgentLoss,
     pub(super) slot_grace: Duration,
-    /// Without secrets.
+    /// The command line, without secrets.
     pub(super) command: String,
     pub(super) thresholds: Vec<Threshold>,
 }
 
 impl Job {
-    pub(super) fn typed(args: &RunArgs) -> Result<Self, Failure> {
+    pub(super) fn from_args(args: &RunArgs) -> Result<Self, Failure> {
         let statements = super::query::statements(&args.workload.query)?;
         Ok(Self {
             id: new_run_id(),
@@ -68,13 +68,13 @@ impl Job {
         })
     }
 
-    /// The same run again. What has no influence on its rows is as typed: where it listens, how long it waits, what it prints.
-    pub(super) fn recorded(args: &RunArgs, manifest: &Manifest) -> Result<Self, Failure> {
+    /// Restores the run that `manifest` describes. Options that do not affect its rows come from `args`: listen address, timeouts, output.
+    pub(super) fn from_manifest(args: &RunArgs, manifest: &Manifest) -> Result<Self, Failure> {
         let workload = &manifest.workload;
         let file = args.workload.file.clone().or_else(|| workload.path.clone()).ok_or_else(|| {
             let file = &workload.file;
             Failure::usage(anyhow!(
-                "the rows of run {} came from '{file}', which cannot be read again: name a file that holds them",
+                "the rows of run {} came from '{file}', which cannot be read again; pass a file with the same rows",
                 manifest.run_id
             ))
         })?;
@@ -101,7 +101,7 @@ impl Job {
         })
     }
 
-    /// What is written down of it, so that it can go on.
+    /// The manifest from which this run can be resumed.
     pub(super) fn manifest(
         &self,
         workload: &Workload,
@@ -135,7 +135,7 @@ impl Job {
                 OnAgentLoss::Wait => run_dir::OnAgentLoss::Wait,
             },
             slot_grace_ms: milliseconds(self.slot_grace),
-            // Port 0 stands for none.
+            // Port 0 means that no port is opened.
             listen: listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
             local: self.local,
             embedded,
@@ -148,17 +148,17 @@ fn from_milliseconds(time_ms: f64) -> Result<Duration, Failure> {
     let time =
         Duration::try_from_secs_f64(time_ms / 1e3).ok().filter(|time| *time <= limits::OPTION_TIME_MAX);
     time.ok_or_else(|| {
-        Failure::usage(anyhow!("the run's manifest has {time_ms} ms where a time is expected"))
+        Failure::usage(anyhow!("the run's manifest contains an invalid duration: {time_ms} ms"))
     })
 }
 
-/// Row ids are positions in the file: another file would count results for rows that never ran.
+/// Row ids are positions in the file, so with another file, results would be counted for rows that never ran.
 pub(super) fn check_same(manifest: &Manifest, workload: &Workload) -> Result<(), Failure> {
     let recorded = &manifest.workload;
     let check = || {
         ensure!(
             recorded.sha256 == workload.sha256() && recorded.rows == workload.rows(),
-            "'{}' is not the file that run {} ran: its sha256 was {} and is {}; the run can only go on with the same rows",
+            "'{}' is not the file of run {}: expected sha256 {}, found {}; a run can only be resumed with the same rows",
             workload.file(),
             manifest.run_id,
             recorded.sha256,
@@ -173,7 +173,7 @@ pub(super) fn file(args: &WorkloadArgs) -> &Path {
     args.file.as_deref().unwrap_or(Path::new(DEFAULT_WORKLOAD))
 }
 
-/// How the workload's file is read. `seed` chooses the queries of a mix; `timezone` is that of the sessions, where it is known.
+/// How to read the workload file. `seed` determines the queries of a mix. `timezone` is the time zone of the sessions, if known.
 pub(super) fn options(
     args: &WorkloadArgs,
     statements: &Statements,
@@ -228,11 +228,12 @@ pub(super) fn statements(recorded: &[run_dir::Statement]) -> Result<Statements, 
         }
     }
     let mut all = all.into_iter();
-    let first = all.next().ok_or_else(|| Failure::usage(anyhow!("the run's manifest has no statement")))?;
+    let first =
+        all.next().ok_or_else(|| Failure::usage(anyhow!("the run's manifest contains no statement")))?;
     Ok(Statements::new(first, all.collect()))
 }
 
-/// `20261123-190409-7f3a`: sorts by time, and two runs of one second differ.
+/// Returns an id such as `20261123-190409-7f3a`: ids sort by time, and two runs started in the same second differ.
 fn new_run_id() -> RunId {
     use std::hash::{BuildHasher, RandomState};
     let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
@@ -240,7 +241,7 @@ fn new_run_id() -> RunId {
     RunId::try_new(&format!("{now}-{random:04x}")).expect("digits, dashes and 20 characters")
 }
 
-/// As typed, without database URLs: they may hold a password.
+/// The command line as typed, without database URLs, which may contain a password.
 fn command_line() -> String {
     without_secrets(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
 }
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_of_the_manifest_is_that_of_the_command_line() {
+    fn a_duration_survives_the_manifest() {
         for nanoseconds in [0, 1, 500_000, 30_000_000_000, 31_622_400_000_000_000] {
             let time = Duration::from_nanos(nanoseconds);
             assert_eq!(from_milliseconds(time.as_secs_f64() * 1e3).unwrap(), time);
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_kept_without_database_urls() {
+    fn the_stored_command_line_contains_no_database_urls() {
         let check = |words: &str, expected: &str| {
             assert_eq!(without_secrets(words.split(' ').map(str::to_owned)), expected);
         };

@@ -1,4 +1,4 @@
-//! `--rate`, `--warmup` and their like, as typed: when rows are run, how often, and how they are sent.
+//! Load options as typed, such as `--rate` and `--warmup`: when rows run, how often, and how they are sent.
 
 use std::time::Duration;
 
@@ -9,67 +9,68 @@ use muster_common::schedule::Rate;
 
 use super::args::duration;
 
-/// When rows are run, how often, and how they are sent.
+/// When rows run, how often, and how they are sent.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct LoadArgs {
-    /// Open loop: queries per second of the whole run, whatever the answers take. `500`, a ramp `100..2000/60s`, or steps `100,200,400/30s`
-    /// [default: closed loop, each worker as fast as it is answered]
+    /// Open loop: start queries at this rate per second over all agents, regardless of how long they take. `500`, a ramp
+    /// `100..2000/60s`, or steps `100,200,400/30s` [default: closed loop, each worker starts a query when its previous one has finished]
     #[arg(long, value_name = "RATE", group = "open_loop")]
     pub(super) rate: Option<Rate>,
 
-    /// How the queries of an open loop are spread over time
+    /// How the start times of an open loop are distributed
     #[arg(long, value_enum, default_value_t = ArrivalsArg::Uniform, requires = "open_loop")]
     pub(super) arrivals: ArrivalsArg,
 
-    /// Closed loop: how long a worker waits between a query and the next one
+    /// Closed loop: how long each worker pauses between two queries
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "rate")]
     pub(super) think_time: Option<Duration>,
 
-    /// Warm up for so many rows or so long before the run; nothing of it is counted
+    /// Warm up for N rows or a duration before the run; warm-up queries are not counted
     #[arg(long, value_name = "ROWS|TIME", value_parser = warmup)]
     pub(super) warmup: Option<Warmup>,
 
-    /// Run every row N times, pass after pass; the first pass is told apart
+    /// Run all rows N times; the first pass is also reported separately
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) repeat: u32,
 
-    /// Begin no query later than this, and go through the rows again and again until then
+    /// Run for this long, repeating the rows as often as necessary; no query starts later
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "repeat")]
     pub(super) duration: Option<Duration>,
 
-    /// PostgreSQL's query protocol: prepared, extended or simple
+    /// PostgreSQL query protocol: prepared, extended or simple
     #[arg(long, value_name = "PROTOCOL", default_value_t = Protocol::Prepared)]
     pub(super) protocol: Protocol,
 
-    /// Whether a prepared statement is planned for the values of each row: auto, force_custom_plan or force_generic_plan [default: as the server has it]
+    /// Setting plan_cache_mode for prepared statements: auto, force_custom_plan or force_generic_plan [default: the server's setting]
     #[arg(long, value_name = "MODE")]
     pub(super) plan_cache_mode: Option<PlanCacheMode>,
 
-    /// Format of the result rows: binary or text [default: binary, and text for a statement with a type that has no binary output]
+    /// Format of the result rows: binary or text [default: binary, or text if a column's type has no binary output]
     #[arg(long, value_name = "FORMAT")]
     pub(super) results: Option<ResultFormat>,
 
-    /// Random seed: of poisson arrivals, of the order of two databases, and of which rows of a mix get which query
+    /// Random seed for Poisson arrivals, for the order of the two databases, and for the choice of queries in a mix
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub(super) seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ArrivalsArg {
-    /// Evenly
+    /// At equal intervals
     Uniform,
-    /// At random, independent of each other, as users come
+    /// At random, independent of each other, like requests of many users
     Poisson,
 }
 
-/// `1000` or `1000 rows` is rows, `30s` is time.
+/// Parses `1000` or `1000 rows` as rows and `30s` as a duration.
 fn warmup(text: &str) -> Result<Warmup, String> {
-    let wrong = |_| format!("'{text}' is neither a number of rows, such as 1000, nor a time, such as 30s");
+    let wrong =
+        |_| format!("'{text}' is neither a number of rows, such as 1000, nor a duration, such as 30s");
     let number = text.trim().trim_end_matches("rows").trim_end();
     match number.parse::<u32>() {
         Ok(rows @ 1..) => Ok(Warmup::Rows(rows)),
-        Ok(0) => Err("a warm-up of 0 rows is none: leave the option out".to_owned()),
+        Ok(0) => Err("a warm-up needs at least 1 row; omit the option to run without a warm-up".to_owned()),
         Err(_) => duration(text).map(Warmup::Time).map_err(wrong),
     }
 }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warm_up_is_rows_or_a_time() {
+    fn a_warm_up_is_a_number_of_rows_or_a_duration() {
         assert_eq!(warmup("1000"), Ok(Warmup::Rows(1_000)));
         assert_eq!(warmup("50 rows"), Ok(Warmup::Rows(50)));
         assert_eq!(warmup("30s"), Ok(Warmup::Time(Duration::from_secs(30))));

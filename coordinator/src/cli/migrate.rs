@@ -1,4 +1,4 @@
-//! `coordinator migrate`: the demo's schema and data.
+//! `coordinator migrate`: creates the demo's schema and loads its data.
 
 use std::path::{Path, PathBuf};
 
@@ -7,24 +7,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::MigrateArgs;
 use super::database::{self, Choice};
-use super::{Failure, say};
+use super::{Failure, print_notice};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Migrated, Options, Source};
 use crate::exit::Exit;
 use crate::output::units::counted;
 
-/// Loaded when nothing else is asked for and it is there.
+/// Loaded by default if the file exists.
 const DEFAULT_DATA: &str = "data/cpu_usage.csv";
 
 pub(super) async fn run(args: MigrateArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let settings = match database::choose(args.database_url.as_ref())? {
-        Choice::Named(settings) => settings,
-        // As psql does without any name: the server on this machine.
-        Choice::Nothing => Settings::resolve(None, &Environment::from_process()).map_err(Failure::usage)?,
+        Choice::Configured(settings) => settings,
+        // Without settings, psql connects to the server on this machine, and so does this command.
+        Choice::Unconfigured => {
+            Settings::resolve(None, &Environment::from_process()).map_err(Failure::usage)?
+        }
         Choice::Embedded => {
             return Err(Failure::usage(anyhow::anyhow!(
-                "an embedded server lives only as long as a run, and every run loads its data; \
-                 name a server to migrate with --database-url"
+                "an embedded server exists only during a run, which loads the demo data itself; \
+                 pass the server to migrate with --database-url"
             )));
         }
     };
@@ -32,9 +34,9 @@ pub(super) async fn run(args: MigrateArgs, interrupt: CancellationToken) -> Resu
         Options { source: source(args.data, args.generate), index: args.index, replace: args.replace };
     let migrated = tokio::select! {
         () = interrupt.cancelled() => return Err(Failure::interrupted()),
-        migrated = migrate::migrate(&settings, &options, &say) => migrated.map_err(Failure::usage)?,
+        migrated = migrate::migrate(&settings, &options, &print_notice) => migrated.map_err(Failure::usage)?,
     };
-    say(&format!("{} at {}", sentence(&migrated), settings.describe()));
+    print_notice(&format!("{} at {}", summary(&migrated), settings.describe()));
     Ok(Exit::Success)
 }
 
@@ -43,13 +45,13 @@ fn source(data: Option<PathBuf>, is_generated: bool) -> Source {
     data.or(default).map_or_else(|| Source::Generated(Shape::default()), Source::File)
 }
 
-fn sentence(migrated: &Migrated) -> String {
+fn summary(migrated: &Migrated) -> String {
     let table = match &migrated.timescaledb {
         Some(version) => format!("hypertable cpu_usage (TimescaleDB {version})"),
         None => "table cpu_usage".to_owned(),
     };
     match migrated.loaded {
         Some(rows) => format!("{} loaded into {table}", counted(rows, "row")),
-        None => format!("{table} holds rows already and was left as it is (--replace loads it anew)"),
+        None => format!("{table} already contains rows and was left unchanged (--replace reloads it)"),
     }
 }

@@ -1,4 +1,4 @@
-//! What was typed, and the command it means. `Args` are checked and turned into plain configuration before anything starts.
+//! The command line interface. Arguments are validated and converted into configuration before a command starts.
 
 mod access;
 mod args;
@@ -6,7 +6,6 @@ mod compare;
 mod database;
 mod generate;
 mod job;
-mod keeping;
 mod load;
 mod migrate;
 mod outcome;
@@ -14,6 +13,7 @@ mod plan;
 mod query;
 mod report;
 mod run;
+mod run_store;
 mod runs;
 mod search;
 mod signals;
@@ -24,7 +24,7 @@ use clap::{CommandFactory, Parser};
 use crate::exit::Exit;
 use args::{Args, Command};
 
-/// A command that could not do its work: what to tell the person, and the code to leave with.
+/// The error and exit code of a failed command.
 #[derive(Debug)]
 pub struct Failure {
     pub exit: Exit,
@@ -32,17 +32,17 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The error and its causes, without those that it has told already.
-    pub fn sentence(&self) -> String {
-        let mut sentence = String::new();
+    /// The error and its causes, without causes that the message already contains.
+    pub fn message(&self) -> String {
+        let mut message = String::new();
         for cause in self.error.chain().map(ToString::to_string) {
-            if sentence.is_empty() {
-                sentence = cause;
-            } else if !sentence.contains(&cause) {
-                sentence = format!("{sentence}: {cause}");
+            if message.is_empty() {
+                message = cause;
+            } else if !message.contains(&cause) {
+                message = format!("{message}: {cause}");
             }
         }
-        sentence
+        message
     }
 
     fn usage(error: impl Into<anyhow::Error>) -> Self {
@@ -62,15 +62,15 @@ impl Failure {
     }
 }
 
-/// Parses the command line and does what it says. A usage error leaves the process from here, as clap does it.
+/// Parses the command line and runs the command. On a usage error clap exits the process here.
 pub async fn run() -> Result<Exit, Failure> {
     let args = Args::parse();
     muster_agent::logging::start("warn", matches!(&args.command, Command::Run(run) if run.quiet));
-    let (signals, interrupt, leave) = signals::watch().map_err(Failure::internal)?;
+    let (signals, interrupt, exit_now) = signals::watch().map_err(Failure::internal)?;
     let outcome = tokio::select! {
         outcome = dispatch(args.command, interrupt) => outcome,
-        // The second signal: everything that is running is dropped, and with it what it started.
-        () = leave.cancelled() => Err(Failure::interrupted()),
+        // On the second signal the running command is dropped, together with everything that it started.
+        () = exit_now.cancelled() => Err(Failure::interrupted()),
     };
     signals.abort();
     outcome
@@ -94,8 +94,8 @@ async fn dispatch(command: Command, interrupt: tokio_util::sync::CancellationTok
     }
 }
 
-/// A line for the person, on stderr: stdout is the report's alone.
-#[allow(clippy::print_stderr, reason = "commands without a progress display speak here")]
-fn say(line: &str) {
+/// Prints a line to stderr, because stdout contains only the report.
+#[allow(clippy::print_stderr, reason = "for commands without a progress display")]
+fn print_notice(line: &str) {
     eprintln!("{line}");
 }

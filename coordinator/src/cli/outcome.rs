@@ -1,23 +1,23 @@
-//! From a result to the code that its process leaves with. The first of these that applies: how the run ended, if that was early;
-//! 12, for what does not add up means nothing; 11, for what the load generator spoiled means nothing either; 10, what was asked for
-//! and not reached; 14, which is about the queries and says least of the run.
+//! Maps a result to an exit code. The first condition that applies decides: an early end of the run; 12, rows unaccounted, because
+//! then no figure is reliable; 11, a VOID verdict, because then the latencies are not reliable; 10, a missed threshold; 14, failed
+//! queries.
 
 use muster_common::result::{Ending, RunResult, VerdictStatus};
 
 use crate::exit::Exit;
 use crate::threshold::Threshold;
 
-/// What is no failure, because it was said so.
+/// Conditions that do not fail the run, because the user allowed them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tolerated {
     void: bool,
-    /// A threshold says how many queries may fail, and judges it.
+    /// A threshold limits the number of failed queries, and its result decides.
     failed_queries: bool,
 }
 
 impl Tolerated {
     pub(super) fn of(thresholds: &[Threshold], void: bool) -> Self {
-        Self { void, failed_queries: thresholds.iter().any(Threshold::is_about_all_failures) }
+        Self { void, failed_queries: thresholds.iter().any(Threshold::limits_failed_queries) }
     }
 }
 
@@ -31,7 +31,7 @@ pub(super) fn exit(result: &RunResult, tolerated: Tolerated) -> Exit {
         Ending::Completed if result.queries.unaccounted > 0 => Exit::Unaccounted,
         Ending::Completed if result.verdict.status == VerdictStatus::Void && !tolerated.void => Exit::Void,
         Ending::Completed if misses_threshold(result) => Exit::ThresholdMissed,
-        Ending::Completed if result.search.is_some() => match holds(result) {
+        Ending::Completed if result.search.is_some() => match found_rate(result) {
             true => Exit::Success,
             false => Exit::ThresholdMissed,
         },
@@ -40,8 +40,8 @@ pub(super) fn exit(result: &RunResult, tolerated: Tolerated) -> Exit {
     }
 }
 
-/// A search found a rate; queries that failed then were allowed to.
-fn holds(result: &RunResult) -> bool {
+/// Returns true if a search found a rate. The queries that failed meanwhile were allowed by the objective.
+fn found_rate(result: &RunResult) -> bool {
     result.search.as_ref().is_some_and(|search| search.highest_rate.is_some())
 }
 
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_applies_decides() {
+    fn the_first_condition_that_applies_decides() {
         let mut result = fixtures::failures();
         result.verdict.status = VerdictStatus::Void;
         result.queries.unaccounted = 1;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn degraded_is_no_failure() {
+    fn a_degraded_run_exits_with_success() {
         let mut result = fixtures::good();
         result.verdict.status = VerdictStatus::Degraded;
         check(&result, &[], false, 0);

@@ -1,4 +1,4 @@
-//! `coordinator plan`: which worker gets which rows. No database is touched.
+//! `coordinator plan`: shows how rows are assigned to workers, without connecting to a database.
 
 use std::io::Write;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The statements of a run: the default one, a file, or several files that make a mix.
+//! The statements of a run: the default statement, one file, or a mix of several files.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,9 +13,9 @@ use muster_common::query::{self, BucketFunction, Template};
 use super::Failure;
 use crate::output::page;
 use crate::run::{Statement, Statements};
-use crate::workload::{Checks, Mix, MixStatement, Packing, Wanted};
+use crate::workload::{Checks, ExpectedContent, FileFormat, Mix, MixStatement};
 
-/// `FILE.sql`, or `NAME=FILE.sql`, each with `@WEIGHT` behind it where it is to have a weight.
+/// `FILE.sql` or `NAME=FILE.sql`, optionally followed by `@WEIGHT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueryArg {
     name: Option<String>,
@@ -32,7 +32,7 @@ impl FromStr for QueryArg {
 }
 
 impl QueryArg {
-    /// A `=` or a `@` may also be part of the path: in the name of a directory, or of a file that exists under the whole text.
+    /// `=` and `@` may also be part of the path: in the name of a directory, or if a file with the whole text as its name exists.
     fn parse(text: &str, exists: impl Fn(&str) -> bool) -> Result<Self, String> {
         let is_whole = |text: &str, part: &str| !exists(part) && exists(text);
         let (name, rest) = match text.split_once('=') {
@@ -47,12 +47,17 @@ impl QueryArg {
             (file, Some(_)) if is_whole(rest, file) => (rest, 1),
             (file, Some(weight)) => {
                 let weight = weight.parse::<u32>().ok().filter(|weight| *weight > 0);
-                (file, weight.ok_or_else(|| format!("'{text}': a weight is a whole number from 1 on"))?)
+                (
+                    file,
+                    weight.ok_or_else(|| {
+                        format!("'{text}': the weight must be a whole number of at least 1")
+                    })?,
+                )
             }
             (file, None) => (file, 1),
         };
         if file.is_empty() {
-            return Err(format!("'{text}' names no file"));
+            return Err(format!("'{text}' has no file name"));
         }
         Ok(Self { name, file: file.into(), weight })
     }
@@ -86,7 +91,7 @@ pub(super) fn statements(queries: &[QueryArg]) -> Result<Statements, Failure> {
     }
 }
 
-/// All statements are sent to an agent in one message of limited size. An agent that cannot receive it would join again and again.
+/// All statements are sent to an agent in one message of limited size. An agent that cannot receive it would rejoin repeatedly.
 fn check_size(statements: &Statements, queries: &[QueryArg]) -> anyhow::Result<()> {
     let limit = limits::STATEMENTS_BYTES_MAX;
     let sizes: Vec<usize> = statements.iter().map(|one| one.for_agents().encoded_len()).collect();
@@ -97,10 +102,10 @@ fn check_size(statements: &Statements, queries: &[QueryArg]) -> anyhow::Result<(
             let file = file.display();
             Err(match sizes.len() {
                 1 => anyhow!(
-                    "the query in '{file}' takes {size} bytes with its placeholders, and at most {limit} fit into a run"
+                    "the query in '{file}' takes {size} bytes with its placeholders, but all queries of a run are limited to {limit}"
                 ),
                 count => anyhow!(
-                    "the {count} queries take {total} bytes together, and at most {limit} fit into a run; the largest, '{file}', takes {size}"
+                    "the {count} queries take {total} bytes, but all queries of a run are limited to {limit}; the largest, '{file}', takes {size}"
                 ),
             })
         }
@@ -119,7 +124,7 @@ fn mix(queries: &[QueryArg]) -> anyhow::Result<Statements> {
             anyhow!("several queries need names: write --query NAME={file_shown} for '{file_shown}'")
         })?;
         if statements.iter().any(|statement| statement.name() == name) {
-            return Err(anyhow!("two queries have the name '{name}': rows could mean either"));
+            return Err(anyhow!("two queries have the name '{name}'; names must be unique"));
         }
         statements.push(own(name, file, *weight).map_err(|failure| failure.error)?);
     }
@@ -134,7 +139,7 @@ fn own(name: String, file: &Path, weight: u32) -> Result<Statement, Failure> {
     Ok(Statement::Own { name, source, template, weight })
 }
 
-/// Reads a file of SQL, up to the size that a run can use: the file may be a pipe without an end.
+/// Reads an SQL file, up to the size limit of a run, because the file may be a pipe that never ends.
 fn read(file: &Path) -> anyhow::Result<String> {
     let shown = file.display();
     let limit = limits::STATEMENTS_BYTES_MAX;
@@ -143,12 +148,12 @@ fn read(file: &Path) -> anyhow::Result<String> {
     let bytes = opened.metadata().with_context(cannot_read)?.len();
     let mut text = Vec::new();
     opened.take(limit as u64 + 1).read_to_end(&mut text).with_context(cannot_read)?;
-    if let Some(packing) = Packing::of(&text) {
-        bail!("the query in '{shown}' is {}", packing.advice(Wanted::Sql));
+    if let Some(format) = FileFormat::of(&text) {
+        bail!("the query in '{shown}' is {}", format.hint(ExpectedContent::Sql));
     }
     if text.len() > limit {
         let bytes = bytes.max(text.len() as u64);
-        bail!("the query in '{shown}' has {bytes} bytes, and at most {limit} fit into a run");
+        bail!("the query in '{shown}' has {bytes} bytes, but all queries of a run are limited to {limit}");
     }
     let text = String::from_utf8(text).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -159,7 +164,7 @@ fn read(file: &Path) -> anyhow::Result<String> {
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
-/// The columns that any of the statements needs, each once.
+/// The columns that the statements use, without duplicates.
 pub(super) fn columns(statements: &Statements) -> Vec<String> {
     if !statements.is_mix() {
         return statements.first().template().columns().to_vec();
@@ -173,7 +178,7 @@ pub(super) fn columns(statements: &Statements) -> Vec<String> {
     columns
 }
 
-/// How rows choose among several statements.
+/// How each row selects its statement in a mix; `None` if there is only one statement.
 pub(super) fn choice(statements: &Statements, column: &str, seed: u64) -> Option<Mix> {
     statements.is_mix().then(|| Mix {
         column: column.to_owned(),
@@ -189,7 +194,7 @@ pub(super) fn choice(statements: &Statements, column: &str, seed: u64) -> Option
     })
 }
 
-/// Only the columns of the default query can be checked in advance. `timezone` is that of the sessions, where it is known.
+/// Only the columns of the default query can be checked in advance. `timezone` is the time zone of the sessions, if known.
 pub(super) fn checks(statements: &Statements, timezone: Option<&str>) -> Checks {
     match statements.first() {
         Statement::Default(_) => Checks::DemoWindow {
@@ -201,9 +206,9 @@ pub(super) fn checks(statements: &Statements, timezone: Option<&str>) -> Checks 
     }
 }
 
-/// The line of the query in which the server found the error, with a caret below it, as psql shows it. `position` counts characters from 1
-/// in `sql`, and is mapped to the text that the user wrote. A long line is cut around the error. The default query has no such text and is
-/// shown as sent.
+/// Formats the line of the query in which the server found the error, with a caret below the error, as psql does. `position` counts
+/// characters in `sql` from 1 and is mapped to the text that the user wrote. A long line is truncated around the error. The default
+/// query has no user text and is shown as sent.
 pub(super) fn place(original: Option<(&str, &Template)>, sql: &str, position: u32) -> String {
     let position = usize::try_from(position).unwrap_or(usize::MAX);
     let (text, position) = match original {
@@ -220,7 +225,7 @@ pub(super) fn place(original: Option<(&str, &Template)>, sql: &str, position: u3
     let mut rest = line.chars().skip(position);
     let behind: String = rest.by_ref().take(LINE_CHARS_MAX).collect();
     let [head, tail] = [cut > 0, rest.next().is_some()].map(|is_cut| if is_cut { "…" } else { "" });
-    // A tab would move the caret, and a wide character takes two columns.
+    // A tab would shift the caret, and a wide character takes two columns.
     let shown = |text: &str| printable(&text.replace('\t', " "));
     let begin = format!("{head}{}", shown(&begin.chars().skip(cut).collect::<String>()));
     let label = format!("LINE {}: ", line_number + 1);
@@ -228,7 +233,7 @@ pub(super) fn place(original: Option<(&str, &Template)>, sql: &str, position: u3
     format!("\n{label}{begin}{}{tail}\n{:caret$}^", shown(&behind), "")
 }
 
-/// Characters that are shown on each side of the error.
+/// Number of characters shown on each side of the error.
 const LINE_CHARS_MAX: usize = 100;
 
 #[cfg(test)]
@@ -236,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_position_points_into_the_users_text() {
+    fn the_position_of_an_error_is_mapped_to_the_users_text() {
         let source = "SELECT host\nFROM cpu_usage WHERE host = :hostname AND nonsense";
         let sql = "SELECT host\nFROM cpu_usage WHERE host = $1 AND nonsense";
         let position = u32::try_from(sql.find("nonsense").unwrap() + 1).unwrap();
@@ -255,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caret_stands_below_its_word_behind_tabs_and_wide_characters() {
+    fn the_caret_is_aligned_after_tabs_and_wide_characters() {
         let sql = "SELECT 1\n\t'東京' nonsense";
         let position = u32::try_from(sql.chars().position(|c| c == 's').unwrap() + 1).unwrap();
         let expected = "\nLINE 2:  '東京' nonsense\n                   ^";
@@ -300,12 +305,12 @@ mod tests {
                 QueryArg { name: Some((*name).to_owned()), file, weight: 1 }
             })
             .collect();
-        let problem = statements(&queries).err().map(|failure| failure.sentence()).unwrap_or_default();
+        let problem = statements(&queries).err().map(|failure| failure.message()).unwrap_or_default();
         problem.replace(&format!("{}/", directory.path().display()), "")
     }
 
     #[test]
-    fn a_query_that_is_no_text_is_named_with_what_it_is() {
+    fn an_error_names_the_encoding_of_a_query_that_is_not_utf_8() {
         assert_eq!(
             problem(&[("q.sql", b"SELECT 1\nAS \xe9")]),
             "the query in 'q.sql' is not UTF-8 (line 2); save it as UTF-8, or convert it: iconv -f LATIN1 -t UTF-8 q.sql"
@@ -321,26 +326,25 @@ mod tests {
     }
 
     #[test]
-    fn queries_that_do_not_fit_into_a_message_are_refused_with_their_sizes() {
+    fn queries_that_exceed_a_message_are_refused_with_their_sizes() {
         let limit = limits::STATEMENTS_BYTES_MAX;
         let long = |bytes: usize| format!("SELECT 1 --{}\n AS a", "x".repeat(bytes)).into_bytes();
         assert_eq!(problem(&[("q.sql", &long(limit - 100))]), "");
         assert_eq!(
             problem(&[("q.sql", &long(limit))]),
-            "the query in 'q.sql' has 7340049 bytes, and at most 7340032 fit into a run"
+            "the query in 'q.sql' has 7340049 bytes, but all queries of a run are limited to 7340032"
         );
         let (half, more) = (long(limit / 2), long(limit / 2 + 1));
         let both = problem(&[("a.sql", &half), ("b.sql", &more)]);
         assert!(both.starts_with("the 2 queries take 73400"), "{both}");
-        assert!(both.contains("at most 7340032 fit into a run; the largest, 'b.sql', takes 36700"), "{both}");
-        // Each placeholder is described beside the text.
+        assert!(both.contains("are limited to 7340032; the largest, 'b.sql', takes 36700"), "{both}");
+        // Each placeholder is sent in addition to the text.
         let placeholders = format!("SELECT 1 WHERE 1 IN (:a{})", ",:a".repeat(700_000)).into_bytes();
         assert!(placeholders.len() < limit / 2);
-        let described = problem(&[("q.sql", &placeholders)]);
+        let error = problem(&[("q.sql", &placeholders)]);
         assert!(
-            described.starts_with("the query in 'q.sql' takes ")
-                && described.contains("with its placeholders"),
-            "{described}"
+            error.starts_with("the query in 'q.sql' takes ") && error.contains("with its placeholders"),
+            "{error}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `coordinator report`: the report of a run that has ended, that goes on or that was killed, from its journal; and its raw measurements.
+//! `coordinator report`: the report of a finished, running or killed run from its journal, and its raw measurements.
 
 use std::io::stdout;
 
@@ -8,13 +8,14 @@ use muster_common::placement;
 use muster_common::result;
 
 use super::args::ReportArgs;
-use super::{Failure, job, keeping, outcome};
+use super::{Failure, job, outcome, run_store};
 use crate::exit::Exit;
 use crate::journal::{Entry, JournalError, Tail};
 use crate::output;
 use crate::output::samples::{SampleRow, SamplesFile};
-
-use crate::run::{self, HostSamples, Replayed, Retried, Stated, Statements, Subject, replay, summarize};
+use crate::run::{
+    self, HostSamples, Replayed, Retried, StatementText, Statements, Subject, replay, summarize,
+};
 use crate::run_dir::{Manifest, RunDir, RunDirError};
 use crate::threshold::Threshold;
 use crate::workload::HostTable;
@@ -24,7 +25,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if let Some(file) = &args.samples {
         file.check_writable().map_err(Failure::write)?;
     }
-    let dir = keeping::find(args.run_dir.as_deref(), &args.run)?;
+    let dir = run_store::find(args.run_dir.as_deref(), &args.run)?;
     let hosts = dir.hosts().map_err(Failure::usage)?;
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let typed: Vec<Threshold> = args.thresholds.iter().flat_map(|list| list.0.clone()).collect();
@@ -34,30 +35,30 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if let Some(file) = &args.samples {
         write_samples(file, &dir, &hosts, &replayed.record.workers())?;
     }
-    say_if_torn(&dir, replayed.tail)?;
-    let result = summarized(&dir, &hosts, replayed, thresholds)?;
+    warn_if_torn(&dir, replayed.tail)?;
+    let result = summarize_replayed(&dir, &hosts, replayed, thresholds)?;
     output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
         .map_err(Failure::write)?;
-    // How the run ended was told when it did; only what is asked of it now can be missed now.
+    // `coordinator run` already returned the outcome of the run; here only thresholds given to this command affect the exit code.
     let is_missed = !typed.is_empty() && outcome::misses_threshold(&result);
     Ok(if is_missed { Exit::ThresholdMissed } else { Exit::Success })
 }
 
-/// Says that the end of the journal is missing, unless it is being written.
-pub(super) fn say_if_torn(dir: &RunDir, tail: Tail) -> Result<(), Failure> {
+/// Prints a warning if the end of the journal is unreadable, unless the run is still writing it.
+pub(super) fn warn_if_torn(dir: &RunDir, tail: Tail) -> Result<(), Failure> {
     if let Tail::Torn { offset, bytes, reason } = tail
         && !dir.is_running().map_err(Failure::usage)?
     {
-        super::say(&format!(
-            "the journal of {} ends in {bytes} bytes that cannot be read, from byte {offset} on: {reason}; the report is of what comes before",
+        super::print_notice(&format!(
+            "the journal of {} ends in {bytes} unreadable bytes at byte {offset}: {reason}; the report covers the entries before them",
             dir.manifest().run_id
         ));
     }
     Ok(())
 }
 
-/// The result of a run that was read back.
-pub(super) fn summarized(
+/// Summarizes a run that was read from its journal.
+pub(super) fn summarize_replayed(
     dir: &RunDir,
     hosts: &HostTable,
     replayed: Replayed,
@@ -69,7 +70,7 @@ pub(super) fn summarized(
     let workers = record.workers();
     let no_hosts = std::iter::empty::<(&str, u64)>();
     let assignment = match workers.is_empty() {
-        // Nothing was placed yet.
+        // No host has been assigned yet.
         true => placement::place(dir.manifest().placement, no_hosts, &workers),
         false => placement::place(dir.manifest().placement, placed, &workers),
     };
@@ -86,11 +87,11 @@ pub(super) fn read(
 ) -> Result<Replayed, Failure> {
     let host_samples = HostSamples::wanted(thresholds, hosts);
     let reader = dir.journal().map_err(Failure::usage)?;
-    let scope = keeping::scope(dir.manifest(), retried)?;
+    let scope = run_store::scope(dir.manifest(), retried)?;
     replay(reader, scope, hosts.len(), host_samples).map_err(Failure::usage)
 }
 
-/// Every counted row, in the order of counting.
+/// Writes every counted row, in the order in which rows were counted.
 fn write_samples(
     file: &SamplesFile,
     dir: &RunDir,
@@ -115,11 +116,11 @@ fn write_samples(
         Err(problem) => Some(Err(problem)),
     });
     let count = file.write(rows).map_err(Failure::write)?;
-    super::say(&format!("{count} measurements are in {}", file.path().display()));
+    super::print_notice(&format!("{count} measurements written to {}", file.path().display()));
     Ok(())
 }
 
-/// The journal without the rows that do not count: those of a search before its last confirming round.
+/// The journal entries that count. In a search, the entries before its last confirmation round are skipped.
 pub(super) fn counted_entries(
     dir: &RunDir,
 ) -> Result<impl Iterator<Item = Result<Entry, JournalError>>, RunDirError> {
@@ -132,7 +133,7 @@ fn entries_before_confirming(dir: &RunDir) -> Result<usize, RunDirError> {
         return Ok(0);
     }
     let journal = dir.journal()?.enumerate();
-    let is_begin = |entry: &Entry| matches!(entry, Entry::Fact(json) if run::begins_books(json));
+    let is_begin = |entry: &Entry| matches!(entry, Entry::Fact(json) if run::resets_aggregates(json));
     let begins =
         journal.filter_map(|(position, entry)| entry.is_ok_and(|entry| is_begin(&entry)).then_some(position));
     Ok(begins.last().unwrap_or(0))
@@ -151,7 +152,7 @@ fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statements: &Statem
         },
         hosts,
         placement: manifest.placement,
-        statements: statements.iter().map(Stated::of).collect(),
+        statements: statements.iter().map(StatementText::of).collect(),
         load: &manifest.load,
         embedded: manifest.embedded.clone(),
         command: manifest.command.clone(),

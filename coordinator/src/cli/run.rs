@@ -1,4 +1,4 @@
-//! `coordinator run`: from the command line to the exit code. This file tells the order; each step is elsewhere.
+//! `coordinator run`: from the command line to the exit code. This file orders the steps, which are implemented elsewhere.
 
 use std::io::{self, stdout};
 use std::net::SocketAddr;
@@ -10,25 +10,25 @@ use muster_agent::blocking::blocking;
 use muster_agent::logging::Terminal;
 use muster_agent::postgres::handed_over::NotHandedOver;
 use muster_agent::postgres::{Environment, RoleRule, Settings};
-use muster_agent::surroundings::{Network, Surroundings};
+use muster_agent::runtime::{Network, Runtime};
 use muster_agent::{AgentConfig, AgentError, Coordinator, Coordinators};
 use muster_common::ids::SlotId;
 use muster_common::limits;
 use muster_common::load::Warmup;
 use muster_common::query::name_parameters;
 use muster_common::result::Ending;
-use muster_proto::control::{KEPT_BACK, PrepareFailed, PrepareFailure};
+use muster_proto::control::{PrepareFailed, PrepareFailure, WITHHELD};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::access::Entrance;
+use super::access::ListenConfig;
 use super::args::RunArgs;
 use super::database::{self, Choice};
 use super::job::Job;
-use super::keeping::{Kept, TakenUp};
-use super::{Failure, job, keeping, outcome};
+use super::run_store::{ResumedRun, RunStore};
+use super::{Failure, job, outcome, run_store};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Source};
 use crate::embedded::Embedded;
@@ -43,30 +43,30 @@ use crate::threshold::Threshold;
 use crate::workload::{self, Workload};
 
 pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
-    muster_agent::files::allow_many();
-    let resumed = args.resume.as_deref().map(|run| keeping::find(args.run_dir.run_dir.as_deref(), run));
+    muster_agent::fd_limit::raise_fd_limit();
+    let resumed = args.resume.as_deref().map(|run| run_store::find(args.run_dir.run_dir.as_deref(), run));
     let resumed = resumed.transpose()?;
     let job = match &resumed {
-        None => Job::typed(&args)?,
-        Some(dir) => Job::recorded(&args, dir.manifest())?,
+        None => Job::from_args(&args)?,
+        Some(dir) => Job::from_manifest(&args, dir.manifest())?,
     };
     let versus = versus(&args, &job)?;
-    let entrance = Entrance::typed(&args.entrance, &job)?;
+    let listen = ListenConfig::from_args(&args.listen, &job)?;
     output::check_writable(&args.output).map_err(Failure::write)?;
     let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
         false => ProgressDisplay::new(Terminal::of_process().moves_cursor()),
     });
-    // Served from before the workload is read until the reports are written.
+    // Metrics are served until the reports are written.
     let (metrics, server) = Metrics::serve(args.metrics).await.map_err(Failure::usage)?;
     if let Some(server) = &server {
-        display.say(&format!("metrics at http://{}/metrics", server.address()));
+        display.println(&format!("metrics at http://{}/metrics", server.address()));
     }
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let manifest = resumed.as_ref().map(|dir| dir.manifest().clone());
     let explain_slowest = args.explain_slowest.unwrap_or(0);
-    let read = |dir| TakenUp::read(dir, retried, explain_slowest, metrics.are_on(), &display);
-    let taken_up = resumed.map(read).transpose()?;
+    let read = |dir| ResumedRun::read(dir, retried, explain_slowest, metrics.are_enabled(), &display);
+    let resumed = resumed.map(read).transpose()?;
     let workload = open_workload(&job.file, job.options.clone(), &display, &interrupt).await?;
     if let Some(manifest) = &manifest {
         job::check_same(manifest, &workload)?;
@@ -78,28 +78,28 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     Threshold::check(&job.thresholds, workload.hosts()).map_err(Failure::usage)?;
     let (embedded, settings) = database(&args, &job, manifest.as_ref(), &interrupt, &display).await?;
     let origin = embedded.as_ref().map(|server| server.origin().to_owned());
-    let (kept, taken_up) = match taken_up {
-        Some(taken_up) => {
-            let (kept, replayed) = taken_up.begin()?;
-            (Some(kept), Some(replayed))
+    let (store, resumed) = match resumed {
+        Some(resumed) => {
+            let (store, replayed) = resumed.begin()?;
+            (Some(store), Some(replayed))
         }
         None => {
-            let manifest = job.manifest(&workload, entrance.address, origin.clone());
-            (keeping::create(&args.run_dir, manifest, workload.hosts(), &display)?, None)
+            let manifest = job.manifest(&workload, listen.address, origin.clone());
+            (run_store::create(&args.run_dir, manifest, workload.hosts(), &display)?, None)
         }
     };
     let has_local_agents = job.local.is_some();
     let notice = |problem: &NotHandedOver| {
-        // Agents that join may have databases of their own.
+        // Agents that join may have their own database settings.
         if !has_local_agents {
-            display.say(&problem.to_string());
+            display.println(&problem.to_string());
         }
     };
     let [database_url, versus_url] = [&settings, &versus].map(|url| for_agents(url.as_ref(), notice));
     let local = job.local.map(|local| local_agents(job.agents, local, settings.as_ref(), versus.as_ref()));
     let plan = RunPlan {
         id: job.id,
-        key: keeping::session_key(kept.as_ref())?,
+        key: run_store::session_key(store.as_ref())?,
         agents: job.agents,
         file: job.file_typed,
         workload: Arc::new(workload),
@@ -123,38 +123,38 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         metrics,
     };
     let tolerated = outcome::Tolerated::of(&plan.thresholds, args.allow_void);
-    let (dir, journal) = kept.map(|Kept { dir, journal }| (dir, journal)).unzip();
-    let outcome = enter(local, plan, entrance, &display, journal, taken_up, interrupt).await;
+    let (dir, journal) = store.map(|RunStore { dir, journal }| (dir, journal)).unzip();
+    let outcome = listen_and_serve(local, plan, listen, &display, journal, resumed, interrupt).await;
     display.finish();
     let stopped = match embedded {
         Some(server) => server.stop().await,
         None => Ok(()),
     };
-    // The report first: a server that does not end must not cost an hour of results.
+    // The report is written first, so that a server that fails to stop cannot cause a loss of results.
     let Outcome { result, journal } = outcome?;
     output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
         .map_err(Failure::write)?;
     if let Some(dir) = &dir {
-        keeping::finish(dir, journal, &result)?;
+        run_store::finish(dir, journal, &result)?;
         if result.ending != Ending::Completed {
-            display.say(&format!("to go on with this run: {}", keeping::resume_hint(dir, &args.run_dir)));
+            display.println(&format!("to resume this run: {}", run_store::resume_hint(dir, &args.run_dir)));
         }
     }
     stopped.map_err(Failure::internal)?;
     Ok(outcome::exit(&result, tolerated))
 }
 
-/// Reads and checks the whole file before anything else starts. On a thread of its own: standard input may never end.
+/// Reads and checks the whole file before anything else starts. This uses a separate thread, because standard input may never end.
 pub(super) async fn open_workload(
     file: &Path,
     options: workload::Options,
     display: &Arc<ProgressDisplay>,
     interrupt: &CancellationToken,
 ) -> Result<Workload, Failure> {
-    // An error would show the name, and a URL may contain a password.
+    // An error would print the name, and a URL may contain a password.
     if file.to_str().is_some_and(|file| file.contains("://")) {
         return Err(Failure::usage(anyhow::anyhow!(
-            "the workload is a CSV file, and a URL was typed in its place; name the database with --database-url"
+            "the workload must be a CSV file, but a URL was given; pass the database with --database-url"
         )));
     }
     let file = file.to_owned();
@@ -167,12 +167,12 @@ pub(super) async fn open_workload(
         read = reading => read.map_err(Failure::internal)?.map_err(Failure::usage)?,
     };
     for bad in workload.bad() {
-        display.say(&format!("skipped: {bad}"));
+        display.println(&format!("skipped: {bad}"));
     }
     Ok(workload)
 }
 
-/// The second database, where the run compares two.
+/// The second database, if the run compares two.
 fn versus(args: &RunArgs, job: &Job) -> Result<Option<Settings>, Failure> {
     match (&args.versus, job.load.versus) {
         (None, false) => Ok(None),
@@ -181,15 +181,15 @@ fn versus(args: &RunArgs, job: &Job) -> Result<Option<Settings>, Failure> {
             settings.map(Some).context("--versus").map_err(Failure::usage)
         }
         (None, true) => Err(Failure::usage(anyhow::anyhow!(
-            "this run compared two databases, and the address of the second one is not kept: name it again with --versus"
+            "this run compared two databases, and database URLs are not stored: pass the second one again with --versus"
         ))),
         (Some(_), false) => Err(Failure::usage(anyhow::anyhow!(
-            "--versus: this run began with one database, and goes on with it alone"
+            "--versus: this run started with one database and can only be resumed with one"
         ))),
     }
 }
 
-/// The database that the coordinator knows of: named, embedded, or none, when every agent brings its own.
+/// The coordinator's database: configured, embedded, or none if every agent uses its own settings.
 async fn database(
     args: &RunArgs,
     job: &Job,
@@ -198,47 +198,47 @@ async fn database(
     display: &ProgressDisplay,
 ) -> Result<(Option<Embedded>, Option<Settings>), Failure> {
     match database::choose(args.database.database_url.as_ref())? {
-        Choice::Named(settings) => return Ok((None, Some(settings))),
-        Choice::Nothing if job.local.is_none() => return Ok((None, None)),
-        Choice::Nothing if recorded.is_some_and(|manifest| manifest.embedded.is_none()) => {
+        Choice::Configured(settings) => return Ok((None, Some(settings))),
+        Choice::Unconfigured if job.local.is_none() => return Ok((None, None)),
+        Choice::Unconfigured if recorded.is_some_and(|manifest| manifest.embedded.is_none()) => {
             return Err(Failure::usage(anyhow::anyhow!(
-                "this run used a database of yours, whose address is not kept: name it again with --database-url"
+                "this run used your own database, and database URLs are not stored: pass it again with --database-url"
             )));
         }
-        Choice::Nothing => {
-            display.say("no database was named: using an embedded PostgreSQL with the demo data")
+        Choice::Unconfigured => {
+            display.println("no database configured: using an embedded PostgreSQL with the demo data")
         }
         Choice::Embedded => {}
     }
-    let say = |line: &str| display.say(line);
+    let print = |line: &str| display.println(line);
     let workers = job.local.map_or(args.workers, |local| local.workers);
-    // A second database may be this one, too: a run against itself shows how much is noise.
+    // --versus may name the same database: a comparison with itself shows the noise.
     let databases = if job.load.versus { 2 } else { 1 };
     let connections = u32::from(job.agents) * u32::from(workers) * databases;
-    let (embedded, settings) = database::start(&args.database, connections, interrupt, &say).await?;
+    let (embedded, settings) = database::start(&args.database, connections, interrupt, &print).await?;
     let options =
         migrate::Options { source: Source::Generated(Shape::default()), index: false, replace: false };
     tokio::select! {
         () = interrupt.cancelled() => Err(Failure::interrupted()),
-        migrated = migrate::migrate(&settings, &options, &say) => {
+        migrated = migrate::migrate(&settings, &options, &print) => {
             migrated.map_err(Failure::internal)?;
             Ok((Some(embedded), Some(settings)))
         }
     }
 }
 
-/// Starts the local agents if asked to, binds where it is to listen, and serves, in clear or encrypted.
-async fn enter(
+/// Binds the listen address, if there is one, with or without TLS, and executes the run.
+async fn listen_and_serve(
     local: Option<Vec<AgentConfig>>,
     plan: RunPlan,
-    entrance: Entrance,
+    listen: ListenConfig,
     display: &ProgressDisplay,
     journal: Option<Writer>,
-    taken_up: Option<Replayed>,
+    resumed: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, Failure> {
-    let Entrance { address, access, patience } = entrance;
-    let cannot = |address: SocketAddr, error: io::Error| {
+    let ListenConfig { address, access, admission_timeout } = listen;
+    let cannot_listen = |address: SocketAddr, error: io::Error| {
         Failure::usage(anyhow::Error::from(error).context(format!(
             "cannot listen on {address}; is another coordinator running? --listen chooses another address"
         )))
@@ -246,44 +246,46 @@ async fn enter(
     match (address, access.tls()) {
         (None, _) => {
             let listener = Listener::without_port();
-            serve(local, plan, listener, display, journal, taken_up, interrupt).await
+            serve(local, plan, listener, display, journal, resumed, interrupt).await
         }
         (Some(address), None) => {
-            let listener = Listener::bind(address, patience).await.map_err(|error| cannot(address, error))?;
-            serve(local, plan, listener, display, journal, taken_up, interrupt).await
+            let listener = Listener::bind(address, admission_timeout).await;
+            let listener = listener.map_err(|error| cannot_listen(address, error))?;
+            serve(local, plan, listener, display, journal, resumed, interrupt).await
         }
         (Some(address), Some(config)) => {
-            let listener = Listener::bind_encrypted(address, patience, config, access).await;
-            let listener = listener.map_err(|error| cannot(address, error))?;
-            serve(local, plan, listener, display, journal, taken_up, interrupt).await
+            let listener = Listener::bind_encrypted(address, admission_timeout, config, access).await;
+            let listener = listener.map_err(|error| cannot_listen(address, error))?;
+            serve(local, plan, listener, display, journal, resumed, interrupt).await
         }
     }
 }
 
+/// Starts the local agents, if any, and executes the run with the agents that join.
 async fn serve<I: Incoming>(
     local: Option<Vec<AgentConfig>>,
     plan: RunPlan,
     listener: Listener<I>,
     display: &ProgressDisplay,
     journal: Option<Writer>,
-    taken_up: Option<Replayed>,
+    resumed: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, Failure> {
     let end_of_agents = CancellationToken::new();
     let mut agents = JoinSet::new();
     let (connect, arrivals) = in_process();
     for config in local.into_iter().flatten() {
-        let surroundings = Surroundings { network: Network::Other(connect.clone()), ..Surroundings::real() };
+        let runtime = Runtime { network: Network::Other(connect.clone()), ..Runtime::real() };
         let end = end_of_agents.clone();
-        agents.spawn(async move { muster_agent::serve_in(&surroundings, config, end).await });
+        agents.spawn(async move { muster_agent::serve_in(&runtime, config, end).await });
     }
     drop(connect);
     let listener = listener.with_in_process(arrivals);
     let plan = Arc::new(plan);
-    let outcome = run::run(Arc::clone(&plan), listener, display, journal, taken_up, interrupt).await;
+    let outcome = run::run(Arc::clone(&plan), listener, display, journal, resumed, interrupt).await;
     end_of_agents.cancel();
-    if timeout(limits::CANCEL_GRACE + limits::FAREWELL_TIMEOUT, join_all(&mut agents)).await.is_err() {
-        tracing::warn!("not every local agent ended; they are left to themselves");
+    if timeout(limits::CANCEL_GRACE + limits::SHUTDOWN_TIMEOUT, join_all(&mut agents)).await.is_err() {
+        tracing::warn!("some local agents did not stop in time");
     }
     outcome.map_err(|error| failure(error, &plan.statements))
 }
@@ -293,12 +295,13 @@ async fn join_all(agents: &mut JoinSet<Result<(), AgentError>>) {
         match agent {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("{error}"),
-            Err(broken) => tracing::error!("a local agent broke: {broken}"),
+            Err(error) => tracing::error!("a local agent failed: {error}"),
         }
     }
 }
 
-/// They are handed the databases as they are: what a URL cannot say, such as `options`, holds for them, too.
+/// Local agents get the settings themselves and not a URL, so that settings that a URL cannot express, such as `options`, apply to
+/// them, too.
 fn local_agents(
     count: u16,
     LocalAgents { workers }: LocalAgents,
@@ -311,19 +314,19 @@ fn local_agents(
         once: true,
         database: database.cloned(),
         versus: versus.cloned(),
-        // Who runs them has named the database as well.
+        // The user who starts these agents has also chosen the database.
         role: RoleRule::Any,
         ..AgentConfig::joining(coordinators)
     };
     (0..count).map(|slot| AgentConfig { slot: Some(SlotId::new(slot)), ..agent.clone() }).collect()
 }
 
-/// What agents that join are handed. An agent that needs a database and is not handed one learns that there is one.
+/// The database URL that is sent to agents that join. If the URL cannot be sent, an agent that needs it learns that one exists.
 fn for_agents(settings: Option<&Settings>, notice: impl Fn(&NotHandedOver)) -> Option<SecretString> {
     let url = settings?.to_handed_over();
     Some(url.unwrap_or_else(|problem| {
         notice(&problem);
-        KEPT_BACK.into()
+        WITHHELD.into()
     }))
 }
 
@@ -335,7 +338,7 @@ fn failure(error: RunError, statements: &Statements) -> Failure {
     };
     let error = match error {
         RunError::Prepare { slot, failed } => {
-            let failed = Box::new(named(*failed, statements));
+            let failed = Box::new(with_column_names(*failed, statements));
             let details = details(&failed, statements);
             anyhow::anyhow!("{}{details}", RunError::Prepare { slot, failed })
         }
@@ -344,8 +347,8 @@ fn failure(error: RunError, statements: &Statements) -> Failure {
     Failure { exit, error }
 }
 
-/// Names the columns behind the parameters of the statement.
-fn named(failed: PrepareFailed, statements: &Statements) -> PrepareFailed {
+/// Replaces the numbers of the statement's parameters by column names.
+fn with_column_names(failed: PrepareFailed, statements: &Statements) -> PrepareFailed {
     if failed.kind != PrepareFailure::Statement {
         return failed;
     }
@@ -361,7 +364,7 @@ fn named(failed: PrepareFailed, statements: &Statements) -> PrepareFailed {
     }
 }
 
-/// What the server added: SQLSTATE, the place in the query, detail and hint.
+/// The server's details of the error: SQLSTATE, position in the query, detail and hint.
 fn details(failed: &PrepareFailed, statements: &Statements) -> String {
     let statement = statements.sent_as(&failed.sql);
     let original = statement.and_then(Statement::original);
@@ -379,7 +382,7 @@ fn details(failed: &PrepareFailed, statements: &Statements) -> String {
         }
     }
     if failed.sqlstate.is_some_and(|code| code.as_str() == "42P01") && failed.sql.contains("cpu_usage") {
-        text.push_str("\nHINT: the demo's table is created by `coordinator migrate`");
+        text.push_str("\nHINT: create the demo table with `coordinator migrate`");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! `coordinator runs`: the runs that were kept, and how far each came.
+//! `coordinator runs`: lists stored runs with their progress.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ use crate::run_dir;
 
 pub(super) async fn run(args: RunsArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let parent = run_dir::parent(args.run_dir.as_deref()).map_err(Failure::usage)?;
-    // On a thread of its own: journals of killed runs are read through, and they may be many.
+    // Listing uses a separate thread, because it reads the whole journal of every killed run.
     let reading = blocking("list", {
         let parent = parent.clone();
         move || run_dir::list(&parent)
@@ -24,7 +24,7 @@ pub(super) async fn run(args: RunsArgs, interrupt: CancellationToken) -> Result<
         listed = reading => listed.map_err(Failure::internal)?.map_err(Failure::usage)?,
     };
     if listed.is_empty() {
-        super::say(&format!("there are no runs in '{}'", parent.display()));
+        super::print_notice(&format!("there are no runs in '{}'", parent.display()));
         return Ok(Exit::Success);
     }
     let text = runs::text(&parent, &listed, Timestamp::now());

@@ -1,4 +1,4 @@
-//! The options of a search for the highest rate, and what they mean.
+//! The options of a search for the highest rate, and their conversion into a plan.
 
 use std::time::Duration;
 
@@ -11,36 +11,36 @@ use super::args::duration;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Search for the highest rate")]
 pub(super) struct SearchArgs {
-    /// Look for the highest rate of an open loop that holds the objective `--slo`, and report it with the figures of its confirmation
+    /// Search for the highest rate of an open loop that meets the objective --slo, and report the measurements that confirm it
     #[arg(long, group = "open_loop", requires = "slo", conflicts_with_all = ["rate", "repeat", "duration", "think_time", "versus"])]
     pub(super) max_rate: bool,
 
-    /// Objective: bounds on response times such as `p99<50ms` or `median<5ms,p99.9<1s`; with `failed<1%` some queries may fail
+    /// Objective: limits of response times such as `p99<50ms` or `median<5ms,p99.9<1s`; `failed<1%` allows some queries to fail
     #[arg(long, value_name = "OBJECTIVE", requires = "max_rate")]
     pub(super) slo: Option<Objective>,
 
-    /// How long each rate is tried; longer where a percentile needs more queries
+    /// How long to measure each rate; longer if a percentile needs more queries
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = step_time, requires = "max_rate")]
     pub(super) step_time: Duration,
 
-    /// The first rate that is tried [default: half of what a closed loop of 2 s shows to be possible]
+    /// First rate to measure [default: half of the throughput of a closed loop of 2 s]
     #[arg(long, value_name = "RATE", value_parser = search::parse_rate, requires = "max_rate")]
     pub(super) max_rate_from: Option<f64>,
 }
 
-/// A step below has hardly begun when it ends.
+/// Shorter steps end before the load is steady.
 const STEP_MIN: Duration = Duration::from_millis(500);
 
 fn step_time(text: &str) -> Result<Duration, String> {
     let time = duration(text)?;
     match time >= STEP_MIN {
         true => Ok(time),
-        false => Err(format!("a step of {text} is too short to learn from: give it at least {STEP_MIN:?}")),
+        false => Err(format!("a step of {text} is too short; the minimum is {STEP_MIN:?}")),
     }
 }
 
 impl SearchArgs {
-    /// `None` when no search was asked for.
+    /// Returns `None` without `--max-rate`.
     pub(super) fn plan(&self, process: Process) -> Option<Plan> {
         let objective = self.slo.clone().filter(|_| self.max_rate)?;
         Some(Plan { objective, step_time: self.step_time, from: self.max_rate_from, process })

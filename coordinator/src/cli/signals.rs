@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks to end well, the second to leave at once. A file that may not grow is told like a full disk.
+//! Signal handling. The first Ctrl-C or SIGTERM ends the run gracefully, the second exits immediately. A write beyond the file size
+//! limit is reported like a full disk.
 
 use std::io;
 
@@ -6,19 +7,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Linux and macOS, whatever the processor; MIPS alone has another number.
+/// The number on Linux and macOS for every processor except MIPS.
 const SIGXFSZ: i32 = 25;
 
-/// A write beyond `ulimit -f` ends the process, unless somebody listens: then the write fails, as on a full disk, and is told.
-/// Once listened to, it stays so.
-fn survive_file_limits() -> io::Result<Signal> {
+/// Without a handler, SIGXFSZ ends the process when a write exceeds `ulimit -f`. With one, the write returns an error, as on a full disk.
+/// The handler stays installed after the returned value is dropped.
+fn handle_file_size_limit() -> io::Result<Signal> {
     signal(SignalKind::from_raw(SIGXFSZ))
 }
 
-/// Returns the watching task and the tokens of the first and of the second signal. A SIGINT counts even if it was ignored at the start, as
-/// in the background of a script: a SIGINT sent there is meant for this process.
+/// Starts the signal handler and returns its task and the tokens of the first and second signal. SIGINT is handled even if it was ignored
+/// at the start, as it is for background processes of a script: a SIGINT sent there is meant for this process.
 pub(super) fn watch() -> io::Result<(JoinHandle<()>, CancellationToken, CancellationToken)> {
-    drop(survive_file_limits()?);
+    drop(handle_file_size_limit()?);
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
     let first = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! `coordinator token`: the join string, and with it the coordinator's identity.
+//! `coordinator token`: prints the join string and creates the coordinator's identity if it does not exist.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,22 +12,23 @@ use crate::identity::{self, Identity};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = TOKEN_HELP)]
 pub(super) struct TokenArgs {
-    /// Directory of the coordinator's key, certificate and secret [default: $XDG_STATE_HOME/muster/identity or
+    /// Directory with the coordinator's key, certificate and secret [default: $XDG_STATE_HOME/muster/identity or
     /// ~/.local/state/muster/identity]
     #[arg(long, value_name = "DIR", env = "MUSTER_IDENTITY")]
     pub(super) identity: Option<PathBuf>,
 
-    /// Make the old join string void and print a new one. A running coordinator goes by it at once; agents that have joined stay
+    /// Invalidate the old join string and print a new one. A running coordinator uses it immediately; agents that have joined stay connected
     #[arg(long)]
     pub(super) rotate: bool,
 }
 
 const TOKEN_HELP: &str = "\
-The join string is muster1.PIN.SECRET: by the pin, the SHA-256 of the coordinator's certificate, an agent knows the coordinator before
-it says anything; by the secret the coordinator knows its agents. Whoever has it can take part in runs and is handed the database's
-address: keep it like a password.
+The join string is muster1.PIN.SECRET. The pin is the SHA-256 of the coordinator's certificate; an agent verifies it before it
+sends anything. The secret authenticates agents to the coordinator. Anyone with the join string can join runs and receives
+the database URL: protect it like a password.
 
-  (umask 077; coordinator token > join)                         once; the same string every time
+Examples:
+  (umask 077; coordinator token > join)                         once; it prints the same string every time
   coordinator run --agents 10 --listen 0.0.0.0:50051 rows.csv
   agent --coordinator load1:50051 --join-file join              or MUSTER_JOIN, or --join";
 
@@ -37,10 +38,10 @@ pub(super) fn run(args: &TokenArgs) -> Result<Exit, Failure> {
     let identity = Identity::load_or_create(&dir, &provider()).map_err(Failure::usage)?;
     if args.rotate && !is_new {
         identity.rotate(&provider()).map_err(Failure::usage)?;
-        super::say("the old join string is void: agents that have joined stay, no other joins by it");
+        super::print_notice("the old join string is no longer valid; agents that have joined stay connected");
     } else if is_new {
-        super::say(&format!(
-            "made this coordinator's identity in {}; it is as secret as the join string",
+        super::print_notice(&format!(
+            "created the coordinator's identity in {}; keep it as secret as the join string",
             dir.display()
         ));
     }

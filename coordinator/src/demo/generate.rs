@@ -1,6 +1,6 @@
-//! Deterministic data of any size: `cpu_usage.csv` and `query_params.csv`. The same shape and seed give the same bytes on every machine
-//! and for ever, so that results of different people can be compared; integers only, because floating point would not promise that.
-//! Memory does not grow with the number of rows. Where the bytes go is the caller's affair.
+//! Generates deterministic data of any size: `cpu_usage.csv` and `query_params.csv`. The same shape and seed give the same bytes on every
+//! machine and in every version, so that results are comparable. It computes with integers only, because floating-point results may differ
+//! between machines. Memory use does not depend on the number of rows. The caller decides where the bytes are written.
 
 mod random;
 mod shape;
@@ -21,31 +21,31 @@ use shape::{Valid, whole_seconds};
 pub struct Sample {
     /// Microseconds since 1970 in UTC.
     pub ts_us: i64,
-    /// From 0; [`host_name`] gives its name.
+    /// The host's number, from 0; [`host_name`] returns its name.
     pub host: u32,
     /// Hundredths of a percent, 0 to 10,000.
     pub usage_hundredths: u16,
 }
 
 impl Sample {
-    /// Percent; the same number that the CSV's text reads as.
+    /// The usage in percent; equal to the number in the CSV file.
     pub fn usage(&self) -> f64 {
         f64::from(self.usage_hundredths) / 100.0
     }
 }
 
-/// `host_000007`.
+/// Returns the host's name, such as `host_000007`.
 pub fn host_name(host: u32) -> String {
     format!("host_{host:06}")
 }
 
-/// The samples of a shape, ordered by time, then host. Holds 16 bytes a host.
+/// The samples of a shape, ordered by time, then host. Uses 16 bytes of memory per host.
 #[derive(Debug, Clone)]
 pub struct Samples {
     walks: Vec<Walk>,
-    /// The host whose turn it is.
+    /// The host of the next sample.
     host: usize,
-    /// Seconds from the start.
+    /// Time of the next sample, in seconds from the start.
     at: u64,
     span: u64,
     step: u64,
@@ -54,7 +54,7 @@ pub struct Samples {
 
 impl Samples {
     /// # Errors
-    /// When the shape has no samples or leaves the calendar.
+    /// When the shape has no samples or is outside the supported time range.
     pub fn try_new(shape: &Shape) -> Result<Self, ShapeError> {
         let valid = Valid::try_new(shape)?;
         Ok(Self {
@@ -67,7 +67,7 @@ impl Samples {
         })
     }
 
-    /// How many samples are left.
+    /// Returns the number of remaining samples.
     pub fn rows(&self) -> u64 {
         let ticks = self.span.saturating_sub(self.at).div_ceil(self.step);
         ticks * self.walks.len() as u64 - self.host as u64
@@ -118,7 +118,7 @@ pub fn write_samples(samples: Samples, out: impl Write) -> io::Result<u64> {
     Ok(rows)
 }
 
-/// One query's parameters, in seconds since 1970.
+/// The parameters of one query. Times are in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     pub host: u32,
@@ -126,10 +126,10 @@ pub struct Window {
     pub end: i64,
 }
 
-/// `windows.rows` windows that lie inside the shape's span, in no order.
+/// Returns `windows.rows` windows within the shape's span, in random order.
 ///
 /// # Errors
-/// When the shape has no room for such a window or not so many hosts.
+/// When the window is longer than the shape's span, or the shape has fewer hosts than requested.
 pub fn windows(shape: &Shape, windows: &Windows) -> Result<impl Iterator<Item = Window> + use<>, ShapeError> {
     let Valid { span, start, .. } = Valid::try_new(shape)?;
     let window = whole_seconds("window", windows.window)?;
@@ -166,7 +166,7 @@ pub fn write_windows(windows: impl Iterator<Item = Window>, out: impl Write) -> 
     Ok(rows)
 }
 
-/// `count` different hosts of `hosts`: the front of a Fisher–Yates shuffle.
+/// Chooses `count` different hosts of `hosts`: the first elements of a Fisher–Yates shuffle.
 fn choose(count: u32, hosts: u32, random: &mut SplitMix64) -> Vec<u32> {
     let mut all: Vec<u32> = (0..hosts).collect();
     for place in 0..count {
@@ -177,7 +177,8 @@ fn choose(count: u32, hosts: u32, random: &mut SplitMix64) -> Vec<u32> {
     all
 }
 
-/// csv's own conversion makes every kind `Other`, and a broken pipe would look like a failure.
+/// Keeps the kind of the I/O error. The csv crate's own conversion changes every kind to `Other`, so a broken pipe would be reported as a
+/// failure.
 fn write_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -185,8 +186,8 @@ fn write_error(error: csv::Error) -> io::Error {
     }
 }
 
-/// `2017-01-01 00:00:00`, UTC.
+/// Formats a time in UTC, such as `2017-01-01 00:00:00`.
 fn time_text(seconds: i64) -> String {
-    let time = Timestamp::from_second(seconds).expect("a valid shape stays inside the calendar");
+    let time = Timestamp::from_second(seconds).expect("a valid shape is within the calendar");
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -1,5 +1,5 @@
-//! Creates the demo's schema and loads its data. Idempotent: a table that holds rows is left as it is, unless it is to be replaced.
-//! Everything happens in one transaction, so that nobody ever sees half of it.
+//! Creates the demo's schema and loads its data. It is idempotent: a table that contains rows is not changed, unless it is to be replaced.
+//! Everything happens in one transaction, so that no other session sees a partial load.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -17,13 +17,13 @@ use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 use super::generate::{Samples, Shape, ShapeError, host_name};
 use super::samples_csv::{Row, SamplesCsv, SamplesError};
 
-/// What to load and how.
+/// What to load, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub source: Source,
-    /// Also an index on (host, ts).
+    /// Also create an index on (host, ts).
     pub index: bool,
-    /// Empty the table first.
+    /// Truncate the table first.
     pub replace: bool,
 }
 
@@ -33,12 +33,12 @@ pub enum Source {
     File(PathBuf),
 }
 
-/// What was done.
+/// The result of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migrated {
-    /// `None` when the table held rows already and was left as it is.
+    /// The number of rows loaded; `None` if the table already contained rows and was not changed.
     pub loaded: Option<u64>,
-    /// The version of TimescaleDB whose hypertable it is.
+    /// The version of TimescaleDB if the table is a hypertable.
     pub timescaledb: Option<String>,
 }
 
@@ -60,16 +60,16 @@ const HYPERTABLE: &str =
     "SELECT create_hypertable('cpu_usage', 'ts', if_not_exists => TRUE, migrate_data => TRUE)";
 const INDEX: &str = "CREATE INDEX IF NOT EXISTS cpu_usage_host_ts ON cpu_usage (host, ts)";
 const COPY: &str = "COPY cpu_usage (ts, host, usage) FROM STDIN (FORMAT binary)";
-/// Two migrations at once wait for each other; the number is this tool's own.
+/// Makes concurrent migrations wait for each other. The number is an arbitrary constant of this tool.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7305789024137)";
 
-const SAY_EVERY: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Brings the database to what `options` say. `say` gets lines of progress for a person.
+/// Creates and loads what `options` specify. Calls `report` with lines of progress.
 pub async fn migrate(
     settings: &Settings,
     options: &Options,
-    say: &(dyn Fn(&str) + Sync),
+    report: &(dyn Fn(&str) + Sync),
 ) -> Result<Migrated, MigrateError> {
     let setup = SessionSetup {
         timezone: "UTC".to_owned(),
@@ -80,7 +80,7 @@ pub async fn migrate(
     let Connection { client, driver, .. } = connect(settings, "muster:migrate", &setup).await?;
     let mut driver = pin!(driver.run());
     tokio::select! {
-        migrated = migrate_on(client, options, say) => migrated,
+        migrated = migrate_on(client, options, report) => migrated,
         () = &mut driver => Err(MigrateError::Sql { step: "load", message: "the server ended the connection".to_owned() }),
     }
 }
@@ -88,7 +88,7 @@ pub async fn migrate(
 async fn migrate_on(
     mut client: Client,
     options: &Options,
-    say: &(dyn Fn(&str) + Sync),
+    report: &(dyn Fn(&str) + Sync),
 ) -> Result<Migrated, MigrateError> {
     let timescaledb = timescaledb(&client).await?;
     let transaction = client.transaction().await.map_err(at("begin"))?;
@@ -96,14 +96,14 @@ async fn migrate_on(
     run("lock", LOCK).await?;
     run("create the table", CREATE).await?;
     if timescaledb.is_some() {
-        run("make it a hypertable", HYPERTABLE).await?;
+        run("create the hypertable", HYPERTABLE).await?;
     }
     if options.replace {
         run("empty the table", "TRUNCATE cpu_usage").await?;
     }
-    let held = transaction.simple_query("SELECT FROM cpu_usage LIMIT 1").await;
-    let is_filled = has_row(&held.map_err(at("look into the table"))?);
-    let loaded = if is_filled { None } else { Some(load(&transaction, &options.source, say).await?) };
+    let found = transaction.simple_query("SELECT FROM cpu_usage LIMIT 1").await;
+    let is_filled = has_row(&found.map_err(at("check whether the table has rows"))?);
+    let loaded = if is_filled { None } else { Some(load(&transaction, &options.source, report).await?) };
     if options.index {
         run("create the index", INDEX).await?;
     }
@@ -112,23 +112,27 @@ async fn migrate_on(
     Ok(Migrated { loaded, timescaledb })
 }
 
-/// The extension's version, after creating it where the server has it. Without the right to do so the table stays a plain one.
+/// Creates the extension if the server offers it, and returns its version. Without the privilege to create it, the table stays a plain
+/// table.
 async fn timescaledb(client: &Client) -> Result<Option<String>, MigrateError> {
     let available = "SELECT FROM pg_available_extensions WHERE name = 'timescaledb'";
-    let available = client.simple_query(available).await.map_err(at("look for TimescaleDB"))?;
+    let available = client.simple_query(available).await.map_err(at("check for TimescaleDB"))?;
     if has_row(&available)
         && let Err(error) = client.batch_execute("CREATE EXTENSION IF NOT EXISTS timescaledb").await
     {
-        tracing::warn!("TimescaleDB is not used: {}", sql_message(&error));
+        tracing::warn!(
+            "cannot create the extension timescaledb, using a plain table: {}",
+            sql_message(&error)
+        );
     }
     let facts = server::describe_server(client).await;
     let facts = facts
-        .map_err(|error| MigrateError::Sql { step: "look for TimescaleDB", message: error.to_string() })?;
+        .map_err(|error| MigrateError::Sql { step: "check for TimescaleDB", message: error.to_string() })?;
     Ok(facts.timescaledb)
 }
 
-/// True if a simple query returned a row. The extended protocol is not used, because behind a pooler a prepared statement may be another
-/// client's.
+/// True if a simple query returned a row. The extended protocol is not used, because behind a pooler a prepared statement may belong to
+/// another client.
 fn has_row(messages: &[SimpleQueryMessage]) -> bool {
     messages.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)))
 }
@@ -136,12 +140,12 @@ fn has_row(messages: &[SimpleQueryMessage]) -> bool {
 async fn load(
     transaction: &Transaction<'_>,
     source: &Source,
-    say: &(dyn Fn(&str) + Sync),
+    report: &(dyn Fn(&str) + Sync),
 ) -> Result<u64, MigrateError> {
     match source {
         Source::Generated(shape) => {
             let samples = Samples::try_new(shape)?;
-            say(&format!("loading {} rows of demo data", samples.rows()));
+            report(&format!("loading {} rows of demo data", samples.rows()));
             let rows = samples.map(|sample| {
                 Ok(Row {
                     ts_us: sample.ts_us - MICROS_1970_TO_2000,
@@ -149,11 +153,11 @@ async fn load(
                     usage: sample.usage(),
                 })
             });
-            copy(transaction, rows, say).await
+            copy(transaction, rows, report).await
         }
         Source::File(path) => {
-            say(&format!("loading {}", path.display()));
-            copy(transaction, SamplesCsv::open(path)?, say).await
+            report(&format!("loading {}", path.display()));
+            copy(transaction, SamplesCsv::open(path)?, report).await
         }
     }
 }
@@ -161,11 +165,11 @@ async fn load(
 async fn copy(
     transaction: &Transaction<'_>,
     rows: impl Iterator<Item = Result<Row, SamplesError>>,
-    say: &(dyn Fn(&str) + Sync),
+    report: &(dyn Fn(&str) + Sync),
 ) -> Result<u64, MigrateError> {
     let sink = transaction.copy_in(COPY).await.map_err(at("copy"))?;
     let mut writer = pin!(BinaryCopyInWriter::new(sink, &[Type::TIMESTAMPTZ, Type::TEXT, Type::FLOAT8]));
-    let mut said = Instant::now();
+    let mut reported = Instant::now();
     let mut count = 0u64;
     for row in rows {
         let Row { ts_us, host, usage } = row?;
@@ -173,9 +177,9 @@ async fn copy(
         let values: [&(dyn ToSql + Sync); 3] = [&ts, &host, &usage];
         writer.as_mut().write(&values).await.map_err(at("copy"))?;
         count += 1;
-        if said.elapsed() >= SAY_EVERY {
-            said = Instant::now();
-            say(&format!("{count} rows loaded"));
+        if reported.elapsed() >= REPORT_INTERVAL {
+            reported = Instant::now();
+            report(&format!("{count} rows loaded"));
         }
     }
     writer.finish().await.map_err(at("copy"))
@@ -183,7 +187,7 @@ async fn copy(
 
 const MICROS_1970_TO_2000: i64 = 946_684_800_000_000;
 
-/// Microseconds since 2000, which is what PostgreSQL receives. `SystemTime` has no infinity.
+/// Microseconds since 2000, as in PostgreSQL's binary format. `SystemTime` is not used because it cannot represent infinity.
 #[derive(Debug)]
 struct Timestamptz(i64);
 
@@ -206,13 +210,13 @@ fn at(step: &'static str) -> impl Fn(tokio_postgres::Error) -> MigrateError {
 fn sql_message(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(server) => {
-            let way_out = match server.code().code() {
+            let hint = match server.code().code() {
                 "26000" | "42P05" => {
-                    "; a connection pooler in transaction mode seems to stand between: connect to the server's own port"
+                    "; a connection pooler in transaction mode seems to be in use: connect to the server's own port"
                 }
                 _ => "",
             };
-            format!("{} (SQLSTATE {}){way_out}", server.message(), server.code().code())
+            format!("{} (SQLSTATE {}){hint}", server.message(), server.code().code())
         }
         None => error.to_string(),
     }

@@ -1,8 +1,8 @@
-//! The demo: data and queries that need no file, the same on every machine, and the schema they are loaded into.
+//! The demo: generated data and queries, the same on every machine, and the schema that the data is loaded into.
 
 pub mod generate;
 pub mod migrate;
 mod samples_csv;
 
-/// The seed of the committed files.
+/// The seed of the files committed in `data/`.
 pub const SEED: u64 = 1;

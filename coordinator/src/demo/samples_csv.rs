@@ -1,14 +1,14 @@
-//! A `cpu_usage.csv` of the user's own: columns ts, host and usage, in any order, others ignored.
+//! Reads a user-supplied `cpu_usage.csv` with the columns ts, host and usage in any order. Other columns are ignored.
 
 use std::io;
 use std::path::Path;
 
-use crate::workload::{CsvFile, Packing, Wanted, WorkloadError, microseconds_since_2000};
+use crate::workload::{CsvFile, ExpectedContent, FileFormat, WorkloadError, microseconds_since_2000};
 
 /// One row of the table.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
-    /// Microseconds since 2000 in UTC, as PostgreSQL has them: the ends of the range are its infinities.
+    /// Microseconds since 2000 in UTC, as PostgreSQL stores them: the ends of the range are its infinities.
     pub ts_us: i64,
     pub host: String,
     pub usage: f64,
@@ -18,8 +18,8 @@ pub(super) struct Row {
 pub enum SamplesError {
     #[error("cannot read '{file}': {source}")]
     Open { file: String, source: io::Error },
-    #[error("'{file}' is {}", packing.advice(Wanted::Data))]
-    Packed { file: String, packing: Packing },
+    #[error("'{file}' is {}", format.hint(ExpectedContent::Data))]
+    WrongFormat { file: String, format: FileFormat },
     #[error("'{file}' is empty; it needs a header line with the columns ts, host and usage")]
     Empty { file: String },
     #[error("'{file}' has no column '{column}'; it has: {found}")]
@@ -36,17 +36,17 @@ impl From<WorkloadError> for SamplesError {
             WorkloadError::Open { file, source } | WorkloadError::Read { file, source, .. } => {
                 Self::Open { file, source }
             }
-            WorkloadError::Packed { file, packing } => Self::Packed { file, packing },
+            WorkloadError::WrongFormat { file, format } => Self::WrongFormat { file, format },
             other => Self::Unreadable(other),
         }
     }
 }
 
-/// The rows of a file, read as they are asked for.
+/// An iterator over the rows of a file, which are read on demand.
 pub(super) struct SamplesCsv {
     file: String,
     csv: CsvFile,
-    /// Number of fields in the header.
+    /// The number of fields in the header.
     fields: usize,
     columns: [usize; 3],
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_is_not_closed_is_named_by_its_line() {
+    fn an_unclosed_quote_is_reported_by_line() {
         let check = |text: &str, expected: &str| {
             assert_eq!(
                 read(&format!("ts,host,usage\n2017-01-01 00:00:00,a,1\n{text}\n")).unwrap_err(),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_csv_is_named_with_what_it_is() {
+    fn a_file_that_is_not_csv_is_reported_with_its_format() {
         assert_eq!(
             read("").unwrap_err(),
             "'x.csv' is empty; it needs a header line with the columns ts, host and usage"
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_row_is_named_by_its_line() {
+    fn a_bad_row_is_reported_by_line() {
         let header = "ts,host,usage\n2017-01-01 00:00:00,a,1\n";
         let check =
             |row: &str, expected: &str| assert_eq!(read(&format!("{header}{row}\n")).unwrap_err(), expected);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_column_is_named_with_those_that_there_are() {
+    fn a_missing_column_is_reported_with_the_present_columns() {
         assert_eq!(
             read("time,host,usage\n").unwrap_err(),
             "'x.csv' has no column 'ts'; it has: time, host, usage"

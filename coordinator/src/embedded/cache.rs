@@ -1,5 +1,5 @@
-//! The directory that keeps fetched programs: which one, made how, and rid of what killed fetches left. What is in it is for
-//! others to decide.
+//! The cache directory of downloaded programs: chooses it, creates it, and removes the leftovers of interrupted downloads. It does not
+//! decide what the directory contains.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -12,30 +12,31 @@ use tempfile::TempDir;
 use super::error::FileError;
 use super::user::RunAs;
 
-/// For root when its home cannot be entered by the user that runs the server.
-const CACHE_OF_SYSTEM: &str = "/var/cache/muster";
-/// A fetch that was killed leaves a directory of this prefix; the next one removes it when it is older than any fetch may run.
+/// The cache directory for root when the user that runs the server cannot enter root's home directory.
+const SYSTEM_CACHE: &str = "/var/cache/muster";
+/// A killed download leaves a directory with this prefix. The next download removes it once it is older than `UNFINISHED_MAX_AGE`.
 const UNFINISHED: &str = ".fetch-";
-const UNFINISHED_FOR: Duration = Duration::from_secs(3_600);
+/// Longer than any download may run.
+const UNFINISHED_MAX_AGE: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CacheError {
     #[error("no cache directory: set HOME or XDG_CACHE_HOME to an absolute path")]
     None,
-    #[error("cache directory '{}' cannot be entered{by_whom}", path.display())]
-    Closed { path: PathBuf, by_whom: String },
+    #[error("cache directory '{}' cannot be entered{by_user}", path.display())]
+    Closed { path: PathBuf, by_user: String },
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// The cache to use, which need not exist yet.
-pub(super) async fn directory(asked: Option<&Path>, run_as: &RunAs) -> Result<PathBuf, CacheError> {
+/// Returns the cache directory to use, which need not exist yet.
+pub(super) async fn directory(requested: Option<&Path>, run_as: &RunAs) -> Result<PathBuf, CacheError> {
     let (xdg, home) = (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"));
     let of_user = of_user(xdg.as_deref(), home.as_deref());
-    choose(asked, of_user, run_as).await
+    choose(requested, of_user, run_as).await
 }
 
-/// Directories that are made on the way are open to all, whatever the umask; those that exist keep their modes.
+/// Creates the directory and its missing parents, readable by all users regardless of the umask. Existing directories keep their modes.
 pub(super) fn make(path: &Path) -> Result<(), CacheError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.exists()).collect();
     fs::create_dir_all(path).map_err(FileError::on("create", path))?;
@@ -46,36 +47,37 @@ pub(super) fn make(path: &Path) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// A directory in the cache, and so on its file system, to be renamed from; removed when dropped.
+/// Creates a temporary directory in the cache, so that a rename into the cache stays on one file system. It is removed when dropped.
 pub(super) fn work_directory(cache: &Path) -> Result<TempDir, CacheError> {
     remove_unfinished(cache);
     let made = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(cache);
     Ok(made.map_err(FileError::on("create a directory in", cache))?)
 }
 
-/// A cache that was asked for is used or refused; the default may give way to the system's.
+/// A directory that the user specified is used or refused. The default directory can be replaced by the system's.
 async fn choose(
-    asked: Option<&Path>,
+    requested: Option<&Path>,
     of_user: Option<PathBuf>,
     run_as: &RunAs,
 ) -> Result<PathBuf, CacheError> {
-    if let Some(path) = asked {
+    if let Some(path) = requested {
         let path = std::path::absolute(path).map_err(FileError::on("find cache directory", path))?;
         return match can_be_entered(&path, run_as).await {
             true => Ok(path),
-            false => Err(CacheError::Closed { path, by_whom: run_as.by_whom() }),
+            false => Err(CacheError::Closed { path, by_user: run_as.by_user() }),
         };
     }
     match of_user {
         Some(path) if can_be_entered(&path, run_as).await => Ok(path),
-        _ if matches!(run_as, RunAs::Other(_)) => Ok(PathBuf::from(CACHE_OF_SYSTEM)),
-        // Myself cannot enter my own cache: the attempt to create it names the cause.
+        _ if matches!(run_as, RunAs::Other(_)) => Ok(PathBuf::from(SYSTEM_CACHE)),
+        // This user cannot enter its own cache. The attempt to create it reports the cause.
         Some(path) => Ok(path),
         None => Err(CacheError::None),
     }
 }
 
-/// A directory still to be made will be open, so its nearest ancestor that exists decides.
+/// Returns true if the server's user can enter the directory. A missing directory will be created readable by all, so its nearest existing
+/// ancestor decides.
 async fn can_be_entered(path: &Path, run_as: &RunAs) -> bool {
     let nearest = path.ancestors().find(|ancestor| ancestor.exists());
     match nearest {
@@ -84,17 +86,17 @@ async fn can_be_entered(path: &Path, run_as: &RunAs) -> bool {
     }
 }
 
-/// `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`. A relative XDG_CACHE_HOME is to be ignored, says its specification.
+/// Returns `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`. A relative XDG_CACHE_HOME is ignored, as the XDG specification requires.
 fn of_user(xdg: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
     let absolute = |path: Option<&OsStr>| path.map(PathBuf::from).filter(|p| p.is_absolute());
     absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".cache"))).map(|cache| cache.join("muster"))
 }
 
-/// Best effort: what cannot be removed costs disk space and nothing else.
+/// Removes old leftovers. Errors are ignored: a remaining directory only takes disk space.
 fn remove_unfinished(cache: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         let age = entry.metadata().and_then(|m| m.modified()).map(|m| m.elapsed());
-        let is_old = matches!(age, Ok(Ok(age)) if age > UNFINISHED_FOR);
+        let is_old = matches!(age, Ok(Ok(age)) if age > UNFINISHED_MAX_AGE);
         if is_old && entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -118,9 +120,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cache_that_is_closed_to_the_servers_user_is_refused_or_gives_way() {
+    async fn a_cache_that_the_servers_user_cannot_enter_is_refused_or_replaced_by_the_systems() {
         let run_as = RunAs::of_this_process().await.unwrap();
-        if run_as == RunAs::Myself {
+        if run_as == RunAs::CurrentUser {
             return println!("skipped: only root starts a server as another user");
         }
         let closed = tempfile::tempdir_in("/tmp").unwrap();
@@ -128,14 +130,14 @@ mod tests {
         let below = closed.path().join("muster");
         let refused = choose(Some(&below), None, &run_as).await;
         assert!(matches!(refused, Err(CacheError::Closed { .. })), "{refused:?}");
-        let given_way = choose(None, Some(below.clone()), &run_as).await;
-        assert_eq!(given_way.unwrap(), Path::new(CACHE_OF_SYSTEM));
+        let fallback = choose(None, Some(below.clone()), &run_as).await;
+        assert_eq!(fallback.unwrap(), Path::new(SYSTEM_CACHE));
         fs::set_permissions(closed.path(), Permissions::from_mode(0o755)).unwrap();
         assert_eq!(choose(None, Some(below.clone()), &run_as).await.unwrap(), below);
     }
 
     #[test]
-    fn what_a_killed_fetch_left_goes_once_it_is_old() {
+    fn the_leftovers_of_a_killed_download_are_removed_once_they_are_old() {
         let cache = tempfile::tempdir().unwrap();
         let names = [".fetch-old", ".fetch-new", "postgresql-18.6"];
         for name in names {

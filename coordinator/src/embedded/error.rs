@@ -1,52 +1,54 @@
-//! Why there is no embedded server, in words that say what to do next. No decisions here.
+//! The errors of the embedded server. Each message states the cause and how to fix it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What gets a person on, whatever went wrong with finding the programs.
-const CURE: &str = "install PostgreSQL (apt-get install postgresql, dnf install postgresql-server, brew install postgresql), \
-     name its programs with --postgres-bin DIR, or name a running server with --database-url";
+/// How to continue when no usable PostgreSQL was found.
+const HINT: &str = "install PostgreSQL (apt-get install postgresql, dnf install postgresql-server, brew install postgresql), \
+     specify the directory of its programs with --postgres-bin DIR, or use a running server with --database-url";
 
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    #[error("no PostgreSQL to start: {}; {CURE}", list(tried))]
+    #[error("no PostgreSQL to start: {}; {HINT}", list(tried))]
     NotFound { tried: Vec<Tried> },
-    #[error("--postgres-bin '{}': {reason}; name the directory that holds initdb and postgres", path.display())]
+    #[error("--postgres-bin '{}': {reason}; specify the directory that contains initdb and postgres", path.display())]
     PostgresBin { path: PathBuf, reason: String },
     #[error(
-        "PostgreSQL does not run as root, and this machine has neither a user 'postgres' nor 'nobody' to run it as; \
-         start as another user, or name a running server with --database-url"
+        "PostgreSQL does not run as root, and this machine has neither a user 'postgres' nor a user 'nobody' to run it as; \
+         start the coordinator as another user, or use a running server with --database-url"
     )]
     NoUser,
     #[error(
-        "no directory for the embedded server's files: {}; point TMPDIR at a writable one with a short name",
+        "no directory for the embedded server's files: {}; set TMPDIR to a writable directory with a short path",
         list(tried)
     )]
     NoDirectory { tried: Vec<Tried> },
-    #[error("start the embedded server's guard /bin/sh: {0}; name a running server with --database-url")]
+    #[error(
+        "cannot start the embedded server's guard process /bin/sh: {0}; use a running server with --database-url"
+    )]
     Guard(#[source] std::io::Error),
     #[error(
-        "the embedded server's guard gave up: {said}; point TMPDIR at another directory, or name a running server with --database-url"
+        "the embedded server's guard process failed: {output}; set TMPDIR to another directory, or use a running server with --database-url"
     )]
-    GuardEnded { said: String },
+    GuardEnded { output: String },
     #[error(
-        "initdb of {origin} failed; its last lines: {log}; try other programs with --postgres-bin DIR, or name a running server with --database-url"
+        "initdb of {origin} failed; last log lines: {log}; try other programs with --postgres-bin DIR, or use a running server with --database-url"
     )]
     Initdb { origin: String, log: String },
     #[error(
-        "{origin} ended while starting; its last lines: {log}; try other programs with --postgres-bin DIR, or name a running server with --database-url"
+        "{origin} ended while starting; last log lines: {log}; try other programs with --postgres-bin DIR, or use a running server with --database-url"
     )]
     Ended { origin: String, log: String },
     #[error(
-        "{origin} was not ready after {within:?}; its last lines: {log}; name a running server with --database-url"
+        "{origin} was not ready after {within:?}; last log lines: {log}; use a running server with --database-url"
     )]
     NotReady { origin: String, within: Duration, log: String },
-    #[error("the embedded server in '{}' was not gone after {within:?}; look for its processes and remove the directory by hand", directory.display())]
+    #[error("the embedded server in '{}' did not stop within {within:?}; stop its processes and remove the directory manually", directory.display())]
     LeftBehind { directory: PathBuf, within: Duration },
 }
 
-/// A place that was looked at, and why it did not do.
+/// A location that was tried, and the reason why it cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
     pub place: String,
@@ -65,7 +67,7 @@ impl fmt::Display for Tried {
     }
 }
 
-/// One file that resisted; part of a reason.
+/// A failed file operation, as part of a reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} '{}': {source}", path.display())]
 pub(super) struct FileError {
@@ -83,7 +85,7 @@ impl FileError {
 
 fn list(tried: &[Tried]) -> String {
     if tried.is_empty() {
-        return "nothing was tried".to_owned();
+        return "no location was tried".to_owned();
     }
     let all: Vec<String> = tried.iter().map(Tried::to_string).collect();
     format!("tried {}", all.join(", "))
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_tried_and_the_cure_stand_in_one_sentence() {
+    fn the_message_lists_what_was_tried_and_how_to_fix_it() {
         let error = EmbeddedError::NotFound {
             tried: vec![Tried::new("PATH", "no postgres in it"), Tried::new("pip", "not installed")],
         };
@@ -105,8 +107,8 @@ mod tests {
             ),
             "{text}"
         );
-        for cure in ["apt-get install postgresql", "--postgres-bin", "--database-url"] {
-            assert!(text.contains(cure), "{text}");
+        for hint in ["apt-get install postgresql", "--postgres-bin", "--database-url"] {
+            assert!(text.contains(hint), "{text}");
         }
     }
 }

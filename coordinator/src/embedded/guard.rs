@@ -1,6 +1,7 @@
-//! The guard: a shell in a process group of its own that makes the directory, runs initdb and the server, and takes all of it
-//! away when its standard input ends. Only the owner holds the other end of that pipe, so a clean stop, a panic, Ctrl-C and
-//! `kill -9` of the owner all take the same way out. It must know nothing about where programs come from or when a server is ready.
+//! The guard process: a shell in its own process group that creates the directory, runs initdb and the server, and stops the server and
+//! removes the directory when its standard input ends. Only the owner holds the other end of that pipe, so a clean stop, a panic, Ctrl-C
+//! and `kill -9` of the owner all lead to the same cleanup. This module must not depend on where programs come from or on when a server is
+//! ready.
 
 use std::ffi::OsString;
 use std::io;
@@ -19,18 +20,18 @@ use super::user::RunAs;
 const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 const STOP_POLL: Duration = Duration::from_millis(5);
 
-/// What the script says on its standard output before each step; the last one said is the step that failed.
-pub(super) const SAYS_INITDB: &str = "initdb";
-pub(super) const SAYS_SERVER: &str = "server";
+/// The lines that the script prints on its standard output before each step. The last line printed is the step that failed.
+pub(super) const STEP_INITDB: &str = "initdb";
+pub(super) const STEP_SERVER: &str = "server";
 
-/// `$1` the directory, `$2` the programs, the rest the server's arguments.
+/// Arguments: `$1` is the directory, `$2` the directory of the programs, the rest are the server's arguments.
 ///
-/// - Signals go to the whole group, `0`, which is whatever of guard, initdb, initdb's own children and postmaster there is at that
-///   moment; no process id is remembered that could have become another process's. The shells ignore them, the programs install
-///   handlers of their own. QUIT is repeated: one that comes before the handler is lost.
-/// - PIPE is ignored too: a word to an owner who is gone must not be the last thing that is done.
-/// - The directory is made here and not by the owner, who could be killed before there is anybody to remove it.
-/// - Only what is started keeps the output pipe open, as descriptor 3, so that the pipe's end tells the owner that it ended.
+/// - Signals go to the whole process group, `0`, which contains the guard and the running programs: initdb, its children or the postmaster.
+///   No process id is stored, because it could have been reused by another process. The shells ignore the signals; the programs install
+///   their own handlers. QUIT is repeated, because a signal that arrives before the handler is installed is lost.
+/// - PIPE is ignored too, so that a write to an owner that has exited does not end the guard before it has cleaned up.
+/// - The guard creates the directory, not the owner: an owner killed before the guard starts would leave the directory behind.
+/// - Only initdb and the server keep the output pipe open, as descriptor 3, so the end of the pipe means that they have ended.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM PIPE
 umask 077
@@ -69,7 +70,7 @@ until rm -rf "$directory"; do
 done
 "#;
 
-/// For a guard that was itself killed, which leaves its group without a leader: `$1` the group, `$2` the directory.
+/// Cleans up after a guard that was killed, which leaves its process group without a leader: `$1` is the group, `$2` the directory.
 const SWEEP: &str = r#"
 tries=0
 while [ "$tries" -lt 120 ] && kill -QUIT "-$1"; do
@@ -83,15 +84,16 @@ rm -rf "$2"
 #[derive(Debug)]
 pub(super) struct Guard {
     shell: Child,
-    /// `None` once released.
+    /// The guard's standard input; `None` once released.
     lifeline: Option<ChildStdin>,
     directory: PathBuf,
     run_as: RunAs,
+    /// True once the sweep script was started.
     swept: bool,
 }
 
 impl Guard {
-    /// The guard, and the pipe on which it says its steps and whose end is the end of initdb or the server.
+    /// Starts the guard. Also returns the pipe on which it prints its steps; the pipe ends when initdb or the server has ended.
     pub(super) fn spawn(
         run_as: &RunAs,
         directory: PathBuf,
@@ -109,19 +111,19 @@ impl Guard {
             .stderr(Stdio::null())
             .spawn()
             .map_err(EmbeddedError::Guard)?;
-        let said = shell.stdout.take().map(OwnedFd::from);
+        let output = shell.stdout.take().map(OwnedFd::from);
         let guard =
             Self { lifeline: shell.stdin.take(), shell, directory, run_as: run_as.clone(), swept: false };
-        let said = said.ok_or_else(|| io::Error::other("no pipe from it"));
-        let said = said.and_then(pipe::Receiver::from_owned_fd);
-        Ok((guard, said.map_err(EmbeddedError::Guard)?))
+        let output = output.ok_or_else(|| io::Error::other("standard output is not a pipe"));
+        let output = output.and_then(pipe::Receiver::from_owned_fd);
+        Ok((guard, output.map_err(EmbeddedError::Guard)?))
     }
 
     pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Lets go, and waits until server and directory are gone.
+    /// Closes the guard's standard input, and waits until the server has stopped and the directory is removed.
     pub(super) async fn stop(mut self) -> Result<(), EmbeddedError> {
         let deadline = self.release();
         while !self.has_ended() && Instant::now() < deadline {
@@ -138,7 +140,7 @@ impl Guard {
     fn has_ended(&mut self) -> bool {
         match self.shell.try_wait() {
             Ok(None) => false,
-            // Killed, and not by its own last resort, which removes the directory first.
+            // The guard was killed, and not by its own final `kill -KILL 0`, which runs after the directory is removed.
             Ok(Some(status)) if status.signal().is_some() && !self.swept && self.directory.exists() => {
                 !self.sweep()
             }
@@ -146,14 +148,15 @@ impl Guard {
         }
     }
 
-    /// Puts a sweeper in the dead guard's place, to be waited for like it. As the server's user: it can reach nothing else.
+    /// Starts the sweep script in place of the dead guard, and waits for it in the same way. It runs as the server's user, so it cannot
+    /// affect other users' processes and files.
     fn sweep(&mut self) -> bool {
         self.swept = true;
         let group = self.shell.id().to_string();
-        let mut sweeper = self.run_as.command(Path::new("/bin/sh"));
-        sweeper.args(["-c", SWEEP, "muster-sweep", &group]).arg(&self.directory);
-        sweeper.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
-        match sweeper.spawn() {
+        let mut sweep = self.run_as.command(Path::new("/bin/sh"));
+        sweep.args(["-c", SWEEP, "muster-sweep", &group]).arg(&self.directory);
+        sweep.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        match sweep.spawn() {
             Ok(shell) => {
                 self.shell = shell;
                 true
@@ -174,7 +177,7 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    /// For panics and dropped futures: the same as `stop`, blocking. After a `stop` there is nothing left to wait for.
+    /// Does the same as `stop`, but blocks, for panics and dropped futures. After a `stop` it returns at once.
     fn drop(&mut self) {
         let deadline = self.release();
         while !self.has_ended() && Instant::now() < deadline {

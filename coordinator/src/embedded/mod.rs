@@ -1,8 +1,8 @@
-//! An embedded PostgreSQL for a run without a database: found (or fetched), started in a directory of its own, and gone with it
-//! when the run ends, however it ends. It creates no schema and loads no data.
+//! An embedded PostgreSQL server for a run without a database. It is found on this machine or downloaded, started in its own directory, and
+//! stopped and removed when the run ends for any reason. This module creates no schema and loads no data.
 //!
 //! ```text
-//! RunAs ─ who runs it ─▶ resolve ─ which programs ─▶ server ─ which directory and settings ─▶ guard ─ initdb, start, remove
+//! RunAs ─ operating system user ─▶ resolve ─ programs ─▶ server ─ directory and settings ─▶ guard ─ initdb, start, remove
 //! ```
 
 mod cache;
@@ -23,18 +23,18 @@ pub use resolve::Search;
 use guard::Guard;
 use user::RunAs;
 
-/// What a person may choose about the embedded server.
+/// The user's options for the embedded server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// `--postgres-bin`: the directory that holds `initdb` and `postgres`; nothing else is tried then.
+    /// `--postgres-bin`: the directory that contains `initdb` and `postgres`. If set, no other directory is tried.
     pub postgres_bin: Option<PathBuf>,
-    /// Connections that the run will open at the same time; a few more are allowed.
+    /// The number of connections that the run opens at the same time. The server allows a few more.
     pub connections: u32,
-    /// Where fetched programs are kept; `None` is `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`, and for root
-    /// `/var/cache/muster` where its home is closed to the user that runs the server.
+    /// The cache directory of downloaded programs. `None` means `$XDG_CACHE_HOME/muster`, else `~/.cache/muster`, or for root
+    /// `/var/cache/muster` if the user that runs the server cannot enter root's home directory.
     pub cache: Option<PathBuf>,
     pub search: Search,
-    /// Further settings of the server, as `name=value`; the last of a name counts.
+    /// Additional server settings, as `name=value`. The last value of a name applies.
     pub settings: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl Default for Options {
     }
 }
 
-/// A running server. It ends when this value does, or the process, by whatever cause.
+/// A running server. It stops when this value is dropped or the process ends for any reason.
 #[derive(Debug)]
 pub struct Embedded {
     guard: Guard,
@@ -60,34 +60,35 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts a server and waits until it takes connections. `say` gets a line of progress for a person before each step that
-    /// takes time. Whatever the error, and when this future is dropped, nothing stays behind but the cache.
-    pub async fn start(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<Self, EmbeddedError> {
+    /// Starts a server and waits until it accepts connections. Calls `report` with a line of progress before each step that takes time.
+    /// After an error, or when this future is dropped, only the cache remains.
+    pub async fn start(options: &Options, report: &(dyn Fn(&str) + Sync)) -> Result<Self, EmbeddedError> {
         let run_as = RunAs::of_this_process().await?;
-        let installation = resolve::installation(options, &run_as, say).await?;
+        let installation = resolve::installation(options, &run_as, report).await?;
         let origin = installation.to_string();
-        say(&format!("starting {origin}"));
+        report(&format!("starting {origin}"));
         let guard = server::start(&installation, &run_as, options.connections, &options.settings).await?;
         Ok(Self { url: server::url(guard.directory()), origin, programs: installation.programs, guard })
     }
 
-    /// `postgresql://…?host=…`: a unix socket, superuser, no password; for this process's user and root only.
+    /// The URL `postgresql://…?host=…`, for superuser access without a password through a Unix socket. Only the server's user and root can
+    /// use it.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `PostgreSQL 15.18 from /usr/lib/postgresql/15/bin`.
+    /// The version and source, such as `PostgreSQL 15.18 from /usr/lib/postgresql/15/bin`.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The directory of PostgreSQL's programs that it runs from.
+    /// The directory of the server's programs.
     pub fn programs(&self) -> &Path {
         &self.programs
     }
 
-    /// Ends all connections and the server at once, and waits until server and directory are gone. Dropping does the same, but
-    /// blocks the thread meanwhile.
+    /// Ends all connections and stops the server immediately, and waits until the directory is removed. Dropping does the same, but blocks
+    /// the thread.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
         self.guard.stop().await
     }

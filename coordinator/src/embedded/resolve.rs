@@ -1,5 +1,5 @@
-//! Where the server's programs come from: `--postgres-bin`, else the best installation on this machine, else the cache, else the
-//! Python package index. Looks and asks versions; starts no server.
+//! Finds the server's programs: in `--postgres-bin`, else in the best installation on this machine, else in the cache, else in the Python
+//! package index. It reads directories and runs programs to get their versions; it starts no server.
 
 use std::cmp::Reverse;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use super::error::{EmbeddedError, Tried};
 use super::user::RunAs;
 use super::{Options, fetch};
 
-/// Where packages put PostgreSQL without putting it on PATH; `*` stands within one component.
+/// Directories where packages install PostgreSQL without adding it to PATH. `*` matches any text within one path component.
 const KNOWN_PLACES: [&str; 6] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/libexec/postgresql*",
@@ -20,17 +20,17 @@ const KNOWN_PLACES: [&str; 6] = [
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 ];
 
-/// Where to look for an installation; tests look nowhere.
+/// Where to search for an installation. The default, used by tests, searches nowhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Search {
-    /// Directories of PATH.
+    /// The directories of PATH.
     pub path: Vec<PathBuf>,
-    /// Patterns of directories that hold programs; one `*` at most in each component.
+    /// Patterns of directories that contain programs, with at most one `*` in each path component.
     pub places: Vec<String>,
 }
 
 impl Search {
-    /// PATH and the places that packages use.
+    /// Searches PATH and the directories that packages use.
     pub fn of_this_machine() -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
         Self {
@@ -39,7 +39,8 @@ impl Search {
         }
     }
 
-    /// Directories with a `postgres`, links followed, each once. Debian's PATH has links into its real directories.
+    /// Returns each directory that contains `postgres` once. Links are followed, because Debian's PATH contains links to the real
+    /// directories.
     fn directories(&self) -> Vec<PathBuf> {
         let places = self.places.iter().flat_map(|pattern| expand(pattern));
         let mut found = Vec::new();
@@ -55,7 +56,7 @@ impl Search {
     }
 }
 
-/// Programs that were found to run.
+/// Installed programs that run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Installation {
     pub(super) programs: PathBuf,
@@ -73,14 +74,14 @@ impl fmt::Display for Installation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
     text: String,
-    /// `(15, 18)` of `15.18`, `(19, 0)` of `19beta1`: to tell newer from older.
+    /// `(15, 18)` for `15.18` and `(19, 0)` for `19beta1`, to order versions.
     number: (u32, u32),
 }
 
 impl Version {
-    /// From `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
-    fn parse(said: &str) -> Option<Self> {
-        let text = said.split("(PostgreSQL) ").nth(1)?;
+    /// Parses output such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+    fn parse(output: &str) -> Option<Self> {
+        let text = output.split("(PostgreSQL) ").nth(1)?;
         let text = text.split_whitespace().next()?;
         let mut numbers = text.split(|c: char| !c.is_ascii_digit());
         let major = numbers.next()?.parse().ok()?;
@@ -93,10 +94,10 @@ impl Version {
 pub(super) async fn installation(
     options: &Options,
     run_as: &RunAs,
-    say: &(dyn Fn(&str) + Sync),
+    report: &(dyn Fn(&str) + Sync),
 ) -> Result<Installation, EmbeddedError> {
     if let Some(path) = &options.postgres_bin {
-        return asked_for(path, run_as).await;
+        return from_option(path, run_as).await;
     }
     let mut tried = Vec::new();
     let mut found = Vec::new();
@@ -111,9 +112,9 @@ pub(super) async fn installation(
     }
     if tried.is_empty() {
         let places = KNOWN_PLACES[0];
-        tried.push(Tried::new(format!("PATH and {places}"), "no postgres there"));
+        tried.push(Tried::new(format!("PATH and {places}"), "no postgres program found"));
     }
-    let fetched = match fetch::programs(options.cache.as_deref(), run_as, say).await {
+    let fetched = match fetch::programs(options.cache.as_deref(), run_as, report).await {
         Ok(programs) => {
             probe(&programs, run_as).await.map_err(|reason| Tried::new(programs.display(), reason))
         }
@@ -125,27 +126,28 @@ pub(super) async fn installation(
     })
 }
 
-async fn asked_for(path: &Path, run_as: &RunAs) -> Result<Installation, EmbeddedError> {
+async fn from_option(path: &Path, run_as: &RunAs) -> Result<Installation, EmbeddedError> {
     let refuse = |reason| EmbeddedError::PostgresBin { path: path.to_owned(), reason };
-    // The programs run in `/`, so a relative path would lead elsewhere.
+    // The programs run in `/`, where a relative path would be another directory.
     let real = path.canonicalize().map_err(|error| refuse(error.to_string()))?;
     probe(&real, run_as).await.map_err(refuse)
 }
 
-/// With TimescaleDB before without, then the newest, then the first found.
+/// Prefers an installation with TimescaleDB, then the newest, then the first found.
 fn best(found: Vec<Installation>) -> Option<Installation> {
     let rank = |i: &Installation| Reverse((i.timescaledb, i.version.number));
     found.into_iter().min_by_key(rank)
 }
 
-/// Asks the programs themselves, as the user that will run them; the error is a reason for a person.
+/// Runs the programs with `--version` as the user that will run the server. The error is a reason for an error message.
 async fn probe(directory: &Path, run_as: &RunAs) -> Result<Installation, String> {
     let version = |program: &'static str| async move {
-        let said = run_as
-            .answer(&directory.join(program), [OsStr::new("--version")])
+        let output = run_as
+            .output_of(&directory.join(program), [OsStr::new("--version")])
             .await
             .map_err(|reason| format!("{program} {reason}"))?;
-        Version::parse(&said).ok_or_else(|| format!("{program} says '{said}', which is no version"))
+        Version::parse(&output)
+            .ok_or_else(|| format!("{program} --version printed '{output}', which contains no version"))
     };
     version("initdb").await?;
     let version = version("postgres").await?;
@@ -158,10 +160,10 @@ async fn probe(directory: &Path, run_as: &RunAs) -> Result<Installation, String>
     })
 }
 
-/// What `pg_config` says, or where an installation without it keeps its files.
+/// Returns the directory that `pg_config` prints, or the usual directories of an installation without `pg_config`.
 async fn share_directories(programs: &Path, run_as: &RunAs) -> Vec<PathBuf> {
     let config = programs.join("pg_config");
-    match run_as.answer(&config, [OsStr::new("--sharedir")]).await {
+    match run_as.output_of(&config, [OsStr::new("--sharedir")]).await {
         Ok(share) => vec![PathBuf::from(share)],
         Err(_) => {
             let home = programs.parent().unwrap_or(programs);
@@ -170,7 +172,7 @@ async fn share_directories(programs: &Path, run_as: &RunAs) -> Vec<PathBuf> {
     }
 }
 
-/// The directories that a pattern names, newest-looking last; unreadable ones are none.
+/// Returns the directories that match a pattern, sorted. Unreadable directories are skipped.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::new()];
     for component in Path::new(pattern) {
@@ -198,12 +200,12 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn installed(said: &str, timescaledb: bool) -> Installation {
-        Installation { programs: PathBuf::from("/p"), version: Version::parse(said).unwrap(), timescaledb }
+    fn installed(output: &str, timescaledb: bool) -> Installation {
+        Installation { programs: PathBuf::from("/p"), version: Version::parse(output).unwrap(), timescaledb }
     }
 
     #[test]
-    fn timescaledb_comes_before_a_newer_version_and_that_before_the_first_found() {
+    fn timescaledb_is_preferred_over_a_newer_version_and_a_newer_version_over_the_first_found() {
         let check = |found: &[(&str, bool)], expected: Option<usize>| {
             let found: Vec<_> = found
                 .iter()
@@ -223,9 +225,9 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_read_as_every_build_says_it() {
-        let check = |said: &str, text: &str, number: (u32, u32)| {
-            let version = Version::parse(said).unwrap();
+    fn a_version_is_parsed_from_the_output_of_every_kind_of_build() {
+        let check = |output: &str, text: &str, number: (u32, u32)| {
+            let version = Version::parse(output).unwrap();
             assert_eq!((version.text.as_str(), version.number), (text, number));
         };
         check("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "15.18", (15, 18));
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_follows_links_and_names_each_directory_once() {
+    fn a_search_follows_links_and_returns_each_directory_once() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().canonicalize().unwrap();
         for version in ["14", "15"] {
@@ -257,28 +259,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_installation_is_asked_for_its_version_and_its_timescaledb() {
+    async fn a_probe_finds_the_version_and_timescaledb_of_an_installation() {
         let root = tempfile::tempdir().unwrap();
         let share = root.path().join("somewhere");
-        // Written by another process: a file that this one ever had open for writing may be "busy" in a fork of another test.
-        let program = |name: &str, says: &str| {
+        // Another process writes the file: if this process had it open for writing, executing it could fail with "text file busy", because
+        // a process forked by another test may have inherited the descriptor.
+        let program = |name: &str, output: &str| {
             let write = r#"printf '#!/bin/sh\necho "%s"\n' "$2" >"$1" && chmod 755 "$1""#;
             let mut shell = std::process::Command::new("/bin/sh");
             shell.args(["-c", write, "sh"]).arg(root.path().join(name));
-            assert!(shell.arg(says).status().unwrap().success());
+            assert!(shell.arg(output).status().unwrap().success());
         };
-        let ask = async || probe(root.path(), &RunAs::Myself).await;
-        assert!(ask().await.unwrap_err().starts_with("initdb cannot be run"));
+        let run_probe = async || probe(root.path(), &RunAs::CurrentUser).await;
+        assert!(run_probe().await.unwrap_err().starts_with("initdb cannot be run"));
         program("initdb", "initdb (PostgreSQL) 17.2");
-        assert!(ask().await.unwrap_err().starts_with("postgres cannot be run"));
+        assert!(run_probe().await.unwrap_err().starts_with("postgres cannot be run"));
         program("postgres", "hello");
-        assert_eq!(ask().await.unwrap_err(), "postgres says 'hello', which is no version");
+        assert_eq!(
+            run_probe().await.unwrap_err(),
+            "postgres --version printed 'hello', which contains no version"
+        );
         program("postgres", "postgres (PostgreSQL) 17.2");
         program("pg_config", share.to_str().unwrap());
-        assert!(!ask().await.unwrap().timescaledb);
+        assert!(!run_probe().await.unwrap().timescaledb);
         std::fs::create_dir_all(share.join("extension")).unwrap();
         std::fs::write(share.join("extension/timescaledb.control"), "").unwrap();
-        let found = ask().await.unwrap();
+        let found = run_probe().await.unwrap();
         assert!(found.timescaledb);
         let shown = format!("PostgreSQL 17.2 from {}", root.path().display());
         assert_eq!(found.to_string(), shown);

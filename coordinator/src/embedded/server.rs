@@ -1,5 +1,5 @@
-//! One server under its guard: which directory, which settings, and when it is ready. The guard does the starting and stopping;
-//! here is decided what it is told, and what became of it.
+//! Chooses the directory and settings of an embedded server, and waits until it is ready. The guard starts and stops the server; this
+//! module decides its arguments and interprets how it ended.
 
 use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
@@ -12,50 +12,51 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use super::error::{EmbeddedError, Tried};
-use super::guard::{Guard, SAYS_INITDB, SAYS_SERVER};
+use super::guard::{Guard, STEP_INITDB, STEP_SERVER};
 use super::resolve::Installation;
 use super::user::RunAs;
 
-/// initdb and start together take half a second here; this is for a busy machine with a slow disk.
+/// initdb and the start usually take about half a second together. The limit allows for a busy machine with a slow disk.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const READY_POLL: Duration = Duration::from_millis(10);
-/// A unix socket's path: 107 bytes on Linux, 103 on macOS.
+/// The maximum length of a Unix socket's path in bytes: 103 on macOS, 107 on Linux.
 const SOCKET_PATH_MAX: usize = 103;
-/// The socket's name in its directory. The port is a name only: nothing listens on TCP.
+/// The socket's name in its directory. The port is only part of the name; the server does not listen on TCP.
 const SOCKET: &str = ".s.PGSQL.5432";
 const DIRECTORY_PREFIX: &str = "muster-pg-";
-/// Connections beside those asked for: the run's own look at the server, and a person's psql.
+/// Connections in addition to those requested, for the run's server statistics and for a user's psql.
 const CONNECTIONS_SPARE: u32 = 8;
-/// Lines and characters of the log in an error.
+/// The maximum number of log lines, and of characters, in an error message.
 const LOG_LINES: usize = 6;
 const LOG_CHARS: usize = 1_000;
 
-/// Starts a server and waits until it takes connections. Whatever goes wrong, nothing stays behind.
+/// Starts a server and waits until it accepts connections. After an error, the server is stopped and its directory removed.
 pub(super) async fn start(
     installation: &Installation,
     run_as: &RunAs,
     connections: u32,
-    further: &[String],
+    extra: &[String],
 ) -> Result<Guard, EmbeddedError> {
     let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
     let directory = new_directory(&places, run_as).await?;
-    let settings = settings(&directory, connections, installation.timescaledb, further);
+    let settings = settings(&directory, connections, installation.timescaledb, extra);
     let programs = &installation.programs;
-    let (guard, said) = Guard::spawn(run_as, directory, programs, &settings)?;
+    let (guard, output) = Guard::spawn(run_as, directory, programs, &settings)?;
     let outcome = tokio::select! {
         () = ready(guard.directory()) => Outcome::Ready,
-        said = until_end(said) => Outcome::Ended(said),
-        () = tokio::time::sleep(START_TIMEOUT) => Outcome::Late,
+        output = until_end(output) => Outcome::Ended(output),
+        () = tokio::time::sleep(START_TIMEOUT) => Outcome::TimedOut,
     };
     if let Some(error) = outcome.error(installation, guard.directory()) {
-        // The reason matters more than a directory that resists, which the guard's own drop warns of.
+        // This error matters more than a directory that cannot be removed; the guard logs a warning for that when it is dropped.
         drop(guard.stop().await);
         return Err(error);
     }
     Ok(guard)
 }
 
-/// For psql, libpq and tokio-postgres alike. User and port are named, for the caller's PGUSER and PGPORT mean another server.
+/// Returns a URL for psql, libpq and tokio-postgres. It contains the user and port, because the caller's PGUSER and PGPORT may be set for
+/// another server.
 pub(super) fn url(directory: &Path) -> String {
     let host = percent_encoded(directory.as_os_str().as_bytes());
     format!("postgresql://postgres@/postgres?host={host}&port=5432")
@@ -63,9 +64,9 @@ pub(super) fn url(directory: &Path) -> String {
 
 enum Outcome {
     Ready,
-    /// Its steps, as the guard said them.
+    /// The steps that the guard printed.
     Ended(String),
-    Late,
+    TimedOut,
 }
 
 impl Outcome {
@@ -73,19 +74,20 @@ impl Outcome {
         let (origin, log) = (installation.to_string(), log_tail(directory));
         match self {
             Self::Ready => None,
-            Self::Late => Some(EmbeddedError::NotReady { origin, within: START_TIMEOUT, log }),
-            Self::Ended(said) => Some(match said.lines().last() {
-                Some(SAYS_SERVER) => EmbeddedError::Ended { origin, log },
-                Some(SAYS_INITDB) => EmbeddedError::Initdb { origin, log },
-                other => EmbeddedError::GuardEnded { said: other.unwrap_or("without a word").to_owned() },
+            Self::TimedOut => Some(EmbeddedError::NotReady { origin, within: START_TIMEOUT, log }),
+            Self::Ended(output) => Some(match output.lines().last() {
+                Some(STEP_SERVER) => EmbeddedError::Ended { origin, log },
+                Some(STEP_INITDB) => EmbeddedError::Initdb { origin, log },
+                other => EmbeddedError::GuardEnded { output: other.unwrap_or("no message").to_owned() },
             }),
         }
     }
 }
 
-/// A name that is free, in a directory where the server's user may make it. The guard makes it, and fails if it exists.
+/// Returns an unused path in a directory where the server's user may create it. The guard creates it, and fails if it exists.
 async fn new_directory(places: &[PathBuf], run_as: &RunAs) -> Result<PathBuf, EmbeddedError> {
-    // The standard library's only source of randomness; a name that cannot be guessed cannot be squatted in /tmp.
+    // `RandomState` is the standard library's only source of randomness. Another user cannot create an unpredictable name in /tmp in
+    // advance.
     let random = RandomState::new().build_hasher().finish();
     let name = format!("{DIRECTORY_PREFIX}{}-{:08x}", std::process::id(), random >> 32);
     let mut tried: Vec<Tried> = Vec::new();
@@ -96,10 +98,10 @@ async fn new_directory(places: &[PathBuf], run_as: &RunAs) -> Result<PathBuf, Em
         if !place.is_absolute() {
             tried.push(Tried::new(shown, "not an absolute path"));
         } else if length > SOCKET_PATH_MAX {
-            tried.push(Tried::new(shown, "too long for the path of a unix socket"));
+            tried.push(Tried::new(shown, "too long for the path of a Unix socket"));
         } else if !run_as.can_create_in(place).await {
-            let by_whom = run_as.by_whom();
-            tried.push(Tried::new(shown, format_args!("cannot be written{by_whom}")));
+            let by_user = run_as.by_user();
+            tried.push(Tried::new(shown, format_args!("cannot be written{by_user}")));
         } else {
             return Ok(directory);
         }
@@ -107,8 +109,9 @@ async fn new_directory(places: &[PathBuf], run_as: &RunAs) -> Result<PathBuf, Em
     Err(EmbeddedError::NoDirectory { tried })
 }
 
-/// The data is worth nothing after the run, so nothing waits for the disk; reached by its socket alone.
-fn settings(directory: &Path, connections: u32, timescaledb: bool, further: &[String]) -> Vec<OsString> {
+/// Returns the server's arguments. The data is not needed after the run, so writes to disk are not synchronous. The server listens only on
+/// its Unix socket.
+fn settings(directory: &Path, connections: u32, timescaledb: bool, extra: &[String]) -> Vec<OsString> {
     let mut settings = vec![
         "listen_addresses=".to_owned(),
         "port=5432".to_owned(),
@@ -124,13 +127,13 @@ fn settings(directory: &Path, connections: u32, timescaledb: bool, further: &[St
         settings.push("shared_preload_libraries=timescaledb".to_owned());
         settings.push("timescaledb.telemetry_level=off".to_owned());
     }
-    settings.extend_from_slice(further);
+    settings.extend_from_slice(extra);
     let mut settings: Vec<OsString> = settings.into_iter().map(OsString::from).collect();
     settings.push(sockets_in(directory));
     settings.into_iter().flat_map(|setting| [OsString::from("-c"), setting]).collect()
 }
 
-/// The setting is a list: quoted, so that a comma or a space in TMPDIR does not make two of one. Names are bytes, not text.
+/// The setting is a list, so the directory is quoted: a comma or space in TMPDIR must not split it. Paths are bytes and need not be UTF-8.
 fn sockets_in(directory: &Path) -> OsString {
     let mut setting = b"unix_socket_directories=\"".to_vec();
     for &byte in directory.as_os_str().as_bytes() {
@@ -140,7 +143,7 @@ fn sockets_in(directory: &Path) -> OsString {
     OsString::from_vec(setting)
 }
 
-/// The postmaster writes its state into the eighth line.
+/// Waits until the server is ready. The postmaster writes its state in the eighth line of its pid file.
 async fn ready(directory: &Path) {
     let file = directory.join("data/postmaster.pid");
     loop {
@@ -152,12 +155,12 @@ async fn ready(directory: &Path) {
     }
 }
 
-/// What was said up to the end of the pipe, which is the end of whoever held it.
+/// Reads the pipe to its end, which is when the process that holds it ends, and returns the output.
 async fn until_end(mut pipe: pipe::Receiver) -> String {
-    let mut said = Vec::new();
-    // A broken pipe ends it as well, and what was said before counts.
-    let _ = pipe.read_to_end(&mut said).await;
-    String::from_utf8_lossy(&said).into_owned()
+    let mut output = Vec::new();
+    // A read error also ends the output; what was read before it is used.
+    let _ = pipe.read_to_end(&mut output).await;
+    String::from_utf8_lossy(&output).into_owned()
 }
 
 fn log_tail(directory: &Path) -> String {
@@ -182,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_survives_any_directory_name() {
+    fn a_url_encodes_special_characters_of_the_directory() {
         let url = url(Path::new("/tmp/a b&c/muster-pg-1"));
         assert_eq!(url, "postgresql://postgres@/postgres?host=%2Ftmp%2Fa%20b%26c%2Fmuster-pg-1&port=5432");
         let config: tokio_postgres::Config = url.parse().unwrap();
@@ -192,30 +195,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_that_does_not_do_gives_way_to_the_next() {
+    async fn an_unusable_directory_is_skipped() {
         let good = tempfile::tempdir().unwrap();
         let long = good.path().join("x".repeat(100));
         std::fs::create_dir(&long).unwrap();
         let bad = [PathBuf::from("relative"), long, PathBuf::from("/no/such/place")];
-        let error = new_directory(&bad, &RunAs::Myself).await.unwrap_err();
+        let error = new_directory(&bad, &RunAs::CurrentUser).await.unwrap_err();
         let EmbeddedError::NoDirectory { tried } = error else {
             panic!("{error}");
         };
         let reasons: Vec<&str> = tried.iter().map(|t| t.reason.as_str()).collect();
         let expected =
-            ["not an absolute path", "too long for the path of a unix socket", "cannot be written"];
+            ["not an absolute path", "too long for the path of a Unix socket", "cannot be written"];
         assert_eq!(reasons, expected);
 
         let all = bad.into_iter().chain([good.path().to_owned()]);
-        let found = new_directory(&all.collect::<Vec<_>>(), &RunAs::Myself).await.unwrap();
+        let found = new_directory(&all.collect::<Vec<_>>(), &RunAs::CurrentUser).await.unwrap();
         assert_eq!(found.parent(), Some(good.path()));
-        assert!(!found.exists(), "the guard makes it");
+        assert!(!found.exists(), "the guard creates it");
     }
 
     #[tokio::test]
-    async fn a_place_that_is_closed_to_the_servers_user_gives_way() {
+    async fn a_directory_that_the_servers_user_cannot_enter_is_skipped() {
         let run_as = RunAs::of_this_process().await.unwrap();
-        if run_as == RunAs::Myself {
+        if run_as == RunAs::CurrentUser {
             return println!("skipped: only root starts a server as another user");
         }
         let closed = tempfile::tempdir_in("/tmp").unwrap();
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn timescaledb_is_preloaded_only_where_it_is_installed() {
+    fn timescaledb_is_preloaded_only_if_it_is_installed() {
         let preloads = |timescaledb| {
             let settings = settings(Path::new("/tmp/d"), 5, timescaledb, &[]);
             settings.contains(&OsString::from("shared_preload_libraries=timescaledb"))
@@ -239,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_with_a_comma_or_a_quote_stays_one_socket_directory() {
+    fn a_directory_with_a_comma_or_a_quote_is_one_socket_directory() {
         let setting = sockets_in(Path::new("/tmp/a,b\"c d"));
         assert_eq!(setting, OsString::from("unix_socket_directories=\"/tmp/a,b\"\"c d\""));
     }
 
     #[test]
-    fn an_error_shows_the_end_of_the_log_and_not_all_of_it() {
+    fn an_error_shows_only_the_end_of_the_log() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(log_tail(directory.path()), "(nothing)");
         let lines: Vec<String> = (0..100).map(|n| format!("line {n}\n\n")).collect();

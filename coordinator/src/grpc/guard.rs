@@ -1,6 +1,6 @@
-//! Refuses every request without the secret of the join string, where the coordinator has one, before any method of any service is called.
-//! The secret is 256 random bits, so wrong ones are not counted: the right secret is accepted, whatever other clients at the same address
-//! have sent.
+//! Rejects every request that does not carry the secret of the join string, if the coordinator has one, before any service method is
+//! called. The secret has 256 random bits, so failed attempts are not counted: the correct secret is always accepted, even if other clients
+//! at the same address have sent wrong ones.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,13 +13,13 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 use tracing::{debug, error, warn};
 
-use super::visitor::Visit;
+use super::admission::ConnectionInfo;
 use crate::clock;
 use crate::identity::Identity;
 
 #[derive(Clone)]
 pub(super) struct Guard {
-    /// `None` where there is no secret to show: in clear, or where a certificate is what counts.
+    /// `None` where no secret is required: without encryption and with client certificates.
     identity: Option<Arc<Identity>>,
     refusals: Arc<Mutex<RefusalLog>>,
 }
@@ -30,29 +30,29 @@ impl Guard {
     }
 
     fn check(&self, identity: &Identity, request: &Request<()>) -> Result<(), Status> {
-        let visit: Option<&Visit> = request.extensions().get();
-        if visit.is_some_and(Visit::is_in_process) {
+        let connection: Option<&ConnectionInfo> = request.extensions().get();
+        if connection.is_some_and(ConnectionInfo::is_in_process) {
             return Ok(());
         }
         let expected = identity.secret().map_err(|problem| {
-            error!("nobody can join: {problem}");
+            error!("no agent can join: {problem}");
             Status::unavailable("the coordinator cannot read its identity")
         })?;
-        let (what, answer) = match shown(request) {
+        let (what, message) = match presented_secret(request) {
             Some(secret) if secret == expected => return Ok(()),
             Some(_) => (
                 "with a wrong join string",
-                "the join string is not valid any more, or not this coordinator's: `coordinator token` prints the one that is",
+                "the join string is no longer valid or belongs to another coordinator: `coordinator token` prints the current one",
             ),
             None => (
                 "without a join string",
-                "this coordinator wants a join string: --join with what `coordinator token` prints",
+                "this coordinator requires a join string: pass the output of `coordinator token` with --join",
             ),
         };
-        if let Some(peer) = visit.and_then(|visit| visit.peer).map(|peer| peer.ip()) {
+        if let Some(peer) = connection.and_then(|connection| connection.peer).map(|peer| peer.ip()) {
             self.log(peer, what);
         }
-        Err(Status::unauthenticated(answer))
+        Err(Status::unauthenticated(message))
     }
 
     fn log(&self, peer: IpAddr, what: &str) {
@@ -65,7 +65,7 @@ impl Guard {
     }
 }
 
-fn shown(request: &Request<()>) -> Option<Secret> {
+fn presented_secret(request: &Request<()>) -> Option<Secret> {
     let bearer = request.metadata().get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")?;
     Secret::parse(bearer).ok()
 }
@@ -79,7 +79,7 @@ impl Interceptor for Guard {
     }
 }
 
-/// When each machine's refusal was last logged.
+/// The time at which a refusal was last logged, by machine.
 #[derive(Debug, Default)]
 struct RefusalLog(HashMap<IpAddr, Instant>);
 
@@ -93,7 +93,7 @@ impl RefusalLog {
         if self.0.len() >= limits::REFUSED_MACHINES_MAX {
             self.0.retain(|_, at| is_recent(at));
         }
-        // An attacker may have many addresses: the log must not grow with each of them.
+        // An attacker may have many addresses, and the log must not grow with each of them.
         if self.0.len() >= limits::REFUSED_MACHINES_MAX {
             return false;
         }
@@ -102,7 +102,7 @@ impl RefusalLog {
     }
 }
 
-/// One machine has 2^64 addresses of IPv6.
+/// The address that stands for a machine: an IPv4 address or an IPv6 /64 network, because one machine may have 2^64 IPv6 addresses.
 fn machine(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -119,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_is_logged_once_in_a_while_and_each_for_itself() {
+    fn refusals_are_logged_at_intervals_for_each_machine() {
         let (mut log, start) = (RefusalLog::default(), Instant::now());
         assert!(log.is_due(ip("10.0.0.1"), start));
         assert!(!log.is_due(ip("10.0.0.1"), start));
         assert!(!log.is_due(ip("::ffff:10.0.0.1"), start), "the same machine");
         assert!(log.is_due(ip("10.0.0.2"), start));
         assert!(log.is_due(ip("2001:db8::1"), start));
-        assert!(!log.is_due(ip("2001:db8::ffff:1:2"), start), "a network of IPv6 is one machine");
+        assert!(!log.is_due(ip("2001:db8::ffff:1:2"), start), "an IPv6 /64 network is one machine");
         assert!(log.is_due(ip("2001:db8:0:1::1"), start));
         assert!(log.is_due(ip("10.0.0.1"), start + limits::REFUSAL_LOGGED_EVERY));
     }

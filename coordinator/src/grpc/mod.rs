@@ -1,12 +1,13 @@
-//! The gRPC edge: two streams per agent, turned into calls on the conductor and the keeper. Generated types stay in here.
+//! The gRPC server. Each agent opens two streams, whose messages become calls to the controller and the keeper. Generated types stay in
+//! this module.
 
 mod access;
+mod admission;
 mod control;
 mod guard;
 mod in_process;
 mod server;
 mod tls;
-mod visitor;
 mod work;
 
 pub(crate) use access::Access;

@@ -1,4 +1,4 @@
-//! The listening side: binds, accepts, and starts the tasks of each stream.
+//! The listening side: binds the port, accepts connections, and starts the tasks of each stream.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::listen::{self, AcceptProblem, Accepted, Terms};
+use muster_agent::listen::{self, AcceptLimits, AcceptProblem, Accepted};
 use muster_common::limits;
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};
@@ -27,16 +27,17 @@ use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::access::Access;
+use super::admission::{AdmissionGuard, ConnectionInfo, Origin};
 use super::guard::Guard;
 use super::in_process::{Arrivals, no_agents};
-use super::visitor::{Origin, Visit, Visitor};
 use super::{control, tls, work};
-use crate::run::{Desk, Handover};
+use crate::run::{ControllerHandle, Handover};
 
-/// A bound port, or agents of this process, or both; no connection is served yet. `I` has the connections that come in by the port.
+/// Sources of connections: a bound port, agents in this process, or both. No connection is served yet. `I` is the stream of connections to
+/// the port.
 pub(crate) struct Listener<I> {
     incoming: I,
-    /// `None` where no port is open.
+    /// `None` if no port is open.
     address: Option<SocketAddr>,
     in_process: Arrivals,
     access: Access,
@@ -44,7 +45,7 @@ pub(crate) struct Listener<I> {
 }
 
 impl Listener<Pending<io::Result<TcpStream>>> {
-    /// No port at all.
+    /// Returns a listener without a port.
     pub(crate) fn without_port() -> Self {
         Self::of(tokio_stream::pending(), None, Access::InClear, AcceptProblem::default())
     }
@@ -53,7 +54,7 @@ impl Listener<Pending<io::Result<TcpStream>>> {
 type Boxed<C> = Pin<Box<dyn Stream<Item = io::Result<C>> + Send>>;
 
 impl Listener<Boxed<Accepted>> {
-    /// A connection by which no agent joins within `patience` is closed.
+    /// A connection on which no agent joins within `patience` is closed.
     pub(crate) async fn bind(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let (accepted, address, problem) = accept(address, patience).await?;
         let incoming: Boxed<Accepted> = Box::pin(accepted.map(Ok));
@@ -80,14 +81,14 @@ async fn accept(
 ) -> io::Result<(impl Stream<Item = Accepted> + Send, SocketAddr, AcceptProblem)> {
     let listener = TcpListener::bind(address).await?;
     let (address, problem) = (listener.local_addr()?, AcceptProblem::default());
-    let terms = Terms {
-        connections: limits::STRANGERS_MAX,
-        accepts_per_second: limits::STRANGERS_PER_SECOND,
-        patience,
+    let accept_limits = AcceptLimits {
+        connections: limits::UNAUTHENTICATED_CONNECTIONS_MAX,
+        accepts_per_second: limits::UNAUTHENTICATED_CONNECTIONS_PER_SECOND,
+        timeout: patience,
         bytes: limits::ADMISSION_BYTES_MAX,
         bytes_per_second: 0,
     };
-    Ok((listen::accept(listener, terms, problem.clone()), address, problem))
+    Ok((listen::accept(listener, accept_limits, problem.clone()), address, problem))
 }
 
 impl<I> Listener<I> {
@@ -95,18 +96,18 @@ impl<I> Listener<I> {
         Self { incoming, address, in_process: no_agents(), access, problem }
     }
 
-    /// Connections of a test's network.
+    /// Accepts the connections of a test's network.
     #[cfg(test)]
     pub(crate) fn in_clear(incoming: I, address: SocketAddr) -> Self {
         Self::of(incoming, Some(address), Access::InClear, AcceptProblem::default())
     }
 
-    /// Agents inside this process join as well.
+    /// Adds the connections of agents inside this process.
     pub(crate) fn with_in_process(self, in_process: Arrivals) -> Self {
         Self { in_process, ..self }
     }
 
-    /// What an agent of another machine has to be told to come in; nothing on this one.
+    /// The options, in addition to the address, that an agent needs to join. Empty without a port and for an unencrypted loopback address.
     pub(crate) fn options(&self) -> &'static str {
         match self.access {
             Access::InClear if self.address.is_none_or(|address| address.ip().is_loopback()) => "",
@@ -118,13 +119,13 @@ impl<I> Listener<I> {
         self.address
     }
 
-    /// Why connections cannot be accepted at the moment.
+    /// The reason why connections cannot be accepted at the moment.
     pub(crate) fn problem(&self) -> AcceptProblem {
         self.problem.clone()
     }
 }
 
-/// Connections that come in: of a port, or of a test's network.
+/// Incoming connections, from a port or from a test's network.
 pub(crate) trait Incoming: Stream<Item = io::Result<Self::Connection>> + Send + 'static {
     type Connection: AsyncRead + AsyncWrite + Connected<ConnectInfo: Origin> + Unpin + Send + 'static;
 }
@@ -145,43 +146,48 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start<I: Incoming>(listener: Listener<I>, desk: Desk, handover: Handover) -> Self {
+    pub(crate) fn start<I: Incoming>(
+        listener: Listener<I>,
+        controller: ControllerHandle,
+        handover: Handover,
+    ) -> Self {
         let stop = CancellationToken::new();
         let sessions = TaskTracker::new();
-        let edge = Edge { desk, handover, sessions: sessions.clone() };
+        let edge = Edge { controller, handover, sessions: sessions.clone() };
         let service = MusterServer::new(edge)
             .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
-        let visit = |stream: I::Connection| {
-            let visit = Visit::of(&stream.connect_info());
-            Visitor::new(Either::Left(stream), visit)
+        let connection = |stream: I::Connection| {
+            let connection = ConnectionInfo::of(&stream.connect_info());
+            AdmissionGuard::new(Either::Left(stream), connection)
         };
-        let by_port = listener.incoming.map(move |came| came.map(visit));
+        let from_port = listener.incoming.map(move |accepted| accepted.map(connection));
         let in_process = listener.in_process;
-        let in_process =
-            in_process.map(|stream| Ok(Visitor::new(Either::Right(stream), Visit::in_process())));
-        let visitors = by_port.merge(in_process);
+        let in_process = in_process
+            .map(|stream| Ok(AdmissionGuard::new(Either::Right(stream), ConnectionInfo::in_process())));
+        let connections = from_port.merge(in_process);
         let serving = listen::server()
             .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
             .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES)
             .layer(InterceptorLayer::new(Guard::new(listener.access.identity())))
             .add_service(service)
-            .serve_with_incoming_shutdown(visitors, stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
         Self { stop, sessions, task: tokio::spawn(serving) }
     }
 
-    /// Takes no more connections and waits for the sessions, whose tokens are cancelled by now, at most [`limits::FAREWELL_TIMEOUT`].
+    /// Stops accepting connections and waits for the sessions to end, for at most [`limits::SHUTDOWN_TIMEOUT`]. Their cancellation tokens
+    /// must already be cancelled.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.sessions.close();
-        let _ = timeout(limits::FAREWELL_TIMEOUT, self.sessions.wait()).await;
-        // An agent that keeps its connection open must not keep the coordinator.
+        let _ = timeout(limits::SHUTDOWN_TIMEOUT, self.sessions.wait()).await;
+        // An agent that keeps its connection open must not delay the coordinator's exit.
         self.task.abort();
     }
 }
 
 struct Edge {
-    desk: Desk,
+    controller: ControllerHandle,
     handover: Handover,
     sessions: TaskTracker,
 }
@@ -195,14 +201,16 @@ impl Muster for Edge {
         &self,
         request: Request<Streaming<v1::AgentControl>>,
     ) -> Result<Response<Self::ControlStream>, Status> {
-        let visit: Visit = request
+        let connection: ConnectionInfo = request
             .extensions()
             .get()
             .cloned()
-            .ok_or_else(|| Status::internal("a connection from nowhere"))?;
+            .ok_or_else(|| Status::internal("the connection has no address information"))?;
         let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-        // A task of its own: this handler is dropped with its stream, and a slot that was granted meanwhile would be nobody's.
-        let serving = control::serve(request.into_inner(), visit, sender, self.desk.clone(), self.handover);
+        // A separate task, because this handler is dropped with its stream: a slot granted at that moment would have no session to release
+        // it.
+        let serving =
+            control::serve(request.into_inner(), connection, sender, self.controller.clone(), self.handover);
         self.sessions.spawn(serving);
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -212,8 +220,8 @@ impl Muster for Edge {
         request: Request<Streaming<v1::AgentWork>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
         let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-        let opened = work::open(request.into_inner(), &self.desk).await?;
-        opened.spawn(&self.sessions, sender, &self.desk);
+        let opened = work::open(request.into_inner(), &self.controller).await?;
+        opened.spawn(&self.sessions, sender, &self.controller);
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

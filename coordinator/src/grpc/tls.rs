@@ -1,5 +1,5 @@
-//! Connections that come in encrypted. The handshake is done here and not by tonic, so that it is bounded in time and number. All handshakes
-//! are one task's, so however many there are, they take no more than one processor.
+//! Accepts TLS connections. The handshake is done here and not by tonic, so that its duration and the number of handshakes are bounded. All
+//! handshakes run in one task, so together they use at most one processor.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
-/// Connections whose handshake is done.
+/// Returns the connections whose handshake succeeded.
 pub(super) fn encrypted(
     accepted: impl Stream<Item = Accepted>,
     config: Arc<ServerConfig>,
@@ -20,19 +20,20 @@ pub(super) fn encrypted(
     let acceptor = TlsAcceptor::from(config);
     accepted
         .map(move |stream| shake_hands(stream, acceptor.clone()))
-        // One more than there can be: the loop that closes the oldest for the next one is not asked otherwise.
-        .buffer_unordered(limits::STRANGERS_MAX + 1)
-        .filter_map(|shaken| std::future::ready(shaken.map(Ok)))
+        // One more than the maximum number of connections: otherwise the accept loop, which closes the oldest connection to make room for
+        // the next one, would not be polled.
+        .buffer_unordered(limits::UNAUTHENTICATED_CONNECTIONS_MAX + 1)
+        .filter_map(|stream| std::future::ready(stream.map(Ok)))
 }
 
-/// The connection itself ends when it takes too long.
+/// Needs no timeout: the connection fails when the handshake takes too long.
 async fn shake_hands(stream: Accepted, acceptor: TlsAcceptor) -> Option<TlsStream<Accepted>> {
     let peer = stream.peer();
     match acceptor.accept(stream).await {
         Ok(stream) => Some(stream),
         Err(error) => {
-            // An agent says the cause on its side.
-            debug!("{peer:?} was not let in: {error}");
+            // The agent reports the cause.
+            debug!("TLS handshake with {peer:?} failed: {error}");
             None
         }
     }

@@ -1,4 +1,5 @@
-//! One agent's Work stream: rows out as credit allows, results in. Two tasks; neither waits for the other's channel.
+//! The Work stream of one agent: sends rows within the agent's credit and receives results. Each direction has its own task, and neither
+//! waits for the other's channel.
 
 use std::sync::Arc;
 
@@ -14,46 +15,49 @@ use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 
 use crate::clock;
-use crate::run::{Batch, Desk, Loss, MemberId, Share, Taken, WorkPorts};
+use crate::run::{Batch, ControllerHandle, Loss, MemberId, SettledResults, Share, WorkPorts};
 use crate::workload::{RowReader, WorkloadError};
 
-/// Rows taken from the queue at a time, before their size is known: with as many records of the largest size, a batch that was a byte
-/// short of its bound still fits into a message.
+/// Number of rows taken from the queue at a time, before their size is known. It is so small that a batch one byte below its limit still
+/// fits into a message after this many records of the largest size are added.
 const READ_AHEAD: usize = 4;
 
 type Outbound = mpsc::Sender<Result<v1::CoordinatorWork, Status>>;
 
-/// A Work stream whose session holds its slot.
+/// A Work stream whose session holds a slot.
 pub(super) struct WorkSession {
     inbound: Streaming<v1::AgentWork>,
     ports: WorkPorts,
 }
 
-/// Reads Open and finds its session.
-pub(super) async fn open(mut inbound: Streaming<v1::AgentWork>, desk: &Desk) -> Result<WorkSession, Status> {
+/// Reads Open and looks up its session.
+pub(super) async fn open(
+    mut inbound: Streaming<v1::AgentWork>,
+    controller: &ControllerHandle,
+) -> Result<WorkSession, Status> {
     let first = timeout(limits::HELLO_TIMEOUT, inbound.message())
         .await
-        .map_err(|_| Status::deadline_exceeded("no Open"))??
+        .map_err(|_| Status::deadline_exceeded("no Open received"))??
         .ok_or_else(|| Status::invalid_argument("the stream ended before Open"))?;
     let session = match FromAgent::try_from(first) {
         Ok(FromAgent::Open(session)) => session,
         Ok(_) => return Err(Status::invalid_argument("the first message must be Open")),
         Err(malformed) => return Err(Status::invalid_argument(malformed.to_string())),
     };
-    match desk.open_work(session).await {
+    match controller.open_work(session).await {
         Some(ports) => Ok(WorkSession { inbound, ports }),
         None => Err(Status::failed_precondition("this session holds no slot")),
     }
 }
 
 impl WorkSession {
-    pub(super) fn spawn(self, sessions: &TaskTracker, outbound: Outbound, desk: &Desk) {
+    pub(super) fn spawn(self, sessions: &TaskTracker, outbound: Outbound, controller: &ControllerHandle) {
         let WorkPorts { member, ended, share } = self.ports;
         let (credit_sender, credits) = watch::channel(Vec::new());
         let (ack_sender, acks) = watch::channel(0);
         let receiver = Receiver {
             member,
-            desk: desk.clone(),
+            controller: controller.clone(),
             inbound: self.inbound,
             share: share.clone(),
             credits: credit_sender,
@@ -66,27 +70,27 @@ impl WorkSession {
             credits,
             acks,
             outbound,
-            desk: desk.clone(),
+            controller: controller.clone(),
             sent: Vec::new(),
             is_stopped: false,
         };
-        let receiving = guarded(member, ended.clone(), desk.clone(), receiver.receive());
+        let receiving = guarded(member, ended.clone(), controller.clone(), receiver.receive());
         sessions.spawn(receiving);
-        sessions.spawn(guarded(member, ended, desk.clone(), sender.send()));
+        sessions.spawn(guarded(member, ended, controller.clone(), sender.send()));
     }
 }
 
-/// Runs one direction until the session ends; its own end is a loss.
+/// Runs one direction until the session ends. If the direction ends first, the session is lost.
 async fn guarded(
     member: MemberId,
     ended: CancellationToken,
-    desk: Desk,
+    controller: ControllerHandle,
     direction: impl Future<Output = String>,
 ) {
     tokio::select! {
         biased;
         () = ended.cancelled() => {}
-        reason = direction => desk.lost(member, Loss::because(reason)).await,
+        reason = direction => controller.lost(member, Loss::because(reason)).await,
     }
 }
 
@@ -94,17 +98,17 @@ async fn guarded(
 
 struct Receiver {
     member: MemberId,
-    desk: Desk,
+    controller: ControllerHandle,
     inbound: Streaming<v1::AgentWork>,
     share: watch::Receiver<Option<Share>>,
-    /// By worker: rows that may have been sent in total.
+    /// By worker: the total number of rows that may have been sent.
     credits: watch::Sender<Vec<u64>>,
     acks: watch::Sender<u64>,
     last_number: u64,
 }
 
 impl Receiver {
-    /// Returns why nothing more can be received.
+    /// Receives messages until the stream ends. Returns the reason for the end.
     async fn receive(mut self) -> String {
         loop {
             let message = match self.inbound.message().await {
@@ -112,26 +116,26 @@ impl Receiver {
                 Ok(None) => return "closed its work stream".to_owned(),
                 Err(status) => return format!("work stream broke: {}", status.message()),
             };
-            let taken = match FromAgent::try_from(message) {
+            let handled = match FromAgent::try_from(message) {
                 Ok(FromAgent::Credit(credit)) => self.note_credit(credit),
                 Ok(FromAgent::Results(results)) => self.take_results(results).await,
                 Ok(FromAgent::RoundOver { round }) => {
-                    self.desk.round_over(self.member, round).await;
+                    self.controller.round_over(self.member, round).await;
                     Ok(())
                 }
                 Ok(FromAgent::Open(_)) => Err("sent Open twice".to_owned()),
                 Err(malformed) => Err(format!("sent a malformed message: {malformed}")),
             };
-            if let Err(reason) = taken {
+            if let Err(reason) = handled {
                 return reason;
             }
         }
     }
 
-    /// Credit only grows: an old or repeated message changes nothing.
+    /// Credit only grows: an old or repeated message has no effect.
     fn note_credit(&self, Credit { worker, rows }: Credit) -> Result<(), String> {
         if worker >= limits::WORKERS_PER_AGENT_MAX {
-            return Err(format!("gave credit for a worker {worker}"));
+            return Err(format!("gave credit for worker {worker}, which it does not have"));
         }
         let worker = usize::from(worker);
         self.credits.send_if_modified(|credits| {
@@ -153,22 +157,22 @@ impl Receiver {
         if number != self.last_number + 1 {
             return Err(format!("sent results {number} after {}", self.last_number));
         }
-        // Results of an earlier session may arrive before this one's part of the run begins. This wait has no deadline of its own: it ends
-        // when every agent is ready, which has a deadline, and `guarded` ends it with the session.
+        // Results of an earlier session may arrive before this session's part of the run begins. This wait needs no deadline: it ends when
+        // every agent is ready, which has a deadline, and `guarded` ends it with the session.
         let share = match self.share.wait_for(Option::is_some).await {
             Ok(share) => share.clone(),
             Err(_) => None,
         };
         let Some(share) = share else { return Err("the run is over".to_owned()) };
-        let place = share.keeper.place().await.ok_or("the run is over")?;
-        // From here to the keeper nothing waits: what is settled is added up.
-        let is_its_own = results.ran_under.is_none_or(|grant| share.former.contains(&grant));
-        let Taken { counted, again, not_given } = match is_its_own {
+        let permit = share.keeper.reserve().await.ok_or("the run is over")?;
+        // There is no await from here to the keeper, so every settled result is counted.
+        let is_proven = results.ran_under.is_none_or(|grant| share.former.contains(&grant));
+        let SettledResults { counted, duplicates, not_given } = match is_proven {
             true => share.rows.settle(share.epoch, results),
             false => share.rows.drop_stale(&results),
         };
         self.last_number = number;
-        place.put(Batch { number, results: counted, again, acks: self.acks.clone() });
+        permit.send(Batch { number, results: counted, duplicates, acks: self.acks.clone() });
         match not_given {
             None => Ok(()),
             Some(row) => Err(format!("sent a result for row {row}, which it was not given")),
@@ -184,8 +188,8 @@ struct Sender {
     credits: watch::Receiver<Vec<u64>>,
     acks: watch::Receiver<u64>,
     outbound: Outbound,
-    desk: Desk,
-    /// By worker: rows in total, of all rounds.
+    controller: ControllerHandle,
+    /// By worker: the total number of rows sent in all rounds.
     sent: Vec<u64>,
     /// No more rows are sent, because they cannot be read or recorded, and the run ends. Acknowledgements are still sent, because the agent
     /// cannot report without them.
@@ -193,7 +197,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// Returns why nothing more can be sent.
+    /// Sends rows until the stream ends. Returns the reason for the end.
     async fn send(mut self) -> String {
         loop {
             let share = match self.share.wait_for(Option::is_some).await {
@@ -218,51 +222,53 @@ impl Sender {
             let is_complete = !self.is_stopped && self.send_allowed(share, &mut reader).await?;
             if is_complete && !is_prefetched {
                 is_prefetched = true;
-                self.desk.prefetched(self.member).await;
+                self.controller.prefetched(self.member).await;
             }
-            let gone = |_| "closed its work stream".to_owned();
+            let closed = |_| "closed its work stream".to_owned();
             tokio::select! {
-                // Acknowledgements come first, and the loop looks at credit and rows after each: none of them waits for another.
+                // Acknowledgements come first, and the loop checks credit and rows after each of them, so none of the three waits for
+                // another.
                 biased;
                 changed = self.acks.changed() => {
-                    changed.map_err(gone)?;
+                    changed.map_err(closed)?;
                     let number = *self.acks.borrow_and_update();
                     self.send_message(FromCoordinator::Ack(number)).await?;
                 }
-                changed = self.share.changed() => return changed.map_err(gone),
-                changed = self.credits.changed() => changed.map_err(gone)?,
-                changed = given.changed() => changed.map_err(gone)?,
+                changed = self.share.changed() => return changed.map_err(closed),
+                changed = self.credits.changed() => changed.map_err(closed)?,
+                changed = given.changed() => changed.map_err(closed)?,
             }
         }
     }
 
-    /// Sends what credit allows, a batch per worker in turn, so that no worker waits for all of another's rows.
-    /// True when every worker was given credit, or has no rows.
+    /// Sends the rows that the agent's credit allows, one batch per worker in turn, so that no worker waits for all rows of another one.
+    /// Returns true if every worker has granted credit or has no rows.
     async fn send_allowed(&mut self, share: &Share, reader: &mut RowReader) -> Result<bool, String> {
         let credits = self.credits.borrow_and_update().clone();
         let credit = |worker: usize| credits.get(worker).copied().unwrap_or(0);
         let is_drained = |worker: usize| share.rows.is_drained(share.workers.start + worker);
-        // Asked last: it takes the lock of all rows.
-        let within_room = |(worker, rows): (usize, u64)| {
-            let room = share.rows.room(share.workers.start + worker, share.in_flight_max) as u64;
-            (room > 0).then_some((worker, rows.min(room)))
+        // Applied last, because it takes the lock on all rows.
+        let within_capacity = |(worker, rows): (usize, u64)| {
+            let send_capacity =
+                share.rows.send_capacity(share.workers.start + worker, share.in_flight_max) as u64;
+            (send_capacity > 0).then_some((worker, rows.min(send_capacity)))
         };
         loop {
             let allowed: Vec<(usize, u64)> = (0..self.sent.len())
                 .map(|worker| (worker, credit(worker).saturating_sub(self.sent[worker])))
                 .filter(|&(worker, rows)| rows > 0 && !is_drained(worker))
-                .filter_map(within_room)
+                .filter_map(within_capacity)
                 .collect();
             let mut turns = allowed.into_iter();
             let mut has_sent = false;
             while turns.len() > 0 {
-                // The file may be on a slow disk, and beats are answered on these threads.
+                // The file may be on a slow disk, and heartbeats are answered on these threads.
                 let next = clock::blocking(|| next_batches(share, &mut turns, reader));
                 let batches = match next {
                     Ok(batches) => batches,
                     Err(problem) => {
                         self.is_stopped = true;
-                        self.desk.unreadable(problem).await;
+                        self.controller.unreadable(problem).await;
                         return Ok(false);
                     }
                 };
@@ -285,7 +291,7 @@ impl Sender {
         let rows = |assign: &Assign| assign.rows.iter().map(|order| order.row).collect();
         let position = |assign: &Assign| share.workers.start + usize::from(assign.worker);
         let sent = batches.iter().map(|assign| (position(assign), rows(assign))).collect();
-        // Waits for the disk, which has no deadline: a row is sent only after it is recorded that the row may have run.
+        // Waits for the disk without a deadline: a row is sent only after the journal records that the row may have run.
         if !share.keeper.sent(share.epoch, sent).await {
             self.is_stopped = true;
             return Ok(());
@@ -305,7 +311,8 @@ impl Sender {
     }
 }
 
-/// A batch for each worker whose turn it is and that may be sent so many rows; no more turns once they fill a message of the largest size.
+/// Returns one batch for each of the next workers in `turns`, which states the number of rows that each may receive. Stops when the batches
+/// fill a message of the largest size.
 fn next_batches(
     share: &Share,
     turns: &mut impl Iterator<Item = (usize, u64)>,
@@ -325,7 +332,7 @@ fn next_batches(
     Ok(batches)
 }
 
-/// At most `count` rows of one worker, read from the workload; `None` when there are none.
+/// Reads at most `count` rows of one worker from the workload. Returns `None` if there are none.
 fn next_batch(
     share: &Share,
     worker: usize,
@@ -336,7 +343,7 @@ fn next_batch(
     let mut rows = Vec::new();
     let passes = share.rows.passes();
     while rows.len() < count && parameters.len() < limits::BATCH_BYTES_MAX {
-        // A few at a time: how many fit is not known before they are read.
+        // A few at a time, because the number that fits is not known before they are read.
         let taken =
             share.rows.take(share.workers.start + worker, share.epoch, READ_AHEAD.min(count - rows.len()));
         if taken.is_empty() {

@@ -1,8 +1,9 @@
-//! Numbers as bytes: LEB128 (seven bits a byte, the lowest first), one by one and in columns. A column of equal numbers, such as the
-//! lag of a closed loop, takes two bytes. Reading never panics: what does not fit is `None`.
+//! Encodes numbers as LEB128 (seven bits per byte, least significant first), individually and in columns. A column of equal small
+//! numbers, for example the lag of a closed loop, takes two bytes. Reading never panics: invalid input gives `None`.
 
-/// A column whose numbers stand one after the other, or whose one number stands for all.
+/// Tag of a column that lists every number.
 const EACH: u8 = 0;
+/// Tag of a column whose numbers are all equal, stored once.
 const SAME: u8 = 1;
 
 pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
@@ -18,7 +19,7 @@ fn lowest(number: u64) -> u8 {
     lowest
 }
 
-/// Nothing for no numbers.
+/// Writes a column. Writes nothing for an empty one.
 pub(super) fn put_column(out: &mut Vec<u8>, numbers: impl Iterator<Item = u64> + Clone) {
     let mut rest = numbers.clone();
     let Some(first) = rest.next() else { return };
@@ -31,25 +32,26 @@ pub(super) fn put_column(out: &mut Vec<u8>, numbers: impl Iterator<Item = u64> +
     }
 }
 
-/// The first number, and each further one as its distance from the one before: rows in order and times of one batch lie close together.
+/// Writes the first number, then a column of the differences between neighbors, which are small for rows in order and for the times of
+/// one batch.
 pub(super) fn put_deltas(out: &mut Vec<u8>, numbers: impl Iterator<Item = u64> + Clone) {
     let mut rest = numbers.clone();
     let Some(first) = rest.next() else { return };
     put(out, first);
-    put_column(out, numbers.zip(rest).map(|(before, number)| zigzag(number.wrapping_sub(before))));
+    put_column(out, numbers.zip(rest).map(|(previous, number)| zigzag(number.wrapping_sub(previous))));
 }
 
-/// A small distance is a small number, whichever way it goes.
-fn zigzag(distance: u64) -> u64 {
-    let sign = distance.cast_signed() >> 63;
-    (distance << 1) ^ sign.cast_unsigned()
+/// Zigzag encoding: maps differences that are small in absolute value, positive or negative, to small numbers.
+fn zigzag(difference: u64) -> u64 {
+    let sign = difference.cast_signed() >> 63;
+    (difference << 1) ^ sign.cast_unsigned()
 }
 
 fn unzigzag(number: u64) -> u64 {
     (number >> 1) ^ (number & 1).wrapping_neg()
 }
 
-/// Bytes that are read from the front.
+/// A cursor that reads a byte slice from the front.
 #[derive(Debug)]
 pub(super) struct Bytes<'a> {
     rest: &'a [u8],
@@ -92,12 +94,12 @@ impl<'a> Bytes<'a> {
         None
     }
 
-    /// A number within a type, such as `u32`.
+    /// Reads a number that must fit `T`, for example `u32`.
     pub(super) fn narrow<T: TryFrom<u64>>(&mut self) -> Option<T> {
         T::try_from(self.number()?).ok()
     }
 
-    /// Gives each of `count` numbers, which must fit `T`, with its position. `count` is the caller's to bound.
+    /// Calls `each` with the position and value of each of `count` numbers, which must fit `T`. The caller bounds `count`.
     pub(super) fn column<T: TryFrom<u64> + Copy>(
         &mut self,
         count: usize,
@@ -121,7 +123,7 @@ impl<'a> Bytes<'a> {
         Some(())
     }
 
-    /// The same for what [`put_deltas`] wrote.
+    /// Like [`column`](Self::column), for the output of [`put_deltas`].
     pub(super) fn deltas<T: TryFrom<u64> + Copy>(
         &mut self,
         count: usize,
@@ -130,14 +132,14 @@ impl<'a> Bytes<'a> {
         let Some(further) = count.checked_sub(1) else { return Some(()) };
         let mut number = self.number()?;
         let mut fits = true;
-        let mut give = |position, number| match T::try_from(number) {
+        let mut emit = |position, number| match T::try_from(number) {
             Ok(number) => each(position, number),
             Err(_) => fits = false,
         };
-        give(0, number);
-        self.column(further, |position, distance| {
-            number = number.wrapping_add(unzigzag(distance));
-            give(position + 1, number);
+        emit(0, number);
+        self.column(further, |position, difference| {
+            number = number.wrapping_add(unzigzag(difference));
+            emit(position + 1, number);
         })?;
         fits.then_some(())
     }
@@ -155,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_and_equal_numbers_take_little_room() {
+    fn consecutive_and_equal_numbers_take_few_bytes() {
         assert_eq!(deltas(&[7]).len(), 1);
         assert_eq!(
             deltas(&(1_000..1_256).collect::<Vec<_>>()).len(),
             4,
-            "the first, and one distance for all"
+            "the first number and one shared difference"
         );
         let mut out = Vec::new();
         put_column(&mut out, [0; 256].into_iter());
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_does_not_fit_is_none() {
+    fn a_number_that_is_truncated_or_out_of_range_gives_none() {
         let overflow = [[0xff; 9].as_slice(), &[0x02]].concat();
         for bytes in [&[][..], &[0x80], &[0xff; 11], &overflow] {
             assert_eq!(Bytes::new(bytes).number(), None, "{bytes:?}");
@@ -178,17 +180,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_number_comes_back(numbers in prop::collection::vec(any::<u64>(), 0..20)) {
+        fn numbers_round_trip(numbers in prop::collection::vec(any::<u64>(), 0..20)) {
             let mut out = Vec::new();
             put_column(&mut out, numbers.iter().copied());
             out.extend(deltas(&numbers));
-            let (mut column, mut distances) = (Vec::new(), Vec::new());
+            let (mut column, mut differences) = (Vec::new(), Vec::new());
             let mut bytes = Bytes::new(&out);
             bytes.column(numbers.len(), |_, number: u64| column.push(number)).unwrap();
-            bytes.deltas(numbers.len(), |_, number: u64| distances.push(number)).unwrap();
+            bytes.deltas(numbers.len(), |_, number: u64| differences.push(number)).unwrap();
             prop_assert!(bytes.is_empty());
             prop_assert_eq!(&column, &numbers);
-            prop_assert_eq!(&distances, &numbers);
+            prop_assert_eq!(&differences, &numbers);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a journal as a whole, in sentences. What is wrong within one is a [`Fault`](super::Fault).
+//! Errors of a journal file as a whole. A damaged record is reported as a [`Fault`](super::Fault) instead.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,32 +15,32 @@ pub enum JournalError {
     Open { path: PathBuf, source: io::Error },
     #[error("cannot read journal '{}' at byte {offset}: {source}", path.display())]
     Read { path: PathBuf, offset: u64, source: io::Error },
-    #[error("cannot write journal '{}' at byte {offset}: {source}{}", path.display(), way_out(source))]
+    #[error("cannot write journal '{}' at byte {offset}: {source}{}", path.display(), hint(source))]
     Write { path: PathBuf, offset: u64, source: io::Error },
-    #[error("journal '{}' takes no more after a write that failed", path.display())]
+    #[error("journal '{}' accepts no more records after a failed write", path.display())]
     Refused { path: PathBuf },
     #[error("cannot lock journal '{}': {source}; use a run directory on a local disk", path.display())]
     Lock { path: PathBuf, source: io::Error },
     #[error(
-        "journal '{}' is being written by another process; wait until that run has ended, or end it",
+        "journal '{}' is locked by another process; wait for that run to end, or stop it",
         path.display()
     )]
     Locked { path: PathBuf },
-    #[error("'{}' is not the journal of a run; that begins with '{}'", path.display(), format::MAGIC.escape_ascii())]
+    #[error("'{}' is not a run journal: it does not start with '{}'", path.display(), format::MAGIC.escape_ascii())]
     NotAJournal { path: PathBuf },
     #[error(
-        "journal '{}' is of version {found} and this program reads version {}; use the one that wrote it",
+        "journal '{}' has format version {found}, but this program reads version {}; use the program version that wrote it",
         path.display(), format::VERSION
     )]
     Version { path: PathBuf, found: u32 },
-    #[error("the header of journal '{}' is damaged, so what follows cannot be trusted; restore the file", path.display())]
+    #[error("the header of journal '{}' is damaged, so its records cannot be trusted; restore the file", path.display())]
     DamagedHeader { path: PathBuf },
-    #[error("journal '{}' is shorter than the {end} bytes that were read of it; leave it alone during a run", path.display())]
+    #[error("journal '{}' is shorter than the {end} bytes read from it; do not modify it during a run", path.display())]
     Shrunk { path: PathBuf, end: u64 },
-    #[error("a fact cannot be written as JSON: {0}")]
+    #[error("cannot write a journal event as JSON: {0}")]
     Fact(#[source] serde_json::Error),
     #[error(
-        "a fact of {bytes} bytes is too long for the journal, which takes {}",
+        "a journal event of {bytes} bytes exceeds the limit of {} bytes",
         limits::JOURNAL_RECORD_BYTES_MAX
     )]
     TooLong { bytes: usize },
@@ -52,10 +52,10 @@ impl JournalError {
     }
 }
 
-fn way_out(error: &io::Error) -> &'static str {
+fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free space, or name another directory with --run-dir"
+            "; free disk space, or choose another directory with --run-dir"
         }
         _ => "",
     }

@@ -1,5 +1,6 @@
-//! Who may write a journal: one process at a time, told by a lock on the file that ends with the process however that ends.
-//! What is to be continued is read under the lock, or two processes could both read and the slower one cut off what the other wrote.
+//! File lock that allows one process at a time to write a journal. The operating system releases it when the process ends for any
+//! reason. A journal to be continued is read under the lock; otherwise two processes could both read it, and the slower one would
+//! truncate what the other wrote.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -9,9 +10,9 @@ use muster_common::limits;
 
 use super::{JournalError, Reader, Writer};
 
-const TRY_EVERY: Duration = Duration::from_millis(10);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The right to write an existing journal.
+/// An exclusive lock on an existing journal, which permits writing it.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -19,31 +20,31 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Blocks for [`limits::JOURNAL_LOCK_PATIENCE`] at most.
+    /// Acquires the lock. Blocks for at most [`limits::JOURNAL_LOCK_TIMEOUT`].
     ///
     /// # Errors
-    /// [`JournalError::Locked`] when another process writes the journal.
+    /// [`JournalError::Locked`] if another process holds the lock.
     pub fn take(path: &Path) -> Result<Self, JournalError> {
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(JournalError::open(path))?;
         lock(&file, path)?;
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Reads from the beginning.
+    /// Returns a reader that starts at the beginning.
     pub fn reader(&self) -> Result<Reader, JournalError> {
         Reader::open(&self.path)
     }
 
-    /// Writes behind the first `end` bytes and drops what lies there: `end` is [`Reader::end`], found by reading under this lock.
+    /// Truncates the journal to `end` bytes and appends after them. `end` is the [`Reader::end`] found by reading under this lock.
     pub fn append(self, end: u64) -> Result<Writer, JournalError> {
         Writer::append(self.file, self.path, end)
     }
 }
 
-/// Whether somebody writes this journal now, this process included.
+/// Returns true if any process, including this one, has the journal open for writing.
 pub fn is_locked(path: &Path) -> Result<bool, JournalError> {
     let file = File::open(path).map_err(JournalError::open(path))?;
-    // Shared, so that two who look do not take each other for a writer.
+    // A shared lock, so that two concurrent calls do not mistake each other for a writer.
     match file.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -51,9 +52,9 @@ pub fn is_locked(path: &Path) -> Result<bool, JournalError> {
     }
 }
 
-/// Tries for a moment: whoever only looks holds the lock as well. Waiting without an end would wait for a whole run.
+/// Retries briefly, because [`is_locked`] holds the lock for a moment. Without a timeout this could block for a whole run.
 pub(super) fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
-    let until = Instant::now() + limits::JOURNAL_LOCK_PATIENCE;
+    let until = Instant::now() + limits::JOURNAL_LOCK_TIMEOUT;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
@@ -63,7 +64,7 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
             Err(TryLockError::WouldBlock) if Instant::now() >= until => {
                 return Err(JournalError::Locked { path: path.to_owned() });
             }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(TRY_EVERY),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(RETRY_INTERVAL),
         }
     }
 }

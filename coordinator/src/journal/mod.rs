@@ -1,17 +1,18 @@
-//! The journal of a run: what was sent, what was counted and what happened, in the order in which it did, so that a coordinator
-//! that dies loses nothing that it acknowledged. An append-only file of records, each with a checksum. It knows no ledger and decides
-//! nothing: what a record means for the run is the run's affair.
+//! The write-ahead journal of a run: an append-only file of checksummed records of sent rows, results and events, in order. It lets a
+//! coordinator that crashes recover everything it acknowledged. The journal does not depend on the ledger and does not interpret its
+//! records; the `run` module does.
 //!
-//! The order is settle → journal → acknowledge, and a row is sent only behind its [`Sent`](Entry::Sent). So a row is in the journal
-//! before the agent forgets it, and after a crash it is known which rows may have run. [`Writer::commit`] hands everything gathered to
-//! the operating system with one write: that outlives the death of this process. Batches are not forced to the disk, for a power
-//! failure that takes an acknowledged row with it has the row run again on resume, and never counted twice.
+//! The coordinator settles a result, writes it to the journal and then acknowledges it. It sends a row only after it has committed the
+//! row's [`Sent`](Entry::Sent) record. So a result is in the journal before the agent discards it, and after a crash the journal lists
+//! every row that may have run. [`Writer::commit`] passes all buffered records to the operating system with one write, so they survive
+//! the death of this process. Batches are not synced to disk: if a power failure loses an acknowledged row, resuming the run executes
+//! the row again, and it is still counted once.
 //!
-//! The layout is told in `format` (header, frame, checksum), `columns` (numbers) and `record` (what is in a record).
+//! The layout is documented in `format` (header, frame, checksum), `columns` (numbers) and `record` (payloads).
 //!
-//! Why a format of our own and not an Arrow IPC stream: that would be readable by pandas and DuckDB as it is, but it has no checksum,
-//! so that a torn or damaged batch reads as numbers; it spends several hundred bytes of metadata on each batch, which are small here;
-//! and it brings some twenty crates. Others read the measurements from the CSV or Parquet that [`crate::output::samples`] writes.
+//! Arrow IPC was rejected as the format, although pandas and DuckDB can read it directly. It has no checksums, so a torn or damaged
+//! batch decodes to wrong numbers; it adds several hundred bytes of metadata to each batch, and batches are small here; and it needs
+//! about twenty more crates. Other tools read the measurements from the CSV or Parquet files that [`crate::output::samples`] writes.
 
 mod columns;
 mod error;

@@ -1,4 +1,5 @@
-//! Reads a journal from its beginning to where it ends or goes wrong. Whatever the bytes are: no panic, and memory for one record.
+//! Reads a journal from its start to its end or to the first damaged record. No input causes a panic, and the memory used is bounded
+//! by the size of one record.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -15,32 +16,32 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// How a journal ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
-    /// With a whole record.
+    /// It ends with a complete record.
     Clean,
-    /// With `bytes` from `offset` on that cannot be read: half a record after a crash, or damage. Whole records may lie behind the
-    /// damage, but where they would begin is not known.
+    /// The last `bytes` bytes, from `offset` on, cannot be read: an incomplete record after a crash, or damage. Intact records may
+    /// follow the damage, but their start is unknown.
     Torn { offset: u64, bytes: u64, reason: Fault },
 }
 
-/// The entries of a journal in their order. A journal that is being written is read as far as it went when it was opened.
+/// Iterates over the entries of a journal in order. If the journal is being written, it reads up to the length it had when opened.
 #[derive(Debug)]
 pub struct Reader<R = BufReader<File>> {
     input: R,
     path: PathBuf,
-    /// Bytes of the file.
+    /// File size in bytes.
     length: u64,
-    /// Behind the last good record.
+    /// Offset of the end of the last valid record.
     end: u64,
     tail: Option<Tail>,
-    /// The file could not be read: where the next record begins is not known.
+    /// True after a read error: the start of the next record is then unknown.
     has_failed: bool,
-    /// Kind and payload of one record.
+    /// Kind and payload of the current record.
     body: Vec<u8>,
 }
 
 impl Reader {
     /// # Errors
-    /// When the file cannot be opened or is no journal of this version. A journal without a whole header is one without entries.
+    /// If the file cannot be opened or is not a journal of this version. A journal with an incomplete header has no entries.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let file = File::open(path).map_err(JournalError::open(path))?;
         let length = file.metadata().map_err(JournalError::open(path))?.len();
@@ -49,7 +50,7 @@ impl Reader {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads from anything that has `length` bytes; `path` is for messages.
+    /// Reads `length` bytes from any input. `path` is used in error messages only.
     pub fn over(mut input: R, length: u64, path: &Path) -> Result<Self, JournalError> {
         let path = path.to_owned();
         let mut first = Vec::with_capacity(HEADER_BYTES);
@@ -57,7 +58,7 @@ impl<R: Read> Reader<R> {
         if let Err(source) = input.by_ref().take(header_bytes).read_to_end(&mut first) {
             return Err(JournalError::Read { path, offset: 0, source });
         }
-        let (end, tail) = match format::look_at_header(&first) {
+        let (end, tail) = match format::parse_header(&first) {
             Header::Ours => (HEADER_BYTES as u64, None),
             Header::Torn => (0, Some(Tail::Torn { offset: 0, bytes: length, reason: Fault::Header })),
             Header::Version(found) => return Err(JournalError::Version { path, found }),
@@ -67,17 +68,17 @@ impl<R: Read> Reader<R> {
         Ok(Self { input, path, length, end, tail, has_failed: false, body: Vec::new() })
     }
 
-    /// Where the records that were read so far end: the place to go on writing, once there is no further entry.
+    /// Returns the offset of the end of the records read so far. After the last entry, this is the offset to append at.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// How the journal ends. `None` while there may be a further entry, and when the file could not be read to its end.
+    /// Returns how the journal ends. `None` while more entries may follow, and after a read error.
     pub fn tail(&self) -> Option<Tail> {
         self.tail
     }
 
-    /// Counts the samples of the rest, several times faster than reading them: their numbers are checked and not decoded.
+    /// Counts the samples in the remaining records. Several times faster than decoding them: only checksums and counts are read.
     pub fn count_samples(&mut self) -> Result<u64, JournalError> {
         let mut count = 0;
         while let Some(kind) = self.next_body()? {
@@ -106,7 +107,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Reads the next record into `body`, its checksum checked; returns its kind. `None` at the end, which `tail` then tells.
+    /// Reads the next record into `body`, verifies its checksum and returns its kind. Returns `None` at the end, after setting `tail`.
     fn next_body(&mut self) -> Result<Option<u8>, JournalError> {
         if self.tail.is_some() || self.has_failed {
             return Ok(None);
@@ -130,10 +131,10 @@ impl<R: Read> Reader<R> {
     }
 
     fn read_body(&mut self, rest: u64) -> Result<(), Stop> {
-        let cut_off = |wanted| Stop::Fault(Fault::Incomplete { wanted, found: rest });
+        let incomplete = |wanted| Stop::Fault(Fault::Incomplete { wanted, found: rest });
         let head_bytes = FRAME_HEAD_BYTES as u64;
         if rest < head_bytes {
-            return Err(cut_off(head_bytes));
+            return Err(incomplete(head_bytes));
         }
         let mut head = [0; FRAME_HEAD_BYTES];
         self.input.read_exact(&mut head).map_err(Stop::Read)?;
@@ -143,9 +144,9 @@ impl<R: Read> Reader<R> {
         let bytes = bytes.ok_or(Stop::Fault(Fault::Length(length)))?;
         let wanted = head_bytes + u64::from(length);
         if rest < wanted {
-            return Err(cut_off(wanted));
+            return Err(incomplete(wanted));
         }
-        // Not `resize` alone: the bytes of the last record need not be zeroed first.
+        // `resize` zeroes only the bytes that are added, not those left from the previous record.
         self.body.truncate(bytes);
         self.body.resize(bytes, 0);
         self.input.read_exact(&mut self.body).map_err(Stop::Read)?;
@@ -155,7 +156,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// The record in `body` is good.
+    /// Advances `end` past the record in `body`, which is valid.
     fn accept(&mut self) {
         if self.tail.is_none() {
             self.end += (FRAME_HEAD_BYTES + self.body.len()) as u64;
@@ -167,7 +168,7 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// Why there is no further record.
+/// Reasons to stop reading.
 enum Stop {
     Fault(Fault),
     Read(io::Error),
@@ -177,7 +178,7 @@ impl<R: Read> Iterator for Reader<R> {
     type Item = Result<Entry, JournalError>;
 
     /// # Errors
-    /// When the file cannot be read, which says nothing about what is in it: there is no tail then, and no further entry.
+    /// If the file cannot be read. This does not mean that the journal is damaged: no tail is set, and no more entries follow.
     fn next(&mut self) -> Option<Self::Item> {
         self.next_entry().transpose()
     }

@@ -1,9 +1,10 @@
-//! What is in a record, as bytes and back. Numbers are LEB128, in columns, so that a sample takes some twenty bytes.
+//! Encodes and decodes record payloads. Numbers are LEB128 in columns, so a sample takes about twenty bytes.
 //!
-//! - `Results`: number of samples, epoch; the columns row, host, worker, attempt, statement, execution, start, queueing, generator delay,
-//!   service time; the failures; of the completed samples the columns rows and bytes, and 8 bytes of digest each.
-//! - a failure: how many samples lie between it and the one before; 0 for "as the failure before", or the length of the message + 1,
-//!   the SQLSTATE's 5 bytes and the message. Behind the message may follow, each after a zero byte, the server's detail and hint.
+//! - `Results`: number of samples; epoch; the columns row, host, worker, attempt, statement, execution, start, queueing, generator delay
+//!   and service time; the failures; for the completed samples, the columns rows and bytes, and an 8-byte digest each.
+//! - Failure: the number of samples since the previous failure; then either 0, if the error equals the previous one, or the length of
+//!   the message + 1, the 5 bytes of the SQLSTATE and the message. The message may contain the server's detail and hint, each after a
+//!   zero byte.
 //! - `Sent`: number of rows, epoch, worker, the column of rows.
 //! - `Fact`: JSON.
 
@@ -19,43 +20,43 @@ pub(super) const RESULTS: u8 = 1;
 pub(super) const SENT: u8 = 2;
 pub(super) const FACT: u8 = 3;
 
-/// A character has at most 4 bytes. Checked when reading, as one message may stand for a whole batch of failures.
+/// A character has at most 4 bytes. Checked when reading, because one message may be copied to a whole batch of failures.
 const MESSAGE_BYTES_MAX: usize = (MESSAGE_CHARS_MAX + 2 * ADVICE_CHARS_MAX) * 4 + 2;
-/// A character that no text of PostgreSQL contains.
+/// PostgreSQL text never contains this character.
 const SEPARATOR: char = '\0';
 
-/// One counted row.
+/// The counted result of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     pub row: RowId,
     pub host: HostIndex,
     /// Position in the placement's list of workers.
     pub worker: u32,
-    /// 1 unless lost sessions had the row before.
+    /// From 1. Greater than 1 if earlier sessions that held the row were lost.
     pub attempt: u32,
     /// Position among the run's statements.
     pub statement: u16,
-    /// Which execution of its statement on its connection, from 1; 0 where that is not known.
+    /// Ordinal of this execution among those of its statement on its connection, from 1; 0 if unknown.
     pub execution: u32,
-    /// When the query began: since the start of the run.
+    /// When the query started, in nanoseconds since the start of the run.
     pub start_ns: u64,
     pub lag: Lag,
     pub service_time_ns: u64,
     pub outcome: Outcome,
 }
 
-/// One record as it is read back.
+/// One decoded record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// Counted rows, 1 to [`JOURNAL_RECORD_ROWS_MAX`], all run by one session.
+    /// Counted rows of one session, 1 to [`JOURNAL_RECORD_ROWS_MAX`].
     Results { epoch: Epoch, samples: Vec<Sample> },
-    /// Rows that were about to be sent: they may have run. `worker` is a position in the placement's list of workers.
+    /// Rows that were about to be sent, so they may have run. `worker` is a position in the placement's list of workers.
     Sent { epoch: Epoch, worker: u32, rows: Vec<RowId> },
-    /// JSON of the run's own.
+    /// A run event as JSON. The journal does not interpret it.
     Fact(Vec<u8>),
 }
 
-// -- to bytes ----------------------------------------------------------------------------------------------------------
+// -- encoding ----------------------------------------------------------------------------------------------------------
 
 pub(super) fn put_results(out: &mut Vec<u8>, epoch: Epoch, samples: &[Sample]) {
     put(out, samples.len() as u64);
@@ -89,23 +90,23 @@ fn put_failures(out: &mut Vec<u8>, samples: &[Sample]) {
     });
     put(out, failures.clone().count() as u64);
     let mut next = 0;
-    let mut before: Option<&QueryError> = None;
+    let mut previous: Option<&QueryError> = None;
     for (position, error) in failures {
         put(out, (position - next) as u64);
         next = position + 1;
-        if before == Some(error) {
+        if previous == Some(error) {
             put(out, 0);
         } else {
             let message = texts(error);
             put(out, message.len() as u64 + 1);
             out.extend(error.sqlstate.as_str().as_bytes());
             out.extend(message.as_bytes());
-            before = Some(error);
+            previous = Some(error);
         }
     }
 }
 
-/// The texts, as long as an agent may send them.
+/// Message, detail and hint, each shortened to the limit for agents and joined by [`SEPARATOR`].
 fn texts(error: &QueryError) -> String {
     let QueryError { sqlstate: _, message, detail, hint } = error.clone().shortened();
     if detail.is_none() && hint.is_none() {
@@ -114,14 +115,14 @@ fn texts(error: &QueryError) -> String {
     [message, detail.unwrap_or_default(), hint.unwrap_or_default()].join(&SEPARATOR.to_string())
 }
 
-/// `None` for texts that are longer than those that are written.
+/// Parses the output of [`texts`]. Returns `None` if a text is longer than the writer allows.
 fn error(sqlstate: SqlState, texts: &str) -> Option<QueryError> {
     let mut texts = texts.split(SEPARATOR).map(str::to_owned);
     let message = texts.next().unwrap_or_default();
     let mut advice = || texts.next().filter(|text| !text.is_empty());
     let error = QueryError { sqlstate, message, detail: advice(), hint: advice() };
-    let is_as_written = texts.next().is_none() && error.clone().shortened() == error;
-    is_as_written.then_some(error)
+    let is_valid = texts.next().is_none() && error.clone().shortened() == error;
+    is_valid.then_some(error)
 }
 
 pub(super) fn put_sent(out: &mut Vec<u8>, epoch: Epoch, worker: u32, rows: &[RowId]) {
@@ -131,7 +132,7 @@ pub(super) fn put_sent(out: &mut Vec<u8>, epoch: Epoch, worker: u32, rows: &[Row
     put_deltas(out, rows.iter().map(|row| row.get().into()));
 }
 
-// -- from bytes --------------------------------------------------------------------------------------------------------
+// -- decoding ----------------------------------------------------------------------------------------------------------
 
 impl Entry {
     pub(super) fn decode(kind: u8, payload: &[u8]) -> Result<Self, Fault> {
@@ -146,13 +147,13 @@ impl Entry {
     }
 }
 
-/// How many samples a record of results has, without reading them.
+/// Returns the number of samples in a `Results` payload without decoding them.
 pub(super) fn count_of_results(payload: &[u8]) -> Result<u64, Fault> {
     let count = count(&mut Bytes::new(payload)).ok_or(Fault::Content(RESULTS))?;
     Ok(count as u64)
 }
 
-/// Before any room is made for so many.
+/// Reads the number of items and checks it before memory is allocated for them.
 fn count(bytes: &mut Bytes<'_>) -> Option<usize> {
     bytes.narrow().filter(|count| (1..=JOURNAL_RECORD_ROWS_MAX).contains(count))
 }
@@ -191,13 +192,13 @@ fn results(bytes: &mut Bytes<'_>) -> Option<Entry> {
 fn failures(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
     let count: usize = bytes.narrow()?;
     let mut rest = samples;
-    let mut before: Option<QueryError> = None;
+    let mut previous: Option<QueryError> = None;
     for _ in 0..count {
         let skipped = bytes.narrow()?;
         let (failed, further) = rest.get_mut(skipped..)?.split_first_mut()?;
         rest = further;
         let error = match bytes.narrow::<usize>()?.checked_sub(1) {
-            None => before.clone()?,
+            None => previous.clone()?,
             Some(length) if length > MESSAGE_BYTES_MAX => return None,
             Some(length) => {
                 let sqlstate = std::str::from_utf8(bytes.take(5)?).ok()?;
@@ -206,7 +207,7 @@ fn failures(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
             }
         };
         failed.outcome = Outcome::Failed(error.clone());
-        before = Some(error);
+        previous = Some(error);
     }
     Some(())
 }

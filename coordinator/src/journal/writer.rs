@@ -1,5 +1,5 @@
-//! Appends records. They are gathered in memory until [`Writer::commit`]; after a write that failed nothing more is taken, for a
-//! record behind half a record would be lost to every reader.
+//! Appends records to a journal, buffered in memory until [`Writer::commit`]. After a failed write the writer refuses all further
+//! records, because no reader could find a record that follows an incomplete one.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,29 +17,30 @@ use super::format::{self, put_frame};
 use super::record::{self, Sample};
 use super::{JournalError, lock};
 
-/// The one that writes a journal, which is locked until this is dropped.
+/// The only writer of a journal. It holds the file lock until it is dropped.
 #[derive(Debug)]
 pub struct Writer {
     file: File,
     path: PathBuf,
     buffer: Vec<u8>,
-    /// Where the records that were written end.
+    /// Offset of the end of the records written to the file.
     end: u64,
-    /// The error of a write that nobody has been told of yet.
-    untold: Option<JournalError>,
+    /// A write error that has not been returned to the caller yet.
+    pending_error: Option<JournalError>,
+    /// True after a failed write.
     is_broken: bool,
 }
 
-/// The longest record of samples: 4 bytes a character of message, detail and hint, and 12 numbers and a digest at the very most.
+/// Upper bound of a record of samples. Each has up to 4 bytes per character of message, detail and hint, 12 numbers and a digest.
 const SAMPLES_BYTES_MAX: usize =
     64 + JOURNAL_RECORD_ROWS_MAX * ((MESSAGE_CHARS_MAX + 2 * ADVICE_CHARS_MAX) * 4 + 12 * 10 + 10);
 const _: () = assert!(SAMPLES_BYTES_MAX <= JOURNAL_RECORD_BYTES_MAX, "a batch of samples always fits");
 
 impl Writer {
-    /// A new journal that only its owner may read: messages of the server can quote what is in the database.
+    /// Creates a journal that only its owner can read, because server messages can quote data from the database.
     ///
     /// # Errors
-    /// Also when there is a file of this name.
+    /// If the file already exists, or cannot be created, locked or written.
     pub fn create(path: &Path) -> Result<Self, JournalError> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
         let file = file.map_err(|source| JournalError::Create { path: path.to_owned(), source })?;
@@ -67,32 +68,33 @@ impl Writer {
     }
 
     pub(super) fn over(file: File, path: PathBuf, end: u64) -> Self {
-        Self { file, path, buffer: Vec::new(), end, untold: None, is_broken: false }
+        Self { file, path, buffer: Vec::new(), end, pending_error: None, is_broken: false }
     }
 
-    /// The same file under another name, for messages: its directory was renamed.
+    /// Changes the path used in error messages, after the directory has been renamed.
     pub(crate) fn moved_to(self, path: PathBuf) -> Self {
         Self { path, ..self }
     }
 
-    /// Adds counted rows that one session ran. Any number; each record takes [`JOURNAL_RECORD_ROWS_MAX`] of them.
+    /// Adds any number of counted rows of one session, split into records of at most [`JOURNAL_RECORD_ROWS_MAX`] rows.
     pub fn results(&mut self, epoch: Epoch, samples: &[Sample]) {
         for samples in samples.chunks(JOURNAL_RECORD_ROWS_MAX) {
             self.put(record::RESULTS, |out| record::put_results(out, epoch, samples));
         }
     }
 
-    /// Adds rows that are about to be sent to `worker`, a position in the placement's list. [`commit`](Self::commit) before they go.
+    /// Adds rows that are about to be sent to `worker`, a position in the placement's list of workers. Call [`commit`](Self::commit)
+    /// before sending them.
     pub fn sent(&mut self, epoch: Epoch, worker: u32, rows: &[RowId]) {
         for rows in rows.chunks(JOURNAL_RECORD_ROWS_MAX) {
             self.put(record::SENT, |out| record::put_sent(out, epoch, worker, rows));
         }
     }
 
-    /// Adds something else that happened, as JSON.
+    /// Adds any other event as JSON.
     ///
     /// # Errors
-    /// When it is no JSON or longer than a record may be; the journal is as it was.
+    /// If the event cannot be serialized or exceeds the record limit. The journal is unchanged then.
     pub fn fact(&mut self, fact: &impl Serialize) -> Result<(), JournalError> {
         let json = serde_json::to_vec(fact).map_err(JournalError::Fact)?;
         let put = put_frame(&mut self.buffer, record::FACT, |out| out.extend(&json));
@@ -101,35 +103,35 @@ impl Writer {
         Ok(())
     }
 
-    /// Hands everything added so far to the operating system, with one write; nothing is done when nothing was added.
+    /// Passes all buffered records to the operating system with one write. Does nothing if the buffer is empty.
     ///
     /// # Errors
-    /// When it cannot be written, now or when the buffer was full before. From then on everything is refused; what was committed
-    /// before stays readable.
+    /// If this write fails, or an earlier one failed when the buffer was full. All later records are refused; records that were
+    /// committed before stay readable.
     pub fn commit(&mut self) -> Result<(), JournalError> {
-        if let Some(error) = self.untold.take() {
+        if let Some(error) = self.pending_error.take() {
             return Err(error);
         }
         self.write()
     }
 
-    /// Commits, and waits until the disk has it.
+    /// Commits and syncs the file to disk.
     pub fn sync(&mut self) -> Result<(), JournalError> {
         self.commit()?;
         self.file.sync_all().map_err(|source| self.broken(source))
     }
 
     fn put(&mut self, kind: u8, payload: impl FnOnce(&mut Vec<u8>)) {
-        put_frame(&mut self.buffer, kind, payload).expect("samples and rows are divided so that they fit");
+        put_frame(&mut self.buffer, kind, payload).expect("samples and rows are split to fit a record");
         self.write_when_full();
     }
 
-    /// Bounds the memory of a caller that adds and never commits. The error is kept for the next commit.
+    /// Bounds the memory used if the caller never commits. The next commit returns the error.
     fn write_when_full(&mut self) {
         if self.buffer.len() >= JOURNAL_BUFFER_BYTES_MAX
             && let Err(error) = self.write()
         {
-            self.untold.get_or_insert(error);
+            self.pending_error.get_or_insert(error);
         }
     }
 

@@ -1,8 +1,7 @@
-//! The latencies as a table for a spreadsheet or a data frame: a line for the run, each query of a mix, each agent, each worker
-//! and each host.
-//! A cell is empty where the sample supports no figure. Times in milliseconds. With thresholds there are a line for each of them and
-//! two columns more, `value` and `passed`. The csv crate does the quoting, and
-//! [`csv_cell`] keeps a spreadsheet from executing a name.
+//! Latencies as CSV for a spreadsheet or a data frame: one line for the run, each query of a mix, each agent, each worker and each host.
+//! Times are in milliseconds. A cell is empty if the sample does not support the figure. A run with thresholds has a line for each of
+//! them and two more columns, `value` and `passed`. The csv crate does the quoting, and [`csv_cell`] prevents a spreadsheet from
+//! executing a name.
 
 use muster_common::result::{Latency, RunResult};
 
@@ -24,16 +23,16 @@ const COLUMNS: [&str; 13] = [
     "p99_9_ms",
 ];
 
-/// Only of a run that was asked for some.
+/// Present only if the run has thresholds.
 const THRESHOLD_COLUMNS: [&str; 2] = ["value", "passed"];
 
 pub(super) fn render(result: &RunResult) -> String {
     let mut csv = csv::Writer::from_writer(Vec::new());
     let has_thresholds = !result.thresholds.is_empty();
-    let mut put_with = |line: [String; COLUMNS.len()], judged: [String; THRESHOLD_COLUMNS.len()]| {
-        let judged = judged.into_iter().filter(|_| has_thresholds);
-        csv.write_record(line.into_iter().chain(judged))
-            .expect("memory takes every line, and all have the same columns");
+    let mut put_with = |line: [String; COLUMNS.len()], threshold: [String; THRESHOLD_COLUMNS.len()]| {
+        let threshold = threshold.into_iter().filter(|_| has_thresholds);
+        csv.write_record(line.into_iter().chain(threshold))
+            .expect("writing to memory cannot fail, and all lines have the same number of columns");
     };
     put_with(COLUMNS.map(str::to_owned), THRESHOLD_COLUMNS.map(str::to_owned));
     let mut put = |line| put_with(line, [const { String::new() }; THRESHOLD_COLUMNS.len()]);
@@ -56,7 +55,7 @@ pub(super) fn render(result: &RunResult) -> String {
         ));
     }
     for host in &result.hosts {
-        // Of a host only these are kept: a million distributions would be too many.
+        // Only these figures are stored per host, because a million distributions would take too much memory.
         let figures = [None, None, host.mean_ms, host.max_ms, None, None, None, None, None];
         put(line("host", &host.host, host.completed, host.failed, figures));
     }
@@ -66,11 +65,11 @@ pub(super) fn render(result: &RunResult) -> String {
         let value = threshold.value.map_or_else(String::new, |value| value.to_string());
         put_with(line, [value, threshold.passed.to_string()]);
     }
-    let bytes = csv.into_inner().expect("memory takes every line");
+    let bytes = csv.into_inner().expect("flushing to memory cannot fail");
     String::from_utf8(bytes).expect("only strings were written")
 }
 
-/// `completed` is the column `count`; it may exceed the sample by rows that were counted but not measured twice.
+/// `completed` is the column `count`. It may exceed the sample size, because retried rows are counted but excluded from latencies.
 fn line(
     scope: &str,
     name: &str,
@@ -97,7 +96,7 @@ fn line(
     ]
 }
 
-/// In the order of the columns.
+/// The figures in the order of the columns.
 fn latency(latency: &Option<Latency>) -> [Option<f64>; 9] {
     let Some(latency) = latency else {
         return [None; 9];
@@ -112,7 +111,7 @@ mod tests {
     use crate::output::fixtures;
 
     #[test]
-    fn looks_like_this() {
+    fn csv_of_a_run_without_completed_queries() {
         insta::assert_snapshot!(render(&fixtures::all_failed()), @r"
         scope,name,count,failed,min_ms,median_ms,mean_ms,max_ms,stddev_ms,p90_ms,p95_ms,p99_ms,p99_9_ms
         run,20261123-7f3a,0,200,,,,,,,,,
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_have_a_line_each_and_two_columns() {
+    fn each_threshold_has_a_line_with_two_more_columns() {
         let csv = render(&fixtures::failures());
         let lines: Vec<&str> = csv.lines().collect();
         assert!(lines[0].ends_with(",p99_9_ms,value,passed"), "{csv}");
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_back_as_what_was_written() {
+    fn the_csv_can_be_read_back() {
         for (name, result) in fixtures::all() {
             let csv = render(&result);
             let mut reader = csv::Reader::from_reader(csv.as_bytes());

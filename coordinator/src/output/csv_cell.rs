@@ -1,12 +1,12 @@
-//! Text from outside as a cell of a CSV file. The csv crate quotes; this keeps a spreadsheet from executing the text.
+//! External text as a CSV cell. The csv crate does the quoting; this module prevents a spreadsheet from executing the text as a formula.
 
 use std::borrow::Cow;
 
-/// Spreadsheets take a cell that begins with one of these for a formula
+/// Spreadsheets interpret a cell that begins with one of these characters as a formula
 /// (<https://owasp.org/www-community/attacks/CSV_Injection>).
 const FORMULA_STARTS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
 
-/// The text, with an apostrophe before it where a spreadsheet would execute it. Only for names and other text, never for numbers.
+/// Returns the text, with an apostrophe before it if a spreadsheet would execute it. Only for names and other text, never for numbers.
 pub(super) fn csv_cell(text: &str) -> Cow<'_, str> {
     match text.starts_with(FORMULA_STARTS) {
         true => Cow::Owned(format!("'{text}")),
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_spreadsheet_would_execute_is_text() {
+    fn a_formula_is_turned_into_text() {
         for text in ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"] {
             assert_eq!(csv_cell(text), format!("'{text}"));
         }

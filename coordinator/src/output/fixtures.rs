@@ -1,12 +1,12 @@
-//! Results as plain values, for the tests of every format: each a way in which a run can end.
+//! Results for the tests of every format, one for each way in which a run can end.
 
 mod parts;
 
 use muster_common::result::*;
 
-use parts::{agent, books, error, event, health, host, latency, threshold, worker};
+use parts::{accounting, agent, error, event, health, host, latency, threshold, worker};
 
-/// A closed loop over ten hosts, nothing to complain about; too few queries for p99.
+/// A valid closed loop over ten hosts, with too few queries for p99.
 pub(crate) fn good() -> RunResult {
     RunResult {
         schema: SCHEMA.to_owned(),
@@ -22,7 +22,7 @@ pub(crate) fn good() -> RunResult {
             hosts: 10,
             skipped: 0,
         },
-        queries: books(200, 200, 0, &[]),
+        queries: accounting(200, 200, 0, &[]),
         result: Answers { rows: 12_162, bytes: 291_888, digest: "0123456789abcdef".to_owned() },
         total_processing_time_ms: 1_040.4,
         wall_time_ms: 312.2,
@@ -90,7 +90,7 @@ pub(crate) fn good() -> RunResult {
     }
 }
 
-/// The server could be asked: one statement of two is known to it, and of two slow rows one has a plan.
+/// A run with server statistics: the server has counters of one of two statements, and one of two slow rows has a plan.
 pub(crate) fn server_side() -> RunResult {
     let plan = |row, lines: &[&str], problem: Option<&str>| Plan {
         row,
@@ -112,7 +112,7 @@ pub(crate) fn server_side() -> RunResult {
     RunResult {
         server: Some(ServerSide {
             notes: vec![
-                "query 'scan': the server counted 9 executions, the run completed 8: somebody else with this role ran it meanwhile, or rows ran twice".to_owned(),
+                "query 'scan': the server counted 9 executions, the run completed 8: another client with this role ran it meanwhile, or rows ran twice".to_owned(),
             ],
             statements: vec![ServerStatement {
                 name: "default".to_owned(),
@@ -151,18 +151,18 @@ pub(crate) fn server_side() -> RunResult {
             }],
             plans: vec![
                 plan(17, &lines, None),
-                plan(4, &[], Some("it writes, and EXPLAIN ANALYZE would write once more")),
+                plan(4, &[], Some("the statement writes, and EXPLAIN ANALYZE would write again")),
             ],
         }),
         ..good()
     }
 }
 
-/// Some queries failed, some bad rows were skipped, a threshold was missed; several workers an agent, placed unevenly.
+/// Some queries failed, bad rows were skipped and a threshold was missed; agents have several workers, and the placement is uneven.
 pub(crate) fn failures() -> RunResult {
     RunResult {
         workload: Workload { skipped: 3, ..good().workload },
-        queries: books(200, 187, 13, &[]),
+        queries: accounting(200, 187, 13, &[]),
         service_time_ms: Some(latency(187, 1.0)),
         errors: vec![
             error("57014", 1, "canceling statement due to statement timeout", 199),
@@ -182,28 +182,31 @@ pub(crate) fn failures() -> RunResult {
     }
 }
 
-/// An agent was lost and its rows with it.
+/// An agent was lost, and its rows have no result.
 pub(super) fn agent_lost() -> RunResult {
     let mut agents = good().agents;
-    agents[1].lost = Some("no beat for 3.3 s".to_owned());
+    agents[1].lost = Some("no heartbeat for 3.3 s".to_owned());
     RunResult {
         ending: Ending::AgentsLost,
         service_time_ms: Some(latency(146, 1.0)),
         verdict: Verdict {
             status: VerdictStatus::Degraded,
-            reasons: vec!["slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign".to_owned()],
+            reasons: vec![
+                "slot-1 was lost and not replaced; keep its machine running, or use --on-agent-loss reassign"
+                    .to_owned(),
+            ],
             causes: vec![Cause::AgentLost],
         },
-        queries: Queries { retried: 4, ..books(200, 150, 0, &[[100, 139], [150, 150], [190, 198]]) },
+        queries: Queries { retried: 4, ..accounting(200, 150, 0, &[[100, 139], [150, 150], [190, 198]]) },
         agents,
         ..good()
     }
 }
 
-/// Not one query completed, so no figure exists; an embedded server without the extension.
+/// Every query failed, so there are no latencies; an embedded server without TimescaleDB.
 pub(crate) fn all_failed() -> RunResult {
     RunResult {
-        queries: books(200, 0, 200, &[]),
+        queries: accounting(200, 0, 200, &[]),
         result: Answers { rows: 0, bytes: 0, digest: "0000000000000000".to_owned() },
         total_processing_time_ms: 0.0,
         throughput_qps: 0.0,
@@ -243,15 +246,15 @@ pub(crate) fn all_failed() -> RunResult {
     }
 }
 
-/// An open loop whose generator could not keep up: response time and lag say what the service time hides.
+/// An open loop whose load generator could not keep up: response time and lag show delays that the service time does not contain.
 pub(super) fn open_loop() -> RunResult {
     RunResult {
         verdict: Verdict {
             status: VerdictStatus::Void,
-            reasons: vec!["queries began 9.80 ms late (p99) although their workers were free".to_owned()],
+            reasons: vec!["the generator delay is 9.80 ms (p99), above the limit of 1.00 ms".to_owned()],
             causes: vec![Cause::Lag],
         },
-        queries: books(5_000, 5_000, 0, &[]),
+        queries: accounting(5_000, 5_000, 0, &[]),
         workload: Workload { rows: 5_000, ..good().workload },
         service_time_ms: Some(latency(5_000, 1.0)),
         response_time_ms: Some(latency(5_000, 300.0)),
@@ -262,7 +265,7 @@ pub(super) fn open_loop() -> RunResult {
     }
 }
 
-/// A search that found its rate: the figures are those of the confirmation.
+/// A search that found a rate. The figures are those of the confirmation.
 pub(super) fn search() -> RunResult {
     let step =
         |rate: f64, achieved_rate: f64, scale: f64, missed: Option<&str>, is_confirmation: bool| SearchStep {
@@ -280,7 +283,7 @@ pub(super) fn search() -> RunResult {
             holds: missed.is_none(),
             reason: missed.map(str::to_owned),
         };
-    let beyond = Some("p99<50ms is not kept: 94.08 ms");
+    let beyond = Some("p99<50ms is not met: 94.08 ms");
     RunResult {
         load: Load {
             model: LoadModel::Open,
@@ -295,7 +298,7 @@ pub(super) fn search() -> RunResult {
             is_confirmed: true,
             steps: vec![
                 step(290.0, 290.0, 1.02, None, false),
-                step(580.0, 441.7, 250.0, Some("p99<50ms is not kept: 2450 ms"), false),
+                step(580.0, 441.7, 250.0, Some("p99<50ms is not met: 2450 ms"), false),
                 step(410.0, 410.1, 1.5, None, false),
                 step(430.5, 430.2, 9.6, beyond, false),
                 step(430.5, 430.4, 9.6, beyond, false),
@@ -305,24 +308,24 @@ pub(super) fn search() -> RunResult {
         response_time_ms: Some(latency(4_100, 1.6)),
         service_time_ms: Some(latency(4_100, 1.0)),
         lag_ms: Some(latency(4_100, 0.6)),
-        queries: books(4_100, 4_100, 0, &[]),
+        queries: accounting(4_100, 4_100, 0, &[]),
         ..good()
     }
 }
 
-/// A search in which no rate held: nothing was counted.
-pub(super) fn search_in_vain() -> RunResult {
+/// A search in which no rate met the objective, so no query was counted.
+pub(super) fn search_without_rate() -> RunResult {
     let found = search().search.unwrap();
     let steps: Vec<SearchStep> = found.steps.iter().filter(|step| !step.holds).cloned().collect();
     RunResult {
         load: Load { model: LoadModel::Open, arrivals: Some("uniform".to_owned()), ..Load::default() },
         search: Some(Search { highest_rate: None, is_confirmed: false, steps, ..found }),
-        queries: books(0, 0, 0, &[]),
+        queries: accounting(0, 0, 0, &[]),
         ..all_failed()
     }
 }
 
-/// The largest run that is allowed: tables are cut, events too.
+/// The largest allowed number of agents: tables and events are truncated.
 pub(super) fn thousand_agents() -> RunResult {
     RunResult {
         agents: (0..1_000).map(|slot| agent(slot, 1.0 + f64::from(slot))).collect(),
@@ -337,13 +340,13 @@ pub(super) fn thousand_agents() -> RunResult {
     }
 }
 
-/// Every text from outside is long, or has what a terminal, a table or Markdown would act upon; every number is large.
+/// External texts are long or contain control characters and markup, and numbers are large.
 pub(super) fn hostile() -> RunResult {
     let long = "averylongname-".repeat(20);
     hostile_with(&format!("a|b`c\u{1b}[31m\nnext line\u{202e}<img src=x>{long}"))
 }
 
-/// With this text wherever a text from outside can be.
+/// A result with this text in every place that can contain external text.
 pub(super) fn hostile_with(nasty: &str) -> RunResult {
     let long = "averylongname-".repeat(20);
     let nasty = nasty.to_owned();
@@ -353,7 +356,7 @@ pub(super) fn hostile_with(nasty: &str) -> RunResult {
     result.notes = result.verdict.reasons.clone();
     result.workload.file = format!("/data/{nasty}.csv");
     result.workload.rows = u64::MAX;
-    result.queries = Queries { retried: u64::MAX, ..books(u64::MAX, u64::MAX, u64::MAX, &[]) };
+    result.queries = Queries { retried: u64::MAX, ..accounting(u64::MAX, u64::MAX, u64::MAX, &[]) };
     result.queries.unaccounted = u64::MAX;
     result.queries.unaccounted_rows =
         (0..1_000).map(|i| [u64::MAX - 10 * i - 4, u64::MAX - 10 * i]).collect();
@@ -381,7 +384,7 @@ pub(super) fn hostile_with(nasty: &str) -> RunResult {
     result
 }
 
-/// One agent, one host, one distribution: short enough to be shown as JSON.
+/// A result with one agent and one host, short enough for a snapshot of its JSON.
 pub(super) fn small() -> RunResult {
     let mut result = all_failed();
     result.agents.truncate(1);
@@ -397,7 +400,7 @@ pub(super) fn small() -> RunResult {
     result
 }
 
-/// Every fixture, by name.
+/// All fixtures with their names.
 pub(super) fn all() -> [(&'static str, RunResult); 11] {
     [
         ("good", good()),
@@ -406,7 +409,7 @@ pub(super) fn all() -> [(&'static str, RunResult); 11] {
         ("all_failed", all_failed()),
         ("open_loop", open_loop()),
         ("search", search()),
-        ("search_in_vain", search_in_vain()),
+        ("search_without_rate", search_without_rate()),
         ("server_side", server_side()),
         ("thousand_agents", thousand_agents()),
         ("hostile", hostile()),
@@ -414,18 +417,18 @@ pub(super) fn all() -> [(&'static str, RunResult); 11] {
     ]
 }
 
-/// Agents of two processes that told how they fared; the second was held back, and its system does not tell everything.
+/// Agents of two processes that reported their health. The second was throttled, and its system does not provide every figure.
 pub(super) fn unhealthy() -> RunResult {
     let mut agents: Vec<Agent> = (0..3).map(|slot| agent(slot, 1.0)).collect();
     agents[1].name = agents[0].name.clone();
     for agent in &mut agents {
         agent.health = Some(health());
     }
-    let late = agents[2].health.as_mut().unwrap();
-    late.process.cpu_share = Some(0.934);
-    late.process.steal_share = None;
-    late.process.throttled_share = Some(0.31);
-    late.process.late_ms = Some(Late {
+    let health_of_last = agents[2].health.as_mut().unwrap();
+    health_of_last.process.cpu_share = Some(0.934);
+    health_of_last.process.steal_share = None;
+    health_of_last.process.throttled_share = Some(0.31);
+    health_of_last.process.late_ms = Some(Late {
         median: 0.12,
         p90: Some(8.4),
         p95: Some(20.0),
@@ -433,12 +436,13 @@ pub(super) fn unhealthy() -> RunResult {
         count: 2_000,
         max: 1_003.0,
     });
-    (late.starved_times, late.starved_ms, late.starved_share) = (4, 30.5, 0.0554);
+    (health_of_last.starved_times, health_of_last.starved_ms, health_of_last.starved_share) =
+        (4, 30.5, 0.0554);
     RunResult {
         verdict: Verdict {
             status: VerdictStatus::Void,
             reasons: vec![
-                "slot-2 was held back by its CPU limit (2 processors) in 31 % of the time: raise the limit"
+                "slot-2 was throttled by its CPU limit (2 processors) for 31 % of the time: raise the limit"
                     .to_owned(),
             ],
             causes: vec![Cause::AgentThrottled],

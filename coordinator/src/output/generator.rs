@@ -1,4 +1,4 @@
-//! How the load generator fared, for people: one line when all is well, a table when the verdict has something to say of it.
+//! The health of the load generator: one line in every report, and a table if the verdict is about the load generator.
 
 use muster_common::result::{AgentHealth, Cause, Late, ProcessHealth, RunResult};
 
@@ -8,7 +8,7 @@ use super::units::{NONE, duration, duration_cell, duration_or_none};
 
 const ROWS_MAX: usize = 20;
 
-/// The worst of all agents and the coordinator in a few words each; nothing when nobody told anything.
+/// The worst figures of all agents and those of the coordinator; empty if no agent reported its health.
 pub(super) fn parts(result: &RunResult) -> Vec<String> {
     let agents: Vec<&AgentHealth> = result.agents.iter().filter_map(|agent| agent.health.as_ref()).collect();
     if agents.is_empty() {
@@ -18,13 +18,13 @@ pub(super) fn parts(result: &RunResult) -> Vec<String> {
         agents.iter().filter_map(|health| of(health)).max_by(f64::total_cmp)
     };
     let mut parts = vec![format!("agents' CPU {}", percent(worst(&|health| health.process.cpu_share)))];
-    let latest = agents
+    let longest = agents
         .iter()
         .filter_map(|health| health.process.late_ms.as_ref())
-        .max_by(|a, b| highest(a).1.total_cmp(&highest(b).1));
-    if let Some(late) = latest {
-        let (name, late_ms) = highest(late);
-        parts.push(format!("woken {} late ({name})", duration(late_ms)));
+        .max_by(|a, b| highest_percentile(a).1.total_cmp(&highest_percentile(b).1));
+    if let Some(delay) = longest {
+        let (name, delay_ms) = highest_percentile(delay);
+        parts.push(format!("scheduling delay {name} {}", duration(delay_ms)));
     }
     parts.push(format!("starved {}", percent(worst(&|health| Some(health.starved_share)))));
     if let Some(share) = result.utilization.as_ref().and_then(|used| used.generator_overhead_share) {
@@ -33,26 +33,27 @@ pub(super) fn parts(result: &RunResult) -> Vec<String> {
     if let Some(coordinator) = &result.coordinator_health {
         parts.push(format!("coordinator {}", percent(coordinator.cpu_share)));
     }
-    let unknown = unknown(&agents);
-    if !unknown.is_empty() {
-        parts.push(format!("not told by an agent's system: {}", unknown.join(", ")));
+    let unavailable = unavailable(&agents);
+    if !unavailable.is_empty() {
+        parts.push(format!("not available on every agent: {}", unavailable.join(", ")));
     }
     parts
 }
 
-fn unknown(agents: &[&AgentHealth]) -> Vec<&'static str> {
-    type Known = fn(&ProcessHealth) -> bool;
-    let figures: [(&str, Known); 4] = [
-        ("its CPU", |process| process.cpu_share.is_some()),
-        ("the machine's", |process| process.machine_busy_share.is_some()),
+/// The figures that the operating system of at least one agent does not provide.
+fn unavailable(agents: &[&AgentHealth]) -> Vec<&'static str> {
+    type IsAvailable = fn(&ProcessHealth) -> bool;
+    let figures: [(&str, IsAvailable); 4] = [
+        ("process CPU", |process| process.cpu_share.is_some()),
+        ("machine CPU", |process| process.machine_busy_share.is_some()),
         ("steal", |process| process.steal_share.is_some()),
         ("throttling", |process| process.throttled_share.is_some()),
     ];
-    let is_unknown = |known: &Known| agents.iter().any(|health| !known(&health.process));
-    figures.iter().filter(|(_, known)| is_unknown(known)).map(|(name, _)| *name).collect()
+    let is_missing = |is_available: &IsAvailable| agents.iter().any(|health| !is_available(&health.process));
+    figures.iter().filter(|(_, is_available)| is_missing(is_available)).map(|(name, _)| *name).collect()
 }
 
-/// A row for each process whose figures the verdict is about.
+/// A row for each agent process, if a reason of the verdict is about the load generator.
 pub(super) fn table(page: &mut Page, result: &RunResult) {
     if !result.verdict.causes.iter().any(is_about_health) {
         return;
@@ -73,23 +74,27 @@ pub(super) fn table(page: &mut Page, result: &RunResult) {
         return;
     }
     let all = rows.len();
-    let late_ms = |health: &AgentHealth| health.process.late_ms.as_ref().map_or(0.0, |late| highest(late).1);
+    let delay_ms = |health: &AgentHealth| {
+        health.process.late_ms.as_ref().map_or(0.0, |delay| highest_percentile(delay).1)
+    };
     if all > ROWS_MAX {
-        rows.sort_by(|a, b| late_ms(b.2).total_cmp(&late_ms(a.2)));
+        rows.sort_by(|a, b| delay_ms(b.2).total_cmp(&delay_ms(a.2)));
         rows.truncate(ROWS_MAX);
     }
     page.section(&match all {
         0..=ROWS_MAX => "GENERATOR".to_owned(),
-        _ => format!("GENERATOR   the {ROWS_MAX} latest of {all} processes (in the JSON: all)"),
+        _ => format!(
+            "GENERATOR   the {ROWS_MAX} longest scheduling delays of {all} processes (in the JSON: all)"
+        ),
     });
     let mut table = Table::new([
         ("slot", Align::Left),
         ("CPU", Align::Right),
         ("machine", Align::Right),
         ("steal", Align::Right),
-        ("held back", Align::Right),
-        ("late", Align::Right),
-        ("at most", Align::Right),
+        ("throttled", Align::Right),
+        ("sched. delay", Align::Right),
+        ("max delay", Align::Right),
         ("starved", Align::Right),
     ]);
     for (slots, _, health) in rows {
@@ -100,17 +105,17 @@ pub(super) fn table(page: &mut Page, result: &RunResult) {
             percent(process.machine_busy_share),
             percent(process.steal_share),
             percent(process.throttled_share),
-            duration_cell(process.late_ms.as_ref().map(|late| highest(late).1)),
-            duration_cell(process.late_ms.as_ref().map(|late| late.max)),
+            duration_cell(process.late_ms.as_ref().map(|delay| highest_percentile(delay).1)),
+            duration_cell(process.late_ms.as_ref().map(|delay| delay.max)),
             percent(Some(health.starved_share)),
         ]);
     }
     page.table(&table);
-    if let Some(late) = result.coordinator_health.as_ref().and_then(|health| health.late_ms.as_ref()) {
+    if let Some(delay) = result.coordinator_health.as_ref().and_then(|health| health.late_ms.as_ref()) {
         page.line(&format!(
-            "  coordinator's event loop late: {} (p99), {} at most",
-            duration_or_none(late.p99),
-            duration(late.max)
+            "  coordinator's event loop: delay p99 {}, max {}",
+            duration_or_none(delay.p99),
+            duration(delay.max)
         ));
     }
 }
@@ -141,11 +146,11 @@ fn is_about_health(cause: &Cause) -> bool {
     }
 }
 
-/// The highest percentile that the sample supports.
-fn highest(late: &Late) -> (&'static str, f64) {
-    let supported = [("p99", late.p99), ("p95", late.p95), ("p90", late.p90)];
+/// The highest percentile that the sample supports, with its name.
+fn highest_percentile(delay: &Late) -> (&'static str, f64) {
+    let supported = [("p99", delay.p99), ("p95", delay.p95), ("p90", delay.p90)];
     let first = supported.into_iter().find_map(|(name, value)| Some((name, value?)));
-    first.unwrap_or(("median", late.median))
+    first.unwrap_or(("median", delay.median))
 }
 
 fn percent(share: Option<f64>) -> String {

@@ -1,10 +1,10 @@
-//! The result as JSON, schema `muster.result/v1`: what programs read, so it carries everything, in plain milliseconds.
+//! The result as JSON, schema `muster.result/v1`. It contains every figure, with times in milliseconds, for use by programs.
 
 use muster_common::result::RunResult;
 
 pub(super) fn render(result: &RunResult) -> String {
     let json = serde_json::to_string_pretty(result)
-        .expect("the result is numbers, strings and lists, and every map's key is a string");
+        .expect("the result contains only numbers, strings, lists and maps with string keys");
     json + "\n"
 }
 
@@ -13,7 +13,7 @@ mod tests {
     use crate::output::fixtures;
 
     #[test]
-    fn looks_like_this() {
+    fn json_of_a_small_result() {
         insta::assert_snapshot!(super::render(&fixtures::small()), @r#"
         {
           "schema": "muster.result/v1",
@@ -23,7 +23,7 @@ mod tests {
           "verdict": {
             "status": "DEGRADED",
             "reasons": [
-              "slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign"
+              "slot-1 was lost and not replaced; keep its machine running, or use --on-agent-loss reassign"
             ],
             "causes": [
               "agent_lost"

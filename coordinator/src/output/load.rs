@@ -1,10 +1,10 @@
-//! When queries were sent, in words: what a reader must know before any figure means something.
+//! Describes when queries were sent, which the interpretation of every figure depends on.
 
 use muster_common::result::{Latency, Load, LoadModel, RunResult};
 
 use super::units::{count, counted, duration, figure};
 
-/// Closed or open loop, its rate, and what was asked for beside it.
+/// Closed or open loop, the rate, and the other load options.
 pub(super) fn load(load: &Load) -> Vec<String> {
     let mut words = match (load.model, &load.rate) {
         (LoadModel::Open, Some(rate)) => {
@@ -12,11 +12,12 @@ pub(super) fn load(load: &Load) -> Vec<String> {
             let mut words =
                 vec!["open loop".to_owned(), format!("{rate} queries/s"), format!("{arrivals} arrivals")];
             words.extend(load.achieved_qps.map(|achieved| format!("achieved {}", figure(achieved))));
-            let not_begun = load.not_begun.filter(|not_begun| *not_begun > 0);
-            words.extend(not_begun.map(|not_begun| format!("{} due and not begun", count(not_begun))));
+            let not_started = load.not_begun.filter(|not_started| *not_started > 0);
+            words
+                .extend(not_started.map(|not_started| format!("{} due but not started", count(not_started))));
             words
         }
-        // A search that counted none of its rates.
+        // A search that found no rate.
         (LoadModel::Open, None) => {
             let arrivals = load.arrivals.as_deref().unwrap_or("uniform");
             vec!["open loop".to_owned(), format!("{arrivals} arrivals")]
@@ -38,7 +39,7 @@ pub(super) fn load(load: &Load) -> Vec<String> {
     words
 }
 
-/// The first pass, which met what nobody had read before, and the later ones: a name and its figures each.
+/// The names and figures of the first pass, which reads data that is not cached yet, and of the later passes.
 pub(super) fn passes(result: &RunResult) -> Vec<(&'static str, Vec<String>)> {
     let Some(passes) = &result.passes else { return Vec::new() };
     let line = |latency: &Latency| {
@@ -60,17 +61,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_load_is_told() {
+    fn every_kind_of_load_is_described() {
         let closed = Load { repeat: Some(1), ..Load::default() };
         assert_eq!(load(&closed).join(" · "), "closed loop");
-        let thinking = Load {
+        let with_think_time = Load {
             think_time_ms: 10.0,
             warmup: Some("1000 rows".to_owned()),
             repeat: Some(3),
             ..closed.clone()
         };
         assert_eq!(
-            load(&thinking).join(" · "),
+            load(&with_think_time).join(" · "),
             "closed loop · think time 10.0 ms · 3 passes · after a warm-up of 1000 rows"
         );
         let open = Load {

@@ -1,5 +1,5 @@
-//! The report for a pull request or a wiki: a headline, the figures, the errors, the environment. No table of agents or
-//! hosts: whoever needs them takes the JSON. Text from outside stands in code spans, where Markdown means nothing.
+//! The report as Markdown, for a pull request or a wiki: headline, figures, errors and environment. Tables of agents and hosts are only in
+//! the other formats. External text is put into code spans, in which Markdown has no meaning.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use muster_common::printable::harmless;
 use muster_common::result::{Error, Latency, Reconnects, RunResult};
 
 use super::generator;
-use super::text::{self, OpenLoop, books, partial, status};
+use super::text::{self, OpenLoop, accounting, partial, status};
 use super::thresholds::value;
 use super::uneven::uneven;
 use super::units::{count, counted, duration, duration_or_none, figure, times};
@@ -90,14 +90,14 @@ fn totals(page: &mut String, result: &RunResult) {
                 ),
             ],
             ["Load", &load::load(&result.load).join(", ")],
-            ["Queries", &books(result).join(", ")],
+            ["Queries", &accounting(result).join(", ")],
             ["Total processing time", &duration(result.total_processing_time_ms)],
             [
                 "Wall time",
                 &format!("{}, {} queries/s", duration(result.wall_time_ms), figure(result.throughput_qps)),
             ],
             [
-                "Answers",
+                "Result",
                 &format!(
                     "{}, {}, digest {}",
                     counted(result.result.rows, "row"),
@@ -177,7 +177,7 @@ fn errors(page: &mut String, errors: &[Error]) {
         return;
     }
     section(page, "Errors");
-    put(page, "\n| SQLSTATE | count | message | such as |\n|---|--:|---|---|");
+    put(page, "\n| SQLSTATE | count | message | example |\n|---|--:|---|---|");
     let mut shown: Vec<&Error> = errors.iter().collect();
     shown.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.row.cmp(&b.row)));
     for error in shown.iter().take(ERRORS_MAX) {
@@ -187,7 +187,7 @@ fn errors(page: &mut String, errors: &[Error]) {
                 "| {} | {} | {} | row {}, host {} |",
                 code(&error.sqlstate),
                 count(error.count),
-                said(error),
+                message(error),
                 error.row,
                 code(&error.host)
             ),
@@ -198,16 +198,16 @@ fn errors(page: &mut String, errors: &[Error]) {
     }
 }
 
-/// The message, with the detail and hint that the server added.
-fn said(error: &Error) -> String {
+/// The message, with the server's detail and hint.
+fn message(error: &Error) -> String {
     let short = |text: &String| code(&super::page::shorten(text, MESSAGE_CHARS_MAX));
-    let mut said = short(&error.message);
+    let mut message = short(&error.message);
     for (label, text) in [("detail", &error.detail), ("hint", &error.hint)] {
         if let Some(text) = text {
-            said.push_str(&format!(" {label}: {}", short(text)));
+            message.push_str(&format!(" {label}: {}", short(text)));
         }
     }
-    said
+    message
 }
 
 fn environment(page: &mut String, result: &RunResult) {
@@ -265,11 +265,11 @@ fn table(page: &mut String, head: [&str; 2], rows: &[[&str; 2]]) {
 }
 
 pub(super) fn put(page: &mut String, line: &str) {
-    writeln!(page, "{line}").expect("a string takes every line");
+    writeln!(page, "{line}").expect("writing to a string cannot fail");
 }
 
-/// Text from outside in a code span that it cannot leave: fenced by more backticks than it has in a row. A table's `|`
-/// must be escaped even there.
+/// Puts external text into a code span. The fence has more backticks than any run of backticks in the text, so the text cannot close the
+/// span. The `|` of a table must be escaped even in a code span.
 pub(super) fn code(text: &str) -> String {
     let text = harmless(text).replace('|', "\\|");
     let mut longest = 0;
@@ -279,12 +279,12 @@ pub(super) fn code(text: &str) -> String {
         longest = longest.max(run);
     }
     let fence = "`".repeat(longest + 1);
-    // A space keeps a backtick at either end apart from the fence; renderers take it off again. Nothing in a span is no span.
+    // A space separates a backtick at either end from the fence; renderers remove it. An empty span would not be a span.
     let pad = if text.is_empty() || text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 
-/// Our own sentences, which may quote text from outside: what Markdown would take for markup is escaped.
+/// Escapes Markdown markup in Muster's own sentences, which may quote external text.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in harmless(text).chars() {
@@ -302,7 +302,7 @@ mod tests {
     use crate::output::fixtures;
 
     #[test]
-    fn looks_like_this() {
+    fn markdown_of_a_run_with_failures() {
         insta::assert_snapshot!(render(&fixtures::failures()), @r#"
         ## Muster: VALID · 187 queries, median 3.21 ms
 
@@ -315,8 +315,8 @@ mod tests {
         | Queries | 200 total, 187 completed, 13 failed, 0 unaccounted, 3 bad rows skipped |
         | Total processing time | 1.04 s |
         | Wall time | 312 ms, 641 queries/s |
-        | Answers | 12,162 rows, 291,888 bytes, digest `0123456789abcdef` |
-        | Placement | `rendezvous`, 4 workers, 1 idle, skew 2.90× (uneven: few hosts hash unevenly; try --placement balanced) |
+        | Result | 12,162 rows, 291,888 bytes, digest `0123456789abcdef` |
+        | Placement | `rendezvous`, 4 workers, 1 idle, skew 2.90× (uneven: too few hosts for even hashing; try --placement balanced) |
 
         ### Latency
 
@@ -341,7 +341,7 @@ mod tests {
 
         ### Errors
 
-        | SQLSTATE | count | message | such as |
+        | SQLSTATE | count | message | example |
         |---|--:|---|---|
         | `22007` | 12 | `invalid input syntax for type timestamp with time zone: "yester\|day"` | row 17, host `host_000008` |
         | `57014` | 1 | `canceling statement due to statement timeout` | row 199, host `host_000008` |
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_result_says_so_at_once() {
+    fn a_partial_result_is_marked_at_the_top() {
         let markdown = render(&fixtures::agent_lost());
         let head: Vec<&str> = markdown.lines().take(3).collect();
         assert_eq!(
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_span_cannot_be_left() {
+    fn text_cannot_close_its_code_span() {
         assert_eq!(code("a|b"), "`a\\|b`");
         assert_eq!(code("a`b``c"), "```a`b``c```");
         assert_eq!(code("`x`"), "`` `x` ``");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_name_is_not_taken_for_markup() {
+    fn markup_in_a_quoted_name_is_escaped() {
         assert_eq!(plain("host 'a|b' <img> *all*"), "host 'a\\|b' \\<img\\> \\*all\\*");
     }
 }

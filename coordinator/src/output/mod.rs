@@ -1,5 +1,5 @@
-//! From a result to what people and programs read: text, JSON, CSV, Markdown; and the placement plan. Rendering is pure,
-//! a plain value in and a string out; `write` alone touches files. No statistics here: what is shown was computed before.
+//! Renders results and other tables as text, JSON, CSV and Markdown. Rendering is a pure function from a value to a string; only `write`
+//! and `samples` access files. Statistics are computed elsewhere.
 
 pub(crate) mod compare;
 mod csv;
@@ -34,7 +34,7 @@ use muster_common::result::RunResult;
 pub use spec::{Format, Output, OutputSpec, OutputSpecError, Target};
 pub use write::{WriteError, check_writable, write};
 
-/// The whole report in one format, its last newline included.
+/// Renders the whole report in one format, with a trailing newline.
 pub fn render(format: Format, result: &RunResult) -> String {
     match format {
         Format::Text => text::render(result),

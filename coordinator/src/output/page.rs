@@ -1,14 +1,14 @@
-//! A page of text at most 80 columns wide, for a terminal as well as a file: fields, wrapped paragraphs, tables.
-//! Text from outside is escaped once, by the method that takes it, and every line is held to the width. Knows nothing of results.
+//! A text page of at most 80 columns, for a terminal or a file, with fields, wrapped paragraphs and tables. Each method escapes external
+//! text exactly once and limits every line to the page width. Independent of results.
 
 use muster_common::printable::{harmless, printable};
 use unicode_width::UnicodeWidthChar;
 
 use super::table::Table;
 
-/// Columns of a report: every terminal, mail program and diff shows this many without wrapping.
+/// Width of a report in columns. Every terminal, mail program and diff shows this many without wrapping.
 pub(crate) const WIDTH: usize = 80;
-/// Columns of a field's label, the gap included.
+/// Width of a field's label in columns, including the gap.
 const LABEL_WIDTH: usize = 23;
 const SEPARATOR: &str = " · ";
 /// The gap between the name of a section and its text.
@@ -24,21 +24,21 @@ impl Page {
         self.text
     }
 
-    /// One line; cut at the page's width as the last resort.
+    /// Adds one line, truncated to the page width if necessary.
     pub(crate) fn line(&mut self, line: &str) {
         self.push(&harmless(line));
     }
 
-    /// The start of a section, after an empty line. Its text wraps beside its name.
+    /// Starts a section after an empty line. The text after the name is wrapped beside the name.
     pub(crate) fn section(&mut self, title: &str) {
         self.text.push('\n');
         match title.split_once(TITLE_GAP) {
-            Some((name, said)) => self.hanging(&format!("{name}{TITLE_GAP}"), said, usize::MAX),
+            Some((name, text)) => self.hanging(&format!("{name}{TITLE_GAP}"), text, usize::MAX),
             None => self.hanging("", title, usize::MAX),
         }
     }
 
-    /// A label, and its parts joined by ` · `; a line breaks only between parts, a part too long for a line is shortened.
+    /// Adds a label and its parts joined by ` · `. Lines break only between parts; a part that is too long for a line is shortened.
     pub(crate) fn field(&mut self, label: &str, parts: &[String]) {
         let width = WIDTH - LABEL_WIDTH;
         let mut lines: Vec<String> = Vec::new();
@@ -58,17 +58,17 @@ impl Page {
         }
     }
 
-    /// A label and words that wrap beside it.
+    /// Adds a label and text that is wrapped beside it.
     pub(crate) fn field_text(&mut self, label: &str, text: &str) {
         self.hanging(&pad_right(label, LABEL_WIDTH), text, usize::MAX);
     }
 
-    /// Words wrapped behind `lead`, later lines indented by the lead's width; more than `lines_max` lines end in `…`.
+    /// Adds text wrapped after `lead`, with later lines indented by the width of `lead`. After `lines_max` lines it is truncated with `…`.
     pub(crate) fn hanging(&mut self, lead: &str, text: &str, lines_max: usize) {
         self.wrapped(lead, &harmless(text), lines_max);
     }
 
-    /// The same for text that is read as code, such as a plan: its backslashes stay as they are.
+    /// As [`hanging`](Self::hanging), without truncation and for code such as a plan: backslashes are not escaped.
     pub(crate) fn hanging_code(&mut self, lead: &str, text: &str) {
         self.wrapped(lead, &printable(text), usize::MAX);
     }
@@ -92,14 +92,14 @@ impl Page {
         }
     }
 
-    /// A line that is already safe to show.
+    /// Adds a line that is already escaped.
     fn push(&mut self, line: &str) {
         self.text.push_str(shorten(line.trim_end(), WIDTH).as_str());
         self.text.push('\n');
     }
 }
 
-/// The number of terminal columns that a text takes: two for each ideograph, none for a combining mark.
+/// The number of terminal columns of a text: two for an ideograph, none for a combining mark.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
@@ -124,18 +124,18 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     format!("{}…", &text[..head_end(text, width.saturating_sub(1))])
 }
 
-/// Shortens a text to at most `width` columns. The middle is replaced by `…`, because the names of a fleet differ at either end.
+/// Shortens a text to at most `width` columns. The middle is replaced by `…`, because names of machines differ at their ends.
 pub(crate) fn shorten_middle(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
-    let kept = width.saturating_sub(1);
-    let head = &text[..head_end(text, kept.div_ceil(2))];
-    let tail = &text[tail_start(text, kept / 2, columns_of)..];
+    let available = width.saturating_sub(1);
+    let head = &text[..head_end(text, available.div_ceil(2))];
+    let tail = &text[tail_start(text, available / 2, columns_of)..];
     format!("{head}…{tail}")
 }
 
-/// Shortens a path to at most `width` columns as shown. The start is replaced by `…`, because the end of a path says more.
+/// Shortens a path to at most `width` columns as shown. The start is replaced by `…`, because the end of a path is more informative.
 pub(crate) fn shorten_path(path: &str, width: usize) -> String {
     if columns(&harmless(path)) <= width {
         return path.to_owned();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn words_wrap_and_long_words_break() {
+    fn words_are_wrapped_and_long_words_are_broken() {
         check_wrap("", 5, &[""]);
         check_wrap("a bc def", 4, &["a bc", "def"]);
         check_wrap("ab abcdefghij k", 4, &["ab", "abcd", "efgh", "ij k"]);
@@ -216,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_outside_cannot_move_the_cursor() {
+    fn external_text_cannot_move_the_cursor() {
         let mut page = Page::default();
         page.line("a\u{1b}[2Jb\nc\td\u{202e}e");
         assert_eq!(page.finish(), "a\\u{1b}[2Jb\\nc\\td\\u{202e}e\n");
     }
 
     #[test]
-    fn names_that_differ_look_different() {
+    fn different_names_are_shown_differently() {
         let names = [
             "nl\nhost",
             "nl\\nhost",
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_is_not_cut() {
+    fn a_title_is_wrapped_and_not_truncated() {
         let mut page = Page::default();
         page.section(&format!("VERSUS   {}", "word ".repeat(20)));
         let expected = format!("\nVERSUS   {}\n         {}\n", ["word"; 14].join(" "), ["word"; 6].join(" "));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_those_of_a_terminal() {
+    fn width_is_measured_in_terminal_columns() {
         assert_eq!(["abc", "東京", "e\u{301}", "…"].map(columns), [3, 4, 1, 1]);
         assert_eq!(shorten("東京都", 4), "東…");
         assert_eq!(shorten_middle("東京サーバー一号機", 9), "東京…号機");
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_do_not_widen_a_line_beyond_the_page() {
+    fn escaped_text_is_limited_to_the_page_width() {
         let mut page = Page::default();
         page.line(&"\n".repeat(79));
         page.field("label", &["\u{1b}".repeat(60)]);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_breaks_between_its_parts() {
+    fn a_field_is_wrapped_between_its_parts() {
         let mut page = Page::default();
         page.field("label", &["a".repeat(30), "b".repeat(30), "c".to_owned()]);
         let expected = format!("{:<23}{}\n{:<23}{} · c\n", "label", "a".repeat(30), "", "b".repeat(30));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_after_its_last_line() {
+    fn a_long_text_is_truncated_after_the_last_line() {
         let mut page = Page::default();
         page.hanging("  - ", &"word ".repeat(100), 2);
         let text = page.finish();
@@ -300,14 +300,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_keeps_its_end() {
+    fn a_path_is_shortened_at_its_start() {
         assert_eq!(shorten_path("/a/long/way/file.csv", 10), "…/file.csv");
         assert_eq!(shorten_path("file.csv", 10), "file.csv");
         assert_eq!(shorten("abcdef", 4), "abc…");
     }
 
     #[test]
-    fn a_name_keeps_both_its_ends() {
+    fn a_name_is_shortened_in_the_middle() {
         assert_eq!(shorten_middle("muster-agent-7c9f6d-x2x4q/1", 14), "muster-…2x4q/1");
         assert_eq!(shorten_middle("abcdef", 1), "…");
         assert_eq!(shorten_middle("abcdef", 6), "abcdef");

@@ -1,4 +1,4 @@
-//! The placement plan as a table or as JSON: what `coordinator plan` prints. Computes no placement; its figures come in.
+//! The placement plan that `coordinator plan` prints, as a table or as JSON. The placement is computed elsewhere.
 
 use muster_common::result::Placement;
 use serde::Serialize;
@@ -8,22 +8,22 @@ use super::table::{Align, Table};
 use super::uneven::uneven;
 use super::units::{count, counted, times};
 
-/// Workers that are listed; beyond it, the busiest.
+/// Maximum number of workers in the table; if there are more, it lists the busiest.
 const WORKERS_MAX: usize = 40;
 const PATH_WIDTH: usize = 57;
-/// Characters of the busiest worker's bar.
+/// Length of the busiest worker's bar in characters.
 const BAR_WIDTH: u64 = 32;
 
-/// Which worker gets what, before anything runs.
+/// The assignment of hosts and rows to workers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlanTable {
-    /// As typed; `-` for standard input.
+    /// The file name as typed; `-` for standard input.
     pub file: String,
     pub rows: u64,
     pub hosts: u64,
     /// `rendezvous` or `balanced`.
     pub method: String,
-    /// Every worker, idle ones included, in the order of their names.
+    /// All workers, including idle ones, in the order of their names.
     pub workers: Vec<PlanWorker>,
     /// Workers without a host.
     pub idle: u64,
@@ -39,7 +39,7 @@ pub struct PlanWorker {
     pub rows: u64,
 }
 
-/// For people, 80 columns wide.
+/// Renders the plan as text, 80 columns wide.
 pub fn text(plan: &PlanTable) -> String {
     let mut page = Page::default();
     let placement = Placement {
@@ -66,9 +66,10 @@ pub fn text(plan: &PlanTable) -> String {
     page.finish()
 }
 
-/// The same for programs: the fields of `PlanTable`, every worker listed.
+/// Renders the plan as JSON: the fields of `PlanTable` with all workers.
 pub fn json(plan: &PlanTable) -> String {
-    let json = serde_json::to_string_pretty(plan).expect("the plan is numbers, strings and a list");
+    let json =
+        serde_json::to_string_pretty(plan).expect("the plan contains only numbers, strings and a list");
     json + "\n"
 }
 
@@ -76,7 +77,7 @@ fn workers(page: &mut Page, workers: &[PlanWorker]) {
     let mut shown: Vec<&PlanWorker> = workers.iter().collect();
     let cut = shown.len() > WORKERS_MAX;
     if cut {
-        // Stable: workers with equal rows stay in the order of their names.
+        // The sort is stable, so workers with equal rows stay in the order of their names.
         shown.sort_by_key(|worker| std::cmp::Reverse(worker.rows));
         shown.truncate(WORKERS_MAX);
     }
@@ -99,7 +100,7 @@ fn workers(page: &mut Page, workers: &[PlanWorker]) {
     page.table(&table);
 }
 
-/// In proportion to the busiest worker; at least one character for any row.
+/// A bar proportional to the rows, relative to the busiest worker; at least one character if there are rows.
 fn bar(rows: u64, most: u64) -> String {
     let length = (u128::from(rows) * u128::from(BAR_WIDTH)).div_ceil(u128::from(most.max(1)));
     "#".repeat(usize::try_from(length).expect("at most the width of a bar"))
@@ -134,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn looks_like_this() {
+    fn text_of_an_uneven_plan() {
         insta::assert_snapshot!(text(&classic()), @r"
         workload               data/query_params.csv · 200 rows · 10 hosts
         placement              rendezvous · 10 workers · 1 idle · skew 2.90×
-                               uneven: few hosts hash unevenly
+                               uneven: too few hosts for even hashing
                                try --placement balanced
 
         WORKERS
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_forty_workers_are_cut_to_the_busiest() {
+    fn of_more_than_forty_workers_the_busiest_are_listed() {
         let rows: Vec<u64> = (0..100).collect();
         let plan = PlanTable { workers: workers(&rows), ..classic() };
         let text = text(&plan);
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_plan_gives_no_hint_and_one_without_rows_no_bar() {
+    fn an_even_plan_has_no_hint_and_a_plan_without_rows_has_no_bars() {
         let even = PlanTable { workers: workers(&[0, 0]), idle: 0, skew: 0.0, ..classic() };
         let text = text(&even);
         assert!(!text.contains("uneven") && !text.contains('#'), "{text}");

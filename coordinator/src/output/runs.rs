@@ -1,4 +1,4 @@
-//! The runs that were kept as a table: what `coordinator runs` prints. Reads no file; the list comes in.
+//! The table of stored runs that `coordinator runs` prints. It reads no files.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::units::{NONE, count};
 use crate::run_dir::{Listed, State, Summary};
 
 const TITLE: &str = "RUNS   ";
-/// Lines of one broken run's reason.
+/// Maximum number of lines for the reason why a run is broken.
 const REASON_LINES_MAX: usize = 3;
 
-/// For people, 80 columns wide. The ids are never shortened: they are there to be typed.
+/// Renders the table, 80 columns wide. Ids are never shortened, because users type them.
 pub(crate) fn text(parent: &Path, runs: &[Listed], now: Timestamp) -> String {
     let mut page = Page::default();
     let parent = parent.display().to_string();
@@ -24,7 +24,7 @@ pub(crate) fn text(parent: &Path, runs: &[Listed], now: Timestamp) -> String {
         ("started", Align::Right),
         ("state", Align::LeftWhole),
         ("queries", Align::Right),
-        ("settled", Align::Right),
+        ("done", Align::Right),
         ("file", Align::Left),
     ]);
     for run in runs {
@@ -49,7 +49,7 @@ fn row(id: &str, summary: &Summary, now: Timestamp) -> [String; 6] {
     let Summary { started, file, state, queries, settled } = summary;
     let all = if *queries == Some(*settled) { "all".to_owned() } else { count(*settled) };
     let queries = queries.map_or_else(|| NONE.to_owned(), count);
-    // Where it lies is in the manifest.
+    // The directory is in the manifest.
     let name = Path::new(file).file_name().map_or(file.clone(), |name| name.to_string_lossy().into_owned());
     [id.to_owned(), ago(*started, now), state_name(*state).to_owned(), queries, all, name]
 }
@@ -61,12 +61,12 @@ fn state_name(state: State) -> &'static str {
         State::Ended(Ending::Interrupted) => "interrupted",
         State::Ended(Ending::AgentsLost) => "agents lost",
         State::Ended(Ending::WorkloadUnreadable) => "workload unreadable",
-        State::Ended(Ending::CannotWrite) => "not written",
+        State::Ended(Ending::CannotWrite) => "write error",
         State::Ended(Ending::Unfinished) | State::Unfinished => "unfinished",
     }
 }
 
-/// `now`, `5 min ago`, `3 h ago`, `12 d ago`. A clock that was set back makes no negative times.
+/// `now`, `5 min ago`, `3 h ago`, `12 d ago`. A start in the future, after the clock was set back, is shown as `now`.
 fn ago(started: Timestamp, now: Timestamp) -> String {
     let minutes = now.duration_since(started).as_mins();
     match minutes {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_like_this() {
+    fn text_of_a_list_of_runs() {
         let runs = [
             listed("20261124-095959-0a1b", "2026-11-24T09:59:59Z", State::Running, 10_000_000, 9_999_999),
             listed("20261124-091500-ffff", "2026-11-24T09:15:00Z", State::Unfinished, 200, 0),
@@ -112,7 +112,7 @@ mod tests {
         let text = text(Path::new("/home/u/.local/state/muster/runs"), &runs, now());
         insta::assert_snapshot!(text, @r"
         RUNS   /home/u/.local/state/muster/runs
-          run                      started  state           queries    settled  file
+          run                      started  state           queries       done  file
           20261124-095959-0a1b         now  running      10,000,000  9,999,999  quer…csv
           20261124-091500-ffff  45 min ago  unfinished          200          0  quer…csv
           20261124-081500-ffff              broken
@@ -123,7 +123,7 @@ mod tests {
         BROKEN
           20261124-081500-ffff  '/home/u/.local/state/muster/runs/20261124-081500-ffff'
                                 has the schema 'muster.run/v2' and this program reads
-                                'muster.run/v1'; use the one that made the run
+                                'muster.run/v1'; use the version that created the run
         ");
     }
 
@@ -139,11 +139,15 @@ mod tests {
         for line in text.lines() {
             assert!(columns(line) <= WIDTH, "{line}");
         }
-        assert_eq!(text.matches(&id).count(), 3, "both in the table, and the broken one once more\n{text}");
+        assert_eq!(
+            text.matches(&id).count(),
+            3,
+            "both are in the table, and the broken one also below it\n{text}"
+        );
     }
 
     #[test]
-    fn a_time_is_told_in_the_unit_that_fits() {
+    fn an_age_is_shown_in_a_fitting_unit() {
         let check = |started: &str, expected: &str| {
             assert_eq!(ago(started.parse().unwrap(), now()), expected, "{started}");
         };

@@ -12,7 +12,7 @@ fn committed() -> PathBuf {
 }
 
 #[test]
-fn the_committed_schema_is_that_of_the_types() {
+fn the_committed_schema_matches_the_types() {
     let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
     if std::env::var_os("UPDATE_SCHEMA").is_some_and(|update| update == "1") {
         std::fs::write(committed(), &fresh).unwrap();
@@ -25,7 +25,7 @@ fn the_committed_schema_is_that_of_the_types() {
 }
 
 #[test]
-fn every_rendered_result_is_valid_and_reads_back() {
+fn every_rendered_result_is_valid_and_can_be_read_back() {
     let validator = jsonschema::validator_for(json_schema().as_value()).unwrap();
     for (name, result) in fixtures::all() {
         let json = render(Format::Json, &result);
@@ -37,17 +37,17 @@ fn every_rendered_result_is_valid_and_reads_back() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_no_result() {
+fn the_schema_rejects_invalid_results() {
     let validator = jsonschema::validator_for(json_schema().as_value()).unwrap();
     let good: Value = serde_json::from_str(&render(Format::Json, &fixtures::good())).unwrap();
-    let spoil = |pointer: &str, value: Value| {
-        let mut spoilt = good.clone();
-        *spoilt.pointer_mut(pointer).unwrap() = value;
-        !validator.is_valid(&spoilt)
+    let is_rejected = |pointer: &str, value: Value| {
+        let mut changed = good.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        !validator.is_valid(&changed)
     };
-    assert!(spoil("/schema", "muster.result/v2".into()));
-    assert!(spoil("/ending", "exploded".into()));
-    assert!(spoil("/queries/total", (-1).into()));
-    assert!(spoil("/service_time_ms/median", Value::Null));
-    assert!(!spoil("/service_time_ms/p99", Value::Null));
+    assert!(is_rejected("/schema", "muster.result/v2".into()));
+    assert!(is_rejected("/ending", "exploded".into()));
+    assert!(is_rejected("/queries/total", (-1).into()));
+    assert!(is_rejected("/service_time_ms/median", Value::Null));
+    assert!(!is_rejected("/service_time_ms/p99", Value::Null));
 }

@@ -1,4 +1,4 @@
-//! A search for the highest rate: its answer in a sentence, its steps as a table by rate, which is the curve of the response times.
+//! The search for the highest rate: its result in a sentence and its steps as a table by rate, which shows the response time curve.
 
 use muster_common::objective::Objective;
 use muster_common::result::{Latency, RunResult, Search, SearchStep};
@@ -7,35 +7,35 @@ use super::page::Page;
 use super::table::{Align, Table};
 use super::units::{count, counted, duration_cell, duration_or_none, figure};
 
-/// Of the longest bar.
+/// Length of the longest bar in characters.
 const BAR_WIDTH: f64 = 12.0;
 
-/// `highest rate that holds p99<50ms: 412 queries/s (confirmed); 8 steps`
-pub(super) fn sentence(search: &Search) -> String {
+/// `highest rate that meets p99<50ms: 412 queries/s (confirmed); 8 steps`
+pub(super) fn summary(search: &Search) -> String {
     let steps = counted(search.steps.len() as u64, "step");
     let objective = &search.objective;
     match (search.highest_rate, search.is_confirmed) {
         (Some(rate), true) => {
-            format!("highest rate that holds {objective}: {} queries/s (confirmed); {steps}", figure(rate))
+            format!("highest rate that meets {objective}: {} queries/s (confirmed); {steps}", figure(rate))
         }
         (Some(rate), false) => {
             format!(
-                "highest rate so far that holds {objective}: {} queries/s (not confirmed); {steps}",
+                "highest rate so far that meets {objective}: {} queries/s (not confirmed); {steps}",
                 figure(rate)
             )
         }
-        (None, _) => format!("no rate holds {objective}; {steps}"),
+        (None, _) => format!("no rate meets {objective}; {steps}"),
     }
 }
 
-/// By rate; those of one rate in the order in which they were run.
-fn curve(search: &Search) -> Vec<&SearchStep> {
+/// The steps in ascending order of their rate; steps of the same rate in the order in which they ran.
+fn by_rate(search: &Search) -> Vec<&SearchStep> {
     let mut steps: Vec<&SearchStep> = search.steps.iter().collect();
     steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     steps
 }
 
-fn holds(step: &SearchStep) -> &'static str {
+fn outcome(step: &SearchStep) -> &'static str {
     match (step.holds, step.is_confirmation) {
         (true, true) => "confirmed",
         (true, false) => "yes",
@@ -44,17 +44,17 @@ fn holds(step: &SearchStep) -> &'static str {
     }
 }
 
-/// The figure of the response times that the objective is about.
-struct Bounded {
+/// The response time figure that the objective limits.
+struct LimitedFigure {
     name: &'static str,
     of: fn(&Latency) -> Option<f64>,
 }
 
-impl Bounded {
-    fn by(search: &Search) -> Self {
+impl LimitedFigure {
+    fn of_search(search: &Search) -> Self {
         match search.objective.parse::<Objective>() {
             Ok(objective) => Self { name: objective.figure().name, of: objective.figure().of },
-            // Of a later version.
+            // The objective has the syntax of a later version.
             Err(_) => Self { name: "p99", of: |latency| latency.p99 },
         }
     }
@@ -64,13 +64,13 @@ impl Bounded {
     }
 }
 
-/// What the table has of a step beside whether it holds.
-fn figures(step: &SearchStep, bounded: &Bounded) -> [Option<f64>; 3] {
+/// The median, the limited figure and the p99 of the generator delay of a step.
+fn figures(step: &SearchStep, limited: &LimitedFigure) -> [Option<f64>; 3] {
     let median = step.response_time_ms.as_ref().map(|response| response.median);
-    [median, bounded.of(step), delay(step).and_then(|delay| delay.p99)]
+    [median, limited.of(step), delay(step).and_then(|delay| delay.p99)]
 }
 
-/// The load generator's own delay; of results of earlier versions the whole lag.
+/// The generator delay; in results of earlier versions, the whole lag.
 fn delay(step: &SearchStep) -> Option<&Latency> {
     step.generator_delay_ms.as_ref().or(step.lag_ms.as_ref())
 }
@@ -78,26 +78,26 @@ fn delay(step: &SearchStep) -> Option<&Latency> {
 pub(super) fn text(page: &mut Page, result: &RunResult) {
     let Some(search) = &result.search else { return };
     page.section("SEARCH   response times by rate; the bars are on a logarithmic scale");
-    page.hanging("  ", &sentence(search), usize::MAX);
+    page.hanging("  ", &summary(search), usize::MAX);
     if search.steps.is_empty() {
         return;
     }
-    let steps = curve(search);
-    let bounded = Bounded::by(search);
-    let bars = bars(&steps, &bounded);
+    let steps = by_rate(search);
+    let limited = LimitedFigure::of_search(search);
+    let bars = bars(&steps, &limited);
     let mut table = Table::new([
         ("rate", Align::Right),
         ("achieved", Align::Right),
         ("failed", Align::Right),
-        (if bounded.name == "median" { "" } else { "median" }, Align::Right),
-        (bounded.name, Align::Right),
+        (if limited.name == "median" { "" } else { "median" }, Align::Right),
+        (limited.name, Align::Right),
         ("delay p99", Align::Right),
         ("", Align::LeftWhole),
-        ("holds", Align::LeftWhole),
+        ("met", Align::LeftWhole),
     ]);
     for (step, bar) in steps.iter().zip(bars) {
-        let [median, figure_of, delay] = figures(step, &bounded).map(duration_cell);
-        let median = if bounded.name == "median" { String::new() } else { median };
+        let [median, figure_of, delay] = figures(step, &limited).map(duration_cell);
+        let median = if limited.name == "median" { String::new() } else { median };
         let (rate, achieved) = (figure(step.rate), figure(step.achieved_rate));
         table.row([
             rate,
@@ -107,7 +107,7 @@ pub(super) fn text(page: &mut Page, result: &RunResult) {
             figure_of,
             delay,
             bar,
-            holds(step).to_owned(),
+            outcome(step).to_owned(),
         ]);
     }
     page.table(&table);
@@ -120,52 +120,52 @@ pub(super) fn text(page: &mut Page, result: &RunResult) {
     }
 }
 
-/// On a logarithmic scale: from the shortest time to the longest may be a factor of a thousand.
-fn bars(steps: &[&SearchStep], bounded: &Bounded) -> Vec<String> {
-    let known = || steps.iter().filter_map(|step| bounded.of(step)).filter(|ms| ms.is_finite() && *ms > 0.0);
+/// Bars on a logarithmic scale, because the longest time may be a thousand times the shortest.
+fn bars(steps: &[&SearchStep], limited: &LimitedFigure) -> Vec<String> {
+    let known = || steps.iter().filter_map(|step| limited.of(step)).filter(|ms| ms.is_finite() && *ms > 0.0);
     let (least, most) =
         known().fold((f64::INFINITY, 0.0_f64), |(least, most), ms| (least.min(ms), most.max(ms)));
     let range = (most / least).ln();
     let bar = |step: &&SearchStep| {
-        let part = bounded
+        let part = limited
             .of(step)
             .filter(|ms| *ms > 0.0)
             .map(|ms| if range > 0.0 { (ms / least).ln() / range } else { 0.0 });
-        // Between 1 and the width: a bar for every figure.
+        // Every figure has a bar of at least one character.
         let length = part.map_or(0.0, |part| 1.0 + part.clamp(0.0, 1.0) * (BAR_WIDTH - 1.0));
         "#".repeat(length.round() as usize)
     };
     steps.iter().map(bar).collect()
 }
 
-/// The lines of a section; none for a run that is no search.
+/// The lines of the Markdown section; empty if the run is not a search.
 pub(super) fn markdown(result: &RunResult) -> Vec<String> {
     let Some(search) = &result.search else { return Vec::new() };
-    let mut lines = vec!["\n### Highest rate".to_owned(), format!("\n{}", plain_sentence(search))];
-    let bounded = Bounded::by(search);
+    let mut lines = vec!["\n### Highest rate".to_owned(), format!("\n{}", escaped_summary(search))];
+    let limited = LimitedFigure::of_search(search);
     if !search.steps.is_empty() {
-        let name = bounded.name;
+        let name = limited.name;
         lines.push(format!(
-            "\n| queries/s | achieved | failed | median | {name} | generator delay p99 | holds |"
+            "\n| queries/s | achieved | failed | median | {name} | generator delay p99 | met |"
         ));
         lines.push(format!("|{}---|", "--:|".repeat(6)));
     }
-    for step in curve(search) {
-        let [median, figure_of, delay] = figures(step, &bounded).map(duration_or_none);
+    for step in by_rate(search) {
+        let [median, figure_of, delay] = figures(step, &limited).map(duration_or_none);
         lines.push(format!(
             "| {} | {} | {} | {median} | {figure_of} | {delay} | {} |",
             figure(step.rate),
             figure(step.achieved_rate),
             count(step.failed),
-            holds(step)
+            outcome(step)
         ));
     }
     lines
 }
 
-/// The objective has a `<`, which Markdown may take for markup.
-fn plain_sentence(search: &Search) -> String {
-    sentence(search).replace('<', "\\<")
+/// The objective contains a `<`, which Markdown may interpret as markup.
+fn escaped_summary(search: &Search) -> String {
+    summary(search).replace('<', "\\<")
 }
 
 #[cfg(test)]
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::output::{Format, fixtures, render};
 
-    /// The lines from the one that starts with `title` to the next section.
+    /// Returns the text from `title` up to `next`.
     fn section(format: Format, title: &str, next: &str) -> String {
         let text = render(format, &fixtures::search());
         let from = text.find(title).unwrap();
@@ -182,29 +182,29 @@ mod tests {
     }
 
     #[test]
-    fn the_curve_looks_like_this() {
+    fn the_steps_in_text() {
         insta::assert_snapshot!(section(Format::Text, "SEARCH", "LATENCY"), @r"
         SEARCH   response times by rate; the bars are on a logarithmic scale
-          highest rate that holds p99<50ms: 410 queries/s (confirmed); 6 steps
-          rate  achieved  failed   median      p99  delay p99                holds
+          highest rate that meets p99<50ms: 410 queries/s (confirmed); 6 steps
+          rate  achieved  failed   median      p99  delay p99                met
            290       290       0  3.27 ms  10.0 ms    98.0 µs  #             yes
            410       410       0  4.81 ms  14.7 ms    98.0 µs  ##            yes
            410       410       0  5.14 ms  15.7 ms    98.0 µs  ##            confirmed
            430       430       0  30.8 ms  94.1 ms    98.0 µs  #####         no
            430       430       0  30.8 ms  94.1 ms    98.0 µs  #####         no
            580       442       0   802 ms  2.45 s     98.0 µs  ############  no
-          at 430: p99<50ms is not kept: 94.08 ms
+          at 430: p99<50ms is not met: 94.08 ms
         ");
     }
 
     #[test]
-    fn the_curve_looks_like_this_in_markdown() {
+    fn the_steps_in_markdown() {
         insta::assert_snapshot!(section(Format::Markdown, "### Highest", "### Latency"), @r"
         ### Highest rate
 
-        highest rate that holds p99\<50ms: 410 queries/s (confirmed); 6 steps
+        highest rate that meets p99\<50ms: 410 queries/s (confirmed); 6 steps
 
-        | queries/s | achieved | failed | median | p99 | generator delay p99 | holds |
+        | queries/s | achieved | failed | median | p99 | generator delay p99 | met |
         |--:|--:|--:|--:|--:|--:|---|
         | 290 | 290 | 0 | 3.27 ms | 10.0 ms | 98.0 µs | yes |
         | 410 | 410 | 0 | 4.81 ms | 14.7 ms | 98.0 µs | yes |
@@ -216,15 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_is_a_sentence() {
+    fn every_result_has_a_summary() {
         let found = fixtures::search().search.unwrap();
-        assert_eq!(sentence(&found), "highest rate that holds p99<50ms: 410 queries/s (confirmed); 6 steps");
+        assert_eq!(summary(&found), "highest rate that meets p99<50ms: 410 queries/s (confirmed); 6 steps");
         assert_eq!(
-            sentence(&Search { is_confirmed: false, ..found }),
-            "highest rate so far that holds p99<50ms: 410 queries/s (not confirmed); 6 steps"
+            summary(&Search { is_confirmed: false, ..found }),
+            "highest rate so far that meets p99<50ms: 410 queries/s (not confirmed); 6 steps"
         );
-        let in_vain = render(Format::Text, &fixtures::search_in_vain());
-        assert!(in_vain.contains("\n  no rate holds p99<50ms; 3 steps\n"), "{in_vain}");
-        assert!(in_vain.contains("\nload                   open loop · uniform arrivals\n"), "{in_vain}");
+        let without_rate = render(Format::Text, &fixtures::search_without_rate());
+        assert!(without_rate.contains("\n  no rate meets p99<50ms; 3 steps\n"), "{without_rate}");
+        assert!(
+            without_rate.contains("\nload                   open loop · uniform arrivals\n"),
+            "{without_rate}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The server's side for people: its own counters beside the client's times, and the plans of the slowest rows.
+//! The server's statistics: its own counters beside the client's times, and the plans of the slowest rows.
 
 use muster_common::printable::{harmless, printable};
 use muster_common::result::{Hypertable, Plan, PlanKind, RunResult, ServerDatabase, ServerSide};
@@ -8,25 +8,25 @@ use super::page::Page;
 use super::table::{Align, Table};
 use super::units::{NONE, count, counted, duration, duration_cell, duration_or_none};
 
-/// A plan deeper than this is not moved further to the right.
+/// Maximum indentation of a line of a plan.
 const INDENT_MAX: usize = 40;
 
-/// What the plans are of: not of the execution that was slow.
-const WHAT_PLANS_ARE: &str = "EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches";
+/// States that a plan is not that of the slow execution.
+const PLANS_NOTE: &str = "EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches";
 
 pub(super) fn text(page: &mut Page, result: &RunResult) {
     let Some(side) = &result.server else { return };
-    page.section("SERVER   what it counted itself while these queries ran");
+    page.section("SERVER   the server's own counters during the run");
     if !side.statements.is_empty() {
         let mut table = Table::new([
             ("query", Align::Left),
             ("calls", Align::Right),
             ("server mean", Align::Right),
-            (if times_planning(side) { "planning" } else { "" }, Align::Right),
+            (if has_planning_times(side) { "planning" } else { "" }, Align::Right),
             ("client mean", Align::Right),
-            ("between", Align::Right),
+            ("difference", Align::Right),
             ("hits", Align::Right),
-            (if uses_temp(side) { "temp blocks" } else { "" }, Align::Right),
+            (if has_temp_blocks(side) { "temp blocks" } else { "" }, Align::Right),
         ]);
         for statement in &side.statements {
             let planning = duration_cell(statement.mean_plan_time_ms);
@@ -35,35 +35,35 @@ pub(super) fn text(page: &mut Page, result: &RunResult) {
                 statement.name.clone(),
                 count(statement.calls),
                 duration_cell(statement.mean_exec_time_ms),
-                if times_planning(side) { planning } else { String::new() },
+                if has_planning_times(side) { planning } else { String::new() },
                 duration_cell(statement.client_mean_ms),
                 duration_cell(statement.between_ms),
                 share(statement.hit_share),
-                if uses_temp(side) { count(temp) } else { String::new() },
+                if has_temp_blocks(side) { count(temp) } else { String::new() },
             ]);
         }
         page.table(&table);
     }
     if let Some(database) = &side.database {
-        page.field("whole database", &of_database(database));
+        page.field("whole database", &database_parts(database));
     }
     for table in &side.hypertables {
-        page.field("hypertable", &of_hypertable(table));
+        page.field("hypertable", &hypertable_parts(table));
     }
     for note in &side.notes {
         page.hanging("  - ", note, usize::MAX);
     }
 }
 
-/// The plans, which are long and come late in the report.
+/// Adds the plans. They come late in the report, because they are long.
 pub(super) fn plans_text(page: &mut Page, result: &RunResult) {
     let plans = plans(result);
     if plans.is_empty() {
         return;
     }
-    page.section(&format!("PLANS   {WHAT_PLANS_ARE}"));
+    page.section(&format!("PLANS   {PLANS_NOTE}"));
     for plan in plans {
-        page.hanging("  ", &head(plan), usize::MAX);
+        page.hanging("  ", &title(plan), usize::MAX);
         for line in &plan.lines {
             let text = line.trim_start();
             let indent = (line.len() - text.len()).min(INDENT_MAX);
@@ -75,7 +75,7 @@ pub(super) fn plans_text(page: &mut Page, result: &RunResult) {
     }
 }
 
-/// The lines of the sections; none without a look at the server.
+/// Adds the Markdown sections, if the result has server statistics.
 pub(super) fn markdown(page: &mut String, result: &RunResult) {
     use super::markdown::put;
     let Some(side) = &result.server else { return };
@@ -83,7 +83,7 @@ pub(super) fn markdown(page: &mut String, result: &RunResult) {
     if !side.statements.is_empty() {
         put(
             page,
-            "\n| query | calls | server mean | planning | client mean | between | hits | temp blocks |",
+            "\n| query | calls | server mean | planning | client mean | difference | hits | temp blocks |",
         );
         put(page, &format!("|---{}|", "|--:".repeat(7)));
     }
@@ -105,21 +105,21 @@ pub(super) fn markdown(page: &mut String, result: &RunResult) {
         put(page, &format!("| {} |", cells.join(" | ")));
     }
     if let Some(database) = &side.database {
-        put(page, &format!("\nWhole database: {}", of_database(database).join(", ")));
+        put(page, &format!("\nWhole database: {}", database_parts(database).join(", ")));
     }
     for table in &side.hypertables {
-        put(page, &format!("\nHypertable {}", plain(&of_hypertable(table).join(", "))));
+        put(page, &format!("\nHypertable {}", plain(&hypertable_parts(table).join(", "))));
     }
     for note in &side.notes {
         put(page, &format!("\n- {}", plain(note)));
     }
     for plan in plans(result) {
-        put(page, &format!("\n<details><summary>{}</summary>\n", html(&head(plan))));
+        put(page, &format!("\n<details><summary>{}</summary>\n", html(&title(plan))));
         if let Some(problem) = &plan.problem {
             put(page, &format!("No plan: {}", plain(problem)));
         } else {
             let fence = fence(&plan.lines);
-            put(page, &format!("{WHAT_PLANS_ARE}\n\n{fence}"));
+            put(page, &format!("{PLANS_NOTE}\n\n{fence}"));
             plan.lines.iter().for_each(|line| put(page, &printable(line)));
             put(page, &fence);
         }
@@ -131,19 +131,19 @@ fn plans(result: &RunResult) -> &[Plan] {
     result.server.as_ref().map_or(&[], |side| &side.plans)
 }
 
-/// `row 17 of host db-3 (default) took 1.21 s; generic plan; this was execution 12`
-fn head(plan: &Plan) -> String {
+/// `row 17 of host db-3 (default) took 1.21 s; generic plan; execution 12`
+fn title(plan: &Plan) -> String {
     let Plan { row, host, statement, service_time_ms, execution, kind, .. } = plan;
     let took = format!("row {row} of host {host} ({statement}) took {}", duration(*service_time_ms));
     let kind = kind.map(|kind| match kind {
         PlanKind::Custom => "custom plan".to_owned(),
         PlanKind::Generic => "generic plan".to_owned(),
     });
-    let execution = execution.map(|execution| format!("this was execution {}", count(execution)));
+    let execution = execution.map(|execution| format!("execution {}", count(execution)));
     std::iter::once(took).chain(kind).chain(execution).collect::<Vec<_>>().join("; ")
 }
 
-fn of_database(database: &ServerDatabase) -> Vec<String> {
+fn database_parts(database: &ServerDatabase) -> Vec<String> {
     let ServerDatabase {
         commits,
         rollbacks,
@@ -173,7 +173,7 @@ fn of_database(database: &ServerDatabase) -> Vec<String> {
     parts
 }
 
-fn of_hypertable(table: &Hypertable) -> Vec<String> {
+fn hypertable_parts(table: &Hypertable) -> Vec<String> {
     let Hypertable { name, chunks, compressed_chunks, has_compression } = table;
     let compressed = match has_compression {
         true => format!("{} compressed", count(*compressed_chunks)),
@@ -182,20 +182,20 @@ fn of_hypertable(table: &Hypertable) -> Vec<String> {
     vec![name.clone(), counted(*chunks, "chunk"), compressed]
 }
 
-fn times_planning(side: &ServerSide) -> bool {
+fn has_planning_times(side: &ServerSide) -> bool {
     side.statements.iter().any(|statement| statement.mean_plan_time_ms.is_some())
 }
 
-fn uses_temp(side: &ServerSide) -> bool {
+fn has_temp_blocks(side: &ServerSide) -> bool {
     side.statements.iter().any(|statement| statement.temp_blocks_read + statement.temp_blocks_written > 0)
 }
 
-/// Rounded down, so that 100 % means that nothing was read.
+/// Formats a share as a percentage, rounded down, so that 100 % means that no block was read.
 fn share(share: Option<f64>) -> String {
     share.map_or_else(|| NONE.to_owned(), |share| format!("{:.1} %", (share * 1_000.0).floor() / 10.0))
 }
 
-/// More backticks than a line has in a row.
+/// Returns a fence with more backticks than any run of backticks in the lines.
 fn fence(lines: &[String]) -> String {
     let longest = lines.iter().flat_map(|line| line.split(|c| c != '`')).map(str::len).max();
     "`".repeat(longest.unwrap_or(0).max(2) + 1)
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
     use crate::output::{Format, fixtures, render};
 
-    /// The lines from the one that starts with `title` to the next section.
+    /// Returns the text from `title` up to `next`.
     fn section(format: Format, title: &str, next: &str) -> String {
         let text = render(format, &fixtures::server_side());
         let from = text.find(title).unwrap();
@@ -219,27 +219,27 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_side_looks_like_this() {
+    fn the_server_section_in_text() {
         insta::assert_snapshot!(section(Format::Text, "SERVER", "placement"), @r"
-        SERVER   what it counted itself while these queries ran
-          query    calls  server mean  client mean  between    hits
-          default    200      3.00 ms      5.20 ms  2.20 ms  99.9 %
+        SERVER   the server's own counters during the run
+          query    calls  server mean  client mean  difference    hits
+          default    200      3.00 ms      5.20 ms     2.20 ms  99.9 %
         whole database         99.3 % of 130,900 blocks in shared buffers
                                99,000 rows scanned · 212 commits · 1 rollback
                                1.25 ms waiting for blocks
         hypertable             public.cpu_usage · 3 chunks · 1 compressed
-          - query 'scan': the server counted 9 executions, the run completed 8: somebody
-            else with this role ran it meanwhile, or rows ran twice
+          - query 'scan': the server counted 9 executions, the run completed 8: another
+            client with this role ran it meanwhile, or rows ran twice
         ");
     }
 
     #[test]
-    fn every_column_of_the_widest_table_is_whole() {
+    fn no_column_of_the_widest_table_is_shortened() {
         let mut result = fixtures::server_side();
         let statement = &mut result.server.as_mut().unwrap().statements[0];
-        statement.calls = 123_456_789;
+        statement.calls = 12_345_678;
         statement.mean_plan_time_ms = Some(999.0);
-        statement.temp_blocks_read = 123_456_789;
+        statement.temp_blocks_read = 1_234_567;
         let text = render(Format::Text, &result);
         let table = text.split("SERVER").nth(1).unwrap().split("whole database").next().unwrap();
         for word in [
@@ -247,12 +247,13 @@ mod tests {
             "server",
             "planning",
             "client",
-            "between",
+            "difference",
             "hits",
             "temp",
             "blocks",
             "default",
-            "123,456,789",
+            "12,345,678",
+            "1,234,567",
         ] {
             assert!(table.contains(word), "{word}: {table}");
         }
@@ -260,11 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn plans_look_like_this() {
+    fn plans_in_text() {
         insta::assert_snapshot!(section(Format::Text, "PLANS", "EVENTS"), @r"
         PLANS   EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches
-          row 17 of host host_<b>_8 (default) took 1.21 s; generic plan; this was
-          execution 12
+          row 17 of host host_<b>_8 (default) took 1.21 s; generic plan; execution 12
             Sort (cost=8.46..8.46 rows=1 width=24) (actual time=0.062..0.063 rows=60
             loops=1)
               Sort Key: (date_bin('00:01:00'::interval, ts, '2000-01-01
@@ -274,16 +274,16 @@ mod tests {
               rows=360 loops=1)
             Execution Time: 0.101 ms
           row 4 of host host_<b>_8 (default) took 1.21 s
-            no plan: it writes, and EXPLAIN ANALYZE would write once more
+            no plan: the statement writes, and EXPLAIN ANALYZE would write again
         ");
     }
 
     #[test]
-    fn both_look_like_this_in_markdown() {
+    fn the_server_section_and_plans_in_markdown() {
         insta::assert_snapshot!(section(Format::Markdown, "### Server", "### Environment"), @r"
         ### Server
 
-        | query | calls | server mean | planning | client mean | between | hits | temp blocks |
+        | query | calls | server mean | planning | client mean | difference | hits | temp blocks |
         |---|--:|--:|--:|--:|--:|--:|--:|
         | `default` | 200 | 3.00 ms | – | 5.20 ms | 2.20 ms | 99.9 % | 0 |
 
@@ -291,9 +291,9 @@ mod tests {
 
         Hypertable public.cpu\_usage, 3 chunks, 1 compressed
 
-        - query 'scan': the server counted 9 executions, the run completed 8: somebody else with this role ran it meanwhile, or rows ran twice
+        - query 'scan': the server counted 9 executions, the run completed 8: another client with this role ran it meanwhile, or rows ran twice
 
-        <details><summary>row 17 of host host_&lt;b&gt;_8 (default) took 1.21 s; generic plan; this was execution 12</summary>
+        <details><summary>row 17 of host host_&lt;b&gt;_8 (default) took 1.21 s; generic plan; execution 12</summary>
 
         EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches
 
@@ -309,14 +309,14 @@ mod tests {
 
         <details><summary>row 4 of host host_&lt;b&gt;_8 (default) took 1.21 s</summary>
 
-        No plan: it writes, and EXPLAIN ANALYZE would write once more
+        No plan: the statement writes, and EXPLAIN ANALYZE would write again
 
         </details>
         ");
     }
 
     #[test]
-    fn a_share_is_whole_only_when_nothing_is_missing() {
+    fn a_hundred_percent_means_that_no_block_was_read() {
         assert_eq!(
             [Some(1.0), Some(0.99996), Some(0.5), None].map(share),
             ["100.0 %", "99.9 %", "50.0 %", NONE]
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_cannot_leave_its_fence() {
+    fn a_plan_cannot_close_its_fence() {
         assert_eq!(fence(&["a".to_owned()]), "```");
         assert_eq!(fence(&["Filter: (a = '````')".to_owned()]), "`````");
     }

@@ -1,4 +1,4 @@
-//! What `--output` asks for: which formats, and where each goes. Parsing only; nothing is opened here.
+//! Parses `--output`: the formats of the report and the target of each. No file is opened here.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -16,7 +16,7 @@ pub enum Format {
 impl Format {
     pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Csv, Self::Markdown];
 
-    /// As typed after `--output`.
+    /// The name used in `--output`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -54,7 +54,7 @@ pub struct Output {
     pub target: Target,
 }
 
-/// A list such as `text,json=out.json`: each format once, at most one on stdout, no two into one file.
+/// A list such as `text,json=out.json`: each format at most once, at most one on stdout, and no two in the same file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSpec {
     outputs: Vec<Output>,
@@ -74,7 +74,7 @@ impl OutputSpec {
     }
 }
 
-/// Text on stdout.
+/// Text to stdout.
 impl Default for OutputSpec {
     fn default() -> Self {
         Self { outputs: vec![Output { format: Format::Text, target: Target::Stdout }] }
@@ -103,7 +103,7 @@ impl FromStr for OutputSpec {
     }
 }
 
-/// `json`, `json=PATH` or `json=-`.
+/// Parses `json`, `json=PATH` or `json=-`.
 fn parse_output(item: &str) -> Result<Output, OutputSpecError> {
     let (name, path) = match item.split_once('=') {
         Some((name, path)) => (name.trim(), Some(path)),
@@ -126,13 +126,13 @@ fn parse_output(item: &str) -> Result<Output, OutputSpecError> {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutputSpecError {
-    #[error("--output: '{0}' is no format; valid are {valid}", valid = valid())]
+    #[error("--output: unknown format '{0}'; valid formats are {valid}", valid = valid())]
     Unknown(String),
-    #[error("--output: a format is missing before or after a comma; valid are {}", valid())]
+    #[error("--output: a format is missing before or after a comma; valid formats are {}", valid())]
     Empty,
-    #[error("--output: '{0}=' lacks its path; write {0}=result.{ext}, or {0} alone for stdout", ext = .0.extension())]
+    #[error("--output: '{0}=' has no path; write {0}=result.{ext}, or {0} alone for stdout", ext = .0.extension())]
     NoPath(Format),
-    #[error("--output: '{0}' is given twice; name each format once")]
+    #[error("--output: '{0}' is given twice; give each format once")]
     FormatTwice(Format),
     #[error("--output: only one format can go to stdout; give '{0}' a path, as in {0}=result.{ext}", ext = .0.extension())]
     StdoutTwice(Format),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_formats_and_paths() {
+    fn a_list_contains_formats_and_paths() {
         check("text", &[(Format::Text, None)]);
         check(
             "text,json=out.json,csv=samples.csv",
@@ -184,17 +184,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_the_way_out() {
-        check_refused("yaml", "--output: 'yaml' is no format; valid are text, json, csv, markdown");
-        check_refused("JSON", "--output: 'JSON' is no format; valid are text, json, csv, markdown");
-        check_refused("json=a,json=b", "--output: 'json' is given twice; name each format once");
+    fn an_invalid_list_is_refused_with_a_hint() {
+        check_refused("yaml", "--output: unknown format 'yaml'; valid formats are text, json, csv, markdown");
+        check_refused("JSON", "--output: unknown format 'JSON'; valid formats are text, json, csv, markdown");
+        check_refused("json=a,json=b", "--output: 'json' is given twice; give each format once");
         check_refused(
             "text,json",
             "--output: only one format can go to stdout; give 'json' a path, as in json=result.json",
         );
         check_refused(
             "markdown=",
-            "--output: 'markdown=' lacks its path; write markdown=result.md, or markdown alone for stdout",
+            "--output: 'markdown=' has no path; write markdown=result.md, or markdown alone for stdout",
         );
         check_refused(
             "json=out,csv=out",

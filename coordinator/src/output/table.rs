@@ -1,26 +1,26 @@
-//! Columns of text, aligned and narrowed to a width. Not comfy-table: tables here have no borders, no colours and one rule for narrowing.
-//! Titles break first, then the widest column of names is shortened, and columns of numbers never are. The whole module is shorter than the
-//! settings for comfy-table.
+//! Tables of aligned text columns that are narrowed to a given width. If a table is too wide, titles are broken into two lines first, then
+//! the widest column of names is shortened; columns of numbers are never shortened. comfy-table is not used, because these tables have no
+//! borders, no colours and only this rule for narrowing.
 
 use muster_common::printable::harmless;
 
 use super::page::{columns, pad_left, pad_right, shorten_middle};
 
 const GAP: usize = 2;
-/// A column of names is not narrowed below this.
+/// Minimum width of a column of names.
 const NAME_WIDTH_MIN: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
-    /// Names: they give way where the page is too narrow.
+    /// Names, which are shortened if the page is too narrow.
     Left,
-    /// Words that lose their meaning when shortened, such as the labels of figures and names to be typed.
+    /// Text that must not be shortened, such as labels of figures and ids that users type.
     LeftWhole,
     /// Numbers.
     Right,
 }
 
-/// A table of `N` columns, so that a row with a cell missing does not compile. A column without title and text is left out.
+/// A table of `N` columns. A row with a missing cell does not compile. A column without a title and without text is omitted.
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
     columns: [(&'static str, Align); N],
@@ -36,14 +36,14 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells.map(|cell| harmless(&cell)));
     }
 
-    /// The head and the rows, indented by two; at most `width` columns if titles and names can be shortened that far.
+    /// The header and the rows, indented by two; at most `width` columns wide if titles and names can be shortened enough.
     pub(crate) fn lines(&self, width: usize) -> Vec<String> {
         let whole = self.columns.map(|(title, _)| vec![title]);
         let head = if total(&self.widths(&whole)) <= width { whole } else { self.broken_titles() };
         let widths = self.narrowed(self.widths(&head), width);
         let height = head.iter().map(Vec::len).max().unwrap_or(1);
         let head = (0..height).map(|line| {
-            // Titles are aligned at the bottom, directly above the figures.
+            // Titles are aligned at the bottom, directly above the cells.
             let words =
                 |title: &Vec<&'static str>| (line + title.len()).checked_sub(height).map(|at| title[at]);
             std::array::from_fn(|column| words(&head[column]).unwrap_or_default().to_owned())
@@ -51,7 +51,7 @@ impl<const N: usize> Table<N> {
         head.chain(self.rows.iter().cloned()).map(|cells| self.line(&cells, &widths)).collect()
     }
 
-    /// True when no title needs to break and no name needs to be shortened.
+    /// Returns true if the table fits without shortening names; titles may be broken into two lines.
     pub(crate) fn fits(&self, width: usize) -> bool {
         total(&self.widths(&self.broken_titles())) <= width
     }
@@ -78,7 +78,7 @@ impl<const N: usize> Table<N> {
         line
     }
 
-    /// The width of each column with nothing shortened.
+    /// The width of each column without shortening.
     fn widths(&self, head: &[Vec<&'static str>; N]) -> [usize; N] {
         std::array::from_fn(|column| {
             let titles = head[column].iter().map(|title| columns(title));
@@ -99,7 +99,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// The width of a line with all its gaps.
+/// The width of a line, including gaps.
 fn total(widths: &[usize]) -> usize {
     widths.iter().filter(|width| **width > 0).map(|width| GAP + width).sum()
 }
@@ -117,35 +117,35 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_end_without_spaces() {
+    fn columns_are_aligned_and_lines_have_no_trailing_spaces() {
         let mut table = table(&["a", "bcdef"]);
         table.row(["x".to_owned(), String::new()]);
         assert_eq!(table.lines(80), ["  name    rows", "  a      1,234", "  bcdef  1,234", "  x"]);
     }
 
     #[test]
-    fn names_give_way_and_numbers_do_not() {
+    fn names_are_shortened_and_numbers_are_not() {
         let lines = table(&["short", "a-very-long-name-indeed"]).lines(20);
         assert_eq!(lines[2], "  a-ver…ndeed  1,234");
         assert!(lines.iter().all(|line| columns(line) <= 20), "{lines:#?}");
     }
 
     #[test]
-    fn a_column_with_nothing_in_it_takes_no_room() {
+    fn an_empty_column_takes_no_space() {
         let mut table = Table::new([("a", Align::Left), ("", Align::Right), ("c", Align::Right)]);
         table.row(["x".to_owned(), String::new(), "1".to_owned()]);
         assert_eq!(table.lines(80), ["  a  c", "  x  1"]);
     }
 
     #[test]
-    fn the_widest_name_gives_way_first() {
+    fn the_widest_name_is_shortened_first() {
         let mut table = Table::new([("a", Align::Left), ("b", Align::Left)]);
         table.row(["kept whole".to_owned(), "b".repeat(30)]);
         assert_eq!(table.lines(30)[1], format!("  kept whole  {}…{}", "b".repeat(8), "b".repeat(7)));
     }
 
     #[test]
-    fn titles_break_before_names_give_way() {
+    fn titles_break_before_names_are_shortened() {
         let mut table =
             Table::new([("query", Align::Left), ("server mean", Align::Right), ("p", Align::Right)]);
         table.row(["default".to_owned(), "3.00 ms".to_owned(), "1".to_owned()]);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_under_each_other_whatever_the_script() {
+    fn columns_are_aligned_in_every_script() {
         let mut table = table(&["short", "東京サーバー一号機", "nl\nhost", "nl\\nhost"]);
         table.row(["e\u{301}te\u{301}".to_owned(), "1".to_owned()]);
         let lines = table.lines(80);

@@ -1,4 +1,4 @@
-//! What holds for every format and every way in which a run can end.
+//! Properties of every format for every way in which a run can end.
 
 use muster_common::result::{Reconnects, Role, ServerIdentity};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::page::{WIDTH, columns};
 use super::{Format, fixtures, render};
 
-/// Pieces of names that are dangerous in one of the formats.
+/// Parts of names that are dangerous in one of the formats.
 const HOSTILE: [&str; 24] = [
     "=cmd|' /C calc'!A0",
     "+1",
@@ -35,7 +35,7 @@ const HOSTILE: [&str; 24] = [
     "日本",
 ];
 
-/// What a reader of the format sees apart from the text of cells: it must not depend on names.
+/// The structure of a report without the text of its cells, which must not depend on names.
 fn structure(format: Format, report: &str) -> Vec<usize> {
     match format {
         // Text is wrapped, so the number of its lines depends on the length of names.
@@ -52,7 +52,7 @@ fn structure(format: Format, report: &str) -> Vec<usize> {
     }
 }
 
-/// 0 outside of a table.
+/// The number of cells of a table row; 0 outside of a table.
 fn table_cells(line: &str) -> usize {
     if line.starts_with('|') { line.replace("\\|", "").matches('|').count() } else { 0 }
 }
@@ -99,16 +99,16 @@ fn no_line_of_the_text_report_is_wider_than_the_page() {
 }
 
 #[test]
-fn no_label_and_no_title_is_cut() {
-    let cut = |text: &str| {
-        let is_ours = |line: &&str| line.starts_with(|c: char| c.is_ascii_uppercase());
-        text.lines().filter(is_ours).find(|line| line.contains('…')).map(str::to_owned)
+fn no_label_and_no_title_is_truncated() {
+    let truncated = |text: &str| {
+        let is_label = |line: &&str| line.starts_with(|c: char| c.is_ascii_uppercase());
+        text.lines().filter(is_label).find(|line| line.contains('…')).map(str::to_owned)
     };
     for (name, result) in fixtures::all().into_iter().chain([("versus", super::compare::fixtures::versus())])
     {
         let text = render(Format::Text, &result);
         if name != "hostile" {
-            assert_eq!(cut(&text), None, "{name}");
+            assert_eq!(truncated(&text), None, "{name}");
         }
         let latency =
             text.split("LATENCY").nth(1).unwrap_or_default().split("\n\n").next().unwrap_or_default();
@@ -119,7 +119,7 @@ fn no_label_and_no_title_is_cut() {
 }
 
 #[test]
-fn long_names_give_way_to_figures() {
+fn long_names_are_shortened_and_figures_are_not() {
     let text = render(Format::Text, &fixtures::hostile());
     let agents: Vec<&str> = text.lines().filter(|line| line.contains("4,294,967,295")).collect();
     assert_eq!(agents.len(), 2, "{text}");
@@ -137,7 +137,7 @@ fn every_report_ends_with_one_newline() {
 }
 
 #[test]
-fn a_markdown_row_has_as_many_cells_as_its_head() {
+fn a_markdown_row_has_as_many_cells_as_its_header() {
     for (name, result) in fixtures::all() {
         let markdown = render(Format::Markdown, &result);
         let mut cells_of_head = None;
@@ -153,7 +153,7 @@ fn a_markdown_row_has_as_many_cells_as_its_head() {
 }
 
 #[test]
-fn the_servers_that_were_measured_are_shown_with_the_connections_that_broke() {
+fn measured_servers_and_broken_connections_are_shown() {
     let mut result = fixtures::good();
     let database = result.database.as_mut().unwrap();
     let server = |port: u16| ServerIdentity {
@@ -175,7 +175,7 @@ server                 metrics on 10.0.0.1:5432 · primary
 other server or state  metrics on 10.0.0.1:5433 · primary
                        started 2026-11-30T14:45:17.665537Z
                        system identifier 7713975645204319104
-connections            3 broken connections opened again · longest outage 1.25 s
+connections            3 broken connections reopened · longest outage 1.25 s
                        1 connection broken at the end
 ";
     assert!(text.contains(shown), "{text}");
@@ -183,7 +183,7 @@ connections            3 broken connections opened again · longest outage 1.25 
     for shown in [
         "| Server | metrics on 10.0.0.1:5432, primary, started 2026-11-30T14:45:17.665537Z, system identifier 7713975645204319104 |",
         "| Other server or state | metrics on 10.0.0.1:5433, primary,",
-        "| Connections | 3 broken connections opened again, longest outage 1.25 s, 1 connection broken at the end |",
+        "| Connections | 3 broken connections reopened, longest outage 1.25 s, 1 connection broken at the end |",
     ] {
         assert!(markdown.contains(shown), "{markdown}");
     }

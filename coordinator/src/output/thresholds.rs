@@ -1,4 +1,4 @@
-//! A judged threshold in words, for the text report and for Markdown.
+//! Formats an evaluated threshold for the text report and for Markdown.
 
 use muster_common::result::Threshold;
 

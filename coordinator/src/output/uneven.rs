@@ -1,15 +1,15 @@
-//! What to say of a placement that loads workers unevenly: one sentence with the cause and the remedy, for the report and
-//! for `coordinator plan`. Judges figures that others computed.
+//! The note about a placement that loads workers unevenly, with the cause and the remedy, for the report and for `coordinator plan`.
+//! The figures are computed elsewhere.
 
 use muster_common::result::Placement;
 
 use super::units::counted;
 
-/// Beyond it the busiest worker holds up the run noticeably.
+/// Above this skew the busiest worker noticeably extends the run.
 const SKEW_UNEVEN: f64 = 1.5;
 
-/// The cause and the remedies, each a part that is not broken over lines: an option must stay copyable. Empty for a
-/// placement that is even enough. `hosts` is the number of hosts placed.
+/// Returns the cause and the remedies. Each part stays on one line, so that an option can be copied. Empty if the placement is even
+/// enough. `hosts` is the number of assigned hosts.
 pub(super) fn uneven(placement: &Placement, hosts: u64) -> Vec<String> {
     if placement.idle == 0 && placement.skew <= SKEW_UNEVEN {
         return Vec::new();
@@ -21,10 +21,10 @@ pub(super) fn uneven(placement: &Placement, hosts: u64) -> Vec<String> {
         parts.push(format!("uneven: {workers} for {}", counted(hosts, "host")));
         parts.push("use fewer workers".to_owned());
     } else if balanced {
-        parts.push("uneven: a few hosts hold most rows".to_owned());
-        parts.push("whole hosts allow no better".to_owned());
+        parts.push("uneven: a few hosts have most rows".to_owned());
+        parts.push("hosts cannot be split".to_owned());
     } else {
-        parts.push("uneven: few hosts hash unevenly".to_owned());
+        parts.push("uneven: too few hosts for even hashing".to_owned());
     }
     if !balanced {
         parts.push("try --placement balanced".to_owned());
@@ -49,8 +49,8 @@ mod tests {
     }
 
     #[test]
-    fn the_remedy_is_one_that_helps() {
-        let hashed = ["uneven: few hosts hash unevenly", "try --placement balanced"];
+    fn the_hint_fits_the_cause() {
+        let hashed = ["uneven: too few hosts for even hashing", "try --placement balanced"];
         check("rendezvous", 10, 0, 1.51, &hashed);
         check("rendezvous", 10, 3, 1.2, &hashed);
         check(
@@ -61,6 +61,6 @@ mod tests {
             &["uneven: 10 workers for 9 hosts", "use fewer workers", "try --placement balanced"],
         );
         check("balanced", 9, 1, 1.2, &["uneven: 10 workers for 9 hosts", "use fewer workers"]);
-        check("balanced", 10, 0, 4.0, &["uneven: a few hosts hold most rows", "whole hosts allow no better"]);
+        check("balanced", 10, 0, 4.0, &["uneven: a few hosts have most rows", "hosts cannot be split"]);
     }
 }

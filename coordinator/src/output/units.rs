@@ -1,10 +1,10 @@
-//! Numbers for people: durations with a fitting unit, counts with thousands separators, rates, ratios.
-//! Formatting only; nothing is computed here. JSON and CSV do not use it: they carry plain milliseconds.
+//! Formats numbers for people: durations with a fitting unit, counts with thousands separators, rates and ratios. JSON and CSV do not use
+//! it, because they contain plain milliseconds.
 
-/// What stands where there is no figure.
+/// Shown instead of a missing figure.
 pub(crate) const NONE: &str = "–";
 
-/// A duration in milliseconds as `412 µs`, `3.21 ms` or `1.04 s`: three digits, the unit that fits.
+/// Formats a duration in milliseconds as `412 µs`, `3.21 ms` or `1.04 s`: three digits and a fitting unit.
 pub(crate) fn duration(ms: f64) -> String {
     if !ms.is_finite() {
         return NONE.to_owned();
@@ -12,7 +12,7 @@ pub(crate) fn duration(ms: f64) -> String {
     if ms == 0.0 {
         return "0 µs".to_owned();
     }
-    // The bound is where rounding to three digits would show 1000, so that 999.7 µs reads 1.00 ms.
+    // The unit changes where rounding to three digits would give 1000, so that 999.7 µs is shown as 1.00 ms.
     let size = ms.abs();
     if size < 0.9995 {
         format!("{} µs", three_digits(ms * 1e3))
@@ -27,13 +27,13 @@ pub(crate) fn duration_or_none(ms: Option<f64>) -> String {
     ms.map_or_else(|| NONE.to_owned(), duration)
 }
 
-/// The same for a right-aligned column: the one-letter unit is padded, so that the numbers stand under each other.
+/// Formats a duration for a right-aligned column. The one-letter unit is padded, so that numbers are aligned.
 pub(crate) fn duration_cell(ms: Option<f64>) -> String {
     let text = duration_or_none(ms);
     if text.ends_with(" s") { text + " " } else { text }
 }
 
-/// Two durations as `45.9–48.8 ms`, with the unit of each where they differ.
+/// Formats two durations as `45.9–48.8 ms`, or with both units if they differ.
 pub(crate) fn duration_range([low, high]: [f64; 2]) -> String {
     let (low, high) = (duration(low), duration(high));
     match (low.split_once(' '), high.split_once(' ')) {
@@ -57,7 +57,7 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     }
 }
 
-/// A number of anything per second, or any other plain figure, in three digits or more, or a whole one: `641`, `12.3`, `98,765`.
+/// Formats a rate or another plain number with at least three digits, or as a whole number: `641`, `12.3`, `98,765`.
 pub(crate) fn figure(number: f64) -> String {
     if !number.is_finite() {
         NONE.to_owned()
@@ -68,12 +68,12 @@ pub(crate) fn figure(number: f64) -> String {
     }
 }
 
-/// A ratio such as skew: `2.90×`.
+/// Formats a ratio such as skew: `2.90×`.
 pub(crate) fn times(ratio: f64) -> String {
     if ratio.is_finite() { format!("{ratio:.2}×") } else { NONE.to_owned() }
 }
 
-/// A change such as 0.036 as `+3.6 %`.
+/// Formats a change such as 0.036 as `+3.6 %`.
 pub(crate) fn percent(change: Option<f64>) -> String {
     change.map_or_else(|| NONE.to_owned(), |change| format!("{} %", signed(change)))
 }
@@ -83,7 +83,7 @@ pub(crate) fn percent_range([low, high]: [f64; 2]) -> String {
     format!("{} to {} %", signed(low), signed(high))
 }
 
-/// Hundredths of a percent where that is much, whole ones where it is little.
+/// Formats a share as a signed percentage with two decimals below 1 %, one below 100 % and none above.
 fn signed(change: f64) -> String {
     let percents = change * 100.0;
     let digits = match percents.abs() {
@@ -111,7 +111,7 @@ fn three_digits(number: f64) -> String {
     }
 }
 
-/// Commas between groups of three digits, counted from the right.
+/// Inserts commas between groups of three digits, counted from the right.
 fn group(digits: &str) -> String {
     let (sign, digits) = match digits.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_takes_the_unit_that_fits() {
+    fn a_duration_has_a_fitting_unit() {
         check(0.0, "0 µs");
         check(0.000_41, "0.41 µs");
         check(0.0412, "41.2 µs");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_has_a_sign_and_digits_that_matter() {
+    fn a_change_has_a_sign_and_significant_digits() {
         let check = |change: f64, expected: &str| assert_eq!(percent(Some(change)), expected, "{change}");
         check(0.0364, "+3.6 %");
         check(-0.0364, "-3.6 %");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn two_durations_share_their_unit() {
+    fn a_range_shows_a_common_unit_once() {
         assert_eq!(duration_range([45.94, 48.8]), "45.9–48.8 ms");
         assert_eq!(duration_range([0.9, 1.04]), "900 µs–1.04 ms");
     }
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_a_dash() {
+    fn a_value_that_is_not_finite_is_shown_as_a_dash() {
         check(f64::NAN, "–");
         check(f64::INFINITY, "–");
         assert_eq!(duration_or_none(None), "–");
     }
 
     #[test]
-    fn a_cell_ends_under_the_units_of_its_column() {
+    fn numbers_of_a_column_are_aligned_despite_units_of_different_length() {
         assert_eq!(duration_cell(Some(1_040.0)), "1.04 s ");
         assert_eq!(duration_cell(Some(3.21)), "3.21 ms");
     }

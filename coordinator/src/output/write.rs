@@ -1,5 +1,5 @@
-//! Puts rendered reports where `--output` wants them. A file is there whole or not at all: it is written beside its place
-//! and renamed. Renders nothing and decides no exit code (the caller turns `WriteError` into 74).
+//! Writes rendered reports to the targets of `--output`. A file is written completely or not at all: it is written under a temporary name
+//! in the same directory and then renamed. It does not choose the exit code; the caller maps `WriteError` to 74.
 
 use std::fmt;
 use std::fs;
@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::spec::{Format, OutputSpec, Target};
 
-/// Writes every output of `spec`; `render` gives the text of a format. One failure does not keep the others from being
-/// written: after a run of hours, whatever can be kept is kept. A broken pipe on stdout is no error.
+/// Writes every output of `spec`; `render` returns the text of a format. If one output fails, the others are still written, so that the
+/// results of a long run are not lost. A broken pipe on stdout is not an error.
+///
+/// # Errors
+/// Returns all outputs that could not be written.
 pub fn write(
     spec: &OutputSpec,
     stdout: &mut dyn Write,
@@ -29,7 +32,10 @@ pub fn write(
     WriteError::unless_empty(failures)
 }
 
-/// Whether the files of `spec` can be written, asked before a run rather than after it. Leaves nothing behind.
+/// Checks that the files of `spec` can be written, so that a problem is found before a run. Leaves no files behind.
+///
+/// # Errors
+/// Returns all files that cannot be written.
 pub fn check_writable(spec: &OutputSpec) -> Result<(), WriteError> {
     let mut failures = Vec::new();
     for (format, path) in spec.files() {
@@ -40,38 +46,38 @@ pub fn check_writable(spec: &OutputSpec) -> Result<(), WriteError> {
     WriteError::unless_empty(failures)
 }
 
-/// Whether a file can be written. Leaves nothing behind.
+/// Checks that a file can be written. Leaves no files behind.
 pub(super) fn check_file(path: &Path) -> io::Result<()> {
-    match place(path)? {
-        Place::Beside { path, mode } => temporary_beside(&path, mode).map(drop),
-        // A pipe is not tried: its reader would take the closing for the end.
-        Place::Into(_) => Ok(()),
+    match destination(path)? {
+        Destination::File { path, mode } => temporary_file(&path, mode).map(drop),
+        // A pipe is not opened, because its reader would interpret closing it as the end of the data.
+        Destination::Special(_) => Ok(()),
     }
 }
 
 fn write_stdout(stdout: &mut dyn Write, text: &str) -> io::Result<()> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // The reader has seen what it wanted (`| head`).
+        // The reader needs no more data (`| head`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
 }
 
-/// Writes a file; `content` writes into it.
+/// Writes the file at `path` with the content that `content` writes.
 pub(super) fn write_file<E: From<io::Error>>(
     path: &Path,
     content: impl FnOnce(&mut fs::File) -> Result<(), E>,
 ) -> Result<(), E> {
-    match place(path)? {
-        Place::Beside { path, mode } => {
-            let mut temporary = temporary_beside(&path, mode)?;
+    match destination(path)? {
+        Destination::File { path, mode } => {
+            let mut temporary = temporary_file(&path, mode)?;
             content(temporary.as_file_mut())?;
-            // On the disk before it takes the name: a crash leaves the old file or the new one, not an empty one.
+            // The data is synced before the rename, so that a crash leaves the old or the new file, but not an empty one.
             temporary.as_file().sync_all()?;
             temporary.persist(&path).map_err(|error| error.error)?;
             Ok(())
         }
-        Place::Into(path) => {
+        Destination::Special(path) => {
             let mut file = fs::OpenOptions::new().write(true).open(path)?;
             content(&mut file)?;
             Ok(file.flush()?)
@@ -79,33 +85,33 @@ pub(super) fn write_file<E: From<io::Error>>(
     }
 }
 
-/// How a path is written.
-enum Place {
-    /// A regular file or nothing yet: a temporary file beside it, then a rename. Symbolic links are followed.
-    Beside { path: PathBuf, mode: fs::Permissions },
-    /// A device or a pipe (`/dev/stderr`, `>(jq .)`): renaming over it would replace it, so it is written to.
-    Into(PathBuf),
+/// What a path refers to, which determines how it is written.
+enum Destination {
+    /// A regular file, or none yet: it is replaced by renaming a temporary file. Symbolic links are followed.
+    File { path: PathBuf, mode: fs::Permissions },
+    /// A device or a pipe (`/dev/stderr`, `>(jq .)`): it is opened and written to, because a rename would replace it.
+    Special(PathBuf),
 }
 
-fn place(path: &Path) -> io::Result<Place> {
+fn destination(path: &Path) -> io::Result<Destination> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(found) if !found.is_file() => Ok(Place::Into(path.to_owned())),
-        Ok(found) => Ok(Place::Beside { path: path.canonicalize()?, mode: found.permissions() }),
+        Ok(found) if !found.is_file() => Ok(Destination::Special(path.to_owned())),
+        Ok(found) => Ok(Destination::File { path: path.canonicalize()?, mode: found.permissions() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Ok(Place::Beside { path: path.to_owned(), mode: new_file_mode() })
+            Ok(Destination::File { path: path.to_owned(), mode: new_file_mode() })
         }
         Err(error) => Err(error),
     }
 }
 
-/// What an ordinary new file gets; the umask takes from it. Temporary files are for their owner alone by default.
+/// The mode of an ordinary new file before the umask applies. By default only the owner can access a temporary file.
 fn new_file_mode() -> fs::Permissions {
     use std::os::unix::fs::PermissionsExt;
     fs::Permissions::from_mode(0o666)
 }
 
-fn temporary_beside(path: &Path, mode: fs::Permissions) -> io::Result<tempfile::NamedTempFile> {
+fn temporary_file(path: &Path, mode: fs::Permissions) -> io::Result<tempfile::NamedTempFile> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -113,7 +119,7 @@ fn temporary_beside(path: &Path, mode: fs::Permissions) -> io::Result<tempfile::
     tempfile::Builder::new().prefix(".muster-").permissions(mode).tempfile_in(directory)
 }
 
-/// Every output that could not be written.
+/// The outputs that could not be written.
 #[derive(Debug)]
 pub struct WriteError {
     failures: Vec<Failure>,
@@ -157,13 +163,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Why a file cannot be written, and the way out.
+/// The reason why a file cannot be written, and how to fix it.
 pub(super) fn reason(error: &io::Error) -> String {
     let known = match error.kind() {
-        io::ErrorKind::NotFound => "its directory does not exist; create it, or name another path",
-        io::ErrorKind::IsADirectory => "it is a directory; name a file in it",
-        io::ErrorKind::StorageFull => "the disk is full; free space, or name another path",
-        io::ErrorKind::PermissionDenied => "permission denied; name a path that you may write to",
+        io::ErrorKind::NotFound => "the directory does not exist; create it or choose another path",
+        io::ErrorKind::IsADirectory => "it is a directory; give the path of a file",
+        io::ErrorKind::StorageFull => "the disk is full; free space or choose another path",
+        io::ErrorKind::PermissionDenied => "permission denied; choose a path that you may write to",
         _ => return error.to_string(),
     };
     known.to_owned()
@@ -182,7 +188,7 @@ mod tests {
         format!("{format}\n")
     }
 
-    /// Names of all files below `directory`, so that a temporary file left behind is seen.
+    /// The names of all files in `directory`, which would include a temporary file left behind.
     fn files(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
         let mut names: Vec<String> =
@@ -192,11 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn every_output_goes_where_it_was_sent() {
+    fn every_output_is_written_to_its_target() {
         let directory = tempfile::tempdir().unwrap();
         let json = directory.path().join("out.json");
         let csv = directory.path().join("out.csv");
-        fs::write(&csv, "what stood there before, and longer").unwrap();
+        fs::write(&csv, "an earlier and longer content").unwrap();
         let mut stdout = Vec::new();
         let list = format!("text,json={},csv={}", json.display(), csv.display());
         write(&spec(&list), &mut stdout, render).unwrap();
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_is_named_and_keeps_nothing_else_from_being_written() {
+    fn a_failure_is_reported_and_the_other_outputs_are_written() {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing/out.json");
         let csv = directory.path().join("out.csv");
@@ -217,7 +223,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "cannot write the json report to '{}': its directory does not exist; create it, or name another path",
+                "cannot write the json report to '{}': the directory does not exist; create it or choose another path",
                 missing.display()
             )
         );
@@ -226,19 +232,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_known_before_the_run() {
+    fn files_that_cannot_be_written_are_found_before_the_run() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().display();
         let list = format!("json={path}/missing/out.json,csv={path},markdown={path}/good.md,text");
         let error = check_writable(&spec(&list)).unwrap_err().to_string();
         assert!(error.contains("missing/out.json"), "{error}");
-        assert!(error.contains("it is a directory; name a file in it"), "{error}");
+        assert!(error.contains("it is a directory; give the path of a file"), "{error}");
         assert!(!error.contains("good.md"), "{error}");
         assert!(files(directory.path()).is_empty());
     }
 
     #[test]
-    fn a_new_file_is_readable_by_others_and_an_old_one_keeps_its_mode() {
+    fn a_new_file_has_the_default_mode_and_an_existing_one_keeps_its_mode() {
         let directory = tempfile::tempdir().unwrap();
         let ordinary = directory.path().join("ordinary");
         fs::write(&ordinary, "").unwrap();
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_a_link() {
+    fn a_symbolic_link_is_followed_and_kept() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         let link = directory.path().join("link");
@@ -266,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_written_to_and_not_replaced() {
+    fn a_device_is_written_and_not_replaced() {
         use std::os::unix::fs::FileTypeExt;
         let list = spec("json=/dev/null");
         check_writable(&list).unwrap();
@@ -274,7 +280,7 @@ mod tests {
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
     }
 
-    /// A stdout that fails in one way.
+    /// A stdout on which every write fails with this error.
     struct Failing(io::ErrorKind);
 
     impl Write for Failing {
@@ -288,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pipe_is_no_error_and_a_full_disk_is_one() {
+    fn a_broken_pipe_is_ignored_and_a_full_disk_is_an_error() {
         write(&spec("text"), &mut Failing(io::ErrorKind::BrokenPipe), render).unwrap();
         let error = write(&spec("text"), &mut Failing(io::ErrorKind::StorageFull), render).unwrap_err();
         assert!(error.to_string().starts_with("cannot write the text report to stdout: "), "{error}");

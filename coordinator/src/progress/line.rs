@@ -1,4 +1,4 @@
-//! The words of the progress display: a look at a run in, one line out. Pure.
+//! Formats the progress of a run as one line. No I/O.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) fn reading_line(progress: &workload::Progress) -> String {
 pub(super) fn plain_line(progress: &Progress) -> String {
     let mut parts: Vec<String> = progress.step.iter().cloned().collect();
     parts.push(match progress.rows_total {
-        // The clock ends it, and nobody knows how many there will be.
+        // The run ends after a duration, so the total is unknown.
         0 => counted(progress.rows_done, "row"),
         total => {
             format!("{} of {} ({} %)", count(progress.rows_done), counted(total, "row"), percent(progress))
@@ -37,8 +37,8 @@ pub(super) fn plain_line(progress: &Progress) -> String {
     parts.join(", ")
 }
 
-/// `6 % · 1,234/20,000 · 2 failed · 3 min 02 s left · p50 3.21 ms · p95 8.20 ms`: the most wanted first, because a narrow
-/// terminal cuts the end.
+/// `6 % · 1,234/20,000 · 2 failed · 3 min 02 s left · p50 3.21 ms · p95 8.20 ms`. The most important parts come first, because a
+/// narrow terminal truncates the end.
 pub(super) fn bar_line(progress: &Progress) -> String {
     let mut parts: Vec<String> = progress.step.iter().cloned().collect();
     match progress.rows_total {
@@ -57,12 +57,12 @@ pub(super) fn bar_line(progress: &Progress) -> String {
     parts.join(" · ")
 }
 
-/// Rounded down: 100 % is said only when every row is settled.
+/// Rounded down, so that 100 % is shown only when every row is settled.
 fn percent(progress: &Progress) -> u128 {
     u128::from(progress.rows_done) * 100 / u128::from(progress.rows_total.max(1))
 }
 
-/// Only news while some are missing.
+/// `None` if all agents are connected.
 fn agents(progress: &Progress) -> Option<String> {
     let Progress { joined, agents_wanted, .. } = progress;
     (joined < agents_wanted).then(|| format!("{} of {}", count(*joined), counted(*agents_wanted, "agent")))
@@ -73,7 +73,7 @@ fn percentiles(progress: &Progress) -> impl Iterator<Item = String> {
     named.into_iter().filter_map(|(name, ms)| Some(format!("{name} {}", duration(ms?))))
 }
 
-/// At the speed so far. `None` while nothing or everything is done.
+/// The estimated remaining time at the average speed so far. `None` if no rows or all rows are done.
 fn remaining(progress: &Progress) -> Option<Duration> {
     let left = progress.rows_total.checked_sub(progress.rows_done)?;
     if left == 0 || progress.rows_done == 0 {
@@ -117,7 +117,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_line_says_how_far_how_fast_and_how_long() {
+    fn a_plain_line_shows_progress_latency_and_time() {
         check(
             &progress(1_234, 12),
             "1,234 of 20,000 rows (6 %), 2 failed, p50 3.21 ms, p95 8.20 ms, after 12 s, about 3 min 02 s left",
@@ -131,7 +131,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_bar_is_followed_by_the_most_wanted() {
+    fn the_line_beside_the_bar_begins_with_the_most_important_parts() {
         assert_eq!(
             bar_line(&progress(1_234, 12)),
             "6 % · 1,234/20,000 · 2 failed · 3 min 02 s left · p50 3.21 ms · p95 8.20 ms"
@@ -141,25 +141,25 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_hundred_percent_is_said_only_at_the_end() {
+    fn a_hundred_percent_is_shown_only_at_the_end() {
         assert!(plain_line(&progress(19_999, 12)).contains("(99 %)"));
     }
 
     #[test]
-    fn a_lost_agent_is_seen() {
+    fn a_lost_agent_is_shown() {
         let lost = Progress { joined: 3, ..progress(1_234, 12) };
         assert!(plain_line(&lost).contains(", 3 of 4 agents, "), "{}", plain_line(&lost));
     }
 
     #[test]
-    fn odd_figures_do_no_harm() {
-        for odd in [
+    fn extreme_figures_do_not_panic() {
+        for extreme in [
             Progress::default(),
             Progress { rows_done: 5, ..Progress::default() },
             Progress { rows_total: u64::MAX, rows_done: 1, elapsed: Duration::MAX, ..Progress::default() },
             Progress { p50_ms: Some(f64::NAN), ..progress(1, 1) },
         ] {
-            assert!(!plain_line(&odd).is_empty());
+            assert!(!plain_line(&extreme).is_empty());
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a person sees on stderr while a run is on: a bar in a terminal, a plain line every 3 s elsewhere (CI, `2>log`).
-//! Measures nothing: `Progress::elapsed` is the run's time. Never writes to stdout, which is the report's.
+//! The progress display on stderr during a run: a bar in a terminal, otherwise (CI, `2>log`) a plain line every 3 s.
+//! It measures nothing; `Progress::elapsed` comes from the run. It never writes to stdout, which contains only the report.
 
 mod line;
 
@@ -13,34 +13,34 @@ use muster_common::printable::printable;
 use crate::workload;
 use line::{bar_line, joining_line, plain_line, reading_line};
 
-/// Between two plain lines: a log of an hour stays readable, and nobody thinks that the run hangs.
-const PLAIN_EVERY: Duration = Duration::from_secs(3);
+/// Interval between two plain lines: short enough to show that the run does not hang, long enough to keep the log of an hour readable.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(3);
 
-/// A cheap look at a run, at one moment.
+/// The progress of a run at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Progress {
-    /// Of a search: what is tried, `step 3: 412 queries/s`.
+    /// The step of a search, such as `step 3: 412 queries/s`.
     pub step: Option<String>,
-    /// Agents that are in the run now.
+    /// Agents that are connected now.
     pub joined: u64,
     pub agents_wanted: u64,
     pub rows_total: u64,
     /// Settled rows, failed ones included.
     pub rows_done: u64,
     pub failed: u64,
-    /// Estimates, for the eye only; `None` before the first result.
+    /// Estimated percentiles, for display only; `None` before the first result.
     pub p50_ms: Option<f64>,
     pub p95_ms: Option<f64>,
-    /// Since the first query was allowed to start.
+    /// Time since the first query was allowed to start.
     pub elapsed: Duration,
 }
 
-/// Shared by reference: every verb takes `&self`, and lines of several callers do not mix.
+/// A progress display that several callers can share by reference without mixing their lines.
 pub struct ProgressDisplay {
-    shown: Shown,
+    mode: Mode,
 }
 
-enum Shown {
+enum Mode {
     Bar(ProgressBar),
     Plain(Mutex<Plain>),
     Quiet,
@@ -48,16 +48,16 @@ enum Shown {
 
 struct Plain {
     out: Box<dyn Write + Send>,
-    /// The count when it was last told.
+    /// The number of agents when it was last printed.
     joined: Option<u64>,
-    /// When the next line on reading is due: reading has no time of its own.
+    /// When the next line about reading the workload is due, because its progress contains no elapsed time.
     reading_due: Option<Instant>,
-    /// The next line is due when the run is this old.
+    /// The elapsed time of the run at which the next line is due.
     due: Duration,
 }
 
 impl ProgressDisplay {
-    /// Writes to stderr; as a bar if that is a terminal whose cursor can be moved.
+    /// Writes to stderr, as a bar if stderr is a terminal whose cursor can be moved.
     pub fn new(moves_cursor: bool) -> Self {
         if moves_cursor {
             Self::bar(ProgressDrawTarget::stderr())
@@ -66,67 +66,67 @@ impl ProgressDisplay {
         }
     }
 
-    /// Only errors: no progress, no notices.
+    /// Prints only errors: no progress and no notices.
     pub fn quiet() -> Self {
-        Self { shown: Shown::Quiet }
+        Self { mode: Mode::Quiet }
     }
 
-    /// For a thousand runs in one test.
+    /// Discards all output, for tests with a thousand runs.
     #[cfg(test)]
     pub(crate) fn silent() -> Self {
         Self::plain(Box::new(io::sink()))
     }
 
     fn bar(target: ProgressDrawTarget) -> Self {
-        // Dropped on any path, the bar leaves no trace in the terminal above the report.
+        // When the bar is dropped, it is removed from the terminal above the report.
         let bar = ProgressBar::with_draw_target(None, target).with_finish(ProgressFinish::AndClear);
         bar.set_style(style("{wide_msg}"));
-        Self { shown: Shown::Bar(bar) }
+        Self { mode: Mode::Bar(bar) }
     }
 
     fn plain(out: Box<dyn Write + Send>) -> Self {
-        let plain = Plain { out, joined: None, reading_due: None, due: PLAIN_EVERY };
-        Self { shown: Shown::Plain(Mutex::new(plain)) }
+        let plain = Plain { out, joined: None, reading_due: None, due: PLAIN_INTERVAL };
+        Self { mode: Mode::Plain(Mutex::new(plain)) }
     }
 
-    /// While the workload is read. A small one is over before anybody could read this.
+    /// Shows progress while the workload is read. In plain mode a line appears only if that takes longer than 3 s.
     pub fn reading(&self, progress: &workload::Progress) {
-        match &self.shown {
-            Shown::Bar(bar) => bar.set_message(reading_line(progress)),
-            Shown::Plain(plain) => {
+        match &self.mode {
+            Mode::Bar(bar) => bar.set_message(reading_line(progress)),
+            Mode::Plain(plain) => {
                 let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = Instant::now();
-                let due = *plain.reading_due.get_or_insert(now + PLAIN_EVERY);
+                let due = *plain.reading_due.get_or_insert(now + PLAIN_INTERVAL);
                 if now >= due {
-                    plain.reading_due = Some(now + PLAIN_EVERY);
+                    plain.reading_due = Some(now + PLAIN_INTERVAL);
                     plain.line(&reading_line(progress));
                 }
             }
-            Shown::Quiet => {}
+            Mode::Quiet => {}
         }
     }
 
-    /// While agents are missing.
+    /// Shows how many agents have joined while some are missing.
     pub fn joining(&self, joined: u64, wanted: u64) {
-        match &self.shown {
-            Shown::Bar(bar) => bar.set_message(joining_line(joined, wanted)),
-            Shown::Plain(plain) => {
+        match &self.mode {
+            Mode::Bar(bar) => bar.set_message(joining_line(joined, wanted)),
+            Mode::Plain(plain) => {
                 let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
-                // A line for each of a thousand agents would bury the notices of who is missing.
-                let is_news = plain.joined.replace(joined) != Some(joined);
-                if is_news && joined == wanted {
+                // A line for each of a thousand agents would hide the notices that name the missing agents.
+                let has_changed = plain.joined.replace(joined) != Some(joined);
+                if has_changed && joined == wanted {
                     plain.line(&joining_line(joined, wanted));
                 }
             }
-            Shown::Quiet => {}
+            Mode::Quiet => {}
         }
     }
 
-    /// While queries run; call it as often as is convenient, several times a second in a terminal.
+    /// Shows progress while queries run. Call it several times a second; in plain mode it limits its own rate.
     pub fn running(&self, progress: &Progress) {
-        match &self.shown {
-            Shown::Bar(bar) => {
-                // The message first: it must not stand beside a bar of another phase.
+        match &self.mode {
+            Mode::Bar(bar) => {
+                // The message is set first, so that it never appears beside a bar of another phase.
                 bar.set_message(bar_line(progress));
                 if bar.length().is_none() {
                     bar.set_style(style("{bar:10} {wide_msg}").progress_chars("##-"));
@@ -134,38 +134,38 @@ impl ProgressDisplay {
                 bar.set_length(progress.rows_total);
                 bar.set_position(progress.rows_done);
             }
-            Shown::Plain(plain) => {
+            Mode::Plain(plain) => {
                 let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
                 if progress.elapsed >= plain.due {
-                    plain.due = progress.elapsed.saturating_add(PLAIN_EVERY);
+                    plain.due = progress.elapsed.saturating_add(PLAIN_INTERVAL);
                     plain.line(&plain_line(progress));
                 }
             }
-            Shown::Quiet => {}
+            Mode::Quiet => {}
         }
     }
 
-    /// Prints a line that stays, above the bar. Prints nothing in quiet mode.
-    pub fn say(&self, line: &str) {
-        match &self.shown {
-            // Not `bar.println`, which says nothing when the bar is hidden.
-            Shown::Bar(bar) => bar.suspend(|| put(&mut io::stderr(), line)),
-            Shown::Plain(plain) => plain.lock().unwrap_or_else(PoisonError::into_inner).line(line),
-            Shown::Quiet => {}
+    /// Prints a permanent line above the bar. Prints nothing in quiet mode.
+    pub fn println(&self, line: &str) {
+        match &self.mode {
+            // `bar.println` is not used, because it prints nothing when the bar is hidden.
+            Mode::Bar(bar) => bar.suspend(|| write_line(&mut io::stderr(), line)),
+            Mode::Plain(plain) => plain.lock().unwrap_or_else(PoisonError::into_inner).line(line),
+            Mode::Quiet => {}
         }
     }
 
-    /// The same for an error that ends the run, which is printed even in quiet mode.
+    /// Prints an error that ends the run, even in quiet mode.
     pub fn error(&self, line: &str) {
-        match &self.shown {
-            Shown::Bar(_) | Shown::Plain(_) => self.say(line),
-            Shown::Quiet => put(&mut io::stderr(), line),
+        match &self.mode {
+            Mode::Bar(_) | Mode::Plain(_) => self.println(line),
+            Mode::Quiet => write_line(&mut io::stderr(), line),
         }
     }
 
-    /// Takes the bar away, before the report is printed.
+    /// Removes the bar, before the report is printed.
     pub fn finish(&self) {
-        if let Shown::Bar(bar) = &self.shown {
+        if let Mode::Bar(bar) = &self.mode {
             bar.finish_and_clear();
         }
     }
@@ -173,18 +173,18 @@ impl ProgressDisplay {
 
 impl Plain {
     fn line(&mut self, line: &str) {
-        put(&mut self.out, line);
+        write_line(&mut self.out, line);
     }
 }
 
-/// A failure to write is passed over: stderr is where it would have to be told.
-fn put(out: &mut dyn Write, line: &str) {
+/// Errors are ignored, because they could only be reported on stderr, which is not writable.
+fn write_line(out: &mut dyn Write, line: &str) {
     let _ = writeln!(out, "{}", printable(line));
 }
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
-        .expect("the template is a constant of this file, and a test draws it")
+        .expect("the template is a constant in this file, and a test renders it")
 }
 
 #[cfg(test)]
@@ -194,11 +194,11 @@ mod tests {
     use super::line::tests::progress;
     use super::*;
 
-    /// What a display writes, kept.
+    /// Captures the output of a display.
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    impl Kept {
+    impl Captured {
         fn lines(&self) -> Vec<String> {
             let bytes = self.0.lock().unwrap().clone();
             String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
@@ -216,48 +216,48 @@ mod tests {
     }
 
     #[test]
-    fn without_a_terminal_a_line_comes_every_three_seconds() {
-        let kept = Kept::default();
-        let display = ProgressDisplay::plain(Box::new(kept.clone()));
+    fn without_a_terminal_a_line_is_printed_every_three_seconds() {
+        let captured = Captured::default();
+        let display = ProgressDisplay::plain(Box::new(captured.clone()));
         for tenths in 0..100 {
             let elapsed = Duration::from_millis(tenths * 100);
             display.running(&Progress { elapsed, ..progress(tenths, 0) });
         }
         display.finish();
-        let after: Vec<bool> = kept
+        let after: Vec<bool> = captured
             .lines()
             .iter()
             .zip(["after 3 s", "after 6 s", "after 9 s"])
             .map(|(line, at)| line.contains(at))
             .collect();
-        assert_eq!(after, [true, true, true], "{:#?}", kept.lines());
-        assert_eq!(kept.lines().len(), 3);
+        assert_eq!(after, [true, true, true], "{:#?}", captured.lines());
+        assert_eq!(captured.lines().len(), 3);
     }
 
     #[test]
-    fn joining_is_said_once_all_are_there() {
-        let kept = Kept::default();
-        let display = ProgressDisplay::plain(Box::new(kept.clone()));
+    fn joining_is_printed_when_all_agents_have_joined() {
+        let captured = Captured::default();
+        let display = ProgressDisplay::plain(Box::new(captured.clone()));
         for joined in [0, 1, 2, 2, 1, 2] {
             display.joining(joined, 2);
         }
-        assert_eq!(kept.lines(), ["agents: 2 of 2 joined", "agents: 2 of 2 joined"]);
+        assert_eq!(captured.lines(), ["agents: 2 of 2 joined", "agents: 2 of 2 joined"]);
     }
 
     #[test]
-    fn what_is_said_cannot_move_the_cursor() {
-        let kept = Kept::default();
-        ProgressDisplay::plain(Box::new(kept.clone())).say("slot-1 lost: \u{1b}[2J");
-        assert_eq!(kept.lines(), ["slot-1 lost: \\u{1b}[2J"]);
+    fn a_printed_line_cannot_move_the_cursor() {
+        let captured = Captured::default();
+        ProgressDisplay::plain(Box::new(captured.clone())).println("slot-1 lost: \u{1b}[2J");
+        assert_eq!(captured.lines(), ["slot-1 lost: \\u{1b}[2J"]);
     }
 
     #[test]
-    fn the_bar_goes_from_joining_to_running_to_nothing() {
+    fn the_bar_shows_joining_then_running_and_is_removed_at_the_end() {
         let display = ProgressDisplay::bar(ProgressDrawTarget::hidden());
         display.joining(1, 2);
         display.running(&progress(1_234, 12));
-        let Shown::Bar(bar) = &display.shown else {
-            panic!("a bar was asked for");
+        let Mode::Bar(bar) = &display.mode else {
+            panic!("the display has no bar");
         };
         assert_eq!((bar.position(), bar.length()), (1_234, Some(20_000)));
         display.finish();

@@ -1,6 +1,6 @@
-//! From the record of a run to what its verdict is made from, and to how its processes fared.
+//! Derives from the record of a run the evidence for its verdict and the health of its processes.
 
-use muster_common::health::Sum;
+use muster_common::health::HealthTotals;
 use muster_common::ids::SlotId;
 use muster_common::result::{Agent, AgentHealth, Ending, Latency, ProcessHealth, Utilization, Verdict};
 
@@ -8,13 +8,13 @@ use super::record::{Loss, Record, Session};
 use super::servers;
 use super::verdict::{Evidence, Lost, judge};
 
-/// What the result knows when its verdict is due.
-pub(crate) struct Known<'a> {
+/// The parts of the result that the verdict needs.
+pub(crate) struct VerdictInput<'a> {
     pub(crate) ending: Ending,
     pub(crate) agents: &'a [Agent],
     pub(crate) coordinator: Option<&'a ProcessHealth>,
     pub(crate) has_embedded_server: bool,
-    /// Completed and failed.
+    /// The numbers of completed and failed queries.
     pub(crate) queries: [u32; 2],
     pub(crate) service: Option<&'a Latency>,
     /// See [`Evidence::generator_delay`].
@@ -22,8 +22,8 @@ pub(crate) struct Known<'a> {
     pub(crate) overhead: Option<&'a Utilization>,
 }
 
-pub(crate) fn verdict(record: &Record, known: &Known<'_>) -> Verdict {
-    let Known {
+pub(crate) fn verdict(record: &Record, input: &VerdictInput<'_>) -> Verdict {
+    let VerdictInput {
         ending,
         agents,
         coordinator,
@@ -32,21 +32,21 @@ pub(crate) fn verdict(record: &Record, known: &Known<'_>) -> Verdict {
         service,
         generator_delay,
         overhead,
-    } = *known;
+    } = *input;
     let lost = record.lost_while_running().map(|(session, Loss { reason, .. })| Lost {
         slot: session.grant.slot.to_string(),
         reason,
         machine: &session.machine,
     });
-    let is_unasked = |session: &&Session| {
+    let has_null_database = |session: &&Session| {
         session.offset_ns.is_some() && session.found.as_ref().is_some_and(|found| found.is_no_database())
     };
-    let unasked = record.sessions.iter().filter(is_unasked);
+    let null_database = record.sessions.iter().filter(has_null_database);
     judge(&Evidence {
         ending,
         resumed: record.resumed,
         lost: lost.collect(),
-        unasked: unasked.map(|session| session.grant.slot.to_string()).collect(),
+        null_database_slots: null_database.map(|session| session.grant.slot.to_string()).collect(),
         agents,
         coordinator,
         has_embedded_server,
@@ -59,22 +59,22 @@ pub(crate) fn verdict(record: &Record, known: &Known<'_>) -> Verdict {
     })
 }
 
-/// Of everybody who ran a slot's rows; their queries took `busy_ms` altogether.
+/// The health of all agents that ran a slot's rows. Their queries took `busy_ms` in total.
 pub(crate) fn agent_health(record: &Record, slot: SlotId, busy_ms: f64) -> Option<AgentHealth> {
     let of_slot = |session: &&Session| session.grant.slot == slot && session.offset_ns.is_some();
-    let sums = record.sessions.iter().filter(of_slot).filter_map(|session| session.health.as_ref());
-    merged(sums).map(|sum| sum.of_agent(busy_ms))
+    let totals = record.sessions.iter().filter(of_slot).filter_map(|session| session.health.as_ref());
+    merged(totals).map(|totals| totals.of_agent(busy_ms))
 }
 
-/// Of every process that coordinated the run.
+/// The health of all coordinator processes of the run.
 pub(crate) fn coordinator_health(record: &Record) -> Option<ProcessHealth> {
     merged(&record.coordinators).as_ref().map(ProcessHealth::from)
 }
 
-fn merged<'a>(sums: impl IntoIterator<Item = &'a Sum>) -> Option<Sum> {
-    sums.into_iter().filter(|sum| sum.time_ns > 0).fold(None, |merged, sum| {
-        let mut merged = merged.unwrap_or_else(Sum::default);
-        merged.merge(sum);
+fn merged<'a>(all: impl IntoIterator<Item = &'a HealthTotals>) -> Option<HealthTotals> {
+    all.into_iter().filter(|totals| totals.time_ns > 0).fold(None, |merged, totals| {
+        let mut merged = merged.unwrap_or_else(HealthTotals::default);
+        merged.merge(totals);
         Some(merged)
     })
 }

@@ -1,56 +1,57 @@
-//! Sums of how agents fare, by session, and when a sum is to be written down: at its end, and on the way so often that a coordinator
-//! that is killed takes no more than ten seconds or a tenth of it along.
+//! Health totals by session, and the times at which they are written to the journal: at the end of the session, and before that so often
+//! that the loss of the coordinator loses at most ten seconds or a tenth of the totals.
 
 use std::collections::BTreeMap;
 
-use muster_common::health::{Interval, Sum};
+use muster_common::health::{HealthSample, HealthTotals};
 use muster_common::ids::Epoch;
 use muster_common::limits;
 
-/// The sessions that run.
+/// The health totals of the sessions that run.
 #[derive(Debug, Default)]
-pub(crate) struct HealthBook {
-    sessions: BTreeMap<Epoch, Watched>,
+pub(crate) struct SessionHealth {
+    sessions: BTreeMap<Epoch, ProcessTotals>,
 }
 
-/// One process, and how much of its sum is written down.
+/// The totals of one process, and the part of them that has been written to the journal.
 #[derive(Debug, Default)]
-pub(crate) struct Watched {
-    sum: Sum,
+pub(crate) struct ProcessTotals {
+    totals: HealthTotals,
     written_ns: u64,
 }
 
-impl HealthBook {
-    /// The session's sum when it is time to write it down.
-    pub(crate) fn add(&mut self, session: Epoch, interval: &Interval) -> Option<Sum> {
-        self.sessions.entry(session).or_default().add(interval)
+impl SessionHealth {
+    /// Adds a sample. Returns the session's totals if it is time to write them to the journal.
+    pub(crate) fn add(&mut self, session: Epoch, sample: &HealthSample) -> Option<HealthTotals> {
+        self.sessions.entry(session).or_default().add(sample)
     }
 
-    /// The whole sum of a session that is over; `None` when it told nothing.
-    pub(crate) fn close(&mut self, session: Epoch) -> Option<Sum> {
-        self.sessions.remove(&session).map(|watched| watched.sum)
+    /// Removes a session that has ended and returns its totals. `None` if it reported nothing.
+    pub(crate) fn close(&mut self, session: Epoch) -> Option<HealthTotals> {
+        self.sessions.remove(&session).map(|process| process.totals)
     }
 
-    /// Those that nobody closed.
-    pub(crate) fn close_all(&mut self) -> impl Iterator<Item = (Epoch, Sum)> + use<> {
-        std::mem::take(&mut self.sessions).into_iter().map(|(session, watched)| (session, watched.sum))
+    /// Removes all remaining sessions and returns their totals.
+    pub(crate) fn close_all(&mut self) -> impl Iterator<Item = (Epoch, HealthTotals)> + use<> {
+        std::mem::take(&mut self.sessions).into_iter().map(|(session, process)| (session, process.totals))
     }
 }
 
-impl Watched {
-    pub(crate) fn add(&mut self, interval: &Interval) -> Option<Sum> {
-        let Self { sum, written_ns } = self;
-        sum.add(interval);
+impl ProcessTotals {
+    /// Adds a sample. Returns the totals if it is time to write them to the journal.
+    pub(crate) fn add(&mut self, sample: &HealthSample) -> Option<HealthTotals> {
+        let Self { totals, written_ns } = self;
+        totals.add(sample);
         let first_ns = u64::try_from(limits::HEALTH_WRITTEN_EVERY.as_nanos()).unwrap_or(u64::MAX);
-        let is_due = sum.time_ns.saturating_sub(*written_ns) >= first_ns.max(*written_ns / 10);
+        let is_due = totals.time_ns.saturating_sub(*written_ns) >= first_ns.max(*written_ns / 10);
         is_due.then(|| {
-            *written_ns = sum.time_ns;
-            sum.clone()
+            *written_ns = totals.time_ns;
+            totals.clone()
         })
     }
 
-    pub(crate) fn sum(self) -> Sum {
-        self.sum
+    pub(crate) fn into_totals(self) -> HealthTotals {
+        self.totals
     }
 }
 
@@ -58,15 +59,15 @@ impl Watched {
 mod tests {
     use super::*;
 
-    fn second() -> Interval {
-        Interval { time_ns: 1_000_000_000, ..Interval::default() }
+    fn second() -> HealthSample {
+        HealthSample { time_ns: 1_000_000_000, ..HealthSample::default() }
     }
 
     #[test]
-    fn a_sum_is_written_down_ever_more_seldom() {
-        let mut book = HealthBook::default();
+    fn totals_are_written_less_often_as_they_grow() {
+        let mut health = SessionHealth::default();
         let mut written =
-            |seconds: u32| (0..seconds).filter(|_| book.add(Epoch::new(1), &second()).is_some()).count();
+            |seconds: u32| (0..seconds).filter(|_| health.add(Epoch::new(1), &second()).is_some()).count();
         assert_eq!(written(9), 0);
         assert_eq!(written(1), 1);
         assert_eq!(written(90), 9, "every ten seconds up to a hundred");
@@ -75,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_is_over_gives_its_whole_sum_once() {
-        let mut book = HealthBook::default();
+    fn the_totals_of_a_session_are_returned_once() {
+        let mut health = SessionHealth::default();
         for session in [1, 1, 2] {
-            book.add(Epoch::new(session), &second());
+            health.add(Epoch::new(session), &second());
         }
-        assert_eq!(book.close(Epoch::new(1)).map(|sum| sum.time_ns), Some(2_000_000_000));
-        assert_eq!(book.close(Epoch::new(1)), None);
-        assert_eq!(book.close_all().map(|(session, _)| session).collect::<Vec<_>>(), [Epoch::new(2)]);
-        assert_eq!(book.close_all().count(), 0);
+        assert_eq!(health.close(Epoch::new(1)).map(|totals| totals.time_ns), Some(2_000_000_000));
+        assert_eq!(health.close(Epoch::new(1)), None);
+        assert_eq!(health.close_all().map(|(session, _)| session).collect::<Vec<_>>(), [Epoch::new(2)]);
+        assert_eq!(health.close_all().count(), 0);
     }
 }

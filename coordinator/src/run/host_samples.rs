@@ -1,5 +1,6 @@
-//! Service times by host, for thresholds on hosts and for nothing else: four bytes more a row of those hosts, and none without such a
-//! threshold. Beyond [`limits::HOST_SAMPLES_MAX`] no more are kept, and a threshold on a host of which some are missing cannot be decided.
+//! Service times by host. They are used only for thresholds on hosts: they take four bytes per row of the hosts that a threshold names, and
+//! nothing without such a threshold. At most [`limits::HOST_SAMPLES_MAX`] are kept, and a threshold on a host with missing samples cannot
+//! be evaluated.
 
 use muster_common::latency::{Samples, Sorted, Summary};
 use muster_common::limits;
@@ -12,53 +13,54 @@ use super::tally::HostTally;
 
 #[derive(Debug, Default)]
 pub(crate) struct HostSamples {
-    /// By host; empty when none is asked for.
-    hosts: Vec<Option<Kept>>,
+    /// By host. `None` for hosts that no threshold names; empty if no threshold names any.
+    hosts: Vec<Option<OneHost>>,
     count: usize,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct OneHost {
     samples: Samples,
+    /// True if samples are missing.
     is_cut: bool,
 }
 
 impl HostSamples {
-    /// Of the hosts that the thresholds want.
+    /// Creates a store for the samples of the hosts that the thresholds name.
     pub(crate) fn wanted(thresholds: &[Threshold], hosts: &HostTable) -> Self {
         let about_hosts: Vec<&Threshold> =
-            thresholds.iter().filter(|threshold| threshold.is_about_hosts()).collect();
+            thresholds.iter().filter(|threshold| threshold.is_for_hosts()).collect();
         if about_hosts.is_empty() {
             return Self::default();
         }
-        let is_wanted = |name: &str| about_hosts.iter().any(|threshold| threshold.wants_samples_of(name));
-        let hosts = hosts.iter().map(|(_, name, _)| is_wanted(name).then(Kept::default)).collect();
+        let is_wanted = |name: &str| about_hosts.iter().any(|threshold| threshold.needs_samples_of(name));
+        let hosts = hosts.iter().map(|(_, name, _)| is_wanted(name).then(OneHost::default)).collect();
         Self { hosts, count: 0 }
     }
 
-    /// One more sample of a host, if it is wanted.
+    /// Adds a sample of a host if a threshold names the host.
     pub(crate) fn add(&mut self, host: HostIndex, service_time_ns: u64) {
-        let Some(Some(kept)) = self.hosts.get_mut(host.index()) else { return };
+        let Some(Some(of_host)) = self.hosts.get_mut(host.index()) else { return };
         if self.count >= limits::HOST_SAMPLES_MAX {
-            kept.is_cut = true;
+            of_host.is_cut = true;
             return;
         }
         self.count += 1;
-        kept.samples.push(service_time_ns);
+        of_host.samples.push(service_time_ns);
     }
 
     pub(crate) fn into_sorted(self) -> SortedHosts {
         let Self { hosts, count: _ } = self;
-        let sorted = |Kept { samples, is_cut }| (samples.into_sorted(), is_cut);
-        SortedHosts(hosts.into_iter().map(|kept| kept.map(sorted)).collect())
+        let sorted = |OneHost { samples, is_cut }| (samples.into_sorted(), is_cut);
+        SortedHosts(hosts.into_iter().map(|of_host| of_host.map(sorted)).collect())
     }
 }
 
-/// By host.
+/// By host: the sorted samples, and whether samples are missing.
 pub(crate) struct SortedHosts(Vec<Option<(Sorted, bool)>>);
 
 impl SortedHosts {
-    /// The figures of the hosts that `wants` names, one after the other.
+    /// The figures of the hosts that `wants` accepts.
     pub(crate) fn figures<'a>(
         &'a self,
         table: &'a HostTable,
@@ -69,14 +71,14 @@ impl SortedHosts {
             table.iter().filter(|(_, name, _)| wants(name)).map(|(host, _, _)| host).collect();
         wanted.into_iter().map(move |host| {
             let HostTally { completed, failed, .. } = tallies[host.index()];
-            let kept = self.0.get(host.index()).and_then(Option::as_ref);
-            let summary = kept.and_then(|(sorted, _)| Summary::of(std::slice::from_ref(sorted)));
+            let of_host = self.0.get(host.index()).and_then(Option::as_ref);
+            let summary = of_host.and_then(|(sorted, _)| Summary::of(std::slice::from_ref(sorted)));
             HostFigures {
                 name: table.name(host),
                 completed: completed.into(),
                 failed: failed.into(),
                 service: summary.as_ref().map(Latency::from),
-                is_cut: kept.is_some_and(|(_, is_cut)| *is_cut),
+                is_cut: of_host.is_some_and(|(_, is_cut)| *is_cut),
             }
         })
     }
@@ -104,12 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn only_hosts_that_are_asked_for_are_kept() {
-        let kept = |thresholds: &[&str]| samples(thresholds).count;
-        assert_eq!(kept(&[]), 0);
-        assert_eq!(kept(&["p99<5ms", "host:*:failed=0"]), 0, "failures are counted anyway");
-        assert_eq!(kept(&["host:db-2:p99<5ms"]), 3);
-        assert_eq!(kept(&["host:db-*:p99<5ms", "host:db-1:max<5ms"]), 6);
+    fn only_samples_of_named_hosts_are_kept() {
+        let count = |thresholds: &[&str]| samples(thresholds).count;
+        assert_eq!(count(&[]), 0);
+        assert_eq!(count(&["p99<5ms", "host:*:failed=0"]), 0, "failures are counted without samples");
+        assert_eq!(count(&["host:db-2:p99<5ms"]), 3);
+        assert_eq!(count(&["host:db-*:p99<5ms", "host:db-1:max<5ms"]), 6);
     }
 
     #[test]
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_beyond_the_bound_is_told() {
+    fn a_host_with_samples_beyond_the_limit_is_marked() {
         let mut samples = samples(&["host:*:max<5ms"]);
         samples.count = limits::HOST_SAMPLES_MAX;
         samples.add(HostIndex::new(1), 5);

@@ -1,5 +1,5 @@
-//! The keeper: the one task that adds up what was settled. settle → journal → ack, in this order.
-//! Owns the tally, so nothing about adding up needs a lock.
+//! The keeper: the one task that aggregates settled results, in the order settle → journal → acknowledge. It owns the tally, so aggregation
+//! needs no lock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,55 +25,55 @@ use crate::clock;
 use crate::journal::{Sample, Writer};
 use crate::workload::HostIndex;
 
-/// How often the figures for the display are renewed.
+/// The interval at which the figures for the display are updated.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// An hour: for the display, longer is as long.
+/// The maximum service time that the display distinguishes: one hour.
 const DISPLAYED_NS_MAX: u64 = 3_600_000_000_000;
 
-/// One result that counts, with what the coordinator knows of its row.
+/// One counted result, with the properties of its row.
 #[derive(Debug)]
 pub(crate) struct Executed {
     /// Position in the placement's list of workers.
     pub(crate) worker: usize,
     pub(crate) host: HostIndex,
-    /// Of the session that ran it.
+    /// The session that ran it.
     pub(crate) epoch: Epoch,
-    /// Above 1, it may have run before.
+    /// Greater than 1 if the row may have run before.
     pub(crate) attempt: u32,
-    /// Its start is counted from the start of the run.
+    /// The start of the measurement is relative to the start of the run.
     pub(crate) measurement: Measurement,
 }
 
-/// One message of results, and where its acknowledgement goes.
+/// The results of one message, and the channel for their acknowledgement.
 pub(crate) struct Batch {
     pub(crate) number: u64,
     pub(crate) results: Vec<Executed>,
-    /// Results of rows that had a result already.
-    pub(crate) again: Vec<SeenAnswer>,
+    /// Results of rows that already had a result.
+    pub(crate) duplicates: Vec<SeenAnswer>,
     pub(crate) acks: watch::Sender<u64>,
 }
 
-/// What the keeper is told.
+/// A message to the keeper.
 enum Note {
     Batch(Batch),
     Facts(Vec<Fact>),
-    /// Rows that are about to be sent, by worker; they go once this is written down.
+    /// Rows that are about to be sent, by worker. They are sent after this has been written to the journal.
     Sent {
         epoch: Epoch,
         rows: Vec<(usize, Vec<RowId>)>,
         written: oneshot::Sender<()>,
     },
-    /// What was counted does not count: the books begin anew, for other rows.
-    Anew {
+    /// Discards the results so far and resets the aggregates for other rows.
+    Restart {
         facts: Vec<Fact>,
         rows: Arc<Rows>,
         tally: Box<Tally>,
-        is_anew: oneshot::Sender<()>,
+        restarted: oneshot::Sender<()>,
     },
-    /// What was counted so far says this.
-    Look(oneshot::Sender<Figures>),
-    /// The slowest rows so far.
+    /// Requests the figures of the results so far.
+    Figures(oneshot::Sender<Figures>),
+    /// Requests the slowest rows so far.
     Slowest(oneshot::Sender<Slowest>),
 }
 
@@ -82,31 +82,31 @@ enum Note {
 pub(crate) struct Progress {
     pub(crate) completed: u64,
     pub(crate) failed: u64,
-    /// Among both, rows that may have run before.
+    /// The completed and failed rows that may have run before.
     pub(crate) retried: u64,
     pub(crate) p50: Option<Duration>,
     pub(crate) p95: Option<Duration>,
-    /// When somebody watches.
+    /// `None` if metrics are disabled.
     pub(crate) service_times: Option<Buckets>,
-    /// Why nothing more is written down, and so nothing acknowledged.
+    /// The reason why the journal cannot be written, after which no results are acknowledged.
     pub(crate) journal_problem: Option<String>,
 }
 
-/// What is left when the run is over.
-pub(crate) struct Books {
+/// The aggregates of a run.
+pub(crate) struct Aggregates {
     pub(crate) tally: Tally,
-    /// `None` without a run directory, and once it cannot be written.
+    /// `None` without a run directory, and after the journal could not be written.
     pub(crate) journal: Option<Writer>,
     rows: Arc<Rows>,
     completed: u64,
     failed: u64,
-    /// For the display.
-    seen: Histogram<u64>,
+    /// Service times for the display.
+    displayed: Histogram<u64>,
     journal_problem: Option<String>,
 }
 
-/// Sends to the keeper. Waits for the keeper have no deadline. The keeper itself waits for nothing but the disk, without which nothing may
-/// be sent or acknowledged, and every wait ends with the keeper.
+/// A handle that sends messages to the keeper. Waits for the keeper have no deadline: the keeper itself waits only for the disk, without
+/// which no row may be sent or acknowledged, and every wait ends when the keeper ends.
 #[derive(Debug, Clone)]
 pub(crate) struct KeeperHandle {
     notes: mpsc::Sender<Note>,
@@ -114,14 +114,14 @@ pub(crate) struct KeeperHandle {
 }
 
 impl KeeperHandle {
-    /// A place for one batch; waits while the keeper is busy. `None` when the run is over. Taken before the rows are settled: a session
-    /// may end while it waits, and what is settled must be added up.
-    pub(crate) async fn place(&self) -> Option<Place<'_>> {
-        self.notes.reserve().await.ok().map(Place)
+    /// Reserves space for one batch in the keeper's queue; waits while the keeper is busy. Returns `None` if the run is over. Call this
+    /// before the rows are settled, because a session may end during the wait, and settled results must be aggregated.
+    pub(crate) async fn reserve(&self) -> Option<Permit<'_>> {
+        self.notes.reserve().await.ok().map(Permit)
     }
 
-    /// Returns once it is written down that these rows go out, so that after a crash it is known that they may have run; false when it
-    /// cannot be.
+    /// Returns true when the journal records that these rows are sent, so that after a crash it is known that they may have run. Returns
+    /// false if the journal cannot be written.
     pub(crate) async fn sent(&self, epoch: Epoch, rows: Vec<(usize, Vec<RowId>)>) -> bool {
         if !self.has_journal {
             return true;
@@ -137,24 +137,24 @@ impl KeeperHandle {
         }
     }
 
-    /// Begins the books anew for these rows; `facts` are written down before. Returns once that is done.
-    pub(crate) async fn begin_anew(&self, facts: Vec<Fact>, rows: Arc<Rows>, tally: Tally) {
-        let (is_anew, done) = oneshot::channel();
-        let note = Note::Anew { facts, rows, tally: Box::new(tally), is_anew };
+    /// Writes `facts` to the journal, then resets the aggregates for these rows. Returns when this is done.
+    pub(crate) async fn restart(&self, facts: Vec<Fact>, rows: Arc<Rows>, tally: Tally) {
+        let (restarted, done) = oneshot::channel();
+        let note = Note::Restart { facts, rows, tally: Box::new(tally), restarted };
         if self.notes.send(note).await.is_ok() {
-            // A keeper that broke tells so when it is closed.
+            // A panic of the keeper surfaces when it is closed.
             let _ = done.await;
         }
     }
 
-    /// What was counted so far. `None` from a keeper that broke.
-    pub(crate) async fn look(&self) -> Option<Figures> {
+    /// The figures of the results so far. `None` if the keeper has panicked.
+    pub(crate) async fn figures(&self) -> Option<Figures> {
         let (sender, figures) = oneshot::channel();
-        self.notes.send(Note::Look(sender)).await.ok()?;
+        self.notes.send(Note::Figures(sender)).await.ok()?;
         figures.await.ok()
     }
 
-    /// The slowest rows so far. `None` from a keeper that broke.
+    /// The slowest rows so far. `None` if the keeper has panicked.
     pub(crate) async fn slowest(&self) -> Option<Slowest> {
         let (sender, slowest) = oneshot::channel();
         self.notes.send(Note::Slowest(sender)).await.ok()?;
@@ -162,32 +162,33 @@ impl KeeperHandle {
     }
 }
 
-/// Room for one batch in the keeper's queue.
-pub(crate) struct Place<'a>(mpsc::Permit<'a, Note>);
+/// A reserved space for one batch in the keeper's queue.
+pub(crate) struct Permit<'a>(mpsc::Permit<'a, Note>);
 
-impl Place<'_> {
-    pub(crate) fn put(self, batch: Batch) {
+impl Permit<'_> {
+    pub(crate) fn send(self, batch: Batch) {
         self.0.send(Note::Batch(batch));
     }
 }
 
-/// The running keeper. It ends when every handle is gone.
+/// The running keeper. It ends when every handle is dropped.
 pub(crate) struct Keeper {
-    task: JoinHandle<Books>,
+    task: JoinHandle<Aggregates>,
     progress: watch::Receiver<Progress>,
 }
 
 impl Keeper {
-    /// `tally` has what was counted before, in a run that goes on.
+    /// In a resumed run, `tally` contains the earlier results.
     pub(crate) fn start(rows: Arc<Rows>, tally: Tally, journal: Option<Writer>) -> (Self, KeeperHandle) {
         let (sender, notes) = mpsc::channel(limits::SESSION_QUEUE_MAX);
-        let seen = Histogram::<u64>::new_with_bounds(1, DISPLAYED_NS_MAX, 3)
+        let displayed = Histogram::<u64>::new_with_bounds(1, DISPLAYED_NS_MAX, 3)
             .expect("the bounds are constants in order");
         let handle = KeeperHandle { notes: sender, has_journal: journal.is_some() };
         let (completed, failed) = tally.counted();
-        let books = Books { tally, journal, rows, completed, failed, seen, journal_problem: None };
-        let (progress_sender, progress) = watch::channel(books.progress());
-        let task = clock::aside(keep(books, notes, progress_sender));
+        let aggregates =
+            Aggregates { tally, journal, rows, completed, failed, displayed, journal_problem: None };
+        let (progress_sender, progress) = watch::channel(aggregates.progress());
+        let task = clock::spawn_on_own_thread(keep(aggregates, notes, progress_sender));
         (Self { task, progress }, handle)
     }
 
@@ -195,51 +196,55 @@ impl Keeper {
         self.progress.clone()
     }
 
-    /// The books, once every handle is dropped.
-    pub(crate) async fn close(self) -> Books {
+    /// Waits until every handle is dropped and returns the aggregates.
+    pub(crate) async fn close(self) -> Aggregates {
         match self.task.await {
-            Ok(books) => books,
+            Ok(aggregates) => aggregates,
             Err(broken) => std::panic::resume_unwind(broken.into_panic()),
         }
     }
 }
 
-async fn keep(mut books: Books, mut notes: mpsc::Receiver<Note>, progress: watch::Sender<Progress>) -> Books {
+async fn keep(
+    mut aggregates: Aggregates,
+    mut notes: mpsc::Receiver<Note>,
+    progress: watch::Sender<Progress>,
+) -> Aggregates {
     let mut ticks = tokio::time::interval(PROGRESS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut group = Vec::with_capacity(limits::SESSION_QUEUE_MAX);
     loop {
         tokio::select! {
-            // The notes are what matters, and between two groups of them the ticks have their turn.
+            // Ticks are rare and come first, so that the progress is updated even under a constant load of notes.
             biased;
             _ = ticks.tick() => {
-                progress.send_replace(books.progress());
+                progress.send_replace(aggregates.progress());
             }
             count = notes.recv_many(&mut group, limits::SESSION_QUEUE_MAX) => {
                 if count == 0 {
-                    progress.send_replace(books.progress());
-                    return books;
+                    progress.send_replace(aggregates.progress());
+                    return aggregates;
                 }
-                books.take(&mut group, &progress);
-                // The conductor waits for the last row, and for a full disk, not for the next tick.
-                if books.rows.finished().is_some() || books.journal_problem.is_some() {
-                    progress.send_replace(books.progress());
+                aggregates.take(&mut group, &progress);
+                // The controller waits for the last row and for a journal problem, which must not be delayed until the next tick.
+                if aggregates.rows.finished().is_some() || aggregates.journal_problem.is_some() {
+                    progress.send_replace(aggregates.progress());
                 }
             }
         }
     }
 }
 
-impl Books {
-    /// Takes a group of notes: one write to the journal for all of them, and only then their answers.
+impl Aggregates {
+    /// Handles a group of notes: one write to the journal for all of them, then their replies.
     fn take(&mut self, group: &mut Vec<Note>, progress: &watch::Sender<Progress>) {
         let mut acks = Vec::new();
-        let mut written_down = Vec::new();
+        let mut replies = Vec::new();
         for note in group.drain(..) {
             match note {
-                Note::Batch(Batch { number, results, again, acks: sender }) => {
+                Note::Batch(Batch { number, results, duplicates, acks: sender }) => {
                     self.settle(results);
-                    self.compare(again);
+                    self.compare(duplicates);
                     acks.push((sender, number));
                 }
                 Note::Facts(facts) => self.note(&facts),
@@ -249,17 +254,17 @@ impl Books {
                             journal.sent(epoch, position(worker), &rows);
                         }
                     }
-                    written_down.push(written);
+                    replies.push(written);
                 }
-                Note::Anew { facts, rows, tally, is_anew } => {
+                Note::Restart { facts, rows, tally, restarted } => {
                     self.note(&facts);
-                    self.begin_anew(rows, *tally);
-                    // Before anybody is told: the conductor looks at it to know whether the rows are through.
+                    self.restart(rows, *tally);
+                    // Must precede the reply: the controller then reads the progress to find out whether all rows are settled.
                     progress.send_replace(self.progress());
-                    written_down.push(is_anew);
+                    replies.push(restarted);
                 }
                 Note::Slowest(sender) => drop(sender.send(self.tally.slowest.clone())),
-                Note::Look(sender) => {
+                Note::Figures(sender) => {
                     let _ = sender.send(self.figures());
                 }
             }
@@ -270,14 +275,14 @@ impl Books {
         for (sender, number) in acks {
             sender.send_replace(number);
         }
-        for written in written_down {
-            // The session may be over.
-            let _ = written.send(());
+        for reply in replies {
+            // The session may have ended.
+            let _ = reply.send(());
         }
     }
 
     fn settle(&mut self, mut results: Vec<Executed>) {
-        // Of rows that do not count any more.
+        // Drops results of earlier rounds, which no longer count.
         results.retain(|executed| executed.measurement.execution.round == self.rows.round());
         if let Some(journal) = &mut self.journal {
             for of_session in results.chunk_by(|a, b| a.epoch == b.epoch) {
@@ -289,7 +294,7 @@ impl Books {
             match executed.measurement.outcome {
                 Outcome::Completed(_) => {
                     self.completed += 1;
-                    self.seen.saturating_record(executed.measurement.service_time_ns);
+                    self.displayed.saturating_record(executed.measurement.service_time_ns);
                 }
                 Outcome::Failed(_) => self.failed += 1,
             }
@@ -297,19 +302,19 @@ impl Books {
         }
     }
 
-    /// Records rows whose results differ. The results themselves are not counted and are in no journal.
-    fn compare(&mut self, again: Vec<SeenAnswer>) {
-        for answer in again {
-            if self.tally.seen_answers.see(answer) {
+    /// Records rows whose results differ from the counted ones. The duplicates themselves are neither counted nor journaled.
+    fn compare(&mut self, duplicates: Vec<SeenAnswer>) {
+        for answer in duplicates {
+            if self.tally.seen_answers.compare(answer) {
                 self.note(&[Fact::other_answer(answer)]);
             }
         }
     }
 
-    fn begin_anew(&mut self, rows: Arc<Rows>, tally: Tally) {
+    fn restart(&mut self, rows: Arc<Rows>, tally: Tally) {
         (self.completed, self.failed) = tally.counted();
         (self.rows, self.tally) = (rows, tally);
-        self.seen.reset();
+        self.displayed.reset();
     }
 
     fn figures(&self) -> Figures {
@@ -330,12 +335,12 @@ impl Books {
         let Some(journal) = &mut self.journal else { return };
         for fact in facts {
             if let Err(problem) = journal.fact(fact) {
-                tracing::warn!("an event is missing in the journal: {problem}");
+                tracing::warn!("cannot write an event to the journal: {problem}");
             }
         }
     }
 
-    /// False once the journal cannot be written: nothing may be acknowledged then.
+    /// Returns false if the journal cannot be written. In that case nothing may be acknowledged.
     fn commit(&mut self) -> bool {
         let Some(journal) = &mut self.journal else { return self.journal_problem.is_none() };
         match journal.commit() {
@@ -349,8 +354,9 @@ impl Books {
     }
 
     fn progress(&self) -> Progress {
-        let quantile =
-            |q| (!self.seen.is_empty()).then(|| Duration::from_nanos(self.seen.value_at_quantile(q)));
+        let quantile = |q| {
+            (!self.displayed.is_empty()).then(|| Duration::from_nanos(self.displayed.value_at_quantile(q)))
+        };
         Progress {
             completed: self.completed,
             failed: self.failed,

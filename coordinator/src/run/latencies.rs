@@ -1,5 +1,5 @@
-//! The times of a run, sorted, and what they say of the whole, of a worker, of a slot, of a pass. Each worker's samples are sorted and
-//! summarised where they lie: nothing is copied but response times, which are sums.
+//! The sorted times of a run, and their summaries for the whole run, a worker, a slot or a pass. Each worker's samples are sorted and
+//! summarized in place. Only response times, which are sums, are copied.
 
 use std::ops::Range;
 
@@ -14,11 +14,11 @@ use super::times::{Class, Timed, Times};
 
 pub(crate) struct Latencies {
     parts: Vec<Part>,
-    /// One for each database; `None` where rows have no due times.
+    /// By database. `None` if rows have no due times.
     waits: [Option<Waits>; 2],
 }
 
-/// The waits of one database's rows between their due times and their starts.
+/// The waiting times of one database's rows between their due times and their starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Waits {
     pub(crate) lag: Summary,
@@ -53,7 +53,7 @@ impl Latencies {
         Self::sorted(times)
     }
 
-    /// Looks at the samples so far, which stay where they are.
+    /// Copies the samples so far, which stay in the tallies.
     pub(crate) fn of(tallies: &[WorkerTally]) -> Self {
         Self::sorted(tallies.iter().map(|tally| tally.times.clone()))
     }
@@ -78,20 +78,20 @@ impl Latencies {
         Self { parts, waits: waits.map(Waiting::summarize) }
     }
 
-    /// Service times of the parts that `of` chooses.
+    /// Service times of the parts that `of` selects.
     pub(crate) fn service(&self, of: impl Fn(&Part) -> bool) -> Option<Summary> {
         let parts: Vec<&Sorted> =
             self.parts.iter().filter(|part| of(part)).map(|part| &part.service).collect();
         Summary::of(&parts)
     }
 
-    /// Service times of some workers.
+    /// Service times of these workers on the first database.
     pub(crate) fn service_of(&self, workers: Range<usize>) -> Option<Summary> {
         let parts = self.of_workers(workers);
         Summary::of(&parts.map(|part| &part.service).collect::<Vec<_>>())
     }
 
-    /// Of their first passes. Parts are in the order of the workers: of thousands, not each is looked at for each.
+    /// The parts of these workers on the first database. Parts are ordered by worker, so they are found by binary search.
     fn of_workers(&self, workers: Range<usize>) -> impl Iterator<Item = &Part> {
         let [start, end] =
             [workers.start, workers.end].map(|bound| self.parts.partition_point(|part| part.worker < bound));
@@ -106,33 +106,36 @@ impl Latencies {
             .collect()
     }
 
-    /// The executions that PostgreSQL planned for their values and those that followed, where they differ by more than chance and by enough
-    /// to matter. Includes only the statements that `is_planned_so` accepts.
-    pub(crate) fn early_and_later(&self, is_planned_so: impl Fn(u16) -> bool) -> Option<(Summary, Summary)> {
-        /// Of a difference by chance alone; queries that follow each other are not independent, so little is asked.
+    /// The executions with a custom plan at the start of each connection, and the later ones, if they differ significantly and by enough to
+    /// matter. Includes only the statements that `has_custom_plans_first` accepts.
+    pub(crate) fn early_and_later(
+        &self,
+        has_custom_plans_first: impl Fn(u16) -> bool,
+    ) -> Option<(Summary, Summary)> {
+        /// The maximum p-value. It is low because consecutive queries are not independent.
         const P_MAX: f64 = 1e-3;
         const CHANGE_MIN: f64 = 0.1;
         let of = |is_early| -> Vec<&Sorted> {
             let is_wanted = |class: &Class| {
-                class.is_first() && class.is_early == is_early && is_planned_so(class.statement)
+                class.is_first() && class.is_early == is_early && has_custom_plans_first(class.statement)
             };
             let parts = self.parts.iter().filter(|part| is_wanted(&part.class));
             parts.map(|part| &part.service).collect()
         };
         let (early, later) = (of(true), of(false));
-        let is_sure = MannWhitney::of_parts(&later, &early)?.p_value() < P_MAX;
+        let is_significant = MannWhitney::of_parts(&later, &early)?.p_value() < P_MAX;
         let (early, later) = (Summary::of(&early)?, Summary::of(&later)?);
         let change = early.median_ns as f64 / later.median_ns.max(1) as f64 - 1.0;
-        (is_sure && change.abs() >= CHANGE_MIN).then_some((early, later))
+        (is_significant && change.abs() >= CHANGE_MIN).then_some((early, later))
     }
 
-    /// Completed and failed rows.
+    /// The numbers of completed and failed rows.
     pub(crate) fn counted(&self, of: impl Fn(&Part) -> bool) -> (u64, u64) {
         let parts = self.parts.iter().filter(|part| of(part));
         parts.fold((0, 0), |(completed, failed), part| (completed + part.completed, failed + part.failed))
     }
 
-    /// Response times of the parts that `of` selects. `None` when rows were due as their workers became free.
+    /// Response times of the parts that `of` selects. `None` in a closed loop without think time.
     pub(crate) fn response(&self, of: impl Fn(&Part) -> bool) -> Option<Latency> {
         let parts = self.parts.iter().filter(|part| of(part));
         let response: Vec<_> = parts.filter_map(|part| part.response.as_ref()).collect();
@@ -150,7 +153,7 @@ impl Latencies {
         })
     }
 
-    /// The first pass and the later ones; `None` when there was only one.
+    /// Service times of the first pass and of the later ones. `None` if there was only one pass.
     pub(crate) fn first_and_later(&self) -> Option<(Option<Summary>, Option<Summary>)> {
         let of = |is_later| {
             self.service(move |part| part.class.is_first() && part.class.is_later_pass == is_later)

@@ -1,4 +1,5 @@
-//! What the gRPC edge and the conductor say to each other. The edge holds a [`Desk`]; the channels stay in here.
+//! The interface between the gRPC server and the controller. The server holds a [`ControllerHandle`]; the channels are private to this
+//! module.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,13 +20,14 @@ use super::record::Fact;
 use super::rows::Rows;
 use crate::workload::{Workload, WorkloadError};
 
-/// What the edge tells the conductor.
+/// A call from the gRPC server to the controller.
 pub(crate) enum Call {
     Join {
         joining: Joining,
         answer: oneshot::Sender<Result<Admission, Refusal>>,
     },
-    Said {
+    /// A message arrived on the agent's Control stream.
+    Received {
         member: MemberId,
         message: FromAgent,
     },
@@ -33,39 +35,39 @@ pub(crate) enum Call {
         session: GrantedSession,
         answer: oneshot::Sender<Option<WorkPorts>>,
     },
-    /// The rows that the first credits allow are on their way.
+    /// The rows that the first credits allow have been sent.
     Prefetched {
         member: MemberId,
     },
-    /// The time of a round is over, and this agent has told everything that it ran in it.
+    /// The time of a round is over, and this agent has reported everything that it ran in the round.
     RoundOver {
         member: MemberId,
         round: u32,
     },
-    /// The workload's file is not what it was, or cannot be read: nobody's fault but the run's.
+    /// The workload file has changed or cannot be read. No agent is at fault.
     Unreadable {
         problem: WorkloadError,
     },
-    /// The one path for every kind of loss.
+    /// A session has ended. Every kind of loss is reported this way.
     Lost {
         member: MemberId,
         loss: Loss,
     },
 }
 
-/// An agent's stay in this run, from Hello to its end; it may hold no slot, or get one late.
+/// Identifies one participation of an agent in this run, from Hello to its end. The agent may hold no slot, or get one later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MemberId(pub(crate) u32);
 
-/// Why a session is over.
+/// The reason why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Loss {
     pub(crate) reason: String,
-    /// It has told everything it ran; the rows that it still has were not run.
+    /// The session has reported everything that it ran. The rows that it still has were not run.
     pub(crate) is_drained: bool,
     /// The process was asked to stop and reported that.
     pub(crate) has_left: bool,
-    /// Its agent stops by itself until then, whatever it knows; `None` when its last beat is not known.
+    /// The time by which the agent stops on its own, because its lease has expired. `None` if the time of its last heartbeat is unknown.
     pub(crate) lapses_at: Option<Instant>,
 }
 
@@ -80,20 +82,20 @@ impl Loss {
     }
 }
 
-/// An agent at the door.
+/// A request of an agent to join.
 pub(crate) struct Joining {
     pub(crate) hello: Hello,
-    /// It may be handed the coordinator's database.
+    /// The agent may receive the connection string of the coordinator's database.
     pub(crate) is_private: bool,
-    pub(crate) line: Line,
+    pub(crate) control: ControlSender,
 }
 
-/// An agent that was let in.
+/// An admitted agent.
 pub(crate) struct Admission {
     pub(crate) member: MemberId,
     /// Ends the session's tasks.
     pub(crate) ended: CancellationToken,
-    /// When the clock that agents are told of showed nothing.
+    /// The zero of the run clock that the coordinator sends to agents.
     pub(crate) clock_zero: Instant,
 }
 
@@ -103,7 +105,7 @@ pub(crate) struct Refusal {
     pub(crate) retry: bool,
 }
 
-/// What the Work stream of a session needs.
+/// The endpoints that the Work stream of a session uses.
 pub(crate) struct WorkPorts {
     pub(crate) member: MemberId,
     pub(crate) ended: CancellationToken,
@@ -117,39 +119,39 @@ pub(crate) struct Share {
     pub(crate) epoch: Epoch,
     /// Earlier sessions of the same process, proven by their tokens. The results of others are not accepted.
     pub(crate) former: Arc<[Grant]>,
-    /// Its workers' positions in the placement's list.
+    /// The positions of its workers in the placement's list of workers.
     pub(crate) workers: Range<usize>,
     pub(crate) workload: Arc<Workload>,
     pub(crate) rows: Arc<Rows>,
     pub(crate) keeper: KeeperHandle,
-    /// Rows have due times.
+    /// True if rows have due times.
     pub(crate) is_open_loop: bool,
-    /// Rows of one worker, whatever its credit.
+    /// The maximum number of rows in flight for one worker, regardless of its credit.
     pub(crate) in_flight_max: usize,
 }
 
-/// The coordinator's half of a Control stream. Never waits: a full line is a dead peer.
+/// Sends messages on an agent's Control stream. It never waits: if its queue is full, the peer is considered dead.
 #[derive(Clone)]
-pub(crate) struct Line(mpsc::Sender<Result<v1::CoordinatorControl, Status>>);
+pub(crate) struct ControlSender(mpsc::Sender<Result<v1::CoordinatorControl, Status>>);
 
-impl Line {
+impl ControlSender {
     pub(crate) fn new(sender: mpsc::Sender<Result<v1::CoordinatorControl, Status>>) -> Self {
         Self(sender)
     }
 
-    /// False when the peer does not read or is gone.
-    pub(crate) fn say(&self, message: FromCoordinator) -> bool {
+    /// Returns false if the peer does not read its stream or has disconnected.
+    pub(crate) fn send(&self, message: FromCoordinator) -> bool {
         self.0.try_send(Ok(message.into())).is_ok()
     }
 }
 
-/// Where the edge reports.
+/// Sends calls to the controller.
 #[derive(Clone)]
-pub(crate) struct Desk {
+pub(crate) struct ControllerHandle {
     calls: mpsc::Sender<Call>,
 }
 
-impl Desk {
+impl ControllerHandle {
     pub(crate) fn open() -> (Self, mpsc::Receiver<Call>) {
         let (sender, calls) = mpsc::channel(16 * limits::SESSION_QUEUE_MAX);
         (Self { calls: sender }, calls)
@@ -162,11 +164,11 @@ impl Desk {
         answered.await.map_err(|_| over)?
     }
 
-    pub(crate) async fn said(&self, member: MemberId, message: FromAgent) {
-        self.call(Call::Said { member, message }).await;
+    pub(crate) async fn received(&self, member: MemberId, message: FromAgent) {
+        self.call(Call::Received { member, message }).await;
     }
 
-    /// `None` for a session that holds no slot.
+    /// Returns `None` for a session that holds no slot.
     pub(crate) async fn open_work(&self, session: GrantedSession) -> Option<WorkPorts> {
         let (answer, answered) = oneshot::channel();
         self.call(Call::OpenWork { session, answer }).await;
@@ -189,7 +191,7 @@ impl Desk {
         self.call(Call::Lost { member, loss }).await;
     }
 
-    /// When the conductor is gone the run is over, and nobody needs to know.
+    /// Ignores a closed channel: if the controller has ended, the run is over.
     async fn call(&self, call: Call) {
         let _ = self.calls.send(call).await;
     }

@@ -1,5 +1,5 @@
-//! What a coordinator tells of its run to whoever watches it: where the conductor stands, as it last said, and what the keeper has counted,
-//! as its progress shows; so it costs no row more than a place among the tally's buckets. Without `--metrics` every verb returns at once.
+//! The coordinator's Prometheus metrics: the status that the controller last set, and the counters from the keeper's progress. The only
+//! cost per row is one update of the tally's buckets. Without `--metrics` every method returns at once.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,36 +10,36 @@ use tokio::sync::watch;
 
 use super::keeper::Progress;
 
-/// A handle; all clones are of one run. The default tells nobody.
+/// A handle to the metrics of one run, shared by its clones. The default is disabled.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Metrics(Option<Arc<Mutex<Seen>>>);
+pub(crate) struct Metrics(Option<Arc<Mutex<State>>>);
 
 #[derive(Debug, Default)]
-struct Seen {
-    standing: Standing,
-    /// Of the books that count; `None` before there are any.
+struct State {
+    status: Status,
+    /// The progress of the counted aggregates. `None` before they exist.
     progress: Option<watch::Receiver<Progress>>,
 }
 
-/// Where a run stands.
+/// The status of a run.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Standing {
+pub(crate) struct Status {
     /// `None` until agents may join.
     pub(crate) stage: Option<Stage>,
-    /// Of all passes; 0 when the clock ends the run.
+    /// The number of rows in all passes; 0 if the clock ends the run.
     pub(crate) rows: u64,
     pub(crate) agents_wanted: u64,
-    /// They hold a slot.
+    /// Agents that hold a slot.
     pub(crate) agents_joined: u64,
-    /// Among those, the ones that have started and not reported.
+    /// Joined agents that have started and not yet sent their final report.
     pub(crate) agents_running: u64,
-    /// While they ran rows.
+    /// Agents that were lost while they ran rows.
     pub(crate) agents_lost: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    Gathering,
+    WaitingForAgents,
     Preparing,
     Armed,
     Running,
@@ -48,7 +48,7 @@ pub(crate) enum Stage {
 }
 
 const STAGES: [(Stage, &str); 6] = [
-    (Stage::Gathering, "gathering"),
+    (Stage::WaitingForAgents, "gathering"),
     (Stage::Preparing, "preparing"),
     (Stage::Armed, "armed"),
     (Stage::Running, "running"),
@@ -57,96 +57,96 @@ const STAGES: [(Stage, &str); 6] = [
 ];
 
 impl Metrics {
-    /// For a run that somebody watches.
-    pub(crate) fn on() -> Self {
+    /// Creates enabled metrics.
+    pub(crate) fn enabled() -> Self {
         Self(Some(Arc::default()))
     }
 
-    /// Those of a run that is to serve them at `address`, and their server; without one, none.
+    /// Creates metrics and starts their server at `address`. Without an address, the metrics are disabled and there is no server.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// The address cannot be bound.
     pub(crate) async fn serve(address: Option<SocketAddr>) -> Result<(Self, Option<Server>), BindError> {
         let Some(address) = address else { return Ok((Self::default(), None)) };
-        let metrics = Self::on();
+        let metrics = Self::enabled();
         let server = Server::start(address, metrics.clone()).await?;
         Ok((metrics, Some(server)))
     }
 
-    pub(crate) fn are_on(&self) -> bool {
+    pub(crate) fn are_enabled(&self) -> bool {
         self.0.is_some()
     }
 
-    pub(crate) fn stand(&self, standing: impl FnOnce() -> Standing) {
-        self.with(|seen| seen.standing = standing());
+    pub(crate) fn set_status(&self, status: impl FnOnce() -> Status) {
+        self.with(|state| state.status = status());
     }
 
-    /// Nobody takes part any more.
-    pub(crate) fn stand_at_the_end(&self) {
-        self.with(|seen| {
+    /// Sets the status of a run that is over: no agent takes part any more.
+    pub(crate) fn set_over(&self) {
+        self.with(|state| {
             let stage = Some(Stage::Over);
-            seen.standing = Standing { stage, agents_joined: 0, agents_running: 0, ..seen.standing };
+            state.status = Status { stage, agents_joined: 0, agents_running: 0, ..state.status };
         });
     }
 
-    /// These are the books that count.
-    pub(crate) fn follow(&self, progress: impl FnOnce() -> watch::Receiver<Progress>) {
-        self.with(|seen| seen.progress = Some(progress()));
+    /// Sets the progress of the counted aggregates as the source of the counters.
+    pub(crate) fn set_progress(&self, progress: impl FnOnce() -> watch::Receiver<Progress>) {
+        self.with(|state| state.progress = Some(progress()));
     }
 
-    fn with(&self, change: impl FnOnce(&mut Seen)) {
-        if let Some(seen) = &self.0 {
-            change(&mut seen.lock().unwrap_or_else(PoisonError::into_inner));
+    fn with(&self, change: impl FnOnce(&mut State)) {
+        if let Some(state) = &self.0 {
+            change(&mut state.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 }
 
 impl Source for Metrics {
-    fn tell(&self, page: &mut Page<'_>) -> fmt::Result {
-        let Some(seen) = &self.0 else { return Ok(()) };
-        let (standing, progress) = {
-            let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            (seen.standing, seen.progress.as_ref().map(|progress| progress.borrow().clone()))
+    fn write(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Some(state) = &self.0 else { return Ok(()) };
+        let (status, progress) = {
+            let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.status, state.progress.as_ref().map(|progress| progress.borrow().clone()))
         };
-        tell_standing(&standing, page)?;
-        tell_progress(&progress.unwrap_or_default(), page)
+        write_status(&status, page)?;
+        write_progress(&progress.unwrap_or_default(), page)
     }
 }
 
-fn tell_standing(standing: &Standing, page: &mut Page<'_>) -> fmt::Result {
-    let Standing { stage, rows, agents_wanted, agents_joined, agents_running, agents_lost } = *standing;
-    page.gauge("muster_rows", "Rows of the run in all its passes; 0 when the clock ends it", rows)?;
+fn write_status(status: &Status, page: &mut Page<'_>) -> fmt::Result {
+    let Status { stage, rows, agents_wanted, agents_joined, agents_running, agents_lost } = *status;
+    page.gauge("muster_rows", "Rows of the run in all passes; 0 if the clock ends the run", rows)?;
     page.gauges(
         "muster_agents",
-        "Agents that the run wants, that have a slot, and that run rows",
+        "Agents that the run requires, that hold a slot, and that run rows",
         "state",
         [("wanted", agents_wanted), ("joined", agents_joined), ("running", agents_running)],
     )?;
     page.counter("muster_agents_lost_total", "Agents that were lost while they ran rows", agents_lost)?;
     page.gauges(
         "muster_run_phase",
-        "1 for the phase that the run is in; none before agents may join",
+        "1 for the current phase of the run, 0 for the others; all 0 before agents may join",
         "phase",
         STAGES.map(|(of, name)| (name, u64::from(stage == Some(of)))),
     )
 }
 
-fn tell_progress(progress: &Progress, page: &mut Page<'_>) -> fmt::Result {
+fn write_progress(progress: &Progress, page: &mut Page<'_>) -> fmt::Result {
     let Progress { completed, failed, retried, service_times, .. } = progress;
     page.counters(
         "muster_queries_total",
-        "Rows that have a result; a warm-up and the steps of a search do not count",
+        "Rows that have a result, except those of a warm-up and of the steps of a search",
         "outcome",
         [("completed", *completed), ("failed", *failed)],
     )?;
     page.histogram(
         "muster_service_time_seconds",
-        "From sending a query to the last byte of its answer, of the completed ones",
+        "Service time of completed queries: from sending a query to the last byte of its result",
         service_times.as_ref().unwrap_or(&Default::default()),
     )?;
     page.counter(
         "muster_rows_retried_total",
-        "Rows with a result that may have run before, in a session that was lost",
+        "Rows with a result that may have run before in a lost session",
         *retried,
     )
 }

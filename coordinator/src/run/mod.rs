@@ -1,19 +1,19 @@
-//! One run, from waiting for agents to the result. [`run`] tells the order; each step has a file of its own.
+//! One run, from waiting for agents to the result. [`run`] shows the order of the steps; each step has its own file.
 
-mod conductor;
+mod controller;
 mod evidence;
 mod health;
 mod host_samples;
 mod keeper;
 mod latencies;
 mod link;
+mod membership;
 mod metrics;
 mod notes;
 mod own_health;
 mod plan;
 mod record;
 mod replay;
-mod roster;
 mod rows;
 mod seen_answers;
 mod server_side;
@@ -35,20 +35,22 @@ use muster_common::limits;
 use muster_common::result::RunResult;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use conductor::RunError;
-use conductor::{Conclusion, Conductor, Door};
+pub(crate) use controller::RunError;
+use controller::{Conclusion, ListenAddress, RunController};
 pub(crate) use host_samples::HostSamples;
+use keeper::Aggregates;
 pub(crate) use keeper::Batch;
-use keeper::Books;
-pub(crate) use link::{Admission, Desk, Joining, Line, Loss, MemberId, Refusal, Share, WorkPorts};
+pub(crate) use link::{
+    Admission, ControlSender, ControllerHandle, Joining, Loss, MemberId, Refusal, Share, WorkPorts,
+};
 pub(crate) use metrics::Metrics;
 pub(crate) use plan::{Handover, OnAgentLoss, Retried, RunPlan};
-pub(crate) use record::begins_books;
+pub(crate) use record::resets_aggregates;
 pub(crate) use replay::{Replayed, replay};
-pub(crate) use rows::Taken;
+pub(crate) use rows::SettledResults;
 pub(crate) use statements::{Statement, Statements};
 use summary::Counted;
-pub(crate) use summary::{Stated, Subject, summarize};
+pub(crate) use summary::{StatementText, Subject, summarize};
 pub(crate) use tally::Scope;
 
 use crate::clock;
@@ -57,48 +59,53 @@ use crate::journal::Writer;
 use crate::progress::ProgressDisplay;
 use crate::workload::Workload;
 
-/// What a run left: its result, and its journal, which is to be synced and dropped once the reports are kept.
+/// The outcome of a run: its result and its journal, which the caller syncs and drops after it has saved the reports.
 pub(crate) struct Outcome {
     pub(crate) result: RunResult,
     pub(crate) journal: Option<Writer>,
 }
 
-/// Serves one run on a bound port: gathers the agents, runs the rows, says goodbye, sums up.
+/// Serves one run on a bound port: waits for the agents, runs the rows, dismisses the agents, and computes the result.
 ///
-/// `taken_up` has what an earlier coordinator of this run wrote down. `interrupt` ends the run early with a partial result.
+/// `resumed` is the state that an earlier coordinator of this run has written to the journal. `interrupt` ends the run early with a partial
+/// result.
 pub(crate) async fn run<I: Incoming>(
     plan: Arc<RunPlan>,
     listener: Listener<I>,
     display: &ProgressDisplay,
     journal: Option<Writer>,
-    taken_up: Option<Replayed>,
+    resumed: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, RunError> {
-    let door = Door { address: listener.address(), options: listener.options(), problem: listener.problem() };
-    let (desk, calls) = Desk::open();
-    let server = Server::start(listener, desk.clone(), plan.handover());
-    let conductor = Conductor::new(Arc::clone(&plan), door, calls, display, interrupt);
-    let concluded = tokio::select! {
-        concluded = conductor.conduct(journal, taken_up) => concluded,
-        never = watch_workload(&plan.workload, &desk) => match never {},
+    let listen_address = ListenAddress {
+        address: listener.address(),
+        options: listener.options(),
+        problem: listener.problem(),
     };
-    drop(desk);
-    plan.metrics.stand_at_the_end();
+    let (controller, calls) = ControllerHandle::open();
+    let server = Server::start(listener, controller.clone(), plan.handover());
+    let run_controller = RunController::new(Arc::clone(&plan), listen_address, calls, display, interrupt);
+    let concluded = tokio::select! {
+        concluded = run_controller.run(journal, resumed) => concluded,
+        never = watch_workload(&plan.workload, &controller) => match never {},
+    };
+    drop(controller);
+    plan.metrics.set_over();
     server.stop().await;
     let Conclusion { record, assignment, keeper, rows } = concluded?;
-    let Books { tally, journal, .. } = keeper.close().await;
+    let Aggregates { tally, journal, .. } = keeper.close().await;
     let counted = Counted { quarantined: rows.quarantined(), ledger: rows.close(), tally };
     let result = summary::summarize(&plan.subject(), record, &assignment, counted);
     Ok(Outcome { result, journal })
 }
 
-/// Reports when the workload's file no longer has the bytes that were read at first. Repeats the report until the run ends.
-async fn watch_workload(workload: &Arc<Workload>, desk: &Desk) -> Infallible {
-    let mut verified = workload.written_when_opened();
+/// Notifies the controller when the workload file no longer contains the bytes that were read at first. Runs until the run ends.
+async fn watch_workload(workload: &Arc<Workload>, controller: &ControllerHandle) -> Infallible {
+    let mut verified = workload.opened_file_stamp();
     loop {
         tokio::time::sleep(limits::WORKLOAD_CHECK_EVERY).await;
-        let written = clock::blocking(|| workload.written());
-        if written == verified {
+        let stamp = clock::blocking(|| workload.file_stamp());
+        if stamp == verified {
             continue;
         }
         let reading = blocking("workload", {
@@ -106,9 +113,9 @@ async fn watch_workload(workload: &Arc<Workload>, desk: &Desk) -> Infallible {
             move || workload.verify()
         });
         match reading.await {
-            Ok(Ok(())) => verified = written,
-            Ok(Err(problem)) => desk.unreadable(problem).await,
-            Err(broken) => tracing::error!("the workload could not be checked again: {broken}"),
+            Ok(Ok(())) => verified = stamp,
+            Ok(Err(problem)) => controller.unreadable(problem).await,
+            Err(broken) => tracing::error!("cannot check the workload file for changes: {broken}"),
         }
     }
 }

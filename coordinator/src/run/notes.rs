@@ -1,4 +1,4 @@
-//! What in a run deserves a look although it does not change the verdict: plain sentences. Pure.
+//! Notes on a run that do not change the verdict, as plain sentences. Pure.
 
 use muster_common::ids::Epoch;
 use muster_common::latency::{Sorted, Summary};
@@ -14,70 +14,70 @@ use super::verdict::{DELAY_MS_MAX, DELAY_OF_MEDIAN_MAX, highest, percent};
 use crate::output::units::{count, duration, figure, times};
 use crate::workload::HostTable;
 
-/// Of as many a person hears; so many together are no oddity any more.
+/// The maximum number of outlying agents that are named. The others are counted.
 const OUTLIERS_NAMED_MAX: usize = 5;
 
 /// States that the named file is not the one that ran.
-pub(super) const WORKLOAD_CHANGED: &str = "the workload file changed while the run was reading it: every row ran with the values that were \
-                                          checked, those of the sha256 below, and the file has others now";
+pub(super) const WORKLOAD_CHANGED: &str = "the workload file changed while the run was reading it: every row ran with the verified \
+                                          values, whose sha256 is below, but the file now has other values";
 
-/// The agents whose latencies are not those of the others. `samples` are those of each agent's workers, in the same order.
+/// Names the agents whose latencies differ from those of the others. `samples` has the samples of each agent's workers, in the same order.
 pub(super) fn outlying_agents(agents: &[result::Agent], samples: &[Vec<&Sorted>]) -> Vec<String> {
     let outliers = outlying(samples);
     let mut notes: Vec<String> = outliers
         .iter()
         .take(OUTLIERS_NAMED_MAX)
-        .filter_map(|outlier| Some(sentence(agents.get(outlier.agent)?, outlier)))
+        .filter_map(|outlier| Some(outlier_note(agents.get(outlier.agent)?, outlier)))
         .collect();
     if let Some(more) = outliers.len().checked_sub(OUTLIERS_NAMED_MAX).filter(|more| *more > 0) {
-        notes.push(format!("{more} more agents are as far from the others"));
+        notes.push(format!("{more} more agents differ from the others as much"));
     }
     notes
 }
 
-/// States that the latencies are those of the queries that did not fail, where failures are more than one in a hundred.
+/// States that the latencies are those of the successful queries, if more than one query in a hundred failed.
 pub(super) fn survivors(completed: u64, failed: u64) -> Option<String> {
     let all = completed + failed;
     (completed > 0 && failed > all / 100).then(|| {
         format!(
-            "{} of {} queries failed: latencies are those of the others, which are the faster ones where queries failed by a timeout",
+            "{} of {} queries failed: latencies are those of the successful ones, which are the faster ones if queries failed by timeout",
             count(failed),
             count(all)
         )
     })
 }
 
-/// States that a whole run read no rows: host names or times that match nothing measure nothing.
+/// States that no query of the run returned a row, which usually means that host names or times in the workload match no data.
 pub(super) fn no_rows(completed: u64, answers: &Answers) -> Option<String> {
     (completed > 0 && answers.rows == 0).then(|| {
         "no query returned a row: if rows are expected, check that the hosts and times of the workload match the data".to_owned()
     })
 }
 
-/// States that the executions that PostgreSQL plans for their values took longer or less time than the others.
+/// States that the executions with custom plans at the start of a connection took more or less time than the later ones.
 pub(super) fn early_executions(early: &Summary, later: &Summary) -> String {
     let [first, then] = [early, later].map(|summary| duration(summary.median_ns as f64 / 1e6));
     format!(
-        "the first {} executions of a statement on its connection have a median of {first}, the {} later ones {then}: PostgreSQL \
-         plans each of the first ones for its values, and caches were cold; --warmup leaves them out",
+        "the first {} executions of a statement on a connection have a median of {first}, the {} later ones {then}: PostgreSQL \
+         creates a custom plan for each of the first ones, and caches were cold; --warmup excludes them",
         Execution::CUSTOM_PLANS,
         later.count
     )
 }
 
-/// States that due queries had not begun when the time was over. `(not begun, due)`.
+/// States that due queries had not started when the duration ended. The argument is `(not begun, due)`.
 pub(super) fn cut_off((not_begun, due): (u64, u64)) -> String {
     format!(
-        "{} of {} due queries had not begun when the time was over: their waits are in no figure, so response times, lag and queueing are higher \
-         than shown; a longer --duration shows more of them, and --repeat instead of it shows all",
+        "{} of {} due queries had not started when the duration ended: their waits are not included, so response times, lag and queueing \
+         were higher than shown; a longer --duration includes more of them, and --repeat instead of it includes all",
         count(not_begun),
         count(due)
     )
 }
 
-/// States that queries waited for busy connections, and, with the load of a run that fell behind, that the requested rate was not reached.
-/// Neither is a fault of the load generator, unless the generator was the limit. With `was_absent`, agents or connections were missing for a
-/// time, and rows waited for those as well.
+/// States that queries waited for busy connections. If `fell_behind` has the load of a run that fell behind, also states that the requested
+/// rate was not reached. Neither is a fault of the load generator, unless the generator was the limit. With `was_absent`, agents or
+/// connections were missing for a time, and rows waited for those as well.
 pub(super) fn queueing(
     fell_behind: Option<&result::Load>,
     service: &Latency,
@@ -94,7 +94,7 @@ pub(super) fn queueing(
     }
     let Utilization { busy_share, busy_share_max, .. } = *utilization;
     let is_uneven = busy_share_max > BUSY_MIN && busy_share_max - busy_share > UNEVEN_MIN;
-    // Without a verb: it stands in two sentences.
+    // Without a verb, because it is used in two sentences.
     let limit = match (was_absent, is_uneven) {
         (true, _) => None,
         (false, true) => Some("the busiest connection"),
@@ -102,7 +102,7 @@ pub(super) fn queueing(
     };
     let advice = match (was_absent, is_uneven) {
         (true, _) => "; they also waited for an agent or a connection that was missing for a time",
-        (false, true) => "; --placement balanced gives the connections more even shares",
+        (false, true) => "; --placement balanced distributes the rows more evenly",
         (false, false) => "",
     };
     let busiest = match utilization.busy_share_max - utilization.busy_share > 0.1 {
@@ -164,22 +164,22 @@ fn rows(count: u64) -> String {
     format!("{count} row{}", if count == 1 { "" } else { "s" })
 }
 
-/// States that the time of each query includes the time to set parameters.
+/// States that the time of each query includes setting parameters and waiting for a server connection of the pooler.
 pub(super) fn pooled() -> String {
-    "a connection pooler stands between the agents and the server: each query sets time zone, read-only mode and limits for its own \
+    "a connection pooler is between the agents and the server: each query sets time zone, read-only mode and limits for its own \
      transaction, in the same round trip, and its time includes them and the wait for a server connection"
         .to_owned()
 }
 
-fn sentence(agent: &result::Agent, outlier: &Outlier) -> String {
+fn outlier_note(agent: &result::Agent, outlier: &Outlier) -> String {
     let [median, others] = [outlier.median_ns, outlier.others_median_ns].map(|ns| duration(ns as f64 / 1e6));
-    let look = match outlier.ratio() > 1.0 {
+    let cause = match outlier.ratio() > 1.0 {
         true => "its machine or network may be slow, or its hosts cost more",
-        false => "the others may be held up, or its hosts cost less",
+        false => "the other agents may be slowed down, or its hosts cost less",
     };
     let (slot, name, ratio) = (&agent.slot, &agent.name, times(outlier.ratio()));
     format!(
-        "{slot} ({name}) takes {ratio} as long as the other agents, median {median} against {others}: {look}"
+        "{slot} ({name}) takes {ratio} as long as the other agents, median {median} against {others}: {cause}"
     )
 }
 
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// Agents of a hundred samples each, evenly about so many ms.
+    /// The notes on agents with a hundred samples each, close to the given medians.
     fn notes(medians_ms: &[u64]) -> Vec<String> {
         let samples: Vec<[Sorted; 1]> = medians_ms
             .iter()
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outlying_agent_is_named_with_what_to_look_at() {
+    fn an_outlying_agent_is_named_with_possible_causes() {
         assert_eq!(
             notes(&[10, 10, 25, 10]),
             ["slot-2 (db2/4711) takes 2.49× as long as the other agents, median 25.0 ms against 10.0 ms: \
@@ -232,13 +232,13 @@ mod tests {
         assert_eq!(
             notes(&[10, 4, 10, 10]),
             ["slot-1 (db1/4711) takes 0.40× as long as the other agents, median 4.05 ms against 10.0 ms: \
-              the others may be held up, or its hosts cost less"]
+              the other agents may be slowed down, or its hosts cost less"]
         );
         assert!(notes(&[10, 10, 10]).is_empty());
     }
 
     #[test]
-    fn latencies_of_the_queries_that_did_not_fail_are_named_as_such() {
+    fn a_note_says_that_latencies_are_those_of_successful_queries() {
         assert!(survivors(146, 54).unwrap().starts_with("54 of 200 queries failed: "));
         for (completed, failed) in [(200, 0), (199, 1), (0, 200), (0, 0)] {
             assert_eq!(survivors(completed, failed), None, "{completed}, {failed}");
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(no_rows(0, &rows(0)), None);
     }
 
-    /// In milliseconds, for every percentile.
+    /// A latency with the same value in milliseconds for every percentile.
     fn latency(ms: f64) -> Latency {
         let mut samples = Samples::default();
         (0..1_000).for_each(|_| samples.push((ms * 1e6) as u64));
@@ -283,9 +283,7 @@ mod tests {
         assert!(note(0.95, true, false).contains("the server or the number of connections was the limit"));
         assert!(note(0.95, false, false).ends_with("the server or the number of connections is the limit"));
         assert!(note(0.5, true, false).contains("the busiest connection was the limit"));
-        assert!(
-            note(0.5, true, false).ends_with("--placement balanced gives the connections more even shares")
-        );
+        assert!(note(0.5, true, false).ends_with("--placement balanced distributes the rows more evenly"));
         for fell_behind in [true, false] {
             let absent = note(0.5, fell_behind, true);
             assert!(
@@ -296,11 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn many_are_counted() {
+    fn outlying_agents_beyond_the_maximum_are_counted() {
         let mut medians = vec![10; 20];
         medians[..7].fill(30);
         let notes = notes(&medians);
         assert_eq!(notes.len(), OUTLIERS_NAMED_MAX + 1);
-        assert_eq!(notes[OUTLIERS_NAMED_MAX], "2 more agents are as far from the others");
+        assert_eq!(notes[OUTLIERS_NAMED_MAX], "2 more agents differ from the others as much");
     }
 }

@@ -1,52 +1,52 @@
-//! How the coordinator's own process fares while rows run: its CPU and machine as agents tell them of theirs, and how late its event
-//! loop is, measured by a task that wants to run at known moments.
+//! The health of the coordinator's own process while rows run: the CPU use of the process and the machine, as agents report theirs, and the
+//! scheduling delay of its event loop, measured by a task that is due at known times.
 
 use std::sync::PoisonError;
 
 use muster_agent::health::{Delays, Watch};
-use muster_common::health::{Interval, Sum};
+use muster_common::health::{HealthSample, HealthTotals};
 use muster_common::limits;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::health::Watched;
+use super::health::ProcessTotals;
 
-/// The running task. Ends with this.
+/// The running measurement task. It is aborted when this value is dropped.
 pub(crate) struct OwnHealth {
-    intervals: mpsc::Receiver<Interval>,
-    watched: Watched,
+    samples: mpsc::Receiver<HealthSample>,
+    totals: ProcessTotals,
     finish: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl OwnHealth {
-    /// From now on.
+    /// Starts the measurement.
     pub(crate) fn start() -> Self {
-        // Whoever takes them does so ten times a second.
-        let (sender, intervals) = mpsc::channel(limits::SESSION_QUEUE_MAX);
+        // The controller receives the samples ten times a second.
+        let (sender, samples) = mpsc::channel(limits::SESSION_QUEUE_MAX);
         let finish = CancellationToken::new();
         let task = tokio::spawn(watch(sender, finish.clone()));
-        Self { intervals, watched: Watched::default(), finish, task }
+        Self { samples, totals: ProcessTotals::default(), finish, task }
     }
 
-    /// Adds up what has come; the sum when it is time to write it down. Never waits.
-    pub(crate) fn add_up(&mut self) -> Option<Sum> {
+    /// Adds the samples received so far. Returns the totals if it is time to write them to the journal. Never waits.
+    pub(crate) fn add_samples(&mut self) -> Option<HealthTotals> {
         let mut due = None;
-        while let Ok(interval) = self.intervals.try_recv() {
-            due = self.watched.add(&interval).or(due);
+        while let Ok(sample) = self.samples.try_recv() {
+            due = self.totals.add(&sample).or(due);
         }
         due
     }
 
-    /// The whole sum.
-    pub(crate) async fn finish(mut self) -> Sum {
+    /// Ends the measurement and returns the totals.
+    pub(crate) async fn finish(mut self) -> HealthTotals {
         self.finish.cancel();
-        while let Some(interval) = self.intervals.recv().await {
-            self.watched.add(&interval);
+        while let Some(sample) = self.samples.recv().await {
+            self.totals.add(&sample);
         }
-        std::mem::take(&mut self.watched).sum()
+        std::mem::take(&mut self.totals).into_totals()
     }
 }
 
@@ -56,7 +56,7 @@ impl Drop for OwnHealth {
     }
 }
 
-async fn watch(intervals: mpsc::Sender<Interval>, finish: CancellationToken) {
+async fn watch(samples: mpsc::Sender<HealthSample>, finish: CancellationToken) {
     let delays = Delays::default();
     let mut watch = Watch::start(Delays::clone(&delays));
     let mut due = Instant::now() + limits::LOOP_PROBE_EVERY;
@@ -68,18 +68,18 @@ async fn watch(intervals: mpsc::Sender<Interval>, finish: CancellationToken) {
             () = finish.cancelled() => is_over = true,
         }
         let now = Instant::now();
-        // By the clock and not by the timer, which may not have fired yet: a delay that lasts until the end counts.
+        // Checks the clock and not the timer, which may not have fired yet, so that a delay that lasts until the end is counted.
         if now >= due {
-            let late_ns = u64::try_from((now - due).as_nanos()).unwrap_or(u64::MAX);
-            delays.lock().unwrap_or_else(PoisonError::into_inner).record(late_ns);
-            // What was missed is not made up for, as with the agents' probe.
+            let delay_ns = u64::try_from((now - due).as_nanos()).unwrap_or(u64::MAX);
+            delays.lock().unwrap_or_else(PoisonError::into_inner).record(delay_ns);
+            // Missed probes are skipped, as in the agents' probe.
             let next = due + limits::LOOP_PROBE_EVERY;
             due = if now < next { next } else { now + limits::LOOP_PROBE_EVERY };
         }
         if is_over || Instant::now() >= second_ends {
             second_ends = Instant::now() + limits::HEALTH_EVERY;
-            // Full when the conductor stands still, and its own delay is measured then.
-            let _ = intervals.try_send(watch.take());
+            // The queue is full only when the controller is blocked, which the probe measures as delay.
+            let _ = samples.try_send(watch.take());
         }
     }
 }
@@ -89,13 +89,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_loop_that_is_held_up_is_late() {
+    async fn a_blocked_event_loop_is_measured_as_delay() {
         let own = OwnHealth::start();
         tokio::time::sleep(limits::LOOP_PROBE_EVERY * 3).await;
-        // This test has one thread, and so has its loop.
+        // The test's event loop has one thread, which this call blocks.
         std::thread::sleep(limits::LOOP_PROBE_EVERY * 10);
-        let sum = own.finish().await;
-        assert!(sum.late.max_ns() >= 9 * 20_000_000, "{sum:?}");
-        assert!(sum.time_ns >= 13 * 20_000_000 && sum.cpu.is_some(), "{sum:?}");
+        let totals = own.finish().await;
+        assert!(totals.late.max_ns() >= 9 * 20_000_000, "{totals:?}");
+        assert!(totals.time_ns >= 13 * 20_000_000 && totals.cpu.is_some(), "{totals:?}");
     }
 }

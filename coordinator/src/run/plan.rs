@@ -1,4 +1,4 @@
-//! What a run is: everything that is decided before the first agent joins.
+//! The plan of a run: everything that is decided before the first agent joins.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use muster_common::placement::Method;
 use muster_common::result;
 use muster_common::session_token::{GrantedSession, SessionKey};
 use muster_common::slots::Grant;
-use muster_proto::control::{KEPT_BACK, RunConfig};
+use muster_proto::control::{RunConfig, WITHHELD};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::metrics::Metrics;
 use super::statements::{Statement, Statements};
-use super::summary::{Stated, Subject};
+use super::summary::{StatementText, Subject};
 use super::tally::Scope;
 use crate::threshold::Threshold;
 use crate::workload::Workload;
@@ -25,13 +25,13 @@ pub(crate) struct RunPlan {
     pub(crate) key: SessionKey,
     /// 1 to [`muster_common::limits::AGENTS_MAX`].
     pub(crate) agents: u16,
-    /// As typed when the run began.
+    /// The workload file as given on the command line when the run began.
     pub(crate) file: String,
     pub(crate) workload: Arc<Workload>,
     pub(crate) placement: Method,
     pub(crate) statements: Statements,
     pub(crate) load: Load,
-    /// How often each record is run.
+    /// How often and against which databases each record is run.
     pub(crate) passes: Passes,
     pub(crate) timezone: String,
     pub(crate) timeout: Option<Duration>,
@@ -39,45 +39,45 @@ pub(crate) struct RunPlan {
     pub(crate) on_agent_loss: OnAgentLoss,
     /// A lost agent's slot waits this long for a replacement.
     pub(crate) slot_grace: Duration,
-    /// What rows that may have run before mean for the latencies.
+    /// Whether the latencies include rows that may have run before.
     pub(crate) retried: Retried,
-    /// For agents that have no database of their own; [`KEPT_BACK`] where it cannot be handed over.
+    /// The connection string for agents that were started without one. An agent that may not receive it gets [`WITHHELD`] instead.
     pub(crate) database_url: Option<SecretString>,
-    /// A second database, against which every row is run as well.
+    /// The second database, against which every row is run as well.
     pub(crate) versus_url: Option<SecretString>,
-    /// The agents are started by this process; nobody else needs to.
+    /// True if this process starts the agents, so that the user does not have to.
     pub(crate) has_local_agents: bool,
-    /// Where the embedded server's programs came from.
+    /// Where the embedded server's programs came from. `None` without an embedded server.
     pub(crate) embedded: Option<String>,
     /// The command line, without secrets.
     pub(crate) command: String,
-    /// What the run must reach.
+    /// The thresholds that the run must meet.
     pub(crate) thresholds: Vec<Threshold>,
-    /// So many of the slowest rows are explained after the run.
+    /// The number of slowest rows that are explained after the run.
     pub(crate) explain_slowest: u16,
-    /// Where it is told how far the run is.
+    /// Publishes the status and progress of the run.
     pub(crate) metrics: Metrics,
 }
 
-/// What happens when nobody took a lost agent's slot within the grace.
+/// What happens if no agent takes a lost agent's slot within the grace period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnAgentLoss {
-    /// That slot's hosts, and they alone, are placed anew over the agents that are left.
+    /// The hosts of that slot move to the remaining agents. No other host moves.
     Reassign,
     /// The run ends with a partial report.
     Fail,
-    /// The run goes on without them and waits, for ever.
+    /// The other agents continue, and the run waits for a replacement without a time limit.
     Wait,
 }
 
-/// Whether the service times of rows that may have run before are among the latencies: their second run may have met a warm cache.
+/// Whether the latencies include the service times of rows that may have run before. Their second run may have found a warm cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retried {
     LeftOut,
     Included,
 }
 
-/// Which databases the coordinator has for agents.
+/// The databases whose connection strings the coordinator has for agents.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handover {
     database: bool,
@@ -85,7 +85,7 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    /// Whether an agent with or without a database of its own is handed any.
+    /// Returns true if an agent receives any of them. `has_database` states whether the agent was started with its own database.
     pub(crate) fn includes(self, has_database: bool) -> bool {
         self.versus || (self.database && !has_database)
     }
@@ -105,7 +105,7 @@ impl RunPlan {
             },
             hosts: workload.hosts(),
             placement: self.placement,
-            statements: self.statements.iter().map(Stated::of).collect(),
+            statements: self.statements.iter().map(StatementText::of).collect(),
             load: &self.load,
             embedded: self.embedded.clone(),
             command: self.command.clone(),
@@ -113,14 +113,14 @@ impl RunPlan {
         }
     }
 
-    /// Which times are kept.
+    /// The rows of the run and the times that are kept of them.
     pub(crate) fn scope(&self) -> Scope {
         Scope {
             passes: self.passes,
             retried: self.retried,
             has_due_times: self.load.has_due_times(),
             slowest: self.explain_slowest,
-            is_watched: self.metrics.are_on(),
+            has_metrics: self.metrics.are_enabled(),
         }
     }
 
@@ -129,7 +129,7 @@ impl RunPlan {
         self.key.grant(SessionId { run: self.id.clone(), slot: grant.slot, epoch: grant.epoch })
     }
 
-    /// True for a session of this run whose token is right.
+    /// Returns true for a session of this run with a valid token.
     pub(crate) fn has_granted(&self, session: &GrantedSession) -> bool {
         session.id.run == self.id && self.key.has_issued(session)
     }
@@ -138,12 +138,13 @@ impl RunPlan {
         Handover { database: self.database_url.is_some(), versus: self.versus_url.is_some() }
     }
 
-    /// The configuration for an agent. The database is a secret: only agents without one receive it, in TLS or as processes of this user.
+    /// The configuration for an agent. The connection string is a secret: only agents without their own receive it, and only over TLS or if
+    /// they are processes of this user.
     pub(crate) fn config_for(&self, has_database: bool, is_private: bool) -> RunConfig {
-        // An agent that receives no database learns that there is one.
+        // An agent that does not receive the connection string still learns that there is one.
         let for_agent = |url: &SecretString| match is_private {
             true => url.expose_secret().to_owned(),
-            false => KEPT_BACK.to_owned(),
+            false => WITHHELD.to_owned(),
         };
         RunConfig {
             statements: self.statements.iter().map(Statement::for_agents).collect(),

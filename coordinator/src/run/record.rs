@@ -1,31 +1,31 @@
-//! What is known of a run beside its rows: who took part, what happened, how it ended. Built from facts, one after the other; the
-//! conductor notes them as they come, the journal keeps them, and read back they give the same record.
+//! The record of a run apart from its rows: which agents took part, what happened, and how it ended. It is built from a sequence of facts.
+//! The controller notes them as they occur, the journal stores them, and replaying the journal gives the same record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use muster_common::health::Sum;
+use muster_common::health::HealthTotals;
 use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
 use muster_common::protocol::UsedFormat;
 use muster_common::result::{Ending, Event, SearchStep};
 use muster_common::server_identity::{Reconnects, ServerIdentity};
-use muster_common::server_side::Sight;
+use muster_common::server_side::StatsSnapshot;
 use muster_common::slots::Grant;
 use muster_proto::control::{Hello, Ready};
 use serde::{Deserialize, Serialize};
 
 use super::rows::Dropped;
 use super::seen_answers::SeenAnswer;
-use super::server_side::{Explained, Looks};
+use super::server_side::{Explained, ServerStats};
 
-/// Why sessions were lost that a run which was taken up had before; for all of them it is said once.
-pub(crate) const COORDINATOR_GONE: &str = "the coordinator was gone";
+/// The loss reason of sessions that were active when the coordinator of a resumed run ended. They are reported as one event.
+pub(crate) const COORDINATOR_LOST: &str = "the coordinator was lost";
 
-/// One thing that happened.
+/// One recorded fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub(crate) enum Fact {
-    /// An agent was given a slot.
+    /// An agent was assigned a slot.
     Joined {
         slot: u16,
         epoch: u64,
@@ -37,26 +37,26 @@ pub(crate) enum Fact {
         #[serde(default)]
         instance: u64,
     },
-    /// Its connections are open and prepared.
+    /// The session's connections are open and its statements are prepared.
     Ready {
         epoch: u64,
         found: Box<Found>,
     },
-    /// The hosts are placed: so many workers has each slot.
+    /// The hosts are placed. `workers` has the number of workers of each slot.
     Placed {
         workers: Vec<u16>,
     },
-    /// A session runs its slot's rows from now on, so long after the run began.
+    /// A session begins to run its slot's rows, `offset_ns` after the start of the run.
     Began {
         slot: u16,
         epoch: u64,
         offset_ns: u64,
     },
-    /// The agents start; by the wall clock, RFC 3339.
+    /// The agents start, at this wall-clock time in RFC 3339 format.
     Armed {
         at: String,
     },
-    /// A session is over before the run. Of a drained one, nothing but what it reported was run.
+    /// A session ended before the run. If it was drained, it has run only the rows that it reported.
     Lost {
         epoch: u64,
         reason: String,
@@ -65,22 +65,22 @@ pub(crate) enum Fact {
         #[serde(default)]
         left: bool,
     },
-    /// A process lives that had lost its sessions before.
+    /// A process whose sessions were lost is alive.
     Returned {
         instance: u64,
     },
-    /// These rows are given up, because too many agent processes died with them.
+    /// These rows are given up, because too many agent processes died while running them.
     Quarantined {
         rows: Vec<u32>,
     },
-    /// A result is not counted, because its row had one already, and it differs from the first one.
+    /// A result differs from the first result of its row. It is not counted, because the row already had one.
     OtherAnswer {
         row: u32,
         host: u32,
         epoch: u64,
         digest: u64,
     },
-    /// At the end of the run: a session has told everything that it ran.
+    /// At the end of the run, a session has reported everything that it ran.
     Reported {
         epoch: u64,
         /// Workers whose connection was broken at that time.
@@ -90,7 +90,7 @@ pub(crate) enum Fact {
         #[serde(default)]
         disconnected_max_ns: u64,
     },
-    /// Connections of a session were opened again.
+    /// Connections of a session were reopened.
     Reconnected {
         epoch: u64,
         reconnects: Box<Reconnects>,
@@ -102,44 +102,47 @@ pub(crate) enum Fact {
         from: u16,
         to: Vec<usize>,
     },
-    /// The time of the run is over; what was not sent is not run.
+    /// The time of the run is over. Rows that were not sent are not run.
     TimeOver,
-    /// The workload's file has changed, although every row that ran had the checked values.
+    /// The workload file has changed, although every row that ran had the verified values.
     WorkloadChanged,
-    /// A search for the highest rate begins with this one.
+    /// A search for the highest rate begins with this rate.
     SearchBegan {
         first_rate: f64,
     },
-    /// What a step of the search showed.
+    /// The outcome of a step of the search.
     Searched(Box<SearchStep>),
-    /// What a search found is measured once more: the books begin anew, and nothing that was counted before counts.
+    /// The rate that a search found is confirmed in a counted round. The aggregates are reset, and earlier results do not count.
     Confirming {
         rate: f64,
         lasts_ms: f64,
     },
-    /// How a session's agent has fared so far, from the start of its queries.
+    /// The health totals of a session's agent since the start of its queries.
     Health {
         epoch: u64,
-        sum: Box<Sum>,
+        sum: Box<HealthTotals>,
     },
-    /// How this coordinator's process has fared so far.
+    /// The health totals of this coordinator's process.
     CoordinatorHealth {
-        sum: Box<Sum>,
+        sum: Box<HealthTotals>,
     },
-    /// What the server had counted when the rows that count began, or, `is_last`, when they were through.
-    Looked {
+    /// A snapshot of the server statistics: before the counted rows, or after them if `is_last`.
+    #[serde(rename = "looked")]
+    StatsTaken {
         is_last: bool,
-        sight: Box<Sight>,
+        #[serde(rename = "sight")]
+        snapshot: Box<StatsSnapshot>,
     },
-    /// Something of the server's side is not known, and why: a sentence.
-    NotLooked {
+    /// Some server statistics are missing. `why` is a sentence that states the reason.
+    #[serde(rename = "not_looked")]
+    NoStats {
         why: String,
     },
-    /// How the server executes one of the slowest rows.
+    /// The plan of one of the slowest rows.
     Explained(Box<Explained>),
-    /// A sentence for people.
+    /// An event for the report.
     Happened(Event),
-    /// The run went on under another coordinator process.
+    /// Another coordinator process resumed the run.
     Resumed,
     Ended {
         ending: Ending,
@@ -149,19 +152,19 @@ pub(crate) enum Fact {
     },
 }
 
-/// What a prepared agent found.
+/// What a prepared agent found in its database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Found {
-    /// One entry a worker.
+    /// One entry per worker.
     pub(crate) connect_ns: Vec<u64>,
     pub(crate) prepare_ns: Vec<u64>,
     pub(crate) server_version: String,
     pub(crate) timescaledb: Option<String>,
     pub(crate) settings: BTreeMap<String, String>,
-    /// The servers that the workers' connections met.
+    /// The servers that the workers' connections reached.
     #[serde(default)]
     pub(crate) identities: Vec<ServerIdentity>,
-    /// As sent to the server.
+    /// The SQL text as sent to the server.
     pub(crate) sql: String,
     pub(crate) bucket_function: Option<String>,
     /// The second database of a run that compares two.
@@ -175,7 +178,7 @@ pub(crate) struct Found {
     pub(crate) is_pooled: bool,
 }
 
-/// What an agent found of a second database.
+/// What an agent found in the second database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FoundDatabase {
     pub(crate) server_version: String,
@@ -185,41 +188,41 @@ pub(crate) struct FoundDatabase {
     pub(crate) identities: Vec<ServerIdentity>,
 }
 
-/// Everything that the facts so far add up to.
+/// The state that results from all facts so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Record {
-    /// In the order of their epochs.
+    /// All sessions, in the order of their epochs.
     pub(crate) sessions: Vec<Session>,
-    /// Of each slot; empty while agents gather.
+    /// The number of workers of each slot. Empty while the run waits for agents.
     pub(crate) workers_of_slot: Vec<u16>,
     pub(crate) moves: Vec<Move>,
     pub(crate) events: Vec<Event>,
-    /// By the wall clock; for people only.
+    /// Wall-clock time, for display only.
     pub(crate) started_at: Option<String>,
     pub(crate) resumed: u32,
-    /// `None` while it runs, and when its coordinator was killed.
+    /// `None` while the run is in progress, and if its coordinator was killed.
     pub(crate) ending: Option<Ending>,
     pub(crate) start_skew: Option<Duration>,
     pub(crate) dropped: Dropped,
     /// Rows that were given up. Some of them may have received a result later.
     pub(crate) quarantined: BTreeSet<RowId>,
-    /// How the process of each coordinator fared; those that told nothing have an empty sum.
-    pub(crate) coordinators: Vec<Sum>,
+    /// The health totals of each coordinator process. Empty totals for a process that recorded none.
+    pub(crate) coordinators: Vec<HealthTotals>,
     pub(crate) search: Searched,
-    pub(crate) server: Looks,
+    pub(crate) server: ServerStats,
     pub(crate) workload_changed: bool,
 }
 
-/// How far a search for the highest rate came.
+/// The progress of a search for the highest rate.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Searched {
     pub(crate) first_rate: Option<f64>,
     pub(crate) steps: Vec<SearchStep>,
-    /// The rate that the counted rows had, in queries per second, and for how many milliseconds.
+    /// The rate of the counted rows in queries per second, and their duration in milliseconds.
     pub(crate) counted: Option<(f64, f64)>,
 }
 
-/// One agent's time in a slot.
+/// One agent's session in a slot.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Session {
     pub(crate) grant: Grant,
@@ -230,35 +233,35 @@ pub(crate) struct Session {
     /// The id of the session's process; 0 where it is not known.
     pub(crate) instance: u64,
     pub(crate) found: Option<Found>,
-    /// From the start of the run to its own; `None` when it was given no rows.
+    /// Time from the start of the run to the start of the session. `None` if the session was given no rows.
     pub(crate) offset_ns: Option<u64>,
     pub(crate) lost: Option<Loss>,
-    /// The session's process joined again afterwards.
+    /// True if the session's process joined again after the loss.
     pub(crate) has_returned: bool,
-    /// The latest of what was written down.
-    pub(crate) health: Option<Sum>,
+    /// The latest health totals that were recorded.
+    pub(crate) health: Option<HealthTotals>,
     /// Reconnects in the round that counts, by the server that answered.
     pub(crate) reconnects: Vec<Reconnects>,
     pub(crate) disconnected: Disconnected,
 }
 
-/// Workers whose connection was broken when they ended.
+/// Workers whose connections were broken when the session ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Disconnected {
     pub(crate) count: u64,
     pub(crate) outage_max_ns: u64,
 }
 
-/// Why a session was over before the run.
+/// The reason why a session ended before the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Loss {
     pub(crate) reason: String,
     pub(crate) is_drained: bool,
-    /// The process was asked to stop.
+    /// True if the process was asked to stop.
     pub(crate) has_left: bool,
 }
 
-/// A lost slot's hosts went to these workers, by position.
+/// The move of a lost slot's hosts to these workers, by position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Move {
     pub(crate) from: SlotId,
@@ -266,19 +269,19 @@ pub(crate) struct Move {
 }
 
 impl Session {
-    /// `db1/4711`.
+    /// The agent's machine and process id, such as `db1/4711`.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.machine, self.process_id)
     }
 
     /// True when the session's agent process died, as far as is known. It was lost, but not because of the coordinator; it was not asked to
-    /// stop, and it did not come back.
+    /// stop, and it did not return.
     fn died(&self) -> bool {
-        let by_itself = |loss: &Loss| loss.reason != COORDINATOR_GONE && !loss.has_left;
-        self.lost.as_ref().is_some_and(by_itself) && !self.has_returned
+        let is_own_loss = |loss: &Loss| loss.reason != COORDINATOR_LOST && !loss.has_left;
+        self.lost.as_ref().is_some_and(is_own_loss) && !self.has_returned
     }
 
-    /// The servers that the session's connections to a database met before any row counted.
+    /// The servers that the session's connections to a database reached before any row counted.
     pub(crate) fn identities(&self, target: u16) -> &[ServerIdentity] {
         let Some(found) = &self.found else { return &[] };
         match (target, &found.versus) {
@@ -288,8 +291,8 @@ impl Session {
         }
     }
 
-    /// A connection met this server before any row counted. An earlier state of the server is ignored.
-    fn meet(&mut self, target: u16, server: ServerIdentity) {
+    /// Adds a server that a connection reached before any row counted. Replaces an earlier state of the server.
+    fn add_identity(&mut self, target: u16, server: ServerIdentity) {
         let Some(found) = &mut self.found else { return };
         let identities = match (target, &mut found.versus) {
             (0, _) => &mut found.identities,
@@ -320,8 +323,8 @@ impl Fact {
     }
 }
 
-/// Whether a fact in a journal is one behind which the books begin anew.
-pub(crate) fn begins_books(json: &[u8]) -> bool {
+/// Returns true if a fact in a journal resets the aggregates.
+pub(crate) fn resets_aggregates(json: &[u8]) -> bool {
     matches!(serde_json::from_slice(json), Ok(Fact::Confirming { .. }))
 }
 
@@ -352,14 +355,14 @@ impl From<&Ready> for Found {
 }
 
 impl Found {
-    /// The agent asks none: what is one has a version.
+    /// True if the agent uses the null database, which has no version.
     pub(crate) fn is_no_database(&self) -> bool {
         self.server_version.is_empty()
     }
 }
 
 impl Record {
-    /// What the first agent that asks a database found; of agents that all ask none, the first.
+    /// What the first agent with a real database found. If all agents use the null database, what the first agent found.
     pub(crate) fn found(&self) -> Option<&Found> {
         let mut found = self.sessions.iter().filter_map(|session| session.found.as_ref());
         let first = found.clone().next();
@@ -412,7 +415,7 @@ impl Record {
                 if let Some(session) = self.session_mut(epoch) {
                     match is_counted {
                         true => reconnects.add_to(&mut session.reconnects),
-                        false => session.meet(reconnects.target, reconnects.server),
+                        false => session.add_identity(reconnects.target, reconnects.server),
                     }
                 }
             }
@@ -429,13 +432,13 @@ impl Record {
             Fact::Searched(step) => self.search.steps.push(*step),
             Fact::Confirming { rate, lasts_ms } => {
                 self.search.counted = Some((rate, lasts_ms));
-                // Whoever reads when the run started wants to know it of the rows that count.
+                // The start time of the run is that of the counted rows.
                 self.started_at = None;
-                self.server = Looks::default();
+                self.server = ServerStats::default();
                 self.quarantined.clear();
                 for session in &mut self.sessions {
                     for Reconnects { target, server, .. } in std::mem::take(&mut session.reconnects) {
-                        session.meet(target, server);
+                        session.add_identity(target, server);
                     }
                 }
             }
@@ -447,14 +450,14 @@ impl Record {
             }
             Fact::CoordinatorHealth { sum } => {
                 let ordinal = self.resumed as usize;
-                self.coordinators.resize(ordinal + 1, Sum::default());
+                self.coordinators.resize(ordinal + 1, HealthTotals::default());
                 self.coordinators[ordinal] = *sum;
             }
-            Fact::Looked { is_last, sight } => self.server.looked(is_last, *sight),
-            Fact::NotLooked { why } => self.server.problems.push(why),
+            Fact::StatsTaken { is_last, snapshot } => self.server.add_snapshot(is_last, *snapshot),
+            Fact::NoStats { why } => self.server.problems.push(why),
             Fact::Explained(explained) => self.server.plans.push(*explained),
-            Fact::Happened(event) => self.happened(event),
-            Fact::Resumed => self.begin_anew(),
+            Fact::Happened(event) => self.add_event(event),
+            Fact::Resumed => self.restart(),
             Fact::Ended { ending, start_skew_ns, duplicates, stale } => {
                 self.ending = Some(ending);
                 self.start_skew = start_skew_ns.map(Duration::from_nanos);
@@ -463,8 +466,8 @@ impl Record {
         }
     }
 
-    /// What happens again and again has one event, with the number of times.
-    fn happened(&mut self, event: Event) {
+    /// Adds an event, or updates the count of a repeated event.
+    fn add_event(&mut self, event: Event) {
         let is_same = |known: &&mut Event| known.what == event.what && known.at_ms == event.at_ms;
         match self.events.iter_mut().rev().find(is_same).filter(|_| event.times > 1) {
             Some(known) => known.times = event.times,
@@ -472,16 +475,16 @@ impl Record {
         }
     }
 
-    /// Every slot is filled again, and every host is back where it was placed.
-    fn begin_anew(&mut self) {
+    /// Resets the state for a resumed run: every slot is filled again, and every host is back where it was placed.
+    fn restart(&mut self) {
         self.resumed += 1;
         self.ending = None;
         self.moves.clear();
-        self.server = Looks::default();
+        self.server = ServerStats::default();
         // A resumed run verifies the file again.
         self.workload_changed = false;
         for session in self.sessions.iter_mut().filter(|session| session.lost.is_none()) {
-            let reason = COORDINATOR_GONE.to_owned();
+            let reason = COORDINATOR_LOST.to_owned();
             session.lost = Some(Loss { reason, is_drained: false, has_left: false });
         }
     }
@@ -494,39 +497,39 @@ impl Record {
             .collect()
     }
 
-    /// Position of a slot's first worker among all, and how many it has.
+    /// The positions of a slot's workers among all workers.
     pub(crate) fn workers_of(&self, slot: SlotId) -> std::ops::Range<usize> {
         let counts = &self.workers_of_slot;
         let first = counts.iter().take(slot.index()).map(|count| usize::from(*count)).sum();
         first..first + counts.get(slot.index()).copied().map_or(0, usize::from)
     }
 
-    /// For a run that goes on: above every epoch that was given in it, those included that nobody had the time to write down or that
-    /// were lost with the end of the journal, be it all of them.
+    /// The first epoch for a resumed run. It is above every epoch that was assigned before, including those that were not written to the
+    /// journal or were lost with the end of the journal, even if these are all of them.
     pub(crate) fn next_epoch(&self) -> Epoch {
         const UNWRITTEN_MAX: u64 = 1_000_000;
         let last = self.sessions.iter().map(|session| session.grant.epoch.get()).max();
         Epoch::new(last.unwrap_or(0).saturating_add(UNWRITTEN_MAX))
     }
 
-    /// Lost sessions with which no agent process died: they are not evidence against their rows.
+    /// Lost sessions without the death of an agent process. They are not evidence against their rows.
     pub(crate) fn without_death(&self) -> impl Iterator<Item = Epoch> {
         let without = self.sessions.iter().filter(|session| session.lost.is_some() && !session.died());
         without.map(|session| session.grant.epoch)
     }
 
     /// The lost sessions of a process that count as deaths so far.
-    pub(crate) fn taken_for_dead(&self, instance: u64) -> impl Iterator<Item = Epoch> {
+    pub(crate) fn presumed_dead(&self, instance: u64) -> impl Iterator<Item = Epoch> {
         let of_it =
             self.sessions.iter().filter(move |session| session.instance == instance && session.died());
         of_it.map(|session| session.grant.epoch)
     }
 
-    /// Sessions that ran rows and were over before the run, and why. That a coordinator was gone is no fault of theirs.
+    /// Sessions that ran rows and ended before the run, with the reason. Sessions that ended with their coordinator are not included.
     pub(crate) fn lost_while_running(&self) -> impl Iterator<Item = (&Session, &Loss)> {
         let ran = self.sessions.iter().filter(|session| session.offset_ns.is_some());
         ran.filter_map(|session| {
-            let loss = session.lost.as_ref().filter(|loss| loss.reason != COORDINATOR_GONE)?;
+            let loss = session.lost.as_ref().filter(|loss| loss.reason != COORDINATOR_LOST)?;
             Some((session, loss))
         })
     }
@@ -558,30 +561,30 @@ mod tests {
     }
 
     #[test]
-    fn a_report_in_an_older_journal_has_no_connection_broken() {
+    fn a_report_in_an_older_journal_has_no_broken_connections() {
         let fact: Fact = serde_json::from_str(r#"{"fact":"reported","epoch":3}"#).unwrap();
         assert_eq!(fact, Fact::Reported { epoch: 3, disconnected: 0, disconnected_max_ns: 0 });
     }
 
     #[test]
-    fn what_happens_again_and_again_is_one_event_with_the_number_of_times() {
+    fn a_repeated_event_is_one_event_with_a_count() {
         let mut record = Record::default();
         let lost = |times| Event { times, ..Event::once(1.5, "slot-0 lost".to_owned()) };
         for event in [lost(1), Event::once(2.0, "slot-1 joined".to_owned()), lost(2), lost(3)] {
             record.apply(Fact::Happened(event));
         }
-        // The same words at another time are another event.
+        // The same text at another time is another event.
         record.apply(Fact::Happened(Event::once(9.0, "slot-0 lost".to_owned())));
         let events: Vec<(f64, u64)> = record.events.iter().map(|event| (event.at_ms, event.times)).collect();
         assert_eq!(events, [(1.5, 3), (2.0, 1), (9.0, 1)]);
     }
 
-    fn sum(time_ns: u64) -> Sum {
-        Sum { time_ns, ..Sum::default() }
+    fn totals(time_ns: u64) -> HealthTotals {
+        HealthTotals { time_ns, ..HealthTotals::default() }
     }
 
-    fn sight() -> Sight {
-        Sight {
+    fn snapshot() -> StatsSnapshot {
+        StatsSnapshot {
             server: "1/5".to_owned(),
             identity: None,
             database: DatabaseCounters { commits: u64::MAX, ..DatabaseCounters::default() },
@@ -609,15 +612,15 @@ mod tests {
             reconnected(1, 3),
             reconnected(1, 4),
             Fact::Reported { epoch: 2, disconnected: 1, disconnected_max_ns: u64::MAX },
-            Fact::Lost { epoch: 1, reason: "no beat".to_owned(), drained: false, left: false },
+            Fact::Lost { epoch: 1, reason: "no heartbeat".to_owned(), drained: false, left: false },
             Fact::Quarantined { rows: vec![7] },
             Fact::Returned { instance: 1 },
             Fact::Moved { from: 0, to: vec![2, 3] },
-            Fact::Health { epoch: 2, sum: Box::new(sum(1)) },
-            Fact::Health { epoch: 2, sum: Box::new(sum(5)) },
-            Fact::CoordinatorHealth { sum: Box::new(sum(6)) },
-            Fact::Looked { is_last: false, sight: Box::new(sight()) },
-            Fact::NotLooked { why: "no answer".to_owned() },
+            Fact::Health { epoch: 2, sum: Box::new(totals(1)) },
+            Fact::Health { epoch: 2, sum: Box::new(totals(5)) },
+            Fact::CoordinatorHealth { sum: Box::new(totals(6)) },
+            Fact::StatsTaken { is_last: false, snapshot: Box::new(snapshot()) },
+            Fact::NoStats { why: "no answer".to_owned() },
             Fact::Explained(Box::new(Explained {
                 row: 7,
                 host: "a".to_owned(),
@@ -637,69 +640,69 @@ mod tests {
             direct.apply(fact);
         }
         assert_eq!(direct, read_back);
-        assert_eq!(direct.sessions[0].lost.as_ref().map(|loss| loss.reason.as_str()), Some("no beat"));
+        assert_eq!(direct.sessions[0].lost.as_ref().map(|loss| loss.reason.as_str()), Some("no heartbeat"));
         assert_eq!(direct.workers_of(SlotId::new(1)), 2..4);
         assert_eq!(direct.ending, Some(Ending::Completed));
-        assert_eq!(direct.sessions[1].health, Some(sum(5)), "a later sum holds the earlier one");
-        assert_eq!(direct.coordinators, [sum(6)]);
+        assert_eq!(direct.sessions[1].health, Some(totals(5)), "later totals include the earlier ones");
+        assert_eq!(direct.coordinators, [totals(6)]);
         let reconnects = &direct.sessions[0].reconnects;
         assert_eq!(reconnects.iter().map(|sum| (sum.count, sum.outage_max_ns)).collect::<Vec<_>>(), [(7, 4)]);
         assert_eq!(direct.sessions[1].disconnected, Disconnected { count: 1, outage_max_ns: u64::MAX });
-        assert_eq!(direct.server.before, Some(sight()));
+        assert_eq!(direct.server.before, Some(snapshot()));
         assert_eq!((direct.server.problems.len(), direct.server.plans.len()), (1, 1));
     }
 
     #[test]
-    fn only_a_lost_process_that_did_not_come_back_died() {
+    fn only_a_lost_process_that_did_not_return_counts_as_dead() {
         let lost =
             |epoch, reason: &str, left| Fact::Lost { epoch, reason: reason.to_owned(), drained: false, left };
         let mut record = Record::default();
         (1..=4).for_each(|epoch| record.apply(joined(0, epoch)));
-        record.apply(lost(1, "no beat", false));
+        record.apply(lost(1, "no heartbeat", false));
         record.apply(lost(2, "asked to stop", true));
         record.apply(lost(3, "closed its connection", false));
         let without_death = |record: &Record| record.without_death().map(Epoch::get).collect::<Vec<_>>();
-        assert_eq!(without_death(&record), [2], "one that lives may still die");
+        assert_eq!(without_death(&record), [2], "a live session may still die");
         record.apply(Fact::Resumed);
-        assert_eq!(without_death(&record), [2, 4], "who left, and whose coordinator died");
+        assert_eq!(without_death(&record), [2, 4], "one was asked to stop, the other's coordinator died");
         record.apply(Fact::Returned { instance: 3 });
         assert_eq!(without_death(&record), [2, 3, 4]);
-        assert_eq!(record.taken_for_dead(1).collect::<Vec<_>>(), [Epoch::new(1)]);
+        assert_eq!(record.presumed_dead(1).collect::<Vec<_>>(), [Epoch::new(1)]);
     }
 
     #[test]
-    fn a_fact_of_an_earlier_version_is_read() {
+    fn facts_of_an_earlier_version_are_read() {
         let joined = r#"{"fact":"joined","slot":0,"epoch":1,"machine":"a","process_id":1,"version":"0.1.0","workers":1}"#;
-        let lost = r#"{"fact":"lost","epoch":1,"reason":"no beat","drained":false}"#;
+        let lost = r#"{"fact":"lost","epoch":1,"reason":"no heartbeat","drained":false}"#;
         let mut record = Record::default();
         for json in [joined, lost] {
             record.apply(serde_json::from_str(json).unwrap());
         }
-        assert_eq!(record.without_death().count(), 0, "no process is known to have come back");
+        assert_eq!(record.without_death().count(), 0, "no process is known to have returned");
     }
 
     #[test]
-    fn what_was_seen_before_the_books_began_anew_is_forgotten() {
+    fn server_statistics_are_discarded_when_the_aggregates_are_reset() {
         for fact in [Fact::Resumed, Fact::Confirming { rate: 1.0, lasts_ms: 1.0 }] {
             let mut record = Record::default();
-            record.apply(Fact::Looked { is_last: true, sight: Box::new(sight()) });
+            record.apply(Fact::StatsTaken { is_last: true, snapshot: Box::new(snapshot()) });
             record.apply(fact);
-            assert_eq!(record.server, Looks::default());
+            assert_eq!(record.server, ServerStats::default());
         }
     }
 
     #[test]
-    fn each_coordinator_of_a_run_has_a_sum_of_its_own() {
+    fn each_coordinator_of_a_run_has_its_own_health_totals() {
         let mut record = Record::default();
-        record.apply(Fact::CoordinatorHealth { sum: Box::new(sum(3)) });
+        record.apply(Fact::CoordinatorHealth { sum: Box::new(totals(3)) });
         record.apply(Fact::Resumed);
         record.apply(Fact::Resumed);
-        record.apply(Fact::CoordinatorHealth { sum: Box::new(sum(4)) });
-        assert_eq!(record.coordinators, [sum(3), Sum::default(), sum(4)]);
+        record.apply(Fact::CoordinatorHealth { sum: Box::new(totals(4)) });
+        assert_eq!(record.coordinators, [totals(3), HealthTotals::default(), totals(4)]);
     }
 
     #[test]
-    fn a_run_that_goes_on_gives_epochs_above_all_that_were_ever_given() {
+    fn a_resumed_run_assigns_epochs_above_all_earlier_ones() {
         let mut record = Record::default();
         assert!(record.next_epoch() > Epoch::new(1_000), "a journal may have lost all of them");
         record.apply(joined(0, 7));

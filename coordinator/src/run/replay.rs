@@ -1,5 +1,5 @@
-//! A run read back from its journal: the same record, ledger and tally that its coordinator had, as far as it wrote them down.
-//! What is behind a torn tail was never acknowledged: an agent may still have it, or the row runs again.
+//! Replays the journal of a run into the record, ledger and tally that its coordinator had written. Results after a torn tail were never
+//! acknowledged: an agent may still have them, or the rows run again.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,17 +18,17 @@ use super::tally::{Scope, Tally};
 use crate::journal::{Entry, JournalError, Reader, Sample, Tail};
 use crate::workload::HostIndex;
 
-/// What the journal of a run says.
+/// The state of a run according to its journal.
 pub(crate) struct Replayed {
     pub(crate) record: Record,
     pub(crate) ledger: Ledger,
     pub(crate) tally: Tally,
     pub(crate) passes: Passes,
-    /// The time of the run was over when this was written.
+    /// True if the journal records that the time of the run was over.
     pub(crate) is_time_over: bool,
-    /// Sessions in the order of their ends, with the rows that each had then: nobody knows whether those ran.
+    /// Sessions in the order of their ends, with the rows that each had at that time. It is not known whether these rows ran.
     pub(crate) losses: Vec<(Epoch, Vec<RowId>)>,
-    /// Behind the last good entry.
+    /// The position after the last valid entry.
     pub(crate) end: u64,
     pub(crate) tail: Tail,
 }
@@ -37,69 +37,70 @@ pub(crate) struct Replayed {
 pub(crate) enum ReplayError {
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error("the journal is of another run than its manifest: {0}")]
+    #[error("the journal belongs to another run than the manifest: {0}")]
     Foreign(String),
-    #[error("an event in the journal cannot be read, perhaps of a newer version: {0}")]
+    #[error("cannot read an event in the journal; it may be from a newer version: {0}")]
     Fact(#[from] serde_json::Error),
 }
 
-/// Reads a whole journal of a run with these rows and so many hosts; keeps the `host_samples` that are wanted.
+/// Reads the journal of a run completely. `scope` has its rows, `hosts` is its number of hosts, and `host_samples` is an empty store for
+/// the samples of hosts that thresholds name.
 pub(crate) fn replay(
     reader: Reader,
     scope: Scope,
     hosts: usize,
     host_samples: HostSamples,
 ) -> Result<Replayed, ReplayError> {
-    let mut reading = Reading {
+    let mut replay = Replay {
         record: Record::default(),
         ledger: Ledger::new(scope.passes.rows_at_start()),
-        tally: Tally::new(&[], hosts, scope).keeping(host_samples),
+        tally: Tally::new(&[], hosts, scope).with_host_samples(host_samples),
         passes: scope.passes,
         is_time_over: false,
         hosts,
         sent: HashMap::new(),
-        over: HashMap::new(),
+        ended: HashMap::new(),
         losses: Vec::new(),
     };
     let mut reader = reader;
     for entry in reader.by_ref() {
         match entry? {
-            Entry::Fact(json) => reading.take_fact(serde_json::from_slice(&json)?),
-            Entry::Sent { epoch, worker: _, rows } => reading.take_sent(epoch, rows),
+            Entry::Fact(json) => replay.take_fact(serde_json::from_slice(&json)?),
+            Entry::Sent { epoch, worker: _, rows } => replay.take_sent(epoch, rows),
             Entry::Results { epoch, samples } => {
                 for sample in samples {
-                    if reading.counts(&sample)? {
-                        reading.tally.add(executed(epoch, sample));
+                    if replay.counts(&sample)? {
+                        replay.tally.add(executed(epoch, sample));
                     }
                 }
             }
         }
     }
     let tail = reader.tail().unwrap_or(Tail::Clean);
-    Ok(reading.finish(reader.end(), tail))
+    Ok(replay.finish(reader.end(), tail))
 }
 
-struct Reading {
+struct Replay {
     record: Record,
     ledger: Ledger,
     tally: Tally,
     passes: Passes,
-    /// What was not sent is not expected any more.
+    /// True if rows that were not sent are no longer expected.
     is_time_over: bool,
     hosts: usize,
-    /// Rows on their way, with the session that has them.
+    /// Rows in flight, with the session that has them.
     sent: HashMap<RowId, Epoch>,
-    /// Sessions that are over; whether they told everything they ran.
-    over: HashMap<Epoch, bool>,
+    /// Sessions that have ended, and whether each has reported everything that it ran.
+    ended: HashMap<Epoch, bool>,
     losses: Vec<(Epoch, Vec<RowId>)>,
 }
 
-impl Reading {
+impl Replay {
     fn take_fact(&mut self, fact: Fact) {
         match &fact {
             Fact::Placed { workers } => {
                 let count: usize = workers.iter().map(|count| usize::from(*count)).sum();
-                self.tally.widen(count);
+                self.tally.ensure_workers(count);
             }
             Fact::Lost { epoch, drained, .. } => self.end_session(Epoch::new(*epoch), *drained),
             Fact::Reported { epoch, .. } => self.end_session(Epoch::new(*epoch), true),
@@ -108,10 +109,10 @@ impl Reading {
                 let (row, host, epoch) = (RowId::new(*row), HostIndex::new(*host), Epoch::new(*epoch));
                 // Otherwise a note would name a host that does not exist.
                 if host.index() < self.hosts {
-                    self.tally.seen_answers.see(SeenAnswer { row, host, epoch, digest: *digest });
+                    self.tally.seen_answers.compare(SeenAnswer { row, host, epoch, digest: *digest });
                 }
             }
-            Fact::Confirming { .. } => self.begin_anew(),
+            Fact::Confirming { .. } => self.restart(),
             Fact::Resumed => {
                 self.is_time_over = false;
                 let running: BTreeSet<Epoch> = self.sent.values().copied().collect();
@@ -122,17 +123,17 @@ impl Reading {
         self.record.apply(fact);
     }
 
-    /// Nothing that was sent or counted before counts.
-    fn begin_anew(&mut self) {
+    /// Resets the state: nothing that was sent or counted before counts.
+    fn restart(&mut self) {
         self.ledger = Ledger::new(self.passes.rows_at_start());
-        self.tally = self.tally.anew();
+        self.tally = self.tally.cleared();
         self.is_time_over = false;
         self.sent.clear();
         self.losses.clear();
     }
 
     fn end_session(&mut self, epoch: Epoch, is_drained: bool) {
-        self.over.insert(epoch, is_drained);
+        self.ended.insert(epoch, is_drained);
         let rows: Vec<RowId> = self.sent.extract_if(|_, by| *by == epoch).map(|(row, _)| row).collect();
         if !is_drained && !rows.is_empty() {
             self.losses.push((epoch, rows));
@@ -143,14 +144,14 @@ impl Reading {
         let rows: Vec<RowId> = rows.into_iter().filter(|row| row.get() < self.passes.rows()).collect();
         rows.iter().for_each(|row| self.ledger.grow_to(self.passes.rows_through(*row)));
         let open = rows.into_iter().filter(|row| !self.ledger.is_settled(*row));
-        match self.over.get(&epoch) {
+        match self.ended.get(&epoch) {
             None => self.sent.extend(open.map(|row| (row, epoch))),
             Some(false) => self.losses.push((epoch, open.collect())),
             Some(true) => {}
         }
     }
 
-    /// Whether a sample is the first of its row.
+    /// Returns true if a sample is the first of its row.
     fn counts(&mut self, sample: &Sample) -> Result<bool, ReplayError> {
         let foreign =
             |what: &str, number: u64| Err(ReplayError::Foreign(format!("there is no {what} {number}")));
@@ -185,7 +186,7 @@ impl Reading {
 }
 
 impl Replayed {
-    /// For a report: nothing goes on.
+    /// Converts the state for a report, after which the run cannot be resumed.
     pub(crate) fn into_counted(self) -> (Record, Counted) {
         let mut dispatch = Dispatch::new(self.ledger, self.passes, Vec::new());
         for (epoch, rows) in self.losses {
@@ -193,7 +194,7 @@ impl Replayed {
         }
         dispatch.discount(self.record.without_death());
         dispatch.quarantine(self.record.quarantined.iter().copied());
-        // Of passes that nobody counted on, only what was sent is missed.
+        // In passes that the clock ends, only rows that were sent can be missing.
         if self.is_time_over || self.passes.is_endless() {
             dispatch.close();
         }

@@ -1,4 +1,4 @@
-//! Where every row of the run is, for all sessions and the conductor: one lock around [`Dispatch`], taken once a batch.
+//! The state of every row of the run, shared by all sessions and the controller: one lock around [`Dispatch`], taken once per batch.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,44 +23,44 @@ pub(crate) struct Rows {
     /// Results of other rounds do not count.
     round: u32,
     state: Mutex<State>,
-    /// Changes when a worker was given rows: its first ones, or others beside those that it had.
+    /// Notifies sessions that a worker has been given rows: its first ones, or further ones.
     given: watch::Sender<()>,
 }
 
 struct State {
     dispatch: Dispatch,
-    sessions: HashMap<Epoch, Begun>,
+    sessions: HashMap<Epoch, Session>,
     dropped: Dropped,
 }
 
-/// A session that runs rows, or did.
+/// A session that runs rows, or has run them.
 #[derive(Debug, Clone, Copy)]
-struct Begun {
+struct Session {
     /// Position of its worker 0 in the placement's list.
     first: usize,
     workers: usize,
-    /// From the start of the run to its own, in nanoseconds.
+    /// Time from the start of the run to the start of the session, in nanoseconds.
     offset_ns: u64,
-    /// For a session of an earlier coordinator: how much of the run is over by now.
-    of_before_ns: Option<u64>,
+    /// For a session of an earlier coordinator: how long the run had run when it was resumed.
+    ran_before_ns: Option<u64>,
 }
 
 /// Results that were not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Dropped {
-    /// The row had a result already.
+    /// Results of rows that already had one.
     pub(crate) duplicates: u64,
-    /// The session had lost its slot, or nobody knows of it any more.
+    /// Results of sessions that had lost their slots, or that are unknown.
     pub(crate) stale: u64,
 }
 
-/// What became of one message of results.
+/// The outcome of settling one message of results.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct SettledResults {
     pub(crate) counted: Vec<Executed>,
-    /// Results of rows that have one already. Only their comparison with the first one is of use.
-    pub(crate) again: Vec<SeenAnswer>,
-    /// A row that the session was never given: it breaks the protocol.
+    /// Results of rows that already have one. They are only compared with the first one.
+    pub(crate) duplicates: Vec<SeenAnswer>,
+    /// A row that the session was never given, which is a protocol violation.
     pub(crate) not_given: Option<RowId>,
 }
 
@@ -74,136 +74,151 @@ impl Rows {
         self.round
     }
 
-    /// How the ids of these rows lead to records of the workload.
+    /// The mapping from row ids to records of the workload.
     pub(crate) fn passes(&self) -> &Passes {
         &self.passes
     }
 
     /// Registers a session from before this coordinator resumed the run, `ran_before_ns` after its start. Its agent may still report
     /// results.
-    pub(crate) fn remember(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64, ran_before_ns: u64) {
+    pub(crate) fn restore_session(
+        &self,
+        workers: Range<usize>,
+        epoch: Epoch,
+        offset_ns: u64,
+        ran_before_ns: u64,
+    ) {
         let (first, workers) = (workers.start, workers.len());
-        let begun = Begun { first, workers, offset_ns, of_before_ns: Some(ran_before_ns) };
-        self.lock().sessions.insert(epoch, begun);
+        let session = Session { first, workers, offset_ns, ran_before_ns: Some(ran_before_ns) };
+        self.lock().sessions.insert(epoch, session);
     }
 
-    /// From now on the session of `epoch` runs these workers; `offset_ns` after the run began.
+    /// Lets the session of `epoch` run the rows of these workers, from `offset_ns` after the start of the run.
     pub(crate) fn begin(&self, workers: Range<usize>, epoch: Epoch, offset_ns: u64) {
         let mut state = self.lock();
         let (first, count) = (workers.start, workers.len());
-        let begun = Begun { first, workers: count, offset_ns, of_before_ns: None };
-        state.sessions.insert(epoch, begun);
+        let session = Session { first, workers: count, offset_ns, ran_before_ns: None };
+        state.sessions.insert(epoch, session);
         state.dispatch.begin(workers, epoch);
         drop(state);
         self.given.send_replace(());
     }
 
-    /// At most `count` rows to be sent to a worker; none to a session that lost its slot.
+    /// Takes at most `count` rows to send to a worker. Returns none for a session that has lost its slot.
     pub(crate) fn take(&self, worker: usize, epoch: Epoch, count: usize) -> Vec<Task> {
         self.lock().dispatch.take(worker, epoch, count)
     }
 
-    pub(crate) fn room(&self, worker: usize, most: usize) -> usize {
-        self.lock().dispatch.room(worker, most)
+    /// The number of further rows that may be sent to a worker without exceeding `in_flight_max`.
+    pub(crate) fn send_capacity(&self, worker: usize, in_flight_max: usize) -> usize {
+        self.lock().dispatch.send_capacity(worker, in_flight_max)
     }
 
     pub(crate) fn is_drained(&self, worker: usize) -> bool {
         self.lock().dispatch.is_drained(worker)
     }
 
-    /// Results of a session that the agent cannot prove to have been its own.
-    pub(crate) fn drop_stale(&self, results: &Results) -> Taken {
+    /// Drops the results of a session that the agent cannot prove to have held.
+    pub(crate) fn drop_stale(&self, results: &Results) -> SettledResults {
         self.lock().dropped.stale += results.measurements.len() as u64;
-        Taken { counted: Vec::new(), again: Vec::new(), not_given: None }
+        SettledResults { counted: Vec::new(), duplicates: Vec::new(), not_given: None }
     }
 
-    /// Takes the results of the session of `epoch`, or those that it tells again for an earlier one. All that count are returned, beside
-    /// one that does not: they are settled here, and the run ends when they are added up.
-    pub(crate) fn settle(&self, epoch: Epoch, results: Results) -> Taken {
+    /// Settles the results of the session of `epoch`, or results of an earlier session that it reports again. All counted results are
+    /// returned, even if another one is invalid: they are settled now, and the run only ends after they are aggregated.
+    pub(crate) fn settle(&self, epoch: Epoch, results: Results) -> SettledResults {
         let Results { number: _, ran_under, measurements } = results;
         let ran_under = ran_under.map_or(epoch, |grant| grant.epoch);
         let counted = Vec::with_capacity(measurements.len());
-        let mut taken = Taken { counted, again: Vec::new(), not_given: None };
+        let mut settled_results = SettledResults { counted, duplicates: Vec::new(), not_given: None };
         let mut state = self.lock();
         let State { dispatch, sessions, dropped } = &mut *state;
-        let begun = sessions.get(&ran_under).copied();
-        // A journal that lost its end does not know every session, nor all that was sent: those rows run again.
-        let is_forgotten = ran_under != epoch && begun.is_none_or(|begun| begun.of_before_ns.is_some());
+        let session = sessions.get(&ran_under).copied();
+        // A journal that has lost its end lacks some sessions and some sent rows. Those rows run again.
+        let may_be_unrecorded =
+            ran_under != epoch && session.is_none_or(|session| session.ran_before_ns.is_some());
         for (worker, measurement) in measurements {
             if measurement.execution.round != self.round {
                 dropped.stale += 1;
                 continue;
             }
             let row = measurement.row;
-            let begun = begun.filter(|begun| usize::from(worker) < begun.workers);
-            let (Some(begun), Some(host)) = (begun, self.workload.host_of(self.passes.record_of(row))) else {
-                match is_forgotten {
+            let session = session.filter(|session| usize::from(worker) < session.workers);
+            let (Some(session), Some(host)) = (session, self.workload.host_of(self.passes.record_of(row)))
+            else {
+                match may_be_unrecorded {
                     true => dropped.stale += 1,
-                    false => drop(taken.not_given.get_or_insert(row)),
+                    false => drop(settled_results.not_given.get_or_insert(row)),
                 }
                 continue;
             };
-            let start_ns = begun.offset_ns.saturating_add(measurement.start_ns);
+            let start_ns = session.offset_ns.saturating_add(measurement.start_ns);
             let end_ns = start_ns.saturating_add(measurement.service_time_ns);
-            if begun.of_before_ns.is_some_and(|ran_before_ns| end_ns > ran_before_ns) {
+            if session.ran_before_ns.is_some_and(|ran_before_ns| end_ns > ran_before_ns) {
                 // The session's agent was not connected when the run was resumed. The worker's new rows would begin before this one ended,
                 // so the row runs again.
                 dropped.stale += 1;
                 continue;
             }
-            let worker = begun.first + usize::from(worker);
+            let worker = session.first + usize::from(worker);
             let settled = settled(&measurement);
             let receipt = match ran_under == epoch {
                 true => dispatch.settle(worker, epoch, row, settled),
-                false => dispatch.settle_late(ran_under, row, settled),
+                false => dispatch.settle_stale(ran_under, row, settled),
             };
             match receipt {
                 Receipt::Counted { attempt } => {
                     let measurement = Measurement { start_ns, ..measurement };
-                    taken.counted.push(Executed { worker, host, epoch: ran_under, attempt, measurement });
+                    settled_results.counted.push(Executed {
+                        worker,
+                        host,
+                        epoch: ran_under,
+                        attempt,
+                        measurement,
+                    });
                 }
                 Receipt::Duplicate => {
                     dropped.duplicates += 1;
                     if let Outcome::Completed(Answer { digest, .. }) = measurement.outcome {
-                        taken.again.push(SeenAnswer { row, host, epoch: ran_under, digest });
+                        settled_results.duplicates.push(SeenAnswer { row, host, epoch: ran_under, digest });
                     }
                 }
                 Receipt::Stale => dropped.stale += 1,
-                Receipt::NotGiven if is_forgotten => dropped.stale += 1,
-                Receipt::NotGiven => drop(taken.not_given.get_or_insert(row)),
+                Receipt::NotGiven if may_be_unrecorded => dropped.stale += 1,
+                Receipt::NotGiven => drop(settled_results.not_given.get_or_insert(row)),
             }
         }
-        taken
+        settled_results
     }
 
-    /// A session is over, and it is not known which of its rows were run. Returns them.
+    /// Ends a session of which it is not known which of its rows were run. Returns these rows.
     pub(crate) fn lost(&self, workers: Range<usize>, epoch: Epoch) -> Vec<RowId> {
         self.lock().dispatch.lost(workers, epoch)
     }
 
-    /// No agent process died with these lost sessions.
+    /// Records that no agent process died with these lost sessions.
     pub(crate) fn discount(&self, sessions: impl IntoIterator<Item = Epoch>) {
         self.lock().dispatch.discount(sessions);
         self.given.send_replace(());
     }
 
-    /// Rows that are held back, because agent processes seem to have died with them.
+    /// Rows that are withheld because agent processes seem to have died while running them.
     pub(crate) fn suspects(&self) -> Vec<RowId> {
         self.lock().dispatch.suspects()
     }
 
-    /// Gives up those of these rows that are still suspects, and returns them.
+    /// Gives up the rows among these that are still suspects, and returns them.
     pub(crate) fn quarantine(&self, rows: Vec<RowId>) -> Vec<RowId> {
         self.lock().dispatch.quarantine(rows)
     }
 
-    /// A session is over that has told everything it ran. Returns how many rows it gave back.
+    /// Ends a session that has reported everything that it ran. Returns the number of rows that it handed back.
     pub(crate) fn handed_back(&self, workers: Range<usize>, epoch: Epoch) -> usize {
         self.lock().dispatch.handed_back(workers, epoch)
     }
 
-    /// Moves what waits for these workers to those that `to` names for each record.
-    pub(crate) fn move_on(&self, workers: Range<usize>, mut to: impl FnMut(RowId) -> usize) -> usize {
+    /// Moves the waiting rows of these workers to the workers that `to` returns for each record. Returns the number of moved rows.
+    pub(crate) fn reassign(&self, workers: Range<usize>, mut to: impl FnMut(RowId) -> usize) -> usize {
         let mut state = self.lock();
         let mut moved = 0;
         for worker in workers {
@@ -217,25 +232,26 @@ impl Rows {
         moved
     }
 
-    /// Changes when rows were given to somebody.
+    /// Notifies the receiver when rows were given to a worker.
     pub(crate) fn given(&self) -> watch::Receiver<()> {
         self.given.subscribe()
     }
 
-    /// Nothing is left to be run, and this many rows are settled.
+    /// The number of settled rows if no rows are left to run; otherwise `None`.
     pub(crate) fn finished(&self) -> Option<u64> {
         let state = self.lock();
         let ledger = state.dispatch.ledger();
         state.dispatch.is_finished().then(|| u64::from(ledger.completed()) + u64::from(ledger.failed()))
     }
 
-    /// The time of the run is over: every session has told what it ran, or is lost. False when it was so before.
+    /// Closes the round because its time is over and every session has reported what it ran, or is lost. Returns false if it was closed
+    /// before.
     pub(crate) fn close_time(&self) -> bool {
         self.lock().dispatch.close()
     }
 
-    /// To be called after a run. Of passes that the clock ends, only rows can be missing that were sent to a session that never reported:
-    /// `unreported`, with its workers.
+    /// Closes the rows after a run whose passes the clock ends. In such a run, only rows that were sent to a session without a final report
+    /// can be missing. `unreported` has these sessions with their workers.
     pub(crate) fn close_if_endless(&self, unreported: impl Iterator<Item = (Range<usize>, Epoch)>) {
         let dispatch = &mut self.lock().dispatch;
         if dispatch.is_endless() {
@@ -250,7 +266,7 @@ impl Rows {
         self.lock().dispatch.quarantined().iter().copied().collect()
     }
 
-    /// What the run leaves behind; the rows themselves are freed.
+    /// Returns the ledger and frees the rows.
     pub(crate) fn close(&self) -> Ledger {
         let empty = Dispatch::new(Ledger::new(0), Passes::once(0), Vec::new());
         std::mem::replace(&mut self.lock().dispatch, empty).into_ledger()

@@ -1,6 +1,6 @@
 //! Compares the results of a record that runs more than once, in several passes or again after a loss. Only such a comparison shows that
-//! the databases of two agents hold different data, or that data changed during the run. Pure and bounded: of a large workload only a
-//! sample of the records is compared.
+//! the databases of two agents hold different data, or that data changed during the run. Pure and bounded: in a large workload only
+//! a sample of the records is compared.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -65,8 +65,8 @@ impl SeenAnswers {
         &self.differences
     }
 
-    /// True when the record returned another result before.
-    pub(crate) fn see(&mut self, answer: SeenAnswer) -> bool {
+    /// Compares a result with the first one of its record. Returns true if they differ.
+    pub(crate) fn compare(&mut self, answer: SeenAnswer) -> bool {
         let SeenAnswer { row, host, epoch, digest } = answer;
         let (record, target) = (self.passes.record_of(row), self.passes.target_of(row));
         let has_room = self.first.len() < ANSWERS_COMPARED_MAX;
@@ -93,7 +93,7 @@ impl SeenAnswers {
     }
 }
 
-/// All records of a small workload, or a fixed sample of a larger one.
+/// Returns true for all records of a small workload, and for a fixed sample of the records of a larger one.
 fn is_compared(record: RowId, passes: &Passes) -> bool {
     let all = u64::from(passes.records()) * u64::from(passes.targets());
     let most = ANSWERS_COMPARED_MAX as u64;
@@ -104,19 +104,19 @@ fn is_compared(record: RowId, passes: &Passes) -> bool {
 mod tests {
     use super::*;
 
-    fn see(seen: &mut SeenAnswers, row: u32, epoch: u64, digest: u64) -> bool {
+    fn compare(seen: &mut SeenAnswers, row: u32, epoch: u64, digest: u64) -> bool {
         let (row, host, epoch) = (RowId::new(row), HostIndex::new(3), Epoch::new(epoch));
-        seen.see(SeenAnswer { row, host, epoch, digest })
+        seen.compare(SeenAnswer { row, host, epoch, digest })
     }
 
     #[test]
-    fn a_record_that_returns_something_else_in_another_session_is_found_once() {
+    fn a_record_with_a_different_result_in_another_session_is_counted_once() {
         let mut seen = SeenAnswers::new(Passes::try_new(2, 1, 4, 0).unwrap());
-        assert!(!see(&mut seen, 0, 1, 7));
-        assert!(!see(&mut seen, 1, 1, 8));
-        assert!(!see(&mut seen, 2, 2, 7), "the second pass of record 0");
-        assert!(see(&mut seen, 3, 2, 9), "the second pass of record 1");
-        assert!(see(&mut seen, 5, 2, 9), "and its third");
+        assert!(!compare(&mut seen, 0, 1, 7));
+        assert!(!compare(&mut seen, 1, 1, 8));
+        assert!(!compare(&mut seen, 2, 2, 7), "the second pass of record 0");
+        assert!(compare(&mut seen, 3, 2, 9), "the second pass of record 1");
+        assert!(compare(&mut seen, 5, 2, 9), "and its third");
         let sessions = [Epoch::new(1), Epoch::new(2)];
         let example = Some(Difference { record: RowId::new(1), host: HostIndex::new(3), sessions });
         let expected = Differences { between_sessions: 1, within_sessions: 0, example };
@@ -124,30 +124,30 @@ mod tests {
     }
 
     #[test]
-    fn a_change_within_one_session_is_none_between_two() {
+    fn a_change_within_one_session_is_not_a_difference_between_sessions() {
         let mut seen = SeenAnswers::new(Passes::try_new(1, 1, 3, 0).unwrap());
-        see(&mut seen, 0, 1, 7);
-        assert!(see(&mut seen, 1, 1, 8));
+        compare(&mut seen, 0, 1, 7);
+        assert!(compare(&mut seen, 1, 1, 8));
         assert_eq!(*seen.differences(), Differences { within_sessions: 1, ..Differences::default() });
     }
 
     #[test]
-    fn two_databases_of_one_run_are_not_compared_here() {
+    fn results_of_the_two_databases_of_a_run_are_not_compared() {
         let mut seen = SeenAnswers::new(Passes::try_new(1, 2, 1, 0).unwrap());
-        see(&mut seen, 0, 1, 7);
-        assert!(!see(&mut seen, 1, 1, 8));
+        compare(&mut seen, 0, 1, 7);
+        assert!(!compare(&mut seen, 1, 1, 8));
     }
 
     #[test]
-    fn of_many_records_a_sample_is_kept() {
+    fn only_a_sample_of_many_records_is_compared() {
         let records = 4_000_000;
         let mut seen = SeenAnswers::new(Passes::try_new(records, 1, 2, 0).unwrap());
         for record in 0..records {
-            see(&mut seen, record, 1, 7);
+            compare(&mut seen, record, 1, 7);
         }
-        let kept = seen.first.len();
-        assert!((ANSWERS_COMPARED_MAX * 9 / 10..=ANSWERS_COMPARED_MAX).contains(&kept), "{kept}");
-        let found = (records..2 * records).filter(|row| see(&mut seen, *row, 2, 8)).count();
-        assert_eq!(found, kept);
+        let compared = seen.first.len();
+        assert!((ANSWERS_COMPARED_MAX * 9 / 10..=ANSWERS_COMPARED_MAX).contains(&compared), "{compared}");
+        let found = (records..2 * records).filter(|row| compare(&mut seen, *row, 2, 8)).count();
+        assert_eq!(found, compared);
     }
 }

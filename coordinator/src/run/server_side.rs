@@ -1,31 +1,32 @@
-//! What is known of the server's side of a run: two sights and some plans, and what they amount to beside the client's figures. Pure.
+//! Server statistics of a run: computes the differences between two snapshots, compares them with the client's figures, and adds the plans
+//! of the slowest rows. Pure.
 
 use muster_common::result::{Plan, PlanKind, ServerDatabase, ServerSide, ServerStatement};
-use muster_common::server_side::{DatabaseCounters, Sight, StatementCounters, Window};
+use muster_common::server_side::{DatabaseCounters, StatementCounters, StatsSnapshot, Window};
 use serde::{Deserialize, Serialize};
 
 use super::latencies::{Latencies, Part};
-use super::summary::Stated;
+use super::summary::StatementText;
 use crate::output::units::{count, counted};
 
-/// The agent's sentence says how to set a server up.
-const EMBEDDED: &str = "the embedded server runs without pg_stat_statements; one of your own that has it (--database-url) tells its \
+/// The note for the embedded server. It replaces the agent's note, which explains how to set up pg_stat_statements.
+const EMBEDDED: &str = "the embedded server runs without pg_stat_statements; use a server that has it (--database-url) to see the server's \
                         times, too";
 
-/// Everything that the facts so far say of the server.
+/// The server statistics of a run, as recorded by the facts so far.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Looks {
-    /// When the rows that count began.
-    pub(crate) before: Option<Sight>,
-    /// When they were through.
-    pub(crate) after: Option<Sight>,
-    /// Why something is not known.
+pub(crate) struct ServerStats {
+    /// The snapshot before the counted rows.
+    pub(crate) before: Option<StatsSnapshot>,
+    /// The snapshot after the counted rows.
+    pub(crate) after: Option<StatsSnapshot>,
+    /// The reasons why statistics are missing.
     pub(crate) problems: Vec<String>,
     /// Slowest first.
     pub(crate) plans: Vec<Explained>,
 }
 
-/// A slow row, and how the server executes it; or why that is not known.
+/// A slow row, with its plan or the reason why the plan is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Explained {
     pub(crate) row: u32,
@@ -40,39 +41,39 @@ pub(crate) struct Explained {
     pub(crate) kind: Option<PlanKind>,
 }
 
-/// The statements of the run, and what the client measured of them.
+/// The statements of the run and the client's measurements of them.
 pub(super) struct Client<'a> {
-    pub(super) statements: &'a [Stated],
+    pub(super) statements: &'a [StatementText],
     pub(super) latencies: &'a Latencies,
-    /// What ran under coordinators before this one is in the client's figures and not in the server's.
+    /// True if the run was resumed. Rows that ran under earlier coordinators are in the client's figures but not in the server's.
     pub(super) is_resumed: bool,
-    /// The server is the embedded one, which nobody can set up otherwise.
+    /// True if the server is the embedded one, which the user cannot configure.
     pub(super) has_embedded_server: bool,
 }
 
-impl Looks {
-    pub(crate) fn looked(&mut self, is_last: bool, sight: Sight) {
+impl ServerStats {
+    pub(crate) fn add_snapshot(&mut self, is_last: bool, snapshot: StatsSnapshot) {
         let slot = if is_last { &mut self.after } else { &mut self.before };
-        *slot = Some(sight);
+        *slot = Some(snapshot);
     }
 }
 
-/// `None` when nobody looked.
-pub(super) fn summarize(looks: &Looks, client: &Client<'_>) -> Option<ServerSide> {
-    if *looks == Looks::default() {
+/// Returns `None` if no statistics were requested.
+pub(super) fn summarize(server_stats: &ServerStats, client: &Client<'_>) -> Option<ServerSide> {
+    if *server_stats == ServerStats::default() {
         return None;
     }
-    let mut side = ServerSide { notes: looks.problems.clone(), ..ServerSide::default() };
-    if let Some(before) = &looks.before {
+    let mut side = ServerSide { notes: server_stats.problems.clone(), ..ServerSide::default() };
+    if let Some(before) = &server_stats.before {
         match &before.hypertables {
             Ok(hypertables) => side.hypertables.clone_from(hypertables),
             Err(why) => side.notes.push(why.clone()),
         }
     }
-    if let (Some(before), Some(after)) = (&looks.before, &looks.after) {
+    if let (Some(before), Some(after)) = (&server_stats.before, &server_stats.after) {
         if client.is_resumed {
             side.notes.push(
-                "the run went on under another coordinator: the server's figures are of what ran since"
+                "the run was resumed by another coordinator: the server's figures cover only what ran since then"
                     .to_owned(),
             );
         }
@@ -86,25 +87,25 @@ pub(super) fn summarize(looks: &Looks, client: &Client<'_>) -> Option<ServerSide
             Ok(counters) => side.database = Some(of_database(&counters, before.times_reads)),
             Err(why) => side.notes.push(why),
         }
-        // One cause may stand in the way of both.
+        // Both may have failed for the same reason.
         side.notes.dedup();
     }
-    side.plans = looks.plans.iter().map(|explained| plan(explained, client)).collect();
+    side.plans = server_stats.plans.iter().map(|explained| plan(explained, client)).collect();
     Some(side)
 }
 
 fn add_statements(
     side: &mut ServerSide,
     counters: &[Result<StatementCounters, String>],
-    sight: &Sight,
+    snapshot: &StatsSnapshot,
     client: &Client<'_>,
 ) {
-    let times_planning = sight.statements.as_ref().is_ok_and(|statements| statements.times_planning);
+    let times_planning = snapshot.statements.as_ref().is_ok_and(|statements| statements.times_planning);
     for (position, counters) in (0u16..).zip(counters) {
         let name = client.name(position);
         match counters {
             Ok(counters) => {
-                let statement = client.beside(position, counters, times_planning, sight.times_reads);
+                let statement = client.statement(position, counters, times_planning, snapshot.times_reads);
                 if !client.is_resumed && statement.calls != statement.completed {
                     side.notes.push(other_calls(&statement));
                 }
@@ -115,12 +116,12 @@ fn add_statements(
     }
 }
 
-/// Not who was right: both counted what they saw.
+/// States that the server and the client counted different numbers of executions, with possible causes.
 fn other_calls(statement: &ServerStatement) -> String {
     let ServerStatement { name, calls, completed, .. } = statement;
     let why = match calls > completed {
-        true => "somebody else with this role ran it meanwhile, or rows ran twice",
-        false => "agents with another role or database ran the rest, or its entry was thrown away meanwhile",
+        true => "another client with this role ran it meanwhile, or rows ran twice",
+        false => "agents with another role or database ran the rest, or its entry was evicted meanwhile",
     };
     format!(
         "query '{name}': the server counted {}, the run completed {}: {why}",
@@ -131,10 +132,10 @@ fn other_calls(statement: &ServerStatement) -> String {
 
 impl Client<'_> {
     fn name(&self, position: u16) -> String {
-        self.statements.get(usize::from(position)).map(|stated| stated.name.clone()).unwrap_or_default()
+        self.statements.get(usize::from(position)).map(|statement| statement.name.clone()).unwrap_or_default()
     }
 
-    fn beside(
+    fn statement(
         &self,
         position: u16,
         counters: &StatementCounters,
@@ -157,7 +158,7 @@ impl Client<'_> {
         let (completed, _) = self.latencies.counted(of);
         let mean = |ns: u64| (calls > 0).then(|| milliseconds(ns) / calls as f64);
         let mean_exec_time_ms = mean(exec_ns);
-        // Of all calls: one that took a cached plan was planned in no time.
+        // The mean over all calls. A call that used a cached plan took no planning time.
         let mean_plan_time_ms = mean(plan_ns).filter(|_| times_planning);
         let client_mean_ms = self.latencies.service(of).map(|summary| summary.mean_ns / 1e6);
         let of_server = mean_exec_time_ms.map(|exec| exec + mean_plan_time_ms.unwrap_or(0.0));
@@ -246,7 +247,7 @@ mod tests {
     use crate::run::tally::WorkerTally;
     use crate::run::times::Class;
 
-    fn sight(calls: u64, reset: &str) -> Sight {
+    fn snapshot(calls: u64, reset: &str) -> StatsSnapshot {
         let counters = StatementCounters {
             calls,
             exec_ns: calls * 1_000_000,
@@ -255,7 +256,7 @@ mod tests {
             blocks_read: calls,
             ..StatementCounters::default()
         };
-        Sight {
+        StatsSnapshot {
             server: "1/5".to_owned(),
             identity: None,
             database: DatabaseCounters::default(),
@@ -269,8 +270,8 @@ mod tests {
         }
     }
 
-    /// Of four rows of 2 ms each.
-    fn side(before: Sight, after: Sight, change: impl Fn(&mut Client<'_>)) -> ServerSide {
+    /// The result for four rows of 2 ms each.
+    fn side(before: StatsSnapshot, after: StatsSnapshot, change: impl Fn(&mut Client<'_>)) -> ServerSide {
         let mut worker = WorkerTally::default();
         for row in 0..4 {
             let measurement = Measurement {
@@ -286,7 +287,7 @@ mod tests {
             worker.times.add(class, &measurement);
         }
         let statements =
-            [Stated { name: "q".to_owned(), sql: String::new(), columns: Vec::new(), weight: 1 }];
+            [StatementText { name: "q".to_owned(), sql: String::new(), columns: Vec::new(), weight: 1 }];
         let latencies = Latencies::of(&[worker]);
         let mut client = Client {
             statements: &statements,
@@ -295,13 +296,13 @@ mod tests {
             has_embedded_server: false,
         };
         change(&mut client);
-        let looks = Looks { before: Some(before), after: Some(after), ..Looks::default() };
-        summarize(&looks, &client).unwrap()
+        let server_stats = ServerStats { before: Some(before), after: Some(after), ..ServerStats::default() };
+        summarize(&server_stats, &client).unwrap()
     }
 
     #[test]
-    fn what_is_neither_execution_nor_planning_lies_between() {
-        let side = side(sight(10, ""), sight(14, ""), |_| {});
+    fn the_difference_is_client_time_without_execution_and_planning() {
+        let side = side(snapshot(10, ""), snapshot(14, ""), |_| {});
         let statement = &side.statements[0];
         assert_eq!((statement.calls, statement.completed), (4, 4));
         assert_eq!(statement.mean_exec_time_ms, Some(1.0));
@@ -313,41 +314,41 @@ mod tests {
     }
 
     #[test]
-    fn another_number_of_calls_is_told_unless_the_run_was_taken_up() {
-        let more = side(sight(10, ""), sight(15, ""), |_| {});
+    fn a_different_number_of_calls_is_noted_unless_the_run_was_resumed() {
+        let more = side(snapshot(10, ""), snapshot(15, ""), |_| {});
         assert!(
-            more.notes[0].contains("counted 5 executions, the run completed 4: somebody else"),
+            more.notes[0].contains("counted 5 executions, the run completed 4: another client"),
             "{:?}",
             more.notes
         );
-        let fewer = side(sight(10, ""), sight(11, ""), |_| {});
+        let fewer = side(snapshot(10, ""), snapshot(11, ""), |_| {});
         assert!(
             fewer.notes[0].contains("counted 1 execution, the run completed 4: agents with"),
             "{:?}",
             fewer.notes
         );
-        let resumed = side(sight(10, ""), sight(11, ""), |client| client.is_resumed = true);
-        assert!(resumed.notes[0].ends_with("are of what ran since"), "{:?}", resumed.notes);
+        let resumed = side(snapshot(10, ""), snapshot(11, ""), |client| client.is_resumed = true);
+        assert!(resumed.notes[0].ends_with("cover only what ran since then"), "{:?}", resumed.notes);
         assert_eq!(resumed.notes.len(), 1);
     }
 
     #[test]
-    fn a_reset_leaves_no_figure_and_a_sentence() {
-        let reset = side(sight(10, "monday"), sight(14, "tuesday"), |_| {});
+    fn a_reset_leaves_a_note_instead_of_figures() {
+        let reset = side(snapshot(10, "monday"), snapshot(14, "tuesday"), |_| {});
         assert!(reset.statements.is_empty() && reset.database.is_some());
-        assert_eq!(reset.notes, ["somebody reset pg_stat_statements in mid-run"]);
+        assert_eq!(reset.notes, ["pg_stat_statements was reset during the run"]);
         let embedded =
-            side(sight(10, "monday"), sight(14, "tuesday"), |client| client.has_embedded_server = true);
+            side(snapshot(10, "monday"), snapshot(14, "tuesday"), |client| client.has_embedded_server = true);
         assert_eq!(embedded.notes, [EMBEDDED]);
     }
 
     #[test]
-    fn without_a_look_there_is_no_server_side() {
+    fn without_a_request_there_are_no_server_statistics() {
         let latencies = Latencies::of(&[]);
         let client =
             Client { statements: &[], latencies: &latencies, is_resumed: false, has_embedded_server: false };
-        assert_eq!(summarize(&Looks::default(), &client), None);
-        let blind = Looks { problems: vec!["no answer".to_owned()], ..Looks::default() };
-        assert_eq!(summarize(&blind, &client).unwrap().notes, ["no answer"]);
+        assert_eq!(summarize(&ServerStats::default(), &client), None);
+        let failed = ServerStats { problems: vec!["no answer".to_owned()], ..ServerStats::default() };
+        assert_eq!(summarize(&failed, &client).unwrap().notes, ["no answer"]);
     }
 }

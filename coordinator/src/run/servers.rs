@@ -1,4 +1,4 @@
-//! The servers that a run's connections met. With several servers, or one in several states, the figures are those of a mixture. Pure.
+//! The servers that a run's connections reached. With several servers, or one server in several states, the figures are a mixture. Pure.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use crate::output::units::{counted, duration};
 
 /// The first database of a run and the second one.
 const TARGETS: [u16; 2] = [0, 1];
-/// The number of slots that a sentence names.
+/// The maximum number of slots that a message names.
 const SLOTS_NAMED_MAX: usize = 6;
 
-/// One server, with every state in which connections met it.
+/// One server, with every state in which connections found it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Server<'a> {
     /// At least one state, ordered by the start of the postmaster.
@@ -27,26 +27,27 @@ pub(crate) struct Server<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) cause: Cause,
-    /// A sentence about the servers only. It does not change when more connections meet them.
+    /// A sentence about the servers only. It does not change when more connections reach them.
     pub(crate) what: String,
-    /// The agents concerned, and what to do.
+    /// The affected agents and the remedy.
     pub(crate) remedy: String,
 }
 
 /// Connections that broke during the rows that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Broken {
-    /// The number of connections that were opened again.
+    /// The number of connections that were reopened.
     pub(crate) reconnects: u64,
-    /// The longest time that one of these was broken.
+    /// The longest time for which one of these was broken.
     pub(crate) outage_max_ns: u64,
     /// The number of connections that were still broken at the end.
     pub(crate) disconnected: u64,
+    /// The longest time for which one of these was broken.
     pub(crate) disconnected_max_ns: u64,
 }
 
-/// The servers of one of the run's databases, in the order in which they were met. Only sessions that `wants` accepts are included.
-pub(crate) fn met(record: &Record, target: u16, wants: impl Fn(&Session) -> bool) -> Vec<Server<'_>> {
+/// The servers of one of the run's databases, in the order in which they were reached. Only sessions that `wants` accepts are included.
+pub(crate) fn reached(record: &Record, target: u16, wants: impl Fn(&Session) -> bool) -> Vec<Server<'_>> {
     let sessions = || record.sessions.iter().filter(|session| wants(session));
     let at_first = sessions()
         .flat_map(|session| session.identities(target).iter().map(|identity| (identity, session.grant.slot)));
@@ -55,7 +56,7 @@ pub(crate) fn met(record: &Record, target: u16, wants: impl Fn(&Session) -> bool
         of_target.map(|reconnects| (&reconnects.server, session.grant.slot))
     });
     let mut identities: Vec<(&ServerIdentity, SlotId)> = at_first.chain(later).collect();
-    // A connection without an answer to the question does not count as another server.
+    // A connection whose server could not be identified does not count as another server.
     if identities.iter().any(|(identity, _)| identity.is_known()) {
         identities.retain(|(identity, _)| identity.is_known());
     }
@@ -64,8 +65,8 @@ pub(crate) fn met(record: &Record, target: u16, wants: impl Fn(&Session) -> bool
         add(&mut servers, identity, slot);
     }
     // The connection that reads the server's counters is not measured. It only adds states of servers that were measured.
-    let sights = record.server.before.iter().chain(&record.server.after).filter(|_| target == 0);
-    for identity in sights.filter_map(|sight| sight.identity.as_ref()) {
+    let snapshots = record.server.before.iter().chain(&record.server.after).filter(|_| target == 0);
+    for identity in snapshots.filter_map(|snapshot| snapshot.identity.as_ref()) {
         if let Some(server) = same(&mut servers, identity) {
             server.add(identity);
         }
@@ -75,7 +76,7 @@ pub(crate) fn met(record: &Record, target: u16, wants: impl Fn(&Session) -> bool
 
 /// The servers of sessions that ran rows.
 pub(crate) fn measured(record: &Record, target: u16) -> Vec<Server<'_>> {
-    met(record, target, |session| session.offset_ns.is_some())
+    reached(record, target, |session| session.offset_ns.is_some())
 }
 
 fn add<'a>(servers: &mut Vec<Server<'a>>, identity: &'a ServerIdentity, slot: SlotId) {
@@ -114,7 +115,7 @@ impl<'a> Server<'a> {
     fn add(&mut self, identity: &'a ServerIdentity) {
         if self.states.len() < limits::SERVERS_MAX && !self.states.contains(&identity) {
             self.states.push(identity);
-            // Ordered by start, then by the order in which they were met.
+            // Ordered by start, then by the order in which they were reached.
             self.states.sort_by(|one, other| one.started_at.cmp(&other.started_at));
         }
     }
@@ -122,7 +123,7 @@ impl<'a> Server<'a> {
 
 /// Differences between the servers of each database. Only sessions that `wants` accepts are included.
 pub(crate) fn changes(record: &Record, wants: impl Fn(&Session) -> bool) -> Vec<Change> {
-    TARGETS.into_iter().flat_map(|target| of_target(&met(record, target, &wants), target)).collect()
+    TARGETS.into_iter().flat_map(|target| of_target(&reached(record, target, &wants), target)).collect()
 }
 
 fn of_target(servers: &[Server<'_>], target: u16) -> Vec<Change> {
@@ -134,8 +135,8 @@ fn of_target(servers: &[Server<'_>], target: u16) -> Vec<Change> {
                 cause: Cause::ServersDiffer,
                 what: format!("connections of the run lead to different servers{of}: {} and {}", first.first(), other.first()),
                 remedy: format!(
-                    "the first of {}, the other of {}: the figures are a mixture of both; give every agent the same database, by an \
-                     address that leads to one server",
+                    "{} reached the first, {} the other: the figures are a mixture of both; give every agent an address that leads \
+                     to the same server",
                     first.agents(),
                     other.agents()
                 ),
@@ -156,9 +157,7 @@ fn between(one: &ServerIdentity, other: &ServerIdentity) -> Vec<Change> {
     let change = |cause, what: String, parts: &str| Change {
         cause,
         what,
-        remedy: format!(
-            "the parts of the run met different {parts}; repeat the run while the server stays as it is"
-        ),
+        remedy: format!("the run covers different {parts}; repeat the run without changing the server"),
     };
     let mut changes = Vec::new();
     if let (Some(one), Some(other)) = (&one.started_at, &other.started_at)
@@ -207,20 +206,20 @@ pub(crate) fn broken(record: &Record) -> Broken {
     broken
 }
 
-/// Every connection that ran rows was there from the start to the end.
+/// Returns true if every connection that ran rows was open from the start to the end.
 pub(crate) fn was_connected(record: &Record) -> bool {
     let mut ran = record.sessions.iter().filter(|session| session.offset_ns.is_some());
     ran.all(|session| session.reconnects.is_empty() && session.disconnected.count == 0)
 }
 
-/// Adds to the database of the result which servers were measured.
+/// Adds the identities of the measured servers to the database of the result.
 pub(super) fn describe(database: result::Database, record: &Record, target: u16) -> result::Database {
     let mut states = measured(record, target).into_iter().flat_map(|server| server.states).cloned();
     let identity = states.next();
     result::Database { identity, other_identities: states.collect(), ..database }
 }
 
-/// States that both databases of a run are the same one.
+/// States that both databases of a run are the same.
 pub(super) fn same_twice(record: &Record) -> Option<String> {
     let [first, second] = TARGETS.map(|target| measured(record, target));
     let (first, second) = (first.first()?.first(), second.first()?.first());
@@ -237,7 +236,8 @@ impl Broken {
         }
     }
 
-    /// `3 connections to the database broke and were opened again, the longest after 3.10 s`; `None` when none did.
+    /// A sentence such as `3 broken connections to the database were opened again; the longest outage took 3.10 s`. `None` if there are
+    /// none.
     pub(crate) fn reconnected(&self) -> Option<String> {
         let count = counted(self.reconnects, "broken connection");
         let were = if self.reconnects == 1 { "was" } else { "were" };
@@ -246,8 +246,8 @@ impl Broken {
             .then(|| format!("{count} to the database {were} opened again; the longest outage took {outage}"))
     }
 
-    /// The same for connections that were not opened again.
-    pub(crate) fn gone(&self) -> Option<String> {
+    /// The same for connections that were not reopened.
+    pub(crate) fn still_broken(&self) -> Option<String> {
         let count = counted(self.disconnected, "connection");
         let were = if self.disconnected == 1 { "was" } else { "were" };
         let outage = duration(milliseconds(self.disconnected_max_ns));
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_on_one_server_are_no_change() {
+    fn agents_on_one_server_cause_no_change() {
         let record = record(&[server(1, "1", T1), server(1, "1", T1)]);
         check(&record, &[]);
         assert_eq!(measured(&record, 0).len(), 1);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_an_agent_gave_up_itself_was_not_there_all_the_time() {
+    fn a_connection_that_an_agent_closed_itself_was_not_always_connected() {
         let mut record = record(&[server(1, "1", T1)]);
         assert!(was_connected(&record));
         record.apply(reconnected(1, server(1, "1", T1), 0, true));
@@ -357,13 +357,13 @@ mod tests {
             reasons,
             ["connections of the run lead to different servers: db on 10.0.0.1:1 (primary, started \
               2026-11-30T12:00:00.000000Z, system identifier 1) and db on 10.0.0.1:2 (primary, started \
-              2026-11-30T12:00:00.000000Z, system identifier 2); the first of slot-0, slot-2, the other of slot-1: the figures are a \
-              mixture of both; give every agent the same database, by an address that leads to one server"]
+              2026-11-30T12:00:00.000000Z, system identifier 2); slot-0, slot-2 reached the first, slot-1 the other: the figures are a \
+              mixture of both; give every agent an address that leads to the same server"]
         );
     }
 
     #[test]
-    fn a_restart_is_one_change_however_many_agents_meet_it() {
+    fn a_restart_is_one_change_for_any_number_of_agents() {
         let mut record = record(&vec![server(1, "1", T1); 1_000]);
         for epoch in 1..=1_000 {
             record.apply(reconnected(epoch, server(1, "1", T2), 1, true));
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn restarts_are_told_in_their_order_whoever_met_them_first() {
+    fn restarts_are_reported_in_order_of_time() {
         let third = "2026-11-30T12:02:00.000000Z";
         let mut record = record(&[server(1, "1", T1), server(1, "1", third)]);
         record.apply(reconnected(1, server(1, "1", T2), 1, true));
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_cut_is_no_change_of_the_server() {
+    fn a_broken_connection_is_not_a_change_of_the_server() {
         let mut record = record(&[server(1, "1", T1)]);
         record.apply(reconnected(1, server(1, "1", T1), 3, true));
         check(&record, &[]);
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_before_rows_count_leaves_the_state_that_they_meet() {
+    fn a_restart_before_rows_count_is_not_a_change() {
         let mut record = record(&[server(1, "1", T1)]);
         record.apply(reconnected(1, server(1, "1", T2), 1, false));
         check(&record, &[]);
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_failed_to_come_is_no_other_server() {
+    fn an_unidentified_server_is_not_another_server() {
         let unknown = ServerIdentity { address: "192.168.0.1:5432".to_owned(), ..ServerIdentity::default() };
         let mut record = record(&[unknown.clone(), server(1, "1", T1)]);
         check(&record, &[]);
@@ -446,7 +446,7 @@ mod tests {
         let disconnected_max_ns = 2_000_000_000;
         record.apply(Fact::Reported { epoch: 1, disconnected: 2, disconnected_max_ns });
         assert_eq!(
-            broken(&record).gone().unwrap(),
+            broken(&record).still_broken().unwrap(),
             "2 connections to the database were broken at the end of the run, the longest for 2.00 s"
         );
     }

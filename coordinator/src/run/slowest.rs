@@ -1,4 +1,4 @@
-//! The slowest rows of a run, so that their plans can be had. A row that is not among them costs one comparison.
+//! The slowest rows of a run, whose plans are read after the run. A row that is not among them costs one comparison.
 
 use std::collections::HashMap;
 
@@ -11,27 +11,28 @@ use crate::workload::HostIndex;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slow {
     pub(crate) row: RowId,
-    /// Of the workload; with several passes a record has several rows.
+    /// The record of the workload. With several passes a record has several rows.
     pub(crate) record: RowId,
     pub(crate) host: HostIndex,
     /// Position in the placement's list of workers.
     pub(crate) worker: usize,
     /// Position among the run's statements.
     pub(crate) statement: u16,
-    /// The number of the execution, counted by statement and connection from 1; 0 where it is not known.
+    /// The number of the execution, counted by statement and connection from 1; 0 if it is unknown.
     pub(crate) execution: u32,
-    /// The records of earlier executions of the statement on the connection, from the first on. PostgreSQL chose this execution's plan by
-    /// their plans. At most [`limits::EXPLAIN_EARLIER_MAX`], and empty where they are not known.
+    /// The records of earlier executions of the statement on the connection, from the first on. PostgreSQL chose this execution's plan
+    /// based on their plans. At most [`limits::EXPLAIN_EARLIER_MAX`]; empty if they are unknown.
     pub(crate) earlier: Vec<RowId>,
     pub(crate) service_time_ns: u64,
 }
 
-/// At most so many, slowest first; of one record its slowest row.
+/// The slowest rows, slowest first, at most `count_max`. Contains only the slowest row of each record.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Slowest {
     count_max: usize,
     rows: Vec<Slow>,
-    /// For each worker and statement: the records of its connection's first executions, without a gap, as far as they matter.
+    /// By worker and statement: the records of the first executions on the connection, without gaps, at most
+    /// [`limits::EXPLAIN_EARLIER_MAX`].
     first: HashMap<(usize, u16), Vec<RowId>>,
 }
 
@@ -44,7 +45,8 @@ impl Slowest {
         &self.rows
     }
 
-    /// To be called for every execution on the first database, in its worker's order. A connection that was opened again begins with 1.
+    /// Records an execution. Must be called for every execution on the first database, in its worker's order. A reopened connection starts
+    /// again with 1.
     pub(crate) fn executed(&mut self, worker: usize, execution: Execution, record: RowId) {
         let number = execution.number as usize;
         if self.count_max == 0 || !(1..=limits::EXPLAIN_EARLIER_MAX).contains(&number) {
@@ -67,14 +69,14 @@ impl Slowest {
         first.and_then(|first| first.get(..count)).unwrap_or_default().to_vec()
     }
 
-    /// A row of this time is among the slowest so far.
-    pub(crate) fn wants(&self, service_time_ns: u64) -> bool {
+    /// Returns true if a row with this service time is among the slowest so far.
+    pub(crate) fn accepts(&self, service_time_ns: u64) -> bool {
         let is_full = self.rows.len() >= self.count_max;
         !is_full || self.rows.last().is_some_and(|last| last.service_time_ns < service_time_ns)
     }
 
     pub(crate) fn add(&mut self, slow: Slow) {
-        if !self.wants(slow.service_time_ns) {
+        if !self.accepts(slow.service_time_ns) {
             return;
         }
         if let Some(at) = self.rows.iter().position(|other| other.record == slow.record) {
@@ -93,7 +95,7 @@ impl Slowest {
 mod tests {
     use super::*;
 
-    /// Rows of ten records; which of them are kept, slowest first.
+    /// Adds rows of ten records and returns the rows that are kept, slowest first.
     fn kept(count_max: u16, times: &[(u32, u64)]) -> Vec<u32> {
         let mut slowest = Slowest::new(count_max);
         for (row, service_time_ns) in times {
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_executions_of_a_connection_are_known_as_far_as_none_is_missing() {
+    fn the_first_executions_of_a_connection_are_known_up_to_the_first_gap() {
         let mut slowest = Slowest::new(1);
         let execution = |number| Execution { statement: 1, number, ..Execution::default() };
         let check = |slowest: &Slowest, number, expected: &[u32]| {

@@ -1,24 +1,24 @@
-//! The statements of a run, and where each came from.
+//! The statements of a run and their sources.
 
 use muster_common::query::Template;
 use muster_proto::control;
 
-/// One statement, as a rule. Several make a mix.
+/// One statement, or several that form a mix.
 pub(crate) struct Statements {
     first: Statement,
     further: Vec<Statement>,
 }
 
 pub(crate) enum Statement {
-    /// Its bucketing function depends on the server. The template has the placeholders that all its forms share.
+    /// The default query. Its bucketing function depends on the server. The template has the placeholders that all its forms share.
     Default(Template),
     Own {
-        /// The name that was given to it, or its file.
+        /// Its given name, or the name of its file.
         name: String,
-        /// Its text, to point into when the server complains.
+        /// Its text, which error messages quote.
         source: String,
         template: Template,
-        /// Its part of a mix, above 0.
+        /// Its weight in a mix, above 0.
         weight: u32,
     },
 }
@@ -40,7 +40,7 @@ impl Statements {
         !self.further.is_empty()
     }
 
-    /// Which of them the server got as `sql`.
+    /// The statement that was sent to the server as `sql`.
     pub(crate) fn sent_as(&self, sql: &str) -> Option<&Statement> {
         self.iter().find(|statement| statement.template().sql() == sql)
     }
@@ -53,7 +53,7 @@ impl Statement {
         }
     }
 
-    /// The user's own text, to point into when the server complains.
+    /// The user's text, which error messages quote. `None` for the default query.
     pub(crate) fn original(&self) -> Option<(&str, &Template)> {
         match self {
             Self::Default(_) => None,
@@ -75,7 +75,7 @@ impl Statement {
         }
     }
 
-    /// As an agent is told.
+    /// The statement as it is sent to agents.
     pub(crate) fn for_agents(&self) -> control::Statement {
         let template = self.template();
         let is_default = matches!(self, Self::Default(_));

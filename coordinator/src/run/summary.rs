@@ -1,4 +1,4 @@
-//! From the books and the record of a run to its result. Pure: plain values in, plain values out.
+//! Computes the result of a run from its aggregates and record. Pure: plain values in, plain values out.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use muster_common::protocol::{PlanCacheMode, Protocol, UsedFormat};
 use muster_common::query::name_parameters;
 use muster_common::result::{self, Cause, Ending, RunResult};
 
-use super::evidence::{self, Known};
+use super::evidence::{self, VerdictInput};
 use super::latencies::{DueTimes, Latencies, Part};
 use super::notes;
 use super::record::{Found, Move, Record, Searched, Session};
@@ -25,32 +25,32 @@ use super::{utilization, versus};
 use crate::threshold::{self, Threshold};
 use crate::workload::{HostIndex, HostTable};
 
-/// What a run was about, whoever asks: the process that runs it, or one that reads its journal.
+/// The parameters of a run that its result states. They come from the running process, or from the manifest of a run read from its journal.
 pub(crate) struct Subject<'a> {
     pub(crate) run_id: String,
     pub(crate) workload: result::Workload,
     pub(crate) hosts: &'a HostTable,
     pub(crate) placement: Method,
     /// At least one.
-    pub(crate) statements: Vec<Stated>,
+    pub(crate) statements: Vec<StatementText>,
     pub(crate) load: &'a Load,
-    /// Where the embedded server's programs came from.
+    /// Where the embedded server's programs came from. `None` without an embedded server.
     pub(crate) embedded: Option<String>,
     pub(crate) command: String,
     pub(crate) thresholds: &'a [Threshold],
 }
 
 /// A statement of the run.
-pub(crate) struct Stated {
+pub(crate) struct StatementText {
     pub(crate) name: String,
-    /// The default one's text depends on the server; this is what an agent would send to a TimescaleDB.
+    /// The SQL text. The text of the default query depends on the server; this is the one for TimescaleDB.
     pub(crate) sql: String,
     /// The columns that `$1`, `$2`, … represent.
     pub(crate) columns: Vec<String>,
     pub(crate) weight: u32,
 }
 
-impl Stated {
+impl StatementText {
     pub(crate) fn of(statement: &Statement) -> Self {
         let (name, template) = (statement.name().to_owned(), statement.template());
         let (sql, columns) = (template.sql().to_owned(), template.columns().to_owned());
@@ -58,7 +58,7 @@ impl Stated {
     }
 }
 
-/// What became of the rows.
+/// The outcome of the rows.
 pub(crate) struct Counted {
     pub(crate) ledger: Ledger,
     pub(crate) quarantined: Vec<RowId>,
@@ -76,12 +76,13 @@ pub(crate) fn summarize(
     let owners = owners_at_end(subject.hosts, &record, assignment, &workers);
     let wall = Duration::from_nanos(tally.ran_for_ns);
     let latencies = Latencies::take(&mut tally.workers);
-    // Time without an agent or a connection is no overhead, also where an agent closed the connection itself after a timeout.
+    // Time without an agent or a connection is not overhead, even if the agent closed the connection itself after a timeout.
     let is_connected = servers::was_connected(&record);
-    let was_whole = record.resumed == 0 && record.lost_while_running().next().is_none() && is_connected;
-    let watched = was_whole.then_some(subject.load);
+    let was_uninterrupted =
+        record.resumed == 0 && record.lost_while_running().next().is_none() && is_connected;
+    let overhead_load = was_uninterrupted.then_some(subject.load);
     let (worker_results, agents) =
-        per_worker(&record, &workers, assignment, &tally, &latencies, &owners, watched);
+        per_worker(&record, &workers, assignment, &tally, &latencies, &owners, overhead_load);
     let mut notes: Vec<String> =
         record.workload_changed.then(|| notes::WORKLOAD_CHANGED.to_owned()).into_iter().collect();
     notes.extend(notes::survivors(ledger.completed().into(), ledger.failed().into()));
@@ -97,31 +98,31 @@ pub(crate) fn summarize(
     let all_summary = latencies.service(|part| part.class.is_first());
     let total_ns = all_summary.as_ref().map_or(0, |summary| summary.sum_ns);
     let service_time_ms = all_summary.as_ref().map(result::Latency::from);
-    // Without due times a row is due when its worker is free, so lag is 0 by definition.
+    // Without due times a row is due when its worker becomes free, so lag is 0 by definition.
     let has_due_times = subject.load.has_due_times();
     let due_times = latencies.due_times(0).or_else(|| {
         let (response, zero) = (service_time_ms.clone()?, no_lag(service_time_ms.as_ref()?));
         let [lag, queueing, generator_delay] = [zero.clone(), zero.clone(), zero];
         Some(DueTimes { response, lag, queueing, generator_delay })
     });
-    let utilization = utilization::utilization(&tally.workers, &workers, subject.load, was_whole);
+    let utilization = utilization::utilization(&tally.workers, &workers, subject.load, was_uninterrupted);
     let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
-    let ran_its_time = record.ending == Some(Ending::Completed) && record.resumed == 0;
-    let due = utilization::due(subject.load, &rows_of_worker).filter(|_| ran_its_time);
+    let ran_to_its_end = record.ending == Some(Ending::Completed) && record.resumed == 0;
+    let due = utilization::due(subject.load, &rows_of_worker).filter(|_| ran_to_its_end);
     let load = load(subject.load, &record.search, &ledger, wall, due);
     let cut_off = load.cut_off(workers.len());
     let fell_behind =
         due_times.as_ref().is_some_and(|from| utilization::fell_behind(&load, &from.lag, wall, cut_off));
-    let after = notes.len();
+    let position = notes.len();
     if found.is_none_or(|found| !found.is_no_database()) {
         let (completed, _) = latencies.counted(|part| part.class.is_first());
         notes.extend(notes::no_rows(completed, &tally.answers[0]));
     }
-    // Killed after the last row, its coordinator said no more; nothing was left to do but that.
-    let is_whole = ledger.unaccounted() == 0 && !tally.passes().is_endless();
-    let ending = record.ending.unwrap_or(if is_whole { Ending::Completed } else { Ending::Unfinished });
+    // A coordinator that was killed after the last row recorded no ending, although the run was complete.
+    let is_complete = ledger.unaccounted() == 0 && !tally.passes().is_endless();
+    let ending = record.ending.unwrap_or(if is_complete { Ending::Completed } else { Ending::Unfinished });
     let coordinator_health = evidence::coordinator_health(&record);
-    let known = Known {
+    let input = VerdictInput {
         ending,
         agents: &agents,
         coordinator: coordinator_health.as_ref(),
@@ -131,15 +132,15 @@ pub(crate) fn summarize(
         generator_delay: due_times.as_ref().map(|from| &from.generator_delay).filter(|_| has_due_times),
         overhead: utilization.as_ref().filter(|_| !has_due_times || fell_behind),
     };
-    let verdict = evidence::verdict(&record, &known);
-    // Before the notes that follow from the results.
-    let was_absent = !was_whole || verdict.causes.contains(&Cause::AgentStoodStill);
+    let verdict = evidence::verdict(&record, &input);
+    // These notes are inserted before those that follow from the results.
+    let was_absent = !was_uninterrupted || verdict.causes.contains(&Cause::AgentStoodStill);
     let queueing = due_times.as_ref().zip(utilization.as_ref()).and_then(|(from, utilization)| {
         let rates = fell_behind.then_some(&load);
         notes::queueing(rates, service_time_ms.as_ref()?, from, utilization, was_absent)
     });
     let waits = cut_off.map(notes::cut_off).into_iter().chain(queueing);
-    notes.splice(after..after, waits);
+    notes.splice(position..position, waits);
     let host_samples = std::mem::take(&mut tally.host_samples).into_sorted();
     let mut result = RunResult {
         schema: result::SCHEMA.to_owned(),
@@ -221,7 +222,7 @@ pub(crate) fn summarize(
     result
 }
 
-/// True when PostgreSQL plans the first executions of this statement for their values, and then decides.
+/// Returns true if PostgreSQL uses custom plans for the first executions of this statement, and then decides on the plan type.
 fn has_custom_plans_first(subject: &Subject<'_>, found: Option<&Found>, statement: u16) -> bool {
     let set = || found.and_then(|found| found.settings.get("plan_cache_mode")?.parse().ok());
     let mode = subject.load.plan_cache_mode.or_else(set).unwrap_or(PlanCacheMode::Auto);
@@ -230,7 +231,7 @@ fn has_custom_plans_first(subject: &Subject<'_>, found: Option<&Found>, statemen
     decides_by_first_executions(subject.load.protocol, mode, has_parameters)
 }
 
-/// True only for a prepared statement and a mode in which PostgreSQL may decide. A statement without parameters has a generic plan from the
+/// Returns true only for a prepared statement in the automatic plan cache mode. A statement without parameters has a generic plan from the
 /// first execution on (`choose_custom_plan` in plancache.c).
 fn decides_by_first_executions(protocol: Protocol, mode: PlanCacheMode, has_parameters: bool) -> bool {
     protocol == Protocol::Prepared && mode == PlanCacheMode::Auto && has_parameters
@@ -241,7 +242,7 @@ pub(super) fn answers(answers: &Answers) -> result::Answers {
     result::Answers { rows, bytes, digest: format!("{digest:016x}") }
 }
 
-/// Each host's worker when the run ended, by the host's index: hosts of slots that were given up moved.
+/// Each host's worker at the end of the run, by the host's index. Hosts of slots that were given up have moved.
 fn owners_at_end(
     hosts: &HostTable,
     record: &Record,
@@ -263,7 +264,7 @@ fn owners_at_end(
     owners
 }
 
-/// The workers and the agents of the result. `load` is given unless workers were away, because their absence is no overhead.
+/// The workers and the agents of the result. `load` is `None` if workers were missing for a time, because then the overhead is unknown.
 fn per_worker(
     record: &Record,
     ids: &[WorkerId],
@@ -287,7 +288,7 @@ fn per_worker(
             let summary = latencies.service_of(position..position + 1);
             let placed = &placed.workers[position];
             let queries = match passes.is_endless() {
-                // How often each row was to be run was not specified.
+                // The clock ended the run, so the number of queries was not known in advance.
                 true => *completed + *failed,
                 false => placed.rows * u64::from(passes.count()) * u64::from(passes.targets()),
             };
@@ -316,7 +317,7 @@ fn per_worker(
     (workers, agents)
 }
 
-/// Of a search, the load is that of the round that counts.
+/// The load of the run; in a search, that of the round that counts.
 fn load(load: &Load, searched: &Searched, ledger: &Ledger, wall: Duration, due: Option<u64>) -> result::Load {
     let Load { schedule, think_time, warmup, repeat, duration, search, seed, .. } = load;
     let counted = searched.counted.filter(|_| search.is_some());
@@ -361,7 +362,7 @@ fn search(load: &Load, searched: &Searched) -> Option<result::Search> {
     })
 }
 
-/// A slot and everybody who ran its rows, in order.
+/// An agent of the result: a slot with all sessions that ran its rows, in order.
 fn agent(slot: SlotId, record: &Record) -> result::Agent {
     let ran = |session: &&Session| session.grant.slot == slot && session.offset_ns.is_some();
     let sessions: Vec<&Session> = record.sessions.iter().filter(ran).collect();
@@ -419,7 +420,7 @@ fn per_host(hosts: &HostTable, tally: &Tally, owners: &[u32], workers: &[WorkerI
     order.into_iter().take(limits::HOSTS_REPORTED).map(row).collect()
 }
 
-/// Uses the names of the user: a statement's `$2` is a column of the workload.
+/// The errors of the result. Parameters such as `$2` are replaced with the names of the workload's columns.
 fn errors(tally: &Tally, subject: &Subject<'_>) -> Vec<result::Error> {
     let error = |(sqlstate, message, tally): (SqlState, String, ErrorTally)| {
         let ErrorTally { count, first } = tally;
@@ -467,7 +468,7 @@ fn query(subject: &Subject<'_>, found: Option<&Found>) -> result::Query {
 fn results(load: &Load, found: Option<&Found>, statement: usize) -> Option<result::ResultFormat> {
     let UsedFormat { format, without_binary } = found?.results.get(statement)?;
     let reason = match (without_binary.as_slice(), load.results) {
-        _ if load.protocol == Protocol::Simple => "the simple protocol has no other".to_owned(),
+        _ if load.protocol == Protocol::Simple => "the simple protocol supports no other format".to_owned(),
         (_, Some(_)) => "--results".to_owned(),
         ([], None) => "default".to_owned(),
         ([one], None) => format!("{one} has no binary output"),
@@ -476,14 +477,14 @@ fn results(load: &Load, found: Option<&Found>, statement: usize) -> Option<resul
     Some(result::ResultFormat { format: format.to_string(), reason })
 }
 
-/// What each statement of a mix took; nothing for a single one, of which the whole report tells.
+/// The figures of each statement of a mix. Empty for a single statement, to which the whole report refers.
 fn statements(subject: &Subject<'_>, latencies: &Latencies, found: Option<&Found>) -> Vec<result::Statement> {
     if subject.statements.len() < 2 {
         return Vec::new();
     }
     (0u16..)
         .zip(&subject.statements)
-        .map(|(position, Stated { name, sql, columns: _, weight })| {
+        .map(|(position, StatementText { name, sql, columns: _, weight })| {
             let of = |part: &Part| part.class.is_first() && part.class.statement == position;
             let summary = latencies.service(of);
             let (completed, failed) = latencies.counted(of);
@@ -562,7 +563,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_executions_are_told_apart_only_where_postgresql_decides_by_them() {
+    fn first_executions_are_separate_only_if_postgresql_decides_after_them() {
         use PlanCacheMode::{Auto, ForceCustomPlan, ForceGenericPlan};
         let decides = decides_by_first_executions;
         assert!(decides(Protocol::Prepared, Auto, true));

@@ -1,4 +1,4 @@
-//! What the counted rows add up to: latencies per worker, sums per host, answers, errors. Pure; sees each row once.
+//! Aggregates of the counted rows: latencies by worker, sums by host, query results and errors. Pure; each row is added once.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,19 +18,20 @@ use super::slowest::{Slow, Slowest};
 use super::times::{Class, Times};
 use crate::workload::HostIndex;
 
-/// Aggregates of one run. 4 bytes a completed row, in an open loop 8, and 8 more for each time of 4.29 s or above; and 24 a host.
+/// Aggregates of one run. They take 4 bytes per completed row, 8 in an open loop, 8 more for each time of 4.29 s or longer, and 24 per
+/// host.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// By position in the placement's list of workers.
     pub(crate) workers: Vec<WorkerTally>,
     pub(crate) hosts: Vec<HostTally>,
-    /// Of all completed rows, for whoever watches; the latencies are made from `workers`.
+    /// Service times of all completed rows, for metrics only. The latencies are computed from `workers`.
     pub(crate) service_times: Option<Buckets>,
-    /// For thresholds on hosts.
+    /// Samples for thresholds on hosts.
     pub(crate) host_samples: HostSamples,
     /// By database.
     pub(crate) answers: [Answers; 2],
-    /// By database, where two are compared.
+    /// By database: the times of each row, if two databases are compared.
     pub(crate) compared: [Vec<Timed>; 2],
     /// Errors by SQLSTATE and message. Their details may differ from row to row.
     errors: HashMap<(SqlState, String), ErrorTally>,
@@ -38,31 +39,31 @@ pub(crate) struct Tally {
     pub(crate) ran_for_ns: u64,
     /// Counted rows that may have run before.
     pub(crate) retried: u64,
-    /// Of the first database, among those whose times are kept.
+    /// The slowest rows of the first database among those whose times are kept.
     pub(crate) slowest: Slowest,
     /// Compares the results of records that ran more than once.
     pub(crate) seen_answers: SeenAnswers,
     scope: Scope,
-    /// Failures beyond [`limits::ERRORS_REPORTED`] different texts, by SQLSTATE.
+    /// By SQLSTATE: failures after [`limits::ERRORS_REPORTED`] different messages.
     other_errors: HashMap<SqlState, ErrorTally>,
 }
 
-/// What a run's rows are and which of their times are kept.
+/// The rows of a run, and which of their times are kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope {
     pub(crate) passes: Passes,
     pub(crate) retried: Retried,
-    /// Rows are due at times: their lag is kept, too.
+    /// True if rows have due times. Their lag is then kept, too.
     pub(crate) has_due_times: bool,
-    /// So many of the slowest rows are kept by name.
+    /// The number of slowest rows that are kept.
     pub(crate) slowest: u16,
-    /// Service times are counted by bucket as well.
-    pub(crate) is_watched: bool,
+    /// True if metrics are enabled. Service times are then counted in buckets, too.
+    pub(crate) has_metrics: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct WorkerTally {
-    /// Of completed rows.
+    /// The times of completed rows.
     pub(crate) times: Times,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
@@ -74,7 +75,7 @@ pub(crate) struct WorkerTally {
 pub(crate) struct Occupied {
     /// Sum of service times.
     pub(crate) busy_ns: u64,
-    /// Sum of generator delays; 0 where rows have no due times.
+    /// Sum of generator delays; 0 if rows have no due times.
     pub(crate) delay_ns: u64,
     /// Time from the start of the run to the end of the worker's last query.
     pub(crate) ended_ns: u64,
@@ -103,7 +104,7 @@ pub(crate) struct HostTally {
 pub(crate) struct Answers {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
-    /// Sum of the rows' digests, modulo 2^64: the order in which they come does not matter.
+    /// Sum of the rows' digests modulo 2^64, so that their order does not matter.
     pub(crate) digest: u64,
 }
 
@@ -132,7 +133,8 @@ impl Answers {
 }
 
 impl Tally {
-    /// `rows_of_worker`: made to measure, since growing by doubling would cost as much again as the samples.
+    /// `rows_of_worker` is the number of rows of each worker, for which memory is reserved exactly: growing by doubling could take twice
+    /// the memory of the samples.
     pub(crate) fn new(rows_of_worker: &[u64], hosts: usize, scope: Scope) -> Self {
         let worker = |rows: &u64| {
             let times = Times::with_capacity(usize::try_from(*rows).unwrap_or(0), scope.has_due_times);
@@ -141,7 +143,7 @@ impl Tally {
         Self {
             workers: rows_of_worker.iter().map(worker).collect(),
             hosts: vec![HostTally::default(); hosts],
-            service_times: scope.is_watched.then(Buckets::default),
+            service_times: scope.has_metrics.then(Buckets::default),
             host_samples: HostSamples::default(),
             answers: [Answers::default(); 2],
             compared: [Vec::new(), Vec::new()],
@@ -155,24 +157,24 @@ impl Tally {
         }
     }
 
-    pub(crate) fn keeping(self, host_samples: HostSamples) -> Self {
+    pub(crate) fn with_host_samples(self, host_samples: HostSamples) -> Self {
         Self { host_samples, ..self }
     }
 
-    /// An empty one of the same run.
-    pub(crate) fn anew(&self) -> Self {
+    /// Returns an empty tally for the same run.
+    pub(crate) fn cleared(&self) -> Self {
         Self::new(&vec![0; self.workers.len()], self.hosts.len(), self.scope)
     }
 
-    /// Room for so many workers, when they were not known before.
-    pub(crate) fn widen(&mut self, workers: usize) {
+    /// Adds workers up to this number, for a tally that was created before the number was known.
+    pub(crate) fn ensure_workers(&mut self, workers: usize) {
         if self.workers.len() < workers {
             let times = || Times::with_capacity(0, self.scope.has_due_times);
             self.workers.resize_with(workers, || WorkerTally { times: times(), ..WorkerTally::default() });
         }
     }
 
-    /// Adds one counted row. Failures never enter latencies, and rows that may have run before only when that was asked for.
+    /// Adds one counted row. Failures never enter the latencies. Rows that may have run before enter them only if the scope includes them.
     pub(crate) fn add(&mut self, executed: Executed) {
         let Executed { worker, host, epoch, attempt, measurement } = executed;
         let service_time_ns = measurement.service_time_ns;
@@ -199,7 +201,7 @@ impl Tally {
                 let target = usize::from(class.target > 0);
                 self.answers[target].add(answer, pair);
                 let row = measurement.row;
-                self.seen_answers.see(SeenAnswer { row, host, epoch, digest: answer.digest });
+                self.seen_answers.compare(SeenAnswer { row, host, epoch, digest: answer.digest });
                 if !is_retried || self.scope.retried == Retried::Included {
                     self.workers[worker].times.add(class, &measurement);
                     if self.scope.passes.targets() > 1 {
@@ -211,7 +213,7 @@ impl Tally {
                             service_ns: service_time_ns,
                         });
                     }
-                    if class.is_first() && self.slowest.wants(service_time_ns) {
+                    if class.is_first() && self.slowest.accepts(service_time_ns) {
                         let (row, execution) = (measurement.row, measurement.execution);
                         let record = self.scope.passes.record_of(row);
                         let earlier = self.slowest.before(worker, class.statement, execution.number);
@@ -248,14 +250,14 @@ impl Tally {
         &self.scope.passes
     }
 
-    /// Completed and failed rows.
+    /// The numbers of completed and failed rows.
     pub(crate) fn counted(&self) -> (u64, u64) {
         self.workers.iter().fold((0, 0), |(completed, failed), worker| {
             (completed + worker.completed, failed + worker.failed)
         })
     }
 
-    /// SQLSTATE and message of each error, the most frequent first; ties in the order of their rows.
+    /// The errors by SQLSTATE and message, most frequent first, then by row.
     pub(crate) fn errors(&self) -> Vec<(SqlState, String, ErrorTally)> {
         let named =
             self.errors.iter().map(|((sqlstate, message), tally)| (*sqlstate, message.clone(), tally));
@@ -272,7 +274,7 @@ impl Tally {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) if !is_full => new.insert(ErrorTally { count: 0, first: first.clone() }),
             Entry::Vacant(_) => {
-                // A detail or hint of one message would be taken to apply to all of them.
+                // A detail or hint of one message does not apply to the others.
                 let first = FirstError { detail: None, hint: None, ..first.clone() };
                 self.other_errors.entry(sqlstate).or_insert(ErrorTally { count: 0, first })
             }
@@ -298,7 +300,7 @@ mod tests {
     }
 
     fn scope(retried: Retried) -> Scope {
-        Scope { passes: Passes::once(250), retried, has_due_times: false, slowest: 0, is_watched: true }
+        Scope { passes: Passes::once(250), retried, has_due_times: false, slowest: 0, has_metrics: true }
     }
 
     fn failure(sqlstate: &str, message: &str) -> Outcome {
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_differ_in_their_details_are_one_with_those_of_the_lowest_row() {
+    fn errors_with_different_details_are_grouped_with_the_details_of_the_lowest_row() {
         let error = |row: u32| {
             let detail = Some(format!("Key (n)=({row}) already exists."));
             let sqlstate = SqlState::try_new("23505").unwrap();
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_may_have_run_before_are_counted_and_left_out_of_the_latencies_unless_asked_for() {
+    fn retried_rows_are_counted_and_excluded_from_the_latencies_unless_included() {
         for (retried, expected) in [(Retried::LeftOut, 1), (Retried::Included, 2)] {
             let mut tally = Tally::new(&[2], 1, scope(retried));
             tally.add(executed(0, 0, 1_000, Outcome::Completed(Answer::default())));
@@ -374,7 +376,7 @@ mod tests {
             assert_eq!((tally.workers[0].completed, tally.retried), (2, 1));
             assert_eq!(tally.workers[0].times.len(), expected);
             assert_eq!(tally.hosts[0].timed as usize, expected);
-            assert_eq!(tally.service_times.unwrap().count(), 2, "who watches sees what goes on");
+            assert_eq!(tally.service_times.unwrap().count(), 2, "metrics include retried rows");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The times of one worker's completed rows, in classes that a report tells apart: by database, by statement, and the first pass from
-//! the later ones. Kept as they come, 4 bytes each; both parts of lag beside the service time where
-//! rows have due times.
+//! The times of one worker's completed rows, in the classes that a report distinguishes: by database, by statement, and the first pass from
+//! the later ones. Each time takes 4 bytes and is stored in order of arrival. If rows have due times, both parts of lag are stored with the
+//! service time.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use muster_common::passes::Passes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Class {
-    /// 0, or 1 for the second database.
+    /// The database: 0 for the first, 1 for the second.
     pub(crate) target: u32,
     /// Position among the run's statements.
     pub(crate) statement: u16,
-    /// Not the first pass: what it reads was read before.
+    /// True after the first pass, when the data has been read before.
     pub(crate) is_later_pass: bool,
-    /// Among the executions that PostgreSQL plans anew.
+    /// True for the first executions on a connection, for which PostgreSQL creates custom plans.
     pub(crate) is_early: bool,
 }
 
@@ -34,13 +34,13 @@ pub(crate) struct Timed {
     /// The two parts of lag; as long as `service`, or empty in a closed loop.
     pub(crate) queueing: Samples,
     pub(crate) generator_delay: Samples,
-    /// Rows that completed, those included whose times are not kept.
+    /// The number of completed rows, including those whose times are not kept.
     pub(crate) completed: u64,
     pub(crate) failed: u64,
 }
 
 impl Class {
-    /// Of the first database, or the only one: the report's figures are of this.
+    /// Returns true for the first or only database, to which the report's figures refer.
     pub(crate) fn is_first(&self) -> bool {
         self.target == 0
     }
@@ -56,7 +56,7 @@ impl Class {
 }
 
 impl Times {
-    /// Room for so many rows, made when the first of them comes.
+    /// `capacity` is the expected number of rows. The memory is reserved when the first row is added.
     pub(crate) fn with_capacity(capacity: usize, has_due_times: bool) -> Self {
         Self { classes: BTreeMap::new(), capacity, has_due_times }
     }
@@ -84,7 +84,7 @@ impl Times {
     fn class(&mut self, class: Class) -> &mut Timed {
         let has_due_times = self.has_due_times;
         self.classes.entry(class).or_insert_with(|| {
-            // Beside a few early ones there is one class, as a rule.
+            // Apart from a few early executions there is usually one class.
             let capacity = if class.is_early { 0 } else { std::mem::take(&mut self.capacity) };
             let lags = if has_due_times { capacity } else { 0 };
             Timed {
@@ -96,7 +96,7 @@ impl Times {
         })
     }
 
-    /// Of all classes.
+    /// The number of samples in all classes.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.classes.values().map(|timed| timed.service.len()).sum()

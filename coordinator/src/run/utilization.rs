@@ -9,20 +9,20 @@ use muster_common::search;
 
 use super::tally::{Occupied, WorkerTally};
 
-/// Time in nanoseconds in which a worker could have run a query and did not. By Little's law with one worker, this is all time that is not
-/// service time. Rows with due times measure it directly, as generator delay.
+/// Time in nanoseconds in which a worker could have run a query but did not. By Little's law with one worker, this is all time that is not
+/// service time. If rows have due times, it is measured directly as generator delay.
 fn overhead_ns(worker: &WorkerTally, load: &Load) -> u64 {
     let Occupied { busy_ns, delay_ns, ended_ns } = worker.occupied;
     if load.has_due_times() { delay_ns } else { ended_ns.saturating_sub(busy_ns) }
 }
 
-/// `None` when no query ran. `was_whole` is true when every worker was there from the start to the end. Otherwise its absence would count
-/// as overhead.
+/// Returns `None` if no query ran. `was_uninterrupted` is true if every worker was present from the start to the end. Otherwise the
+/// overhead is not computed, because the absence would count as overhead.
 pub(super) fn utilization(
     workers: &[WorkerTally],
     ids: &[WorkerId],
     load: &Load,
-    was_whole: bool,
+    was_uninterrupted: bool,
 ) -> Option<Utilization> {
     let ran = || workers.iter().zip(ids).filter(|(worker, _)| worker.occupied.ended_ns > 0);
     let busy_share = |worker: &WorkerTally| share(worker.occupied.busy_ns, worker.occupied.ended_ns);
@@ -35,17 +35,18 @@ pub(super) fn utilization(
         share(overhead_ns, overhead_ns + worker.occupied.busy_ns)
     };
     let shares = ran().map(|(worker, id)| (overhead_share(worker), id));
-    let worst = shares.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|_| was_whole);
+    let worst = shares.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|_| was_uninterrupted);
     Some(Utilization {
         busy_share: share(busy_ns, ended_ns),
         busy_share_max,
-        generator_overhead_ms: was_whole.then_some(all_overhead_ns as f64 / 1e6),
-        generator_overhead_share: was_whole.then_some(share(all_overhead_ns, all_overhead_ns + busy_ns)),
+        generator_overhead_ms: was_uninterrupted.then_some(all_overhead_ns as f64 / 1e6),
+        generator_overhead_share: was_uninterrupted
+            .then_some(share(all_overhead_ns, all_overhead_ns + busy_ns)),
         generator_overhead_worst: worst.map(|(share, id)| WorkerShare { worker: id.to_string(), share }),
     })
 }
 
-/// See [`Utilization::generator_overhead_ms`]; for one worker.
+/// [`Utilization::generator_overhead_ms`] of one worker.
 pub(super) fn overhead_ms(worker: &WorkerTally, load: &Load) -> f64 {
     overhead_ns(worker, load) as f64 / 1e6
 }
@@ -54,7 +55,7 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole > 0 { part as f64 / whole as f64 } else { 0.0 }
 }
 
-/// The scheduled and the achieved queries per second, over the duration of the run. `None` in a closed loop.
+/// The scheduled and the achieved queries per second over the duration of the run. `None` in a closed loop.
 pub(super) fn rates(load: &Load, counted: Option<(f64, f64)>, ran: u64, wall: Duration) -> Option<[f64; 2]> {
     let wall_s = wall.as_secs_f64();
     if wall_s <= 0.0 {
@@ -68,15 +69,15 @@ pub(super) fn rates(load: &Load, counted: Option<(f64, f64)>, ran: u64, wall: Du
     Some([scheduled, ran as f64 / wall_s])
 }
 
-/// How many queries of an open loop with a duration are due in its time.
+/// The number of queries that are due within the duration of an open loop. `None` without a schedule or a duration.
 pub(super) fn due(load: &Load, rows_of_worker: &[u64]) -> Option<u64> {
     let schedule = load.schedule.as_ref()?;
     Some(search::due_within(schedule, rows_of_worker, load.duration?))
 }
 
-/// True when an open loop fell behind its schedule: more than a twentieth of the scheduled queries did not run, and the maximum lag is more
-/// than a twentieth of the run's duration, or due queries were cut off at its end. This condition excludes the random number of arrivals of a
-/// Poisson process.
+/// Returns true if an open loop fell behind its schedule: more than 5 % of the scheduled queries did not run, and the maximum lag exceeds
+/// 5 % of the run's duration or due queries were cut off at its end. The second condition excludes shortfalls from the random number of
+/// arrivals of a Poisson process.
 pub(super) fn fell_behind(
     load: &result::Load,
     lag: &Latency,
@@ -85,8 +86,8 @@ pub(super) fn fell_behind(
 ) -> bool {
     const SHORTFALL_MIN: f64 = 0.05;
     let (Some(scheduled), Some(achieved)) = (load.scheduled_qps, load.achieved_qps) else { return false };
-    let is_late = lag.max > SHORTFALL_MIN * wall.as_secs_f64() * 1e3;
-    achieved < (1.0 - SHORTFALL_MIN) * scheduled && (is_late || cut_off.is_some())
+    let is_delayed = lag.max > SHORTFALL_MIN * wall.as_secs_f64() * 1e3;
+    achieved < (1.0 - SHORTFALL_MIN) * scheduled && (is_delayed || cut_off.is_some())
 }
 
 #[cfg(test)]
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_closed_loop_all_that_is_no_service_time_is_overhead() {
+    fn in_a_closed_loop_all_time_except_service_time_is_overhead() {
         let used = of(&[worker(900, 0, 1_000), worker(250, 0, 500)], &Load::default());
         assert_eq!(used.busy_share, 1_150.0 / 1_500.0);
         assert_eq!(used.busy_share_max, 0.9);
@@ -123,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn with_due_times_it_is_the_generator_delay_and_waiting_for_a_row_to_be_due_is_not() {
+    fn with_due_times_overhead_is_the_generator_delay_without_waiting_for_due_rows() {
         let used = of(&[worker(100, 1, 1_000)], &open());
         assert_eq!((used.busy_share, used.generator_overhead_ms), (0.1, Some(1.0)));
         assert_eq!(used.generator_overhead_share, Some(1.0 / 101.0));
     }
 
     #[test]
-    fn workers_that_ran_nothing_do_not_count_and_absent_ones_have_no_overhead() {
+    fn idle_workers_do_not_count_and_interrupted_runs_have_no_overhead() {
         let used = of(&[worker(900, 0, 1_000), worker(0, 0, 0)], &Load::default());
         assert_eq!(used.busy_share, 0.9);
         assert_eq!(utilization(&[worker(0, 0, 0)], &[], &Load::default(), true), None);
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_fell_behind_when_it_ran_less_than_was_scheduled_and_was_late_by_as_much() {
+    fn a_run_fell_behind_if_it_ran_too_few_queries_and_was_delayed() {
         let load = |achieved| result::Load {
             scheduled_qps: Some(100.0),
             achieved_qps: Some(achieved),

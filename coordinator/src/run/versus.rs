@@ -1,5 +1,5 @@
-//! The second database of a run against the first: the same rows, run by the same workers, one after the other in an order that was left
-//! to chance, so that whatever else happened meanwhile met both alike. The report's own figures are those of the first.
+//! Compares the second database of a run with the first. The same workers run the same rows against both, one after the other in random
+//! order, so that external influences affect both equally. The report's main figures are those of the first database.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::servers;
 use super::summary::answers;
 use super::tally::Tally;
 
-/// `None` for a run against one database. `base` is the run's result, which is that of its first database.
+/// Returns `None` for a run against one database. `base` is the result of the run, which is that of the first database.
 pub(super) fn compare(
     base: &RunResult,
     latencies: &Latencies,
@@ -26,12 +26,12 @@ pub(super) fn compare(
     let [base, new] = [side(base, latencies, tally, record, 0), side(base, latencies, tally, record, 1)];
     let [first, second] = [first, second].map(|timed| Series::new(timed.clone()));
     let run = |result, samples| Run { result, samples: Some(samples) };
-    // Interleaved, the two have no other time in common than chance: every sure change counts.
+    // The runs are interleaved, so only chance separates them, and every significant change counts.
     let options = Options { margin: 0.0, timing: Timing::Interleaved };
     Some(compare::compare(run(&base, &first), run(&new, &second), options))
 }
 
-/// The result as it would be of one of the databases alone.
+/// The result for one of the databases alone.
 fn side(result: &RunResult, latencies: &Latencies, tally: &Tally, record: &Record, target: u32) -> RunResult {
     let of = |part: &Part| part.class.target == target;
     let (completed, failed) = latencies.counted(of);
@@ -41,7 +41,7 @@ fn side(result: &RunResult, latencies: &Latencies, tally: &Tally, record: &Recor
         format!("{} {}", result.run_id, if target == 0 { "first database" } else { "second database" });
     (result.queries.total, result.queries.completed, result.queries.failed) =
         (completed + failed, completed, failed);
-    // What has no result is said once, of the run.
+    // Rows without a result are reported once, for the whole run.
     result.queries.unaccounted = 0;
     result.throughput_qps = if wall > 0.0 { completed as f64 / wall } else { 0.0 };
     result.service_time_ms = latencies.service(of).as_ref().map(Latency::from);

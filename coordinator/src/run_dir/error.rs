@@ -1,4 +1,4 @@
-//! What can be wrong with a run's directory, in sentences.
+//! Errors of run directories.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,30 +11,30 @@ use crate::journal::JournalError;
 #[derive(Debug, thiserror::Error)]
 pub enum RunDirError {
     #[error(
-        "no place to keep the run: neither XDG_STATE_HOME nor HOME is an absolute path; \
-         name a directory with --run-dir, or keep nothing with --no-run-dir"
+        "no directory to store the run in: neither XDG_STATE_HOME nor HOME is an absolute path; \
+         choose a directory with --run-dir, or do not store the run with --no-run-dir"
     )]
     NoHome,
     #[error("cannot {action} '{}': {source}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
-    #[error("'{}' exists already; remove it, or name another directory with --run-dir", path.display())]
+    #[error("'{}' already exists; remove it, or choose another directory with --run-dir", path.display())]
     Exists { path: PathBuf },
     #[error(
-        "there is no run '{run}' in '{}'; coordinator runs lists them, --run-dir names another directory",
+        "there is no run '{run}' in '{}'; list the runs with 'coordinator runs', or choose another directory with --run-dir",
         parent.display()
     )]
     NotFound { run: String, parent: PathBuf },
-    #[error("'{start}' is the beginning of {} runs: {}; name one of them", names.len(), list(names))]
+    #[error("'{start}' matches {} runs: {}; use a longer prefix or the full id", names.len(), list(names))]
     Ambiguous { start: String, names: Vec<String> },
-    #[error("'{}' is not the directory of a run: it has no manifest.json", path.display())]
+    #[error("'{}' is not a run directory: it has no manifest.json", path.display())]
     NotARun { path: PathBuf },
-    #[error("'{}' has the schema '{found}' and this program reads '{SCHEMA}'; use the one that made the run", path.display())]
+    #[error("'{}' has the schema '{found}' and this program reads '{SCHEMA}'; use the version that created the run", path.display())]
     Schema { path: PathBuf, found: String },
-    #[error("'{}' cannot be understood: {source}", path.display())]
+    #[error("cannot parse '{}': {source}", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
-    #[error("'{}' is longer than {bytes_max} bytes, so it is not what its name says", path.display())]
+    #[error("'{}' is longer than {bytes_max} bytes, so it is not a run manifest", path.display())]
     TooLong { path: PathBuf, bytes_max: usize },
-    #[error("'{}' is not the list of hosts that the run was made with: {problem}", path.display())]
+    #[error("'{}' does not match the run's manifest: {problem}", path.display())]
     Hosts { path: PathBuf, problem: String },
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -1,4 +1,5 @@
-//! The files of a run's directory but the journal: written whole or not at all, read with a limit.
+//! Reads and writes the files of a run directory other than the journal. Manifest, key and reports are replaced atomically; the size
+//! of the manifest is limited.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
@@ -49,7 +50,7 @@ fn json_error(path: &Path) -> impl FnOnce(serde_json::Error) -> RunDirError {
 
 // -- session key -------------------------------------------------------------------------------------------------------
 
-/// A file that cannot be understood is replaced: the agents of the run then join as new ones.
+/// Returns the stored key. Writes `new` if there is none, or if the file is invalid: the run's agents then join as new agents.
 pub(super) fn read_or_write_key(path: &Path, new: SessionKey) -> Result<SessionKey, RunDirError> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -80,27 +81,27 @@ pub(super) fn write_hosts(path: &Path, hosts: &HostTable) -> Result<(), RunDirEr
 }
 
 pub(super) fn read_hosts(path: &Path, workload: &Workload) -> Result<HostTable, RunDirError> {
-    let wrong = |problem: String| RunDirError::Hosts { path: path.to_owned(), problem };
+    let invalid = |problem: String| RunDirError::Hosts { path: path.to_owned(), problem };
     let file = File::open(path).map_err(RunDirError::on("open", path))?;
     let mut csv = csv::Reader::from_reader(file);
-    if csv.headers().map_err(|error| wrong(error.to_string()))? != COLUMNS.as_slice() {
-        return Err(wrong("its columns are not host and rows".to_owned()));
+    if csv.headers().map_err(|error| invalid(error.to_string()))? != COLUMNS.as_slice() {
+        return Err(invalid("its columns are not 'host' and 'rows'".to_owned()));
     }
     let mut hosts = HostTable::default();
     let mut rows: u64 = 0;
     for record in csv.records() {
-        let record = record.map_err(|error| wrong(error.to_string()))?;
+        let record = record.map_err(|error| invalid(error.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
         let host_rows: Option<u32> = record.get(1).and_then(|rows| rows.parse().ok());
         match (record.get(0), host_rows) {
             (Some(name), Some(host_rows)) if hosts.push(name, host_rows) => rows += u64::from(host_rows),
-            _ => return Err(wrong(format!("line {line} is not a new host with its rows"))),
+            _ => return Err(invalid(format!("line {line} is not a new host and its row count"))),
         }
     }
     if (hosts.len() as u64, rows) != (workload.hosts.into(), workload.rows.into()) {
         let (found, hosts, expected) = (hosts.len(), workload.hosts, workload.rows);
-        return Err(wrong(format!(
-            "it has {found} hosts with {rows} rows, and the manifest {hosts} with {expected}"
+        return Err(invalid(format!(
+            "it has {rows} rows for {found} hosts, but the manifest has {expected} rows for {hosts} hosts"
         )));
     }
     Ok(hosts)
@@ -112,7 +113,7 @@ pub(super) fn read_report(path: &Path) -> Result<Option<RunResult>, RunDirError>
     read_json(path)
 }
 
-/// `None` when there is no such file.
+/// Returns `None` if the file does not exist.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunDirError> {
     match fs::read(path) {
         Ok(json) => serde_json::from_slice(&json).map(Some).map_err(json_error(path)),
@@ -121,7 +122,8 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, R
     }
 }
 
-/// Beside its place first, then renamed: a crash leaves the old file or the new one. Readable by its owner alone.
+/// Writes a temporary file in the same directory and renames it, so a crash leaves either the old file or the new one. Only the owner
+/// can read the file.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), RunDirError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let write = || {

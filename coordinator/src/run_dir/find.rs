@@ -1,4 +1,4 @@
-//! Where runs are kept, and which of them a person means.
+//! Locates the directory that stores the runs, and finds a run in it by id, prefix or path.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{JOURNAL, MANIFEST, RunDirError};
 
-/// The directory that holds the directories of runs: the one that `--run-dir` names, or `$XDG_STATE_HOME/muster/runs`, or
-/// `~/.local/state/muster/runs`. It need not exist.
+/// Returns the directory that contains the run directories: the value of `--run-dir`, `$XDG_STATE_HOME/muster/runs` or
+/// `~/.local/state/muster/runs`. It may not exist yet.
 pub fn parent(run_dir: Option<&Path>) -> Result<PathBuf, RunDirError> {
     match run_dir {
         Some(run_dir) => Ok(run_dir.to_owned()),
@@ -16,22 +16,22 @@ pub fn parent(run_dir: Option<&Path>) -> Result<PathBuf, RunDirError> {
     }
 }
 
-/// Where Muster keeps what is this user's: `$XDG_STATE_HOME/muster` or `~/.local/state/muster`.
+/// Returns the directory of this user's Muster state: `$XDG_STATE_HOME/muster` or `~/.local/state/muster`.
 pub fn state() -> Option<PathBuf> {
-    of_user(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"))
+    user_state_dir(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"))
 }
 
-/// A relative XDG_STATE_HOME is to be ignored, says its specification.
-fn of_user(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+/// The XDG specification requires that a relative XDG_STATE_HOME is ignored.
+fn user_state_dir(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute(xdg).or_else(|| absolute(home).map(|home| home.join(".local/state")))?;
     Some(state.join("muster"))
 }
 
-/// The directory of the run that `run` names; see [`RunDir::open`](super::RunDir::open).
+/// Returns the directory of the run that `run` names; see [`RunDir::open`](super::RunDir::open).
 pub(super) fn find(run_dir: Option<&Path>, run: &str) -> Result<PathBuf, RunDirError> {
     let path = Path::new(run);
-    // What has a slash in it is no id, nor are `.` and `..`.
+    // A run id contains no slash and is not `.` or `..`.
     if run.contains('/') || (path.file_name().is_none() && path.is_dir()) {
         return Ok(path.to_owned());
     }
@@ -53,7 +53,8 @@ pub(super) fn find(run_dir: Option<&Path>, run: &str) -> Result<PathBuf, RunDirE
     }
 }
 
-/// The names of the runs in `parent`, sorted and so by time. What is not a run's directory is left out; a broken one is one.
+/// Returns the names of the runs in `parent`, sorted by name and therefore by time. Entries that are not run directories are skipped;
+/// broken run directories are included.
 pub(super) fn names(parent: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(parent)? {
@@ -74,9 +75,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn state_is_kept_where_the_xdg_rules_say() {
+    fn the_state_directory_follows_the_xdg_specification() {
         let check = |xdg: Option<&str>, home: Option<&str>, expected: Option<&str>| {
-            let found = of_user(xdg.map(OsString::from), home.map(OsString::from));
+            let found = user_state_dir(xdg.map(OsString::from), home.map(OsString::from));
             assert_eq!(found, expected.map(PathBuf::from), "{xdg:?} {home:?}");
         };
         check(Some("/x"), Some("/home/u"), Some("/x/muster"));

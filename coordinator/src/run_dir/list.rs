@@ -1,4 +1,4 @@
-//! The runs in a directory, each with how far it came. A broken one is told as such and hides none of the others.
+//! Lists the runs in a directory with their progress. A broken run is listed with its error and does not hide the others.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::{REPORT_JSON, RunDir, RunDirError, files, find};
 
 #[derive(Debug)]
 pub struct Listed {
-    /// The directory's name, which is the run's id.
+    /// Run id, which is the name of the directory.
     pub id: String,
     pub path: PathBuf,
     pub summary: Result<Summary, RunDirError>,
@@ -20,25 +20,25 @@ pub struct Listed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     pub started: Timestamp,
-    /// The workload, as typed.
+    /// Workload file as given on the command line.
     pub file: String,
     pub state: State,
-    /// Queries to run, over all passes; `None` where the duration ends the run.
+    /// Queries to run in all passes; `None` if the run is limited by duration.
     pub queries: Option<u64>,
-    /// The number of them that have a result.
+    /// Number of queries that have a result.
     pub settled: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Running,
-    /// It has a report.
+    /// The run has a report.
     Ended(Ending),
-    /// It has none and nobody runs it: it was killed, or it never began.
+    /// The run has no report and no process executes it: it was killed, or it never started.
     Unfinished,
 }
 
-/// The runs in `parent`, the latest first; none when there is no such directory.
+/// Returns the runs in `parent`, latest first. The list is empty if the directory does not exist.
 pub fn list(parent: &Path) -> Result<Vec<Listed>, RunDirError> {
     let names = match find::names(parent) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -53,7 +53,7 @@ pub fn list(parent: &Path) -> Result<Vec<Listed>, RunDirError> {
 
 fn summarize(path: &Path) -> Result<Summary, RunDirError> {
     let run = RunDir::at(path)?;
-    let HowFar { state, total, settled } = how_far(&run)?;
+    let Progress { state, total, settled } = progress(&run)?;
     let manifest = run.manifest;
     let passes = manifest.load.passes(manifest.workload.rows).ok().filter(|passes| !passes.is_endless());
     Ok(Summary {
@@ -65,37 +65,37 @@ fn summarize(path: &Path) -> Result<Summary, RunDirError> {
     })
 }
 
-struct HowFar {
+struct Progress {
     state: State,
-    /// The total in its report.
+    /// Total number of queries, from the report.
     total: Option<u64>,
     settled: u64,
 }
 
-fn how_far(run: &RunDir) -> Result<HowFar, RunDirError> {
-    // The lock first: a run that ends in between has its report by then.
+fn progress(run: &RunDir) -> Result<Progress, RunDirError> {
+    // Check the lock first: if the run ends after this check, its report has already been written.
     let is_running = run.is_running()?;
-    // A report from before the run went on is not the latest.
-    if !is_running && let Some(report) = files::read_json::<Outline>(&run.path.join(REPORT_JSON))? {
-        let Counts { total, completed, failed } = report.queries;
+    // While the run is active, a report is left over from before the run was resumed.
+    if !is_running && let Some(report) = files::read_json::<ReportSummary>(&run.path.join(REPORT_JSON))? {
+        let QueryCounts { total, completed, failed } = report.queries;
         let settled = completed.saturating_add(failed);
-        return Ok(HowFar { state: State::Ended(report.ending), total: Some(total), settled });
+        return Ok(Progress { state: State::Ended(report.ending), total: Some(total), settled });
     }
-    // The journal has each settled row once.
+    // The journal contains each settled row once.
     let settled = run.journal()?.count_samples()?;
     let state = if is_running { State::Running } else { State::Unfinished };
-    Ok(HowFar { state, total: None, settled })
+    Ok(Progress { state, total: None, settled })
 }
 
-/// What a list needs of a report.
+/// The fields of a report that the list needs.
 #[derive(Deserialize)]
-struct Outline {
+struct ReportSummary {
     ending: Ending,
-    queries: Counts,
+    queries: QueryCounts,
 }
 
 #[derive(Deserialize)]
-struct Counts {
+struct QueryCounts {
     total: u64,
     completed: u64,
     failed: u64,

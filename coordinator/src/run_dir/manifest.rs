@@ -1,5 +1,5 @@
-//! What a run was asked to do, schema `muster.run/v1`: enough to go on with it, and nothing that is secret. The database's address is
-//! not in it, for it may hold a password; whoever goes on with the run names it again. Fields are only ever added.
+//! The manifest of a run: its configuration, schema `muster.run/v1`. It contains what is needed to resume the run and no secrets. It
+//! does not contain the database URL, which may include a password; the user passes the URL again to resume. Fields are only added.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,71 +30,71 @@ pub struct Manifest {
     pub statements: Vec<Statement>,
     #[serde(default)]
     pub load: Load,
-    /// Of the database sessions.
+    /// Time zone of the database sessions.
     pub timezone: String,
-    /// With fractions, so that 500 µs is a valid limit. `null` means no limit.
+    /// Query timeout. Fractional, so that 500 µs is a valid limit. `null` means no limit.
     pub timeout_ms: Option<f64>,
     pub on_agent_loss: OnAgentLoss,
-    /// How long a lost agent's slot waits for another one.
+    /// How long a lost agent's slot stays reserved for a replacement.
     pub slot_grace_ms: f64,
     pub listen: SocketAddr,
-    /// The agents that the coordinator started itself; `null` when they came from elsewhere.
+    /// The agents that the coordinator starts in its own process; `null` if the agents join from outside.
     pub local: Option<LocalAgents>,
-    /// Where the programs of the embedded server came from, of which nothing is left; `null` for a database of the user's own.
+    /// Origin of the embedded server's binaries; the server's data is not preserved. `null` if the user provides the database.
     pub embedded: Option<String>,
-    /// What the run must reach, as typed.
+    /// Pass/fail thresholds as given on the command line.
     #[serde(default)]
     pub thresholds: Vec<Threshold>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
-    /// As typed; `-` for standard input.
+    /// File name as given on the command line; `-` for standard input.
     pub file: String,
-    /// Where it can be read again. `null` for standard input, and for a path that is not UTF-8, which JSON cannot hold.
+    /// Absolute path. `null` for standard input and for a path that is not UTF-8, which JSON cannot represent.
     pub path: Option<PathBuf>,
-    /// Of the whole file, hexadecimal.
+    /// SHA-256 of the whole file, hexadecimal.
     pub sha256: String,
-    /// Good rows.
+    /// Number of valid rows.
     pub rows: u32,
     pub hosts: u32,
-    /// Bad records that were left out.
+    /// Number of invalid records that were skipped.
     pub skipped: u64,
-    /// How the file was read; read so again, every row has the same id.
+    /// How the file was read. Reading it again with these options gives every row the same id.
     #[serde(flatten)]
     pub options: Options,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
-    /// `default` or the file it came from.
+    /// `default` or the name of the query file.
     pub name: String,
-    /// As its author wrote it, with `:column` placeholders; `null` for the default one.
+    /// Original text with `:column` placeholders; `null` for the default statement.
     pub sql: Option<String>,
-    /// Its part of a mix, above 0.
+    /// Relative weight in a mix, greater than 0.
     pub weight: u32,
 }
 
-/// What to do when a lost agent's slot was not taken by another one in time.
+/// Policy for a lost agent's slot that no other agent takes within the grace period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnAgentLoss {
-    /// Its hosts go to the others.
+    /// Reassign its hosts to the other agents.
     Reassign,
-    /// The run ends with a partial report.
+    /// End the run with a partial report.
     Fail,
-    /// Until another agent comes.
+    /// Wait until another agent joins.
     Wait,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalAgents {
-    /// Connections of each.
+    /// Connections per agent.
     pub workers: u16,
 }
 
 impl Workload {
-    /// `path` as typed. A relative one means the directory that the process works in now.
+    /// `path` is as given on the command line. A relative path is resolved against the current directory.
     pub fn of(workload: &workload::Workload, path: &Path, options: Options) -> Self {
         let is_input = path.as_os_str() == "-";
         let absolute = std::path::absolute(path).ok();
@@ -110,7 +110,7 @@ impl Workload {
     }
 }
 
-/// The manifest as it is written: its schema first.
+/// The manifest as written to the file, with the schema first.
 #[derive(Serialize)]
 pub(super) struct Written<'a> {
     schema: &'static str,
@@ -124,7 +124,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Read before everything else: of another schema the rest may mean anything.
+/// Parsed before the other fields, whose meaning depends on the schema.
 #[derive(Deserialize)]
 pub(super) struct Schema {
     #[serde(default)]

@@ -1,15 +1,15 @@
-//! The directory of a run: what it was asked to do, and all that is left of it when the process is gone.
+//! The directory of a run. It stores the run's configuration and results, and everything needed to resume the run.
 //!
-//! | file | what it is for |
+//! | file | content |
 //! |---|---|
-//! | `manifest.json` | everything that was decided before the first agent joined ([`Manifest`]); no secret |
-//! | `hosts.csv` | name and rows of each host in the order of indices, so that a report needs no workload file |
-//! | `journal` | what happened ([`crate::journal`]); locked by the process that writes the run |
-//! | `session-key` | the secret by which a resumed run recognizes its agents; of no use once the run is over |
-//! | `report.json`, `report.txt` | the result, once there is one |
+//! | `manifest.json` | the configuration, fixed before the first agent joins ([`Manifest`]); contains no secrets |
+//! | `hosts.csv` | name and row count of each host, in index order, so that a report does not need the workload file |
+//! | `journal` | rows sent, results and events ([`crate::journal`]); locked by the process that executes the run |
+//! | `session-key` | the secret with which a resumed run authenticates its agents; useless after the run has ended |
+//! | `report.json`, `report.txt` | the result, after the run has ended |
 //!
-//! A directory appears whole or not at all: it is made under a hidden name and renamed. It is its owner's alone, for a server's
-//! messages can quote what is in the database. What the files mean for a run that goes on is the run's affair.
+//! A directory is created atomically: under a hidden name first, then renamed. Only its owner can access it, because server messages
+//! can quote data from the database. This module does not interpret the journal; the `run` module does that when it resumes a run.
 
 mod error;
 mod files;
@@ -40,10 +40,10 @@ const JOURNAL: &str = "journal";
 const SESSION_KEY: &str = "session-key";
 const REPORT_JSON: &str = "report.json";
 const REPORT_TEXT: &str = "report.txt";
-/// Of a directory that is being made. One that a killed process left is neither listed nor found.
+/// Name prefix of files and directories that are being created. Those left behind by a killed process are neither listed nor found.
 const UNFINISHED: &str = ".new-";
 
-/// One run's directory, with its manifest read.
+/// The directory of one run and its manifest.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -51,19 +51,19 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory of a new run below `parent` (see [`parent()`]) and opens its journal, empty and locked.
+    /// Creates the directory of a new run in `parent` (see [`parent()`]) and returns it with its journal, empty and locked.
     pub fn create(
         parent: &Path,
         manifest: Manifest,
         hosts: &HostTable,
     ) -> Result<(Self, Writer), RunDirError> {
         let mut directories = fs::DirBuilder::new();
-        let made = directories.recursive(true).mode(0o700).create(parent);
-        made.map_err(RunDirError::on("create directory", parent))?;
-        // Of this file system, to be renamed; removed when anything fails.
-        let owners_alone = fs::Permissions::from_mode(0o700);
+        let created = directories.recursive(true).mode(0o700).create(parent);
+        created.map_err(RunDirError::on("create directory", parent))?;
+        // In `parent`, so that it can be renamed within one file system. Dropping it on an error removes it.
+        let owner_only = fs::Permissions::from_mode(0o700);
         let unfinished =
-            tempfile::Builder::new().prefix(UNFINISHED).permissions(owners_alone).tempdir_in(parent);
+            tempfile::Builder::new().prefix(UNFINISHED).permissions(owner_only).tempdir_in(parent);
         let unfinished = unfinished.map_err(RunDirError::on("create a directory in", parent))?;
         let path = parent.join(manifest.run_id.as_str());
         files::write_hosts(&unfinished.path().join(HOSTS), hosts)?;
@@ -80,12 +80,12 @@ impl RunDir {
         Ok((Self { path, manifest }, journal))
     }
 
-    /// The run that `run` names: its id below `run_dir` (or where runs are by default), the beginning of one, or its directory.
+    /// Opens the run that `run` names: a run id or a unique prefix of one in `run_dir` (by default, see [`parent()`]), or a path.
     pub fn open(run_dir: Option<&Path>, run: &str) -> Result<Self, RunDirError> {
         Self::at(&find::find(run_dir, run)?)
     }
 
-    /// The run in this directory.
+    /// Opens the run in this directory.
     pub fn at(path: &Path) -> Result<Self, RunDirError> {
         let manifest = files::read_manifest(&path.join(MANIFEST))?;
         Ok(Self { path: path.to_owned(), manifest })
@@ -99,44 +99,44 @@ impl RunDir {
         &self.manifest
     }
 
-    /// The hosts that the journal's samples name by index.
+    /// Reads the hosts, to which the journal's samples refer by index.
     pub fn hosts(&self) -> Result<HostTable, RunDirError> {
         files::read_hosts(&self.path.join(HOSTS), &self.manifest.workload)
     }
 
-    /// The journal, read from its beginning; of a running run as far as it has come.
+    /// Opens the journal for reading from its start. If the run is active, the reader ends at the journal's current length.
     pub fn journal(&self) -> Result<Reader, RunDirError> {
         Ok(Reader::open(&self.path.join(JOURNAL))?)
     }
 
-    /// The run's key for session tokens; `new` where it has none yet.
+    /// Returns the run's key for session tokens. If there is none yet, stores and returns `new`.
     pub fn session_key(&self, new: SessionKey) -> Result<SessionKey, RunDirError> {
         files::read_or_write_key(&self.path.join(SESSION_KEY), new)
     }
 
-    /// Somebody writes this run now, be it this process.
+    /// Returns true if any process, including this one, is executing the run.
     pub fn is_running(&self) -> Result<bool, RunDirError> {
         Ok(journal::is_locked(&self.path.join(JOURNAL))?)
     }
 
-    /// The right to go on with this run: read the journal under the lock, then append behind what was read.
+    /// Locks the journal to resume the run: read the journal under the lock, then append after the last valid record.
     pub fn lock(&self) -> Result<Lock, RunDirError> {
         Ok(Lock::take(&self.path.join(JOURNAL))?)
     }
 
-    /// The report of a run that has ended.
+    /// Reads the report; `None` if the run has not ended.
     pub fn report(&self) -> Result<Option<RunResult>, RunDirError> {
         files::read_report(&self.path.join(REPORT_JSON))
     }
 
-    /// Keeps the reports, the JSON last, since it says that the run has ended. The journal's writer is dropped after this, or the run
-    /// looks unfinished for a moment.
+    /// Writes the reports. The JSON report is last, because it marks the run as ended. Drop the journal's writer after this; otherwise
+    /// the run is listed as unfinished for a moment.
     pub fn write_report(&self, json: &str, text: &str) -> Result<(), RunDirError> {
         files::write(&self.path.join(REPORT_TEXT), text.as_bytes())?;
         files::write(&self.path.join(REPORT_JSON), json.as_bytes())
     }
 
-    /// Forgets the reports of a run that goes on: they would tell what is no longer true.
+    /// Deletes the reports of a run that is resumed, because they are out of date.
     pub fn remove_report(&self) -> Result<(), RunDirError> {
         files::remove(&self.path.join(REPORT_JSON))?;
         files::remove(&self.path.join(REPORT_TEXT))

@@ -1,5 +1,5 @@
-//! The simulated coordinator's process: what `coordinator run` does between reading the workload and writing the report, and what
-//! `--resume` does when there is a journal already.
+//! The process of the simulated coordinator. It does what `coordinator run` does between reading the workload and writing the report, or,
+//! if a journal exists already, what `--resume` does.
 
 use std::error::Error;
 use std::path::Path;
@@ -33,20 +33,20 @@ const SQL: &str = "SELECT run(:hostname, :takes_ms, :fails)";
 #[derive(Debug)]
 pub(super) enum Ended {
     Reported(Box<RunResult>),
-    /// Nothing was left to resume: the coordinator before had counted the last row.
+    /// Nothing was left to resume because the previous coordinator had counted the last row.
     NothingLeft,
     Failed(String),
 }
 
-/// Serves the run, or goes on with it.
+/// Serves the run, or resumes it if there is a journal.
 pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     let address = listener.local_addr()?;
     let template = Template::parse(SQL)?;
     let workload = open_workload(&site.csv, &template)?;
-    let (journal, taken_up) = match site.journal.exists() {
+    let (journal, resumed) = match site.journal.exists() {
         false => (Writer::create(&site.journal)?, None),
-        true => match take_up(&site.journal, &workload)? {
+        true => match resume(&site.journal, &workload)? {
             Some((journal, replayed)) => (journal, Some(replayed)),
             None => {
                 site.end(Ended::NothingLeft);
@@ -54,14 +54,14 @@ pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {
             }
         },
     };
-    let incoming = network::incoming(listener, Arc::clone(&site.shears), Arc::clone(&site.tape));
+    let incoming = network::incoming(listener, Arc::clone(&site.cutter), Arc::clone(&site.tape));
     let listener = Listener::in_clear(Box::pin(incoming), address);
-    let metrics = Metrics::on();
+    let metrics = Metrics::enabled();
     let plan = Arc::new(plan(&site, workload, template, metrics.clone()));
     let display = ProgressDisplay::silent();
     let never = CancellationToken::new();
-    match run::run(plan, listener, &display, Some(journal), taken_up, never).await {
-        Ok(Outcome { result, journal: _ }) => match checks::look_at_metrics(&written(metrics), &result) {
+    match run::run(plan, listener, &display, Some(journal), resumed, never).await {
+        Ok(Outcome { result, journal: _ }) => match checks::check_metrics(&written(metrics), &result) {
             Ok(()) => site.end(Ended::Reported(Box::new(result))),
             Err(problem) => site.end(Ended::Failed(problem)),
         },
@@ -82,11 +82,11 @@ fn open_workload(csv: &Path, template: &Template) -> Result<Workload, Box<dyn Er
     Ok(workload::open(csv, &options, &mut |_| ())?)
 }
 
-fn take_up(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replayed)>, Box<dyn Error>> {
+fn resume(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replayed)>, Box<dyn Error>> {
     let lock = Lock::take(journal)?;
     let passes = Passes::once(workload.rows());
     let scope =
-        Scope { passes, retried: Retried::LeftOut, has_due_times: false, slowest: 0, is_watched: true };
+        Scope { passes, retried: Retried::LeftOut, has_due_times: false, slowest: 0, has_metrics: true };
     let replayed = run::replay(lock.reader()?, scope, workload.hosts().len(), HostSamples::default())?;
     if replayed.ledger.unaccounted() == 0 {
         return Ok(None);

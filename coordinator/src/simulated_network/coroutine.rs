@@ -1,5 +1,5 @@
-//! Blocking code in simulated time. It has a thread of its own, which runs only while the simulation waits for it; when it has to wait, the
-//! simulation waits in its place. So a run is the same each time.
+//! Runs blocking code in simulated time. The code has its own thread, which runs only while the simulation waits for it. When the code has
+//! to wait, the simulation waits in its place. This keeps runs reproducible.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,31 +8,31 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use muster_agent::workplace::{Waiter, Waker};
+use muster_agent::driver::{Waiter, Waker};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The blocking side.
+/// The handle with which blocking code waits in simulated time.
 pub(super) struct Coroutine {
     tasks: Sender<Task>,
     resumed: Receiver<()>,
 }
 
-/// Runs `body` to its end. Dropped before, it ends the thread: what `body` waits for unwinds it.
+/// Runs `body` until it returns. If this future is dropped earlier, `body` is unwound at its next wait and its thread ends.
 pub(super) async fn run(body: impl FnOnce(Coroutine) + Send + 'static) {
     let (tasks, requested) = mpsc::channel();
     let (resume, resumed) = mpsc::channel();
     let runtime = Handle::current();
     let thread = thread::spawn(move || {
-        // The simulated clock is the runtime's.
+        // The runtime has the simulated clock.
         let _entered = runtime.enter();
         body(Coroutine { tasks, resumed });
     });
     let mut running = Running { resume: Some(resume), thread: Some(thread) };
-    // Here the simulation stands still, and nothing else of it runs.
+    // `recv` blocks the simulation's only thread on purpose: nothing else runs at the same time.
     while let Ok(task) = requested.recv() {
         task.await;
         if let Some(resume) = &running.resume {
@@ -65,18 +65,18 @@ impl Drop for Running {
     }
 }
 
-/// Unwinds the thread of code that no one waits for any more.
+/// The panic payload that unwinds blocking code after its future was dropped.
 struct Dropped;
 
 impl Coroutine {
-    /// The simulation waits for `future`, and this thread for its output.
+    /// Has the simulation run `future`, and blocks this thread until its output is there.
     pub(super) fn block_on<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
         let (sender, output) = mpsc::channel();
         let task = async move { drop(sender.send(future.await)) };
         let is_resumed = self.tasks.send(Box::pin(task)).is_ok() && self.resumed.recv().is_ok();
         match output.try_recv() {
             Ok(output) if is_resumed => output,
-            // Not `panic!`: this is no failure.
+            // Not `panic!`, because this is not a failure and the panic hook must not run.
             _ => std::panic::resume_unwind(Box::new(Dropped)),
         }
     }
@@ -151,13 +151,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn code_that_no_one_waits_for_is_unwound() {
+    async fn blocking_code_is_unwound_when_its_future_is_dropped() {
         let held = Arc::new(());
         let inside = Arc::clone(&held);
         let ran = run(move |coroutine| {
             let _inside = inside;
             waiter(coroutine).wait(None);
-            unreachable!("it is never woken");
+            unreachable!("the wait is never woken");
         });
         assert!(tokio::time::timeout(HOUR, ran).await.is_err());
         assert_eq!(Arc::strong_count(&held), 1, "the thread has ended");

@@ -1,5 +1,6 @@
-//! The simulated database: backends, what they run, and what nobody may see there. A query runs on when its client is gone, and until
-//! its backend is ended, as in PostgreSQL. It is one for all agents; the way to it takes some milliseconds and never breaks.
+//! The simulated database: its backends, the queries they run, and the violations it detects. As in PostgreSQL, a query continues when its
+//! client disconnects, until its backend is terminated. All agents use the same database. The connection to it takes some milliseconds
+//! and never breaks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,8 +13,9 @@ use super::scenario::Scenario;
 pub(super) struct Database {
     run: RunId,
     slots: u16,
+    /// True if the database refuses to terminate backends.
     refuses: bool,
-    /// Taken out, nobody's backend is ended, and all say that none was left.
+    /// If false, no backend is terminated and every request reports that there was none.
     ends_backends: bool,
     state: Mutex<State>,
 }
@@ -27,13 +29,13 @@ struct State {
 
 struct Backend {
     name: String,
-    /// Position among the executions.
+    /// Index of its latest query in `State::executions`.
     latest: Option<usize>,
     has_client: bool,
     ended: CancellationToken,
 }
 
-/// One query that began.
+/// One query that has started.
 #[derive(Debug, Clone)]
 pub(super) struct Execution {
     pub(super) row: RowId,
@@ -41,12 +43,12 @@ pub(super) struct Execution {
     pub(super) slot: SlotId,
     pub(super) epoch: Epoch,
     pub(super) began: Duration,
-    /// When it ends or did.
+    /// The time at which it ends or ended.
     pub(super) until: Duration,
     pub(super) is_finished: bool,
 }
 
-/// A client's connection, by the position of its backend.
+/// A client's connection: the index of its backend.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BackendId(usize);
 
@@ -59,7 +61,7 @@ impl Database {
         Self { run, slots, refuses, ends_backends, state: Mutex::default() }
     }
 
-    /// The token is cancelled when the backend is ended.
+    /// Opens a connection. The token is cancelled when the backend is terminated.
     pub(super) fn connect(&self, name: &str) -> (BackendId, CancellationToken) {
         let ended = CancellationToken::new();
         let mut state = self.lock();
@@ -72,11 +74,12 @@ impl Database {
         self.lock().backends[backend.0].name = name.to_owned();
     }
 
-    /// The client is gone. Nobody tells the query that runs.
+    /// The client disconnects. A query that is running continues.
     pub(super) fn disconnect(&self, backend: BackendId) {
         self.lock().backends[backend.0].has_client = false;
     }
 
+    /// Starts a query, and records a violation if another query of its host or of an older session of its slot is running.
     pub(super) fn begin(&self, backend: BackendId, row: RowId, host: &str, takes: Duration) -> ExecutionId {
         let now = now();
         let mut state = self.lock();
@@ -99,8 +102,9 @@ impl Database {
             })
             .collect();
         for other in running {
-            let what =
-                format!("{now:?}: row {row} of {host} begins in {slot}, epoch {epoch}, beside {other}");
+            let what = format!(
+                "{now:?}: row {row} of {host} begins in {slot}, epoch {epoch}, while this one runs: {other}"
+            );
             state.violations.push(what);
         }
         let (host, until) = (host.to_owned(), now + takes);
@@ -110,21 +114,21 @@ impl Database {
         ExecutionId(latest)
     }
 
-    /// Its answer has come.
+    /// The query has returned its result.
     pub(super) fn finish(&self, execution: ExecutionId) {
         if let Some(execution) = self.lock().executions.get_mut(execution.0) {
             (execution.until, execution.is_finished) = (now(), true);
         }
     }
 
-    /// It was cancelled, or its backend ended.
+    /// The query was cancelled, or its backend was terminated.
     pub(super) fn stop(&self, execution: ExecutionId) {
         if let Some(execution) = self.lock().executions.get_mut(execution.0) {
             execution.until = execution.until.min(now());
         }
     }
 
-    /// Ends the backends of a slot that have an epoch below; how many that were.
+    /// Terminates the backends of a slot whose epoch is less than `below`. Returns their number.
     pub(super) fn end_backends(&self, slot: SlotId, below: Epoch) -> Result<u32, String> {
         if self.refuses {
             return Err("permission denied to terminate process".to_owned());
@@ -154,7 +158,7 @@ impl Database {
         self.lock().executions.clone()
     }
 
-    pub(super) fn violate(&self, what: String) {
+    pub(super) fn add_violation(&self, what: String) {
         self.lock().violations.push(what);
     }
 
@@ -167,7 +171,7 @@ impl Database {
     }
 }
 
-/// One clock for all hosts, exact to a tick.
+/// The simulated time, the same for all hosts, with a resolution of one tick.
 pub(super) fn now() -> Duration {
     turmoil::sim_elapsed().unwrap_or_default()
 }

@@ -1,49 +1,49 @@
-//! What breaks, when it is drawn and when it comes.
+//! The faults: how they are drawn at random, and how they are injected.
 
 use std::time::Duration;
 
 use super::random::Random;
 use super::world::World;
 
-/// A fault and when it comes, since the beginning.
+/// A fault and its time since the start of the simulation.
 #[derive(Debug, Clone)]
 pub(super) struct Timed {
     pub(super) at: Duration,
     pub(super) fault: Fault,
 }
 
-/// Agents by their position.
+/// The kinds of faults. Agents are given by their index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// `kill -9`; the system closes its connections.
+    /// Kills the agent with SIGKILL; the operating system closes its connections.
     Kill(usize),
-    /// The machine is gone: nobody is told.
+    /// The agent's machine loses power: its connections are not closed.
     PowerOff(usize),
-    /// SIGTERM.
-    Ask(usize),
+    /// Sends SIGTERM to the agent.
+    Terminate(usize),
     Start(usize),
     KillCoordinator,
     StartCoordinator,
-    /// What is said between the two waits until it is released.
+    /// Messages between the agent and the coordinator are delayed until `Release`.
     Hold(usize),
     Release(usize),
-    /// What is said between the two is lost, and with it whatever follows on the same connection.
-    Partition(usize, Way),
+    /// Messages between the agent and the coordinator are lost, and so is everything that follows on the same connection.
+    Partition(usize, Direction),
     Repair(usize),
-    /// The connections break, with what is on its way.
+    /// The agent's connections break, and data in flight is lost.
     Cut(usize, Ends),
-    /// A message takes up to so long.
+    /// Sets the maximum latency of a message.
     Slow(usize, Duration),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Direction {
     Both,
     ToAgent,
     ToCoordinator,
 }
 
-/// Who notices.
+/// The ends that notice a cut connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
     Both,
@@ -52,7 +52,7 @@ pub(super) enum Ends {
 }
 
 impl Fault {
-    /// One to six of them with their ends. Everything that is killed comes back, and every link is repaired.
+    /// Draws one to six faults, each with the event that ends it: every killed process is restarted, and every link is repaired.
     pub(super) fn draw(random: &mut Random, agents: usize) -> Vec<Timed> {
         let mut faults = Vec::new();
         for _ in 0..random.between(1..=6) {
@@ -72,7 +72,7 @@ impl Fault {
                     add(lasts, Self::Start(agent));
                 }
                 30..=37 => {
-                    add(Duration::ZERO, Self::Ask(agent));
+                    add(Duration::ZERO, Self::Terminate(agent));
                     add(lasts, Self::Start(agent));
                 }
                 38..=52 => {
@@ -84,8 +84,8 @@ impl Fault {
                     add(lasts, Self::Release(agent));
                 }
                 65..=79 => {
-                    let ways = [Way::Both, Way::ToAgent, Way::ToCoordinator];
-                    add(Duration::ZERO, Self::Partition(agent, ways[random.index(3)]));
+                    let directions = [Direction::Both, Direction::ToAgent, Direction::ToCoordinator];
+                    add(Duration::ZERO, Self::Partition(agent, directions[random.index(3)]));
                     add(lasts, Self::Repair(agent));
                 }
                 80..=91 => {
@@ -102,20 +102,20 @@ impl Fault {
         faults
     }
 
-    pub(super) fn strike(&self, world: &mut World<'_>) {
+    pub(super) fn inject(&self, world: &mut World<'_>) {
         match *self {
             Self::Kill(agent) => world.kill_agent(agent),
             Self::PowerOff(agent) => {
-                world.partition(agent, Way::Both);
+                world.partition(agent, Direction::Both);
                 world.kill_agent(agent);
             }
-            Self::Ask(agent) => world.ask_agent(agent),
+            Self::Terminate(agent) => world.terminate_agent(agent),
             Self::Start(agent) => world.start_agent(agent),
             Self::KillCoordinator => world.kill_coordinator(),
             Self::StartCoordinator => world.start_coordinator(),
             Self::Hold(agent) => world.hold(agent),
             Self::Release(agent) => world.release(agent),
-            Self::Partition(agent, way) => world.partition(agent, way),
+            Self::Partition(agent, direction) => world.partition(agent, direction),
             Self::Repair(agent) => world.repair(agent),
             Self::Cut(agent, ends) => world.cut(agent, ends),
             Self::Slow(agent, latency_max) => world.slow(agent, latency_max),

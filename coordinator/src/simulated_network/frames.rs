@@ -1,13 +1,13 @@
-//! The data in what one end says or hears: every message of the protocol, and nothing else. In HTTP/2 (RFC 9113, section 4.1) these are
-//! frames among others. Headers have the machine's own date in them, so that the same run has other bytes the next time.
+//! Extracts the payloads of HTTP/2 DATA frames (RFC 9113, section 4.1) from one direction of a connection: the protocol's messages and
+//! nothing else. Other frames are skipped because headers contain the machine's real date, which differs between two runs of a seed.
 
-/// The client says this first.
+/// The length of the connection preface, which the client sends first.
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 
 pub(super) struct Frames {
-    /// Still to come of the preface.
+    /// Bytes of the preface that have not arrived yet.
     preface_left: usize,
     head: Vec<u8>,
     payload_left: usize,
@@ -22,21 +22,21 @@ impl Frames {
         Self { preface_left: 0, head: Vec::with_capacity(HEAD_BYTES), payload_left: 0 }
     }
 
-    /// Gives `see` the data as it comes.
+    /// Reads the next bytes of the connection and passes the data in them to `see`.
     pub(super) fn take(&mut self, mut bytes: &[u8], mut see: impl FnMut(&[u8])) {
-        self.preface_left -= cut(&mut bytes, self.preface_left).len();
+        self.preface_left -= split_front(&mut bytes, self.preface_left).len();
         while !bytes.is_empty() {
             if self.payload_left == 0 && self.head.len() == HEAD_BYTES {
                 self.head.clear();
             }
             if self.head.len() < HEAD_BYTES {
-                self.head.extend(cut(&mut bytes, HEAD_BYTES - self.head.len()));
+                self.head.extend(split_front(&mut bytes, HEAD_BYTES - self.head.len()));
                 if let &[a, b, c, _, _, _, _, _, _] = self.head.as_slice() {
                     self.payload_left = u32::from_be_bytes([0, a, b, c]) as usize;
                 }
                 continue;
             }
-            let payload = cut(&mut bytes, self.payload_left);
+            let payload = split_front(&mut bytes, self.payload_left);
             self.payload_left -= payload.len();
             if self.head[3] == DATA {
                 see(payload);
@@ -45,15 +45,15 @@ impl Frames {
     }
 }
 
-/// Takes at most so many bytes from the front.
-fn cut<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
+/// Takes at most `count` bytes from the front.
+fn split_front<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
     let (front, rest) = bytes.split_at(count.min(bytes.len()));
     *bytes = rest;
     front
 }
 
 #[test]
-fn data_is_found_however_it_is_cut() {
+fn data_is_found_however_the_bytes_are_split() {
     let whole = [
         &[b'P'; PREFACE_BYTES][..],
         &[0, 0, 2, 1, 4, 0, 0, 0, 1, 7, 7],

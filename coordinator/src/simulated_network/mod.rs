@@ -1,14 +1,15 @@
-//! The real coordinator and the real agents over a simulated network, in virtual time: gRPC, conductor, journal and resume on one side,
-//! session, crew, workers and results on the other. Simulated are the network, with all that breaks in it, the clock, and the
-//! database. docs/FAULTS.md says more.
+//! Runs the real coordinator and the real agents over a simulated network, in virtual time: gRPC, controller, journal and resume on one
+//! side, session, worker set, workers and results on the other. The network and its faults, the clock and the database are simulated.
+//! docs/internals/faults.md describes the simulation.
 //!
-//! One seed is one run. `MUSTER_NETWORKS=1000` runs that many, and `MUSTER_SEED=7` replays one, tells what happened, and logs as
-//! `MUSTER_LOG` says.
+//! A seed determines a run completely. `MUSTER_NETWORKS=1000` runs that many seeds. `MUSTER_SEED=7` replays one seed and prints its
+//! events; `MUSTER_LOG` sets the log filter of a replay.
 
 mod checks;
 mod coordinator;
 mod coroutine;
 mod database;
+mod driver;
 mod faults;
 mod frames;
 mod network;
@@ -18,7 +19,6 @@ mod random;
 mod scenario;
 mod tally;
 mod tape;
-mod workplace;
 mod world;
 
 use std::cell::RefCell;
@@ -33,13 +33,13 @@ use tally::Tally;
 use tape::Recorded;
 use world::{Backends, World};
 
-/// What a plain `cargo test` runs.
+/// The number of seeds that a plain `cargo test` runs.
 const SEEDS: u64 = 60;
-/// Of these, the first run twice.
+/// The number of seeds that are run twice and compared.
 const SEEDS_TWICE: u64 = 10;
-/// With fewer, something may not come.
+/// With fewer seeds, some kinds of faults may not occur.
 const SEEDS_ENOUGH: u64 = 60;
-/// Short runs of a plain `cargo test`.
+/// The number of short runs of a plain `cargo test`.
 const SEEDS_SHORT: u64 = 100;
 /// The time from the start of the first agent to the end of a run of 250 ms: joining, the countdown, and some round trips.
 const SHORT_MAX: Duration = Duration::from_secs(3);
@@ -47,39 +47,40 @@ const WRONG_SHOWN: usize = 20;
 const REPLAY: &str =
     "MUSTER_SEED=<seed> cargo test -p muster-coordinator --lib simulated_network::every_row -- --nocapture";
 
-/// What one run came to.
-struct Verdict {
+/// The outcome of one run.
+struct Checked {
     ended: Ended,
     recorded: Recorded,
-    wrong: Vec<String>,
+    problems: Vec<String>,
 }
 
 #[test]
-fn every_row_is_counted_once_over_a_network_that_breaks() {
+fn every_row_is_counted_once_over_a_faulty_network() {
     if let Some(seed) = variable("MUSTER_SEED") {
-        let verdict = replay(seed);
-        return assert_eq!(verdict.wrong, Vec::<String>::new());
+        let checked = replay(seed);
+        return assert_eq!(checked.problems, Vec::<String>::new());
     }
     let seeds = variable("MUSTER_NETWORKS").unwrap_or(SEEDS);
     let began = Instant::now();
-    let (tally, wrong) = run_all(seeds, Backends::Ended);
+    let (tally, problems) = run_all(seeds, Backends::Ended);
     println!("{seeds} runs in {:.1?}\n{tally}", began.elapsed());
-    let shown = &wrong[..wrong.len().min(WRONG_SHOWN)];
-    assert!(wrong.is_empty(), "{} went wrong:\n{}\nreplay: {REPLAY}", wrong.len(), shown.join("\n"));
+    let shown = &problems[..problems.len().min(WRONG_SHOWN)];
+    assert!(problems.is_empty(), "{} runs failed:\n{}\nreplay: {REPLAY}", problems.len(), shown.join("\n"));
     let missing = tally.missing();
-    assert!(seeds < SEEDS_ENOUGH || missing.is_empty(), "these did not come: {missing:?}");
+    assert!(seeds < SEEDS_ENOUGH || missing.is_empty(), "these events never occurred: {missing:?}");
 }
 
-/// A coordinator that took a run up again had old backends ended before their agents' leases had lapsed; a query of an agent that knew
-/// of nothing was counted as failed.
+/// Regression test: a coordinator that resumed a run had old backends terminated before the leases of their agents had expired, so a
+/// query of an agent that had noticed nothing was counted as failed.
 #[test]
-fn a_run_that_goes_on_fails_no_query_whose_agent_knows_of_nothing() {
-    assert_eq!(run(769, Backends::Ended).wrong, Vec::<String>::new(), "seed 769; replay: {REPLAY}");
+fn a_resumed_run_does_not_fail_queries_of_agents_with_a_valid_lease() {
+    assert_eq!(run(769, Backends::Ended).problems, Vec::<String>::new(), "seed 769; replay: {REPLAY}");
 }
 
-/// An agent whose workers ended with rows left over waited for an acknowledgement that was never sent, and the run waited for its report.
+/// Regression test: an agent whose workers ended with rows left over waited for an acknowledgement that was never sent, and the run waited
+/// for that agent's report.
 #[test]
-fn a_run_that_the_clock_ends_is_over_at_once() {
+fn a_run_ended_by_its_duration_finishes_at_once() {
     for seed in 0..variable("MUSTER_NETWORKS").unwrap_or(SEEDS_SHORT) {
         let mut world = World::of(Scenario::short(seed), Backends::Ended);
         let ended = world.run();
@@ -90,99 +91,99 @@ fn a_run_that_the_clock_ends_is_over_at_once() {
 }
 
 #[test]
-fn backends_that_nobody_ends_are_noticed() {
+fn backends_that_are_not_terminated_are_detected() {
     let seeds = variable("MUSTER_NETWORKS").unwrap_or(SEEDS);
-    let (_, wrong) = run_all(seeds, Backends::LeftAlone);
-    println!("{} of {seeds} runs went wrong", wrong.len());
-    assert!(wrong.iter().any(|what| what.contains(" begins in ")), "{wrong:?}");
+    let (_, problems) = run_all(seeds, Backends::NotEnded);
+    println!("{} of {seeds} runs failed", problems.len());
+    assert!(problems.iter().any(|what| what.contains(" begins in ")), "{problems:?}");
 }
 
 #[test]
-fn one_seed_is_one_run() {
+fn the_same_seed_gives_the_same_run() {
     for seed in 0..variable("MUSTER_NETWORKS").unwrap_or(SEEDS_TWICE) {
         let [first, second] = [(); 2].map(|()| {
-            let verdict = run(seed, Backends::Ended);
-            let report = match verdict.ended {
-                // Only these are of the machine's own clock.
+            let checked = run(seed, Backends::Ended);
+            let report = match checked.ended {
+                // Only these fields depend on the machine's real clock.
                 Ended::Reported(mut result) => {
                     (result.started_at, result.coordinator_health) = (None, None);
                     serde_json::to_string_pretty(&result).unwrap()
                 }
                 other => format!("{other:?}"),
             };
-            (report, verdict.recorded)
+            (report, checked.recorded)
         });
-        assert!(first.1.bytes > 4_000, "seed {seed} is hardly a run: {} bytes", first.1.bytes);
-        assert_eq!(first, second, "seed {seed} runs differently each time");
+        assert!(first.1.bytes > 4_000, "seed {seed} transferred only {} bytes", first.1.bytes);
+        assert_eq!(first, second, "two runs of seed {seed} differ");
     }
 }
 
-fn run(seed: u64, backends: Backends) -> Verdict {
-    watch_for_panics();
+fn run(seed: u64, backends: Backends) -> Checked {
+    record_panics();
     PANICS.take();
     let mut world = World::of(Scenario::of(seed), backends);
     let ended = world.run();
     let site = world.site.clone();
-    let mut wrong = checks::look(&site, &ended);
+    let mut problems = checks::check(&site, &ended);
     drop(world);
-    wrong.extend(PANICS.take());
-    Verdict { ended, recorded: site.tape.recorded(), wrong }
+    problems.extend(PANICS.take());
+    Checked { ended, recorded: site.tape.recorded(), problems }
 }
 
-fn replay(seed: u64) -> Verdict {
+fn replay(seed: u64) -> Checked {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_env("MUSTER_LOG"))
         .without_time()
         .try_init();
-    let verdict = run(seed, Backends::Ended);
-    verdict.recorded.lines.iter().for_each(|line| println!("{line}"));
-    match &verdict.ended {
+    let checked = run(seed, Backends::Ended);
+    checked.recorded.lines.iter().for_each(|line| println!("{line}"));
+    match &checked.ended {
         Ended::Reported(result) => {
             result.events.iter().for_each(|event| println!("{:>9.3} {}", event.at_ms / 1e3, event.what));
             println!("{:?}", result.queries);
         }
         other => println!("{other:?}"),
     }
-    verdict
+    checked
 }
 
-/// Runs seeds 0 to `count − 1`, on all cores. What went wrong, with its seed.
+/// Runs seeds 0 to `count − 1` on all cores. Returns the event counts, and the first problem of each failed seed.
 fn run_all(count: u64, backends: Backends) -> (Tally, Vec<String>) {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let run_share = |thread| {
         let mut tally = Tally::default();
-        let mut wrong = Vec::new();
+        let mut problems = Vec::new();
         for seed in (thread..count).step_by(threads) {
-            let verdict = std::panic::catch_unwind(|| run(seed, backends));
-            let verdict = verdict.unwrap_or_else(|_| panic!("seed {seed} panicked; replay: {REPLAY}"));
-            tally.add(&verdict.ended);
-            if let Some(first) = verdict.wrong.first() {
-                wrong.push(format!("seed {seed}: {first} ({} more)", verdict.wrong.len() - 1));
+            let checked = std::panic::catch_unwind(|| run(seed, backends));
+            let checked = checked.unwrap_or_else(|_| panic!("seed {seed} panicked; replay: {REPLAY}"));
+            tally.add(&checked.ended);
+            if let Some(first) = checked.problems.first() {
+                problems.push(format!("seed {seed}: {first} ({} more)", checked.problems.len() - 1));
             }
         }
-        (tally, wrong)
+        (tally, problems)
     };
     std::thread::scope(|scope| {
         let shares: Vec<_> =
             (0..threads as u64).map(|thread| scope.spawn(move || run_share(thread))).collect();
         let mut all = (Tally::default(), Vec::new());
         for share in shares {
-            let (tally, wrong) = share.join().expect("a seed that panics was named");
+            let (tally, problems) = share.join().expect("a thread panics only after printing its seed");
             all.0.merge(&tally);
-            all.1.extend(wrong);
+            all.1.extend(problems);
         }
         all
     })
 }
 
 thread_local! {
-    /// Of tasks, which tokio catches.
+    /// Panics of tasks in this thread, which tokio catches.
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-fn watch_for_panics() {
-    static WATCHING: Once = Once::new();
-    WATCHING.call_once(|| {
+fn record_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             PANICS.with_borrow_mut(|panics| panics.push(format!("panicked: {panic}")));
@@ -193,5 +194,5 @@ fn watch_for_panics() {
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is '{text}', which is no number")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is '{text}', which is not a number")))
 }

@@ -1,4 +1,5 @@
-//! Connections of the simulated network, as both sides want them. They can be cut, and what passes through them is noted.
+//! The connections of the simulated network, in the types that the agent and the coordinator need. They can be cut, and all data that
+//! passes through them is recorded.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::{BoxFuture, FutureExt};
-use muster_agent::surroundings::{ByteStream, Connect};
+use muster_agent::runtime::{ByteStream, Connect};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use super::tape::Tape;
 pub(super) const COORDINATOR: &str = "coordinator";
 pub(super) const PORT: u16 = 50_051;
 
-/// An agent's name in the network.
+/// An agent's host name in the simulated network.
 pub(super) fn agent_name(agent: usize) -> String {
     format!("agent-{agent}")
 }
@@ -32,64 +33,64 @@ pub(super) struct Wire {
     is_cut: CancellationToken,
     cut: BoxFuture<'static, ()>,
     tape: Arc<Tape>,
-    heard: Frames,
-    said: Frames,
+    received: Frames,
+    sent: Frames,
 }
 
-/// What cuts the connections that are open.
+/// Cuts open connections.
 #[derive(Default)]
-pub(super) struct Shears(Mutex<Vec<(String, CancellationToken)>>);
+pub(super) struct ConnectionCutter(Mutex<Vec<(String, CancellationToken)>>);
 
-impl Shears {
-    fn guard(&self, end: &str) -> CancellationToken {
+impl ConnectionCutter {
+    fn register(&self, end: &str) -> CancellationToken {
         let token = CancellationToken::new();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((end.to_owned(), token.clone()));
         token
     }
 
-    /// Cuts all connections at this end, so far.
+    /// Cuts all connections at this end that are open now.
     pub(super) fn cut(&self, end: &str) {
-        let mut guarded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded.extract_if(.., |(of, _)| of == end).for_each(|(_, token)| token.cancel());
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.extract_if(.., |(other, _)| other == end).for_each(|(_, token)| token.cancel());
     }
 }
 
-/// The end of an agent.
+/// The name of the agent's end of its connections.
 pub(super) fn end_at_agent(agent: usize) -> String {
     agent_name(agent)
 }
 
-/// The other end of an agent's connections.
+/// The name of the coordinator's end of an agent's connections.
 pub(super) fn end_at_coordinator(agent: usize) -> String {
     format!("{COORDINATOR}<{}", agent_name(agent))
 }
 
-/// How an agent dials.
-pub(super) fn connect(agent: usize, shears: Arc<Shears>, tape: Arc<Tape>) -> Connect {
+/// Returns the function with which an agent connects to the coordinator.
+pub(super) fn connect(agent: usize, cutter: Arc<ConnectionCutter>, tape: Arc<Tape>) -> Connect {
     Arc::new(move |_| {
-        let (shears, tape) = (Arc::clone(&shears), Arc::clone(&tape));
+        let (cutter, tape) = (Arc::clone(&cutter), Arc::clone(&tape));
         Box::pin(async move {
             let stream = TcpStream::connect((COORDINATOR, PORT)).await?;
-            let (heard, said) = (Frames::of_server(), Frames::of_client());
-            let wire = Wire::new(stream, end_at_agent(agent), (heard, said), &shears, tape);
+            let (received, sent) = (Frames::of_server(), Frames::of_client());
+            let wire = Wire::new(stream, end_at_agent(agent), (received, sent), &cutter, tape);
             Ok(Box::new(wire) as Box<dyn ByteStream>)
         })
     })
 }
 
-/// What the coordinator accepts.
+/// The connections that the coordinator accepts.
 pub(super) fn incoming(
     listener: TcpListener,
-    shears: Arc<Shears>,
+    cutter: Arc<ConnectionCutter>,
     tape: Arc<Tape>,
 ) -> impl Stream<Item = io::Result<Wire>> {
-    futures_util::stream::unfold((listener, shears, tape), async |(listener, shears, tape)| {
+    futures_util::stream::unfold((listener, cutter, tape), async |(listener, cutter, tape)| {
         let accepted = listener.accept().await.map(|(stream, peer)| {
             let peer = turmoil::reverse_lookup(peer.ip()).unwrap_or_default();
-            let (heard, said) = (Frames::of_client(), Frames::of_server());
-            Wire::new(stream, format!("{COORDINATOR}<{peer}"), (heard, said), &shears, Arc::clone(&tape))
+            let (received, sent) = (Frames::of_client(), Frames::of_server());
+            Wire::new(stream, format!("{COORDINATOR}<{peer}"), (received, sent), &cutter, Arc::clone(&tape))
         });
-        Some((accepted, (listener, shears, tape)))
+        Some((accepted, (listener, cutter, tape)))
     })
 }
 
@@ -97,13 +98,13 @@ impl Wire {
     fn new(
         stream: TcpStream,
         end: String,
-        (heard, said): (Frames, Frames),
-        shears: &Shears,
+        (received, sent): (Frames, Frames),
+        cutter: &ConnectionCutter,
         tape: Arc<Tape>,
     ) -> Self {
-        let is_cut = shears.guard(&end);
+        let is_cut = cutter.register(&end);
         let cut = is_cut.clone().cancelled_owned().boxed();
-        Self { stream, end, is_cut, cut, tape, heard, said }
+        Self { stream, end, is_cut, cut, tape, received, sent }
     }
 }
 
@@ -118,8 +119,8 @@ impl AsyncRead for Wire {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let Self { end, tape, heard, .. } = &mut *self;
-        heard.take(&buf.filled()[before..], |data| tape.note(end, "hears", data));
+        let Self { end, tape, received, .. } = &mut *self;
+        received.take(&buf.filled()[before..], |data| tape.record(end, "receives", data));
         Poll::Ready(Ok(()))
     }
 }
@@ -130,8 +131,8 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        let Self { end, tape, said, .. } = &mut *self;
-        said.take(&bytes[..written], |data| tape.note(end, "says", data));
+        let Self { end, tape, sent, .. } = &mut *self;
+        sent.take(&bytes[..written], |data| tape.record(end, "sends", data));
         Poll::Ready(Ok(written))
     }
 

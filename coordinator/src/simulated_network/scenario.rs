@@ -1,4 +1,4 @@
-//! What a seed stands for: the run, its rows, and what breaks when. Decided before anything runs.
+//! The scenario of a seed: the run, its rows and its timed faults. It is drawn before the simulation starts.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use crate::run::OnAgentLoss;
 
 pub(super) struct Scenario {
     pub(super) slots: u16,
-    /// The first `slots` of them start at once.
+    /// The first `slots` agents start at the beginning.
     pub(super) agents: Vec<Agent>,
-    /// Of every agent.
+    /// Workers of each agent.
     pub(super) workers: u16,
     pub(super) rows: Arc<Vec<Row>>,
-    /// `--duration`: the rows are repeated until then.
+    /// `--duration`: the rows are repeated for this long.
     pub(super) duration: Option<Duration>,
     pub(super) on_agent_loss: OnAgentLoss,
     pub(super) slot_grace: Duration,
-    /// `--timeout`. No query takes so long; where nobody may end another's backend, it is what a new owner waits for.
+    /// `--timeout`. No query takes this long. If `refuses` is set, a slot's new owner waits this long.
     pub(super) timeout: Option<Duration>,
-    /// Nobody may end another's backend.
+    /// The database denies permission to terminate other backends.
     pub(super) refuses: bool,
     pub(super) latency_max: Duration,
-    /// By time.
+    /// Sorted by time.
     pub(super) faults: Vec<Timed>,
-    /// For everything that is left to chance while it runs.
+    /// The seed of the random numbers drawn during the simulation.
     pub(super) seed: u64,
 }
 
@@ -80,7 +80,7 @@ impl Scenario {
         }
     }
 
-    /// A short run that is ended by its duration, without faults.
+    /// A short run without faults that is ended by its duration.
     pub(super) fn short(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let row = |number| Row {
@@ -106,17 +106,17 @@ impl Scenario {
         }
     }
 
-    /// The file of the workload.
+    /// The content of the workload file.
     pub(super) fn csv(&self) -> String {
         let mut csv = "hostname,takes_ms,fails\n".to_owned();
         for Row { host, takes, fails } in self.rows.iter() {
-            writeln!(csv, "{host},{},{fails}", takes.as_millis()).expect("a String takes everything");
+            writeln!(csv, "{host},{},{fails}", takes.as_millis()).expect("writing to a String does not fail");
         }
         csv
     }
 }
 
-/// Some seconds of work: most queries are short, some take longer than a lease.
+/// Draws rows for some seconds of work. Most queries are short; some take longer than a lease.
 fn rows(random: &mut Random) -> Vec<Row> {
     let hosts = random.between(3..=8);
     let count = random.between(30..=90);

@@ -1,4 +1,4 @@
-//! What happened in many runs: a fault that never bites proves nothing.
+//! Counts the events of many runs, to check that every kind of fault occurred and had an effect.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,19 +10,19 @@ use super::coordinator::Ended;
 #[derive(Debug, Default)]
 pub(super) struct Tally(BTreeMap<&'static str, u64>);
 
-/// What the events of a report say, and what that is.
+/// A part of each event message in a report, and the name under which the event is counted.
 const EVENTS: [(&str, &str); 11] = [
-    ("no beat for", "lost: silent"),
+    ("no heartbeat for", "lost: silent"),
     ("connection broke", "lost: broken"),
-    ("its agent joined anew", "lost: joined anew"),
+    ("its agent joined again", "lost: joined again"),
     ("handed back", "left"),
-    ("goes on with", "replaced"),
-    ("which stood by", "replaced by one that stood by"),
+    ("continues with", "replaced"),
+    ("taken over by standby", "replaced by a standby"),
     ("given up: its hosts", "hosts moved"),
     ("of the lost session ended", "backends ended"),
     ("it is not known whether", "backends not ended"),
-    ("the run goes on where", "coordinator resumed"),
-    ("is run no more", "row quarantined"),
+    ("the run continues where", "coordinator resumed"),
+    ("is not run again", "row quarantined"),
 ];
 
 impl Tally {
@@ -36,7 +36,7 @@ impl Tally {
         match result.ending {
             Ending::Completed => count("run: completed", 1),
             Ending::AgentsLost => count("run: agents lost", 1),
-            _ => count("run: ended otherwise", 1),
+            _ => count("run: other ending", 1),
         }
         for (words, what) in EVENTS {
             let times = result.events.iter().filter(|event| event.what.contains(words)).count();
@@ -54,11 +54,11 @@ impl Tally {
         }
     }
 
-    /// What should have come and did not.
+    /// The events that should have occurred but did not.
     pub(super) fn missing(&self) -> Vec<&'static str> {
-        let rare = ["row quarantined", "lost: joined anew"];
-        let wanted = EVENTS.iter().map(|(_, what)| *what).chain(["run: completed", "row retried"]);
-        wanted
+        let rare = ["row quarantined", "lost: joined again"];
+        let expected = EVENTS.iter().map(|(_, what)| *what).chain(["run: completed", "row retried"]);
+        expected
             .filter(|what| !rare.contains(what) && self.0.get(what).is_none_or(|times| *times == 0))
             .collect()
     }

@@ -1,4 +1,4 @@
-//! What happened in a run, to be compared with what happens the next time: every message that went over the network, when and where.
+//! Records a run, so that two runs of a seed can be compared: every message on the network, with its time and place.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,17 +8,18 @@ use std::time::Duration;
 use super::database;
 
 #[derive(Default)]
-pub(super) struct Tape(Mutex<Record>);
+pub(super) struct Tape(Mutex<State>);
 
 #[derive(Default)]
-struct Record {
-    /// Of all that was noted, in order, by the end of a connection: what happens on two connections at once has no order.
+struct State {
+    /// One hash for each end of a connection, over its messages in order. Events on two connections at the same time have no order, so
+    /// there is no common hash.
     hashes: BTreeMap<String, DefaultHasher>,
     bytes: usize,
     lines: Vec<String>,
 }
 
-/// Two runs are alike when these are.
+/// The recording of a run. Two runs are equal when their recordings are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Recorded {
     pub(super) hashes: Vec<(String, u64)>,
@@ -27,26 +28,26 @@ pub(super) struct Recorded {
 }
 
 impl Tape {
-    /// Of a message, or of a part of one.
-    pub(super) fn note(&self, end: &str, what: &str, data: &[u8]) {
-        let mut record = self.lock();
-        let hash = record.hashes.entry(end.to_owned()).or_default();
+    /// Records a message, or a part of one, at this end of a connection.
+    pub(super) fn record(&self, end: &str, what: &str, data: &[u8]) {
+        let mut state = self.lock();
+        let hash = state.hashes.entry(end.to_owned()).or_default();
         (database::now(), what, data).hash(hash);
-        record.bytes += data.len();
+        state.bytes += data.len();
     }
 
-    pub(super) fn say(&self, now: Duration, line: &str) {
-        let mut record = self.lock();
-        record.lines.push(format!("{:>9.3} {line}", now.as_secs_f64()));
+    pub(super) fn log(&self, now: Duration, line: &str) {
+        let mut state = self.lock();
+        state.lines.push(format!("{:>9.3} {line}", now.as_secs_f64()));
     }
 
     pub(super) fn recorded(&self) -> Recorded {
-        let record = self.lock();
-        let hashes = record.hashes.iter().map(|(end, hash)| (end.clone(), hash.finish())).collect();
-        Recorded { hashes, bytes: record.bytes, lines: record.lines.clone() }
+        let state = self.lock();
+        let hashes = state.hashes.iter().map(|(end, hash)| (end.clone(), hash.finish())).collect();
+        Recorded { hashes, bytes: state.bytes, lines: state.lines.clone() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Record> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! One run of a scenario: its machines, the network between them, and the faults as they come.
+//! Runs one scenario: starts its hosts and the network between them, and injects the faults when they are due.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_agent::metrics::AgentMetrics;
-use muster_agent::surroundings::{Network, Surroundings};
+use muster_agent::runtime::{Network, Runtime};
 use muster_agent::{AgentConfig, serve_in};
 use muster_common::ids::RunId;
 use tempfile::TempDir;
@@ -14,34 +14,34 @@ use tokio_util::sync::CancellationToken;
 
 use super::coordinator::{self, Ended};
 use super::database::Database;
-use super::faults::{Ends, Timed, Way};
-use super::network::{self, COORDINATOR, PORT, Shears, agent_name};
+use super::driver::SimulatedDriver;
+use super::faults::{Direction, Ends, Timed};
+use super::network::{self, COORDINATOR, ConnectionCutter, PORT, agent_name};
 use super::scenario::Scenario;
 use super::tape::Tape;
-use super::workplace::Hall;
 
-/// All machines take turns of this length: nothing is heard sooner.
+/// The step of the simulation. All hosts advance by this much in turn, so no message arrives sooner.
 const TICK: Duration = Duration::from_millis(5);
-/// Nothing here takes longer: the last fault is over within 21 s, and all rows together take less than a minute.
+/// The upper bound of a run: the last fault ends within 21 s, and all rows together take less than a minute.
 const TIME_MAX: Duration = Duration::from_secs(180);
 
-/// What all machines of one run share, beside the network.
+/// The state that all hosts of one run share, except the network.
 pub(super) struct Site {
     pub(super) scenario: Scenario,
     pub(super) run: RunId,
     pub(super) csv: PathBuf,
     pub(super) journal: PathBuf,
     pub(super) database: Arc<Database>,
-    pub(super) shears: Arc<Shears>,
+    pub(super) cutter: Arc<ConnectionCutter>,
     pub(super) tape: Arc<Tape>,
-    workplace: Arc<Hall>,
+    driver: Arc<SimulatedDriver>,
     ended: Mutex<Option<Ended>>,
     agents: Mutex<Vec<Process>>,
-    /// Removed with everything in it.
+    /// Removed, with its contents, when the run ends.
     _directory: TempDir,
 }
 
-/// An agent's process, the latest one.
+/// The latest process of an agent.
 #[derive(Default)]
 struct Process {
     starts: u32,
@@ -56,17 +56,17 @@ pub(super) struct World<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
-    Whole,
+    Connected,
     Held,
-    Parted,
+    Partitioned,
 }
 
-/// Whether the simulated database ends a backend when it is asked to.
+/// How the simulated database handles a request to terminate backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backends {
     Ended,
-    /// Nobody ends any, and everybody says that there was none.
-    LeftAlone,
+    /// Terminates no backend, and reports that there was none to terminate.
+    NotEnded,
 }
 
 impl Site {
@@ -74,18 +74,18 @@ impl Site {
         let directory = tempfile::tempdir().expect("make a directory");
         let csv = directory.path().join("rows.csv");
         std::fs::write(&csv, scenario.csv()).expect("write the workload");
-        let run = RunId::try_new("simulated").expect("a name of letters");
+        let run = RunId::try_new("simulated").expect("the name has only letters");
         let database = Arc::new(Database::new(run.clone(), &scenario, backends == Backends::Ended));
-        let workplace = Hall { database: Arc::clone(&database), rows: Arc::clone(&scenario.rows) };
+        let driver = SimulatedDriver { database: Arc::clone(&database), rows: Arc::clone(&scenario.rows) };
         Self {
             agents: Mutex::new(scenario.agents.iter().map(|_| Process::default()).collect()),
             run,
             csv,
             journal: directory.path().join("journal"),
             database,
-            shears: Arc::default(),
+            cutter: Arc::default(),
             tape: Arc::default(),
-            workplace: Arc::new(workplace),
+            driver: Arc::new(driver),
             ended: Mutex::default(),
             _directory: directory,
             scenario,
@@ -115,10 +115,10 @@ impl Site {
         if starts == 1 {
             tokio::time::sleep(planned.starts_after).await;
         }
-        let connect = network::connect(agent, Arc::clone(&self.shears), Arc::clone(&self.tape));
-        let surroundings = Surroundings {
+        let connect = network::connect(agent, Arc::clone(&self.cutter), Arc::clone(&self.tape));
+        let runtime = Runtime {
             network: Network::Other(connect),
-            workplace: self.workplace.clone(),
+            driver: self.driver.clone(),
             seed: self.scenario.seed ^ (agent as u64) << 32 ^ u64::from(starts),
             metrics: AgentMetrics::of(self.scenario.workers),
         };
@@ -127,7 +127,7 @@ impl Site {
             slot: planned.slot,
             ..AgentConfig::joining(format!("{COORDINATOR}:{PORT}").parse()?)
         };
-        serve_in(&surroundings, config, shutdown).await?;
+        serve_in(&runtime, config, shutdown).await?;
         Ok(())
     }
 }
@@ -151,29 +151,29 @@ impl World<'_> {
             let its_site = Arc::clone(&site);
             sim.host(agent_name(agent), move || Arc::clone(&its_site).serve_agent(agent));
         }
-        let links = vec![Link::Whole; site.scenario.agents.len()];
+        let links = vec![Link::Connected; site.scenario.agents.len()];
         Self { site, sim, links }
     }
 
-    /// To the end of the run, or until something is wrong.
+    /// Runs the simulation until the run ends, a process fails, or `TIME_MAX` is exceeded.
     pub(super) fn run(&mut self) -> Ended {
         let faults = self.site.scenario.faults.clone();
         let mut faults = faults.into_iter().peekable();
         loop {
             let now = self.sim.elapsed();
             while let Some(Timed { fault, .. }) = faults.next_if(|timed| timed.at <= now) {
-                self.site.tape.say(now, &format!("{fault:?}"));
-                fault.strike(self);
+                self.site.tape.log(now, &format!("{fault:?}"));
+                fault.inject(self);
             }
             if let Err(problem) = self.sim.step() {
-                return Ended::Failed(format!("a process ended with an error: {problem}"));
+                return Ended::Failed(format!("a process failed: {problem}"));
             }
             if let Some(ended) = self.site.take_ended() {
-                self.site.tape.say(now, "the run has ended");
+                self.site.tape.log(now, "the run has ended");
                 return ended;
             }
             if now > TIME_MAX {
-                return Ended::Failed(format!("no end within {TIME_MAX:?}"));
+                return Ended::Failed(format!("the run did not end within {TIME_MAX:?}"));
             }
         }
     }
@@ -187,14 +187,14 @@ impl World<'_> {
         self.with_quiet_links(agent..agent + 1, |sim| sim.crash(agent_name(agent)));
     }
 
-    pub(super) fn ask_agent(&mut self, agent: usize) {
+    pub(super) fn terminate_agent(&mut self, agent: usize) {
         self.site.agents()[agent].shutdown.cancel();
     }
 
-    /// One that still leaves does not come so far.
+    /// Restarts the agent unless it runs. An agent that was terminated is restarted even if it has not exited yet.
     pub(super) fn start_agent(&mut self, agent: usize) {
-        let is_asked = self.site.agents()[agent].shutdown.is_cancelled();
-        if is_asked || !self.sim.is_host_running(agent_name(agent)) {
+        let is_terminated = self.site.agents()[agent].shutdown.is_cancelled();
+        if is_terminated || !self.sim.is_host_running(agent_name(agent)) {
             self.with_quiet_links(agent..agent + 1, |sim| sim.bounce(agent_name(agent)));
         }
     }
@@ -203,13 +203,13 @@ impl World<'_> {
         self.with_quiet_links(0..self.links.len(), |sim| sim.crash(COORDINATOR));
     }
 
-    /// Ends a process. Its connections are closed in an order that is not always the same, and each draws its own delay: held back and
-    /// released, what is on its way arrives at once.
+    /// Ends a process. Its connections are closed in an order that varies between runs, and each draws its own delay. The links are held
+    /// meanwhile, so that everything in flight arrives at once when they are released and the run stays reproducible.
     fn with_quiet_links(&mut self, agents: Range<usize>, end: impl FnOnce(&mut turmoil::Sim<'_>)) {
-        let whole: Vec<usize> = agents.filter(|agent| self.links[*agent] == Link::Whole).collect();
-        whole.iter().for_each(|agent| self.hold(*agent));
+        let up: Vec<usize> = agents.filter(|agent| self.links[*agent] == Link::Connected).collect();
+        up.iter().for_each(|agent| self.hold(*agent));
         end(&mut self.sim);
-        whole.iter().for_each(|agent| self.release(*agent));
+        up.iter().for_each(|agent| self.release(*agent));
     }
 
     pub(super) fn start_coordinator(&mut self) {
@@ -219,7 +219,7 @@ impl World<'_> {
     }
 
     pub(super) fn hold(&mut self, agent: usize) {
-        if self.links[agent] == Link::Whole {
+        if self.links[agent] == Link::Connected {
             self.sim.hold(COORDINATOR, agent_name(agent));
             self.links[agent] = Link::Held;
         }
@@ -228,34 +228,34 @@ impl World<'_> {
     pub(super) fn release(&mut self, agent: usize) {
         if self.links[agent] == Link::Held {
             self.sim.release(COORDINATOR, agent_name(agent));
-            self.links[agent] = Link::Whole;
+            self.links[agent] = Link::Connected;
         }
     }
 
-    pub(super) fn partition(&mut self, agent: usize, way: Way) {
+    pub(super) fn partition(&mut self, agent: usize, direction: Direction) {
         self.release(agent);
         let name = agent_name(agent);
-        match way {
-            Way::Both => self.sim.partition(COORDINATOR, name),
-            Way::ToAgent => self.sim.partition_oneway(COORDINATOR, name),
-            Way::ToCoordinator => self.sim.partition_oneway(name, COORDINATOR),
+        match direction {
+            Direction::Both => self.sim.partition(COORDINATOR, name),
+            Direction::ToAgent => self.sim.partition_oneway(COORDINATOR, name),
+            Direction::ToCoordinator => self.sim.partition_oneway(name, COORDINATOR),
         }
-        self.links[agent] = Link::Parted;
+        self.links[agent] = Link::Partitioned;
     }
 
     pub(super) fn repair(&mut self, agent: usize) {
-        if self.links[agent] == Link::Parted {
+        if self.links[agent] == Link::Partitioned {
             self.sim.repair(COORDINATOR, agent_name(agent));
-            self.links[agent] = Link::Whole;
+            self.links[agent] = Link::Connected;
         }
     }
 
     pub(super) fn cut(&mut self, agent: usize, ends: Ends) {
         if ends != Ends::Coordinator {
-            self.site.shears.cut(&network::end_at_agent(agent));
+            self.site.cutter.cut(&network::end_at_agent(agent));
         }
         if ends != Ends::Agent {
-            self.site.shears.cut(&network::end_at_coordinator(agent));
+            self.site.cutter.cut(&network::end_at_coordinator(agent));
         }
     }
 

@@ -1,5 +1,5 @@
-//! Thresholds held against a finished result. What the sample cannot support cannot be decided, and that is missed: a threshold that
-//! nobody looked at must not pass.
+//! Evaluates thresholds on a finished result. A threshold on a figure that the sample cannot support cannot be decided and counts as
+//! missed, so that a threshold never passes without evidence.
 
 use muster_common::bound::Figure;
 use muster_common::result::{self, Latency, RunResult};
@@ -7,18 +7,19 @@ use muster_common::result::{self, Latency, RunResult};
 use super::{Metric, Scope, Threshold, Times};
 use crate::output::units::{count, counted};
 
-/// One host's part of the run.
+/// The figures of one host.
 pub(crate) struct HostFigures<'a> {
     pub(crate) name: &'a str,
     pub(crate) completed: u64,
     pub(crate) failed: u64,
-    /// `None` when none of its queries was timed.
+    /// `None` if none of its queries was timed.
     pub(crate) service: Option<Latency>,
-    /// Not every sample could be kept, see [`muster_common::limits::HOST_SAMPLES_MAX`].
+    /// True if not every sample could be stored, see [`muster_common::limits::HOST_SAMPLES_MAX`].
     pub(crate) is_cut: bool,
 }
 
-/// `hosts` gives the hosts that a threshold wants; it is asked only for thresholds on hosts.
+/// Evaluates `thresholds` on `result`. `hosts` returns the figures of the hosts that match a predicate; it is called only for host
+/// thresholds.
 pub(crate) fn judge<'a, H>(
     thresholds: &[Threshold],
     result: &RunResult,
@@ -28,14 +29,14 @@ where
     H: Iterator<Item = HostFigures<'a>>,
 {
     let judged = thresholds.iter().map(|threshold| match &threshold.scope {
-        Scope::Run => threshold.of_run(result),
-        Scope::Hosts(_) => threshold.of_hosts(hosts(&|host| threshold.wants_host(host))),
+        Scope::Run => threshold.for_run(result),
+        Scope::Hosts(_) => threshold.for_hosts(hosts(&|host| threshold.matches_host(host))),
     });
     judged.collect()
 }
 
 impl Threshold {
-    fn of_run(&self, result: &RunResult) -> result::Threshold {
+    fn for_run(&self, result: &RunResult) -> result::Threshold {
         let queries = &result.queries;
         let value = match self.metric {
             Metric::Time(times, figure) => {
@@ -47,12 +48,14 @@ impl Threshold {
                     Times::GeneratorDelay => &result.generator_delay_ms,
                 };
                 match result.load.cut_off(result.workers.len()) {
-                    // Their waits are at least as long as those that are known.
+                    // Queries that did not start waited at least until the end, and their waits are not in the figures.
                     Some((not_begun, due))
                         if matches!(times, Times::Response | Times::Lag | Times::Queueing) =>
                     {
                         let (not_begun, due) = (count(not_begun), count(due));
-                        Err(format!("{not_begun} of {due} due queries had not begun when the time was over"))
+                        Err(format!(
+                            "{not_begun} of {due} due queries had not started when the duration ended"
+                        ))
                     }
                     _ => figure_of(figure, latency.as_ref()),
                 }
@@ -67,13 +70,13 @@ impl Threshold {
         }
     }
 
-    fn of_hosts<'a>(&self, hosts: impl Iterator<Item = HostFigures<'a>>) -> result::Threshold {
+    fn for_hosts<'a>(&self, hosts: impl Iterator<Item = HostFigures<'a>>) -> result::Threshold {
         let mut worst: Option<(f64, &str)> = None;
         let (mut all, mut missed) = (0, 0);
         let mut undecided: Option<(u64, &str, String)> = None;
         for host in hosts {
             all += 1;
-            match self.of_host(&host) {
+            match self.value_of_host(&host) {
                 Ok(value) => {
                     missed += u64::from(!self.comparison.holds(value, self.bound));
                     let is_worse = |(worst, _): &(f64, &str)| match self.comparison.is_upper() {
@@ -94,9 +97,9 @@ impl Threshold {
         let mut notes = Vec::new();
         if let Some((_, name)) = worst {
             notes.push(match missed {
-                0 => format!("the worst of {}: {name}", counted(decided, "host")),
+                0 => format!("worst of {}: {name}", counted(decided, "host")),
                 _ => {
-                    format!("the worst: {name}; {} of {} missed it", count(missed), counted(decided, "host"))
+                    format!("worst: {name}; missed by {} of {}", count(missed), counted(decided, "host"))
                 }
             });
         }
@@ -111,15 +114,15 @@ impl Threshold {
         self.judged(worst.map(|(value, _)| value), passed, note)
     }
 
-    fn of_host(&self, host: &HostFigures<'_>) -> Result<f64, String> {
+    fn value_of_host(&self, host: &HostFigures<'_>) -> Result<f64, String> {
         match self.metric {
             Metric::Time(..) if host.is_cut => {
-                Err("more samples than can be kept by host; name fewer hosts".to_owned())
+                Err("more samples than can be stored per host; select fewer hosts".to_owned())
             }
             Metric::Time(_, figure) => figure_of(figure, host.service.as_ref()),
             Metric::FailedShare => failed_share(host.completed, host.failed),
             Metric::FailedCount => failed_count(host.completed, host.failed),
-            Metric::Throughput => Err("throughput is of the whole run".to_owned()),
+            Metric::Throughput => Err("throughput exists only for the whole run".to_owned()),
         }
     }
 
@@ -137,18 +140,18 @@ impl Threshold {
 fn figure_of(figure: &Figure, latency: Option<&Latency>) -> Result<f64, String> {
     let latency = latency.ok_or("no query was timed")?;
     (figure.of)(latency).ok_or_else(|| {
-        let (needed, there) = (counted(figure.count_min, "query"), count(latency.count));
-        format!("{} needs {needed}, and there are {there}", figure.name)
+        let (needed, found) = (counted(figure.count_min, "query"), count(latency.count));
+        format!("{} needs {needed}, but there are {found}", figure.name)
     })
 }
 
 fn failed_share(completed: u64, failed: u64) -> Result<f64, String> {
     match completed + failed {
-        0 => Err("no query was run".to_owned()),
+        0 => Err("no query ran".to_owned()),
         all => Ok(failed as f64 * 100.0 / all as f64),
     }
 }
 
 fn failed_count(completed: u64, failed: u64) -> Result<f64, String> {
-    if completed + failed == 0 { Err("no query was run".to_owned()) } else { Ok(failed as f64) }
+    if completed + failed == 0 { Err("no query ran".to_owned()) } else { Ok(failed as f64) }
 }

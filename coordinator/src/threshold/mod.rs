@@ -1,5 +1,5 @@
-//! What a run must reach, as typed: `p95<50ms`, `failed<0.1%`, `host:*:p99<200ms`. Parsed before anything starts; judged on the merged
-//! figures when all is over, in [`judge`]. Pure.
+//! Pass/fail criteria of a run: `p95<50ms`, `failed<0.1%`, `host:*:p99<200ms`. They are parsed before anything starts and evaluated on
+//! the merged figures at the end, in [`judge`]. No I/O.
 
 mod judge;
 mod parse;
@@ -19,7 +19,7 @@ use pattern::Pattern;
 
 use crate::workload::HostTable;
 
-/// One of them. In a manifest it is the text that was typed.
+/// One threshold. A manifest stores it as the text that was typed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Threshold {
@@ -27,22 +27,22 @@ pub struct Threshold {
     scope: Scope,
     metric: Metric,
     comparison: Comparison,
-    /// In the unit of the metric.
+    /// The limit, in the unit of the metric.
     bound: f64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Scope {
     Run,
-    /// Each host that matches.
+    /// Every host that matches.
     Hosts(Pattern),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Metric {
-    /// In milliseconds.
+    /// A latency figure in milliseconds.
     Time(Times, &'static Figure),
-    /// Of the rows with a result, in per cent.
+    /// Failed queries as a percentage of the rows with a result.
     FailedShare,
     FailedCount,
     /// Completed queries per second of wall time.
@@ -59,33 +59,33 @@ enum Times {
 }
 
 impl Threshold {
-    /// Whether the samples of this host must be kept to judge it.
-    pub(crate) fn wants_samples_of(&self, host: &str) -> bool {
-        matches!(self.metric, Metric::Time(..)) && self.wants_host(host)
+    /// Returns true if the samples of this host must be stored to evaluate the threshold.
+    pub(crate) fn needs_samples_of(&self, host: &str) -> bool {
+        matches!(self.metric, Metric::Time(..)) && self.matches_host(host)
     }
 
-    fn wants_host(&self, host: &str) -> bool {
+    fn matches_host(&self, host: &str) -> bool {
         matches!(&self.scope, Scope::Hosts(pattern) if pattern.matches(host))
     }
 
-    pub(crate) fn is_about_hosts(&self) -> bool {
+    pub(crate) fn is_for_hosts(&self) -> bool {
         matches!(self.scope, Scope::Hosts(_))
     }
 
-    /// What may fail was said, so a failed query alone is no failure of the run.
-    pub(crate) fn is_about_all_failures(&self) -> bool {
+    /// Returns true if the threshold limits the failed queries of the run. Failed queries alone then do not fail the run.
+    pub(crate) fn limits_failed_queries(&self) -> bool {
         self.scope == Scope::Run && matches!(self.metric, Metric::FailedShare | Metric::FailedCount)
     }
 
-    /// A threshold on hosts that match none of the workload's is a mistake in typing, and would always pass.
+    /// Checks that every host threshold matches a host of the workload. One that matches none is probably a typing error.
     ///
     /// # Errors
-    /// For the first such threshold.
+    /// Returns the first threshold that matches no host.
     pub(crate) fn check(thresholds: &[Self], hosts: &HostTable) -> Result<(), NoSuchHost> {
-        let is_lost = |threshold: &&Self| {
-            threshold.is_about_hosts() && !hosts.iter().any(|(_, host, _)| threshold.wants_host(host))
+        let matches_nothing = |threshold: &&Self| {
+            threshold.is_for_hosts() && !hosts.iter().any(|(_, host, _)| threshold.matches_host(host))
         };
-        match thresholds.iter().find(is_lost) {
+        match thresholds.iter().find(matches_nothing) {
             None => Ok(()),
             Some(threshold) => Err(NoSuchHost { expression: threshold.expression.clone() }),
         }
@@ -94,7 +94,7 @@ impl Threshold {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "--threshold '{expression}' is about a host that the workload does not have; coordinator plan lists what it has, and * stands for any characters"
+    "--threshold '{expression}' matches no host of the workload; check the host name, in which * matches any characters"
 )]
 pub struct NoSuchHost {
     expression: String,

@@ -8,16 +8,16 @@ use super::{Metric, Pattern, Scope, Threshold, Times};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "'{text}' is no threshold: {problem}. Write METRIC OPERATOR VALUE, such as p95<50ms, mean<=8ms, failed<0.1%, failed=0 or \
-     throughput>500; METRIC is min, median, mean, max, p90, p95, p99, p99.9, failed or throughput; before it may stand response:, \
-     lag:, queueing:, generator_delay:, or host:NAME: with * for any characters, such as host:*:p99<200ms"
+    "'{text}' is not a valid threshold: {problem}; write METRIC OPERATOR VALUE, such as p95<50ms, mean<=8ms, failed<0.1%, failed=0 or \
+     throughput>500; METRIC is min, median, mean, max, p90, p95, p99, p99.9, failed or throughput; optional prefixes are response:, \
+     lag:, queueing:, generator_delay: and host:NAME:, where * matches any characters, such as host:*:p99<200ms"
 )]
 pub struct ThresholdError {
     text: String,
     problem: String,
 }
 
-/// Several, with commas between them.
+/// Thresholds separated by commas.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct List(pub(crate) Vec<Threshold>);
 
@@ -27,7 +27,7 @@ impl FromStr for List {
     fn from_str(text: &str) -> Result<Self, ThresholdError> {
         let mut thresholds = Vec::new();
         let mut begin = 0;
-        // A host's name may have a comma, too: one that no operator precedes is such.
+        // A comma without an operator before it is part of a host name.
         let commas = text.match_indices(',').map(|(at, _)| at);
         for end in commas.chain([text.len()]) {
             let part = &text[begin..end];
@@ -45,13 +45,13 @@ impl FromStr for Threshold {
 
     fn from_str(text: &str) -> Result<Self, ThresholdError> {
         let text = text.trim();
-        let wrong = |problem: String| ThresholdError { text: text.to_owned(), problem };
+        let error = |problem: String| ThresholdError { text: text.to_owned(), problem };
         let (left, comparison, right) =
-            bound::divide(text).ok_or_else(|| wrong("it has no <, > or =".to_owned()))?;
-        let (scope, times, name) = scope(left).map_err(wrong)?;
-        let (metric, bound) = metric(&scope, times, name, right).map_err(wrong)?;
+            bound::split(text).ok_or_else(|| error("it contains no <, > or =".to_owned()))?;
+        let (scope, times, name) = scope(left).map_err(error)?;
+        let (metric, bound) = metric(&scope, times, name, right).map_err(error)?;
         if comparison == Comparison::Equal && metric != Metric::FailedCount {
-            return Err(wrong("only a count of failed queries can be equal to something".to_owned()));
+            return Err(error("= is allowed only for the number of failed queries".to_owned()));
         }
         Ok(Self { expression: text.to_owned(), scope, metric, comparison, bound })
     }
@@ -69,38 +69,38 @@ fn scope(left: &str) -> Result<(Scope, Option<Times>, &str), String> {
         _ => {}
     }
     match before.strip_prefix("host:").map(str::trim) {
-        None => {
-            Err(format!("'{before}:' is none of response:, lag:, queueing:, generator_delay: and host:NAME:"))
-        }
-        Some("") => Err("the host has no name".to_owned()),
+        None => Err(format!("unknown prefix '{before}:'")),
+        Some("") => Err("the host name is empty".to_owned()),
         Some(host) => Ok((Scope::Hosts(Pattern::new(host)), None, name)),
     }
 }
 
 fn metric(scope: &Scope, times: Option<Times>, name: &str, value: &str) -> Result<(Metric, f64), String> {
     match name {
-        "failed" | "throughput" if times.is_some() => Err(format!("'{name}' is not a time")),
+        "failed" | "throughput" if times.is_some() => {
+            Err(format!("'{name}' is not a latency, so no such prefix applies"))
+        }
         "failed" => failed(value),
-        "throughput" if *scope != Scope::Run => Err("throughput is of the whole run".to_owned()),
+        "throughput" if *scope != Scope::Run => Err("throughput exists only for the whole run".to_owned()),
         "throughput" => {
             let number = bound::number(value.strip_suffix("/s").unwrap_or(value));
             let rate = number.ok_or_else(|| format!("'{value}' is not a number of queries per second"))?;
             Ok((Metric::Throughput, rate))
         }
         _ => {
-            let figure = Figure::named(name).ok_or_else(|| format!("there is no metric '{name}'"))?;
+            let figure = Figure::named(name).ok_or_else(|| format!("unknown metric '{name}'"))?;
             let bound_ms = bound::milliseconds(value)
-                .ok_or_else(|| format!("'{value}' is not a time such as 500us, 50ms or 2s"))?;
+                .ok_or_else(|| format!("'{value}' is not a duration such as 500us, 50ms or 2s"))?;
             Ok((Metric::Time(times.unwrap_or(Times::Service), figure), bound_ms))
         }
     }
 }
 
 fn failed(value: &str) -> Result<(Metric, f64), String> {
-    let wrong = || format!("'{value}' is neither a share such as 0.1% nor a whole number of queries");
+    let error = || format!("'{value}' is neither a percentage such as 0.1% nor a whole number of queries");
     if value.ends_with('%') {
-        return Ok((Metric::FailedShare, bound::percent(value).ok_or_else(wrong)?));
+        return Ok((Metric::FailedShare, bound::percent(value).ok_or_else(error)?));
     }
-    let count = bound::number(value).filter(|count| count.fract() == 0.0).ok_or_else(wrong)?;
+    let count = bound::number(value).filter(|count| count.fract() == 0.0).ok_or_else(error)?;
     Ok((Metric::FailedCount, count))
 }

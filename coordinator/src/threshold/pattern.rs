@@ -1,4 +1,4 @@
-//! Names with `*` for any characters, none included; everything else stands for itself.
+//! Name patterns in which `*` matches any number of characters, including none. All other characters match literally.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern(String);
@@ -14,7 +14,7 @@ impl Pattern {
         let Some(mut rest) = name.strip_prefix(first) else { return false };
         let Some(last) = parts.next_back() else { return rest.is_empty() };
         for part in parts {
-            // The earliest place leaves the most for the parts that follow.
+            // The leftmost match leaves the most text for the parts that follow.
             let Some(at) = rest.find(part) else { return false };
             rest = &rest[at + part.len()..];
         }
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_characters() {
+    fn a_star_matches_any_characters() {
         check("db-7", &["db-7"], &["db-77", "xdb-7", "db-*", ""]);
         check("*", &["", "a", "db:7"], &[]);
         check("db-*", &["db-", "db-7"], &["xdb-7"]);

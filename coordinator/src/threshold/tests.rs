@@ -17,7 +17,7 @@ fn check_parsed(text: &str, expected: (Scope, Metric, Comparison, f64)) {
 }
 
 #[test]
-fn thresholds_are_read_as_they_are_meant() {
+fn thresholds_are_parsed() {
     use Comparison::{Above, AtLeast, AtMost, Below, Equal};
     let times = |times, name| Metric::Time(times, Figure::named(name).unwrap());
     let service = |name| times(Times::Service, name);
@@ -44,35 +44,36 @@ fn thresholds_are_read_as_they_are_meant() {
 }
 
 #[test]
-fn what_is_no_threshold_is_told_with_the_way_to_write_one() {
+fn an_invalid_threshold_is_refused_with_the_reason_and_the_syntax() {
     let check = |text: &str, problem: &str| {
         let error = text.parse::<Threshold>().unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!("'{}' is no threshold: {problem}. Write METRIC", text.trim())),
+            error
+                .starts_with(&format!("'{}' is not a valid threshold: {problem}; write METRIC", text.trim())),
             "{error}"
         );
     };
-    check("", "it has no <, > or =");
-    check("p95", "it has no <, > or =");
-    check("p97<5ms", "there is no metric 'p97'");
-    check("<5ms", "there is no metric ''");
-    check("p95<5", "'5' is not a time such as 500us, 50ms or 2s");
-    check("p95<-5ms", "'-5ms' is not a time such as 500us, 50ms or 2s");
-    check("p95<1e3ms", "'1e3ms' is not a time such as 500us, 50ms or 2s");
-    check("p95<.ms", "'.ms' is not a time such as 500us, 50ms or 2s");
-    check("p95=5ms", "only a count of failed queries can be equal to something");
-    check("failed=1%", "only a count of failed queries can be equal to something");
-    check("failed<101%", "'101%' is neither a share such as 0.1% nor a whole number of queries");
-    check("failed<0.5", "'0.5' is neither a share such as 0.1% nor a whole number of queries");
+    check("", "it contains no <, > or =");
+    check("p95", "it contains no <, > or =");
+    check("p97<5ms", "unknown metric 'p97'");
+    check("<5ms", "unknown metric ''");
+    check("p95<5", "'5' is not a duration such as 500us, 50ms or 2s");
+    check("p95<-5ms", "'-5ms' is not a duration such as 500us, 50ms or 2s");
+    check("p95<1e3ms", "'1e3ms' is not a duration such as 500us, 50ms or 2s");
+    check("p95<.ms", "'.ms' is not a duration such as 500us, 50ms or 2s");
+    check("p95=5ms", "= is allowed only for the number of failed queries");
+    check("failed=1%", "= is allowed only for the number of failed queries");
+    check("failed<101%", "'101%' is neither a percentage such as 0.1% nor a whole number of queries");
+    check("failed<0.5", "'0.5' is neither a percentage such as 0.1% nor a whole number of queries");
     check("throughput>fast", "'fast' is not a number of queries per second");
-    check("lag:throughput>5", "'throughput' is not a time");
-    check("host:*:throughput>5", "throughput is of the whole run");
-    check("host::p99<5ms", "the host has no name");
-    check("db-7:p99<5ms", "'db-7:' is none of response:, lag:, queueing:, generator_delay: and host:NAME:");
+    check("lag:throughput>5", "'throughput' is not a latency, so no such prefix applies");
+    check("host:*:throughput>5", "throughput exists only for the whole run");
+    check("host::p99<5ms", "the host name is empty");
+    check("db-7:p99<5ms", "unknown prefix 'db-7:'");
 }
 
 #[test]
-fn several_have_commas_between_them_and_a_hosts_name_may_have_one() {
+fn thresholds_are_separated_by_commas_and_a_host_name_may_contain_one() {
     let texts = |text: &str| {
         let List(thresholds) = text.parse().unwrap();
         thresholds.into_iter().map(String::from).collect::<Vec<_>>()
@@ -92,7 +93,7 @@ fn a_threshold_survives_json() {
 }
 
 #[test]
-fn a_host_that_is_not_there_is_told() {
+fn a_threshold_that_matches_no_host_is_refused() {
     let mut hosts = HostTable::default();
     assert!(hosts.push("db-1", 1) && hosts.push("db-2", 1));
     let check = |text| Threshold::check(&[threshold(text)], &hosts);
@@ -100,12 +101,10 @@ fn a_host_that_is_not_there_is_told() {
     assert_eq!(check("host:*:p99<5ms"), Ok(()));
     assert_eq!(check("p99<5ms"), Ok(()));
     let error = check("host:db-7:p99<5ms").unwrap_err().to_string();
-    assert!(
-        error.starts_with("--threshold 'host:db-7:p99<5ms' is about a host that the workload does not have")
-    );
+    assert!(error.starts_with("--threshold 'host:db-7:p99<5ms' matches no host of the workload"));
 }
 
-/// Of a run.
+/// Evaluates a threshold of a run.
 #[track_caller]
 fn check(text: &str, result: &RunResult, expected: (Option<f64>, bool, &str)) {
     let judged = judge(&[threshold(text)], result, |_| std::iter::empty());
@@ -114,7 +113,7 @@ fn check(text: &str, result: &RunResult, expected: (Option<f64>, bool, &str)) {
 }
 
 #[test]
-fn a_run_is_held_against_its_merged_figures() {
+fn a_threshold_is_evaluated_on_the_merged_figures() {
     let run = fixtures::good();
     check("p95<8.3ms", &run, (Some(8.2), true, ""));
     check("p95<8.2ms", &run, (Some(8.2), false, ""));
@@ -129,22 +128,22 @@ fn a_run_is_held_against_its_merged_figures() {
 }
 
 #[test]
-fn what_the_sample_cannot_support_is_missed_and_told() {
-    let needs = "cannot be decided: p99 needs 459 queries, and there are 200";
+fn a_threshold_that_the_sample_cannot_support_is_missed_with_a_reason() {
+    let needs = "cannot be decided: p99 needs 459 queries, but there are 200";
     check("p99<1m", &fixtures::good(), (None, false, needs));
     check("p99>1us", &fixtures::good(), (None, false, needs));
     check("max<1m", &fixtures::all_failed(), (None, false, "cannot be decided: no query was timed"));
     let mut never = fixtures::all_failed();
     (never.queries.completed, never.queries.failed) = (0, 0);
-    check("failed<1%", &never, (None, false, "cannot be decided: no query was run"));
+    check("failed<1%", &never, (None, false, "cannot be decided: no query ran"));
 }
 
 #[test]
-fn waits_that_the_end_of_the_run_cut_off_are_not_passed_over() {
+fn waits_cannot_be_decided_if_due_queries_did_not_start() {
     let mut cut_off = fixtures::good();
     check("response:median<10m", &cut_off, (cut_off.response_time_ms.as_ref().map(|l| l.median), true, ""));
     (cut_off.load.due, cut_off.load.not_begun) = (Some(500), Some(98));
-    let why = "cannot be decided: 98 of 500 due queries had not begun when the time was over";
+    let why = "cannot be decided: 98 of 500 due queries had not started when the duration ended";
     check("response:median<10m", &cut_off, (None, false, why));
     check("queueing:median<10m", &cut_off, (None, false, why));
     check("median<10m", &cut_off, (cut_off.service_time_ms.as_ref().map(|l| l.median), true, ""));
@@ -179,8 +178,8 @@ fn check_hosts(text: &str, expected: (Option<f64>, bool, &str)) {
             host("huge", 0, Some(latency(50, 1.0)), true),
         ]
     };
-    let wanted = |wants: &dyn Fn(&str) -> bool| {
-        hosts().into_iter().filter(|host| wants(host.name)).collect::<Vec<_>>().into_iter()
+    let wanted = |matches: &dyn Fn(&str) -> bool| {
+        hosts().into_iter().filter(|host| matches(host.name)).collect::<Vec<_>>().into_iter()
     };
     let judged = judge(&[threshold(text)], &fixtures::good(), wanted);
     let result::Threshold { expression, value, passed, unit: _, note } = &judged[0];
@@ -188,18 +187,18 @@ fn check_hosts(text: &str, expected: (Option<f64>, bool, &str)) {
 }
 
 #[test]
-fn hosts_are_held_against_their_own_figures_and_the_worst_is_told() {
-    check_hosts("host:db-1:median<6ms", (Some(5.0), true, "the worst of 1 host: db-1"));
-    check_hosts("host:db-*:median<10ms", (Some(9.0), true, "the worst of 3 hosts: db-2"));
-    check_hosts("host:db-*:median<6ms", (Some(9.0), false, "the worst: db-2; 2 of 3 hosts missed it"));
-    check_hosts("host:db-*:min>6ms", (Some(5.0), false, "the worst: db-1; 1 of 3 hosts missed it"));
-    check_hosts("host:*:failed<=1", (Some(50.0), false, "the worst: old; 1 of 5 hosts missed it"));
+fn a_host_threshold_is_evaluated_for_each_host_and_the_worst_is_named() {
+    check_hosts("host:db-1:median<6ms", (Some(5.0), true, "worst of 1 host: db-1"));
+    check_hosts("host:db-*:median<10ms", (Some(9.0), true, "worst of 3 hosts: db-2"));
+    check_hosts("host:db-*:median<6ms", (Some(9.0), false, "worst: db-2; missed by 2 of 3 hosts"));
+    check_hosts("host:db-*:min>6ms", (Some(5.0), false, "worst: db-1; missed by 1 of 3 hosts"));
+    check_hosts("host:*:failed<=1", (Some(50.0), false, "worst: old; missed by 1 of 5 hosts"));
     check_hosts(
         "host:db-*:p90<30ms",
         (
             Some(18.0),
             false,
-            "the worst of 2 hosts: db-2; cannot be decided for db-3: p90 needs 44 queries, and there are 20",
+            "worst of 2 hosts: db-2; cannot be decided for db-3: p90 needs 44 queries, but there are 20",
         ),
     );
     check_hosts(
@@ -207,12 +206,16 @@ fn hosts_are_held_against_their_own_figures_and_the_worst_is_told() {
         (
             Some(9.0),
             false,
-            "the worst of 3 hosts: db-2; cannot be decided for 2 hosts such as old: no query was timed",
+            "worst of 3 hosts: db-2; cannot be decided for 2 hosts such as old: no query was timed",
         ),
     );
     check_hosts(
         "host:huge:median<1s",
-        (None, false, "cannot be decided for huge: more samples than can be kept by host; name fewer hosts"),
+        (
+            None,
+            false,
+            "cannot be decided for huge: more samples than can be stored per host; select fewer hosts",
+        ),
     );
     check_hosts("host:none:median<1s", (None, false, ""));
 }

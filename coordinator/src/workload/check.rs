@@ -1,5 +1,5 @@
-//! Whether a record can be run, before any agent is touched. Pure: a record and the columns in, the host or the fault out.
-//! A hostname with SQL in it is a good hostname: values are data and travel as parameters.
+//! Checks that a record can be run, before any agent starts. Pure functions: they take a record and the columns, and return the host or the
+//! fault. A hostname that contains SQL is valid: values are data and are sent as parameters.
 
 use super::error::Fault;
 use super::header::{Columns, Window};
@@ -7,7 +7,7 @@ use super::mix;
 use super::records::Records;
 use super::time::{self, Reading};
 
-/// The record's host.
+/// Checks the record and returns its host.
 pub(super) fn host<'a>(record: &'a Records, columns: &Columns) -> Result<&'a str, Fault> {
     if record.len() != columns.names.len() {
         return Err(Fault::FieldCount {
@@ -16,26 +16,26 @@ pub(super) fn host<'a>(record: &'a Records, columns: &Columns) -> Result<&'a str
             spans_lines: record.text().contains(&b'\n'),
         });
     }
-    text(record, columns)?;
+    check_text(record, columns)?;
     let host = std::str::from_utf8(record.field(columns.host))
         .map_err(|_| Fault::NotUtf8 { column: columns.names[columns.host].clone() })?;
     if host.is_empty() {
         return Err(Fault::EmptyHost { column: columns.names[columns.host].clone() });
     }
-    window(record, columns)?;
+    check_window(record, columns)?;
     Ok(host)
 }
 
-/// The statement that the record names; `None` where no column does.
+/// The position of the statement that the record names. `None` if the file has no query column.
 pub(super) fn statement(record: &Records, columns: &Columns) -> Result<Option<u8>, Fault> {
     let Some((position, names)) = &columns.query else { return Ok(None) };
     mix::named(record.field(*position), &columns.names[*position], names).map(Some)
 }
 
-/// Every needed value is text as PostgreSQL has it. Columns that nobody asked for may hold anything.
-fn text(record: &Records, columns: &Columns) -> Result<(), Fault> {
-    // One look at all fields together settles nearly every record. Only ASCII can be looked at so: two halves of a character in
-    // neighbouring fields would pass as one.
+/// Checks that every needed value is valid PostgreSQL text. Columns that are not needed may hold any bytes.
+fn check_text(record: &Records, columns: &Columns) -> Result<(), Fault> {
+    // One check of all fields together suffices for nearly every record. It only works for ASCII: two halves of a UTF-8 character in
+    // adjacent fields would look like one valid character.
     let all = record.text();
     if all.is_ascii() && !all.contains(&0) {
         return Ok(());
@@ -53,7 +53,8 @@ fn text(record: &Records, columns: &Columns) -> Result<(), Fault> {
     Ok(())
 }
 
-fn window(record: &Records, columns: &Columns) -> Result<(), Fault> {
+/// Checks that the window's times are readable and in order.
+fn check_window(record: &Records, columns: &Columns) -> Result<(), Fault> {
     let Some(Window { start, end, zone }) = &columns.window else {
         return Ok(());
     };

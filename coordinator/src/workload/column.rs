@@ -1,11 +1,11 @@
-//! Per-row numbers in chunks. A `Vec` doubles when it grows and holds old and new at once while it copies, three times what is
-//! needed at the worst moment; ten million rows have to fit into 300 MB, and a pipe does not say how many rows will come.
+//! Per-row numbers, stored in chunks. A `Vec` doubles its capacity and holds the old and the new buffer while it copies, which takes up to
+//! three times the memory that is needed. Ten million rows must fit into 300 MB, and the number of rows in a pipe is not known in advance.
 
 use muster_common::ids::RowId;
 
 const CHUNK_ROWS: usize = 1 << 16;
 
-/// A list of 32-bit numbers that only grows; at most 256 KiB are reserved and not used.
+/// An append-only list of 32-bit numbers. At most 256 KiB are allocated but unused.
 #[derive(Debug, Default)]
 pub(super) struct Column {
     chunks: Vec<Vec<u32>>,
@@ -39,7 +39,7 @@ impl Column {
     }
 }
 
-/// Byte offsets of the rows in 4 bytes each instead of 8: a full offset for every 1,024 rows and the distance from there.
+/// Byte offsets of the rows, in 4 bytes each instead of 8: one full offset per 1,024 rows, and each row's distance from it.
 #[derive(Debug, Default)]
 pub(super) struct Offsets {
     bases: Vec<u64>,
@@ -47,11 +47,11 @@ pub(super) struct Offsets {
     len: usize,
 }
 
-/// Records are at most 1 MiB, so that rows which follow each other stay 1 GiB of the 4 below the limit.
+/// A record is at most 1 MiB, so 1,024 consecutive rows span at most 1 GiB, well below the 4 GiB that a distance can hold.
 const ROWS_PER_BASE: usize = 1_024;
 
 impl Offsets {
-    /// `None` when more than 4 GiB of blank lines or bad records lie among 1,024 rows.
+    /// Returns `None` when the distance exceeds 4 GiB, because of blank lines or bad records between the rows.
     #[must_use]
     pub(super) fn push(&mut self, offset: u64) -> Option<()> {
         if self.len.is_multiple_of(ROWS_PER_BASE) {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_column_gives_back_every_number_across_chunks() {
+    fn a_column_returns_every_number_across_chunks() {
         let mut column = Column::default();
         let count = CHUNK_ROWS as u32 * 2 + 7;
         for value in 0..count {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_beyond_32_bits_come_back_exactly() {
+    fn offsets_beyond_32_bits_are_returned_exactly() {
         let mut offsets = Offsets::default();
         let offset = |row: u64| row * 1_048_577 + 13;
         for row in 0..10_000 {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_32_bits_cannot_hold_is_refused() {
+    fn a_distance_beyond_32_bits_is_refused() {
         let mut offsets = Offsets::default();
         offsets.push(0).unwrap();
         assert_eq!(offsets.push(1 << 32), None);

@@ -1,4 +1,4 @@
-//! A CSV file other than the workload, read once from start to end with the same parser and the same checks. Used to load data.
+//! A CSV file other than the workload, read once from start to end with the same parser. Used to load demo data.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ impl CsvFile {
         Ok(Self { blocks: Blocks::new(source), record: Records::new() })
     }
 
-    /// Reads the next record. Returns the line where it begins, or the line of the opening quote that is at fault. `None` at the end.
+    /// Reads the next record. Returns the line where it begins, or the line of the faulty opening quote. `None` at the end.
     pub(crate) fn read(&mut self) -> Result<Option<(u64, Found)>, WorkloadError> {
         let found = self.blocks.next(&mut self.record)?;
         Ok(found.map(|(place, record)| (place.line(), record)))
@@ -29,7 +29,7 @@ impl CsvFile {
         self.record.len()
     }
 
-    /// A field of the record without surrounding blanks; empty beyond the last field.
+    /// A field of the record without leading and trailing white space; empty beyond the last field.
     pub(crate) fn field(&self, position: usize) -> &[u8] {
         self.record.field(position).trim_ascii()
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a workload, in sentences for the person who wrote the file. Rendering only; nothing is decided here.
+//! The errors of a workload file and their messages. This module renders messages; the checks are made elsewhere.
 
 use std::fmt;
 use std::io;
@@ -6,14 +6,14 @@ use std::io;
 use muster_common::ids::RowId;
 use muster_common::limits::{RECORD_BYTES_MAX, ROWS_MAX};
 
-use super::source::{Packing, Wanted};
+use super::source::{ExpectedContent, FileFormat};
 
-/// Characters of a value that a message shows.
+/// The maximum number of characters of a value in a message.
 const SHOWN_CHARS_MAX: usize = 60;
-/// Columns of a header that a message shows.
+/// The maximum number of header columns in a message.
 const SHOWN_COLUMNS_MAX: usize = 20;
 
-/// What other programs put between columns.
+/// Column separators that other programs use.
 pub(super) const SEPARATORS: [char; 3] = [';', '\t', '|'];
 
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +25,11 @@ pub enum WorkloadError {
     #[error("cannot read workload file '{file}' at byte {offset}: {source}")]
     Read { file: String, offset: u64, source: io::Error },
     #[error(
-        "cannot spool '{file}' into a temporary file in '{directory}': {source}; TMPDIR names another directory"
+        "cannot spool '{file}' into a temporary file in '{directory}': {source}; set TMPDIR to another directory"
     )]
     Spool { file: String, directory: String, source: io::Error },
-    #[error("workload file '{file}' is {}", packing.advice(Wanted::Workload))]
-    Packed { file: String, packing: Packing },
+    #[error("workload file '{file}' is {}", format.hint(ExpectedContent::Workload))]
+    WrongFormat { file: String, format: FileFormat },
     #[error(
         "workload file '{file}' is empty; it needs a header line with the names of the columns, then one row per query"
     )]
@@ -44,30 +44,32 @@ pub enum WorkloadError {
     DuplicateColumn { file: String, column: String },
     #[error("{}:{}: the header cannot be read: {}", .0.file, .0.line, .0.fault)]
     Header(Box<BadRow>),
-    #[error("workload file '{file}' has more than {ROWS_MAX} rows; split it, or take a part with --limit")]
+    #[error(
+        "workload file '{file}' has more than {ROWS_MAX} rows; split the file, or use --limit to run a part of it"
+    )]
     TooManyRows { file: String },
     #[error("{file}:{line}: more than 4 GiB of blank lines or bad records lie before this row; remove them")]
     Sparse { file: String, line: u64 },
-    #[error("a limit of 0 rows leaves nothing to run; leave --limit out to run every row")]
+    #[error("a limit of 0 rows leaves no row to run; omit --limit to run every row")]
     LimitZero,
     #[error("workload file '{file}' has {}", BadRows(*.count, .shown))]
     BadRows { file: String, count: u64, shown: Vec<BadRow> },
-    #[error("workload file '{file}' has no good row left to run: {}", BadRows(*.count, .shown))]
+    #[error("workload file '{file}' has no valid row to run: {}", BadRows(*.count, .shown))]
     NoGoodRow { file: String, count: u64, shown: Vec<BadRow> },
     #[error(
-        "workload file '{file}' changed while the run was reading it; leave the file alone during a run, or pipe it in with '-'"
+        "workload file '{file}' changed while the run was reading it; do not modify the file during a run, or pipe it in with '-'"
     )]
     Changed { file: String },
     #[error("workload file '{file}' has no row {row}; its rows are 0 to {}", rows.saturating_sub(1))]
     NoSuchRow { file: String, row: RowId, rows: u32 },
 }
 
-/// A column that the run needs, and the name in the header that looks most like it.
+/// A column that the run needs, and the most similar name in the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingColumn {
     pub name: String,
     pub nearest: Option<String>,
-    /// It was to name the hosts, which any column can.
+    /// True for the host column, which `--host-column` can change.
     pub is_host: bool,
 }
 
@@ -76,12 +78,12 @@ pub struct MissingColumn {
 #[error("{file}:{line}: {fault}")]
 pub struct BadRow {
     pub file: String,
-    /// Of the record's first line, from 1, blank lines and the header counted.
+    /// The number of the record's first line, from 1, including blank lines and the header.
     pub line: u64,
     pub fault: Fault,
 }
 
-/// Why a record cannot be run. Values are shortened when shown and their control characters escaped.
+/// The reason why a record cannot be run. Messages shorten values and escape their control characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     #[error("the quote that opens in this line is never closed")]
@@ -92,11 +94,11 @@ pub enum Fault {
     TextAfterQuote,
     #[error("the record is longer than {RECORD_BYTES_MAX} bytes")]
     TooLong,
-    #[error("field count is {found} where the header has {expected}{}", if *.spans_lines { "; it spans several lines: is a quote closed too late?" } else { "" })]
+    #[error("field count is {found} where the header has {expected}{}", if *.spans_lines { "; it spans several lines: check for a quote that is closed too late" } else { "" })]
     FieldCount {
         expected: usize,
         found: usize,
-        /// A line break within quotes: a quote that is closed too late has this effect.
+        /// True when the record contains a line break within quotes, which is the effect of a quote that is closed too late.
         spans_lines: bool,
     },
     #[error("{column} is empty; every row needs a host")]
@@ -105,7 +107,7 @@ pub enum Fault {
     NotUtf8 { column: String },
     #[error("{column} has a NUL byte, which PostgreSQL's text cannot hold")]
     Nul { column: String },
-    #[error("{column} {} names no query of this run: {}", Quoted(.value), list(.known.iter().map(String::as_str)))]
+    #[error("{column} {} is not a query of this run; its queries are {}", Quoted(.value), list(.known.iter().map(String::as_str)))]
     UnknownQuery { column: String, value: String, known: Vec<String> },
     #[error("{column} {} is not a time; write it like 2017-01-01 08:59:22", Quoted(.value))]
     UnreadableTime { column: String, value: String },
@@ -130,7 +132,7 @@ impl fmt::Display for BadRows<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(count, shown) = *self;
         let rows = if count == 1 { "row" } else { "rows" };
-        write!(f, "{count} bad {rows} (--on-bad-row skip runs the others):")?;
+        write!(f, "{count} bad {rows} (use --on-bad-row skip to run the others):")?;
         for row in shown {
             write!(f, "\n  {row}")?;
         }
@@ -153,16 +155,16 @@ impl fmt::Display for MissingColumns<'_> {
         }
         for column in missing {
             if let Some(nearest) = &column.nearest {
-                write!(f, "; is {} meant for '{}'?", Quoted(nearest), column.name)?;
+                write!(f, "; did you mean {} for '{}'?", Quoted(nearest), column.name)?;
             }
         }
         if missing.iter().any(|column| column.is_host) {
-            write!(f, "; --host-column names another column for the hosts")?;
+            write!(f, "; use --host-column to name another host column")?;
         }
         match present {
             [only] => match only.chars().find(|c| SEPARATORS.contains(c)) {
                 Some(separator) => {
-                    write!(f, "; columns are separated by ',' and not by {separator:?}")
+                    write!(f, "; columns must be separated by ',' instead of {separator:?}")
                 }
                 None => Ok(()),
             },

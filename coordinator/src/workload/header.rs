@@ -1,5 +1,5 @@
-//! Which position each needed column has, decided once from the header line. Names are compared byte for byte: a column that only
-//! looks like the wanted one is suggested and never guessed.
+//! Finds the positions of the needed columns in the header line. Names are compared byte for byte: a similar name is suggested in the error
+//! message, but never used.
 
 use super::error::{MissingColumn, SEPARATORS, WorkloadError};
 use super::records::Records;
@@ -11,17 +11,17 @@ use super::{Checks, Options};
 pub(super) struct Columns {
     pub(super) names: Vec<String>,
     pub(super) host: usize,
-    /// Of each statement, in the order of `$1`, `$2`, ….
+    /// The positions of each statement's parameters, in the order of `$1`, `$2`, ….
     pub(super) parameters: Vec<Vec<usize>>,
-    /// The column that names the statement, and the names.
+    /// The position of the query column, and the names of the queries.
     pub(super) query: Option<(usize, Vec<String>)>,
-    /// The columns of the window, if its times are to be checked.
+    /// The columns of the time window, if its times are checked.
     pub(super) window: Option<Window>,
-    /// Every needed column once.
+    /// Every needed column, without duplicates.
     pub(super) needed: Vec<usize>,
 }
 
-/// The positions of two times, and the zone of those that name none.
+/// The positions of the two times, and the time zone of values without an offset.
 #[derive(Debug)]
 pub(super) struct Window {
     pub(super) start: usize,
@@ -34,13 +34,13 @@ impl Columns {
         let names: Vec<String> = (0..header.len())
             .map(|position| String::from_utf8_lossy(header.field(position)).into_owned())
             .collect();
-        let wanted = wanted(options);
-        let missing: Vec<MissingColumn> = wanted
+        let needed = needed(options);
+        let missing: Vec<MissingColumn> = needed
             .iter()
             .filter(|name| !names.iter().any(|present| present == *name))
             .map(|&name| MissingColumn {
                 name: name.to_owned(),
-                nearest: nearest(name, &names, &wanted),
+                nearest: nearest(name, &names, &needed),
                 is_host: name == options.host_column,
             })
             .collect();
@@ -82,53 +82,53 @@ impl Columns {
                 }),
                 Checks::None => None,
             },
-            needed: wanted.into_iter().map(position).collect::<Result<_, _>>()?,
+            needed: needed.into_iter().map(position).collect::<Result<_, _>>()?,
             names,
         })
     }
 }
 
-/// Every needed name once, the host first.
-fn wanted(options: &Options) -> Vec<&str> {
-    let mut wanted = vec![options.host_column.as_str()];
+/// Every needed name, without duplicates; the host is first.
+fn needed(options: &Options) -> Vec<&str> {
+    let mut needed = vec![options.host_column.as_str()];
     let window = match &options.checks {
         Checks::DemoWindow { start_time, end_time, timezone: _ } => vec![start_time, end_time],
         Checks::None => Vec::new(),
     };
     for name in options.parameters.iter().chain(window) {
-        if !wanted.contains(&name.as_str()) {
-            wanted.push(name);
+        if !needed.contains(&name.as_str()) {
+            needed.push(name);
         }
     }
-    wanted
+    needed
 }
 
-/// The name in the header that most likely means `name`, if one does: the same letters, one the beginning of the other, or
-/// at most two letters changed. A column that is needed under its own name must have the same letters.
-fn nearest(name: &str, present: &[String], wanted: &[&str]) -> Option<String> {
-    let plain = |text: &str| -> Vec<char> {
+/// The name in the header that is most similar to `name`: it has the same letters, or one name is a prefix of the other, or at most two
+/// letters differ. A column that is itself needed is suggested only if it has the same letters.
+fn nearest(name: &str, present: &[String], needed: &[&str]) -> Option<String> {
+    let letters = |text: &str| -> Vec<char> {
         let letters = text.chars().filter(|c| c.is_alphanumeric());
         letters.flat_map(char::to_lowercase).collect()
     };
-    let sought = plain(name);
-    let likeness = |candidate: &&String| {
-        let found = plain(candidate);
-        let begins = found.len() >= 3 && (found.starts_with(&sought) || sought.starts_with(&found));
-        match distance(&sought, &found) {
+    let target = letters(name);
+    let difference = |candidate: &&String| {
+        let found = letters(candidate);
+        let is_prefix = found.len() >= 3 && (found.starts_with(&target) || target.starts_with(&found));
+        match distance(&target, &found) {
             0 => 0,
-            _ if begins => 1,
+            _ if is_prefix => 1,
             distance => distance + 1,
         }
     };
-    let spare = present
+    let candidates = present
         .iter()
-        .filter(|candidate| !wanted.contains(&candidate.as_str()) || likeness(candidate) == 0)
+        .filter(|candidate| !needed.contains(&candidate.as_str()) || difference(candidate) == 0)
         .filter(|candidate| !candidate.contains(SEPARATORS));
-    let best = spare.min_by_key(likeness)?;
-    (likeness(&best) <= 3).then(|| best.clone())
+    let best = candidates.min_by_key(difference)?;
+    (difference(&best) <= 3).then(|| best.clone())
 }
 
-/// Levenshtein's distance, one row of the table at a time. A header's names are cut so that a hostile one costs nothing.
+/// The Levenshtein distance, computed one table row at a time. Names are truncated, so that a very long name does not take long.
 fn distance(a: &[char], b: &[char]) -> usize {
     const CHARS_MAX: usize = 64;
     let b = &b[..b.len().min(CHARS_MAX)];
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_likely_column_is_suggested_and_an_unlikely_one_is_not() {
+    fn a_similar_column_is_suggested_and_a_different_one_is_not() {
         let check = |name: &str, present: &[&str], expected: Option<&str>| {
             let present: Vec<String> = present.iter().map(ToString::to_string).collect();
             assert_eq!(nearest(name, &present, &["end_time"]).as_deref(), expected, "{name}");

@@ -1,5 +1,5 @@
-//! Host names and their indices, in the order of first appearance, with the number of rows of each.
-//! It knows nothing of workers: placement takes the names from here and answers with one worker per index.
+//! Host names and their indices, in the order of first appearance, and the number of rows of each host.
+//! This module does not depend on workers: placement takes the names from here and returns one worker per index.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -22,22 +22,22 @@ impl HostIndex {
     }
 }
 
-/// Interned names. One buffer of text and an open-addressing table of numbers: 20 to 30 bytes a host beside its name, where a
-/// `HashMap<String, u32>` and a `Vec<String>` take 100 and more; a workload may have as many hosts as rows.
+/// Interned names: one text buffer and an open-addressing hash table of indices. It takes 20 to 30 bytes per host in addition to the name;
+/// a `HashMap<String, u32>` and a `Vec<String>` would take more than 100. A workload may have as many hosts as rows.
 #[derive(Debug, Clone)]
 pub struct HostTable {
     names: String,
-    /// Where each name ends in `names`.
+    /// The end of each name in `names`.
     ends: Vec<usize>,
     rows: Vec<u32>,
-    /// A power of two of places, at most half of them taken; `FREE` or an index.
-    places: Vec<u32>,
-    /// Keyed at random (SipHash), because the names come from outside.
+    /// The hash table: each bucket is `EMPTY` or a host index. The length is a power of two, and at most half of the buckets are used.
+    buckets: Vec<u32>,
+    /// Randomly keyed (SipHash), because the names are untrusted input.
     hashing: RandomState,
 }
 
-const FREE: u32 = u32::MAX;
-const PLACES_FIRST: usize = 64;
+const EMPTY: u32 = u32::MAX;
+const BUCKETS_INITIAL: usize = 64;
 
 impl Default for HostTable {
     fn default() -> Self {
@@ -45,14 +45,14 @@ impl Default for HostTable {
             names: String::new(),
             ends: Vec::new(),
             rows: Vec::new(),
-            places: vec![FREE; PLACES_FIRST],
+            buckets: vec![EMPTY; BUCKETS_INITIAL],
             hashing: RandomState::new(),
         }
     }
 }
 
 impl HostTable {
-    /// Number of hosts.
+    /// The number of hosts.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -61,8 +61,10 @@ impl HostTable {
         self.ends.is_empty()
     }
 
+    /// The name of a host.
+    ///
     /// # Panics
-    /// When `host` comes from another table, as indexing does.
+    /// Panics when `host` is not in this table.
     pub fn name(&self, host: HostIndex) -> &str {
         let begin = match host.index().checked_sub(1) {
             Some(before) => self.ends[before],
@@ -71,15 +73,15 @@ impl HostTable {
         &self.names[begin..self.ends[host.index()]]
     }
 
-    /// Rows of this host.
+    /// The number of rows of a host.
     ///
     /// # Panics
-    /// When `host` comes from another table, as indexing does.
+    /// Panics when `host` is not in this table.
     pub fn rows(&self, host: HostIndex) -> u32 {
         self.rows[host.index()]
     }
 
-    /// Every host with its name and its number of rows, in the order of indices.
+    /// Every host with its name and its number of rows, in index order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (HostIndex, &str, u32)> {
         let mut begin = 0;
         self.ends.iter().zip(&self.rows).enumerate().map(move |(position, (&end, &rows))| {
@@ -89,19 +91,20 @@ impl HostTable {
         })
     }
 
-    /// The host of this name; bytes, so that a name read again from the file needs no check for UTF-8 first.
+    /// Finds a host by its name. Takes bytes, so that a name that was read again from the file needs no UTF-8 check.
     pub fn find(&self, name: &[u8]) -> Option<HostIndex> {
-        match self.places[self.place_of(name)] {
-            FREE => None,
+        match self.buckets[self.bucket_of(name)] {
+            EMPTY => None,
             index => Some(HostIndex(index)),
         }
     }
 
-    /// The host of this name, added when it is new, with one more row. There are never more hosts than rows, and so never `FREE` of them.
+    /// Counts one more row of the named host and adds the host if it is new. There are at most as many hosts as rows, and therefore fewer
+    /// than `EMPTY`.
     pub(super) fn count_row(&mut self, name: &str) -> HostIndex {
-        let place = self.place_of(name.as_bytes());
-        let found = self.places[place];
-        if found != FREE {
+        let bucket = self.bucket_of(name.as_bytes());
+        let found = self.buckets[bucket];
+        if found != EMPTY {
             self.rows[found as usize] += 1;
             return HostIndex(found);
         }
@@ -109,15 +112,15 @@ impl HostTable {
         self.names.push_str(name);
         self.ends.push(self.names.len());
         self.rows.push(1);
-        self.places[place] = index;
-        if self.ends.len() * 2 > self.places.len() {
+        self.buckets[bucket] = index;
+        if self.ends.len() * 2 > self.buckets.len() {
             self.grow();
         }
         HostIndex(index)
     }
 
-    /// Adds a host with all of its rows, for a table that is put together again. False when there is such a host already, or when
-    /// it has no name or no row, which no workload has.
+    /// Adds a host with its number of rows, when a table is rebuilt. Returns false when the host exists already, and when its name is empty
+    /// or it has no rows, neither of which occurs in a workload.
     pub(crate) fn push(&mut self, name: &str, rows: u32) -> bool {
         let is_new = !name.is_empty() && rows > 0 && self.find(name.as_bytes()).is_none();
         if is_new {
@@ -127,28 +130,28 @@ impl HostTable {
         is_new
     }
 
-    /// Gives back what growing left over.
+    /// Frees unused capacity.
     pub(super) fn shrink(&mut self) {
         self.names.shrink_to_fit();
         self.ends.shrink_to_fit();
         self.rows.shrink_to_fit();
     }
 
-    /// Where the name is, or the free place where it belongs. Ends because half of the places are free.
-    fn place_of(&self, name: &[u8]) -> usize {
-        let mask = self.places.len() - 1;
-        let mut place = self.hashing.hash_one(name) as usize & mask;
-        while self.places[place] != FREE && self.name(HostIndex(self.places[place])).as_bytes() != name {
-            place = (place + 1) & mask;
+    /// The bucket that has the name, or the empty bucket where it belongs. Terminates because at least half of the buckets are empty.
+    fn bucket_of(&self, name: &[u8]) -> usize {
+        let mask = self.buckets.len() - 1;
+        let mut bucket = self.hashing.hash_one(name) as usize & mask;
+        while self.buckets[bucket] != EMPTY && self.name(HostIndex(self.buckets[bucket])).as_bytes() != name {
+            bucket = (bucket + 1) & mask;
         }
-        place
+        bucket
     }
 
     fn grow(&mut self) {
-        self.places = vec![FREE; self.places.len() * 2];
+        self.buckets = vec![EMPTY; self.buckets.len() * 2];
         for index in 0..self.ends.len() {
-            let place = self.place_of(self.name(HostIndex(index as u32)).as_bytes());
-            self.places[place] = index as u32;
+            let bucket = self.bucket_of(self.name(HostIndex(index as u32)).as_bytes());
+            self.buckets[bucket] = index as u32;
         }
     }
 }
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn many_hosts_are_all_found_again_and_no_others() {
+    fn all_of_many_hosts_are_found_and_no_others() {
         let mut hosts = HostTable::default();
         for number in 0..5_000 {
             hosts.count_row(&format!("host_{number}"));

@@ -1,6 +1,6 @@
-//! The first pass: every record once, in file order, with its bytes hashed on the way. What stays is two numbers a row and the host
-//! table, and a checksum for each piece of the file; the text is gone when the next block comes. It stops at the first fault of the
-//! file, and counts faults of rows.
+//! The first pass reads every record once, in file order, and hashes the bytes. It stores two numbers per row, the host table, and a
+//! checksum for each piece of the file. The text is dropped when the next block is read. The pass stops at the first fault of the file as a
+//! whole; faults of single rows are counted.
 
 use muster_common::limits::{BAD_ROWS_SHOWN, ROWS_MAX};
 use sha2::{Digest, Sha256};
@@ -13,10 +13,10 @@ use super::lines::Lines;
 use super::mix::Choice;
 use super::quotes::BadQuote;
 use super::records::{self, Records, Step};
-use super::source::{CHECKED_BYTES, Checksums, Packing, Source};
+use super::source::{CHECKED_BYTES, Checksums, FileFormat, Source};
 use super::{OnBadRow, Options, Progress, ProgressFn, Workload, check};
 
-/// Large enough that a system call and a look at the progress cost nothing beside the parsing.
+/// Large enough that the system call and the progress callback are negligible compared with the parsing.
 const BLOCK_BYTES: usize = 256 << 10;
 const _: () =
     assert!(BLOCK_BYTES.is_multiple_of(CHECKED_BYTES), "each piece with a checksum lies in one block");
@@ -62,7 +62,7 @@ pub(super) fn read(
             progress(Progress { bytes: reported, bytes_total: Some(bytes), rows: index.rows });
         }
     }
-    index.judge(&file, options.on_bad_row)?;
+    index.check_counts(&file, options.on_bad_row)?;
     let (source, sha256, checksums) = blocks.finish()?;
     index.shrink();
     let choice = match (&options.mix, &columns.query) {
@@ -89,7 +89,7 @@ pub(super) fn read(
 struct Index {
     hosts: HostTable,
     host_of_row: Column,
-    /// Of each row, where a column names it.
+    /// The statement of each row, if the file has a query column.
     statements: Vec<u8>,
     offsets: Offsets,
     rows: u32,
@@ -123,8 +123,8 @@ impl Index {
         }
     }
 
-    /// Whether what was found can be run.
-    fn judge(&mut self, file: &str, on_bad_row: OnBadRow) -> Result<(), WorkloadError> {
+    /// Returns an error if there is no row to run, or if there are bad rows that must not be skipped.
+    fn check_counts(&mut self, file: &str, on_bad_row: OnBadRow) -> Result<(), WorkloadError> {
         let file = file.to_owned();
         let (count, shown) = (self.bad, self.shown.clone());
         match (self.rows, count, on_bad_row) {
@@ -143,7 +143,7 @@ impl Index {
     }
 }
 
-/// Where a record begins.
+/// The position where a record begins.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     offset: u64,
@@ -157,15 +157,15 @@ impl Place {
     }
 }
 
-/// A record, or the fault that prevents one.
+/// `Ok` when a record was read, or the fault that prevented it.
 pub(crate) type Found = Result<(), Fault>;
 
-/// The file in blocks, each hashed when it is first read.
+/// Reads the file in blocks and hashes each block when it is first read.
 pub(super) struct Blocks {
     source: Source,
     hash: Sha256,
     checksums: Checksums,
-    /// Bytes that were hashed. Later bytes were not read yet.
+    /// The number of bytes that were hashed. The bytes after them have not been read yet.
     hashed: u64,
     block: Vec<u8>,
     len: usize,
@@ -196,13 +196,13 @@ impl Blocks {
         &self.source.name
     }
 
-    /// Reads the next record into `record`, or finds a fault and where the next record begins. `None` at the end of the file.
+    /// Reads the next record into `record`, or finds a fault and moves on to the next record. `None` at the end of the file.
     pub(super) fn next(&mut self, record: &mut Records) -> Result<Option<(Place, Found)>, WorkloadError> {
         self.skip_blank_lines()?;
         let place = self.place();
         loop {
             let (taken, step) = record.feed(&self.block[self.at..self.len]);
-            self.pass(taken);
+            self.advance(taken);
             match step {
                 Step::Record => return Ok(Some((place, Ok(())))),
                 Step::End => return Ok(None),
@@ -218,21 +218,21 @@ impl Blocks {
         }
     }
 
-    /// Goes back to the line of a quote that is not closed as it should be, and past that line: what follows was not meant to be quoted.
-    /// Returns the place of the quote. The lines between are read again only once, because a quote that opens in one of them would have
-    /// closed this one.
+    /// Goes back to the line of a quote that is not closed properly and skips only that line, because the lines after it were not meant to
+    /// be quoted. Returns the position of the quote. Lines are read again at most once, because a quote that opens in one of them would
+    /// have closed this one.
     fn skip_line_of(&mut self, record: Place, quote: u64) -> Result<Place, WorkloadError> {
         self.go_back(record)?;
         while self.place().offset < quote {
             let wanted = usize::try_from(quote - self.place().offset).unwrap_or(usize::MAX);
-            self.pass(wanted.min(self.len - self.at));
+            self.advance(wanted.min(self.len - self.at));
             self.fill_if_used_up()?;
         }
         let place = self.place();
         while self.len > 0 {
             let rest = &self.block[self.at..self.len];
             let end = rest.iter().position(|&byte| byte == b'\r' || byte == b'\n');
-            self.pass(end.unwrap_or(rest.len()));
+            self.advance(end.unwrap_or(rest.len()));
             if end.is_some() {
                 break;
             }
@@ -256,14 +256,14 @@ impl Blocks {
         Place { offset: self.offset - (self.len - self.at) as u64, lines: self.lines }
     }
 
-    fn pass(&mut self, bytes: usize) {
-        self.lines.pass(&self.block[self.at..self.at + bytes]);
+    fn advance(&mut self, bytes: usize) {
+        self.lines.advance(&self.block[self.at..self.at + bytes]);
         self.at += bytes;
     }
 
     fn skip_blank_lines(&mut self) -> Result<(), WorkloadError> {
         loop {
-            self.pass(records::blank(&self.block[self.at..self.len]));
+            self.advance(records::blank_lines(&self.block[self.at..self.len]));
             if self.at < self.len {
                 return Ok(());
             }
@@ -278,7 +278,7 @@ impl Blocks {
         if self.at < self.len { Ok(()) } else { self.fill() }
     }
 
-    /// The next block when this one is used up. It is empty at the end of the file, which is where the file ended when it was first read.
+    /// Reads the next block when this one is used up. The block is empty at the end of the file, as it was when the file was first read.
     fn fill(&mut self) -> Result<(), WorkloadError> {
         (self.len, self.at) = (0, 0);
         if !self.offset.is_multiple_of(BLOCK_BYTES as u64) {
@@ -301,10 +301,10 @@ impl Blocks {
 
     fn check_beginning(&mut self) -> Result<(), WorkloadError> {
         let mut first = &self.block[..self.len];
-        if let Some(packing) = Packing::of(first) {
-            return Err(WorkloadError::Packed { file: self.source.name.clone(), packing });
+        if let Some(format) = FileFormat::of(first) {
+            return Err(WorkloadError::WrongFormat { file: self.source.name.clone(), format });
         }
-        // Programs that add a byte order mark to a file that already has one are common.
+        // Some programs add a byte order mark to a file that already has one.
         while let Some(rest) = first.strip_prefix(BYTE_ORDER_MARK) {
             first = rest;
         }
@@ -312,7 +312,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// The file, the hash of all of it (including rows that `--limit` left out), and the checksums of its pieces.
+    /// Reads the rest of the file. Returns the file, its SHA-256 (including rows beyond `--limit`), and the checksums of its pieces.
     fn finish(mut self) -> Result<(Source, String, Checksums), WorkloadError> {
         self.offset = self.hashed;
         self.fill()?;

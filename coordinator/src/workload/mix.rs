@@ -1,5 +1,5 @@
-//! Several statements in one run: which of them a record is run with. A column of the file names it, or chance decides by weight, the
-//! same way in every pass and whoever runs the row.
+//! Selects the statement of each row in a run with several statements. The row's query column names it, or it is drawn by weight. The draw
+//! depends only on the seed and the row id, so it is the same in every pass and for every worker.
 
 use muster_common::ids::RowId;
 use muster_common::random::SplitMix64;
@@ -7,37 +7,37 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Fault;
 
-/// The column that names the statement, unless `--query-column` names another.
+/// The default of `--query-column`.
 pub const QUERY_COLUMN: &str = "query";
 
-/// At least two statements.
+/// A mix of at least two statements.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mix {
-    /// Where the file has this column, it decides.
+    /// The query column. If the file has no such column, statements are drawn by weight.
     pub column: String,
     pub statements: Vec<MixStatement>,
-    /// Of the choice by weight.
+    /// The random seed of the draw by weight.
     pub seed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MixStatement {
     pub name: String,
-    /// The columns that its placeholders name, in the order of `$1`, `$2`, ….
+    /// The columns that the statement's placeholders name, in the order of `$1`, `$2`, ….
     pub parameters: Vec<String>,
-    /// Above 0.
+    /// The relative weight, above 0.
     pub weight: u32,
 }
 
-/// How each record's statement is known.
+/// How the statement of each row is selected.
 #[derive(Debug)]
 pub(super) enum Choice {
-    /// There is one.
+    /// There is only one statement.
     Single,
-    /// By record. A byte each: there are at most `limits::STATEMENTS_MAX`.
+    /// The statement of each row, in one byte: there are at most `limits::STATEMENTS_MAX` statements.
     Named(Vec<u8>),
     Weighted {
-        /// Up to each statement, itself included.
+        /// The sum of the weights up to and including each statement.
         cumulative: Vec<u64>,
         seed: u64,
     },
@@ -53,14 +53,14 @@ impl Choice {
         Self::Weighted { cumulative: cumulative.collect(), seed: mix.seed }
     }
 
-    /// Position among the statements.
-    pub(super) fn of(&self, record: RowId) -> u16 {
+    /// The position of the row's statement in the mix.
+    pub(super) fn of(&self, row: RowId) -> u16 {
         match self {
             Self::Single => 0,
-            Self::Named(statements) => statements.get(record.index()).copied().unwrap_or(0).into(),
+            Self::Named(statements) => statements.get(row.index()).copied().unwrap_or(0).into(),
             Self::Weighted { cumulative, seed } => {
                 let all = cumulative.last().copied().unwrap_or(0);
-                let drawn = SplitMix64::of_stream(*seed, record.get().into()).below(all);
+                let drawn = SplitMix64::of_stream(*seed, row.get().into()).below(all);
                 let position = cumulative.partition_point(|sum| *sum <= drawn);
                 u16::try_from(position).expect("there are at most STATEMENTS_MAX statements")
             }
@@ -68,7 +68,7 @@ impl Choice {
     }
 }
 
-/// The statement that a record names.
+/// The position of the statement that the value names.
 pub(super) fn named(value: &[u8], column: &str, names: &[String]) -> Result<u8, Fault> {
     let found = names.iter().position(|name| name.as_bytes() == value);
     found.and_then(|position| u8::try_from(position).ok()).ok_or_else(|| Fault::UnknownQuery {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chance_keeps_to_the_weights_and_repeats_with_the_seed() {
+    fn statements_are_drawn_by_weight_and_the_draw_repeats_with_the_seed() {
         let statement =
             |name: &str, weight| MixStatement { name: name.to_owned(), parameters: vec![], weight };
         let statements = vec![statement("read", 7), statement("scan", 2), statement("rare", 1)];

@@ -1,8 +1,9 @@
-//! The workload: which queries to run, from a CSV of their parameters.
+//! The workload: the queries of a run, as a CSV file of their parameters.
 //!
-//! Two passes, and the text is never held. [`open`] reads every record once, checks it and hashes the file. It keeps 8 bytes for each row,
-//! its offset and its host, and a checksum for each KiB of the file. [`Workload::by_worker`] adds the rows of each worker, 4 bytes a row. A
-//! [`RowReader`] then reads each row again when it is about to be sent. Nothing here knows of agents, of gRPC or of what the statement is.
+//! The file is read in two passes and its text is not kept in memory. [`open`] reads and checks every record once and hashes the file. It
+//! stores 8 bytes per row (offset and host) and one checksum per KiB of the file. [`Workload::by_worker`] adds 4 bytes per row for the row
+//! list of each worker. A [`RowReader`] reads a row again just before it is sent. This module does not depend on agents, gRPC or the
+//! statement's text.
 
 mod check;
 mod column;
@@ -34,81 +35,81 @@ pub use error::{BadRow, Fault, MissingColumn, WorkloadError};
 pub use hosts::{HostIndex, HostTable};
 pub use mix::{Mix, MixStatement, QUERY_COLUMN};
 pub use reader::RowReader;
-pub(crate) use source::Wanted;
-pub use source::{Packing, Written};
+pub(crate) use source::ExpectedContent;
+pub use source::{FileFormat, FileStamp};
 pub(crate) use time::microseconds_since_2000;
 
-/// The column that names the host, unless `--host-column` names another.
+/// The default of `--host-column`.
 pub const HOST_COLUMN: &str = "hostname";
 
-/// What is needed of the file, and what to do with rows that cannot be run.
+/// Which columns to read, how to check them, and what to do with rows that cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     pub host_column: String,
-    /// The columns that the statement's placeholders name, in the order of `$1`, `$2`, …; a name may come twice.
-    /// Of a mix: all columns that any statement needs.
+    /// The columns that the statement's placeholders name, in the order of `$1`, `$2`, …; a name may occur more than once.
+    /// For a mix, all columns that any statement needs.
     pub parameters: Vec<String>,
     /// `None` for a single statement.
     #[serde(default)]
     pub mix: Option<Mix>,
     pub checks: Checks,
     pub on_bad_row: OnBadRow,
-    /// Only so many good rows from the beginning, at least 1. The rest of the file is hashed and neither parsed nor checked.
+    /// Reads at most this many valid rows, at least 1. The rest of the file is hashed but neither parsed nor checked.
     pub limit: Option<u64>,
 }
 
-/// What is known about the values before the database sees them.
+/// The checks of the values that are made before the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Checks {
-    /// The default query: two columns hold times, the second not before the first.
+    /// The default query: two columns hold times, and the second must not be before the first.
     DemoWindow {
         start_time: String,
         end_time: String,
-        /// The time zone of the sessions, which applies to times without an offset. `None` where it is not known.
+        /// The time zone of the sessions, which applies to times without an offset. `None` if it is not known.
         #[serde(default)]
         timezone: Option<String>,
     },
-    /// A statement of the user's own, with parameters of any type.
+    /// A user-defined statement, with parameters of any type.
     None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadRow {
-    /// Name the bad rows and run nothing.
+    /// Report the bad rows and run nothing.
     #[default]
     Fail,
-    /// Run the others and report which were left out.
+    /// Run the other rows and report which were skipped.
     Skip,
 }
 
-/// The size of one read in the first pass. A multiple of the size of a checksummed piece.
+/// The size of one read of [`Workload::verify`]. A multiple of the size of a checksummed piece.
 const VERIFIED_BYTES: usize = 256 << 10;
 
-/// How far [`open`] has come.
+/// The progress of [`open`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     pub bytes: u64,
     /// `None` while standard input is spooled.
     pub bytes_total: Option<u64>,
-    /// Good rows so far.
+    /// Valid rows so far.
     pub rows: u32,
 }
 
-/// Called after every 256 KiB or so, which is some hundred times a second: the callee decides how often to draw.
+/// Called about every 256 KiB, some hundred times a second: the callee decides how often to draw.
 pub type ProgressFn<'a> = &'a mut dyn FnMut(Progress);
 
-/// Reads and checks all of a CSV file; `-` is standard input. Blocks, for a second per few million rows.
+/// Reads and checks a whole CSV file; `-` is standard input. Blocks for about one second per few million rows.
 ///
 /// # Errors
-/// When the file cannot be read or is no workload, and for bad rows unless they are to be skipped.
+/// Fails when the file cannot be read or is not a valid workload, and when it has bad rows unless `on_bad_row` is `Skip`.
 pub fn open(path: &Path, options: &Options, progress: ProgressFn<'_>) -> Result<Workload, WorkloadError> {
     let source = source::Source::open(path, progress)?;
     index::read(source, options, progress)
 }
 
-/// A file of good rows, read and checked, with its handle still open.
+/// The index of a file whose rows were read and checked. The file stays open.
 #[derive(Debug)]
 pub struct Workload {
     source: source::Source,
@@ -125,34 +126,36 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// As typed; `-` for standard input.
+    /// The file's name as typed; `-` for standard input.
     pub fn file(&self) -> &str {
         &self.source.name
     }
 
-    /// Of the whole file's bytes, 64 hexadecimal digits.
+    /// The SHA-256 of the whole file, as 64 hexadecimal digits.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// True when the file is not what it was when it was opened, or its path names another file. Rows are not affected: each was checked.
+    /// True when the file was written to since it was opened, or when its path names another file. Rows stay valid: a reader verifies the
+    /// bytes that it reads.
     pub fn has_changed(&self) -> bool {
         self.source.has_changed()
     }
 
-    /// A value that changes when the file is written to. `None` for a copy of standard input.
-    pub fn written(&self) -> Option<Written> {
-        self.source.written()
+    /// The file's current size and modification time. `None` for a copy of standard input.
+    pub fn file_stamp(&self) -> Option<FileStamp> {
+        self.source.stamp()
     }
 
-    pub fn written_when_opened(&self) -> Option<Written> {
-        self.source.written_when_opened()
+    /// The file's size and modification time when it was opened. `None` for a copy of standard input.
+    pub fn opened_file_stamp(&self) -> Option<FileStamp> {
+        self.source.opened_stamp()
     }
 
-    /// Reads all of the file again. Blocks.
+    /// Reads the whole file again and verifies its checksums. Blocks.
     ///
     /// # Errors
-    /// When the bytes are not those that were read at first. Bytes that were added after them are ignored.
+    /// Fails when the bytes differ from those of the first pass. Bytes that were appended later are ignored.
     pub fn verify(&self) -> Result<(), WorkloadError> {
         let mut block = vec![0; VERIFIED_BYTES];
         let mut offset = 0;
@@ -162,7 +165,7 @@ impl Workload {
         Ok(())
     }
 
-    /// Good rows; their ids are 0 to `rows - 1`. Bad records have no id.
+    /// The number of valid rows; their ids are 0 to `rows - 1`. Bad records have no id.
     pub fn rows(&self) -> u32 {
         self.rows
     }
@@ -171,37 +174,37 @@ impl Workload {
         &self.hosts
     }
 
-    /// Bad records that were left out.
+    /// The number of bad records that were skipped.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// The first of the records that were left out, at most `BAD_ROWS_SHOWN`.
+    /// The first skipped records, at most `BAD_ROWS_SHOWN`.
     pub fn bad(&self) -> &[BadRow] {
         &self.bad
     }
 
-    /// `None` when there is no such row.
+    /// The host of a row. `None` when the row does not exist.
     pub fn host_of(&self, row: RowId) -> Option<HostIndex> {
         self.host_of_row.get(row).map(HostIndex::new)
     }
 
-    /// Position of the statement that a record is run with.
-    pub fn statement_of(&self, record: RowId) -> u16 {
-        self.choice.of(record)
+    /// The position of the statement that a row runs.
+    pub fn statement_of(&self, row: RowId) -> u16 {
+        self.choice.of(row)
     }
 
-    /// The rows of each of `workers` workers, in file order. `worker_of_host` has the worker of every host, by the host's index.
+    /// The rows of each of `workers` workers, in file order. `worker_of_host` maps each host index to its worker.
     ///
     /// # Panics
-    /// When `worker_of_host` is of another workload or names a worker that there is not, as indexing does.
+    /// Panics when `worker_of_host` belongs to another workload or contains a worker that does not exist.
     pub fn by_worker(&self, worker_of_host: &[u32], workers: usize) -> Vec<Vec<RowId>> {
         assert_eq!(worker_of_host.len(), self.hosts.len(), "every host has one worker");
         let mut rows_of_worker = vec![0; workers];
         for (host, _, rows) in self.hosts.iter() {
             rows_of_worker[worker_of_host[host.index()] as usize] += rows as usize;
         }
-        // Made to measure: growing by doubling would cost as much again as the rows themselves.
+        // The exact capacity: growing by doubling could take twice the memory of the rows.
         let mut queues: Vec<Vec<RowId>> = rows_of_worker.into_iter().map(Vec::with_capacity).collect();
         for (row, host) in (0..self.rows).zip(self.host_of_row.iter()) {
             queues[worker_of_host[host as usize] as usize].push(RowId::new(row));

@@ -1,6 +1,6 @@
-//! Finds quotes that are not closed at the end of a field. Such a quote includes the delimiters and line ends after it in the field, so
-//! that several rows become one and the others are lost without an error. csv-core accepts such quotes; this module follows the same bytes
-//! and reports them.
+//! Finds quotes that are not closed at the end of a field. An unclosed quote makes the following delimiters and line ends a part of the
+//! field, so that several rows are read as one without an error. csv-core accepts these quotes; this module processes the same bytes and
+//! reports them.
 
 /// The state of the parser within a record. As in csv-core, a quote opens a quoted field only at the beginning of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -9,7 +9,7 @@ enum State {
     FieldStart,
     Unquoted,
     Quoted,
-    /// After a quote within quotes, which is either the end of the field or the first half of a quote in the text.
+    /// After a quote in a quoted field: it is either the end of the field or the first half of an escaped quote.
     Closed,
 }
 
@@ -17,15 +17,15 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Quotes {
     state: State,
-    /// Number of bytes of the record so far.
+    /// The number of bytes of the record so far.
     bytes: u64,
-    /// Where the field's quote opens, in bytes from the record's beginning.
+    /// The position of the field's opening quote, in bytes from the start of the record.
     opens_at: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadQuote {
-    /// Where the quote opens, in bytes from the record's beginning.
+    /// The position of the opening quote, in bytes from the start of the record.
     pub(super) at: u64,
     /// True when text follows the closing quote. False when there is no closing quote up to the end of the file.
     pub(super) is_closed: bool,
@@ -33,8 +33,8 @@ pub(super) struct BadQuote {
 
 impl Quotes {
     /// Processes more bytes of the record. An empty slice is the end of the file.
-    pub(super) fn pass(&mut self, bytes: &[u8]) -> Option<BadQuote> {
-        // Most records have no quote, and one search finds this.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Option<BadQuote> {
+        // Most records have no quote, which one search finds.
         if matches!(self.state, State::FieldStart | State::Unquoted) && !bytes.contains(&b'"') {
             self.bytes += bytes.len() as u64;
             if let Some(last) = bytes.last() {
@@ -62,7 +62,7 @@ impl Quotes {
     }
 }
 
-/// Outside quotes.
+/// The state after a byte outside quotes.
 fn after(byte: u8) -> State {
     if matches!(byte, b',' | b'\r' | b'\n') { State::FieldStart } else { State::Unquoted }
 }
@@ -75,8 +75,8 @@ mod tests {
     fn check(record: &[u8], expected: Option<(u64, bool)>) {
         for block in 1..=record.len() {
             let mut quotes = Quotes::default();
-            let mut found = record.chunks(block).find_map(|bytes| quotes.pass(bytes));
-            found = found.or_else(|| quotes.pass(b""));
+            let mut found = record.chunks(block).find_map(|bytes| quotes.feed(bytes));
+            found = found.or_else(|| quotes.feed(b""));
             let found = found.map(|bad| (bad.at, bad.is_closed));
             assert_eq!(found, expected, "{} in blocks of {block}", String::from_utf8_lossy(record));
         }

@@ -1,5 +1,5 @@
-//! The second pass: any row again, by its id, when it is about to be sent. Neighbouring rows come out of one window of the file with
-//! no system call. A window that is not what the first pass saw is an error: running a row of it would count a query that was not checked.
+//! The second pass reads a row again by its id, just before it is sent. Neighbouring rows are read from one window of the file without a
+//! system call. A window that differs from the first pass is an error, because its rows were not checked.
 
 use std::sync::Arc;
 
@@ -12,15 +12,16 @@ use super::hosts::HostIndex;
 use super::records::{Records, Step};
 use super::source::CHECKED_BYTES;
 
-/// Bounds of the window. A worker of a thousand has its rows far apart, and copying what lies between them is most of the work:
-/// the window halves when it served less than `ROWS_FEW`, and doubles when it served more than `ROWS_MANY` or ended within a record.
+/// The limits of the window's size. With a thousand workers the rows of one worker lie far apart, and most of the work is to copy the bytes
+/// between them. The window is halved when fewer than `ROWS_FEW` rows were read from it, and doubled when more than `ROWS_MANY` were read
+/// or it ended within a record.
 const WINDOW_BYTES_MIN: usize = CHECKED_BYTES;
-const WINDOW_BYTES_FIRST: usize = 4 << 10;
+const WINDOW_BYTES_INITIAL: usize = 4 << 10;
 const WINDOW_BYTES_MAX: usize = 64 << 10;
 const ROWS_FEW: u32 = 4;
 const ROWS_MANY: u32 = 16;
 
-/// Reads rows of a workload; one for each task that sends rows.
+/// Reads rows of a workload. Each task that sends rows has its own reader.
 #[derive(Debug)]
 pub struct RowReader {
     workload: Arc<Workload>,
@@ -33,10 +34,10 @@ impl RowReader {
         Self { workload, record: Records::new(), window: Window::default() }
     }
 
-    /// Appends the row's parameters, in the order of the statement's placeholders, an empty field as NULL. Returns its host.
+    /// Appends the row's parameters in the order of the statement's placeholders and returns the row's host. An empty field is NULL.
     ///
     /// # Errors
-    /// When the file cannot be read or is no longer what it was; `parameters` is then as before.
+    /// Fails when the file cannot be read or has changed. `parameters` is then unchanged.
     pub fn read(
         &mut self,
         row: RowId,
@@ -53,12 +54,12 @@ impl RowReader {
         if self.parse(offset)? && self.pack(self.workload.statement_of(row), parameters) {
             return Ok(host);
         }
-        // The bytes are those of the first pass, which found the row to be valid.
+        // The row was valid in the first pass, and its bytes are the same.
         parameters.truncate(mark);
         Err(WorkloadError::Changed { file: self.workload.file().to_owned() })
     }
 
-    /// Reads the record at `offset`; false when there is none.
+    /// Reads the record at `offset`. Returns false when there is none.
     fn parse(&mut self, offset: u64) -> Result<bool, WorkloadError> {
         self.record.restart();
         self.window.served += 1;
@@ -75,7 +76,7 @@ impl RowReader {
         }
     }
 
-    /// False when a value is not valid text.
+    /// Appends the parameters. Returns false when a value is not valid UTF-8.
     fn pack(&self, statement: u16, parameters: &mut PackedParameters) -> bool {
         for &column in &self.workload.columns.parameters[usize::from(statement)] {
             match std::str::from_utf8(self.record.field(column)) {
@@ -88,24 +89,24 @@ impl RowReader {
     }
 }
 
-/// A piece of the file.
+/// A buffered part of the file.
 #[derive(Debug)]
 struct Window {
     bytes: Vec<u8>,
     len: usize,
     offset: u64,
-    /// Rows read since it was filled.
+    /// The number of rows that were read since the window was filled.
     served: u32,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { bytes: vec![0; WINDOW_BYTES_FIRST], len: 0, offset: 0, served: ROWS_FEW }
+        Self { bytes: vec![0; WINDOW_BYTES_INITIAL], len: 0, offset: 0, served: ROWS_FEW }
     }
 }
 
 impl Window {
-    /// What there is from `offset` on; empty at the end of the file only.
+    /// The buffered bytes from `offset` on. Empty only at the end of the file.
     fn from(&mut self, offset: u64, workload: &Workload) -> Result<&[u8], WorkloadError> {
         let end = self.offset + self.len as u64;
         if !(self.offset..end).contains(&offset) {

@@ -1,16 +1,16 @@
-//! One CSV record at a time out of blocks of bytes: the parser of both passes, so that they cannot disagree about where a record ends.
-//! It is csv's own state machine (`csv-core`) rather than `csv::Reader`, because that grows without bound after a quote that is
-//! never closed, counts the blank lines before a record as part of it, and cannot start in the middle of a file. csv-core accepts every
-//! quote; [`Quotes`] finds those that join rows which their author wrote as separate ones.
-//! It does no I/O and judges nothing: what a record means is `check`'s affair.
+//! Parses one CSV record at a time from blocks of bytes. Both passes use this parser, so they agree on where a record ends.
+//! It uses the state machine `csv-core` instead of `csv::Reader`, because `csv::Reader` grows without bound after a quote that is never
+//! closed, counts the blank lines before a record as part of it, and cannot start in the middle of a file. csv-core accepts unclosed
+//! quotes; [`Quotes`] finds those that join separate rows.
+//! This module does no I/O; the `check` module validates the records.
 
 use muster_common::limits::RECORD_BYTES_MAX;
 
 use super::quotes::{BadQuote, Quotes};
 
-/// First size of the field buffers; they grow up to `RECORD_BYTES_MAX`.
-const TEXT_BYTES_FIRST: usize = 1 << 10;
-const FIELDS_FIRST: usize = 32;
+/// The initial sizes of the field buffers, which grow up to `RECORD_BYTES_MAX`.
+const TEXT_BYTES_INITIAL: usize = 1 << 10;
+const FIELDS_INITIAL: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Records {
@@ -20,19 +20,19 @@ pub(super) struct Records {
     text_len: usize,
     fields: usize,
     quotes: Quotes,
-    /// Text of this record was dropped, because the record is longer than `RECORD_BYTES_MAX`.
+    /// True when text of this record was dropped because the record is longer than `RECORD_BYTES_MAX`.
     is_cut: bool,
-    /// The record given out last is complete: the next byte begins another one.
+    /// True when the last record is complete: the next byte begins a new one.
     complete: bool,
 }
 
-/// What a block of bytes gave.
+/// The result of parsing a block of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The record goes on behind the block.
+    /// The record continues in the next block.
     More,
     Record,
-    /// A record with more text than `RECORD_BYTES_MAX`. Its end was found, but its text was not kept.
+    /// A record with more text than `RECORD_BYTES_MAX`. Its end was found and its text was dropped.
     TooLong,
     /// A quote that makes the end of the record unknown. [`Records::restart`] prepares for the next record.
     BadQuote(BadQuote),
@@ -43,9 +43,9 @@ pub(super) enum Step {
 impl Records {
     pub(super) fn new() -> Self {
         Self {
-            machine: primed(),
-            text: vec![0; TEXT_BYTES_FIRST],
-            ends: vec![0; FIELDS_FIRST],
+            machine: new_machine(),
+            text: vec![0; TEXT_BYTES_INITIAL],
+            ends: vec![0; FIELDS_INITIAL],
             text_len: 0,
             fields: 0,
             quotes: Quotes::default(),
@@ -54,23 +54,23 @@ impl Records {
         }
     }
 
-    /// Forgets a record that was begun: the next byte is the first of another one.
+    /// Discards an incomplete record: the next byte begins a new one.
     pub(super) fn restart(&mut self) {
         if !self.complete {
-            self.machine = primed();
+            self.machine = new_machine();
             self.complete = true;
         }
     }
 
-    /// Takes bytes of `input` up to the end of a record; an empty `input` is the end of the file.
-    /// Returns how many bytes were taken.
+    /// Parses `input` up to the end of a record; an empty `input` is the end of the file.
+    /// Returns the number of bytes that were consumed.
     pub(super) fn feed(&mut self, input: &[u8]) -> (usize, Step) {
         if self.complete {
             (self.text_len, self.fields, self.is_cut, self.complete) = (0, 0, false, false);
             self.quotes = Quotes::default();
         }
         let (taken, step) = self.parse(input);
-        match self.quotes.pass(&input[..taken]) {
+        match self.quotes.feed(&input[..taken]) {
             None => (taken, step),
             Some(bad) => {
                 self.complete = false;
@@ -80,10 +80,10 @@ impl Records {
     }
 
     fn parse(&mut self, input: &[u8]) -> (usize, Step) {
-        use csv_core::ReadRecordResult as Given;
+        use csv_core::ReadRecordResult;
         let mut taken = 0;
         loop {
-            let (given, bytes, text, fields) = self.machine.read_record(
+            let (result, bytes, text, fields) = self.machine.read_record(
                 &input[taken..],
                 &mut self.text[self.text_len..],
                 &mut self.ends[self.fields..],
@@ -91,17 +91,17 @@ impl Records {
             taken += bytes;
             self.text_len += text;
             self.fields += fields;
-            match given {
-                Given::OutputFull | Given::OutputEndsFull if self.is_too_long() => {
+            match result {
+                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull if self.is_too_long() => {
                     (self.text_len, self.fields, self.is_cut) = (0, 0, true);
                 }
-                Given::OutputFull => self.text.resize(self.text.len() * 2, 0),
-                Given::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                Given::InputEmpty => return (taken, Step::More),
-                Given::Record => return (taken, self.end(input.is_empty())),
-                Given::End => return (taken, Step::End),
+                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::InputEmpty => return (taken, Step::More),
+                ReadRecordResult::Record => return (taken, self.end(input.is_empty())),
+                ReadRecordResult::End => return (taken, Step::End),
             }
-            // The machine would take an empty rest for the end of the file.
+            // The state machine would treat an empty rest as the end of the file.
             if taken == input.len() && !input.is_empty() {
                 return (taken, Step::More);
             }
@@ -110,24 +110,24 @@ impl Records {
 
     fn end(&mut self, end_of_file: bool) -> Step {
         if end_of_file {
-            // A machine that has seen the end takes no more input.
-            self.machine = primed();
+            // A state machine that has reached the end accepts no more input.
+            self.machine = new_machine();
         }
         self.complete = true;
         if self.is_too_long() { Step::TooLong } else { Step::Record }
     }
 
-    /// Fields count as well: a gigabyte of commas has no text.
+    /// Fields are counted too, because a gigabyte of commas has no text.
     fn is_too_long(&self) -> bool {
         self.is_cut || self.text_len + self.fields > RECORD_BYTES_MAX
     }
 
-    /// Number of fields of the record.
+    /// The number of fields of the record.
     pub(super) fn len(&self) -> usize {
         self.fields
     }
 
-    /// A field of the record; empty beyond its last one.
+    /// A field of the record; empty beyond the last field.
     pub(super) fn field(&self, position: usize) -> &[u8] {
         let ends = &self.ends[..self.fields];
         let Some(&end) = ends.get(position) else {
@@ -137,21 +137,21 @@ impl Records {
         &self.text[begin..end]
     }
 
-    /// All fields' text, one after the other.
+    /// The concatenated text of all fields.
     pub(super) fn text(&self) -> &[u8] {
         &self.text[..self.text_len]
     }
 }
 
-/// The number of bytes of blank lines at the start of `bytes`, which belong to no record.
-/// Only `\r` and `\n`: a line of blanks is a record with one field.
-pub(super) fn blank(bytes: &[u8]) -> usize {
+/// The length of the blank lines at the start of `bytes`, which belong to no record. Only `\r` and `\n` count: a line of spaces is a
+/// record with one field.
+pub(super) fn blank_lines(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&b| b == b'\n' || b == b'\r').count()
 }
 
-/// A machine that has read one blank line, because it would take a byte order mark off the first record of its life, and this
-/// may be any record of the file.
-fn primed() -> csv_core::Reader {
+/// A state machine that has already read one blank line. A new one would remove a byte order mark from its first record, which here can
+/// be any record of the file.
+fn new_machine() -> csv_core::Reader {
     let mut machine = csv_core::Reader::new();
     machine.read_record(b"\n", &mut [0], &mut [0]);
     machine
@@ -161,7 +161,7 @@ fn primed() -> csv_core::Reader {
 mod tests {
     use super::*;
 
-    /// Every record of `input`, given in blocks of `block` bytes.
+    /// All records of `input`, which is fed in blocks of `block` bytes.
     fn records(input: &[u8], block: usize) -> Vec<Vec<String>> {
         let mut records = Records::new();
         let mut found = Vec::new();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_blocks_changes_nothing() {
+    fn the_block_size_does_not_affect_the_records() {
         let input = b"a,\"b\"\"\r\n\",c\r\n\r\n,,\n\xef\xbb\xbfd,e,f";
         let expected = [["a", "b\"\r\n", "c"], ["", "", ""], ["\u{feff}d", "e", "f"]];
         for block in 1..=input.len() {
@@ -196,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn more_fields_than_the_first_buffer_holds_are_read() {
-        let fields: Vec<String> = (0..FIELDS_FIRST * 3).map(|n| format!("field {n}")).collect();
+    fn more_fields_than_the_initial_buffer_holds_are_read() {
+        let fields: Vec<String> = (0..FIELDS_INITIAL * 3).map(|n| format!("field {n}")).collect();
         assert_eq!(records(fields.join(",").as_bytes(), 7), [fields]);
     }
 
     #[test]
-    fn a_quote_that_is_never_closed_and_endless_commas_take_bounded_memory() {
+    fn an_unclosed_quote_and_endless_commas_take_bounded_memory() {
         for endless in [b"\"".as_slice(), b","] {
             let mut records = Records::new();
             assert_eq!(records.feed(endless), (1, Step::More));
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn blank_lines_end_before_the_first_other_byte() {
-        assert_eq!(blank(b"\r\n\n\ra\n"), 4);
-        assert_eq!(blank(b" \n"), 0);
+        assert_eq!(blank_lines(b"\r\n\n\ra\n"), 4);
+        assert_eq!(blank_lines(b" \n"), 0);
     }
 }

@@ -1,7 +1,7 @@
-//! Where the bytes come from: one file handle that stays open for the whole run, so that a file replaced on disk does no harm.
-//! What cannot be read twice (standard input, a pipe) goes into an anonymous temporary file first, which vanishes with the process.
-//! A changed file is detected by its modification time, its size and the inode of its path. [`Checksums`] detect changed bytes.
-//! Nothing here knows what a CSV is.
+//! The source of the bytes: one file handle that stays open for the whole run, so that replacing the file on disk has no effect.
+//! Input that cannot be read twice (standard input, a pipe) is first copied into an anonymous temporary file, which is deleted when the
+//! process ends. A changed file is detected by its modification time, its size and the inode of its path. [`Checksums`] detect changed
+//! bytes. This module does not interpret the bytes as CSV.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -16,12 +16,12 @@ use super::{Progress, ProgressFn};
 
 #[derive(Debug)]
 pub(super) struct Source {
-    /// As typed.
+    /// The file's name as typed; `-` for standard input.
     pub(super) name: String,
     file: File,
-    /// When it was opened.
+    /// The size of the file when it was opened.
     pub(super) bytes: u64,
-    /// `None` for a copy, which only this process can change.
+    /// `None` for a spooled copy, which only this process can change.
     opened: Option<Opened>,
 }
 
@@ -30,17 +30,17 @@ pub(super) struct Source {
 struct Opened {
     path: PathBuf,
     inode: (u64, u64),
-    written: Written,
+    stamp: FileStamp,
 }
 
-/// Values that nearly always change when a file is written to.
+/// Size and modification time, which nearly always change when a file is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub struct FileStamp {
     bytes: u64,
     modified: Option<SystemTime>,
 }
 
-impl Written {
+impl FileStamp {
     fn of(metadata: &Metadata) -> Self {
         Self { bytes: metadata.len(), modified: metadata.modified().ok() }
     }
@@ -66,31 +66,31 @@ impl Source {
         let opened = Opened {
             path: path.to_owned(),
             inode: (metadata.dev(), metadata.ino()),
-            written: Written::of(&metadata),
+            stamp: FileStamp::of(&metadata),
         };
         Ok(Self { name, file, bytes: metadata.len(), opened: Some(opened) })
     }
 
     /// `None` for a copy, and when the metadata of the file cannot be read.
-    pub(super) fn written(&self) -> Option<Written> {
+    pub(super) fn stamp(&self) -> Option<FileStamp> {
         self.opened.as_ref()?;
-        self.file.metadata().ok().as_ref().map(Written::of)
+        self.file.metadata().ok().as_ref().map(FileStamp::of)
     }
 
-    pub(super) fn written_when_opened(&self) -> Option<Written> {
-        self.opened.as_ref().map(|opened| opened.written)
+    pub(super) fn opened_stamp(&self) -> Option<FileStamp> {
+        self.opened.as_ref().map(|opened| opened.stamp)
     }
 
-    /// True when the file was written to since it was opened, or its path names another file. A missing path is not a change: the open file
-    /// is still whole.
+    /// True when the file was written to since it was opened, or its path names another file. A missing path is not a change, because the
+    /// open file is still complete.
     pub(super) fn has_changed(&self) -> bool {
         let is_other = |opened: &Opened| {
             std::fs::metadata(&opened.path).is_ok_and(|now| (now.dev(), now.ino()) != opened.inode)
         };
-        self.written() != self.written_when_opened() || self.opened.as_ref().is_some_and(is_other)
+        self.stamp() != self.opened_stamp() || self.opened.as_ref().is_some_and(is_other)
     }
 
-    /// Copies all of `input` into a temporary file.
+    /// Copies `input` into a temporary file.
     pub(super) fn spool(
         name: String,
         mut input: impl Read,
@@ -105,11 +105,8 @@ impl Source {
         let mut block = vec![0; SPOOL_BLOCK_BYTES];
         let mut bytes = 0;
         loop {
-            let length = retried(|| input.read(&mut block)).map_err(|source| WorkloadError::Read {
-                file: name.clone(),
-                offset: bytes,
-                source,
-            })?;
+            let length = retry_interrupted(|| input.read(&mut block))
+                .map_err(|source| WorkloadError::Read { file: name.clone(), offset: bytes, source })?;
             if length == 0 {
                 return Ok(Self { name, file, bytes, opened: None });
             }
@@ -119,12 +116,12 @@ impl Source {
         }
     }
 
-    /// Fills `block` from `offset` on. Reads less only at the end of the file.
+    /// Fills `block` with the bytes from `offset` on. Reads fewer bytes only at the end of the file.
     pub(super) fn read_at(&self, block: &mut [u8], offset: u64) -> Result<usize, WorkloadError> {
         let mut len = 0;
         while len < block.len() {
             let at = offset + len as u64;
-            let read = retried(|| self.file.read_at(&mut block[len..], at));
+            let read = retry_interrupted(|| self.file.read_at(&mut block[len..], at));
             match read.map_err(|source| WorkloadError::Read {
                 file: self.name.clone(),
                 offset: at,
@@ -137,7 +134,7 @@ impl Source {
         Ok(len)
     }
 
-    /// Like `read_at`, for a file that was read before. Fails when the bytes are not those that were read then. `offset` is a multiple of
+    /// Like `read_at`, for a part of the file that was read before. Fails when the bytes have changed. `offset` must be a multiple of
     /// [`CHECKED_BYTES`].
     pub(super) fn read_again(
         &self,
@@ -148,18 +145,19 @@ impl Source {
         let rest = usize::try_from(checksums.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let expected = rest.min(block.len());
         let len = self.read_at(&mut block[..expected], offset)?;
-        if len == expected && checksums.are_of(&block[..len], offset) {
+        if len == expected && checksums.match_bytes(&block[..len], offset) {
             return Ok(len);
         }
         Err(WorkloadError::Changed { file: self.name.clone() })
     }
 }
 
-/// Number of bytes with one checksum: 8 bytes of memory for about 20 rows. A reader has to read all of them for one row.
+/// The number of bytes per checksum. A checksum takes 8 bytes of memory, for about 20 rows. To read one row, a reader must read and verify
+/// this many bytes.
 pub(super) const CHECKED_BYTES: usize = 1 << 10;
 
-/// A checksum for every piece of a file, so that only the bytes that belong to its SHA-256 run. Also finds a change within the granularity
-/// of the modification time, or by a program that sets this time back.
+/// One checksum per piece of a file, so that only bytes that are covered by the file's SHA-256 are run. They also detect a change within
+/// the granularity of the modification time, and a change by a program that resets this time.
 #[derive(Debug, Default)]
 pub(super) struct Checksums {
     sums: Vec<u64>,
@@ -168,7 +166,7 @@ pub(super) struct Checksums {
 }
 
 impl Checksums {
-    /// Adds the next bytes of the file. Only the last ones may be fewer than a multiple of [`CHECKED_BYTES`].
+    /// Adds the next bytes of the file. Their number must be a multiple of [`CHECKED_BYTES`], except at the end of the file.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.sums.extend(bytes.chunks(CHECKED_BYTES).map(xxh3_64));
@@ -183,14 +181,16 @@ impl Checksums {
         self.sums.shrink_to_fit();
     }
 
-    fn are_of(&self, bytes: &[u8], offset: u64) -> bool {
+    /// True when the bytes at `offset` have the stored checksums.
+    fn match_bytes(&self, bytes: &[u8], offset: u64) -> bool {
         let first = usize::try_from(offset / CHECKED_BYTES as u64).unwrap_or(usize::MAX);
         let sums = self.sums.get(first..).unwrap_or_default();
         bytes.chunks(CHECKED_BYTES).zip(sums).all(|(bytes, sum)| xxh3_64(bytes) == *sum)
     }
 }
 
-fn retried(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+/// Repeats a read that was interrupted by a signal.
+fn retry_interrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match read() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -199,9 +199,9 @@ fn retried(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// A file that is not UTF-8 text, recognized by its first bytes.
+/// A file format other than UTF-8 text, detected by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
+pub enum FileFormat {
     Gzip,
     Zstd,
     Xz,
@@ -209,7 +209,7 @@ pub enum Packing {
     Lz4,
     SevenZip,
     Zip,
-    OldSpreadsheet,
+    LegacyOffice,
     Parquet,
     Arrow,
     Orc,
@@ -220,45 +220,46 @@ pub enum Packing {
     Utf32,
 }
 
-impl Packing {
+impl FileFormat {
     pub(crate) fn of(first: &[u8]) -> Option<Self> {
-        const MAGIC: [(&[u8], Packing); 20] = [
-            (b"\x1f\x8b", Packing::Gzip),
-            (b"\x28\xb5\x2f\xfd", Packing::Zstd),
-            (b"\xfd7zXZ\0", Packing::Xz),
-            // `BZh`, a level and the digits of pi. The first three alone could be the start of a header.
-            (b"BZh91AY&SY", Packing::Bzip2),
-            (b"\x04\x22\x4d\x18", Packing::Lz4),
-            (b"7z\xbc\xaf\x27\x1c", Packing::SevenZip),
-            (b"PK\x03\x04", Packing::Zip),
-            (b"PK\x05\x06", Packing::Zip),
-            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Packing::OldSpreadsheet),
-            (b"PAR1", Packing::Parquet),
-            (b"PARE", Packing::Parquet),
-            (b"ARROW1\0", Packing::Arrow),
-            (b"ORC\x0a\x03", Packing::Orc),
-            (b"Obj\x01", Packing::Avro),
-            (b"SQLite format 3\0", Packing::Sqlite),
-            (b"%PDF-", Packing::Pdf),
-            (b"\xff\xfe\0\0", Packing::Utf32),
-            (b"\0\0\xfe\xff", Packing::Utf32),
-            (b"\xff\xfe", Packing::Utf16),
-            (b"\xfe\xff", Packing::Utf16),
+        const MAGIC: [(&[u8], FileFormat); 20] = [
+            (b"\x1f\x8b", FileFormat::Gzip),
+            (b"\x28\xb5\x2f\xfd", FileFormat::Zstd),
+            (b"\xfd7zXZ\0", FileFormat::Xz),
+            // `BZh`, a level and the digits of pi. The first three letters alone could be the start of a header.
+            (b"BZh91AY&SY", FileFormat::Bzip2),
+            (b"\x04\x22\x4d\x18", FileFormat::Lz4),
+            (b"7z\xbc\xaf\x27\x1c", FileFormat::SevenZip),
+            (b"PK\x03\x04", FileFormat::Zip),
+            (b"PK\x05\x06", FileFormat::Zip),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileFormat::LegacyOffice),
+            (b"PAR1", FileFormat::Parquet),
+            (b"PARE", FileFormat::Parquet),
+            (b"ARROW1\0", FileFormat::Arrow),
+            (b"ORC\x0a\x03", FileFormat::Orc),
+            (b"Obj\x01", FileFormat::Avro),
+            (b"SQLite format 3\0", FileFormat::Sqlite),
+            (b"%PDF-", FileFormat::Pdf),
+            (b"\xff\xfe\0\0", FileFormat::Utf32),
+            (b"\0\0\xfe\xff", FileFormat::Utf32),
+            (b"\xff\xfe", FileFormat::Utf16),
+            (b"\xfe\xff", FileFormat::Utf16),
         ];
-        let known = MAGIC.iter().find(|(magic, packing)| {
-            first.starts_with(magic) && (*packing != Self::Parquet || Self::is_parquet(first))
+        let known = MAGIC.iter().find(|(magic, format)| {
+            first.starts_with(magic) && (*format != Self::Parquet || Self::is_parquet(first))
         });
-        known.map(|(_, packing)| *packing).or_else(|| Self::of_wide_text(first))
+        known.map(|(_, format)| *format).or_else(|| Self::of_wide_text(first))
     }
 
-    /// The magic of Parquet may be the beginning of a header, such as `PARENT`. The file also ends with it, and has no text in between.
+    /// A CSV header may start with the magic number of Parquet, as in `PARENT`. A Parquet file also ends with it and has binary data in
+    /// between.
     fn is_parquet(first: &[u8]) -> bool {
         let (magic, rest) = first.split_at(4);
         rest.ends_with(magic)
             || rest.iter().take(64).any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace())
     }
 
-    /// True for UTF-16 or UTF-32 without a byte order mark: in an ASCII header every second byte, or three of four, are 0.
+    /// Detects UTF-16 and UTF-32 without a byte order mark: in an ASCII header every second byte, or three of four bytes, are 0.
     fn of_wide_text(first: &[u8]) -> Option<Self> {
         let zeros = first.first_chunk::<8>()?.map(|byte| byte == 0);
         match zeros {
@@ -270,7 +271,7 @@ impl Packing {
         }
     }
 
-    /// The name of this kind of file.
+    /// The format's name in messages.
     const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "compressed (gzip)",
@@ -280,7 +281,7 @@ impl Packing {
             Self::Lz4 => "compressed (lz4)",
             Self::SevenZip => "a 7-Zip archive",
             Self::Zip => "a ZIP archive or a spreadsheet",
-            Self::OldSpreadsheet => "a spreadsheet or document of an old Microsoft Office",
+            Self::LegacyOffice => "a legacy Microsoft Office document",
             Self::Parquet => "a Parquet file",
             Self::Arrow => "an Arrow (Feather) file",
             Self::Orc => "an ORC file",
@@ -292,8 +293,8 @@ impl Packing {
         }
     }
 
-    /// Describes this kind of file, and says what to do with it to read `wanted` from it.
-    pub(crate) fn advice(self, wanted: Wanted) -> String {
+    /// The format's name and how to convert the file so that `expected` can be read from it.
+    pub(crate) fn hint(self, expected: ExpectedContent) -> String {
         let (action, command) = match self {
             Self::Gzip => ("unpack", "gzip -dc"),
             Self::Zstd => ("unpack", "zstd -dc"),
@@ -303,7 +304,7 @@ impl Packing {
             Self::Utf16 => ("convert", "iconv -f UTF-16 -t UTF-8"),
             Self::Utf32 => ("convert", "iconv -f UTF-32 -t UTF-8"),
             other => {
-                let what = if wanted == Wanted::Sql {
+                let what = if expected == ExpectedContent::Sql {
                     "save the text in UTF-8"
                 } else {
                     "export it as CSV in UTF-8"
@@ -312,20 +313,23 @@ impl Packing {
             }
         };
         let name = self.name();
-        match wanted {
-            Wanted::Workload => {
+        match expected {
+            ExpectedContent::Workload => {
                 format!("{name}; {action} it first, or pipe it in: {command} FILE | coordinator run -")
             }
-            Wanted::Data | Wanted::Sql => format!("{name}; {action} it first: {command} FILE"),
+            ExpectedContent::Data | ExpectedContent::Sql => {
+                format!("{name}; {action} it first: {command} FILE")
+            }
         }
     }
 }
 
-/// What a file should contain.
+/// The content that a file should have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// The only kind that can also be read from a pipe.
+pub(crate) enum ExpectedContent {
+    /// Query parameters as CSV. Can also be read from a pipe.
     Workload,
+    /// Table rows as CSV.
     Data,
     Sql,
 }

@@ -1,28 +1,28 @@
-//! Reads times as PostgreSQL does. The check of a window exists to save a run and does not overrule the server: a text that this module
-//! cannot read is accepted, unless PostgreSQL certainly refuses it. The database receives the text unchanged.
+//! Parses times as PostgreSQL does. The check of a window finds errors before the run and does not overrule the server: a text that this
+//! module cannot parse is accepted, unless PostgreSQL certainly refuses it. The database receives the text unchanged.
 //!
-//! Formats that are read completely: `YYYY-MM-DD` or `YYYY/MM/DD`, followed by an optional time of day after a blank or `T` and an optional
-//! offset, and `infinity`. Compared with PostgreSQL by `coordinator/tests/times.rs`.
+//! Formats that are parsed completely: `YYYY-MM-DD` or `YYYY/MM/DD`, followed by an optional time of day after a space or `T` and an
+//! optional offset, and `infinity`. `coordinator/tests/times.rs` compares the results with PostgreSQL.
 
 use jiff::SignedDuration;
 use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-/// The result of reading a text.
+/// The result of parsing a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     Time(Time),
     /// PostgreSQL may accept it: `01/02/2017`, `yesterday`, `2017-01-01 00:00 Europe/Vienna`.
     Unknown,
-    /// PostgreSQL refuses it, whatever its version and settings.
+    /// PostgreSQL refuses it with any version and settings.
     Impossible,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Time {
-    /// In UTC, in microseconds since 2000, as PostgreSQL stores it. The ends of the range are its infinities.
+    /// Microseconds since 2000 in UTC, as PostgreSQL stores it. The ends of the range are its infinities.
     Instant(i64),
-    /// The same in the session's time zone.
+    /// Microseconds since 2000 in the session's time zone.
     Local(i64),
 }
 
@@ -31,12 +31,12 @@ pub(super) enum Time {
 pub(super) enum Zone {
     Utc,
     Known(TimeZone),
-    /// PostgreSQL may know names that this machine does not know.
+    /// A zone that this machine does not know. PostgreSQL may know it.
     Unknown,
 }
 
 impl Zone {
-    /// `None` when it is not known which zone the sessions will use.
+    /// The zone of that name; `None` is the zone of sessions whose setting is not known.
     pub(super) fn named(name: Option<&str>) -> Self {
         let Some(name) = name else { return Self::Unknown };
         match ["UTC", "Etc/UTC", "GMT", "Etc/GMT", "UCT", "Z", "Zulu"]
@@ -48,9 +48,9 @@ impl Zone {
         }
     }
 
-    /// The first and the last moment that a local time may mean. When clocks are set back, some local times occur twice; when they are set
-    /// forward, some do not occur.
-    fn moments(&self, local: i64) -> Option<(i64, i64)> {
+    /// The first and the last instant that a local time can mean. When clocks are set back, some local times occur twice; when they are set
+    /// forward, some do not occur. `None` if the zone is not known.
+    fn instants(&self, local: i64) -> Option<(i64, i64)> {
         let zone = match self {
             Self::Utc => return Some((local, local)),
             Self::Known(zone) => zone,
@@ -68,7 +68,7 @@ impl Zone {
     }
 }
 
-/// True when a window certainly ends before it begins.
+/// True when the window certainly ends before it begins.
 pub(super) fn is_reversed(start: Time, end: Time, zone: &Zone) -> bool {
     let reversed = |first: Option<i64>, last: Option<i64>| matches!((first, last), (Some(first), Some(last)) if last < first);
     match (start, end) {
@@ -77,10 +77,10 @@ pub(super) fn is_reversed(start: Time, end: Time, zone: &Zone) -> bool {
         (Time::Instant(start), _) if is_infinite(start) => start == i64::MAX,
         (_, Time::Instant(end)) if is_infinite(end) => end == i64::MIN,
         (Time::Instant(start), Time::Local(end)) => {
-            reversed(Some(start), zone.moments(end).map(|(_, last)| last))
+            reversed(Some(start), zone.instants(end).map(|(_, last)| last))
         }
         (Time::Local(start), Time::Instant(end)) => {
-            reversed(zone.moments(start).map(|(first, _)| first), Some(end))
+            reversed(zone.instants(start).map(|(first, _)| first), Some(end))
         }
     }
 }
@@ -89,6 +89,7 @@ fn is_infinite(instant: i64) -> bool {
     instant == i64::MIN || instant == i64::MAX
 }
 
+/// Parses a time.
 pub(super) fn read(text: &[u8]) -> Reading {
     match fast(text) {
         Some(time) => Reading::Time(time),
@@ -96,8 +97,8 @@ pub(super) fn read(text: &[u8]) -> Reading {
     }
 }
 
-/// A time without an offset is in UTC. Returned as PostgreSQL stores it: the ends of the range are its infinities. `None` for a text that
-/// is not read.
+/// Parses a time; without an offset it is in UTC. Returns it as PostgreSQL stores it: the ends of the range are its infinities. `None` for
+/// a text that cannot be parsed.
 pub(crate) fn microseconds_since_2000(text: &[u8]) -> Option<i64> {
     match read(text) {
         Reading::Time(Time::Instant(micros) | Time::Local(micros)) => Some(micros),
@@ -105,8 +106,8 @@ pub(crate) fn microseconds_since_2000(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads the 19 characters of whole seconds without an offset, in a tenth of the time that the complete grammar takes. `None` only means
-/// that `complete` has to read the text.
+/// Parses the 19 characters of a time with whole seconds and without an offset, ten times as fast as the complete grammar. `None` means
+/// that `complete` has to parse the text.
 fn fast(text: &[u8]) -> Option<Time> {
     let &[y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b' ' | b'T', h1, h2, b':', mi1, mi2, b':', s1, s2] =
         text
@@ -119,6 +120,7 @@ fn fast(text: &[u8]) -> Option<Time> {
     Some(Time::Local(micros(day, time, 0)?))
 }
 
+/// The value of two digits.
 fn number(tens: u8, ones: u8) -> Option<i64> {
     let both = tens.is_ascii_digit() && ones.is_ascii_digit();
     both.then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
@@ -126,11 +128,11 @@ fn number(tens: u8, ones: u8) -> Option<i64> {
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
-/// PostgreSQL's last moment in UTC is in 294276. The first one that it refuses is the start of the next year.
+/// The last instant that PostgreSQL accepts is in the year 294276 in UTC. The first one that it refuses is the start of the next year.
 const YEAR_MAX: i64 = 294_277;
 /// PostgreSQL's limit, 15:59:59.
 const OFFSET_HOURS_MAX: i64 = 15;
-/// PostgreSQL keeps at most 128 characters and 25 separators of a text.
+/// PostgreSQL parses at most 128 characters and 25 separators of a text.
 const LETTERS_AND_DIGITS_MAX: usize = 153;
 
 /// Days since 2000 in the Gregorian calendar, which PostgreSQL uses for all times. `None` for a day that does not exist.
@@ -150,7 +152,7 @@ fn day_number(year: i64, month: i64, day: i64) -> Option<i64> {
     Some(year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 730_425)
 }
 
-/// `None` for a time of day that PostgreSQL refuses. It accepts 24:00:00 and a leap second.
+/// Microseconds since 2000. `None` for a time of day that PostgreSQL refuses. It accepts 24:00:00 and a leap second.
 fn micros(day: i64, [hour, minute, second]: [i64; 3], fraction: i64) -> Option<i64> {
     let is_whole = fraction == 0;
     let is_time = match (hour, minute, second) {
@@ -161,6 +163,7 @@ fn micros(day: i64, [hour, minute, second]: [i64; 3], fraction: i64) -> Option<i
     is_time.then(|| day * DAY + ((hour * 60 + minute) * 60 + second) * SECOND + fraction)
 }
 
+/// Parses the complete grammar.
 fn complete(text: &[u8]) -> Reading {
     if text.eq_ignore_ascii_case(b"infinity") {
         return Reading::Time(Time::Instant(i64::MAX));
@@ -169,7 +172,7 @@ fn complete(text: &[u8]) -> Reading {
         return Reading::Time(Time::Instant(i64::MIN));
     }
     let mut rest = Rest(text);
-    let Some([year, month, day]) = rest.date() else { return other(text) };
+    let Some([year, month, day]) = rest.date() else { return unparsed(text) };
     let day = day_number(year, month, day);
     if (YEAR_MAX - 1..=YEAR_MAX).contains(&year) {
         return Reading::Unknown;
@@ -188,7 +191,7 @@ fn complete(text: &[u8]) -> Reading {
             time.map_or(Reading::Impossible, Reading::Time)
         }
         Shape::NoTime => Reading::Impossible,
-        Shape::Other => other(text),
+        Shape::Other => unparsed(text),
     }
 }
 
@@ -211,15 +214,15 @@ struct Offset {
 
 fn time_and_offset(mut rest: Rest<'_>) -> Shape {
     let midnight = |offset| Shape::Complete { time: [0; 3], fraction: 0, offset };
-    let is_apart = rest.blanks();
-    // After a date, PostgreSQL takes a minus sign for part of the date.
-    if rest.0.first().is_none_or(|byte| *byte != b'-' || is_apart)
+    let has_space = rest.skip_spaces();
+    // PostgreSQL treats a minus sign right after a date as part of the date.
+    if rest.0.first().is_none_or(|byte| *byte != b'-' || has_space)
         && let Some(offset) = rest.offset()
     {
         return midnight(offset);
     }
     let has_t = rest.one_of(b"Tt");
-    if !is_apart && !has_t {
+    if !has_space && !has_t {
         return Shape::Other;
     }
     let hour = rest.digits(1..=2);
@@ -233,37 +236,39 @@ fn time_and_offset(mut rest: Rest<'_>) -> Shape {
                 fraction = rest.fraction();
             }
         }
-        rest.blanks();
+        rest.skip_spaces();
         return match (hour, rest.offset()) {
             (Some(hour), Some(offset)) => Shape::Complete { time: [hour, minute, second], fraction, offset },
             _ => Shape::Other,
         };
     }
-    rest.blanks();
+    rest.skip_spaces();
     // Some versions accept an offset directly after a `T`.
     let may_be_time = hour.is_none() && matches!(rest.0, [b'+' | b'-', ..]);
     if rest.offset().is_some() && !may_be_time { Shape::NoTime } else { Shape::Other }
 }
 
-/// The part of a text that is still to be read.
+/// The part of a text that is not parsed yet.
 #[derive(Clone, Copy)]
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
+    /// Consumes one byte if it is one of `bytes`.
     fn one_of(&mut self, bytes: &[u8]) -> bool {
-        let is_one = self.0.first().is_some_and(|first| bytes.contains(first));
-        self.0 = &self.0[usize::from(is_one)..];
-        is_one
+        let is_match = self.0.first().is_some_and(|first| bytes.contains(first));
+        self.0 = &self.0[usize::from(is_match)..];
+        is_match
     }
 
-    fn blanks(&mut self) -> bool {
+    /// Skips white space. Returns true if there was any.
+    fn skip_spaces(&mut self) -> bool {
         let rest = self.0.trim_ascii_start();
-        let are_some = rest.len() < self.0.len();
+        let is_any = rest.len() < self.0.len();
         self.0 = rest;
-        are_some
+        is_any
     }
 
-    /// Reads a number of exactly this many digits. Reads nothing when there are fewer or more.
+    /// Parses a number whose digit count is in `count`. Consumes nothing otherwise.
     fn digits(&mut self, count: std::ops::RangeInclusive<usize>) -> Option<i64> {
         let length = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if !count.contains(&length) {
@@ -274,7 +279,7 @@ impl Rest<'_> {
         Some(digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
     }
 
-    /// The fraction in microseconds, rounded as the server does.
+    /// Parses a fraction of a second into microseconds, rounded as the server rounds it.
     fn fraction(&mut self) -> i64 {
         let mut micros = 0;
         let mut unit = SECOND;
@@ -297,7 +302,7 @@ impl Rest<'_> {
         Some([year, month, day])
     }
 
-    /// Reads up to the end of the text: nothing, UTC by name, or an offset. `None` for anything else.
+    /// Parses the rest of the text: it is empty, the name of UTC, or an offset. `None` for anything else.
     fn offset(mut self) -> Option<Option<Offset>> {
         if self.0.is_empty() {
             return Some(None);
@@ -324,9 +329,9 @@ impl Rest<'_> {
     }
 }
 
-/// A text without a digit is a time only if it contains one of these words.
+/// A text without digits is a time only if it contains one of these words.
 const SPECIAL: [&str; 7] = ["now", "today", "tomorrow", "yesterday", "epoch", "infinity", "allballs"];
-/// Other words of PostgreSQL's dates. Names of months and days are not listed, because their first three letters decide.
+/// Other words that PostgreSQL accepts in dates. Names of months and days are matched by their first three letters instead.
 const WORDS: [&str; 21] = [
     "ad", "am", "at", "bc", "d", "dst", "dow", "doy", "gmt", "h", "isodow", "isoyear", "j", "julian", "m",
     "on", "pm", "t", "utc", "y", "z",
@@ -336,8 +341,8 @@ const MONTHS_AND_DAYS: [&str; 19] = [
     "thu", "fri", "sat", "sun",
 ];
 
-/// For a text that is not read: is it certain that PostgreSQL refuses it?
-fn other(text: &[u8]) -> Reading {
+/// Decides whether PostgreSQL certainly refuses a text that this module cannot parse.
+fn unparsed(text: &[u8]) -> Reading {
     let has_digit = text.iter().any(u8::is_ascii_digit);
     let words = || text.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty());
     let is_in =
@@ -346,7 +351,7 @@ fn other(text: &[u8]) -> Reading {
         let begin = &word[..word.len().min(3)];
         is_in(word, &SPECIAL) || is_in(word, &WORDS) || is_in(begin, &MONTHS_AND_DAYS)
     };
-    // One unknown word may be a time zone, which consists of several words where a mark separates them.
+    // One unknown word may be a time zone, which can have several parts separated by `/`, `_`, `+` or `-`.
     let zones = || {
         text.split(|byte| !(byte.is_ascii_alphanumeric() || b"/_+-".contains(byte))).filter(|word| {
             word.split(|byte| !byte.is_ascii_alphabetic()).any(|part| !part.is_empty() && !is_known(&part))
@@ -373,6 +378,7 @@ fn is_number_without_a_date(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_digit) && !is_date()
 }
 
+/// PostgreSQL refuses a year and a month without a day.
 fn is_year_and_month(text: &[u8]) -> bool {
     let mut rest = Rest(text);
     rest.digits(4..=4).is_some() && rest.one_of(b"-") && rest.digits(1..=2).is_some() && rest.0.is_empty()
@@ -393,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_with_an_offset_is_the_same_moment() {
+    fn every_format_with_an_offset_is_the_same_instant() {
         let expected = Time::Instant((6_210 * 86_400 + (8 * 60 + 59) * 60 + 22) * SECOND);
         for text in [
             "2017-01-01T08:59:22Z",
@@ -418,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_takes_is_the_moment_that_the_server_finds() {
+    fn special_times_are_parsed_as_the_server_parses_them() {
         let check = |text: &str, same: &str| assert_eq!(time(text), time(same), "{text}");
         check("2017-01-01", "2017-01-01 00:00:00");
         check("2017-01-01 24:00:00", "2017-01-02 00:00");
@@ -433,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_decides_what_is_not_read() {
+    fn a_text_that_cannot_be_parsed_is_left_to_the_server() {
         for text in [
             "now",
             "yesterday",
@@ -463,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_certainly_refuses_is_no_time() {
+    fn a_text_that_the_server_certainly_refuses_is_impossible() {
         for text in [
             "",
             "soon",
@@ -504,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_reversed_only_for_certain() {
+    fn a_window_is_reversed_only_if_it_is_certain() {
         let check = |start: &str, end: &str, zone: Option<&str>, expected: bool| {
             assert_eq!(
                 is_reversed(time(start), time(end), &Zone::named(zone)),
@@ -545,7 +551,7 @@ mod tests {
         }
 
         #[test]
-        fn days_are_numbered_as_the_calendar_has_them(days in -730_119i32..=2_921_939) {
+        fn day_numbers_agree_with_the_calendar(days in -730_119i32..=2_921_939) {
             let date = civil::date(2000, 1, 1).checked_add(Span::new().days(days)).unwrap();
             let number = day_number(date.year().into(), date.month().into(), date.day().into());
             prop_assert_eq!(number, Some(days.into()));

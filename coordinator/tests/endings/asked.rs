@@ -1,25 +1,25 @@
-//! Runs that a person ends: Ctrl-C (SIGINT) and SIGTERM, in every phase.
+//! Runs that the user ends with Ctrl-C (SIGINT) or SIGTERM, in every phase.
 
 use tokio::time::{Duration, Instant};
 
 use crate::fixture::{Running, expect_partial};
 use crate::support::database::Database;
-use crate::support::files::{Files, words};
+use crate::support::files::{Files, args};
 use crate::support::processes::{Process, address, agent, run};
 use crate::support::report::Report;
 
-/// "At once" on a machine that is busy with other tests.
-const AT_ONCE: Duration = Duration::from_secs(3);
+/// The limit for an immediate exit on a machine that is busy with other tests.
+const IMMEDIATELY: Duration = Duration::from_secs(3);
 
 #[tokio::test]
-async fn while_agents_are_missing_there_is_no_report_and_the_agent_that_joined_waits_on() {
+async fn an_interrupt_before_all_agents_have_joined_prints_no_report_and_agents_keep_waiting() {
     let Some(database) = Database::empty("asked_joining").await else { return };
     let files = Files::new();
     let sleeps = files.sleeps(1, 0.001);
     for signal in ["INT", "TERM"] {
         let address = address();
         let own = ["--database-url", database.url()];
-        let mut coordinator = Process::start(run(address, 2, &[&words(&sleeps)[..], &own].concat()));
+        let mut coordinator = Process::start(run(address, 2, &[&args(&sleeps)[..], &own].concat()));
         let mut agent = Process::start(agent(address, &[]));
         coordinator.wait_for("slot-0 joined").await;
         coordinator.signal(signal);
@@ -33,30 +33,30 @@ async fn while_agents_are_missing_there_is_no_report_and_the_agent_that_joined_w
 }
 
 #[tokio::test]
-async fn while_agents_prepare_there_is_no_report_and_they_wait_on() {
+async fn an_interrupt_while_agents_prepare_prints_no_report_and_agents_keep_waiting() {
     let Some(database) = Database::empty("asked_preparing").await else { return };
     database.execute("CREATE TABLE cpu_usage (ts TIMESTAMPTZ, host TEXT, usage DOUBLE PRECISION)").await;
     let locker = database.session().await;
     for signal in ["INT", "TERM"] {
-        // Preparing needs to read the table's definition, and waits for this lock.
+        // Preparing reads the table's definition and waits for this lock.
         locker.batch_execute("BEGIN; LOCK TABLE cpu_usage IN ACCESS EXCLUSIVE MODE").await.unwrap();
         let address = address();
         let mut coordinator = Process::start(run(address, 1, &["--database-url", database.url()]));
         let mut agent = Process::start(agent(address, &[]));
         database.wait_for(1, &database.workers("wait_event_type = 'Lock'")).await;
-        let asked = Instant::now();
+        let signalled = Instant::now();
         coordinator.signal(signal);
         assert_eq!(coordinator.end().await.expect(130).stdout, "");
-        assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+        assert!(signalled.elapsed() < IMMEDIATELY, "{:?}", signalled.elapsed());
         agent.wait_for("run ended: the run did not start").await;
-        // The server notices that a client hung up when what it waited for is there.
+        // The server notices that the client has disconnected only once it gets the lock.
         locker.batch_execute("ROLLBACK").await.unwrap();
-        database.wait_for_silence().await;
+        database.wait_for_no_workers().await;
     }
 }
 
 #[tokio::test]
-async fn while_rows_run_the_report_is_partial_and_queries_in_flight_are_counted() {
+async fn an_interrupt_while_rows_run_prints_a_partial_report_with_the_queries_in_flight() {
     for (signal, name) in [("INT", "asked_int"), ("TERM", "asked_term")] {
         let Some(mut running) = Running::start(name, 2, 0.1, &[]).await else { return };
         running
@@ -67,7 +67,7 @@ async fn while_rows_run_the_report_is_partial_and_queries_in_flight_are_counted(
         let report = Report::of(&running.coordinator.end().await.expect(130));
         expect_partial(&report, "interrupted");
         assert!(report.events().contains("the run was interrupted"), "{}", report.events());
-        running.database.wait_for_silence().await;
+        running.database.wait_for_no_workers().await;
         for agent in &mut running.agents {
             agent.wait_for("run ended: the run was interrupted").await;
             agent.signal(signal);
@@ -79,17 +79,17 @@ async fn while_rows_run_the_report_is_partial_and_queries_in_flight_are_counted(
 }
 
 #[tokio::test]
-async fn a_second_ctrl_c_leaves_at_once_and_the_agents_cancel_what_runs() {
+async fn a_second_interrupt_exits_immediately_and_agents_cancel_their_queries() {
     let Some(mut running) = Running::start("asked_twice", 2, 600.0, &[]).await else { return };
     running.coordinator.signal("INT");
     running.coordinator.wait_for("the run was interrupted").await;
-    assert!(running.coordinator.is_running(), "the first one waits for the queries");
-    let asked = Instant::now();
+    assert!(running.coordinator.is_running(), "the first signal waits for the queries");
+    let signalled = Instant::now();
     running.coordinator.signal("INT");
     let ended = running.coordinator.end().await.expect(130);
-    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    assert!(signalled.elapsed() < IMMEDIATELY, "{:?}", signalled.elapsed());
     assert_eq!(ended.stdout, "");
-    running.database.wait_for_silence().await;
+    running.database.wait_for_no_workers().await;
     for agent in &mut running.agents {
         agent.wait_for("waiting for a coordinator").await;
     }
@@ -97,18 +97,18 @@ async fn a_second_ctrl_c_leaves_at_once_and_the_agents_cancel_what_runs() {
 
 #[tokio::test]
 async fn a_query_that_outlasts_the_drain_is_cancelled_and_its_row_is_unaccounted() {
-    let Some(database) = Database::empty("asked_patiently").await else { return };
+    let Some(database) = Database::empty("asked_drain").await else { return };
     let files = Files::new();
     let sleeps = files.sleeps(1, 600.0);
     let address = address();
     let mut coordinator =
-        Process::start(run(address, 1, &[&words(&sleeps)[..], &["--database-url", database.url()]].concat()));
+        Process::start(run(address, 1, &[&args(&sleeps)[..], &["--database-url", database.url()]].concat()));
     let mut agent = Process::start(agent(address, &[]));
     database.wait_for_running(1).await;
     coordinator.signal("TERM");
     coordinator.wait_for("queries in flight are cancelled").await;
     let report = Report::of(&coordinator.end().await.expect(130));
-    assert_eq!(report.books(), (0, 0, 1), "the server did not fail it, the end of the run did");
+    assert_eq!(report.accounting(), (0, 0, 1), "the end of the run cancelled it, so it is not a failure");
     agent.wait_for("run ended: the run was interrupted").await;
-    database.wait_for_silence().await;
+    database.wait_for_no_workers().await;
 }

@@ -11,14 +11,14 @@ use crate::support::report::Report;
 
 const ROWS: usize = 4_000;
 
-/// Enough rows that the file has to be read again: every worker still has several windows of it to read.
+/// Enough rows that the file is read again after the change: every worker still has several windows to read.
 fn rows(seconds: &str) -> String {
     let padding = "x".repeat(200);
     let rows = (0..ROWS).map(|row| format!("host_{:02},{seconds},{padding}\n", row % HOSTS));
     format!("hostname,seconds,padding\n{}", rows.collect::<String>())
 }
 
-/// Changes the file during the run. Returns the exit code, the report, the messages, and how long the run took from then on.
+/// Changes the file during the run. Returns the exit code, the report, stderr, and the time from the change to the end of the run.
 async fn change(name: &str, change: fn(&Path)) -> Option<(i32, Report, String, Duration)> {
     let database = Database::empty(name).await?;
     let files = Files::new();
@@ -41,17 +41,17 @@ fn expect_ended((code, report, stderr, took): (i32, Report, String, Duration)) {
     assert!(stderr.contains("changed while the run was reading it"), "{stderr}");
     assert!(stderr.contains("rows.csv"), "{stderr}");
     assert_eq!(report.text("/verdict/status"), "DEGRADED");
-    let (completed, failed, unaccounted) = report.books();
-    assert!(completed > 0 && unaccounted > 0, "{:?}", report.books());
+    let (completed, failed, unaccounted) = report.accounting();
+    assert!(completed > 0 && unaccounted > 0, "{:?}", report.accounting());
     assert_eq!(failed, 0, "no row ran with another value");
-    assert!(took < Duration::from_secs(20), "the rest of the rows was not run: {took:?}");
+    assert!(took < Duration::from_secs(20), "the remaining rows did not run: {took:?}");
 }
 
 #[tokio::test]
 async fn a_workload_that_is_overwritten_with_other_values_ends_the_run() {
     let changed = change("overwritten", |path| {
         let modified = fs::metadata(path).unwrap().modified().unwrap();
-        // Not a number: a row that is read again with this value would fail.
+        // Not a number, so a row that is read again with this value fails.
         fs::write(path, rows("other")).unwrap();
         fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
     });
@@ -68,7 +68,7 @@ async fn a_workload_that_is_truncated_ends_the_run() {
 }
 
 #[tokio::test]
-async fn a_workload_that_is_replaced_or_grows_is_run_as_it_was_and_reported() {
+async fn a_workload_that_is_replaced_or_grows_runs_as_first_read_and_is_reported() {
     let replace = |path: &Path| {
         fs::write(path.with_extension("new"), rows("other")).unwrap();
         fs::rename(path.with_extension("new"), path).unwrap();
@@ -79,7 +79,7 @@ async fn a_workload_that_is_replaced_or_grows_is_run_as_it_was_and_reported() {
     };
     for (name, how) in [("replaced", replace as fn(&Path)), ("grown", append)] {
         let Some((code, report, stderr, _)) = change(name, how).await else { return };
-        assert_eq!((code, report.books()), (0, (1_500, 0, 0)), "{stderr}");
+        assert_eq!((code, report.accounting()), (0, (1_500, 0, 0)), "{stderr}");
         assert!(
             report.at("/notes/0").as_str().is_some_and(|note| note.starts_with("the workload file changed"))
         );

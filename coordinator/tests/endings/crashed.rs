@@ -1,4 +1,4 @@
-//! A coordinator that is gone without a word: its agents cancel what they run and wait for the next one.
+//! A coordinator that is killed or frozen: its agents cancel their queries and wait for the next one.
 
 use crate::fixture::Running;
 
@@ -9,22 +9,22 @@ async fn agents_outlive_a_killed_coordinator_and_their_queries_do_not() {
     for agent in &mut running.agents {
         agent.wait_for("joining again").await;
     }
-    running.database.wait_for_silence().await;
+    running.database.wait_for_no_workers().await;
     running.run_again(2).await;
 }
 
 #[tokio::test]
-async fn a_frozen_coordinator_loses_its_agents_by_their_lease() {
+async fn agents_of_a_frozen_coordinator_end_their_sessions_when_the_lease_lapses() {
     let Some(mut running) = Running::start("frozen", 2, 600.0, &[]).await else { return };
     running.coordinator.signal("STOP");
     for agent in &mut running.agents {
-        agent.wait_for("lease lapsed").await;
+        agent.wait_for("lease expired").await;
     }
-    running.database.wait_for_silence().await;
+    running.database.wait_for_no_workers().await;
     running.coordinator.signal("CONT");
-    // The same agents come back for the same slots.
+    // The same agents return to the same slots.
     for slot in ["slot-0", "slot-1"] {
-        running.coordinator.wait_for(&format!("{slot} goes on with")).await;
+        running.coordinator.wait_for(&format!("{slot} continues with")).await;
     }
     running.database.wait_for_running(2).await;
     running.coordinator.signal("INT");

@@ -1,24 +1,24 @@
-//! `run --local` without a database: the embedded server, its directory and every process of it go with the coordinator,
-//! however and whenever that ends.
+//! `run --local` without a database: the embedded server, its directory and all its processes are removed with the coordinator, in every
+//! phase and however it ends.
 
 use std::path::Path;
 
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::support::files::{Files, SLEEP, words};
+use crate::support::files::{Files, SLEEP, args};
 use crate::support::processes::{Process, complete, coordinator, workspace};
 use crate::support::report::Report;
 
-/// A stopping server may take this long to kill its children.
+/// The longest time that a stopping server needs to end its child processes.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
-/// Neither a file nor a process of another user has an event for its end.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// There is no notification for the end of a file or of another user's process, so they are polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What stderr says at the beginning of each phase, and whether rows run by then.
+/// The text on stderr at the beginning of each phase, and whether rows run by then.
 const PHASES: [(&str, bool); 3] =
     [("starting PostgreSQL", false), ("loading 345600 rows", false), ("armed", true)];
 
-/// A run whose server has a TMPDIR of its own. Its rows are slow enough to be met in the middle.
+/// A run whose server has its own TMPDIR. Its rows are slow enough that the test can act in the middle of it.
 struct Local {
     coordinator: Process,
     tmp: Files,
@@ -30,18 +30,18 @@ impl Local {
         Self::start_with(SLEEP, phase).await
     }
 
-    /// Until `phase` is said. `None` without a PostgreSQL.
+    /// Waits until `phase` is printed. `None` without a PostgreSQL.
     async fn start_with(sql: &str, phase: &str) -> Option<Self> {
         let (tmp, rows) = (Files::new(), Files::new());
         let sleeps = rows.sleeps(2_000, 0.05);
         rows.write("sleep.sql", sql);
         let head = ["run", "--local", "--agents", "2", "--output", "json"];
-        let mut command = coordinator(&[&head, &words(&sleeps)[..]].concat());
+        let mut command = coordinator(&[&head, &args(&sleeps)[..]].concat());
         command.env("TMPDIR", tmp.path());
         let mut coordinator = Process::start(command);
-        let said = coordinator.wait_for_either(phase, "no PostgreSQL to start").await;
-        if said.contains("no PostgreSQL to start") {
-            println!("skipped: {said}");
+        let stderr = coordinator.wait_for_either(phase, "no PostgreSQL to start").await;
+        if stderr.contains("no PostgreSQL to start") {
+            println!("skipped: {stderr}");
             return None;
         }
         Some(Self { coordinator, tmp, _rows: rows })
@@ -60,12 +60,12 @@ async fn expect_nothing_left(tmp: &Files) {
         if files.is_empty() && processes.is_empty() {
             return;
         }
-        assert!(since.elapsed() < GONE_WITHIN, "left: {files:?} {processes:?}");
-        sleep(LOOK_EVERY).await;
+        assert!(since.elapsed() < GONE_WITHIN, "still there: {files:?} {processes:?}");
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Processes that name the directory or live in it.
+/// Returns the processes that have the directory in their command line or as their working directory.
 fn processes_in(directory: &Path) -> Vec<String> {
     let name = directory.to_str().unwrap();
     let mut found = Vec::new();
@@ -84,9 +84,9 @@ fn processes_in(directory: &Path) -> Vec<String> {
 async fn the_first_command_of_the_readme_runs_to_its_end_and_leaves_nothing() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
     let line = |start: &str| readme.lines().find_map(|line| line.strip_prefix(start)).expect(start);
-    let words: Vec<&str> = line("cargo run --release --bin coordinator -- ").split(' ').collect();
+    let args: Vec<&str> = line("cargo run --release --bin coordinator -- ").split(' ').collect();
     let (tmp, runs) = (Files::new(), Files::new());
-    let mut command = coordinator(&words);
+    let mut command = coordinator(&args);
     command.env("TMPDIR", tmp.path()).env("XDG_STATE_HOME", runs.path());
     let ended = complete(command).await;
     if ended.stderr.contains("no PostgreSQL to start") {
@@ -95,8 +95,8 @@ async fn the_first_command_of_the_readme_runs_to_its_end_and_leaves_nothing() {
     }
     let report = ended.expect(0).stdout;
     assert!(report.contains("200 total · 200 completed · 0 failed · 0 unaccounted"), "{report}");
-    let answers = line("answers ");
-    assert!(report.contains(answers), "the README's report has{answers}, and this one: {report}");
+    let result = line("result  ");
+    assert!(report.contains(result), "the README's report has {result}, but this one is: {report}");
     expect_nothing_left(&tmp).await;
 }
 
@@ -105,8 +105,8 @@ async fn nothing_is_left_by_a_coordinator_that_is_killed_in_any_phase() {
     for (phase, _) in PHASES {
         let Some(mut local) = Local::start(phase).await else { return };
         if phase == "armed" {
-            let seen = processes_in(local.tmp.path());
-            assert!(seen.len() >= 5, "what is not seen cannot be seen to go: {seen:?}");
+            let found = processes_in(local.tmp.path());
+            assert!(found.len() >= 5, "the server's processes are not found: {found:?}");
         }
         local.coordinator.signal("KILL");
         assert_eq!(local.coordinator.end().await.code, None);
@@ -145,6 +145,6 @@ async fn nothing_is_left_by_a_run_that_cannot_start() {
     let Some(mut local) = Local::start_with("SELECT :hostname::text, nonsense", "starting").await else {
         return;
     };
-    local.coordinator.end().await.expect(2).says("LINE 1:");
+    local.coordinator.end().await.expect(2).expect_stderr("LINE 1:");
     local.expect_nothing_left().await;
 }

@@ -1,5 +1,5 @@
-//! Every way in which a run can end, by the built programs: the exit code, the report (or none), books that close, and nothing
-//! that stays behind.
+//! Tests every way in which a run can end, with the built programs: the exit code, the report or its absence, totals that add up, and no
+//! processes, connections or files left behind.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

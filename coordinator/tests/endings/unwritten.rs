@@ -1,10 +1,10 @@
-//! Reports that cannot be written, and readers that have seen enough.
+//! Reports that cannot be written, and readers that close the pipe early.
 
 use std::fs::OpenOptions;
 use std::process::Stdio;
 
 use crate::support::database::Database;
-use crate::support::files::{Files, words};
+use crate::support::files::{Files, args};
 use crate::support::processes::{complete, coordinator};
 use crate::support::report::Report;
 
@@ -18,39 +18,39 @@ async fn setup(name: &str) -> Option<(Files, Vec<String>)> {
 }
 
 #[tokio::test]
-async fn a_full_device_is_exit_74_and_other_reports_are_kept() {
+async fn a_full_device_exits_with_74_and_the_other_reports_are_written() {
     let Some((files, run)) = setup("full_device").await else { return };
     let kept = files.path().join("kept.json");
     let kept = format!("text,json={}", kept.display());
 
-    let mut command = coordinator(&[&words(&run)[..], &["--output", &kept]].concat());
+    let mut command = coordinator(&[&args(&run)[..], &["--output", &kept]].concat());
     command.stdout(OpenOptions::new().write(true).open("/dev/full").unwrap());
-    complete(command).await.expect(74).says("cannot write the text report to stdout");
-    assert_eq!(Report::read(&files.read("kept.json")).books(), (20, 0, 0));
+    complete(command).await.expect(74).expect_stderr("cannot write the text report to stdout");
+    assert_eq!(Report::read(&files.read("kept.json")).accounting(), (20, 0, 0));
 
     let full = ["--output", "text,csv=/dev/full"];
-    let ended = complete(coordinator(&[&words(&run)[..], &full].concat())).await.expect(74);
-    assert!(ended.stdout.contains("20"), "the text is there: {}", ended.stdout);
-    ended.says("cannot write the csv report to '/dev/full': the disk is full");
+    let ended = complete(coordinator(&[&args(&run)[..], &full].concat())).await.expect(74);
+    assert!(ended.stdout.contains("20"), "the text report is printed: {}", ended.stdout);
+    ended.expect_stderr("cannot write the csv report to '/dev/full': the disk is full");
 }
 
 #[tokio::test]
-async fn a_path_that_cannot_be_written_is_told_before_anything_runs() {
+async fn an_unwritable_path_is_reported_before_the_run_starts() {
     let files = Files::new();
     let missing = format!("json={}/no/such.json", files.path().display());
     // Without the check this would wait for an agent.
     let ended = complete(coordinator(&["run", "--output", &missing])).await.expect(74);
     assert!(!ended.stderr.contains("waiting for agents"), "{}", ended.stderr);
-    ended.says("its directory does not exist");
+    ended.expect_stderr("the directory does not exist");
     assert_eq!(std::fs::read_dir(files.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
-async fn a_reader_that_leaves_early_is_no_error() {
+async fn a_closed_pipe_on_stdout_is_not_an_error() {
     let Some((_files, run)) = setup("broken_pipe").await else { return };
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = coordinator(&words(&run));
+    let mut command = coordinator(&args(&run));
     command.stdout(Stdio::from(writer));
     let ended = complete(command).await.expect(0);
     assert!(!ended.stderr.contains("cannot write"), "{}", ended.stderr);

@@ -1,5 +1,5 @@
-//! A program that names sessions which it never held. Slots and epochs can be guessed, and a token cannot: it neither evicts an agent, nor
-//! gets the rows of one, nor reports results for one.
+//! A client that claims sessions which it never held. Slots and epochs can be guessed, but a token cannot: the client cannot evict an
+//! agent, get its rows, or report results for it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use tonic::{Code, Streaming};
 
 use crate::support::hello::hello;
 use crate::support::load::{Load, TWO};
-use crate::support::processes::WITHIN;
+use crate::support::processes::TIMEOUT;
 
-/// Epochs that a run with two agents has given by now.
+/// Covers all epochs that a run with two agents has used by now.
 const EPOCHS: std::ops::RangeInclusive<u64> = 0..=8;
 const FORGED_TIME: Duration = Duration::from_secs(3_600);
 
@@ -31,7 +31,7 @@ struct Intruder {
     client: MusterClient<Channel>,
 }
 
-/// A Control stream and its first answer.
+/// A Control stream and the first message received on it.
 struct Control {
     _sender: mpsc::Sender<v1::AgentControl>,
     _answers: Streaming<v1::CoordinatorControl>,
@@ -49,24 +49,24 @@ impl Intruder {
         Self { client: MusterClient::new(channel) }
     }
 
-    /// Says Hello, and claims to have held a session.
+    /// Sends Hello and claims to have held a session.
     async fn greet(&mut self, ended: Option<GrantedSession>) -> Control {
         let hello = FromAgent::Hello(Hello { former: ended.iter().cloned().collect(), ended, ..hello() });
         let (sender, receiver) = mpsc::channel(8);
         sender.try_send(hello.into()).unwrap();
         let mut answers = self.client.control(ReceiverStream::new(receiver)).await.unwrap().into_inner();
-        let first = timeout(WITHIN, answers.message()).await.unwrap().unwrap().unwrap();
+        let first = timeout(TIMEOUT, answers.message()).await.unwrap().unwrap().unwrap();
         Control { _sender: sender, _answers: answers, first: first.try_into().unwrap() }
     }
 
-    /// Opens the Work stream of a session and sends these results. `Err` with the code of a refusal.
+    /// Opens the Work stream of a session and sends these results. Returns the code of a refusal as `Err`.
     async fn open(&mut self, session: GrantedSession, results: Vec<Results>) -> Result<Work, Code> {
         let (sender, receiver) = mpsc::channel(8);
         sender.try_send(work::FromAgent::Open(session).into()).unwrap();
         for results in results {
             sender.try_send(work::FromAgent::Results(results).into()).unwrap();
         }
-        let opened = timeout(WITHIN, self.client.work(ReceiverStream::new(receiver))).await.unwrap();
+        let opened = timeout(TIMEOUT, self.client.work(ReceiverStream::new(receiver))).await.unwrap();
         let answers = opened.map_err(|status| status.code())?.into_inner();
         Ok(Work { _sender: sender, answers })
     }
@@ -77,14 +77,14 @@ fn session(run: &RunId, slot: u16, epoch: u64) -> GrantedSession {
     GrantedSession { id, token: SessionToken::from_bytes(&[0; TOKEN_BYTES]).unwrap() }
 }
 
-/// The run's id is no secret: every agent that stands by knows it.
+/// The run's id is not secret: every standby knows it.
 async fn run_id(load: &mut Load) -> RunId {
     let journal = load.journal().await;
     RunId::try_new(journal.parent().unwrap().file_name().unwrap().to_str().unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn a_claimed_session_evicts_nobody_and_gets_no_rows() {
+async fn a_claimed_session_evicts_no_agent_and_gets_no_rows() {
     let Some(mut load) = Load::start("forged_session", TWO, &[]).await else { return };
     let gate = load.close_gate(2).await;
     let run = run_id(&mut load).await;
@@ -92,12 +92,12 @@ async fn a_claimed_session_evicts_nobody_and_gets_no_rows() {
     for epoch in EPOCHS {
         for slot in 0..2 {
             let claimed = intruder.greet(Some(session(&run, slot, epoch))).await;
-            let FromCoordinator::StandBy(_) = claimed.first else { panic!("{:?}", claimed.first) };
+            let FromCoordinator::Standby(_) = claimed.first else { panic!("{:?}", claimed.first) };
             let opened = intruder.open(session(&run, slot, epoch), Vec::new()).await;
             assert_eq!(opened.err(), Some(Code::FailedPrecondition), "slot {slot}, epoch {epoch}");
         }
     }
-    load.coordinator.wait_for("does not know its token").await;
+    load.coordinator.wait_for("does not have its token").await;
     gate.open().await;
     let report = load.end(0).await;
     assert!(!report.events().contains("lost"), "{}", report.events());
@@ -117,8 +117,8 @@ async fn results_of_a_session_that_another_agent_held_do_not_count() {
     let epoch = SessionId::epoch_of_application_name(&name, &run, SlotId::new(slot_id)).unwrap();
     let killed = Grant { slot: SlotId::new(slot_id), epoch };
     let mut intruder = Intruder::connect(load.address).await;
-    let entered = intruder.greet(None).await;
-    let FromCoordinator::Welcome(welcome) = &entered.first else { panic!("{:?}", entered.first) };
+    let joined = intruder.greet(None).await;
+    let FromCoordinator::Welcome(welcome) = &joined.first else { panic!("{:?}", joined.first) };
     let own = welcome.session.clone();
     assert_eq!((&own.id.run, own.id.slot.to_string()), (&run, slot.clone()));
     let measurement = |row| Measurement {
@@ -138,16 +138,16 @@ async fn results_of_a_session_that_another_agent_held_do_not_count() {
     });
     let forged: Vec<Results> = forged.collect();
     let last = forged.len() as u64;
-    let mut stream = intruder.open(own.clone(), forged).await.expect("it is the intruder's own session");
+    let mut stream = intruder.open(own.clone(), forged).await.expect("the session belongs to the intruder");
     loop {
-        let answer = timeout(WITHIN, stream.answers.message()).await.unwrap();
+        let answer = timeout(TIMEOUT, stream.answers.message()).await.unwrap();
         let Ok(Some(answer)) = answer else { break };
         if matches!(answer.try_into(), Ok(work::FromCoordinator::Ack(number)) if number == last) {
             break;
         }
     }
     drop(stream);
-    drop(entered);
+    drop(joined);
     drop(intruder);
     load.coordinator.wait_for_times(2, &format!("{slot} lost")).await;
     load.join();

@@ -1,4 +1,4 @@
-//! Ten runs in a row with ten agents and 20,000 rows each, an agent killed at another moment in each. `just kills` runs it.
+//! Ten runs with ten agents and 20,000 rows each; in each run an agent is killed at a different time. Run by `just kills`.
 
 use crate::support::load::{Load, Row, Shape};
 
@@ -18,7 +18,8 @@ async fn ten_runs_with_a_kill_each_count_every_row_once() {
         let grace = if is_replaced { "60s" } else { "200ms" };
         let name = format!("kills_{number}");
         let Some(database) = crate::support::database::Database::empty(&name).await else { return };
-        let mut load = Load::gather_on(database, LARGE, many_hosts, &["--slot-grace", grace]).await;
+        let mut load =
+            Load::start_coordinator_on(database, LARGE, many_hosts, &["--slot-grace", grace]).await;
         for _ in 0..LARGE.agents {
             load.join().wait_for("joined run").await;
         }
@@ -28,11 +29,11 @@ async fn ten_runs_with_a_kill_each_count_every_row_once() {
         load.coordinator.wait_for(&format!("{slot} lost")).await;
         if is_replaced {
             load.join();
-            load.coordinator.wait_for(&format!("{slot} goes on with")).await;
+            load.coordinator.wait_for(&format!("{slot} continues with")).await;
         } else {
             load.coordinator.wait_for(&format!("{slot} given up")).await;
         }
-        // It compares the digest with that of an undisturbed run.
+        // Also compares the digest with that of an undisturbed run.
         let report = load.end(0).await;
         let queries = |name: &str| report.number(&format!("/queries/{name}"));
         println!(

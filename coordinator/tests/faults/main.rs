@@ -1,5 +1,5 @@
-//! Everything that can go wrong with an agent, the network or the database in mid-run, with the built programs: every row is still
-//! counted once, no two queries of a host run side by side, and nothing stays behind. docs/FAULTS.md has the table.
+//! Faults of agents, networks and databases in the middle of a run, with the built programs: every row is still counted once, no two
+//! queries of a host overlap, and nothing is left behind. docs/internals/faults.md has the table.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

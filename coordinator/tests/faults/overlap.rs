@@ -4,15 +4,15 @@ use crate::support::load::{Load, TWO};
 use crate::support::proxy::Proxy;
 
 #[tokio::test]
-async fn a_worker_that_connects_again_ends_its_old_query_before_the_next_one() {
-    let Some(mut load) = Load::gather("overlap", TWO, &[]).await else { return };
+async fn a_worker_that_reconnects_ends_its_old_query_before_the_next_one() {
+    let Some(mut load) = Load::start_coordinator("overlap", TWO, &[]).await else { return };
     let proxy = Proxy::before_database(&load.database.socket()).await;
     let url = format!("postgresql://postgres@{}/{}", proxy.address(), load.database.name());
     let address = load.address;
     for _ in 0..2 {
         load.join_with(address, &["--database-url", &url]);
     }
-    load.run().await;
+    load.wait_until_running().await;
     for _ in 0..3 {
         let gate = load.close_gate(2).await;
         let at_gate = load
@@ -22,13 +22,13 @@ async fn a_worker_that_connects_again_ends_its_old_query_before_the_next_one() {
         let old = load.database.text(&at_gate).await;
         proxy.cut();
         proxy.heal();
-        // The server would not end them by itself: they wait at the gate and do not notice that their clients are gone.
+        // The server would not end them on its own: they wait at the gate, where it does not notice that their clients are gone.
         load.database.wait_for(0, &load.database.workers(&format!("pid IN ({old})"))).await;
         load.wait_at_gate(2).await;
         gate.open().await;
     }
     let report = load.end(14).await;
-    assert_eq!(report.books(), (TWO.rows as u64 - 6, 6, 0));
+    assert_eq!(report.accounting(), (TWO.rows as u64 - 6, 6, 0));
     for error in report.list("/errors") {
         assert_eq!(error["sqlstate"], "08006", "{error}");
     }

@@ -1,5 +1,5 @@
-//! An agent that freezes for 10 s, a connection that breaks, and a coordinator that freezes for 10 s, in each phase but the middle of a
-//! run, which has files of its own: while agents gather, while they prepare, when all are armed, and while an interrupted run drains.
+//! A frozen agent, a broken connection and a frozen coordinator, in every phase except the middle of a run, which has its own files: while
+//! the coordinator waits for agents, while they prepare, when all are armed, and while an interrupted run drains.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ impl Fault {
         ("coordinator", Self::CoordinatorFreezes),
     ];
 
-    /// To the first agent, which is behind the proxy. Returns when all is well again, and the session of slot-0 lost.
-    async fn strike(self, load: &mut Load, proxy: &Proxy) {
+    /// Injects the fault; the first agent is behind the proxy. Returns when the fault is over and the session of slot-0 is lost.
+    async fn inject(self, load: &mut Load, proxy: &Proxy) {
         let until = Instant::now() + FROZEN;
         match self {
             Self::AgentFreezes => {
@@ -49,19 +49,20 @@ impl Fault {
     }
 }
 
-/// A coordinator that waits for two agents, the first of which is behind the proxy.
-async fn gather(phase: &str, fault: &str) -> Option<(Load, Proxy)> {
-    let load = Load::gather(&format!("phases_{phase}_{fault}"), TWO, &["--slot-grace", "60s"]).await?;
+/// Starts a coordinator for two agents and the proxy for the first of them.
+async fn start_behind_proxy(phase: &str, fault: &str) -> Option<(Load, Proxy)> {
+    let load =
+        Load::start_coordinator(&format!("phases_{phase}_{fault}"), TWO, &["--slot-grace", "60s"]).await?;
     let proxy = Proxy::start(load.address).await;
     Some((load, proxy))
 }
 
 #[tokio::test]
-async fn while_agents_gather_the_run_begins_later_and_undisturbed() {
+async fn a_fault_while_waiting_for_agents_only_delays_the_start() {
     for (name, fault) in Fault::ALL {
-        let Some((mut load, proxy)) = gather("gather", name).await else { return };
+        let Some((mut load, proxy)) = start_behind_proxy("waiting", name).await else { return };
         load.join_at(proxy.address()).wait_for("as slot-0").await;
-        fault.strike(&mut load, &proxy).await;
+        fault.inject(&mut load, &proxy).await;
         load.join();
         let report = load.end(0).await;
         assert_eq!(report.number("/queries/retried"), 0);
@@ -70,16 +71,16 @@ async fn while_agents_gather_the_run_begins_later_and_undisturbed() {
 }
 
 #[tokio::test]
-async fn while_agents_prepare_the_run_begins_later_and_undisturbed() {
+async fn a_fault_while_agents_prepare_only_delays_the_start() {
     for (name, fault) in Fault::ALL {
-        let Some((mut load, proxy)) = gather("prepare", name).await else { return };
-        // Preparing needs to read the table's definition, and waits for this lock.
+        let Some((mut load, proxy)) = start_behind_proxy("prepare", name).await else { return };
+        // Preparing reads the table's definition and waits for this lock.
         let locker = load.database.session().await;
         locker.batch_execute("BEGIN; LOCK TABLE ran IN ACCESS EXCLUSIVE MODE").await.unwrap();
         load.join_at(proxy.address()).wait_for("as slot-0").await;
         load.join().wait_for("as slot-1").await;
         load.database.wait_for(2, &load.database.workers("wait_event_type = 'Lock'")).await;
-        fault.strike(&mut load, &proxy).await;
+        fault.inject(&mut load, &proxy).await;
         locker.batch_execute("ROLLBACK").await.unwrap();
         let report = load.end(0).await;
         assert_eq!(report.number("/queries/retried"), 0);
@@ -88,37 +89,37 @@ async fn while_agents_prepare_the_run_begins_later_and_undisturbed() {
 }
 
 #[tokio::test]
-async fn when_all_are_armed_the_slots_go_on_with_new_sessions() {
+async fn after_a_fault_when_all_are_armed_the_slots_continue_with_new_sessions() {
     for (name, fault) in Fault::ALL {
-        let Some((mut load, proxy)) = gather("armed", name).await else { return };
-        // No row ends before the fault, however late it comes.
+        let Some((mut load, proxy)) = start_behind_proxy("armed", name).await else { return };
+        // No row ends before the fault, regardless of its timing.
         let gate = load.close_gate(0).await;
         load.join_at(proxy.address()).wait_for("as slot-0").await;
         load.join();
         load.coordinator.wait_for("all 2 agents armed").await;
-        fault.strike(&mut load, &proxy).await;
-        load.coordinator.wait_for("slot-0 goes on with").await;
+        fault.inject(&mut load, &proxy).await;
+        load.coordinator.wait_for("slot-0 continues with").await;
         gate.open().await;
         load.end(0).await;
-        assert_eq!(load.reruns().await, 0, "what was at the gate was ended there");
+        assert_eq!(load.reruns().await, 0, "queries at the gate were ended there");
     }
 }
 
 #[tokio::test]
-async fn while_an_interrupted_run_drains_its_report_comes_and_its_books_close() {
+async fn a_fault_while_an_interrupted_run_drains_does_not_prevent_a_correct_report() {
     for (name, fault) in Fault::ALL {
-        let Some((mut load, proxy)) = gather("drain", name).await else { return };
+        let Some((mut load, proxy)) = start_behind_proxy("drain", name).await else { return };
         load.join_at(proxy.address()).wait_for("as slot-0").await;
         load.join();
-        load.run().await;
+        load.wait_until_running().await;
         let gate = load.close_gate(2).await;
-        load.until_counted().await;
+        load.wait_until_counted().await;
         load.coordinator.signal("INT");
-        load.coordinator.wait_for("interrupted: queries in flight may end").await;
-        fault.strike(&mut load, &proxy).await;
+        load.coordinator.wait_for("interrupted: waiting for queries in flight").await;
+        fault.inject(&mut load, &proxy).await;
         gate.open().await;
         let report = load.end(130).await;
-        let (completed, failed, unaccounted) = report.books();
-        assert!(completed > 0 && failed == 0 && unaccounted > 0, "{:?}", report.books());
+        let (completed, failed, unaccounted) = report.accounting();
+        assert!(completed > 0 && failed == 0 && unaccounted > 0, "{:?}", report.accounting());
     }
 }

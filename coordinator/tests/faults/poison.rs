@@ -1,11 +1,11 @@
-//! A row that kills whoever runs it.
+//! A row that kills every agent that runs it.
 
 use crate::support::database::Database;
 use crate::support::load::{Load, Row, TWO, slot_of};
 
 const POISON: usize = 7;
 
-/// The row has a host of its own and does not end by itself: who holds that host's lock runs it.
+/// The row has its own host and runs for ten minutes: the session that holds that host's lock runs it.
 fn poison(row: &mut Row) {
     if row.id == POISON {
         (row.host, row.seconds) = ("poison".to_owned(), 600.0);
@@ -20,7 +20,7 @@ WHERE datname = current_database() AND locktype = 'advisory' AND granted AND obj
 #[tokio::test]
 async fn a_row_that_kills_three_agents_is_listed_and_all_others_are_counted() {
     let Some(database) = Database::empty("poison").await else { return };
-    let mut load = Load::gather_on(database, TWO, poison, &["--slot-grace", "60s"]).await;
+    let mut load = Load::start_coordinator_on(database, TWO, poison, &["--slot-grace", "60s"]).await;
     for _ in 0..2 {
         load.join().wait_for("joined run").await;
     }
@@ -30,12 +30,16 @@ async fn a_row_that_kills_three_agents_is_listed_and_all_others_are_counted() {
         load.kill(position).await;
         load.wait_for_events(times, &format!("{slot} lost")).await;
         load.join().wait_for(&format!("as {slot}")).await;
-        load.wait_for_events(times, &format!("{slot} goes on with")).await;
+        load.wait_for_events(times, &format!("{slot} continues with")).await;
     }
     let report = load.end(12).await;
-    assert_eq!(report.books(), (TWO.rows as u64 - 1, 0, 1));
+    assert_eq!(report.accounting(), (TWO.rows as u64 - 1, 0, 1));
     assert_eq!(*report.at("/queries/quarantined_rows"), serde_json::json!([POISON]));
     assert_eq!(*report.at("/queries/unaccounted_rows"), serde_json::json!([[POISON, POISON]]));
-    assert!(report.events().contains("row 7 is run no more: 3 agents died with it"), "{}", report.events());
+    assert!(
+        report.events().contains("row 7 is not run again: 3 agents died while running it"),
+        "{}",
+        report.events()
+    );
     assert_eq!(report.text("/ending"), "completed");
 }

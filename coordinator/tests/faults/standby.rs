@@ -1,4 +1,4 @@
-//! Agents that come late: they stand by, connected and prepared, and take the next slot that becomes vacant.
+//! Standby agents: they are connected and prepared, and take the next slot that becomes vacant.
 
 use std::time::Instant;
 
@@ -6,23 +6,23 @@ use tokio::time::Duration;
 
 use crate::support::load::{Load, TWO, agent_of, hosts_of};
 
-/// A second on a quiet machine, and far below the grace on any.
+/// Much longer than the second that this takes on an idle machine, and far below the grace.
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn an_agent_that_stands_by_takes_over_long_before_the_grace_is_over() {
+async fn a_standby_takes_over_long_before_the_grace_is_over() {
     let Some(mut load) = Load::start("standby", TWO, &["--slot-grace", "60s"]).await else { return };
     let gate = load.close_gate(2).await;
-    load.join().wait_for("standing by in run").await;
-    let standing_by = load.database.workers("application_name ~ '^muster:[^:]+:standby$' AND state = 'idle'");
-    load.database.wait_for(1, &standing_by).await;
-    load.coordinator.wait_for("stands by").await;
+    load.join().wait_for("on standby in run").await;
+    let standbys = load.database.workers("application_name ~ '^muster:[^:]+:standby$' AND state = 'idle'");
+    load.database.wait_for(1, &standbys).await;
+    load.coordinator.wait_for("is on standby").await;
     let killed = Instant::now();
     let slot = load.kill(0).await;
     load.coordinator.wait_for(&format!("{slot} taken over by")).await;
-    load.coordinator.wait_for(&format!("{slot} goes on with")).await;
+    load.coordinator.wait_for(&format!("{slot} continues with")).await;
     assert!(killed.elapsed() < SOON, "{:?}", killed.elapsed());
-    load.database.wait_for(0, &standing_by).await;
+    load.database.wait_for(0, &standbys).await;
     gate.open().await;
     let report = load.end(0).await;
     assert_eq!(hosts_of(&report), hosts_of(&load.undisturbed().await), "no host moved");
@@ -33,13 +33,13 @@ async fn an_agent_that_stands_by_takes_over_long_before_the_grace_is_over() {
 }
 
 #[tokio::test]
-async fn who_stands_by_and_is_not_needed_costs_nothing() {
+async fn an_unused_standby_does_not_affect_the_run() {
     let Some(mut load) = Load::start("standby_idle", TWO, &[]).await else { return };
     let gate = load.close_gate(2).await;
     for _ in 0..2 {
-        load.join().wait_for("standing by in run").await;
+        load.join().wait_for("on standby in run").await;
     }
-    load.coordinator.wait_for_times(2, "stands by").await;
+    load.coordinator.wait_for_times(2, "is on standby").await;
     let mut killed = load.agents.remove(3);
     killed.signal("KILL");
     killed.end().await;

@@ -1,4 +1,4 @@
-//! Tests with real servers that a run records which server it measured, and reports when it met two servers, or one in two states.
+//! Tests with real servers that a run records the identity of its server, and reports a second server or a change of the first.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

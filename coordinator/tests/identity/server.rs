@@ -20,12 +20,12 @@ pub(crate) struct Server {
     url: String,
     programs: PathBuf,
     data: PathBuf,
-    /// The owner of the data, as whom PostgreSQL has to run.
+    /// The owner of the data; PostgreSQL has to run as this user.
     owner: (u32, u32),
 }
 
 impl Server {
-    /// `None` where PostgreSQL is not installed; the test prints that it is skipped.
+    /// Starts a server. Where PostgreSQL is not installed, prints that the test is skipped and returns `None`.
     pub(crate) async fn start() -> Option<Self> {
         let url = match serve(Options { connections: CONNECTIONS, ..Options::default() }) {
             Ok(url) => url,
@@ -48,12 +48,12 @@ impl Server {
         &self.url
     }
 
-    /// The directory of the server's socket, in the form that a URL needs.
+    /// The directory of the server's socket, encoded for a URL.
     pub(crate) fn socket(&self) -> &str {
         self.url.split("host=").nth(1).unwrap().split('&').next().unwrap()
     }
 
-    /// The address as a report shows it.
+    /// The address as shown in a report.
     pub(crate) fn address(&self) -> String {
         format!("{}/.s.PGSQL.5432", self.socket().replace("%2F", "/"))
     }
@@ -69,17 +69,17 @@ impl Server {
 
     /// Stops the server as if it crashed.
     pub(crate) fn stop(&self) {
-        assert!(self.control(&["stop", "-m", "immediate"]), "it stops");
+        assert!(self.control(&["stop", "-m", "immediate"]), "pg_ctl stops the server");
     }
 
-    /// Starts the server with the settings that it had.
+    /// Starts the server with its previous settings.
     pub(crate) fn start_again(&self) {
-        assert!(self.control(&["restart", "-w", "-l", "/dev/null"]), "it starts");
+        assert!(self.control(&["restart", "-w", "-l", "/dev/null"]), "pg_ctl starts the server");
     }
 
-    fn control(&self, words: &[&str]) -> bool {
+    fn control(&self, args: &[&str]) -> bool {
         let mut command = Command::new(self.programs.join("pg_ctl"));
-        command.arg("-D").arg(&self.data).args(words).current_dir("/");
+        command.arg("-D").arg(&self.data).args(args).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if std::fs::metadata("/proc/self").unwrap().uid() != self.owner.0 {
             command.uid(self.owner.0).gid(self.owner.1);
@@ -105,13 +105,13 @@ async fn text(url: &str, sql: &str) -> String {
     client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
 }
 
-/// This many rows of four hosts, numbered.
+/// A CSV with this many numbered rows of four hosts.
 pub(crate) fn rows(count: usize) -> String {
     let row = |n: usize| format!("host_{},{n}\n", n % 4);
     std::iter::once("hostname,n\n".to_owned()).chain((0..count).map(row)).collect()
 }
 
-/// The files of a run, and the directory where runs are kept.
+/// The input files of a run, and the directory where runs are stored.
 pub(crate) struct Job {
     files: Files,
     rows: String,
@@ -135,33 +135,33 @@ impl Job {
         &self.runs
     }
 
-    pub(crate) fn words<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
         let own = ["--query", &self.query, "--run-dir", &self.runs, &self.rows];
-        [words, &own].concat()
+        [args, &own].concat()
     }
 
     /// The arguments of a run with one local worker.
-    pub(crate) fn local<'a>(&'a self, url: &'a str, words: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn local<'a>(&'a self, url: &'a str, args: &[&'a str]) -> Vec<&'a str> {
         let head = ["run", "--local", "--agents", "1", "--output", "json", "--database-url", url];
-        self.words(&[&head, words].concat())
+        self.args(&[&head, args].concat())
     }
 
-    /// The report of a run that has ended; the journal gives the same.
+    /// The report of a run that has ended. Expects that the journal yields the same report.
     pub(crate) async fn report(&self, ended: &Ended) -> Report {
         let report = Report::of(ended);
         let again = self.again(&report, "json").await;
-        assert_eq!(again, ended.stdout, "the journal gives the same report");
+        assert_eq!(again, ended.stdout, "the report from the journal differs");
         report
     }
 
     /// The report in another format, from the journal.
     pub(crate) async fn again(&self, report: &Report, format: &str) -> String {
-        let words = ["report", report.text("/run_id"), "--run-dir", &self.runs, "--output", format];
-        complete(coordinator(&words)).await.stdout
+        let args = ["report", report.text("/run_id"), "--run-dir", &self.runs, "--output", format];
+        complete(coordinator(&args)).await.stdout
     }
 }
 
-/// The reasons of the verdict, without those that a busy test machine adds.
+/// The causes of the verdict, without those that a busy test machine adds.
 pub(crate) fn causes(report: &Report) -> Vec<&str> {
     let of_machine = ["agent_", "coordinator_", "machine_"];
     let causes = report.list("/verdict/causes").iter().map(|cause| cause.as_str().unwrap());

@@ -1,4 +1,4 @@
-//! Two servers in one run, and in two runs.
+//! Two servers in one run, and two servers in two runs.
 
 use std::time::Duration;
 
@@ -9,17 +9,18 @@ use crate::support::processes::{Process, address, agent, complete, coordinator, 
 use crate::support::proxy::Proxy;
 
 #[tokio::test]
-async fn two_agents_on_two_servers_are_an_event_and_both_are_named() {
+async fn agents_on_two_servers_are_reported_with_both_servers() {
     let (Some(one), Some(other)) = (Server::start().await, Server::start().await) else { return };
     let job = Job::new("SELECT :hostname", 40);
     let listen = address();
-    let mut running = Process::start(run(listen, 2, &job.words(&[])));
+    let mut running = Process::start(run(listen, 2, &job.args(&[])));
     let agents = [&one, &other].map(|server| {
         let mut agent = agent(listen, &["--once"]);
         agent.env("DATABASE_URL", server.url());
         Process::start(agent)
     });
-    let ended = running.end().await.expect(0).says("connections of the run lead to different servers");
+    let ended =
+        running.end().await.expect(0).expect_stderr("connections of the run lead to different servers");
     for mut agent in agents {
         agent.end().await.expect(0);
     }
@@ -38,7 +39,7 @@ async fn two_agents_on_two_servers_are_an_event_and_both_are_named() {
 }
 
 #[tokio::test]
-async fn a_url_of_several_hosts_that_fails_over_leads_to_two_servers() {
+async fn a_failover_to_another_host_of_the_url_is_reported_as_two_servers() {
     let (Some(one), Some(other)) = (Server::start().await, Server::start().await) else { return };
     let both = format!("{},{}", one.socket(), other.socket());
     let url = one.url().replace(one.socket(), &both).replace("5432", "5432,5432");
@@ -70,13 +71,13 @@ async fn after_a_failover_the_query_on_the_first_server_is_ended() {
     }
     proxy.cut_and_refuse_once();
     let report = job.report(&running.end().await.expect(14)).await;
-    assert_eq!(one.text(queries).await, "0", "the first server still runs the query");
+    assert_eq!(one.text(queries).await, "0", "the query on the first server was not ended");
     assert_eq!(causes(&report), ["servers_differ", "reconnected"], "{}", reasons(&report));
-    assert_eq!(report.books(), (19, 1, 0));
+    assert_eq!(report.accounting(), (19, 1, 0));
 }
 
 #[tokio::test]
-async fn a_run_that_is_resumed_on_another_server_says_so() {
+async fn a_run_resumed_on_another_server_reports_it() {
     let (Some(one), Some(other)) = (Server::start().await, Server::start().await) else { return };
     let job = Job::new("SELECT pg_sleep(0.02), :hostname", 200);
     let mut running = Process::start(coordinator(&job.local(one.url(), &[])));
@@ -85,10 +86,10 @@ async fn a_run_that_is_resumed_on_another_server_says_so() {
     running.signal("KILL");
     running.end().await;
     let id = std::fs::read_dir(job.runs()).unwrap().next().unwrap().unwrap().file_name();
-    let words = ["run", "--resume", id.to_str().unwrap(), "--output", "json"];
+    let args = ["run", "--resume", id.to_str().unwrap(), "--output", "json"];
     let more = ["--run-dir", job.runs(), "--database-url", other.url()];
-    let ended = complete(coordinator(&[&words[..], &more].concat())).await.expect(0);
-    let report = job.report(&ended.says("lead to different servers")).await;
+    let ended = complete(coordinator(&[&args[..], &more].concat())).await.expect(0);
+    let report = job.report(&ended.expect_stderr("lead to different servers")).await;
     assert_eq!(causes(&report), ["resumed", "servers_differ"], "{}", reasons(&report));
 }
 
@@ -112,13 +113,13 @@ async fn two_runs_are_compared_with_their_servers() {
     let differ = compare(&files[1]).await;
     assert!(differ.contains("the servers differ"), "{differ}");
     let restarted = compare(&files[2]).await;
-    assert!(restarted.contains("the server was restarted between the two"), "{restarted}");
+    assert!(restarted.contains("the server was restarted between the runs"), "{restarted}");
     let same = compare(&files[0]).await;
     assert!(!same.contains("server"), "{same}");
 }
 
 #[tokio::test]
-async fn a_second_database_that_is_the_first_is_noted() {
+async fn a_second_database_that_equals_the_first_is_noted() {
     let Some(server) = Server::start().await else { return };
     server.execute("CREATE DATABASE another").await;
     let another = server.url().replace("@/postgres?", "@/another?");

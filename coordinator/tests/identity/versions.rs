@@ -1,4 +1,4 @@
-//! Values that a server reports about itself, values that it may refuse to report, and values that change while it runs.
+//! Values that a server reports about itself, values that it may refuse to report, and values that change during a run.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::server::{Job, Server, causes, reasons};
 use crate::support::processes::{Process, complete, coordinator};
 
 #[tokio::test]
-async fn the_server_is_recorded_with_what_identifies_it() {
+async fn the_identity_of_the_server_is_recorded() {
     let Some(server) = Server::start().await else { return };
     let job = Job::new("SELECT :hostname", 8);
     let ended = complete(coordinator(&job.local(server.url(), &[]))).await.expect(0);
@@ -29,7 +29,7 @@ async fn the_server_is_recorded_with_what_identifies_it() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_read_the_system_identifier_runs_all_the_same() {
+async fn a_role_without_access_to_the_system_identifier_can_run() {
     let Some(server) = Server::start().await else { return };
     server
         .execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC; CREATE ROLE plain LOGIN")
@@ -45,7 +45,7 @@ async fn a_role_that_may_not_read_the_system_identifier_runs_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_extension_that_is_updated_meanwhile_degrades_the_run() {
+async fn an_extension_update_during_the_run_degrades_it() {
     let Some(server) = Server::start().await else { return };
     // The extension itself need not be installed for its entry to change.
     let entry = "SET allow_system_table_mods = on; DELETE FROM pg_extension WHERE extname = 'timescaledb'; \
@@ -59,7 +59,7 @@ async fn an_extension_that_is_updated_meanwhile_degrades_the_run() {
     server
         .execute("SET allow_system_table_mods = on; UPDATE pg_extension SET extversion = '2.11.0' WHERE oid = 99999")
         .await;
-    let ended = running.end().await.expect(0).says("the version of TimescaleDB at");
+    let ended = running.end().await.expect(0).expect_stderr("the version of TimescaleDB at");
     let report = job.report(&ended).await;
     assert_eq!(causes(&report), ["server_version_changed"], "{}", reasons(&report));
     assert!(reasons(&report).contains("changed from 2.10.0 to 2.11.0"), "{}", reasons(&report));

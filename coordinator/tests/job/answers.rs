@@ -1,4 +1,4 @@
-//! What the queries return and where they run, compared with what plain SQL says and what the server saw.
+//! The results of the queries and the workers that run them, compared with plain SQL and with the server's view.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::support::files::Files;
 use crate::support::processes::{Process, address, agent, complete, coordinator, run, workspace};
 use crate::support::report::Report;
 
-/// One row per window and minute that holds a value, counted without any of the product's own code.
+/// Expects one row per window and minute with a value, counted without the product's code.
 const MINUTES: &str = "SELECT count(*) FROM (SELECT DISTINCT w.id, date_trunc('minute', ts) FROM windows w \
      JOIN cpu_usage u ON u.host = w.hostname AND u.ts >= w.start_time AND u.ts <= w.end_time) AS minutes";
 
-/// The committed workload as a table.
+/// Loads the committed workload into a table.
 async fn load_windows(database: &Database) {
     let csv = std::fs::read_to_string(workspace().join("data/query_params.csv")).unwrap();
     let rows = csv.lines().skip(1).map(|line| {
@@ -40,23 +40,23 @@ async fn run_with_separate_agents(database: &Database, agents: u16) -> Report {
 }
 
 async fn run_locally(database: &Database, agents: &str) -> Report {
-    let words = ["run", "--local", "--agents", agents, "--output", "json", "--database-url", database.url()];
-    Report::of(&complete(coordinator(&words)).await.expect(0))
+    let args = ["run", "--local", "--agents", agents, "--output", "json", "--database-url", database.url()];
+    Report::of(&complete(coordinator(&args)).await.expect(0))
 }
 
 #[tokio::test]
-async fn the_answers_are_those_of_plain_sql_with_any_number_of_agents() {
+async fn the_results_equal_those_of_plain_sql_with_any_number_of_agents() {
     let Some(database) = Database::demo("answers").await else { return };
     load_windows(&database).await;
     let minutes = u64::try_from(database.number(MINUTES).await).unwrap();
-    assert!(minutes > 200 * 60, "an hour has sixty minutes, and the ends may touch one more: {minutes}");
+    assert!(minutes > 200 * 60, "each window is an hour and touches at least sixty minutes: {minutes}");
     let reports = [
         run_with_separate_agents(&database, 3).await,
         run_locally(&database, "1").await,
         run_locally(&database, "10").await,
     ];
     for report in &reports {
-        assert_eq!(report.books(), (200, 0, 0));
+        assert_eq!(report.accounting(), (200, 0, 0));
         assert_eq!(report.number("/result/rows"), minutes);
         assert_eq!(report.at("/result"), reports[0].at("/result"), "rows, bytes and digest");
         assert_eq!(report.text("/ending"), "completed");
@@ -65,7 +65,7 @@ async fn the_answers_are_those_of_plain_sql_with_any_number_of_agents() {
     assert_eq!(reports.each_ref().map(|report| report.list("/agents").len()), [3, 1, 10]);
     let digest = reports[0].text("/result/digest");
 
-    // A digest that never changed would prove nothing.
+    // A digest that does not depend on the data would prove nothing.
     database.execute("UPDATE cpu_usage SET usage = usage + 1 WHERE host = 'host_000000'").await;
     let other = run_locally(&database, "3").await;
     assert_eq!(other.number("/result/rows"), minutes);
@@ -73,15 +73,15 @@ async fn the_answers_are_those_of_plain_sql_with_any_number_of_agents() {
 }
 
 #[tokio::test]
-async fn every_host_stays_on_the_connection_that_the_plan_names() {
+async fn every_host_stays_on_its_planned_connection() {
     let Some(database) = Database::empty("affinity").await else { return };
     database.execute("CREATE TABLE seen (host TEXT, name TEXT, backend INT)").await;
     let files = Files::new();
     let sql = "INSERT INTO seen VALUES (:hostname, current_setting('application_name'), pg_backend_pid())";
     let query = files.write("insert.sql", sql);
     let address = address();
-    let words = ["--query", &query, "--database-url", database.url()];
-    let mut coordinator = Process::start(run(address, 3, &words));
+    let args = ["--query", &query, "--database-url", database.url()];
+    let mut coordinator = Process::start(run(address, 3, &args));
     let agents =
         [(); 3].map(|()| Process::start(agent(address, &["--once", "--allow-writes", "--workers", "2"])));
     let report = Report::of(&coordinator.end().await.expect(0));
@@ -91,7 +91,7 @@ async fn every_host_stays_on_the_connection_that_the_plan_names() {
     assert_eq!(database.number("SELECT count(*) FROM seen").await, 200, "every row ran once");
     let moved =
         "SELECT count(*) FROM (SELECT host FROM seen GROUP BY host HAVING count(DISTINCT backend) > 1) AS h";
-    assert_eq!(database.number(moved).await, 0, "as the server saw it");
+    assert_eq!(database.number(moved).await, 0, "according to the server");
 
     // application_name is `muster:<run>:<slot>:<epoch>`.
     let slots = "SELECT json_object_agg(host, slot)::text FROM (SELECT DISTINCT host, split_part(name, ':', 3) AS slot FROM seen) AS s";
@@ -100,21 +100,21 @@ async fn every_host_stays_on_the_connection_that_the_plan_names() {
         let worker = host["worker"].as_str().unwrap();
         (host["host"].as_str().unwrap().to_owned(), worker.split('/').next().unwrap().to_owned())
     });
-    assert_eq!(seen, reported.collect(), "the report says what the server saw");
+    assert_eq!(seen, reported.collect(), "the report agrees with the server");
     let rows_seen = "SELECT count(DISTINCT backend) FROM seen";
     let busy = report.list("/workers").iter().filter(|worker| worker["completed"] != 0).count();
     assert_eq!(database.number(rows_seen).await, busy as i64);
 }
 
 #[tokio::test]
-async fn the_plan_says_before_what_the_report_says_after() {
+async fn the_plan_predicts_the_hosts_and_rows_of_the_report() {
     let Some(database) = Database::demo("planned").await else { return };
     for method in ["rendezvous", "balanced"] {
-        let words = ["--agents", "3", "--workers", "2", "--placement", method];
-        let planned = complete(coordinator(&[&["plan", "--json"], &words[..]].concat())).await.expect(0);
+        let args = ["--agents", "3", "--workers", "2", "--placement", method];
+        let planned = complete(coordinator(&[&["plan", "--json"], &args[..]].concat())).await.expect(0);
         let planned: Value = serde_json::from_str(&planned.stdout).unwrap();
         let head = ["run", "--local", "--output", "json", "--database-url", database.url()];
-        let report = Report::of(&complete(coordinator(&[&head, &words[..]].concat())).await.expect(0));
+        let report = Report::of(&complete(coordinator(&[&head, &args[..]].concat())).await.expect(0));
         let planned = planned["workers"].as_array().unwrap().iter();
         let planned: Vec<_> =
             planned.map(|one| (one["worker"].clone(), one["hosts"].clone(), one["rows"].clone())).collect();
@@ -125,22 +125,22 @@ async fn the_plan_says_before_what_the_report_says_after() {
     }
 }
 
-/// The note about different results, for a run whose second agent is killed after some passes: its hosts move to the first.
+/// Returns the note about different results, for a run whose second agent is killed after some passes: its hosts move to the first.
 async fn note_after_a_kill(databases: [&Database; 2]) -> Option<String> {
     let files = Files::new();
     let query = files.write("q.sql", "SELECT current_database(), :hostname::text, pg_sleep(0.005)::text");
     let hosts: String = (0..40).map(|number| format!("host-{number}\n")).collect();
     let rows = files.write("rows.csv", format!("hostname\n{hosts}"));
     let address = address();
-    let words = [&*rows, "--query", &query, "--repeat", "60", "--slot-grace", "100ms"];
-    let mut coordinator = Process::start(run(address, 2, &words));
+    let args = [&*rows, "--query", &query, "--repeat", "60", "--slot-grace", "100ms"];
+    let mut coordinator = Process::start(run(address, 2, &args));
     let agents = databases.map(|database| {
         Process::start(agent(address, &["--database-url", database.url(), "--allow-writes"]))
     });
     coordinator.wait_for("agents armed").await;
     for database in databases {
         let workers = if databases[0].name() == databases[1].name() { 2 } else { 1 };
-        // Each record of its hosts has run, and some were repeated.
+        // Each record of its hosts has run, and some have run several times.
         database.wait_for(workers, &database.workers("query_start > backend_start + '2 s'")).await;
     }
     agents[1].signal("KILL");
@@ -150,7 +150,7 @@ async fn note_after_a_kill(databases: [&Database; 2]) -> Option<String> {
 }
 
 #[tokio::test]
-async fn rows_that_another_agent_answers_differently_are_noted() {
+async fn different_results_from_another_agent_are_noted() {
     let Some(one) = Database::empty("same_rows").await else { return };
     let other = Database::empty("other_rows").await.unwrap();
     assert_eq!(note_after_a_kill([&one, &one]).await, None);

@@ -1,5 +1,5 @@
-//! The same rows by Muster's own wire code and by tokio-postgres: each result type that the server ships must have the same digest, the
-//! same rows and bytes, and the same SQLSTATE where it fails.
+//! Compares Muster's own wire protocol code with tokio-postgres on the same rows: for each result type that the server ships, the digest,
+//! the number of rows and bytes, and the SQLSTATE of a failure must be equal.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,11 +17,11 @@ use crate::support::files::Files;
 use crate::support::processes::{complete, coordinator};
 use crate::support::report::Report;
 
-/// Every type of the catalog that can be a column: base types, ranges and multiranges. Arrays are made of them.
+/// Every type of the catalog that can be a column: base types, ranges and multiranges. The test adds arrays of them.
 const TYPES: &str = "SELECT pg_catalog.format_type(t.oid, NULL), t.typsend::oid <> 0, t.typarray <> 0 FROM pg_catalog.pg_type t \
      WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype IN ('b', 'r', 'm') AND typcategory <> 'A' ORDER BY 1";
 
-/// One of them is a value of nearly every type, and most are a value of no other.
+/// For nearly every type, at least one of these is a valid value; most are invalid for other types.
 const VALUES: [&str; 30] = [
     "1",
     "-2.5",
@@ -55,7 +55,7 @@ const VALUES: [&str; 30] = [
     "=r/postgres",
 ];
 
-/// Of these no value can be written, at least in some versions.
+/// Types that accept no input, at least in some versions.
 const WITHOUT_VALUES: [&str; 7] = [
     "gtsvector",
     "pg_brin_bloom_summary",
@@ -72,11 +72,11 @@ struct Column {
     has_array: bool,
 }
 
-/// What a row answered: rows and bytes, or the SQLSTATE.
+/// The result of a row: the number of rows and bytes, or the SQLSTATE.
 type Outcome = Result<(u64, u64), String>;
 
 #[tokio::test]
-async fn both_clients_see_the_same_of_every_type() {
+async fn both_clients_return_the_same_results_for_every_type() {
     let Some(database) = Database::empty("cross_check").await else { return };
     let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
     let driver = tokio::spawn(connection);
@@ -85,18 +85,18 @@ async fn both_clients_see_the_same_of_every_type() {
     assert!(columns.len() > 70, "the catalog has more types than {}", columns.len());
     let files = Files::new();
     let mut rows = "query,hostname,value\n".to_owned();
-    let mut words = vec!["run".to_owned()];
+    let mut args = vec!["run".to_owned()];
     for (index, column) in columns.iter().enumerate() {
         for value in VALUES.into_iter().chain([""]) {
             writeln!(rows, "q{index},host,\"{}\"", value.replace('"', "\"\"")).unwrap();
         }
         let query = files.write(&format!("q{index}.sql"), statement(column, ":value"));
-        words.extend(["--query".to_owned(), format!("q{index}={query}")]);
+        args.extend(["--query".to_owned(), format!("q{index}={query}")]);
     }
-    words.insert(1, files.write("rows.csv", rows));
+    args.insert(1, files.write("rows.csv", rows));
     let [runs, samples] = ["runs", "samples.csv"].map(|name| files.path().join(name).display().to_string());
-    words.extend(["--local", "--agents", "1", "--output", "json", "--run-dir", &runs].map(str::to_owned));
-    words.extend(["--database-url", database.url()].map(str::to_owned));
+    args.extend(["--local", "--agents", "1", "--output", "json", "--run-dir", &runs].map(str::to_owned));
+    args.extend(["--database-url", database.url()].map(str::to_owned));
 
     for options in [
         &["--protocol", "prepared"][..],
@@ -106,11 +106,11 @@ async fn both_clients_see_the_same_of_every_type() {
     ] {
         let is_text = options.contains(&"text") || options.contains(&"simple");
         let (expected, digest) = by_tokio_postgres(&client, &columns, is_text).await;
-        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-        words.extend(options);
-        let report = Report::of(&complete(coordinator(&words)).await.expect(14));
-        let report_words = ["report", report.text("/run_id"), "--run-dir", &runs, "--samples", &samples];
-        complete(coordinator(&report_words)).await.expect(0);
+        let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+        args.extend(options);
+        let report = Report::of(&complete(coordinator(&args)).await.expect(14));
+        let report_args = ["report", report.text("/run_id"), "--run-dir", &runs, "--samples", &samples];
+        complete(coordinator(&report_args)).await.expect(0);
         let found = outcomes(&files.read("samples.csv"));
         for (row, expected) in &expected {
             let Column { type_name, .. } = &columns[row / (VALUES.len() + 1)];
@@ -142,7 +142,7 @@ async fn columns(client: &Client) -> Vec<Column> {
     rows.iter().map(column).collect()
 }
 
-/// A value, two rows of it, an array of it, and NULL.
+/// Selects a value, an array of it, and NULL, in two rows.
 fn statement(Column { type_name, has_array, .. }: &Column, value: &str) -> String {
     let array = if *has_array { "ARRAY[v, NULL]" } else { "1" };
     format!(
@@ -150,7 +150,7 @@ fn statement(Column { type_name, has_array, .. }: &Column, value: &str) -> Strin
     )
 }
 
-/// The outcome of each row, and the digest of all.
+/// Returns the outcome of each row, and the digest of all rows.
 async fn by_tokio_postgres(
     client: &Client,
     columns: &[Column],
@@ -168,8 +168,9 @@ async fn by_tokio_postgres(
             if let Ok(answer) = &answer {
                 digest = digest.wrapping_add(answer.digest_of(row as u64));
             }
-            let sqlstate =
-                |error: tokio_postgres::Error| error.code().expect("the server's").code().to_owned();
+            let sqlstate = |error: tokio_postgres::Error| {
+                error.code().expect("the server returned an error").code().to_owned()
+            };
             outcomes.insert(row, answer.map(|answer| (answer.rows, answer.bytes)).map_err(sqlstate));
         }
     }
@@ -205,7 +206,7 @@ async fn in_text(
     Ok(reduce(rows))
 }
 
-/// Builds the messages again from their values.
+/// Rebuilds the protocol messages from the values and digests them.
 fn reduce(rows: impl Iterator<Item = Vec<Option<Vec<u8>>>>) -> Answer {
     let (mut hash, mut answer) = (Xxh3::new(), Answer::default());
     for values in rows {
@@ -221,7 +222,7 @@ fn reduce(rows: impl Iterator<Item = Vec<Option<Vec<u8>>>>) -> Answer {
     Answer { digest: hash.digest(), ..answer }
 }
 
-/// By row.
+/// Reads the outcome of each row.
 fn outcomes(samples: &str) -> BTreeMap<usize, Outcome> {
     let mut lines = samples.lines();
     let header: Vec<&str> = lines.next().unwrap().split(',').collect();
@@ -238,7 +239,7 @@ fn outcomes(samples: &str) -> BTreeMap<usize, Outcome> {
     lines.map(outcome).collect()
 }
 
-/// A value as it comes, of any type.
+/// The raw bytes of a value of any type.
 struct Raw(Option<Vec<u8>>);
 
 impl<'a> FromSql<'a> for Raw {
@@ -255,7 +256,7 @@ impl<'a> FromSql<'a> for Raw {
     }
 }
 
-/// A parameter of any type, in text.
+/// A parameter of any type, sent as text.
 #[derive(Debug)]
 struct Text<'a>(Option<&'a str>);
 

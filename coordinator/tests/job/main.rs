@@ -1,4 +1,4 @@
-//! The job itself, by the built programs on a real PostgreSQL: data in, rows to the agents, the right numbers out.
+//! End-to-end tests of the built programs on a real PostgreSQL: data is loaded, rows reach the agents, and the report is correct.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

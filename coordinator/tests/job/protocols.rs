@@ -1,32 +1,32 @@
-//! The answers do not depend on the protocol that asked for them.
+//! The results do not depend on the protocol.
 
 use crate::support::database::Database;
 use crate::support::files::Files;
 use crate::support::processes::{complete, coordinator};
 use crate::support::report::Report;
 
-async fn run(database: &Database, words: &[&str]) -> Report {
+async fn run(database: &Database, args: &[&str]) -> Report {
     let head = ["run", "--local", "--agents", "2", "--output", "json", "--database-url", database.url()];
-    let ended = complete(coordinator(&[&head, words].concat())).await;
+    let ended = complete(coordinator(&[&head, args].concat())).await;
     let report = Report::of(&ended);
-    assert_eq!(report.books(), (200, 0, 0), "{words:?}");
+    assert_eq!(report.accounting(), (200, 0, 0), "{args:?}");
     report
 }
 
 #[tokio::test]
-async fn every_protocol_and_plan_gives_the_rows_of_prepared_statements() {
+async fn every_protocol_and_plan_returns_the_rows_of_prepared_statements() {
     let Some(database) = Database::demo("protocols").await else { return };
     let prepared = run(&database, &["--protocol", "prepared"]).await;
     assert!(prepared.number("/result/rows") > 200 * 60);
-    for words in [
+    for args in [
         &["--protocol", "extended"][..],
         &["--plan-cache-mode", "force_generic_plan"],
         &["--plan-cache-mode", "force_custom_plan"],
     ] {
-        let other = run(&database, words).await;
-        assert_eq!(other.at("/result"), prepared.at("/result"), "{words:?}: rows, bytes and digest");
+        let other = run(&database, args).await;
+        assert_eq!(other.at("/result"), prepared.at("/result"), "{args:?}: rows, bytes and digest");
     }
-    // Its values come as text, and so have other bytes and another digest.
+    // The simple protocol returns values as text, so the bytes and the digest differ.
     let simple = run(&database, &["--protocol", "simple"]).await;
     assert_eq!(simple.number("/result/rows"), prepared.number("/result/rows"));
     let protocol = |report: &Report| report.text("/query/protocol").to_owned();
@@ -34,20 +34,20 @@ async fn every_protocol_and_plan_gives_the_rows_of_prepared_statements() {
 }
 
 #[tokio::test]
-async fn a_type_without_binary_output_comes_as_text_and_the_report_says_so() {
+async fn a_type_without_binary_output_is_sent_as_text_and_the_report_shows_it() {
     let Some(database) = Database::empty("text_results").await else { return };
     database.execute("CREATE TYPE with_acl AS (n INT, acl aclitem)").await;
     let files = Files::new();
     let csv = files.write("rows.csv", "hostname,n\na,1\nb,2\n");
     let acl = "'=r/postgres'::aclitem";
-    let check = async |sql: &str, words: &[&str], code: i32, format: &str, reason: &str| {
+    let check = async |sql: &str, args: &[&str], code: i32, format: &str, reason: &str| {
         let query = files.write("q.sql", sql);
         let head =
             ["run", "--local", "--output", "json", "--database-url", database.url(), &csv, "--query", &query];
-        let ended = complete(coordinator(&[&head, words].concat())).await.expect(code);
+        let ended = complete(coordinator(&[&head, args].concat())).await.expect(code);
         let report = Report::of(&ended);
         let used = report.at("/query/results");
-        assert_eq!((&used["format"], &used["reason"]), (&format.into(), &reason.into()), "{sql} {words:?}");
+        assert_eq!((&used["format"], &used["reason"]), (&format.into(), &reason.into()), "{sql} {args:?}");
         report
     };
     let why = "aclitem has no binary output";
@@ -63,7 +63,9 @@ async fn a_type_without_binary_output_comes_as_text_and_the_report_says_so() {
     let sql = "SELECT 'same'::text, :n::text";
     let binary = check(sql, &[], 0, "binary", "default").await;
     let text = check(sql, &["--results", "text"], 0, "text", "--results").await;
-    let simple = check(sql, &["--protocol", "simple"], 0, "text", "the simple protocol has no other").await;
+    let simple =
+        check(sql, &["--protocol", "simple"], 0, "text", "the simple protocol supports no other format")
+            .await;
     assert_eq!(text.at("/result"), simple.at("/result"));
     assert_eq!(text.number("/result/bytes"), binary.number("/result/bytes"));
     assert_ne!(text.text("/result/digest"), binary.text("/result/digest"));
@@ -73,21 +75,21 @@ async fn a_type_without_binary_output_comes_as_text_and_the_report_says_so() {
 }
 
 #[tokio::test]
-async fn what_a_server_says_of_a_failure_is_told_in_the_words_of_the_user() {
+async fn server_errors_are_shown_with_the_placeholders_of_the_user() {
     let Some(database) = Database::empty("own_words").await else { return };
     database.execute("CREATE TABLE single (n INT PRIMARY KEY)").await;
     let files = Files::new();
     let csv = files.write("rows.csv", "hostname,n\na,1\nb,2\n");
     let run = async |sql: &str, code: i32| {
         let query = files.write("q.sql", sql);
-        let words = ["run", "--local", "--output", "json", "--no-run-dir", "--database-url", database.url()];
-        complete(coordinator(&[&words[..], &[&csv, "--query", &query]].concat())).await.expect(code)
+        let args = ["run", "--local", "--output", "json", "--no-run-dir", "--database-url", database.url()];
+        complete(coordinator(&[&args[..], &[&csv, "--query", &query]].concat())).await.expect(code)
     };
     run("SELECT :n", 0).await;
     run("SELECT :hostname::text, jsonb_build_array(:n) FROM nowhere", 2)
         .await
-        .says("\"nowhere\" does not exist");
-    run("SELECT INTERVAL :n", 2).await.says("at or near \":n\"");
+        .expect_stderr("\"nowhere\" does not exist");
+    run("SELECT INTERVAL :n", 2).await.expect_stderr("at or near \":n\"");
     let refused = Report::of(&run("INSERT INTO single VALUES (:n::int)", 14).await);
     assert_eq!(refused.text("/errors/0/sqlstate"), "25006");
     assert!(refused.text("/errors/0/hint").contains("agent --allow-writes"));
@@ -97,7 +99,7 @@ async fn what_a_server_says_of_a_failure_is_told_in_the_words_of_the_user() {
 }
 
 #[tokio::test]
-async fn target_session_attrs_choose_a_server_as_libpq_does() {
+async fn target_session_attrs_selects_a_server_as_in_libpq() {
     let Some(database) = Database::empty("attrs").await else { return };
     let files = Files::new();
     let csv = files.write("rows.csv", "hostname\na\n");
@@ -109,10 +111,10 @@ async fn target_session_attrs_choose_a_server_as_libpq_does() {
         [("primary", 0), ("read-write", 0), ("prefer-standby", 0), ("any", 0), ("standby", 2)]
     {
         let url = at(attrs);
-        let words = ["run", "--local", "--no-run-dir", "--database-url", &url, &csv, "--query", &query];
-        let ended = complete(coordinator(&words)).await.expect(code);
+        let args = ["run", "--local", "--no-run-dir", "--database-url", &url, &csv, "--query", &query];
+        let ended = complete(coordinator(&args)).await.expect(code);
         if code != 0 {
-            ended.says("the server is not a standby");
+            ended.expect_stderr("the server is not a standby");
         }
     }
 }

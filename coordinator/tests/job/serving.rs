@@ -1,14 +1,14 @@
-//! Agents and coordinators in any order, one run after the other, and where an agent has its database from.
+//! Agents and coordinators that start in any order, several runs in sequence, and the source of an agent's database URL.
 
 use std::time::{Duration, Instant};
 
 use crate::support::database::Database;
-use crate::support::files::{Files, words};
+use crate::support::files::{Files, args};
 use crate::support::processes::{Process, address, agent, complete, coordinator, run};
 use crate::support::report::Report;
 
 #[tokio::test]
-async fn agents_that_came_first_serve_one_run_after_the_other() {
+async fn agents_started_first_serve_several_runs_in_sequence() {
     let Some(database) = Database::empty("agents_first").await else { return };
     let files = Files::new();
     let sleeps = files.sleeps(40, 0.001);
@@ -19,14 +19,14 @@ async fn agents_that_came_first_serve_one_run_after_the_other() {
     }
     for time in 1..=2 {
         let ended =
-            complete(run(address, 2, &[&words(&sleeps)[..], &["--database-url", database.url()]].concat()))
+            complete(run(address, 2, &[&args(&sleeps)[..], &["--database-url", database.url()]].concat()))
                 .await;
-        assert_eq!(Report::of(&ended.expect(0)).books(), (40, 0, 0));
+        assert_eq!(Report::of(&ended.expect(0)).accounting(), (40, 0, 0));
         for agent in &mut agents {
             agent.wait_for_times(time, "run ended: every row was run").await;
         }
     }
-    database.wait_for_silence().await;
+    database.wait_for_no_workers().await;
     for mut agent in agents {
         agent.signal("TERM");
         agent.end().await.expect(0);
@@ -34,7 +34,7 @@ async fn agents_that_came_first_serve_one_run_after_the_other() {
 }
 
 #[tokio::test]
-async fn an_agent_of_several_coordinators_serves_whichever_answers() {
+async fn an_agent_with_several_coordinators_serves_the_one_that_answers() {
     let Some(database) = Database::empty("several_coordinators").await else { return };
     let files = Files::new();
     let sleeps = files.sleeps(40, 0.001);
@@ -42,8 +42,8 @@ async fn an_agent_of_several_coordinators_serves_whichever_answers() {
     let mut agent = Process::start(agent(format!("{one},{other}"), &[]));
     agent.wait_for("waiting for a coordinator").await;
     for (time, address) in [(1, other), (2, one)] {
-        let words = [&words(&sleeps)[..], &["--database-url", database.url()]].concat();
-        assert_eq!(Report::of(&complete(run(address, 1, &words)).await.expect(0)).books(), (40, 0, 0));
+        let args = [&args(&sleeps)[..], &["--database-url", database.url()]].concat();
+        assert_eq!(Report::of(&complete(run(address, 1, &args)).await.expect(0)).accounting(), (40, 0, 0));
         agent.wait_for_times(time, "run ended: every row was run").await;
     }
     agent.signal("TERM");
@@ -51,7 +51,7 @@ async fn an_agent_of_several_coordinators_serves_whichever_answers() {
 }
 
 #[tokio::test]
-async fn an_agent_with_once_leaves_after_its_run_and_takes_its_own_database() {
+async fn an_agent_with_once_exits_after_its_run_and_prefers_its_own_database() {
     let Some(own) = Database::empty("of_the_agent").await else { return };
     let Some(other) = Database::empty("of_the_coordinator").await else { return };
     own.execute("CREATE TABLE place AS SELECT 'agent' AS name").await;
@@ -59,23 +59,27 @@ async fn an_agent_with_once_leaves_after_its_run_and_takes_its_own_database() {
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname\na\nb\n");
     let query = files.write("place.sql", "SELECT * FROM place WHERE :hostname::text <> ''");
-    let digests = async |agent_words: &[&str], coordinator_words: &[&str]| {
+    let digests = async |agent_args: &[&str], coordinator_args: &[&str]| {
         let address = address();
         let head = [rows.as_str(), "--query", &query];
-        let mut coordinator = Process::start(run(address, 1, &[&head, coordinator_words].concat()));
-        let mut agent = Process::start(agent(address, &[&["--once"], agent_words].concat()));
+        let mut coordinator = Process::start(run(address, 1, &[&head, coordinator_args].concat()));
+        let mut agent = Process::start(agent(address, &[&["--once"], agent_args].concat()));
         let report = Report::of(&coordinator.end().await.expect(0));
         agent.end().await.expect(0);
         report.number("/result/bytes")
     };
     let [own, other] = [["--database-url", own.url()], ["--database-url", other.url()]];
-    assert_eq!(digests(&own, &other).await, 2 * 5, "the agent's own comes first");
-    assert_eq!(digests(&own, &[]).await, 2 * 5, "the coordinator needs none");
-    assert_eq!(digests(&[], &other).await, 2 * (11 + 4), "the coordinator's, handed over on this machine");
+    assert_eq!(digests(&own, &other).await, 2 * 5, "the agent's own database has priority");
+    assert_eq!(digests(&own, &[]).await, 2 * 5, "the coordinator needs no database");
+    assert_eq!(
+        digests(&[], &other).await,
+        2 * (11 + 4),
+        "the coordinator hands its database over on this machine"
+    );
 }
 
 #[tokio::test]
-async fn variables_name_the_database_as_well_as_a_url() {
+async fn environment_variables_configure_the_database_like_a_url() {
     let Some(database) = Database::empty("by_variables").await else { return };
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname\na\n");
@@ -86,16 +90,17 @@ async fn variables_name_the_database_as_well_as_a_url() {
         command.envs([("PGHOST", &*database.socket()), ("PGPORT", "5432"), ("PGUSER", "postgres")]);
         command.env("PGDATABASE", database.name());
         let ended = complete(command).await.expect(code);
-        assert!(!ended.stderr.contains("embedded"), "a database was named: {}", ended.stderr);
+        assert!(!ended.stderr.contains("embedded"), "a database is configured: {}", ended.stderr);
         Report::of(&ended)
     };
-    assert_eq!(check(&named, 0).await.books(), (1, 0, 0));
-    assert_eq!(check(&rows, 14).await.text("/errors/0/sqlstate"), "22012", "another name divides by zero");
+    assert_eq!(check(&named, 0).await.accounting(), (1, 0, 0));
+    assert_eq!(check(&rows, 14).await.text("/errors/0/sqlstate"), "22012", "any other name divides by zero");
 }
 
-/// About once in sixty times, a run that its duration ended waited 15 s for agents, which waited for an acknowledgement.
+/// Regression test: in about one of sixty runs that ended by `--duration`, the coordinator waited 15 s for agents, which waited for an
+/// acknowledgement.
 #[tokio::test]
-async fn short_runs_end_with_their_time() {
+async fn short_runs_end_after_their_duration() {
     for _ in 0..5 {
         let address = address();
         let mut coordinator = Process::start(run(address, 2, &["--duration", "200ms"]));

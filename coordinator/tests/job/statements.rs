@@ -1,16 +1,16 @@
-//! Statements of the user's own: placeholders of any type, and what a read-only session keeps them from.
+//! User-supplied statements: placeholders of any type, and read-only sessions.
 
 use crate::support::database::Database;
 use crate::support::files::Files;
 use crate::support::processes::{Ended, Process, address, agent, run};
 use crate::support::report::Report;
 
-/// Two agents, which may write or not.
-async fn run_on(database: &Database, rows: &str, query: &str, agent_words: &[&str]) -> Ended {
+/// Runs with two agents that are started with these arguments.
+async fn run_on(database: &Database, rows: &str, query: &str, agent_args: &[&str]) -> Ended {
     let address = address();
     let mut coordinator =
         Process::start(run(address, 2, &[rows, "--query", query, "--database-url", database.url()]));
-    let agents = [(); 2].map(|()| Process::start(agent(address, &[&["--once"], agent_words].concat())));
+    let agents = [(); 2].map(|()| Process::start(agent(address, &[&["--once"], agent_args].concat())));
     let ended = coordinator.end().await;
     for mut agent in agents {
         agent.end().await.expect(0);
@@ -19,7 +19,7 @@ async fn run_on(database: &Database, rows: &str, query: &str, agent_words: &[&st
 }
 
 #[tokio::test]
-async fn placeholders_take_the_types_of_their_places() {
+async fn placeholders_take_the_types_of_their_positions() {
     let Some(database) = Database::empty("types").await else { return };
     database
         .execute("CREATE TABLE typed (host TEXT, n INT, at TIMESTAMPTZ, tags TEXT[], doc JSONB, id UUID, price NUMERIC(9, 2))")
@@ -34,7 +34,7 @@ async fn placeholders_take_the_types_of_their_places() {
     let values = ":hostname, :n, :at, :tags, :doc, :id, :price";
     let query = files.write("typed.sql", format!("INSERT INTO typed VALUES ({values}) RETURNING *"));
     let report = Report::of(&run_on(&database, &rows, &query, &["--allow-writes"]).await.expect(0));
-    assert_eq!(report.books(), (3, 0, 0));
+    assert_eq!(report.accounting(), (3, 0, 0));
     assert_eq!(report.number("/result/rows"), 3);
     let line = |host: &str| {
         format!(
@@ -50,16 +50,16 @@ async fn placeholders_take_the_types_of_their_places() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_none_of_its_type_fails_its_row_alone() {
+async fn an_invalid_value_fails_only_its_row() {
     let Some(database) = Database::empty("bad_values").await else { return };
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname,n\na,1\nb,two\nc,3\n");
     let query = files.write("n.sql", "SELECT :hostname::text, :n::int");
     let report = Report::of(&run_on(&database, &rows, &query, &[]).await.expect(14));
-    assert_eq!(report.books(), (2, 1, 0));
+    assert_eq!(report.accounting(), (2, 1, 0));
     assert_eq!(report.text("/errors/0/sqlstate"), "22P02");
     assert_eq!((report.number("/errors/0/row"), report.text("/errors/0/host")), (1, "b"));
-    assert_eq!(report.number("/service_time_ms/count"), 2, "a failure is no latency");
+    assert_eq!(report.number("/service_time_ms/count"), 2, "failures are not part of the latencies");
 }
 
 #[tokio::test]
@@ -70,12 +70,12 @@ async fn only_an_agent_that_allows_writes_writes() {
     let rows = files.write("rows.csv", "hostname\na\nb\nc\nd\n");
     let query = files.write("write.sql", "INSERT INTO written VALUES (:hostname)");
     let refused = Report::of(&run_on(&database, &rows, &query, &[]).await.expect(14));
-    assert_eq!(refused.books(), (0, 4, 0));
+    assert_eq!(refused.accounting(), (0, 4, 0));
     assert_eq!(refused.text("/errors/0/sqlstate"), "25006");
-    assert_eq!(refused.number("/service_time_ms/count"), 0, "nothing was completed");
+    assert_eq!(refused.number("/service_time_ms/count"), 0, "no query completed");
     assert_eq!(database.number("SELECT count(*) FROM written").await, 0);
 
     let allowed = Report::of(&run_on(&database, &rows, &query, &["--allow-writes"]).await.expect(0));
-    assert_eq!(allowed.books(), (4, 0, 0));
+    assert_eq!(allowed.accounting(), (4, 0, 0));
     assert_eq!(database.number("SELECT count(*) FROM written").await, 4);
 }

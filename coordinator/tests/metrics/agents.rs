@@ -1,4 +1,4 @@
-//! What agents tell while runs come and go, and a coordinator of the agents that it has.
+//! Metrics of agents across several runs, and a coordinator's metrics of its agents.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ struct Work {
 }
 
 impl Work {
-    /// Each of `rows` rows of a host of its own, done as `script` says.
+    /// `rows` rows, each of another host, that follow `script`.
     fn of(rows: usize, script: &str) -> Self {
         let files = Files::new();
         let csv: String = (0..rows).map(|row| format!("h{row},{script}\n")).collect();
@@ -27,8 +27,8 @@ impl Work {
     }
 
     fn coordinator(&self, at: SocketAddr, agents: u16, more: &[&str]) -> Process {
-        let words = [self.rows.as_str(), "--query", &self.query, "--database-url", &self.fake.url()];
-        Process::start(run(at, agents, &[&words, more].concat()))
+        let args = [self.rows.as_str(), "--query", &self.query, "--database-url", &self.fake.url()];
+        Process::start(run(at, agents, &[&args, more].concat()))
     }
 }
 
@@ -37,12 +37,12 @@ fn watched(coordinator: SocketAddr, metrics: SocketAddr) -> Process {
 }
 
 #[tokio::test]
-async fn agents_tell_what_they_ran_and_are_there_for_the_next_run() {
+async fn agents_export_their_queries_across_runs() {
     let (work, at, pages) = (Work::of(300, "1ms"), address(), [address(), address()]);
     let _agents = pages.map(|metrics| watched(at, metrics));
     for ran in [300.0, 600.0] {
         let ended = work.coordinator(at, 2, &[]).end().await.expect(0);
-        assert_eq!(Report::of(&ended).books(), (300, 0, 0));
+        assert_eq!(Report::of(&ended).accounting(), (300, 0, 0));
         let mut completed = 0.0;
         for metrics in pages {
             let page = scrape_until(metrics, "its session is over", |page| {
@@ -52,7 +52,11 @@ async fn agents_tell_what_they_ran_and_are_there_for_the_next_run() {
             let (own, failed) = page.queries("muster_agent_queries_total");
             assert_eq!((page.histogram("muster_agent_service_time_seconds"), failed), (own, 0.0));
             assert_eq!(page.value("muster_agent_unacknowledged_results", &[]), 0.0);
-            assert_eq!(page.value("muster_agent_reconnects_total", &[]), 0.0, "the end of a run is no loss");
+            assert_eq!(
+                page.value("muster_agent_reconnects_total", &[]),
+                0.0,
+                "the end of a run is not a reconnect"
+            );
             completed += own;
         }
         assert_eq!(completed, ran);
@@ -60,8 +64,8 @@ async fn agents_tell_what_they_ran_and_are_there_for_the_next_run() {
 }
 
 #[tokio::test]
-async fn a_loss_is_told_on_both_sides() {
-    // Nothing ends by itself, so that the run is there as long as it is looked at.
+async fn the_loss_of_an_agent_or_coordinator_is_exported_by_the_other_side() {
+    // No query ends, so that the run continues while it is scraped.
     let (work, at, metrics) = (Work::of(40, "forever"), address(), address());
     let pages = [address(), address()];
     let [one, mut other] = pages.map(|metrics| watched(at, metrics));

@@ -1,14 +1,14 @@
-//! Every series of both programs is one that `deploy/metrics.txt` lists, and the other way round, before anything has happened.
+//! Before the first row, both programs export exactly the series that `deploy/metrics.txt` lists.
 
 use std::collections::BTreeSet;
 
 use crate::scrape::{scrape, scrape_until};
-use crate::support::files::{Files, words};
+use crate::support::files::{Files, args};
 use crate::support::processes::{Process, address, agent, run};
 
 const CONTRACT: &str = include_str!("../../../deploy/metrics.txt");
 
-/// What the contract lists for both programs and under this heading, with labels and values in their order.
+/// Returns the lines for both programs and those under this heading, with labels and values sorted.
 fn contract(heading: &str) -> BTreeSet<String> {
     let mut is_wanted = false;
     let mut listed = BTreeSet::new();
@@ -24,23 +24,23 @@ fn contract(heading: &str) -> BTreeSet<String> {
 }
 
 fn in_order(line: &str) -> String {
-    let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    for word in &mut words[2..] {
-        if let Some((label, values)) = word.split_once('=') {
+    let mut fields: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    for field in &mut fields[2..] {
+        if let Some((label, values)) = field.split_once('=') {
             let values: BTreeSet<&str> = values.split('|').collect();
-            *word = format!("{label}={}", values.into_iter().collect::<Vec<_>>().join("|"));
+            *field = format!("{label}={}", values.into_iter().collect::<Vec<_>>().join("|"));
         }
     }
-    words[2..].sort_unstable();
-    words.join(" ")
+    fields[2..].sort_unstable();
+    fields.join(" ")
 }
 
 #[tokio::test]
-async fn a_coordinator_that_waits_tells_what_the_contract_lists() {
+async fn a_waiting_coordinator_exports_the_series_of_the_contract() {
     let (files, metrics) = (Files::new(), address());
     let sleeps = files.sleeps(7, 0.0);
     let more = ["--repeat", "3", "--metrics", &metrics.to_string()];
-    let mut coordinator = Process::start(run(address(), 2, &[&words(&sleeps)[..], &more].concat()));
+    let mut coordinator = Process::start(run(address(), 2, &[&args(&sleeps)[..], &more].concat()));
     coordinator.wait_for(&format!("metrics at http://{metrics}/metrics")).await;
     let page = scrape_until(metrics, "it waits", |page| page.phase() == Some("gathering")).await;
     assert_eq!(page.listed(), contract("Coordinator"));
@@ -54,9 +54,9 @@ async fn a_coordinator_that_waits_tells_what_the_contract_lists() {
 }
 
 #[tokio::test]
-async fn an_agent_without_a_coordinator_tells_what_the_contract_lists() {
+async fn an_agent_without_a_coordinator_exports_the_series_of_the_contract() {
     let metrics = address();
-    // By the variable, as a unit file or a pod has it.
+    // Set by the environment variable, as in a unit file or a pod.
     let mut command = agent(address(), &["--workers", "3"]);
     command.env("MUSTER_METRICS", metrics.to_string());
     let mut agent = Process::start(command);

@@ -1,5 +1,5 @@
-//! What both programs tell on the port of `--metrics`, read as Prometheus reads it and asked as a probe asks: exactly the series that
-//! `deploy/metrics.txt` lists, from the first moment on, with the numbers of the report; and that they are healthy.
+//! The output on the port of `--metrics`, parsed as Prometheus parses it: exactly the series that `deploy/metrics.txt` lists, from the
+//! beginning, with the numbers of the report; and the health check on the same port.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

@@ -1,4 +1,4 @@
-//! A scraper: one request, and what a parser of OpenMetrics makes of the answer.
+//! A scraper: sends one request and parses the answer with an OpenMetrics parser.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::support::processes::WITHIN;
+use crate::support::processes::TIMEOUT;
 
 pub(crate) struct Answer {
     /// Status line and headers.
@@ -18,11 +18,11 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// One page.
+/// One parsed page.
 #[derive(Debug)]
 pub(crate) struct Page {
     series: Vec<Series>,
-    /// By the name of the family.
+    /// The type of each family, by name.
     kinds: BTreeMap<String, &'static str>,
 }
 
@@ -35,7 +35,7 @@ struct Series {
 }
 
 pub(crate) async fn request(address: SocketAddr, request: &str) -> std::io::Result<Answer> {
-    let asked = async {
+    let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         stream
             .write_all(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
@@ -45,33 +45,33 @@ pub(crate) async fn request(address: SocketAddr, request: &str) -> std::io::Resu
         let (head, body) = text.split_once("\r\n\r\n").expect("an answer has headers");
         Ok(Answer { head: head.to_owned(), body: body.to_owned() })
     };
-    timeout(WITHIN, asked).await.expect("an answer in time")
+    timeout(TIMEOUT, exchange).await.expect("the program answers in time")
 }
 
 pub(crate) async fn scrape(address: SocketAddr) -> Page {
-    let Answer { head, body } = request(address, "GET /metrics").await.expect("somebody listens");
+    let Answer { head, body } = request(address, "GET /metrics").await.expect("the port is open");
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert!(
         head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
         "{head}"
     );
     let (rest, families) = openmetrics(&body).unwrap_or_else(|problem| panic!("{problem}:\n{body}"));
-    assert_eq!(rest, "", "all of it is read");
+    assert_eq!(rest, "", "the parser stopped early");
     Page::of(&families)
 }
 
-/// Scrapes until the page is as wanted.
-pub(crate) async fn scrape_until(address: SocketAddr, what: &str, is_so: impl Fn(&Page) -> bool) -> Page {
+/// Scrapes until the page meets the condition.
+pub(crate) async fn scrape_until(address: SocketAddr, what: &str, is_met: impl Fn(&Page) -> bool) -> Page {
     let scraped = async {
         loop {
             let page = scrape(address).await;
-            if is_so(&page) {
+            if is_met(&page) {
                 return page;
             }
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(WITHIN, scraped).await.unwrap_or_else(|_| panic!("it is not told that {what}"))
+    timeout(TIMEOUT, scraped).await.unwrap_or_else(|_| panic!("timed out waiting until {what}"))
 }
 
 impl Page {
@@ -85,31 +85,31 @@ impl Page {
                 _ => None,
             });
             let before = page.kinds.insert(family.to_owned(), kind.expect("every family has a type"));
-            assert_eq!(before, None, "{family} is told twice");
+            assert_eq!(before, None, "{family} is exported twice");
             page.series.extend(samples.iter().map(|sample| series(family, sample)));
         }
         page.series.iter().for_each(|series| page.check(series));
         page
     }
 
-    /// That a series has the name that its type wants.
+    /// Checks that the name of a series has a suffix that fits its type.
     fn check(&self, Series { family, name, .. }: &Series) {
-        let ends: &[&str] = match self.kinds[family] {
+        let suffixes: &[&str] = match self.kinds[family] {
             "counter" => &["_total"],
             "histogram" => &["_bucket", "_sum", "_count"],
             _ => &[""],
         };
-        let end = name.strip_prefix(family.as_str());
-        assert!(end.is_some_and(|end| ends.contains(&end)), "{name} in the family {family}");
+        let suffix = name.strip_prefix(family.as_str());
+        assert!(suffix.is_some_and(|suffix| suffixes.contains(&suffix)), "{name} in the family {family}");
     }
 
-    /// Of the series with exactly these labels.
+    /// The value of the series with exactly these labels.
     #[track_caller]
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let wanted: BTreeMap<_, _> =
             labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
-        let is_it = |series: &&Series| series.name == name && series.labels == wanted;
-        let found: Vec<&Series> = self.series.iter().filter(is_it).collect();
+        let is_wanted = |series: &&Series| series.name == name && series.labels == wanted;
+        let found: Vec<&Series> = self.series.iter().filter(is_wanted).collect();
         assert_eq!(found.len(), 1, "{name}{labels:?}: {found:?}");
         found[0].value
     }
@@ -124,7 +124,7 @@ impl Page {
         (of("wanted"), of("joined"), of("running"))
     }
 
-    /// The one phase that the run is in.
+    /// The phase that the run is in, if any.
     pub(crate) fn phase(&self) -> Option<&str> {
         let phases =
             self.series.iter().filter(|series| series.name == "muster_run_phase" && series.value == 1.0);
@@ -133,20 +133,20 @@ impl Page {
         phases.first().copied()
     }
 
-    /// How many times the histogram has, after a look at its buckets.
+    /// Checks the buckets of a histogram and returns its count.
     pub(crate) fn histogram(&self, name: &str) -> f64 {
         let count = self.value(&format!("{name}_count"), &[]);
         let buckets = self.series.iter().filter(|series| series.name == format!("{name}_bucket"));
         let buckets: Vec<(f64, f64)> =
             buckets.map(|series| (series.labels["le"].parse().unwrap(), series.value)).collect();
-        assert!(buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "each has those below: {buckets:?}");
+        assert!(buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "buckets are cumulative: {buckets:?}");
         assert_eq!(buckets.last(), Some(&(f64::INFINITY, count)));
         let sum = self.value(&format!("{name}_sum"), &[]);
         assert!((sum > 0.0) == (count > 0.0), "{count} queries took {sum} s together");
         count
     }
 
-    /// As lines of the contract: name, type, labels with their values.
+    /// The page as lines of the contract: name, type, labels with their values.
     pub(crate) fn listed(&self) -> BTreeSet<String> {
         self.kinds.iter().map(|(family, kind)| self.listed_family(family, kind)).collect()
     }
@@ -161,7 +161,7 @@ impl Page {
         }
         let labels = labels.into_iter().map(|(label, values)| {
             let values: Vec<&str> = values.into_iter().collect();
-            // Each release has another one.
+            // The version differs between releases.
             if label == "version" { label.to_owned() } else { format!("{label}={}", values.join("|")) }
         });
         [name, kind.to_owned()].into_iter().chain(labels).collect::<Vec<_>>().join(" ")
@@ -172,9 +172,9 @@ fn kind(kind: &MetricType<'_>) -> &'static str {
     match kind {
         MetricType::Counter => "counter",
         MetricType::Gauge => "gauge",
-        // The parser takes all types, and has no name for this one.
+        // The parser accepts all types but has no variant for this one.
         MetricType::Histogram | MetricType::Unknown("histogram") => "histogram",
-        other => panic!("nothing here is a {other}"),
+        other => panic!("unexpected type {other}"),
     }
 }
 

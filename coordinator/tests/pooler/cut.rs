@@ -1,7 +1,7 @@
 //! A connection to the pooler that is cut while a query runs. The server continues to run it, on a connection that is not the worker's.
 
 use crate::support::database::Database;
-use crate::support::files::{Files, words};
+use crate::support::files::{Files, args};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::processes::{Process, coordinator};
 use crate::support::proxy::Proxy;
@@ -18,7 +18,7 @@ async fn the_next_query_waits_until_the_old_one_has_ended() {
     let rows = files.write("rows.csv", "hostname,seconds\nh,3\nh,0.1\n");
     let own =
         ["run", "--local", "--agents", "1", "--output", "json", "--no-run-dir", "--protocol", "extended"];
-    let more = [&["--database-url", &url, &rows][..], &words(&sleeps)[1..]].concat();
+    let more = [&["--database-url", &url, &rows][..], &args(&sleeps)[1..]].concat();
     let mut run = Process::start(coordinator(&[&own[..], &more].concat()));
     let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND application_name LIKE 'muster:%:slot-0:%/0' \
                    AND datname = current_database()";
@@ -27,7 +27,7 @@ async fn the_next_query_waits_until_the_old_one_has_ended() {
     proxy.heal();
     let ended = run.end().await.expect(14);
     let report = Report::of(&ended);
-    assert_eq!(report.books(), (1, 1, 0));
+    assert_eq!(report.accounting(), (1, 1, 0));
     assert_eq!(report.text("/errors/0/sqlstate"), "08006");
     // The second row began after the three seconds of the first one, although its client was gone.
     let wall = report.at("/wall_time_ms").as_f64().unwrap();

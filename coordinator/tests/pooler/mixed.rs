@@ -15,15 +15,16 @@ use crate::support::report::Report;
 const ROWS: &str = "hostname,seconds\nslow,8\nfast,0.1\nslow,0.1\n";
 const LONG_QUERY: &str = "FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep' AND datname = current_database()";
 
-/// Freezes the agent that runs the long query. Returns the process id of its backend and how many queries ran at once after that.
+/// Freezes the agent that runs the long query. Returns the process id of its backend and the highest number of long queries that ran at
+/// the same time afterwards.
 async fn freeze(name: &str, is_pooled_frozen: bool) -> Option<(i64, i64, Report, Database, PgBouncer)> {
     let database = Database::empty(name).await?;
     let pooler = PgBouncer::start(&database, "transaction", 4).await?;
     let files = Files::new();
     let (rows, query) = (files.write("rows.csv", ROWS), files.write("q.sql", SLEEP));
     let listen = address();
-    let words = ["--query", &query, "--slot-grace", "500ms", "--protocol", "extended", "--no-run-dir", &rows];
-    let mut coordinator = Process::start(run(listen, 2, &words));
+    let args = ["--query", &query, "--slot-grace", "500ms", "--protocol", "extended", "--no-run-dir", &rows];
+    let mut coordinator = Process::start(run(listen, 2, &args));
     let urls = if is_pooled_frozen { [pooler.url(), database.url()] } else { [database.url(), pooler.url()] };
     let agents = [0, 1].map(|slot: usize| {
         let mut agent = agent(listen, &["--slot", &slot.to_string()]);
@@ -56,7 +57,7 @@ async fn a_direct_agent_waits_for_the_query_of_a_pooled_one() {
     let Some((process, at_once, report, database, pooler)) = freeze("mixed_pooled", true).await else {
         return;
     };
-    assert_eq!((report.books(), at_once), ((3, 0, 0), 1));
+    assert_eq!((report.accounting(), at_once), ((3, 0, 0), 1));
     assert!(is_connected(&database, process).await, "a connection of the pool was ended");
     assert_eq!(pooler.left_behind().await, [""; 0]);
 }
@@ -66,7 +67,7 @@ async fn a_pooled_agent_ends_the_query_of_a_direct_one() {
     let Some((process, at_once, report, database, pooler)) = freeze("mixed_direct", false).await else {
         return;
     };
-    assert_eq!((report.books(), at_once), ((3, 0, 0), 1));
+    assert_eq!((report.accounting(), at_once), ((3, 0, 0), 1));
     assert!(!is_connected(&database, process).await, "the frozen agent's backend is still there");
     assert_eq!(pooler.left_behind().await, [""; 0]);
 }

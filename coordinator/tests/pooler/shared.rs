@@ -10,12 +10,12 @@ use crate::support::report::Report;
 
 const ROWS: u64 = 200;
 
-async fn run(url: &str, words: &[&str]) -> Ended {
+async fn run(url: &str, args: &[&str]) -> Ended {
     let head = ["run", "--local", "--agents", "2", "--workers", "2", "--output", "json", "--no-run-dir"];
-    complete(coordinator(&[&head[..], &["--database-url", url], words].concat())).await
+    complete(coordinator(&[&head[..], &["--database-url", url], args].concat())).await
 }
 
-/// What runs through a pooler: a statement that says what its session is set to.
+/// A workload whose statement returns the settings of its session.
 fn workload(files: &Files, statement: &str) -> [String; 3] {
     let mut csv = "hostname,n\n".to_owned();
     for row in 0..ROWS {
@@ -48,11 +48,11 @@ async fn check_run(name: &str, mode: &str, size: usize, protocol: &str) {
     let files = Files::new();
     let workload = workload(&files, SETTINGS);
     let workload: Vec<&str> = workload.iter().map(String::as_str).collect();
-    let words = [&workload, &OPTIONS[..], &["--protocol", protocol]].concat();
-    let direct = Report::of(&run(database.url(), &words).await.expect(0));
-    let ended = run(pooler.url(), &words).await.expect(0);
+    let args = [&workload, &OPTIONS[..], &["--protocol", protocol]].concat();
+    let direct = Report::of(&run(database.url(), &args).await.expect(0));
+    let ended = run(pooler.url(), &args).await.expect(0);
     let pooled = Report::of(&ended);
-    assert_eq!(pooled.books(), (ROWS, 0, 0));
+    assert_eq!(pooled.accounting(), (ROWS, 0, 0));
     assert_eq!(pooled.at("/result"), direct.at("/result"), "rows, bytes and digest");
     assert_eq!(pooled.at("/database/settings"), direct.at("/database/settings"));
     let notes = |report: &Report| report.at("/notes").to_string();
@@ -78,7 +78,7 @@ async fn prepared_statements_run_in_session_mode() {
 }
 
 #[tokio::test]
-async fn prepared_statements_run_where_the_pool_has_a_connection_for_each_worker_and_no_more() {
+async fn prepared_statements_run_with_exactly_one_pool_connection_per_worker() {
     check_run("pooled_tight", "session", 4, "prepared").await;
 }
 
@@ -96,11 +96,13 @@ async fn prepared_statements_are_refused_in_transaction_mode_before_anything_is_
         another_application_writes(&pooler).await;
         let files = Files::new();
         let workload = workload(&files, SETTINGS);
-        let words: Vec<&str> = workload.iter().map(String::as_str).chain(OPTIONS).collect();
-        let ended = run(pooler.url(), &words).await;
+        let args: Vec<&str> = workload.iter().map(String::as_str).chain(OPTIONS).collect();
+        let ended = run(pooler.url(), &args).await;
         assert_ne!(ended.code, Some(0), "{}", ended.stdout);
-        let ended = ended.says("a connection pooler in transaction mode").says("--protocol extended");
-        drop(ended.says("pool_mode = session"));
+        let ended = ended
+            .expect_stderr("a connection pooler in transaction mode")
+            .expect_stderr("--protocol extended");
+        drop(ended.expect_stderr("pool_mode = session"));
         assert_eq!(pooler.left_behind().await, [""; 0]);
         another_application_writes(&pooler).await;
     }
@@ -116,11 +118,11 @@ async fn a_pooled_query_is_read_only_unless_writes_are_allowed() {
     let own: Vec<&str> =
         workload.iter().map(String::as_str).chain(["--database-url", pooler.url()]).collect();
     for protocol in ["simple", "extended"] {
-        for (agent_words, code, written) in [(&[][..], 14, 0), (&["--allow-writes"], 0, ROWS)] {
+        for (agent_args, code, written) in [(&[][..], 14, 0), (&["--allow-writes"], 0, ROWS)] {
             let address = address();
-            let words = [&own[..], &["--protocol", protocol]].concat();
-            let mut coordinator = Process::start(processes::run(address, 1, &words));
-            let mut agent = Process::start(agent(address, &[&["--once"], agent_words].concat()));
+            let args = [&own[..], &["--protocol", protocol]].concat();
+            let mut coordinator = Process::start(processes::run(address, 1, &args));
+            let mut agent = Process::start(agent(address, &[&["--once"], agent_args].concat()));
             let report = Report::of(&coordinator.end().await.expect(code));
             agent.end().await.expect(0);
             if written == 0 {
@@ -134,13 +136,13 @@ async fn a_pooled_query_is_read_only_unless_writes_are_allowed() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_execute_their_own_statements() {
+async fn concurrent_runs_execute_their_own_statements() {
     let Some(database) = Database::empty("pooled_two").await else { return };
     let Some(pooler) = PgBouncer::start(&database, "transaction", 2).await else { return };
     let files = [Files::new(), Files::new()];
     for protocol in ["simple", "extended"] {
         let statements = ["SELECT :hostname::text, :n::int", "SELECT :hostname::text, :n::int + 1000000"];
-        let words = [0, 1].map(|index| {
+        let args = [0, 1].map(|index| {
             let [rows, query, file] = workload(&files[index], statements[index]);
             [
                 rows,
@@ -152,10 +154,10 @@ async fn two_runs_at_once_execute_their_own_statements() {
                 protocol.to_owned(),
             ]
         });
-        let words = [0, 1].map(|index| words[index].iter().map(String::as_str).collect::<Vec<_>>());
-        let (one, other) = tokio::join!(run(pooler.url(), &words[0]), run(pooler.url(), &words[1]));
-        for (pooled, words) in [(one, &words[0]), (other, &words[1])] {
-            let direct = Report::of(&run(database.url(), words).await.expect(0));
+        let args = [0, 1].map(|index| args[index].iter().map(String::as_str).collect::<Vec<_>>());
+        let (one, other) = tokio::join!(run(pooler.url(), &args[0]), run(pooler.url(), &args[1]));
+        for (pooled, args) in [(one, &args[0]), (other, &args[1])] {
+            let direct = Report::of(&run(database.url(), args).await.expect(0));
             let pooled = Report::of(&pooled.expect(0));
             assert_eq!(pooled.at("/result"), direct.at("/result"), "{protocol}");
         }
@@ -167,8 +169,8 @@ async fn two_runs_at_once_execute_their_own_statements() {
 async fn the_demo_is_loaded_through_a_pooler() {
     let Some(database) = Database::empty("pooled_demo").await else { return };
     let Some(pooler) = PgBouncer::start(&database, "transaction", 2).await else { return };
-    let words = ["migrate", "--generate", "--index", "--database-url", pooler.url()];
-    complete(coordinator(&words)).await.expect(0);
-    complete(coordinator(&words)).await.expect(0);
+    let args = ["migrate", "--generate", "--index", "--database-url", pooler.url()];
+    complete(coordinator(&args)).await.expect(0);
+    complete(coordinator(&args)).await.expect(0);
     assert_eq!(pooler.left_behind().await, [""; 0]);
 }

@@ -1,18 +1,18 @@
-//! A run that a person ended says how to go on with it, and goes on.
+//! An interrupted run prints the command that resumes it, and that command completes the run.
 
-use crate::kept::Kept;
+use crate::kept::KeptRun;
 use crate::support::load::TWO;
 use crate::support::processes::{Process, coordinator};
 use crate::support::report::Report;
 
-const HINT: &str = "to go on with this run: coordinator ";
+const HINT: &str = "to resume this run: coordinator ";
 
 #[tokio::test]
-async fn the_command_that_an_interrupted_run_names_completes_it() {
-    let Some(mut kept) = Kept::start("asked", TWO, &[]).await else { return };
+async fn the_command_printed_by_an_interrupted_run_completes_it() {
+    let Some(mut kept) = KeptRun::start("asked", TWO, &[]).await else { return };
     let gate = kept.load.close_gate(2).await;
     kept.load.coordinator.signal("INT");
-    kept.load.coordinator.wait_for("interrupted: queries in flight may end").await;
+    kept.load.coordinator.wait_for("interrupted: waiting for queries in flight").await;
     gate.open().await;
     let ended = kept.load.coordinator.end().await.expect(130);
     let report = Report::of(&ended);
@@ -20,13 +20,13 @@ async fn the_command_that_an_interrupted_run_names_completes_it() {
     assert!(report.at("/verdict/reasons").to_string().contains("--resume"), "{}", report.at("/verdict"));
     assert_eq!(kept.report(&[]).await.stdout, ended.stdout);
     assert_eq!(kept.load.reruns().await, 0);
-    let told = ended.stderr.lines().find_map(|line| line.strip_prefix(HINT));
-    let told = told.unwrap_or_else(|| panic!("'{HINT}' is not said in:\n{}", ended.stderr));
-    let words: Vec<&str> = told.split(' ').collect();
+    let command = ended.stderr.lines().find_map(|line| line.strip_prefix(HINT));
+    let command = command.unwrap_or_else(|| panic!("'{HINT}' is not in:\n{}", ended.stderr));
+    let args: Vec<&str> = command.split(' ').collect();
     let address = kept.load.address.to_string();
     let own = ["--listen", &address, "--output", "json", "--database-url", kept.load.database.url()];
-    kept.load.coordinator = Process::start(coordinator(&[&words[..], &own].concat()));
-    // The agents were dismissed, and wait for the next run.
-    let report = kept.end_whole().await;
+    kept.load.coordinator = Process::start(coordinator(&[&args[..], &own].concat()));
+    // The agents were dismissed and wait for the next run.
+    let report = kept.end_complete().await;
     assert_eq!((report.number("/queries/retried"), kept.load.reruns().await), (0, 0));
 }

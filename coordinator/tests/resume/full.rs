@@ -1,80 +1,90 @@
-//! A journal that cannot grow any more: nothing is acknowledged that is not written down, and with room again the run goes on.
+//! A journal that cannot grow any more: only results that are written are acknowledged, and with free space the run can be resumed.
 
-use crate::kept::Kept;
+use crate::kept::KeptRun;
 use crate::support::disk::Disk;
 use crate::support::load::{Shape, TWO};
 use crate::support::processes::limited;
 use crate::support::report::Report;
 
-/// More than a journal of this run needs before it has settled some rows, less than all of them need.
+/// Enough for the journal to hold some settled rows, and too little for all of them.
 const KIB: u32 = 12;
 const MANY: Shape = Shape { agents: 2, rows: 600, seconds: 0.004 };
 
 #[tokio::test]
-async fn a_run_whose_journal_is_full_ends_and_goes_on_once_there_is_room() {
+async fn a_run_whose_journal_is_full_ends_and_can_be_resumed_once_there_is_space() {
     let limit = |command| limited(&command, KIB);
-    let Some(mut kept) = Kept::gather_within("full_once", MANY, &[], limit).await else { return };
+    let Some(mut kept) = KeptRun::start_coordinator_with("full_once", MANY, &[], limit).await else { return };
     kept.join_all();
-    let ended =
-        kept.load.coordinator.end().await.expect(74).says("nothing more is acknowledged, and the run ends");
+    let ended = kept
+        .load
+        .coordinator
+        .end()
+        .await
+        .expect(74)
+        .expect_stderr("nothing more is acknowledged, and the run ends");
     let printed = Report::of(&ended);
     assert_eq!(printed.text("/ending"), "cannot_write");
     let again = kept.report(&[]).await;
-    let kept_rows = Report::of(&again).books();
+    let kept_rows = Report::of(&again).accounting();
     println!(
         "printed {:?} kept {kept_rows:?} {}",
-        printed.books(),
+        printed.accounting(),
         std::fs::metadata(kept.journal()).unwrap().len()
     );
     assert!(kept_rows.0 > 0 && kept_rows.2 > 0, "{kept_rows:?}");
-    ended.says("to go on with this run: coordinator run --resume ");
-    kept.go_on();
-    kept.end_whole().await;
+    ended.expect_stderr("to resume this run: coordinator run --resume ");
+    kept.resume();
+    kept.end_complete().await;
 }
 
-/// A page each for manifest and hosts, and the rest for the journal.
+/// A page each for the manifest and the hosts, and the rest for the journal.
 const DISK_KIB: u32 = 20;
 const PAGE_BYTES: u64 = 4096;
 
 #[tokio::test]
-async fn a_disk_that_fills_half_way_through_a_write_costs_no_row() {
+async fn a_disk_that_fills_during_a_write_loses_no_row() {
     let Some(disk) = Disk::of_kib(DISK_KIB) else { return };
-    let kept = Kept::gather_at(disk.path(), "full_disk", MANY, &[], |command| command).await;
+    let kept = KeptRun::start_coordinator_at(disk.path(), "full_disk", MANY, &[], |command| command).await;
     let Some(mut kept) = kept else { return };
     kept.join_all();
     let ended = kept.load.coordinator.end().await.expect(74);
-    let ended = ended.says("nothing more is acknowledged, and the run ends").says("No space left on device");
+    let ended = ended
+        .expect_stderr("nothing more is acknowledged, and the run ends")
+        .expect_stderr("No space left on device");
     assert_eq!(Report::of(&ended).text("/ending"), "cannot_write");
     let length = std::fs::metadata(kept.journal()).unwrap().len();
     assert!(
         length > 0 && length % PAGE_BYTES == 0,
-        "{length} bytes: it was not written as far as there was room"
+        "{length} bytes: the last write is expected to fill the disk"
     );
-    let again = kept.report(&[]).await.says(" bytes that cannot be read, from byte ");
-    let (completed, _, open) = Report::of(&again).books();
-    assert!(completed > 0 && open > 0, "{completed} rows are kept, {open} are not");
+    let again = kept.report(&[]).await.expect_stderr(" unreadable bytes at byte ");
+    let (completed, _, open) = Report::of(&again).accounting();
+    assert!(completed > 0 && open > 0, "{completed} rows are in the journal, {open} are not");
 
-    kept.go_on();
-    kept.load.coordinator.end().await.expect(74).says("No space left on device");
-    assert!(Report::of(&kept.report(&[]).await).books().0 >= completed, "what was kept is gone");
+    kept.resume();
+    kept.load.coordinator.end().await.expect(74).expect_stderr("No space left on device");
+    assert!(
+        Report::of(&kept.report(&[]).await).accounting().0 >= completed,
+        "rows that were in the journal are gone"
+    );
 
     disk.grow_to_kib(1024);
-    kept.go_on();
-    let report = kept.end_whole().await;
-    assert_eq!(kept.load.reruns().await, 0, "a row was acknowledged and not kept: {}", report.events());
+    kept.resume();
+    let report = kept.end_complete().await;
+    assert_eq!(kept.load.reruns().await, 0, "a row was acknowledged but not written: {}", report.events());
 }
 
 #[tokio::test]
-async fn a_run_that_goes_on_where_there_is_still_no_room_loses_nothing() {
-    let Some(mut kept) = Kept::start("full_again", TWO, &[]).await else { return };
+async fn resuming_without_free_space_loses_nothing() {
+    let Some(mut kept) = KeptRun::start("full_again", TWO, &[]).await else { return };
     kept.load.database.wait_for(1, "SELECT (count(*) > 100)::int::bigint FROM ran").await;
     kept.crash().await;
-    kept.until_parked(1).await;
-    let settled = Report::of(&kept.report(&[]).await).books().0;
-    let command = limited(&kept.resume(&[]), 1);
+    kept.wait_until_parked(1).await;
+    let settled = Report::of(&kept.report(&[]).await).accounting().0;
+    let command = limited(&kept.resume_command(&[]), 1);
     kept.load.coordinator = crate::support::processes::Process::start(command);
     kept.load.coordinator.end().await.expect(74);
-    assert_eq!(Report::of(&kept.report(&[]).await).books().0, settled);
-    kept.go_on();
-    kept.end_whole().await;
+    assert_eq!(Report::of(&kept.report(&[]).await).accounting().0, settled);
+    kept.resume();
+    kept.end_complete().await;
 }

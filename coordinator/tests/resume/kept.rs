@@ -1,4 +1,4 @@
-//! A load whose run is kept in a directory of the test's own, so that its coordinator can be killed and another one take it up.
+//! A load whose run is stored in the test's own directory, so that its coordinator can be killed and another one can resume it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,44 +13,44 @@ use crate::support::load::{Load, Shape};
 use crate::support::processes::{Ended, Process, complete, coordinator};
 use crate::support::report::Report;
 
-/// Each row writes down how many backends of an earlier coordinator's sessions were left when it ran. Epochs of two coordinators
-/// are a million apart.
-const ELDERS: &str = "\
-CREATE FUNCTION elders() RETURNS INT LANGUAGE sql VOLATILE AS $$
+/// Each row records how many backends of an earlier coordinator's sessions existed when it ran. Epochs of two coordinators are a million
+/// apart.
+const EARLIER_BACKENDS: &str = "\
+CREATE FUNCTION earlier_backends() RETURNS INT LANGUAGE sql VOLATILE AS $$
     SELECT count(*)::int
     FROM pg_stat_activity, split_part(application_name, ':', 4) AS epoch
     WHERE datname = current_database() AND application_name LIKE 'muster:%' AND epoch ~ '^[0-9]+$'
       AND epoch::bigint + 500000 < split_part(current_setting('application_name'), ':', 4)::bigint
 $$;
-ALTER TABLE ran ADD COLUMN elders INT DEFAULT elders()";
+ALTER TABLE ran ADD COLUMN earlier_backends INT DEFAULT earlier_backends()";
 
-pub(crate) struct Kept {
+pub(crate) struct KeptRun {
     pub(crate) load: Load,
     runs: PathBuf,
-    _place: Option<Files>,
+    _directory: Option<Files>,
 }
 
-impl Kept {
-    /// The coordinator, waiting for its agents. `None` without a PostgreSQL.
-    pub(crate) async fn gather(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
-        Self::gather_within(name, shape, more, |command| command).await
+impl KeptRun {
+    /// Starts the coordinator, which waits for its agents. `None` without a PostgreSQL installation.
+    pub(crate) async fn start_coordinator(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
+        Self::start_coordinator_with(name, shape, more, |command| command).await
     }
 
-    /// With a coordinator that `around` puts into surroundings of its own.
-    pub(crate) async fn gather_within(
+    /// Starts it with a command that `around` has wrapped.
+    pub(crate) async fn start_coordinator_with(
         name: &str,
         shape: Shape,
         more: &[&str],
         around: impl FnOnce(Command) -> Command,
     ) -> Option<Self> {
-        let place = Files::new();
-        let runs = place.path().join("runs");
-        let kept = Self::gather_at(runs, name, shape, more, around).await?;
-        Some(Self { _place: Some(place), ..kept })
+        let directory = Files::new();
+        let runs = directory.path().join("runs");
+        let kept = Self::start_coordinator_at(runs, name, shape, more, around).await?;
+        Some(Self { _directory: Some(directory), ..kept })
     }
 
-    /// Kept in this directory, of which the caller disposes.
-    pub(crate) async fn gather_at(
+    /// Starts it with the run stored in this directory, which the caller removes.
+    pub(crate) async fn start_coordinator_at(
         runs: PathBuf,
         name: &str,
         shape: Shape,
@@ -59,20 +59,21 @@ impl Kept {
     ) -> Option<Self> {
         let own = ["--run-dir", runs.to_str().unwrap()];
         let database = Database::empty(name).await?;
-        let load = Load::gather_within(database, shape, |_| {}, &[&own, more].concat(), around).await;
-        load.database.execute(ELDERS).await;
-        Some(Self { load, runs, _place: None })
+        let load =
+            Load::start_coordinator_with(database, shape, |_| {}, &[&own, more].concat(), around).await;
+        load.database.execute(EARLIER_BACKENDS).await;
+        Some(Self { load, runs, _directory: None })
     }
 
-    /// In mid-run: every agent has run rows.
+    /// Starts a coordinator and its agents and waits until every agent has run rows.
     pub(crate) async fn start(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
-        let mut kept = Self::gather(name, shape, more).await?;
+        let mut kept = Self::start_coordinator(name, shape, more).await?;
         kept.join_all();
-        kept.load.run().await;
+        kept.load.wait_until_running().await;
         Some(kept)
     }
 
-    /// As many agents as the run wants.
+    /// Starts as many agents as the run has slots.
     pub(crate) fn join_all(&mut self) {
         for _ in 0..self.load.shape.agents {
             self.load.join();
@@ -81,7 +82,7 @@ impl Kept {
 
     // -- the directory -------------------------------------------------------------------------------------------------
 
-    /// Where the test's runs are: what `--run-dir` names.
+    /// The directory of the test's runs, for `--run-dir`.
     pub(crate) fn runs(&self) -> String {
         self.runs.to_str().unwrap().to_owned()
     }
@@ -102,21 +103,21 @@ impl Kept {
         self.dir().join("journal")
     }
 
-    /// Every file of the run by its name, to see that nothing changed.
+    /// The content of every file of the run by its name, to check that nothing changed.
     pub(crate) fn content(&self) -> BTreeMap<String, Vec<u8>> {
         let files = fs::read_dir(self.dir()).unwrap().map(|file| file.unwrap());
         files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
     }
 
-    // -- what is done to the run ---------------------------------------------------------------------------------------
+    // -- actions -------------------------------------------------------------------------------------------------------
 
-    /// `kill -9` of the coordinator.
+    /// Kills the coordinator with SIGKILL.
     pub(crate) async fn crash(&mut self) {
         self.load.coordinator.signal("KILL");
         assert_eq!(self.load.coordinator.end().await.code, None);
     }
 
-    /// `kill -9` of everything at once: no agent has the time to notice that its coordinator is gone.
+    /// Kills all processes at once, so that no agent can notice that its coordinator is gone.
     pub(crate) async fn crash_all(&mut self) {
         self.load.agents.iter().for_each(|agent| agent.signal("STOP"));
         self.crash().await;
@@ -126,31 +127,31 @@ impl Kept {
         }
     }
 
-    /// Until every agent has noticed so many times that its coordinator is gone: what it ran is cancelled.
-    pub(crate) async fn until_parked(&mut self, times: usize) {
+    /// Waits until every agent has noticed this many times that its coordinator is gone and has cancelled what it ran.
+    pub(crate) async fn wait_until_parked(&mut self, times: usize) {
         for agent in &mut self.load.agents {
             agent.wait_for_times(times, "joining again").await;
         }
     }
 
-    /// Until the journal has these words; facts are JSON in it.
-    pub(crate) async fn wait_for_fact(&self, words: &str) {
-        journal::wait_for_fact(&self.journal(), words).await;
+    /// Waits until the journal contains this text. Facts are stored as JSON.
+    pub(crate) async fn wait_for_fact(&self, text: &str) {
+        journal::wait_for_fact(&self.journal(), text).await;
     }
 
-    /// `run --resume` on the same address.
-    pub(crate) fn resume(&self, more: &[&str]) -> Command {
+    /// The command `run --resume` with the same address.
+    pub(crate) fn resume_command(&self, more: &[&str]) -> Command {
         let (address, runs, id) = (self.load.address.to_string(), self.runs(), self.id());
         let own = ["run", "--resume", &id, "--run-dir", &runs, "--listen", &address, "--output", "json"];
         coordinator(&[&own[..], &["--database-url", self.load.database.url()], more].concat())
     }
 
-    /// Another coordinator takes the run up.
-    pub(crate) fn go_on(&mut self) {
-        self.load.coordinator = Process::start(self.resume(&[]));
+    /// Starts another coordinator that resumes the run.
+    pub(crate) fn resume(&mut self) {
+        self.load.coordinator = Process::start(self.resume_command(&[]));
     }
 
-    // -- what is told of it --------------------------------------------------------------------------------------------
+    // -- reports -------------------------------------------------------------------------------------------------------
 
     pub(crate) async fn report(&self, more: &[&str]) -> Ended {
         let (runs, id) = (self.runs(), self.id());
@@ -158,7 +159,7 @@ impl Kept {
         complete(coordinator(&[&own, more].concat())).await.expect(0)
     }
 
-    /// The end: all that a load's end is, and `report` says the same, byte for byte.
+    /// Like [`Load::end`]; also expects that `report` prints the same result, byte for byte.
     pub(crate) async fn end(&mut self, code: i32) -> Report {
         let ended = self.load.coordinator.end().await.expect(code);
         let report = self.load.check(&ended).await;
@@ -170,20 +171,21 @@ impl Kept {
         report
     }
 
-    /// The end of a run that was taken up, all rows done: degraded, and nothing of before ran beside it.
-    pub(crate) async fn end_whole(&mut self) -> Report {
+    /// Expects that a resumed run completes all rows: it is DEGRADED, and no query of an earlier session overlapped.
+    pub(crate) async fn end_complete(&mut self) -> Report {
         let report = self.end(0).await;
-        assert_eq!(report.books(), (self.load.shape.rows as u64, 0, 0));
+        assert_eq!(report.accounting(), (self.load.shape.rows as u64, 0, 0));
         assert_eq!((report.text("/ending"), report.text("/verdict/status")), ("completed", "DEGRADED"));
-        assert!(report.at("/verdict/reasons").to_string().contains("the run was taken up again"));
-        assert!(report.events().contains("the run goes on where an earlier coordinator left it"));
-        let met = self.load.database.number("SELECT count(*) FROM ran WHERE elders > 0").await;
-        assert_eq!(met, 0, "rows ran beside backends of an earlier coordinator");
+        assert!(report.at("/verdict/reasons").to_string().contains("the run was resumed"));
+        assert!(report.events().contains("the run continues where an earlier coordinator left off"));
+        let overlapped =
+            self.load.database.number("SELECT count(*) FROM ran WHERE earlier_backends > 0").await;
+        assert_eq!(overlapped, 0, "rows ran beside backends of an earlier coordinator");
         self.check_times(&report).await;
         report
     }
 
-    /// One worker runs one row at a time, also across coordinators, and the run lasts as long as its samples do.
+    /// Checks that each worker runs one row at a time, also across coordinators, and that the run's wall time ends with its last sample.
     async fn check_times(&self, report: &Report) {
         let file = self.load.files.path().join("samples.csv");
         self.report(&["--samples", file.to_str().unwrap()]).await;

@@ -1,5 +1,5 @@
-//! Runs that are kept: reported when their process is gone, and taken up by another one, with the built programs. Whatever was
-//! killed and whatever the journal lost, every row is counted once.
+//! Stored runs, with the built programs: they are reported after their process has ended, and resumed by another one. Whatever was killed
+//! and whatever the journal lost, every row is counted once.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

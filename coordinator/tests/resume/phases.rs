@@ -1,87 +1,87 @@
-//! `kill -9` of the coordinator before and after the middle of a run: while agents gather, when rows were sent and none has run, and
+//! SIGKILL for the coordinator before and after the middle of a run: while it waits for agents, when rows were sent and none has run, and
 //! while the run drains.
 
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::kept::Kept;
+use crate::kept::KeptRun;
 use crate::support::journal::has_fact;
 use crate::support::load::{Shape, TWO, agent_of, slot_of};
-use crate::support::processes::{WITHIN, complete};
+use crate::support::processes::{TIMEOUT, complete};
 use crate::support::proxy::Proxy;
 use crate::support::report::Report;
 
 #[tokio::test]
-async fn while_agents_gather_the_one_that_had_come_waits_for_the_next_coordinator() {
-    let Some(mut kept) = Kept::gather("phase_gather", TWO, &[]).await else { return };
+async fn an_agent_that_had_joined_before_the_crash_joins_the_next_coordinator() {
+    let Some(mut kept) = KeptRun::start_coordinator("phase_waiting", TWO, &[]).await else { return };
     kept.load.join().wait_for("as slot-0").await;
     kept.crash().await;
-    kept.until_parked(1).await;
-    kept.go_on();
-    kept.load.coordinator.wait_for("0 of 400 rows are settled; 400 are left to run").await;
+    kept.wait_until_parked(1).await;
+    kept.resume();
+    kept.load.coordinator.wait_for("0 of 400 rows are complete, 400 remain").await;
     kept.load.join();
-    let report = kept.end_whole().await;
+    let report = kept.end_complete().await;
     assert_eq!((report.number("/queries/retried"), kept.load.reruns().await), (0, 0));
 }
 
 #[tokio::test]
-async fn when_rows_were_sent_and_none_has_run_all_of_them_run_under_the_next_coordinator() {
-    let Some(mut kept) = Kept::gather("phase_prefetch", TWO, &[]).await else { return };
-    // No query gets through, however late the coordinator is killed.
+async fn rows_that_were_sent_but_not_run_before_the_crash_run_under_the_next_coordinator() {
+    let Some(mut kept) = KeptRun::start_coordinator("phase_prefetch", TWO, &[]).await else { return };
+    // No query completes, regardless of when the coordinator is killed.
     let gate = kept.load.close_gate(0).await;
     kept.join_all();
     kept.load.coordinator.wait_for("slot-1 joined").await;
     kept.wait_for_fact(r#""fact":"began","slot":1"#).await;
     kept.crash().await;
-    kept.until_parked(1).await;
+    kept.wait_until_parked(1).await;
     gate.open().await;
-    kept.go_on();
-    kept.load.coordinator.wait_for("0 of 400 rows are settled; 400 are left to run").await;
-    kept.end_whole().await;
+    kept.resume();
+    kept.load.coordinator.wait_for("0 of 400 rows are complete, 400 remain").await;
+    kept.end_complete().await;
     assert_eq!(kept.load.reruns().await, 0);
 }
 
 #[tokio::test]
-async fn while_rows_are_prefetched_all_of_them_are_left_to_the_next_coordinator() {
-    let Some(mut kept) = Kept::gather("phase_prefetching", TWO, &[]).await else { return };
-    // Without its credit the first agent is not sent a row, and the start waits for that.
+async fn a_crash_during_the_prefetch_leaves_all_rows_to_the_next_coordinator() {
+    let Some(mut kept) = KeptRun::start_coordinator("phase_prefetching", TWO, &[]).await else { return };
+    // Without credit the first agent is sent no row, and the start waits for that.
     let proxy = Proxy::start(kept.load.address).await;
     proxy.hold_work();
     kept.load.join_at(proxy.address()).wait_for("as slot-0").await;
     kept.load.join();
     kept.wait_for_fact(r#""fact":"began","slot":1"#).await;
     kept.crash().await;
-    assert!(!has_fact(&kept.journal(), r#""fact":"armed""#), "it was killed too late");
+    assert!(!has_fact(&kept.journal(), r#""fact":"armed""#), "the coordinator was killed too late");
     proxy.heal();
-    kept.until_parked(1).await;
-    kept.go_on();
-    kept.load.coordinator.wait_for("0 of 400 rows are settled; 400 are left to run").await;
-    kept.end_whole().await;
+    kept.wait_until_parked(1).await;
+    kept.resume();
+    kept.load.coordinator.wait_for("0 of 400 rows are complete, 400 remain").await;
+    kept.end_complete().await;
     assert_eq!(kept.load.reruns().await, 0);
 }
 
 #[tokio::test]
-async fn while_an_interrupted_run_drains_the_rest_is_left_to_the_next_coordinator() {
-    let Some(mut kept) = Kept::start("phase_drain", TWO, &[]).await else { return };
+async fn a_crash_while_an_interrupted_run_drains_leaves_the_rest_to_the_next_coordinator() {
+    let Some(mut kept) = KeptRun::start("phase_drain", TWO, &[]).await else { return };
     let gate = kept.load.close_gate(2).await;
     kept.load.coordinator.signal("INT");
-    kept.load.coordinator.wait_for("interrupted: queries in flight may end").await;
+    kept.load.coordinator.wait_for("interrupted: waiting for queries in flight").await;
     kept.crash().await;
-    kept.until_parked(1).await;
+    kept.wait_until_parked(1).await;
     gate.open().await;
-    let said = kept.report(&[]).await;
-    assert_eq!(Report::of(&said).text("/ending"), "unfinished");
-    kept.go_on();
-    kept.end_whole().await;
+    let ended = kept.report(&[]).await;
+    assert_eq!(Report::of(&ended).text("/ending"), "unfinished");
+    kept.resume();
+    kept.end_complete().await;
 }
 
-/// Long enough that one agent has run its rows well before the other.
+/// Long enough that one agent completes its rows well before the other.
 const UNEVEN: Shape = Shape { agents: 2, rows: 200, seconds: 0.02 };
 
 #[tokio::test]
-async fn when_every_row_is_settled_nothing_is_left_to_go_on_with() {
-    let Some(mut kept) = Kept::start("phase_farewell", UNEVEN, &[]).await else { return };
-    // Of the two agents, one is done earlier; frozen, it lets the run drain and not end.
-    // The connection that looks at counters is idle all the time.
+async fn a_run_with_every_row_settled_cannot_be_resumed() {
+    let Some(mut kept) = KeptRun::start("phase_shutdown", UNEVEN, &[]).await else { return };
+    // One of the two agents finishes earlier. Frozen, it lets the run drain but not end.
+    // The connection that reads server statistics is always idle.
     let is_done = "state_change < clock_timestamp() - INTERVAL '0.3 s' AND application_name LIKE '%:slot-%'";
     let idle = kept.load.database.workers(&format!("state = 'idle' AND {is_done}"));
     kept.load.database.wait_for(1, &idle).await;
@@ -90,20 +90,23 @@ async fn when_every_row_is_settled_nothing_is_left_to_go_on_with() {
     let slot = kept.load.database.text(&of_idle).await;
     let frozen = kept.load.agents.iter().position(|agent| slot_of(agent) == slot).unwrap();
     kept.load.agents[frozen].signal("STOP");
-    let deadline = Instant::now() + WITHIN;
-    while Report::of(&kept.report(&[]).await).books() != (UNEVEN.rows as u64, 0, 0) {
+    let deadline = Instant::now() + TIMEOUT;
+    while Report::of(&kept.report(&[]).await).accounting() != (UNEVEN.rows as u64, 0, 0) {
         assert!(Instant::now() < deadline, "not every row is in the journal");
         sleep(Duration::from_millis(20)).await;
     }
     kept.crash().await;
     kept.load.agents[frozen].signal("CONT");
-    kept.until_parked(1).await;
+    kept.wait_until_parked(1).await;
     let ended = kept.report(&[]).await;
     let report = kept.load.check(&ended).await;
     assert_eq!(report.text("/ending"), "completed");
     assert!(agent_of(&report, &slot)["completed"].as_u64() > Some(0));
     let before = kept.content();
-    complete(kept.resume(&[])).await.expect(2).says(" is complete; see it by: coordinator report ");
+    complete(kept.resume_command(&[]))
+        .await
+        .expect(2)
+        .expect_stderr(" is complete; print its report with: coordinator report ");
     assert_eq!(kept.content(), before);
     kept.load.leave().await;
 }

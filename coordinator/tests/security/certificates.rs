@@ -1,4 +1,4 @@
-//! Mutual TLS with certificates of an own authority.
+//! Mutual TLS with certificates of a private authority.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,10 +11,10 @@ use crate::site::Site;
 use crate::support::files::Files;
 use crate::support::processes::{address, agent, complete};
 
-/// Of agents, nobody asks for the name.
+/// The host in agents' certificates, which is not verified.
 const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// An authority, with its certificate as a file.
+/// A certificate authority, with its certificate in a file.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     file: String,
@@ -30,13 +30,13 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), file }
     }
 
-    /// Its certificate.
+    /// The path of its certificate.
     pub(crate) fn file(&self) -> &str {
         &self.file
     }
 
-    /// The options that name a certificate for a host that is valid until this year, and its key; of the other side, this authority's
-    /// certificates are taken.
+    /// Returns the options for a certificate that is valid for a host until the given year, for its key, and for this authority as the one
+    /// that is trusted.
     pub(crate) fn certify(&self, files: &Files, name: &str, until: i32, host: IpAddr) -> Vec<String> {
         let mut params = CertificateParams::new([host.to_string()]).unwrap();
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -51,52 +51,51 @@ impl Authority {
     }
 }
 
-pub(crate) fn words(options: &[String]) -> Vec<&str> {
+pub(crate) fn args(options: &[String]) -> Vec<&str> {
     options.iter().map(String::as_str).collect()
 }
 
 #[tokio::test]
-async fn certificates_of_one_authority_let_in_and_no_others_do() {
+async fn only_valid_certificates_of_the_authority_are_accepted() {
     let address = address();
     let files = Files::new();
     let (own, other) = (Authority::new(&files, "own"), Authority::new(&files, "other"));
     let for_coordinator = own.certify(&files, "coordinator", 4000, address.ip());
     let honest = own.certify(&files, "agent", 4000, ANYWHERE);
     let expired = own.certify(&files, "expired", 2001, ANYWHERE);
-    // It trusts the right authority and is of another one.
-    let mut stranger = other.certify(&files, "stranger", 4000, ANYWHERE);
-    *stranger.last_mut().unwrap() = own.file.clone();
+    // This agent trusts the right authority, but its certificate is from another one.
+    let mut foreign = other.certify(&files, "foreign", 4000, ANYWHERE);
+    *foreign.last_mut().unwrap() = own.file.clone();
     let Some(mut site) =
-        Site::start("security_certificates", address, files, 1, &words(&for_coordinator)).await
+        Site::start("security_certificates", address, files, 1, &args(&for_coordinator)).await
     else {
         return;
     };
-    for refused in [expired, stranger] {
-        let mut agent = site.agent(&words(&refused));
+    for refused in [expired, foreign] {
+        let mut agent = site.agent(&args(&refused));
         agent.wait_for("certificate").await;
         agent.signal("TERM");
         let ended = agent.end().await.expect(0);
         assert!(!ended.stderr.contains("joined run"), "{}", ended.stderr);
-        site.hears(&ended);
+        site.record_output(&ended);
     }
-    let agents = vec![site.agent(&[&["--once"], &*words(&honest)].concat())];
+    let agents = vec![site.agent(&[&["--once"], &*args(&honest)].concat())];
     site.end(agents).await;
 }
 
 #[tokio::test]
-async fn an_agent_trusts_no_coordinator_whose_certificate_is_expired_of_another_authority_or_of_another_name()
-{
-    let check = async |name: &str, until: i32, host: Option<IpAddr>, is_own: bool, says: &str| {
+async fn an_agent_rejects_a_coordinator_whose_certificate_is_expired_or_has_another_authority_or_name() {
+    let check = async |name: &str, until: i32, host: Option<IpAddr>, is_own: bool, expected: &str| {
         let address = address();
         let files = Files::new();
         let (own, other) = (Authority::new(&files, "own"), Authority::new(&files, "other"));
         let authority = if is_own { &own } else { &other };
         let for_coordinator = authority.certify(&files, "coordinator", until, host.unwrap_or(address.ip()));
         let honest = own.certify(&files, "agent", 4000, ANYWHERE);
-        let Some(site) = Site::start(name, address, files, 1, &words(&for_coordinator)).await else { return };
-        let mut agent = site.agent(&words(&honest));
-        let said = agent.wait_for("waiting for a coordinator").await;
-        assert!(said.contains(says), "{said}");
+        let Some(site) = Site::start(name, address, files, 1, &args(&for_coordinator)).await else { return };
+        let mut agent = site.agent(&args(&honest));
+        let stderr = agent.wait_for("waiting for a coordinator").await;
+        assert!(stderr.contains(expected), "{stderr}");
         agent.signal("TERM");
         agent.end().await.expect(0);
     };
@@ -106,16 +105,16 @@ async fn an_agent_trusts_no_coordinator_whose_certificate_is_expired_of_another_
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_named() {
+async fn unusable_files_are_named_in_the_error() {
     let files = Files::new();
     let own = Authority::new(&files, "own");
     let (good, other) =
         (own.certify(&files, "good", 4000, ANYWHERE), own.certify(&files, "other", 4000, ANYWHERE));
-    let nobody = address();
-    let fails = async |cert: &str, key: &str, says: &[&str]| {
-        let words = ["--tls-cert", cert, "--tls-key", key, "--tls-ca", &own.file];
-        let ended = complete(agent(nobody, &words)).await.expect(2);
-        for word in says {
+    let unused = address();
+    let fails = async |cert: &str, key: &str, expected: &[&str]| {
+        let args = ["--tls-cert", cert, "--tls-key", key, "--tls-ca", &own.file];
+        let ended = complete(agent(unused, &args)).await.expect(2);
+        for word in expected {
             assert!(ended.stderr.contains(word), "{}", ended.stderr);
         }
     };
@@ -123,5 +122,5 @@ async fn files_that_cannot_be_used_are_named() {
     fails(&good[3], &good[3], &["--tls-cert", "no PEM certificate"]).await;
     fails(&good[1], "/nowhere/key", &["--tls-key", "/nowhere/key"]).await;
     let half = ["--tls-cert", &*good[1]];
-    complete(agent(nobody, &half)).await.expect(2).says("--tls-key");
+    complete(agent(unused, &half)).await.expect(2).expect_stderr("--tls-key");
 }

@@ -1,4 +1,4 @@
-//! A machine that has no more to give: files, threads; a clock that is of no use; an agent that can join and can do nothing else.
+//! Processes whose machine runs out of files or threads, or has a wrong clock, and an agent that can join but cannot prepare.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,8 +15,8 @@ use crate::victim::Victim;
 
 const PROBLEM: &str = "cannot accept a connection: Too many open files";
 
-/// A run of these rows, without a database.
-fn words(files: &Files, rows: usize, more: &[&str]) -> Vec<String> {
+/// The arguments of a run with `rows` rows and no database.
+fn args(files: &Files, rows: usize, more: &[&str]) -> Vec<String> {
     let rows: String = (0..rows).map(|row| format!("h{}\n", row % 20)).collect();
     let rows = files.write("rows.csv", format!("hostname\n{rows}"));
     let query = files.write("q.sql", "SELECT :hostname::text");
@@ -24,11 +24,11 @@ fn words(files: &Files, rows: usize, more: &[&str]) -> Vec<String> {
     own.iter().chain(more).map(|word| (*word).to_owned()).collect()
 }
 
-fn command(listen: SocketAddr, agents: u16, words: &[String]) -> Command {
-    run(listen, agents, &words.iter().map(String::as_str).collect::<Vec<_>>())
+fn command(listen: SocketAddr, agents: u16, args: &[String]) -> Command {
+    run(listen, agents, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// More connections than it may have open, and what it makes of them.
+/// Opens more connections than the process may have files, and checks how it reacts. Returns the connections.
 async fn runs_out_of_files(process: &mut Process, address: SocketAddr) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..60 {
@@ -38,28 +38,28 @@ async fn runs_out_of_files(process: &mut Process, address: SocketAddr) -> Vec<Tc
     let victim = Victim::of(process);
     let cpu = victim.cpu(Duration::from_secs(3)).await;
     assert!(cpu < 10, "{cpu} % of a processor while it waits for files");
-    let said = process.said();
-    let lines = said.lines().filter(|line| line.contains("WARN") && line.contains(PROBLEM)).count();
-    assert!((1..=3).contains(&lines), "{lines} lines:\n{said}");
+    let stderr = process.stderr();
+    let lines = stderr.lines().filter(|line| line.contains("WARN") && line.contains(PROBLEM)).count();
+    assert!((1..=3).contains(&lines), "{lines} lines:\n{stderr}");
     open
 }
 
-async fn an_agent_joins_after_files_are_there_again(name: &str, encrypted: bool) {
+async fn check_recovery_from_missing_files(name: &str, encrypted: bool) {
     let files = Files::new();
     let listen = address();
-    let mut words = words(&files, 4, &["--no-run-dir", "--join-timeout", "300s"]);
+    let mut args = args(&files, 4, &["--no-run-dir", "--join-timeout", "300s"]);
     let mut join = vec!["--once".to_owned(), "--null-database".to_owned()];
     if encrypted {
         let secret = token(&files, &[]).await;
-        words.extend(["--identity".to_owned(), directory(&files)]);
+        args.extend(["--identity".to_owned(), directory(&files)]);
         join.extend(["--join-file".to_owned(), files.secret("join", secret)]);
     }
-    let mut coordinator = Process::start(with_files(&command(listen, 1, &words), 40));
+    let mut coordinator = Process::start(with_files(&command(listen, 1, &args), 40));
     coordinator.wait_for("waiting for").await;
     let open = runs_out_of_files(&mut coordinator, listen).await;
-    // The line about missing agents names the reason.
+    // The line about missing agents includes the reason.
     coordinator.wait_for(&format!("waiting for 1 of 1 agents (slot-0); {PROBLEM}")).await;
-    println!("{name}: it is said");
+    println!("{name}: the reason is printed");
     drop(open);
     let join: Vec<&str> = join.iter().map(String::as_str).collect();
     let mut agent = Process::start(agent(listen, &join));
@@ -68,17 +68,17 @@ async fn an_agent_joins_after_files_are_there_again(name: &str, encrypted: bool)
 }
 
 #[tokio::test]
-async fn without_files_a_coordinator_pauses_and_says_so_in_clear() {
-    an_agent_joins_after_files_are_there_again("in clear", false).await;
+async fn without_files_a_coordinator_pauses_and_reports_it_in_clear() {
+    check_recovery_from_missing_files("in clear", false).await;
 }
 
 #[tokio::test]
-async fn without_files_a_coordinator_pauses_and_says_so_in_tls() {
-    an_agent_joins_after_files_are_there_again("in TLS", true).await;
+async fn without_files_a_coordinator_pauses_and_reports_it_in_tls() {
+    check_recovery_from_missing_files("in TLS", true).await;
 }
 
 #[tokio::test]
-async fn without_files_the_port_of_metrics_pauses_and_says_so() {
+async fn without_files_the_metrics_port_pauses_and_reports_it() {
     let metrics = address();
     let command = agent(address(), &["--metrics", &metrics.to_string()]);
     let mut agent = Process::start(with_files(&command, 24));
@@ -86,10 +86,10 @@ async fn without_files_the_port_of_metrics_pauses_and_says_so() {
     drop(runs_out_of_files(&mut agent, metrics).await);
 }
 
-/// A user of whom nothing else runs, so that a limit on a user's processes is one on this process's threads.
-const NOBODY_ELSE: &str = "54321";
+/// A user without other processes, so that the limit on a user's processes limits this process's threads.
+const UNUSED_USER: &str = "54321";
 
-/// The command, which may have so many threads. `None` where this cannot be had.
+/// The same command with a limit on the number of threads. Where this is not possible, prints that it was skipped and returns `None`.
 fn with_threads(command: &Command, count: u32) -> Option<Command> {
     let is_root =
         std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
@@ -99,42 +99,46 @@ fn with_threads(command: &Command, count: u32) -> Option<Command> {
         return None;
     }
     let limit = format!("--nproc={count}");
-    let as_nobody = ["--reuid", NOBODY_ELSE, "--regid", NOBODY_ELSE, "--clear-groups"];
-    let words = [&[programs[0].to_str().unwrap()], &as_nobody[..], &[programs[1].to_str().unwrap(), &limit]];
-    Some(under(command, &words.concat()))
+    let as_user = ["--reuid", UNUSED_USER, "--regid", UNUSED_USER, "--clear-groups"];
+    let args = [&[programs[0].to_str().unwrap()], &as_user[..], &[programs[1].to_str().unwrap(), &limit]];
+    Some(under(command, &args.concat()))
 }
 
 #[tokio::test]
-async fn an_agent_that_cannot_start_its_threads_says_so_and_so_does_the_run() {
+async fn an_agent_that_cannot_start_its_threads_fails_the_run_with_the_reason() {
     let files = Files::new();
     let listen = address();
     let ask = ["--workers", "16", "--null-database"];
     let Some(limited) = with_threads(&agent(listen, &ask), 6) else { return };
-    let mut coordinator = Process::start(command(listen, 1, &words(&files, 4, &["--no-run-dir"])));
+    let mut coordinator = Process::start(command(listen, 1, &args(&files, 4, &["--no-run-dir"])));
     coordinator.wait_for("waiting for").await;
-    let ended = complete(limited).await.expect(2).says("cannot start a worker thread");
+    let ended = complete(limited).await.expect(2).expect_stderr("cannot start a worker thread");
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     coordinator
         .end()
         .await
         .expect(2)
-        .says("slot-0 cannot prepare: cannot start a worker thread")
-        .says("--workers");
+        .expect_stderr("slot-0 cannot prepare: cannot start a worker thread")
+        .expect_stderr("--workers");
 }
 
 #[tokio::test]
-async fn a_program_that_can_start_no_thread_says_so() {
+async fn a_program_that_cannot_start_a_thread_exits_with_the_reason() {
     let files = Files::new();
-    let words = words(&files, 4, &["--no-run-dir"]);
-    let commands = [(command(address(), 1, &words), 2), (agent(address(), &[]), 1)];
+    let args = args(&files, 4, &["--no-run-dir"]);
+    let commands = [(command(address(), 1, &args), 2), (agent(address(), &[]), 1)];
     for (command, threads) in commands {
         let Some(limited) = with_threads(&command, threads) else { return };
-        let ended = complete(limited).await.expect(2).says("cannot start a thread").says("ulimit -u");
+        let ended = complete(limited)
+            .await
+            .expect(2)
+            .expect_stderr("cannot start a thread")
+            .expect_stderr("ulimit -u");
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     }
 }
 
-/// The wall clock is set to 1969; other clocks are as they are.
+/// Sets the wall clock to 1969; other clocks are unchanged.
 const EARLY: &str = r"
 #define _GNU_SOURCE
 #include <sys/syscall.h>
@@ -148,30 +152,30 @@ int clock_gettime(clockid_t id, struct timespec *at) {
 ";
 
 #[tokio::test]
-async fn a_clock_before_1970_is_said_and_nothing_hangs() {
+async fn a_clock_before_1970_is_an_error() {
     let files = Files::new();
     let (source, library) = (files.write("early.c", EARLY), files.path().join("early.so"));
     let compiled =
         Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().await;
     if !compiled.is_ok_and(|status| status.success()) {
-        println!("skipped: there is no C compiler that would make another clock");
+        println!("skipped: no C compiler to build the replaced clock");
         return;
     }
-    let words = words(&files, 4, &["--no-run-dir"]);
-    for mut command in [command(address(), 1, &words), agent(address(), &[])] {
+    let args = args(&files, 4, &["--no-run-dir"]);
+    for mut command in [command(address(), 1, &args), agent(address(), &[])] {
         command.env("LD_PRELOAD", &library);
-        complete(command).await.expect(2).says("s before 1970").says("NTP");
+        complete(command).await.expect(2).expect_stderr("s before 1970").expect_stderr("NTP");
     }
 }
 
 #[tokio::test]
-async fn an_agent_that_cannot_prepare_joins_less_and_less_often_and_is_one_line() {
+async fn an_agent_that_cannot_prepare_backs_off_and_is_reported_once() {
     let files = Files::new();
     let listen = address();
     let dir = files.path().join("runs");
     let dir = dir.to_str().unwrap();
-    let words = words(&files, 300, &["--rate", "20", "--run-dir", dir, "--slot-grace", "8s"]);
-    let mut coordinator = Process::start(command(listen, 2, &words));
+    let args = args(&files, 300, &["--rate", "20", "--run-dir", dir, "--slot-grace", "8s"]);
+    let mut coordinator = Process::start(command(listen, 2, &args));
     coordinator.wait_for("waiting for").await;
     let honest = || Process::start(agent(listen, &["--null-database"]));
     let mut agents = [honest(), honest()];
@@ -190,15 +194,15 @@ async fn an_agent_that_cannot_prepare_joins_less_and_less_often_and_is_one_line(
         .filter(|(_, what)| what.contains("cannot prepare"))
         .collect();
     assert_eq!(losses.len(), 1, "{losses:?}");
-    // With delays of 0.1, 0.2, 0.4 … 2 s there is room for some ten in the eight seconds of the grace.
+    // With delays of 0.1, 0.2, 0.4 … 2 s, about ten attempts fit into the grace of eight seconds.
     assert!((3..=14).contains(&losses[0].0), "{losses:?}");
     let lines = ended.stderr.matches("cannot prepare").count();
     assert!(lines <= 4, "{lines} lines of {}", ended.stderr);
-    // Its work stream may be closed before Bye arrives, which is another reason; one that follows another is said again.
-    assert!(unable.said().matches("run ended: cannot prepare").count() <= 4, "{}", unable.said());
+    // The Work stream may be closed before Bye arrives, which is logged as another reason; each change of the reason is logged again.
+    assert!(unable.stderr().matches("run ended: cannot prepare").count() <= 4, "{}", unable.stderr());
     let run = report.text("/run_id");
     let again = coordinator_report(dir, run).await;
-    assert_eq!(again, ended.stdout, "read back from the journal");
+    assert_eq!(again, ended.stdout, "the report from the journal differs");
 }
 
 async fn coordinator_report(dir: &str, run: &str) -> String {

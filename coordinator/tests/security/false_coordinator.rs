@@ -1,4 +1,4 @@
-//! A malicious coordinator hands over a database URL which names its own address, and waits for the agent's credentials.
+//! A malicious coordinator sends a database URL that contains its own address, and waits for the agent's credentials.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,9 @@ use std::time::Duration;
 use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
 use muster_common::protocol::Protocol;
 use muster_common::session_token::SessionKey;
-use muster_proto::control::{FromAgent, FromCoordinator, Look, PrepareFailed, RunConfig, Statement, Welcome};
+use muster_proto::control::{
+    FromAgent, FromCoordinator, PrepareFailed, RunConfig, Statement, StatsRequest, Welcome,
+};
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};
 use tokio::sync::mpsc;
@@ -21,18 +23,18 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::certificates::Authority;
 use crate::support::database;
 use crate::support::files::Files;
-use crate::support::processes::{Process, WITHIN, agent};
+use crate::support::processes::{Process, TIMEOUT, agent};
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 const VERSION_3: [u8; 4] = [0, 3, 0, 0];
 
-/// Gives every agent a place and this database.
+/// Gives every agent a slot and this database URL.
 struct FalseCoordinator {
     database_url: String,
     sql: &'static str,
-    /// Asks for the server's statistics, and receives the answer.
-    seen: Option<mpsc::Sender<Result<(), String>>>,
-    /// Why agents cannot prepare, as they say.
+    /// If set, asks for the server's statistics and sends the answer here.
+    stats: Option<mpsc::Sender<Result<(), String>>>,
+    /// The reasons why agents cannot prepare, as they report them.
     failed: mpsc::Sender<PrepareFailed>,
 }
 
@@ -68,17 +70,17 @@ impl Muster for FalseCoordinator {
         });
         let (sender, receiver) = mpsc::channel(2);
         sender.try_send(Ok(welcome.into())).unwrap();
-        if self.seen.is_some() {
-            let look = FromCoordinator::Look(Look { number: 1, is_last: false });
-            sender.try_send(Ok(look.into())).unwrap();
+        if self.stats.is_some() {
+            let message = FromCoordinator::StatsRequest(StatsRequest { number: 1, is_last: false });
+            sender.try_send(Ok(message.into())).unwrap();
         }
-        let (mut inbound, failed, seen) = (request.into_inner(), self.failed.clone(), self.seen.clone());
+        let (mut inbound, failed, stats) = (request.into_inner(), self.failed.clone(), self.stats.clone());
         tokio::spawn(async move {
             while let Some(Ok(message)) = inbound.next().await {
-                match (message.try_into(), &seen) {
+                match (message.try_into(), &stats) {
                     (Ok(FromAgent::PrepareFailed(problem)), _) => drop(failed.send(problem).await),
-                    (Ok(FromAgent::Seen(answer)), Some(seen)) => {
-                        drop(seen.send(answer.outcome.map(drop)).await);
+                    (Ok(FromAgent::StatsReply(answer)), Some(stats)) => {
+                        drop(stats.send(answer.outcome.map(drop)).await);
                     }
                     _ => {}
                 }
@@ -93,13 +95,13 @@ impl Muster for FalseCoordinator {
     }
 }
 
-/// What the attacker has in the end.
+/// Everything that the attacker has received in the end.
 struct Loot {
     /// All bytes of each connection to the attacker's database.
     received: Vec<Vec<u8>>,
-    /// What the agent said to the coordinator.
+    /// What the agent reported to the coordinator.
     reported: PrepareFailed,
-    /// What the agent said to its own operator.
+    /// What the agent logged for its own operator.
     log: String,
 }
 
@@ -109,7 +111,7 @@ impl Loot {
         self.received.iter().any(|bytes| is_in(bytes)) || self.reported.message.contains(secret)
     }
 
-    /// A startup message in clear names user and database, and asks for the password.
+    /// Returns true if a startup message arrived in clear, which contains user and database.
     fn has_startup(&self) -> bool {
         let begins = |bytes: &Vec<u8>| {
             let bytes = bytes.strip_prefix(&SSL_REQUEST).unwrap_or(bytes);
@@ -133,7 +135,7 @@ impl Victim {
         files.secret(".pgpass", "*:*:*:*:OF-THE-FILE\n");
         files.secret("passwords", "*:*:*:*:OF-THE-FILE\n");
         files.secret(".pg_service.conf", "[mine]\npassword=OF-THE-SERVICE\n");
-        // Which is none, and an error if it is read.
+        // Not a certificate, so reading it is an error.
         std::fs::create_dir(files.path().join(".postgresql")).unwrap();
         files.write(".postgresql/postgresql.crt", "the client's certificate");
         let home = files.path().to_str().unwrap().to_owned();
@@ -147,27 +149,29 @@ impl Victim {
         self
     }
 
-    /// Verifies servers against an authority of its own.
-    fn careful(self) -> Self {
+    /// Verifies servers against a private authority.
+    fn verifying(self) -> Self {
         let authority = Authority::new(&self.files, "own").file().to_owned();
         self.with("PGSSLMODE", "verify-full").with("PGSSLROOTCERT", &authority)
     }
 
-    /// Joins a false coordinator, which hands over this URL: PORT stands for the attacker's own database.
+    /// Joins the malicious coordinator, which sends this URL. PORT is replaced by the port of the attacker's database.
     async fn join(&self, url: &str, database: Database, more: &[&str]) -> Loot {
         let database_url = url.replace("PORT", &database.address.port().to_string());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (failed, mut reported) = mpsc::channel(1);
         let service =
-            MusterServer::new(FalseCoordinator { database_url, sql: "SELECT 1", seen: None, failed });
+            MusterServer::new(FalseCoordinator { database_url, sql: "SELECT 1", stats: None, failed });
         let server = tonic::transport::Server::builder().add_service(service);
         let server = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         let mut command = agent(address, &[&["--once"], more].concat());
         command.env("MUSTER_LOG", "trace").envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut agent = Process::start(command);
-        let reported =
-            timeout(WITHIN, reported.recv()).await.expect("the agent says why it cannot prepare").unwrap();
+        let reported = timeout(TIMEOUT, reported.recv())
+            .await
+            .expect("the agent reports why it cannot prepare")
+            .unwrap();
         server.abort();
         agent.signal("KILL");
         let log = agent.end().await.stderr;
@@ -176,14 +180,14 @@ impl Victim {
     }
 }
 
-/// What the attacker's database answers to a request for TLS.
+/// The answer of the attacker's database to a request for TLS.
 #[derive(Clone, Copy)]
 enum Answer {
-    /// No TLS here: say it in clear.
+    /// Declines TLS, so that the client continues in clear.
     Decline,
-    /// TLS, with no certificate that anybody would take.
+    /// Accepts TLS, but does not speak it.
     Accept,
-    /// Nothing, and the end.
+    /// Closes the connection without an answer.
     HangUp,
 }
 
@@ -197,25 +201,25 @@ impl Database {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let received: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-        let kept = Arc::clone(&received);
+        let recorded = Arc::clone(&received);
         // Ends with the test program.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let bytes = Arc::clone(&kept);
+                let bytes = Arc::clone(&recorded);
                 std::thread::spawn(move || serve(stream, answer, &bytes));
             }
         });
         Self { address, received }
     }
 
-    /// A port on which nothing listens.
+    /// A port that no process listens on.
     fn closed() -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self { address, received: Arc::default() }
     }
 }
 
-/// Asks for a password in clear whatever comes, and writes down all of it.
+/// Asks for a password in clear after every message, and records everything.
 fn serve(mut stream: TcpStream, answer: Answer, received: &Mutex<Vec<Vec<u8>>>) {
     let index = {
         let mut received = received.lock().unwrap();
@@ -226,22 +230,22 @@ fn serve(mut stream: TcpStream, answer: Answer, received: &Mutex<Vec<Vec<u8>>>) 
     while let Ok(count @ 1..) = stream.read(&mut chunk) {
         let bytes = &chunk[..count];
         received.lock().unwrap()[index].extend_from_slice(bytes);
-        let said = match answer {
+        let sent = match answer {
             Answer::HangUp => return,
             Answer::Decline if bytes == SSL_REQUEST => stream.write_all(b"N"),
             Answer::Accept if bytes == SSL_REQUEST => stream.write_all(b"S"),
             // AuthenticationCleartextPassword.
             _ => stream.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 3]),
         };
-        if said.is_err() {
+        if sent.is_err() {
             return;
         }
     }
 }
 
 #[tokio::test]
-async fn a_url_that_names_the_attackers_address_gets_neither_a_password_nor_an_unencrypted_startup() {
-    let victim = Victim::new().careful();
+async fn a_url_with_the_attackers_address_receives_no_password_and_no_unencrypted_startup() {
+    let victim = Victim::new().verifying();
     for answer in [Answer::Decline, Answer::Accept] {
         for url in [
             "host=127.0.0.1 port=PORT user=bench dbname=metrics",
@@ -251,7 +255,7 @@ async fn a_url_that_names_the_attackers_address_gets_neither_a_password_nor_an_u
             let loot = victim.join(url, Database::open(answer), &[]).await;
             assert!(
                 loot.received.iter().any(|bytes| bytes.starts_with(&SSL_REQUEST)),
-                "it did not come: {}",
+                "no connection arrived: {}",
                 loot.log
             );
             assert!(!loot.has_startup(), "{url}: {:?}", loot.received);
@@ -261,19 +265,19 @@ async fn a_url_that_names_the_attackers_address_gets_neither_a_password_nor_an_u
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_a_password_in_clear_gets_none_of_the_agents() {
+async fn a_server_that_asks_for_a_password_in_clear_does_not_receive_the_agents_password() {
     let victim = Victim::new();
     let url = "host=127.0.0.1 port=PORT user=bench dbname=metrics sslmode=disable";
     let loot = victim.join(url, Database::open(Answer::Decline), &[]).await;
-    assert!(loot.has_startup(), "it did not come: {}", loot.log);
+    assert!(loot.has_startup(), "no startup message arrived: {}", loot.log);
     assert!(!SECRETS.iter().any(|secret| loot.holds(secret)), "{:?}", loot.received);
-    // That of the URL itself is the coordinator's own.
+    // The password in the URL itself is the coordinator's own.
     let loot = victim.join(&format!("{url} password=OF-THE-URL"), Database::open(Answer::Decline), &[]).await;
     assert!(loot.holds("OF-THE-URL") && !SECRETS.iter().any(|secret| loot.holds(secret)));
 }
 
 #[tokio::test]
-async fn whatever_else_a_url_names_is_refused_before_anything_is_read_or_dialled() {
+async fn other_parameters_of_a_url_are_refused_before_anything_is_read_or_dialled() {
     let victim = Victim::new();
     let passwords = victim.files.path().join("passwords");
     let url = "host=db1.corp port=PORT user=bench";
@@ -298,7 +302,7 @@ async fn whatever_else_a_url_names_is_refused_before_anything_is_read_or_dialled
 }
 
 #[tokio::test]
-async fn what_the_coordinator_learns_does_not_tell_open_ports_from_closed_ones_or_files_from_none() {
+async fn errors_sent_to_the_coordinator_do_not_reveal_open_ports_or_files() {
     let victim = Victim::new();
     let url = "host=127.0.0.1 port=PORT user=bench sslmode=require";
     let mut reports = Vec::new();
@@ -308,7 +312,7 @@ async fn what_the_coordinator_learns_does_not_tell_open_ports_from_closed_ones_o
         (url, Database::open(Answer::Decline), "does not offer TLS"),
         (url, Database::open(Answer::Accept), "TLS handshake failed"),
         ("host=no-such-host.invalid user=bench", Database::closed(), "no-such-host.invalid"),
-        // The coordinator is this user's, so the directory may be named.
+        // The coordinator belongs to the same user, so the message may contain the directory.
         ("host=/nowhere user=bench", Database::closed(), "/nowhere"),
     ] {
         let loot = victim.join(url, database, &[]).await;
@@ -322,7 +326,7 @@ async fn what_the_coordinator_learns_does_not_tell_open_ports_from_closed_ones_o
 }
 
 #[tokio::test]
-async fn an_agent_can_refuse_every_database_of_a_coordinator() {
+async fn an_agent_can_refuse_every_database_url_of_a_coordinator() {
     let victim = Victim::new();
     let url = "host=127.0.0.1 port=PORT user=bench";
     let loot = victim.join(url, Database::open(Answer::Decline), &["--accept-database-url", "never"]).await;
@@ -332,7 +336,7 @@ async fn an_agent_can_refuse_every_database_of_a_coordinator() {
     }
 }
 
-/// The agent asks for statistics on a connection of its own, which the workers' check does not cover. PREPARE ends at the semicolon.
+/// The agent reads statistics on a separate connection, which the workers' check does not cover. PREPARE ends at the semicolon.
 #[tokio::test]
 async fn a_role_that_can_write_is_refused_before_any_statement_also_for_statistics() {
     let Some(database) = database::Database::empty("false_statistics").await else { return };
@@ -342,16 +346,17 @@ async fn a_role_that_can_write_is_refused_before_any_statement_also_for_statisti
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (failed, mut reported) = mpsc::channel(1);
-    let (seen, mut answers) = mpsc::channel(1);
+    let (stats, mut answers) = mpsc::channel(1);
     let sql = "SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM t; COMMIT";
-    let service = FalseCoordinator { database_url: String::new(), sql, seen: Some(seen), failed };
+    let service = FalseCoordinator { database_url: String::new(), sql, stats: Some(stats), failed };
     let server = tonic::transport::Server::builder().add_service(MusterServer::new(service));
     let server = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let mut command = agent(address, &["--once", "--require-read-only-role"]);
     command.env("DATABASE_URL", database.url().replace("//postgres@", "//fs_writer@"));
     let mut agent = Process::start(command);
-    let reported = timeout(WITHIN, reported.recv()).await.expect("it cannot prepare").unwrap();
-    let answer = timeout(WITHIN, answers.recv()).await.expect("it answers").unwrap();
+    let reported =
+        timeout(TIMEOUT, reported.recv()).await.expect("the agent reports that it cannot prepare").unwrap();
+    let answer = timeout(TIMEOUT, answers.recv()).await.expect("the agent answers").unwrap();
     assert!(reported.message.contains("can write"), "{}", reported.message);
     assert!(answer.as_ref().is_err_and(|why| why.contains("can write")), "{answer:?}");
     assert_eq!(database.number("SELECT count(*) FROM t").await, 1, "the coordinator's statement ran");

@@ -1,5 +1,5 @@
-//! Floods at every port of both programs: of streams, frames, bytes, connections. Memory stays within a bound, an honest client is served
-//! meanwhile, and afterwards the process is at rest.
+//! Floods of streams, frames, bytes and connections at every port of both programs. Memory stays bounded, a legitimate client is served
+//! during the flood, and afterwards the process is idle.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::victim::Victim;
 
 /// How long each flood lasts.
 const FLOOD: Duration = Duration::from_millis(1_500);
-/// More than places.
+/// More connections than the program admits.
 const SILENT: usize = 700;
 const CONNECTIONS: usize = 16;
-/// An honest client tries as long as this, once a second.
+/// A legitimate client retries for at most this long.
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
 
-/// What one connection of an attacker does.
+/// The behaviour of one connection of an attacker.
 #[derive(Clone, Copy)]
 struct Attack {
     name: &'static str,
@@ -40,7 +40,7 @@ enum Begins {
     /// As an agent that has joined.
     Joined,
     Http1,
-    /// In clear, whatever the port wants.
+    /// In clear, on every port.
     Tcp,
 }
 
@@ -58,7 +58,7 @@ fn a_byte() -> Blocks {
 }
 
 const CONNECTION_FLOODS: [Attack; 3] = [
-    Attack { begins: Begins::Tcp, connections: SILENT, ..attack("connections that say nothing", nothing) },
+    Attack { begins: Begins::Tcp, connections: SILENT, ..attack("silent connections", nothing) },
     Attack { begins: Begins::Tcp, connections: SILENT, ..attack("a byte at a time", a_byte) },
     Attack { connections: SILENT, ..attack("connections with settings and no more", nothing) },
 ];
@@ -82,8 +82,8 @@ const GRPC_FLOODS: [Attack; 7] = [
     attack("compressed headers", || http2::compressed_headers(CONTROL)),
 ];
 
-/// In clear everybody can join, and a connection that was admitted has no limit of bytes: here the settings of HTTP/2 hold alone. An
-/// agent's messages may be large (docs/SECURITY.md), so those are no attack here.
+/// Without TLS every client can join, and an admitted connection has no limit of bytes, so only the HTTP/2 settings apply. Messages of an
+/// agent may be large (docs/internals/security.md), so large messages are not included.
 const JOINED_FLOODS: [Attack; 6] = [
     joined("calls", || http2::calls(CONTROL)),
     Attack { reads: false, ..joined("whole calls, unread", || http2::whole_calls(CONTROL)) },
@@ -110,7 +110,7 @@ const METRICS_FLOODS: [Attack; 10] = [
     Attack { begins: Begins::Http1, reads: false, ..attack("HTTP/1 unread", http2::requests) },
 ];
 
-/// A connection after the other, until the flood is over.
+/// Opens one connection after the other until the flood is over.
 async fn attacker(attack: Attack, address: SocketAddr, is_encrypted: bool) {
     loop {
         let opened = match attack.begins {
@@ -150,7 +150,7 @@ async fn attacker(attack: Attack, address: SocketAddr, is_encrypted: bool) {
     }
 }
 
-/// Floods the port while `honest` is served, and looks at the victim.
+/// Floods the port, checks that `honest` is served, and checks the victim's memory and CPU.
 async fn flood<F: Future<Output = bool>>(
     attack: Attack,
     address: SocketAddr,
@@ -165,36 +165,36 @@ async fn flood<F: Future<Output = bool>>(
     sleep(FLOOD).await;
     let (began, name) = (Instant::now(), attack.name);
     while !timeout(Duration::from_secs(10), honest()).await.unwrap_or(false) {
-        assert!(began.elapsed() < SERVED_WITHIN, "{name}: an honest client is not served");
+        assert!(began.elapsed() < SERVED_WITHIN, "{name}: a legitimate client is not served");
         sleep(Duration::from_millis(200)).await;
     }
-    println!("{name}: an honest client was served after {:?}", began.elapsed());
-    victim.has_kept_its_size(name);
+    println!("{name}: a legitimate client was served after {:?}", began.elapsed());
+    victim.expect_bounded_memory(name);
     attackers.shutdown().await;
-    victim.is_at_rest(name).await;
-    victim.has_kept_its_size(name);
+    victim.expect_idle(name).await;
+    victim.expect_bounded_memory(name);
 }
 
-/// Whether a server of HTTP/2 says anything.
+/// Returns true if an HTTP/2 server answers.
 async fn answers(address: SocketAddr, is_encrypted: bool) -> bool {
-    let asked = async {
+    let exchange = async {
         let mut stream = http2::begin(address, is_encrypted).await?;
         let mut head = [0; 9];
         stream.read_exact(&mut head).await
     };
-    asked.await.is_ok()
+    exchange.await.is_ok()
 }
 
-/// A page of metrics, and health as Kubernetes asks for it.
+/// Returns true if the metrics page and the gRPC health check are served.
 async fn has_page(address: SocketAddr) -> bool {
-    let asked = async {
+    let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
         let mut text = String::new();
         stream.read_to_string(&mut text).await?;
         std::io::Result::Ok(text)
     };
-    let page = asked.await.is_ok_and(|text| text.starts_with("HTTP/1.1 200 ") && text.contains("# EOF"));
+    let page = exchange.await.is_ok_and(|text| text.starts_with("HTTP/1.1 200 ") && text.contains("# EOF"));
     page && is_healthy(address).await
 }
 
@@ -207,23 +207,23 @@ async fn is_healthy(address: SocketAddr) -> bool {
     HealthClient::new(channel).check(request).await.is_ok()
 }
 
-/// Two agents are awaited: one joins while the port is flooded, the other afterwards.
+/// Floods a coordinator that waits for two agents: one joins while silent connections use all places, the other afterwards.
 async fn the_port_of_agents(name: &str, encrypted: Option<&Files>) {
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname\na\nb\n");
     let query = files.write("q.sql", "SELECT :hostname::text");
-    let (listen, mut words) = (address(), vec![rows, "--query".to_owned(), query, "--no-run-dir".to_owned()]);
+    let (listen, mut args) = (address(), vec![rows, "--query".to_owned(), query, "--no-run-dir".to_owned()]);
     let mut join = vec!["--once".to_owned(), "--null-database".to_owned()];
     if let Some(identity) = encrypted {
         let secret = token(identity, &[]).await;
-        words.extend(["--identity".to_owned(), directory(identity)]);
+        args.extend(["--identity".to_owned(), directory(identity)]);
         join.extend(["--join-file".to_owned(), identity.secret("join", secret)]);
     }
-    words.push("--allow-void".to_owned());
-    words.extend(["--join-timeout".to_owned(), "600s".to_owned()]);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    args.push("--allow-void".to_owned());
+    args.extend(["--join-timeout".to_owned(), "600s".to_owned()]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let join: Vec<&str> = join.iter().map(String::as_str).collect();
-    let mut coordinator = Process::start(run(listen, 2, &words));
+    let mut coordinator = Process::start(run(listen, 2, &args));
     coordinator.wait_for("waiting for").await;
     let victim = Victim::of(&coordinator);
     let is_encrypted = encrypted.is_some();
@@ -234,7 +234,7 @@ async fn the_port_of_agents(name: &str, encrypted: Option<&Files>) {
         println!("as an agent that has joined:");
         flood(*attack, listen, false, &victim, || answers(listen, false)).await;
     }
-    // While others hold every place.
+    // Attackers use all places while the first agent joins.
     let mut attackers = JoinSet::new();
     for _ in 0..SILENT {
         attackers.spawn(attacker(CONNECTION_FLOODS[0], listen, is_encrypted));
@@ -252,12 +252,12 @@ async fn the_port_of_agents(name: &str, encrypted: Option<&Files>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_the_port_that_agents_join_by_cost_little_in_clear() {
+async fn floods_of_the_agent_port_use_bounded_resources_in_clear() {
     the_port_of_agents("in clear", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_the_port_that_agents_join_by_cost_little_in_tls() {
+async fn floods_of_the_agent_port_use_bounded_resources_in_tls() {
     let identity = Files::new();
     the_port_of_agents("in TLS", Some(&identity)).await;
 }
@@ -268,9 +268,9 @@ async fn headers_and_refused_streams_of_a_connection_are_limited() {
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname\na\n");
     let query = files.write("q.sql", "SELECT :hostname::text");
-    let words = [&*rows, "--query", &query, "--no-run-dir", "--metrics", "127.0.0.1:0"];
+    let args = [&*rows, "--query", &query, "--no-run-dir", "--metrics", "127.0.0.1:0"];
     let agents = address();
-    let mut coordinator = Process::start(run(agents, 1, &words));
+    let mut coordinator = Process::start(run(agents, 1, &args));
     let metrics = metrics_of(&mut coordinator).await;
     coordinator.wait_for("waiting for").await;
     for (kilobytes, expected) in [(6, true), (10, false)] {
@@ -297,13 +297,13 @@ async fn a_connection_is_closed_after_its_session() {
     coordinator.wait_for("waiting for").await;
     let mut connection = http2::join(agents).await.unwrap();
     coordinator.wait_for("slot-0 lost").await;
-    let closed = timeout(3 * limits::ADMISSION_TIMEOUT, http2::until_closed(&mut connection)).await;
+    let closed = timeout(3 * limits::ADMISSION_TIMEOUT, http2::wait_until_closed(&mut connection)).await;
     assert!(closed.is_ok(), "the connection is still open");
 }
 
 async fn metrics_of(process: &mut Process) -> SocketAddr {
-    let said = process.wait_for("/metrics\n").await;
-    let (_, rest) = said.split_once("metrics at http://").expect("it says where");
+    let stderr = process.wait_for("/metrics\n").await;
+    let (_, rest) = stderr.split_once("metrics at http://").expect("the program prints the address");
     rest.split_once("/metrics").unwrap().0.parse().expect("an address")
 }
 
@@ -316,18 +316,18 @@ async fn the_port_of_metrics(process: &mut Process) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_a_coordinators_metrics_cost_little() {
+async fn floods_of_a_coordinators_metrics_use_bounded_resources() {
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname\na\n");
     let query = files.write("q.sql", "SELECT :hostname::text");
-    let words =
+    let args =
         [&*rows, "--query", &query, "--no-run-dir", "--metrics", "127.0.0.1:0", "--join-timeout", "600s"];
-    let mut coordinator = Process::start(run(address(), 1, &words));
+    let mut coordinator = Process::start(run(address(), 1, &args));
     the_port_of_metrics(&mut coordinator).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_of_an_agents_metrics_cost_little() {
+async fn floods_of_an_agents_metrics_use_bounded_resources() {
     let mut agent = Process::start(agent(address(), &["--metrics", "127.0.0.1:0"]));
     the_port_of_metrics(&mut agent).await;
 }

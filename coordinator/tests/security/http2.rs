@@ -1,4 +1,4 @@
-//! HTTP/2 as an attacker writes it: frames one after the other, with no regard for what the other side says.
+//! HTTP/2 frames as an attacker sends them, regardless of the other side's answers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-/// Settings and their acknowledgement take less.
+/// More bytes than settings and their acknowledgement.
 const WELCOME_BYTES_MIN: usize = 150;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -33,7 +33,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection, in TLS where the port wants it.
+/// Opens a connection, with TLS if the port requires it.
 pub(crate) async fn connect(address: SocketAddr, is_encrypted: bool) -> std::io::Result<Box<dyn Stream>> {
     Ok(match is_encrypted {
         true => Box::new(encrypted(address).await?),
@@ -41,7 +41,7 @@ pub(crate) async fn connect(address: SocketAddr, is_encrypted: bool) -> std::io:
     })
 }
 
-/// One that has begun HTTP/2.
+/// Opens a connection and starts HTTP/2 on it.
 pub(crate) async fn begin(address: SocketAddr, is_encrypted: bool) -> std::io::Result<Box<dyn Stream>> {
     let mut stream = connect(address, is_encrypted).await?;
     stream
@@ -50,7 +50,7 @@ pub(crate) async fn begin(address: SocketAddr, is_encrypted: bool) -> std::io::R
     Ok(stream)
 }
 
-/// One on which an agent has said Hello and stays, so that the limits of connections that are not admitted do not apply.
+/// Opens a connection on which an agent has joined, so that the limits of connections that are not admitted do not apply.
 pub(crate) async fn join(address: SocketAddr) -> std::io::Result<Box<dyn Stream>> {
     let hello = v1::AgentControl::from(FromAgent::Hello(hello())).encode_to_vec();
     let length = u32::try_from(hello.len()).unwrap().to_be_bytes();
@@ -58,7 +58,7 @@ pub(crate) async fn join(address: SocketAddr) -> std::io::Result<Box<dyn Stream>
     let mut stream = begin(address, false).await?;
     let headers = frame(HEADERS, END_HEADERS, 1, &request(CONTROL));
     stream.write_all(&[headers, frame(DATA, 0, 1, &message)].concat()).await?;
-    // Until its answer has come: the settings of both sides and a Welcome.
+    // Waits for the answer: the settings of both sides and a Welcome.
     let mut answered = 0;
     let mut block = [0; 1 << 10];
     while answered < WELCOME_BYTES_MIN {
@@ -75,12 +75,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header of HPACK that the decoder does not remember.
+/// An HPACK header that is not added to the decoder's table.
 fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
     [name, &[u8::try_from(value.len()).unwrap()], value].concat()
 }
 
-/// The headers of a call, or of a page that is asked for.
+/// The headers of a gRPC call, or of a request for the metrics page.
 fn request(path: &str) -> Vec<u8> {
     let method = if path == PAGE { 0x82 } else { 0x83 };
     [
@@ -93,11 +93,11 @@ fn request(path: &str) -> Vec<u8> {
     .concat()
 }
 
-/// What an attacker sends, block after block; each begins with this stream.
+/// The blocks of frames that an attacker sends, one after the other.
 pub(crate) type Blocks = Box<dyn FnMut() -> Vec<u8> + Send>;
 
 const STREAMS_PER_BLOCK: u32 = 100;
-/// Behind the stream of an agent's Hello.
+/// The first stream after that of an agent's Hello.
 const FIRST_STREAM: u32 = 3;
 
 fn on_each_stream(mut frames: impl FnMut(u32) -> Vec<u8> + Send + 'static) -> Blocks {
@@ -109,7 +109,7 @@ fn on_each_stream(mut frames: impl FnMut(u32) -> Vec<u8> + Send + 'static) -> Bl
     })
 }
 
-fn again_and_again(block: Vec<u8>) -> Blocks {
+fn repeated(block: Vec<u8>) -> Blocks {
     Box::new(move || block.clone())
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn whole_calls(path: &'static str) -> Blocks {
     })
 }
 
-/// Calls that are reset before anybody has looked at them.
+/// Calls that are reset immediately.
 pub(crate) fn resets(path: &'static str) -> Blocks {
     let headers = request(path);
     on_each_stream(move |stream| {
@@ -135,7 +135,7 @@ pub(crate) fn resets(path: &'static str) -> Blocks {
     })
 }
 
-/// The first bytes of messages of 8 MiB, on as many streams as there may be.
+/// The first bytes of messages of 8 MiB, on as many streams as are allowed.
 pub(crate) fn large_messages(path: &'static str) -> Blocks {
     let headers = request(path);
     let mut has_begun = false;
@@ -162,11 +162,11 @@ pub(crate) fn endless_headers(path: &'static str) -> Blocks {
     Box::new(move || first.take().unwrap_or_else(|| more.clone()))
 }
 
-/// Whether a request for a page with headers of about `kilobytes` is served.
+/// Returns true if a request for the metrics page with about `kilobytes` KB of headers is served.
 pub(crate) async fn is_served(address: SocketAddr, kilobytes: usize) -> std::io::Result<bool> {
     /// HPACK's number for `:status: 200`.
     const OK: u8 = 0x88;
-    // 1,000 in HPACK's coding of numbers with a prefix of seven bits.
+    // 1,000 in HPACK's integer encoding with a prefix of seven bits.
     let remembered = [&[0x40, 1, b'a', 0x7f, 0xe9, 0x06][..], &[b'a'; 1_000]].concat();
     let headers = [request(PAGE), remembered, vec![0xbe; kilobytes - 1]].concat();
     let mut stream = begin(address, false).await?;
@@ -175,7 +175,7 @@ pub(crate) async fn is_served(address: SocketAddr, kilobytes: usize) -> std::io:
     Ok(payload.first() == Some(&OK))
 }
 
-/// How the connection ends when this many calls never end: with GOAWAY, or not.
+/// Starts this many calls that never end; returns true if the connection ends with GOAWAY.
 pub(crate) async fn goes_away(address: SocketAddr, calls: u32) -> std::io::Result<bool> {
     const GOAWAY: u8 = 7;
     let headers = request(CONTROL);
@@ -187,17 +187,17 @@ pub(crate) async fn goes_away(address: SocketAddr, calls: u32) -> std::io::Resul
 }
 
 /// Answers pings and sends nothing else, until the other side closes the connection.
-pub(crate) async fn until_closed(stream: &mut Box<dyn Stream>) {
+pub(crate) async fn wait_until_closed(stream: &mut Box<dyn Stream>) {
     const ACK: u8 = 1;
     while let Ok(payload) = next_frame(stream, PING).await {
-        // An answer to an answer does no harm.
+        // Answering an acknowledgement does no harm.
         if stream.write_all(&frame(PING, ACK, 0, &payload)).await.is_err() {
             return;
         }
     }
 }
 
-/// The payload of the next frame of this kind.
+/// Returns the payload of the next frame of this kind.
 async fn next_frame(stream: &mut Box<dyn Stream>, kind: u8) -> std::io::Result<Vec<u8>> {
     loop {
         let mut head = [0; 9];
@@ -211,28 +211,28 @@ async fn next_frame(stream: &mut Box<dyn Stream>, kind: u8) -> std::io::Result<V
     }
 }
 
-/// Few bytes that stand for many: a header of 3,900 bytes that the decoder remembers, and then its number, thousands of times.
+/// Few bytes that decode to many: a header of 3,900 bytes that is added to the decoder's table, and then its index, thousands of times.
 pub(crate) fn compressed_headers(path: &'static str) -> Blocks {
     let headers = request(path);
-    // 3,900 in HPACK's coding of numbers with a prefix of seven bits.
+    // 3,900 in HPACK's integer encoding with a prefix of seven bits.
     let remembered = [&[0x40, 1, b'a', 0x7f, 0xbd, 0x1d][..], &[b'a'; 3_900]].concat();
     let bomb = [&headers[..], &remembered, &[0xbe; 8_000]].concat();
     on_each_stream(move |stream| frame(HEADERS, END_HEADERS, stream, &bomb))
 }
 
 pub(crate) fn pings() -> Blocks {
-    again_and_again(frame(PING, 0, 0, &[0; 8]).repeat(1_000))
+    repeated(frame(PING, 0, 0, &[0; 8]).repeat(1_000))
 }
 
 pub(crate) fn settings() -> Blocks {
-    again_and_again(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(1_000))
+    repeated(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(1_000))
 }
 
 pub(crate) fn window_updates() -> Blocks {
-    again_and_again(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(1_000))
+    repeated(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(1_000))
 }
 
-/// Of HTTP/1: a request whose headers never end.
+/// An HTTP/1 request whose headers never end.
 pub(crate) fn endless_request() -> Blocks {
     let mut first = Some(b"GET /metrics HTTP/1.1\r\n".to_vec());
     Box::new(move || {
@@ -240,7 +240,7 @@ pub(crate) fn endless_request() -> Blocks {
     })
 }
 
-/// Of HTTP/1: one request after the other.
+/// HTTP/1 requests without a pause.
 pub(crate) fn requests() -> Blocks {
-    again_and_again(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100))
+    repeated(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100))
 }

@@ -1,8 +1,8 @@
-//! The same over IPv6: a coordinator that listens there, and agents that dial an address in brackets.
+//! Security over IPv6: a coordinator that listens on an IPv6 address, and agents that dial an address in brackets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::certificates::{Authority, words};
+use crate::certificates::{Authority, args};
 use crate::site::{Site, directory, token};
 use crate::support::files::Files;
 use crate::support::processes::{Process, agent, complete, run};
@@ -19,7 +19,7 @@ fn has_ipv6() -> bool {
 }
 
 #[tokio::test]
-async fn on_one_machine_an_agent_joins_over_ipv6_and_nothing_is_asked_for() {
+async fn on_loopback_an_agent_joins_over_ipv6_without_options() {
     if !has_ipv6() {
         return;
     }
@@ -31,7 +31,7 @@ async fn on_one_machine_an_agent_joins_over_ipv6_and_nothing_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_coordinator_that_listens_everywhere_is_joined_over_both_kinds_of_address() {
+async fn a_coordinator_that_listens_on_all_addresses_accepts_ipv4_and_ipv6() {
     if !has_ipv6() {
         return;
     }
@@ -45,7 +45,7 @@ async fn a_coordinator_that_listens_everywhere_is_joined_over_both_kinds_of_addr
     let by_6 = SocketAddr::new(LOOPBACK, port);
     let wrong = token(&Files::new(), &[]).await;
     let ended = complete(agent(by_6, &["--join", &wrong])).await.expect(2);
-    site.hears(&ended.says("another certificate than the join string says"));
+    site.record_output(&ended.expect_stderr("certificate does not match the join string"));
     let by_4 = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
     let join = |address| Process::start(agent(address, &["--once", "--join-file", &join]));
     let agents = vec![join(by_6), join(by_4)];
@@ -62,21 +62,21 @@ async fn a_certificate_may_be_for_an_ipv6_address() {
     let for_coordinator = own.certify(&files, "coordinator", 4000, LOOPBACK);
     let honest = own.certify(&files, "agent", 4000, LOOPBACK);
     let any = SocketAddr::new(LOOPBACK, 0);
-    let site = Site::start("security_ipv6_pki", any, files, 1, &words(&for_coordinator)).await;
+    let site = Site::start("security_ipv6_pki", any, files, 1, &args(&for_coordinator)).await;
     let Some(site) = site else { return };
-    let agents = vec![site.agent(&[&["--once"], &*words(&honest)].concat())];
+    let agents = vec![site.agent(&[&["--once"], &*args(&honest)].concat())];
     site.end(agents).await;
 }
 
 #[tokio::test]
-async fn off_loopback_one_of_three_ways_has_to_be_chosen_over_ipv6_too() {
+async fn off_loopback_one_of_three_security_modes_is_required_over_ipv6_too() {
     let files = Files::new();
     let rows = files.write("rows.csv", "hostname,n\na,1\n");
     let query = files.write("q.sql", "SELECT :hostname::text, :n::int");
     let mut command = run(SocketAddr::new(EVERYWHERE, 0), 1, &[&rows, "--query", &query]);
-    // Where no identity is.
+    // A directory without an identity.
     command.env("XDG_STATE_HOME", files.path());
-    complete(command).await.expect(2).says("[::]:0").says("--insecure");
+    complete(command).await.expect(2).expect_stderr("[::]:0").expect_stderr("--insecure");
     let documentation = SocketAddr::new("2001:db8::1".parse().unwrap(), 50_051);
-    complete(agent(documentation, &[])).await.expect(2).says("--insecure");
+    complete(agent(documentation, &[])).await.expect(2).expect_stderr("--insecure");
 }

@@ -1,4 +1,4 @@
-//! Who gets in and who does not, by the built programs over real TLS: docs/SECURITY.md has the table.
+//! Authentication and limits of the built programs over real TLS: docs/internals/security.md has the table.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

@@ -1,4 +1,5 @@
-//! Other users of the same machine, who reach every loopback port: they are not handed the database, and a run of local agents has no port.
+//! Other users of the same machine can connect to every loopback port: they do not get the database URL, and a run of local agents opens
+//! no port.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -6,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
 
 use hyper_util::rt::TokioIo;
-use muster_proto::control::{FromAgent, FromCoordinator, Hello, KEPT_BACK, RunConfig};
+use muster_proto::control::{FromAgent, FromCoordinator, Hello, RunConfig, WITHHELD};
 use muster_proto::v1::muster_client::MusterClient;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,42 +15,42 @@ use tonic::codegen::http::Uri;
 use tonic::transport::Endpoint;
 
 use crate::support::database::Database;
-use crate::support::files::{Files, words};
+use crate::support::files::{Files, args};
 use crate::support::hello::hello;
-use crate::support::processes::{Process, WITHIN, address, agent, complete, coordinator, run};
+use crate::support::processes::{Process, TIMEOUT, address, agent, complete, coordinator, run};
 use crate::support::report::Report;
 
-const NOBODY: u32 = 65_534;
+const OTHER_USER: u32 = 65_534;
 
-/// Only root can give a process or a socket to another user.
+/// Returns true for root, who alone can give a process or a socket to another user.
 fn is_root() -> bool {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     if !is_root {
-        println!("skipped: only root can be another user");
+        println!("skipped: only root can act as another user");
     }
     is_root
 }
 
-/// The configuration that the coordinator sends to an agent without a database, whose socket the kernel shows as this user's.
+/// Returns the configuration that the coordinator sends to an agent without a database whose socket the kernel attributes to this user.
 async fn config_for(site: SocketAddr, user: Option<u32>) -> RunConfig {
     let stream = TcpStream::connect(site).await.unwrap();
-    // The kernel's table of sockets then shows that user, as it does for a socket that the user's own process opened.
+    // The kernel's table of sockets then shows this user, as for a socket that the user's own process opened.
     fchown(&stream, user, None).unwrap();
     let mut stream = Some(TokioIo::new(stream));
-    let connect = Once(move |_| stream.take().expect("it connects once"));
+    let connect = Once(move |_| stream.take().expect("the channel connects once"));
     let endpoint = Endpoint::from_shared(format!("http://{site}")).unwrap();
     let mut client = MusterClient::new(endpoint.connect_with_connector(connect).await.unwrap());
     let hello = FromAgent::Hello(Hello { has_database: false, ..hello() });
     let stream = client.control(tokio_stream::once(hello.into())).await.unwrap();
-    let first = timeout(WITHIN, stream.into_inner().message()).await.unwrap().unwrap();
+    let first = timeout(TIMEOUT, stream.into_inner().message()).await.unwrap().unwrap();
     match first.unwrap().try_into().unwrap() {
         FromCoordinator::Welcome(welcome) => welcome.config,
-        FromCoordinator::StandBy(stand_by) => stand_by.config,
-        other => panic!("it received {other:?}"),
+        FromCoordinator::Standby(standby) => standby.config,
+        other => panic!("unexpected message {other:?}"),
     }
 }
 
-/// A closure as tonic wants a connector.
+/// Wraps a closure as a connector for tonic.
 struct Once<F>(F);
 
 impl<F: FnMut(Uri) -> TokioIo<TcpStream>> tonic::codegen::Service<Uri> for Once<F> {
@@ -67,7 +68,7 @@ impl<F: FnMut(Uri) -> TokioIo<TcpStream>> tonic::codegen::Service<Uri> for Once<
 }
 
 #[tokio::test]
-async fn on_a_loopback_port_only_the_same_user_is_handed_the_database() {
+async fn on_a_loopback_port_only_the_same_user_receives_the_database_url() {
     if !is_root() {
         return;
     }
@@ -75,18 +76,18 @@ async fn on_a_loopback_port_only_the_same_user_is_handed_the_database() {
     let sleeps = files.sleeps(1, 0.001);
     let url = "postgresql://bench:TOP-SECRET@db1/metrics";
     for site in [address(), "[::1]:0".parse().unwrap()] {
-        let own = [&words(&sleeps)[..], &["--database-url", url, "--versus", url]].concat();
+        let own = [&args(&sleeps)[..], &["--database-url", url, "--versus", url]].concat();
         let mut coordinator = Process::start(run(site, 4, &own));
-        let said = coordinator.wait_for_either("waiting for", "cannot listen").await;
-        if said.contains("cannot listen") {
+        let stderr = coordinator.wait_for_either("waiting for", "cannot listen").await;
+        if stderr.contains("cannot listen") {
             println!("skipped: {site} cannot be bound here");
             continue;
         }
-        let (_, how) = said.split_once("agent --coordinator ").unwrap();
-        let site: SocketAddr = how.split_whitespace().next().unwrap().parse().unwrap();
-        let stranger = config_for(site, Some(NOBODY)).await;
-        assert_eq!(stranger.database_url.as_deref(), Some(KEPT_BACK));
-        assert_eq!(stranger.versus_url.as_deref(), Some(KEPT_BACK));
+        let (_, rest) = stderr.split_once("agent --coordinator ").unwrap();
+        let site: SocketAddr = rest.split_whitespace().next().unwrap().parse().unwrap();
+        let other = config_for(site, Some(OTHER_USER)).await;
+        assert_eq!(other.database_url.as_deref(), Some(WITHHELD));
+        assert_eq!(other.versus_url.as_deref(), Some(WITHHELD));
         let own = config_for(site, None).await;
         let password = "password='TOP-SECRET'";
         assert!(own.database_url.unwrap().contains(password) && own.versus_url.unwrap().contains(password));
@@ -96,41 +97,49 @@ async fn on_a_loopback_port_only_the_same_user_is_handed_the_database() {
 }
 
 #[tokio::test]
-async fn an_agent_of_another_user_says_why_it_has_no_database_and_what_helps() {
+async fn an_agent_of_another_user_reports_why_it_has_no_database_and_how_to_fix_it() {
     if !is_root() {
         return;
     }
     let files = Files::new();
     let sleeps = files.sleeps(1, 0.001);
     let site = address();
-    let own =
-        [&words(&sleeps)[..], &["--database-url", "postgresql://bench:TOP-SECRET@db1/metrics"]].concat();
+    let own = [&args(&sleeps)[..], &["--database-url", "postgresql://bench:TOP-SECRET@db1/metrics"]].concat();
     let mut coordinator = Process::start(run(site, 1, &own));
     coordinator.wait_for("waiting for").await;
-    // The directory of the build may be closed to others.
+    // Other users may have no access to the build directory.
     let program = files.path().join("agent");
     let command = agent(site, &["--once"]);
     std::fs::copy(command.as_std().get_program(), &program).unwrap();
     let args: Vec<_> = command.as_std().get_args().map(ToOwned::to_owned).collect();
     let mut other = tokio::process::Command::new(&program);
-    other.args(args).env_clear().env("MUSTER_LOG", "trace").env("NO_COLOR", "1").uid(NOBODY).gid(NOBODY);
+    other
+        .args(args)
+        .env_clear()
+        .env("MUSTER_LOG", "trace")
+        .env("NO_COLOR", "1")
+        .uid(OTHER_USER)
+        .gid(OTHER_USER);
     other.current_dir("/").kill_on_drop(true);
     other
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
-    let mut stranger = Process::start(other);
+    let mut other = Process::start(other);
     let ended = coordinator.end().await.expect(2);
-    let ended = ended.says("does not hand its database to this agent").says("DATABASE_URL").says("--join");
-    stranger.wait_for("does not hand its database to this agent").await;
-    stranger.signal("INT");
-    let said = stranger.end().await;
-    for text in [&said.stderr, &said.stdout, &ended.stderr] {
+    let ended = ended
+        .expect_stderr("does not send its database URL to this agent")
+        .expect_stderr("DATABASE_URL")
+        .expect_stderr("--join");
+    other.wait_for("does not send its database URL to this agent").await;
+    other.signal("INT");
+    let output = other.end().await;
+    for text in [&output.stderr, &output.stdout, &ended.stderr] {
         assert!(!text.contains("TOP-SECRET"), "{text}");
     }
 }
 
-/// The TCP ports on which a process listens, by the kernel's tables.
+/// The TCP ports on which a process listens, according to the kernel.
 fn ports(process: u32) -> Vec<String> {
     let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
     let links = descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
@@ -154,25 +163,25 @@ async fn a_run_of_local_agents_opens_no_port_without_listen() {
     let head = ["run", "--local", "--agents", "2", "--output", "json", "--database-url", database.url()];
     let site = address().to_string();
     for (listen, expected) in [(&[][..], 0), (&["--listen", &*site], 1)] {
-        let mut process = Process::start(coordinator(&[&head, &words(&sleeps)[..], listen].concat()));
+        let mut process = Process::start(coordinator(&[&head, &args(&sleeps)[..], listen].concat()));
         database.wait_for_running(2).await;
         let ports = ports(process.id());
         assert_eq!(ports.len(), expected, "{ports:?}");
         let ended = process.end().await.expect(0);
-        assert_eq!(Report::of(&ended).books(), (40, 0, 0));
+        assert_eq!(Report::of(&ended).accounting(), (40, 0, 0));
         assert!(!ended.stderr.contains("agent --coordinator"), "{}", ended.stderr);
     }
 }
 
 #[tokio::test]
-async fn a_file_with_a_secret_that_others_can_read_is_refused_with_the_command_that_closes_it() {
+async fn a_secret_file_that_others_can_read_is_refused_with_the_chmod_command() {
     let files = Files::new();
-    let nobody = address();
+    let unused = address();
     for option in ["--join-file", "--database-url-file"] {
         let path = files.write("open", "s3cret");
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        let ended = complete(agent(nobody, &[option, &path])).await.expect(2);
-        let ended = ended.says(option).says(&format!("chmod 600 '{path}'"));
+        let ended = complete(agent(unused, &[option, &path])).await.expect(2);
+        let ended = ended.expect_stderr(option).expect_stderr(&format!("chmod 600 '{path}'"));
         assert!(!ended.stderr.contains("s3cret"), "{}", ended.stderr);
     }
     let identity = files.path().join("identity");
@@ -180,24 +189,27 @@ async fn a_file_with_a_secret_that_others_can_read_is_refused_with_the_command_t
     complete(coordinator(&["token", "--identity", identity])).await.expect(0);
     std::fs::set_permissions(identity, std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
     let chmod = format!("chmod 700 '{identity}'");
-    complete(coordinator(&["token", "--identity", identity])).await.expect(2).says(&chmod);
-    complete(run(nobody, 1, &["data/query_params.csv", "--identity", identity])).await.expect(2).says(&chmod);
+    complete(coordinator(&["token", "--identity", identity])).await.expect(2).expect_stderr(&chmod);
+    complete(run(unused, 1, &["data/query_params.csv", "--identity", identity]))
+        .await
+        .expect(2)
+        .expect_stderr(&chmod);
 }
 
 #[tokio::test]
-async fn a_database_that_no_url_can_hand_over_is_kept_back_and_agents_with_their_own_run() {
-    let Some(database) = Database::empty("kept_back").await else { return };
+async fn a_database_url_that_cannot_be_handed_over_is_withheld_and_agents_with_their_own_run() {
+    let Some(database) = Database::empty("withheld").await else { return };
     let files = Files::new();
     let sleeps = files.sleeps(10, 0.001);
     let site = address();
     let url = format!("{}&options=-c%20work_mem%3D8MB", database.url());
     let mut coordinator =
-        Process::start(run(site, 1, &[&words(&sleeps)[..], &["--database-url", &url]].concat()));
+        Process::start(run(site, 1, &[&args(&sleeps)[..], &["--database-url", &url]].concat()));
     coordinator.wait_for("this database is not handed over").await;
     let mut own = agent(site, &["--once"]);
     own.env("DATABASE_URL", database.url());
     let mut own = Process::start(own);
-    let ended = coordinator.end().await.expect(0).says("options");
-    assert_eq!(Report::of(&ended).books(), (10, 0, 0));
+    let ended = coordinator.end().await.expect(0).expect_stderr("options");
+    assert_eq!(Report::of(&ended).accounting(), (10, 0, 0));
     own.end().await.expect(0);
 }

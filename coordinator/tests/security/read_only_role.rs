@@ -1,16 +1,16 @@
-//! `agent --require-read-only-role` against a real PostgreSQL, and the warning of a superuser.
+//! `agent --require-read-only-role` on a real PostgreSQL, and the warning about a superuser.
 
 use crate::support::database::Database;
-use crate::support::files::{Files, words};
+use crate::support::files::{Files, args};
 use crate::support::processes::{Ended, Process, address, agent, run};
 use crate::support::report::Report;
 
-/// A run of one row by one agent with this database, and what the agent said.
+/// Runs one row with one agent on this database; returns the end of the coordinator and the agent's log.
 async fn one_run(url: &str, for_agent: &[&str], for_coordinator: &[&str]) -> (Ended, String) {
     let files = Files::new();
     let sleeps = files.sleeps(1, 0.001);
     let site = address();
-    let coordinator = run(site, 1, &[&words(&sleeps)[..], &["--no-run-dir"], for_coordinator].concat());
+    let coordinator = run(site, 1, &[&args(&sleeps)[..], &["--no-run-dir"], for_coordinator].concat());
     let mut coordinator = Process::start(coordinator);
     let mut command = agent(site, &[&["--once", "--workers", "2"], for_agent].concat());
     command.env("DATABASE_URL", url);
@@ -23,7 +23,7 @@ async fn one_run(url: &str, for_agent: &[&str], for_coordinator: &[&str]) -> (En
 const REQUIRED: [&str; 1] = ["--require-read-only-role"];
 
 #[tokio::test]
-async fn a_role_that_can_write_is_refused_by_what_it_may_and_one_that_can_read_is_taken() {
+async fn a_role_that_can_write_is_refused_with_the_privilege_and_a_read_only_role_is_accepted() {
     let Some(database) = Database::empty("read_only_role").await else { return };
     database
         .execute(
@@ -45,7 +45,7 @@ async fn a_role_that_can_write_is_refused_by_what_it_may_and_one_that_can_read_i
         ("", "GRANT CREATE ON DATABASE read_only_role TO ROLE", "it may create schemas"),
         ("", "GRANT pg_write_server_files TO ROLE", "it is a member of pg_write_server_files"),
         ("", "GRANT pg_execute_server_program TO ROLE", "it is a member of pg_execute_server_program"),
-        // It cannot delete as it is, and can as the role that it can become.
+        // The role itself may not delete, but it can become a role that may.
         ("NOINHERIT", "GRANT ror_writer TO ROLE", "it may write to public.t"),
         (
             "",
@@ -67,25 +67,25 @@ async fn a_role_that_can_write_is_refused_by_what_it_may_and_one_that_can_read_i
             assert!(!ended.stderr.contains(other), "{role}: {other}: {}", ended.stderr);
         }
         ended
-            .says(&format!("role {role} can write in database read_only_role"))
-            .says("GRANT SELECT ON ALL TABLES");
+            .expect_stderr(&format!("role {role} can write in database read_only_role"))
+            .expect_stderr("GRANT SELECT ON ALL TABLES");
         drop(agent);
     }
     database.execute("CREATE ROLE ror_reader LOGIN; GRANT SELECT ON t TO ror_reader; GRANT pg_read_all_stats TO ror_reader").await;
     let reader = database.url().replace("//postgres@", "//ror_reader@");
     let (ended, agent) = one_run(&reader, &REQUIRED, &[]).await;
-    assert_eq!(Report::of(&ended.expect(0)).books(), (1, 0, 0));
+    assert_eq!(Report::of(&ended.expect(0)).accounting(), (1, 0, 0));
     assert!(!agent.contains("superuser"), "{agent}");
-    // The second database is another's, and held to the same.
+    // The role of the second database is checked in the same way.
     let (ended, _) = one_run(&reader, &REQUIRED, &["--versus", database.url()]).await;
-    ended.expect(2).says("the second database (--versus)").says("it is a superuser");
+    ended.expect(2).expect_stderr("the second database (--versus)").expect_stderr("it is a superuser");
     database.execute("DROP TABLE own").await;
 }
 
 #[tokio::test]
-async fn a_superuser_is_warned_of_once() {
+async fn the_warning_about_a_superuser_is_logged_once() {
     let Some(database) = Database::empty("superuser").await else { return };
     let (ended, agent) = one_run(database.url(), &[], &[]).await;
-    assert_eq!(Report::of(&ended.expect(0)).books(), (1, 0, 0));
+    assert_eq!(Report::of(&ended.expect(0)).accounting(), (1, 0, 0));
     assert_eq!(agent.matches("is a superuser").count(), 1, "{agent}");
 }

@@ -1,4 +1,4 @@
-//! A coordinator that waits for agents on an encrypted port, and all that they say, which is searched for secrets.
+//! A coordinator that waits for agents on an encrypted port, and the output of all processes, which is searched for secrets.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,18 +17,18 @@ pub(crate) struct Site {
     pub(crate) coordinator: Process,
     pub(crate) files: Files,
     database: Database,
-    /// Every join string there was.
+    /// Every join string that was valid at some time.
     secrets: Vec<String>,
-    said: String,
+    output: String,
 }
 
 impl Site {
-    /// With an identity of its own. `None` without a PostgreSQL.
+    /// Starts a coordinator with its own identity. `None` without a PostgreSQL.
     pub(crate) async fn open(name: &str, agents: u16) -> Option<Self> {
         Self::open_to(name, agents, &[]).await
     }
 
-    /// Told this, too.
+    /// Like [`Site::open`], with these additional arguments.
     pub(crate) async fn open_to(name: &str, agents: u16, more: &[&str]) -> Option<Self> {
         let files = Files::new();
         let join = token(&files, &[]).await;
@@ -39,7 +39,7 @@ impl Site {
         Some(site)
     }
 
-    /// At port 0, on one that is free.
+    /// Starts a coordinator on this address. With port 0 it uses a free port.
     pub(crate) async fn start(
         name: &str,
         address: SocketAddr,
@@ -55,66 +55,67 @@ impl Site {
         let mut command = run(address, agents, &[&own, more].concat());
         command.env("MUSTER_LOG", "trace");
         let mut coordinator = Process::start(command);
-        let said = coordinator.wait_for("waiting for").await;
-        let address = if address.port() == 0 { SocketAddr::new(address.ip(), port(&said)) } else { address };
-        Some(Self { address, coordinator, files, database, secrets: Vec::new(), said: String::new() })
+        let stderr = coordinator.wait_for("waiting for").await;
+        let address =
+            if address.port() == 0 { SocketAddr::new(address.ip(), port(&stderr)) } else { address };
+        Some(Self { address, coordinator, files, database, secrets: Vec::new(), output: String::new() })
     }
 
     pub(crate) fn join_string(&self) -> &str {
         self.secrets.last().unwrap()
     }
 
-    /// A new join string; the old one is void.
+    /// Creates a new join string; the old one becomes invalid.
     pub(crate) async fn rotate(&mut self) {
         let join = token(&self.files, &["--rotate"]).await;
         assert_ne!(join, self.join_string());
         self.secrets.push(join);
     }
 
-    /// An agent without a database, told this.
-    pub(crate) fn agent(&self, words: &[&str]) -> Process {
-        Process::start(self.command(words))
+    /// Starts an agent without a database with these arguments.
+    pub(crate) fn agent(&self, args: &[&str]) -> Process {
+        Process::start(self.command(args))
     }
 
-    pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = agent(self.address, words);
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = agent(self.address, args);
         command.env("MUSTER_LOG", "trace");
         command
     }
 
-    /// One that comes in by a join string, and is let in.
+    /// Starts an agent with the valid join string.
     pub(crate) fn honest(&self) -> Process {
         self.agent(&["--once", "--join-file", &self.files.secret("join", self.join_string())])
     }
 
-    pub(crate) fn hears(&mut self, ended: &Ended) {
-        self.said += &ended.stderr;
-        self.said += &ended.stdout;
+    pub(crate) fn record_output(&mut self, ended: &Ended) {
+        self.output += &ended.stderr;
+        self.output += &ended.stdout;
     }
 
-    /// The run is as if nobody else had come: all rows, by the agents that were let in.
+    /// Expects that the run completes all rows with these agents, unaffected by any other client.
     pub(crate) async fn end(mut self, agents: Vec<Process>) {
         for mut agent in agents {
             let ended = agent.end().await.expect(0);
-            self.hears(&ended);
+            self.record_output(&ended);
         }
         let ended = self.coordinator.end().await.expect(0);
         let report = Report::of(&ended);
-        assert_eq!(report.books(), (ROWS as u64, 0, 0));
-        self.hears(&ended);
+        assert_eq!(report.accounting(), (ROWS as u64, 0, 0));
+        self.record_output(&ended);
         for secret in &self.secrets {
             let parts: Vec<&str> = secret.split('.').collect();
-            assert!(!self.said.contains(parts[2]), "the secret is said");
+            assert!(!self.output.contains(parts[2]), "the secret is in the output");
         }
-        assert!(!self.said.contains("PRIVATE KEY"));
+        assert!(!self.output.contains("PRIVATE KEY"));
         drop(self.database);
     }
 }
 
-/// In what a coordinator says about how to start agents.
-fn port(said: &str) -> u16 {
-    let (_, how) = said.split_once("agent --coordinator ").expect("it says how to start agents");
-    let address = how.split_whitespace().next().unwrap();
+/// Returns the port in the coordinator's hint how to start agents.
+fn port(stderr: &str) -> u16 {
+    let (_, rest) = stderr.split_once("agent --coordinator ").expect("the hint is printed");
+    let address = rest.split_whitespace().next().unwrap();
     address.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
@@ -123,10 +124,10 @@ pub(crate) fn directory(files: &Files) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// What `coordinator token` prints.
-pub(crate) async fn token(files: &Files, words: &[&str]) -> String {
+/// Runs `coordinator token` and returns the join string that it prints.
+pub(crate) async fn token(files: &Files, args: &[&str]) -> String {
     let identity = directory(files);
-    let ended = complete(coordinator(&[&["token", "--identity", &identity], words].concat())).await.expect(0);
+    let ended = complete(coordinator(&[&["token", "--identity", &identity], args].concat())).await.expect(0);
     let join = ended.stdout.trim().to_owned();
     assert!(join.starts_with("muster1.") && join.lines().count() == 1, "{}", ended.stdout);
     assert!(!ended.stderr.contains(join.split('.').nth(2).unwrap()));

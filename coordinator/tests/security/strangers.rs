@@ -1,4 +1,4 @@
-//! Who has no join string, and calls what there might be; and who has one and does not keep to the protocol.
+//! Unauthenticated peers that call any method, and authenticated peers that violate the protocol.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,12 +23,12 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::site::Site;
-use crate::support::processes::{Process, WITHIN, address, agent};
+use crate::support::processes::{Process, TIMEOUT, address, agent};
 
-/// Where strangers come from, so that the honest ones of the same test are another machine.
-const ELSEWHERE: &str = "127.0.0.2:0";
+/// The source address of the unauthenticated peers, so that they count as another machine than the agents of the same test.
+const PEER_ADDRESS: &str = "127.0.0.2:0";
 
-/// Takes every certificate: a stranger does not care whom it talks to.
+/// Accepts every certificate, because an attacker need not verify the coordinator.
 #[derive(Debug)]
 struct AnyCertificate;
 
@@ -67,10 +67,10 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// A connection in TLS, from another machine.
+/// Opens a TLS connection from another address.
 pub(crate) async fn encrypted(site: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind(ELSEWHERE.parse().unwrap())?;
+    socket.bind(PEER_ADDRESS.parse().unwrap())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -88,7 +88,7 @@ async fn channel(site: SocketAddr) -> Channel {
     counting_channel(site, Arc::default()).await
 }
 
-/// A channel, which connects anew when its connection was ended, and how often it did.
+/// Opens a channel that reconnects when its connection is closed, and counts its connections.
 async fn counting_channel(site: SocketAddr, connections: Arc<AtomicUsize>) -> Channel {
     let connect = move |_| {
         connections.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ async fn counting_channel(site: SocketAddr, connections: Arc<AtomicUsize>) -> Ch
     endpoint.connect_with_connector(Connect(connect)).await.unwrap()
 }
 
-/// A closure as tonic wants a connector.
+/// Wraps a closure as a connector for tonic.
 #[derive(Clone)]
 struct Connect<F>(F);
 
@@ -120,8 +120,8 @@ where
     }
 }
 
-/// A request with this join string's secret, or with none.
-fn shown<T>(message: T, join: Option<&str>) -> Request<T> {
+/// A request with this join string's secret, or without one.
+fn request<T>(message: T, join: Option<&str>) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(join) = join {
         let secret = join.split('.').nth(2).unwrap();
@@ -133,10 +133,10 @@ fn shown<T>(message: T, join: Option<&str>) -> Request<T> {
 async fn try_control(channel: &Channel, join: Option<&str>) -> Result<(), Status> {
     let (_held, receiver) = mpsc::channel::<v1::AgentControl>(1);
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    MusterClient::new(channel.clone()).control(shown(stream, join)).await.map(drop)
+    MusterClient::new(channel.clone()).control(request(stream, join)).await.map(drop)
 }
 
-/// What grpcurl calls first, and what anybody might guess.
+/// Calls a method that grpcurl calls first or that an attacker might guess.
 async fn call(channel: &Channel, path: &'static str) -> Status {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
@@ -145,7 +145,7 @@ async fn call(channel: &Channel, path: &'static str) -> Status {
 }
 
 #[tokio::test]
-async fn without_the_secret_nothing_is_there() {
+async fn without_the_secret_every_method_is_unauthenticated() {
     let Some(site) = Site::open("security_stranger", 1).await else { return };
     let channel = channel(site.address).await;
     for path in [
@@ -166,7 +166,7 @@ async fn without_the_secret_nothing_is_there() {
 }
 
 #[tokio::test]
-async fn the_right_join_string_is_taken_whatever_others_of_its_address_have_shown() {
+async fn the_right_join_string_is_accepted_despite_failures_from_the_same_address() {
     let Some(mut site) = Site::open("security_attempts", 1).await else { return };
     let wrong = site.join_string().to_owned();
     site.rotate().await;
@@ -186,15 +186,15 @@ async fn the_right_join_string_is_taken_whatever_others_of_its_address_have_show
 }
 
 #[tokio::test]
-async fn messages_too_large_or_malformed_end_their_own_session_and_nothing_else() {
+async fn oversized_or_malformed_messages_end_only_their_own_session() {
     let Some(mut site) = Site::open("security_malformed", 1).await else { return };
     let join = site.join_string().to_owned();
-    let say = async |message: v1::AgentControl| {
+    let send = async |message: v1::AgentControl| {
         let stream = tokio_stream::once(message);
-        // Of the large one, no more is read than a connection may send before its agent has joined.
+        // Only as much of the large message is read as a connection may send before its agent has joined.
         let channel = channel(site.address).await;
         let mut client = MusterClient::new(channel).max_encoding_message_size(usize::MAX);
-        match client.control(shown(stream, Some(&join))).await {
+        match client.control(request(stream, Some(&join))).await {
             Ok(answers) => answers.into_inner().message().await.err(),
             Err(status) => Some(status),
         }
@@ -202,12 +202,12 @@ async fn messages_too_large_or_malformed_end_their_own_session_and_nothing_else(
     let hello = |version: String| v1::AgentControl {
         kind: Some(v1::agent_control::Kind::Hello(v1::Hello { version, ..v1::Hello::default() })),
     };
-    let large = say(hello("x".repeat(limits::MESSAGE_BYTES_MAX + 1))).await.unwrap();
+    let large = send(hello("x".repeat(limits::MESSAGE_BYTES_MAX + 1))).await.unwrap();
     assert_eq!(large.code(), Code::OutOfRange, "{large}");
-    let empty = say(v1::AgentControl::default()).await.unwrap();
+    let empty = send(v1::AgentControl::default()).await.unwrap();
     assert_eq!(empty.code(), Code::InvalidArgument, "{empty}");
     let beat = v1::AgentControl { kind: Some(v1::agent_control::Kind::Beat(v1::Beat { number: 1 })) };
-    let first = say(beat).await.unwrap();
+    let first = send(beat).await.unwrap();
     assert!(first.message().contains("must be Hello"), "{first}");
     assert!(site.coordinator.is_running());
     let agents = vec![site.honest()];
@@ -215,57 +215,57 @@ async fn messages_too_large_or_malformed_end_their_own_session_and_nothing_else(
 }
 
 #[tokio::test]
-async fn whoever_does_not_come_in_keeps_no_connection() {
+async fn connections_without_admission_are_closed() {
     let Some(site) = Site::open_to("security_idle", 2, &["--admission-timeout", "2s"]).await else { return };
     let mut first = site.honest();
     first.wait_for("joined run").await;
-    // One that says nothing, and one that goes on asking.
+    // One connection sends nothing, the other one sends requests.
     let mut silent = encrypted(site.address).await.unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
     let refused = counting_channel(site.address, Arc::clone(&connections)).await;
-    let talks = async {
+    let requests = async {
         while connections.load(Ordering::Relaxed) < 2 {
             call(&refused, "/muster.v1.Muster/Control").await;
             sleep(Duration::from_millis(50)).await;
         }
     };
-    let mut heard = Vec::new();
-    let silence = async { drop(silent.read_to_end(&mut heard).await) };
-    let both = async { tokio::join!(talks, silence) };
-    timeout(WITHIN, both).await.expect("a stranger's connection is ended");
-    // Neither is the agent's, which has been there for longer, and said nothing but beats since.
+    let mut received = Vec::new();
+    let silence = async { drop(silent.read_to_end(&mut received).await) };
+    let both = async { tokio::join!(requests, silence) };
+    timeout(TIMEOUT, both).await.expect("both connections are closed");
+    // The agent's connection stays open, although it is older and has sent only heartbeats since.
     let agents = vec![first, site.honest()];
-    assert!(!site.coordinator.said().contains("lost"), "{}", site.coordinator.said());
+    assert!(!site.coordinator.stderr().contains("lost"), "{}", site.coordinator.stderr());
     site.end(agents).await;
 }
 
 #[tokio::test]
-async fn a_recorded_join_is_worth_nothing() {
+async fn a_replayed_join_is_rejected() {
     let Some(site) = Site::open("security_replayed", 2).await else { return };
-    let (between, heard) = record(site.address).await;
+    let (between, recording) = record(site.address).await;
     let join = site.files.secret("join", site.join_string());
     let mut recorded = Process::start(agent(between, &["--once", "--join-file", &join]));
     recorded.wait_for("joined run").await;
-    let heard = heard.lock().unwrap().clone();
-    assert!(heard.len() > 500, "{} bytes of a join", heard.len());
+    let recorded_bytes = recording.lock().unwrap().clone();
+    assert!(recorded_bytes.len() > 500, "{} bytes of a join", recorded_bytes.len());
 
     let mut stream = TcpStream::connect(site.address).await.unwrap();
-    stream.write_all(&heard).await.unwrap();
+    stream.write_all(&recorded_bytes).await.unwrap();
     let mut answer = Vec::new();
     let ended = timeout(limits::HELLO_TIMEOUT, stream.read_to_end(&mut answer)).await;
     assert!(ended.is_ok(), "the connection is not ended");
-    let joined = site.coordinator.said().matches("joined").count();
+    let joined = site.coordinator.stderr().matches("joined").count();
     let agents = vec![recorded, site.honest()];
-    assert_eq!(joined, 1, "{}", site.coordinator.said());
+    assert_eq!(joined, 1, "{}", site.coordinator.stderr());
     site.end(agents).await;
 }
 
-/// Somebody between an agent and its coordinator, who writes down what the agent says.
+/// A proxy between an agent and its coordinator that records what the agent sends.
 async fn record(coordinator: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let between = listener.local_addr().unwrap();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let writes = Arc::clone(&heard);
+    let recording = Arc::new(Mutex::new(Vec::new()));
+    let writes = Arc::clone(&recording);
     tokio::spawn(async move {
         let (mut agent, _) = listener.accept().await.unwrap();
         let mut coordinator = TcpStream::connect(coordinator).await.unwrap();
@@ -285,18 +285,18 @@ async fn record(coordinator: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
             _ = tokio::io::copy(&mut from_coordinator, &mut to_agent) => {}
         }
     });
-    (between, heard)
+    (between, recording)
 }
 
 #[tokio::test]
-async fn clear_on_an_encrypted_port_and_the_reverse_end_in_a_sentence() {
+async fn clear_text_on_an_encrypted_port_and_the_reverse_are_reported() {
     let Some(mut site) = Site::open("security_clear", 1).await else { return };
     let mut in_clear = site.agent(&["--insecure"]);
     in_clear.wait_for("waiting for a coordinator").await;
     in_clear.signal("TERM");
-    let ended = in_clear.end().await.expect(0).says("--join");
-    site.hears(&ended);
-    // Somebody who says nothing holds up nobody.
+    let ended = in_clear.end().await.expect(0).expect_stderr("--join");
+    site.record_output(&ended);
+    // A silent connection must not delay the agent.
     let _silent = TcpStream::connect(site.address).await.unwrap();
     let join = site.join_string().to_owned();
     let agents = vec![site.honest()];
@@ -305,7 +305,7 @@ async fn clear_on_an_encrypted_port_and_the_reverse_end_in_a_sentence() {
     let files = crate::support::files::Files::new();
     let Some(open) = Site::start("security_open", address(), files, 1, &[]).await else { return };
     let mut encrypted = open.agent(&["--join", &join]);
-    encrypted.wait_for("speaks no TLS").await;
+    encrypted.wait_for("does not speak TLS").await;
     encrypted.signal("TERM");
     encrypted.end().await.expect(0);
     let agents = vec![open.agent(&["--once"])];

@@ -1,18 +1,18 @@
-//! Counters of the server beside the client's times: of this run's rows and of no others.
+//! The server's counters beside the client's times: they cover the rows of this run and no others.
 
-use crate::server::{counting, notes, rows, run, run_on};
+use crate::server::{notes, rows, run, run_on, with_extension};
 use crate::support::files::Files;
 use crate::support::report::Report;
 
-const COUNT: &str = "SELECT count(*) FROM generate_series(1, 1000 + :n::int) WHERE :hostname::text <> 'nobody' -- constants: 'a'";
+const COUNT: &str = "SELECT count(*) FROM generate_series(1, 1000 + :n::int) WHERE :hostname::text <> 'none' -- constants: 'a'";
 
 fn number(report: &Report, pointer: &str) -> f64 {
     report.at(pointer).as_f64().unwrap()
 }
 
 #[tokio::test]
-async fn server_time_and_client_time_stand_side_by_side() {
-    let Some(database) = counting("side_by_side").await else { return };
+async fn server_time_and_client_time_are_reported_side_by_side() {
+    let Some(database) = with_extension("side_by_side").await else { return };
     database.execute("CREATE TABLE read AS SELECT n FROM generate_series(1, 20000) n").await;
     let files = Files::new();
     let csv = files.write("rows.csv", rows(200, |_| 0.0));
@@ -33,15 +33,18 @@ async fn server_time_and_client_time_stand_side_by_side() {
     assert!((of("between_ms") - (client - server)).abs() < 1e-9);
     assert!(of("blocks_hit") >= 200.0 && of("hit_share") > 0.5);
     let hits = number(&report, "/server/database/blocks_hit");
-    assert!(hits >= of("blocks_hit"), "the database is told of once its backends have ended: {hits}");
+    assert!(
+        hits >= of("blocks_hit"),
+        "the database's counters are read after its backends have ended: {hits}"
+    );
     assert!(number(&report, "/server/database/commits") >= 200.0);
     assert_eq!(notes(&report), [""; 0]);
-    database.wait_for_silence().await;
+    database.wait_for_no_workers().await;
 }
 
 #[tokio::test]
 async fn every_protocol_finds_its_own_statement() {
-    let Some(database) = counting("protocols").await else { return };
+    let Some(database) = with_extension("protocols").await else { return };
     let files = Files::new();
     let csv = files.write("rows.csv", rows(40, |_| 0.0));
     let query = files.write("q.sql", COUNT);
@@ -53,8 +56,8 @@ async fn every_protocol_finds_its_own_statement() {
 }
 
 #[tokio::test]
-async fn each_statement_of_a_mix_has_a_line() {
-    let Some(database) = counting("mix").await else { return };
+async fn each_statement_of_a_mix_has_its_own_counters() {
+    let Some(database) = with_extension("mix").await else { return };
     let files = Files::new();
     let csv = files.write("rows.csv", rows(60, |_| 0.0));
     let count = format!("count={}@2", files.write("count.sql", COUNT));
@@ -71,12 +74,12 @@ async fn each_statement_of_a_mix_has_a_line() {
 
 #[tokio::test]
 async fn a_role_without_privileges_sees_its_own_statements() {
-    let Some(database) = counting("plain_role").await else { return };
+    let Some(database) = with_extension("plain_role").await else { return };
     database.execute("CREATE ROLE plain LOGIN").await;
     let files = Files::new();
     let csv = files.write("rows.csv", rows(40, |_| 0.0));
     let query = files.write("q.sql", COUNT);
-    // Its figures do not enter those of the other.
+    // The figures of one role do not include those of the other.
     assert_eq!(
         run(&database, &files, &[&csv, "--query", &query]).await.number("/server/statements/0/calls"),
         40
@@ -88,13 +91,13 @@ async fn a_role_without_privileges_sees_its_own_statements() {
 }
 
 #[tokio::test]
-async fn executions_of_others_are_told() {
-    let Some(database) = counting("others").await else { return };
+async fn executions_by_other_clients_are_noted() {
+    let Some(database) = with_extension("others").await else { return };
     let files = Files::new();
     let csv = files.write("rows.csv", rows(20, |_| 0.1));
     let query = format!("q={}", files.write("q.sql", "SELECT :n::int FROM pg_sleep(:seconds::float8)"));
-    let words = [&*csv, "--query", &query];
-    let (report, ()) = tokio::join!(run(&database, &files, &words), async {
+    let args = [&*csv, "--query", &query];
+    let (report, ()) = tokio::join!(run(&database, &files, &args), async {
         database.wait_for_running(2).await;
         let other = database.session().await;
         other.query("SELECT $1::int FROM pg_sleep($2::float8)", &[&1, &0.0_f64]).await.unwrap();
@@ -103,21 +106,21 @@ async fn executions_of_others_are_told() {
     assert_eq!(
         notes(&report),
         [
-            "query 'q': the server counted 21 executions, the run completed 20: somebody else with this role ran it \
+            "query 'q': the server counted 21 executions, the run completed 20: another client with this role ran it \
           meanwhile, or rows ran twice"
         ]
     );
 }
 
 #[tokio::test]
-async fn a_reset_in_mid_run_is_told_and_leaves_no_figure() {
-    let Some(database) = counting("reset").await else { return };
+async fn a_reset_during_the_run_is_noted_and_its_figures_are_omitted() {
+    let Some(database) = with_extension("reset").await else { return };
     let files = Files::new();
     let csv = files.write("rows.csv", rows(20, |_| 0.1));
     let query = files.write("q.sql", "SELECT :n::int FROM pg_sleep(:seconds::float8)");
-    let words = [&*csv, "--query", &query];
-    let (report, ()) = tokio::join!(run(&database, &files, &words), async {
-        // Of this database alone: the server is that of the other tests, too.
+    let args = [&*csv, "--query", &query];
+    let (report, ()) = tokio::join!(run(&database, &files, &args), async {
+        // Only for this database, because other tests use the same server.
         let own = "SELECT oid FROM pg_database WHERE datname = current_database()";
         let some = format!(
             "SELECT CASE WHEN sum(calls) > 2 THEN 'some' ELSE '' END FROM pg_stat_statements \
@@ -126,16 +129,16 @@ async fn a_reset_in_mid_run_is_told_and_leaves_no_figure() {
         database.wait_for_text(&some).await;
         database.execute(&format!("SELECT pg_stat_statements_reset(0, ({own}), 0), pg_stat_reset()")).await;
     });
-    // The statement's entry began anew, and had none when the run began: that its calls are too few is all that can be seen.
-    let told = notes(&report).join("; ");
-    assert!(told.contains("its entry was thrown away meanwhile"), "{told}");
-    assert!(told.contains("somebody reset the statistics of the database in mid-run"), "{told}");
+    // The statement had no entry when the run began and got a new one after the reset: the report can only show that its calls are too few.
+    let joined = notes(&report).join("; ");
+    assert!(joined.contains("its entry was evicted meanwhile"), "{joined}");
+    assert!(joined.contains("the statistics of the database were reset during the run"), "{joined}");
     assert!(report.at("/server/database").is_null());
 }
 
 #[tokio::test]
-async fn a_search_is_told_of_by_its_confirmation() {
-    let Some(database) = counting("search").await else { return };
+async fn a_rate_search_reports_the_counters_of_its_confirmation() {
+    let Some(database) = with_extension("search").await else { return };
     let files = Files::new();
     let csv = files.write("rows.csv", rows(40, |_| 0.01));
     let query = files.write("q.sql", "SELECT pg_sleep(:seconds::float8)");

@@ -1,4 +1,4 @@
-//! The server's side of a report, by the built programs on a real PostgreSQL: its counters beside the client's times, and plans.
+//! Server statistics in a report, with the built programs on a real PostgreSQL: counters beside the client's times, and plans.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

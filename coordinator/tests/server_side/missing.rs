@@ -1,6 +1,6 @@
-//! What cannot be had is said with the way to get it, and the run goes on without.
+//! Server statistics that are not available: the report says how to enable them, and the run continues without.
 
-use crate::server::{bare, counting, notes, rows, run};
+use crate::server::{notes, rows, run, with_extension, without_extension};
 use crate::support::database::Database;
 use crate::support::files::Files;
 
@@ -14,8 +14,8 @@ fn files() -> (Files, String, String) {
 }
 
 #[tokio::test]
-async fn an_extension_that_is_not_installed() {
-    let Some(database) = bare("not_installed").await else { return };
+async fn a_missing_extension_is_noted() {
+    let Some(database) = without_extension("not_installed").await else { return };
     let (files, csv, query) = files();
     let report = run(&database, &files, &[&csv, "--query", &query]).await;
     assert_eq!(
@@ -25,16 +25,16 @@ async fn an_extension_that_is_not_installed() {
         ]
     );
     assert!(report.list("/server/statements").is_empty());
-    assert!(report.number("/server/database/commits") >= 20, "the database is known all the same");
+    assert!(report.number("/server/database/commits") >= 20, "the database's counters are still reported");
 }
 
 #[tokio::test]
-async fn an_extension_that_is_not_loaded() {
+async fn an_extension_that_is_not_loaded_is_noted() {
     let Some(database) = Database::empty("not_loaded").await else { return };
     if database.number("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_stat_statements'").await
         == 0
     {
-        return println!("skipped: no pg_stat_statements here");
+        return println!("skipped: pg_stat_statements is not available");
     }
     database.execute("CREATE EXTENSION pg_stat_statements").await;
     let (files, csv, query) = files();
@@ -48,15 +48,15 @@ async fn an_extension_that_is_not_loaded() {
 }
 
 #[tokio::test]
-async fn a_server_that_counts_nothing_or_numbers_nothing() {
-    let Some(database) = counting("counts_nothing").await else { return };
+async fn disabled_tracking_and_query_ids_are_noted() {
+    let Some(database) = with_extension("counts_nothing").await else { return };
     let (files, csv, query) = files();
     let name = database.name();
     database.execute(&format!("ALTER DATABASE {name} SET compute_query_id = off")).await;
     let report = run(&database, &files, &[&csv, "--query", &query]).await;
     assert_eq!(
         notes(&report),
-        ["query 'q': the server does not number its statements: set compute_query_id to auto or on"]
+        ["query 'q': the server does not compute query ids: set compute_query_id to auto or on"]
     );
     database
         .execute(&format!(
@@ -68,8 +68,8 @@ async fn a_server_that_counts_nothing_or_numbers_nothing() {
 }
 
 #[tokio::test]
-async fn a_role_that_may_not_ask() {
-    let Some(database) = counting("may_not_ask").await else { return };
+async fn missing_privileges_are_noted() {
+    let Some(database) = with_extension("may_not_ask").await else { return };
     database
         .execute(
             "CREATE ROLE blind LOGIN; REVOKE EXECUTE ON FUNCTION pg_stat_statements(boolean) FROM PUBLIC",
@@ -83,10 +83,10 @@ async fn a_role_that_may_not_ask() {
     assert!(why.starts_with("this role may not read pg_stat_statements (permission denied"), "{why}");
 }
 
-/// TimescaleDB itself is not needed for what its documented views say.
+/// Tables with the documented names replace the views of TimescaleDB, which need not be installed.
 #[tokio::test]
-async fn hypertables_that_a_statement_names_are_told() {
-    let Some(database) = counting("hypertables").await else { return };
+async fn hypertables_in_a_statement_are_reported() {
+    let Some(database) = with_extension("hypertables").await else { return };
     database
         .execute(
             "CREATE SCHEMA timescaledb_information; \
@@ -106,5 +106,5 @@ async fn hypertables_that_a_statement_names_are_told() {
     let report = run(&database, &files, &[&csv, "--query", &query]).await;
     let why = notes(&report).join("; ");
     assert!(why.starts_with("timescaledb_information cannot be read: column \"is_compressed\""), "{why}");
-    assert_eq!(report.number("/server/statements/0/calls"), 20, "the rest is known all the same");
+    assert_eq!(report.number("/server/statements/0/calls"), 20, "the other figures are still reported");
 }

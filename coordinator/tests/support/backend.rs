@@ -1,4 +1,4 @@
-//! One connection of the fake: answers what Muster sends, does what each row's script says, and writes down when.
+//! One connection of the fake server: answers Muster's messages, follows each row's script, and records the times.
 
 use std::io;
 use std::sync::{Arc, Mutex, RwLock};
@@ -14,7 +14,7 @@ use super::record::{Execution, Record, Session};
 use super::script::{Delay, Ending, Script};
 use super::wire::{self, Wire};
 
-/// No test waits longer for a query that only a cancel ends.
+/// The longest time that a test waits for a query that only a cancel request ends.
 const FOREVER: Duration = Duration::from_secs(60);
 
 pub(super) struct Backend {
@@ -22,21 +22,21 @@ pub(super) struct Backend {
     record: Arc<Mutex<Record>>,
     session: usize,
     interrupt: Arc<Interrupt>,
-    /// Set when the whole fake ends; a deaf query hears only this.
+    /// Set when the whole fake ends. A query that ignores cancel requests ends only then.
     end: Arc<Interrupt>,
-    /// The gate is closed while the whole server stalls.
+    /// Closed while the whole server stalls.
     gate: Arc<RwLock<()>>,
     parameters: Vec<Option<String>>,
-    /// In [`Record::executions`]: the query whose answer is not out, and the one after which nothing was heard.
+    /// Indices into [`Record::executions`]: the query that is executing, and the answered query after which no byte was received yet.
     executing: Option<usize>,
-    unheard: Option<usize>,
-    /// After an error everything up to Sync is passed over.
+    awaiting_next: Option<usize>,
+    /// After an error, everything up to the next Sync is skipped.
     has_failed: bool,
-    /// At the next Sync.
+    /// True if the connection ends at the next Sync.
     is_leaving: bool,
 }
 
-/// Whether the connection goes on.
+/// Whether the connection continues after a message.
 type Flow = io::Result<std::ops::ControlFlow<()>>;
 const ON: Flow = Ok(std::ops::ControlFlow::Continue(()));
 const OFF: Flow = Ok(std::ops::ControlFlow::Break(()));
@@ -56,7 +56,7 @@ impl Backend {
         sessions.sessions.push(Session { application_name });
         drop(sessions);
         let parameters = Vec::new();
-        let (executing, unheard, has_failed, is_leaving) = (None, None, false, false);
+        let (executing, awaiting_next, has_failed, is_leaving) = (None, None, false, false);
         Self {
             wire,
             record,
@@ -66,7 +66,7 @@ impl Backend {
             gate,
             parameters,
             executing,
-            unheard,
+            awaiting_next,
             has_failed,
             is_leaving,
         }
@@ -84,7 +84,7 @@ impl Backend {
         self.wire.flush()?;
         loop {
             let message = self.wire.next();
-            self.note_heard();
+            self.record_next_received();
             let Some(message) = message? else { return Ok(()) };
             if self.answer(message)?.is_break() {
                 return Ok(());
@@ -92,10 +92,10 @@ impl Backend {
         }
     }
 
-    fn note_heard(&mut self) {
-        // What was sent along with the query itself says nothing about its end.
-        if let Some(index) = self.unheard.take_if(|_| self.wire.heard > self.wire.answered) {
-            locked(&self.record).executions[index].heard_again = Some(self.wire.heard);
+    fn record_next_received(&mut self) {
+        // Bytes that arrived together with the query do not show when its answer was read.
+        if let Some(index) = self.awaiting_next.take_if(|_| self.wire.last_received > self.wire.last_sent) {
+            locked(&self.record).executions[index].next_received = Some(self.wire.last_received);
         }
     }
 
@@ -123,8 +123,8 @@ impl Backend {
         self.wire.put(&wire::ready())?;
         self.wire.flush()?;
         if let Some(index) = self.executing.take() {
-            self.unheard = Some(index);
-            locked(&self.record).executions[index].answered = Some(self.wire.answered);
+            self.awaiting_next = Some(index);
+            locked(&self.record).executions[index].answered = Some(self.wire.last_sent);
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Backend {
         self.wire.flush()
     }
 
-    /// Answers with the process id of the cancel key, so that no pooler is assumed. Not recorded, because it does not concern the run.
+    /// Returns the process id of the cancel key, so that no pooler is detected. Not recorded, because it is not part of the workload.
     fn identify(&mut self) -> io::Result<()> {
         let process = self.session.to_string();
         self.wire.put(&wire::columns(&["pg_backend_pid", "extract"], wire::TEXT, 0))?;
@@ -162,7 +162,7 @@ impl Backend {
         self.wire.flush()
     }
 
-    /// Describe follows in the same breath, so the parameters' types are told here.
+    /// Also describes the parameters, because the client always sends Describe after Parse.
     fn parse(&mut self, parse: &Parse) -> io::Result<()> {
         locked(&self.record).statements.push(parse.query.clone());
         if let Some(at) = parse.query.find(NONSENSE) {
@@ -175,7 +175,7 @@ impl Backend {
         self.wire.put(&Out::ParameterDescription(data::ParameterDescription::new(vec![wire::TEXT; count])))
     }
 
-    /// BindComplete goes out at once: a client that takes it for the answer measures nothing.
+    /// Sends BindComplete immediately, so that a client which mistakes it for the answer measures almost nothing.
     fn bind(&mut self, bind: &Bind) -> io::Result<()> {
         let text = |value: &bytes::Bytes| String::from_utf8(value.to_vec()).map_err(io::Error::other);
         let values = bind.parameters.iter().map(|value| value.as_ref().map(text).transpose());
@@ -183,10 +183,10 @@ impl Backend {
         let execution = Execution {
             session: self.session,
             parameters: self.parameters.clone(),
-            previous_answer: self.wire.answered,
-            received: self.wire.heard,
+            previous_answer: self.wire.last_sent,
+            received: self.wire.last_received,
             answered: None,
-            heard_again: None,
+            next_received: None,
             is_completed: false,
         };
         self.interrupt.clear();
@@ -220,7 +220,7 @@ impl Backend {
         }
     }
 
-    /// Half of the time passes before the rows, half between them and the end: only a client that reads to the end measures it.
+    /// Half of the time passes before the rows and half after them, so that only a client which reads to the end measures all of it.
     fn rows(&mut self, count: u64, time: Duration) -> Flow {
         if self.interrupt.wait(time / 2) {
             self.cancelled()?;
@@ -245,7 +245,7 @@ impl Backend {
         match delay {
             Delay::For(time) => self.interrupt.wait(time),
             Delay::UntilCancelled => self.interrupt.wait(FOREVER),
-            Delay::Deaf => self.end.wait(FOREVER),
+            Delay::IgnoresCancel => self.end.wait(FOREVER),
         }
     }
 

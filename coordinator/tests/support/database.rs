@@ -1,5 +1,5 @@
-//! One embedded PostgreSQL for a whole test program, started at the first need and gone with the program; each test has a database
-//! of its own in it. What a run does is looked at from the server's side.
+//! One embedded PostgreSQL for a whole test program, started when it is first needed and removed with the program. Each test has its own
+//! database in it. The tests observe a run from the server's side.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::sync::LazyLock;
@@ -10,15 +10,15 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, NoTls};
 
-use super::processes::{WITHIN, complete, coordinator};
+use super::processes::{TIMEOUT, complete, coordinator};
 
-/// The server has no event that tells what its other sessions do, so it is asked this often.
-const ASK_EVERY: Duration = Duration::from_millis(20);
+/// The server cannot notify this session about others, so their state is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Connections of all tests that run at the same time.
+/// Enough for all tests that run at the same time.
 const CONNECTIONS: u32 = 300;
 
-/// The server's URL, or why there is none.
+/// The server's URL, or the reason why there is no server.
 static SERVER: LazyLock<Result<String, String>> =
     LazyLock::new(|| match serve(Options { connections: CONNECTIONS, ..Options::default() }) {
         Ok(url) => Ok(url),
@@ -26,7 +26,7 @@ static SERVER: LazyLock<Result<String, String>> =
         Err(error) => panic!("{error}"),
     });
 
-/// Starts a server that lasts as long as the test program; returns its URL. On a thread and a runtime of its own, since each test's
+/// Starts a server that lasts as long as the test program; returns its URL. It has its own thread and runtime, because each test's
 /// runtime ends with the test.
 pub(crate) fn serve(options: Options) -> Result<String, EmbeddedError> {
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -35,9 +35,9 @@ pub(crate) fn serve(options: Options) -> Result<String, EmbeddedError> {
         runtime.expect("a runtime starts").block_on(async {
             let server = match Embedded::start(&options, &|_| ()).await {
                 Ok(server) => server,
-                Err(error) => return sender.send(Err(error)).expect("somebody waits"),
+                Err(error) => return sender.send(Err(error)).expect("the receiver is waiting"),
             };
-            sender.send(Ok(server.url().to_owned())).expect("somebody waits");
+            sender.send(Ok(server.url().to_owned())).expect("the receiver is waiting");
             std::future::pending::<()>().await;
         });
     });
@@ -51,12 +51,12 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// An empty one. `None` where there is no PostgreSQL at all; that is said.
+    /// Creates an empty database. Without a PostgreSQL installation, prints the reason and returns `None`.
     pub(crate) async fn empty(name: &str) -> Option<Self> {
         Self::create(name, "").await
     }
 
-    /// An empty one on another server.
+    /// Creates an empty database on another server.
     pub(crate) async fn on(server: &str, name: &str) -> Self {
         Self::create_on(server, name, "").await
     }
@@ -81,28 +81,28 @@ impl Database {
         Self { name: name.to_owned(), sql: connect(&url).await, url }
     }
 
-    /// With the demo's data, indexed so that a query takes a millisecond.
+    /// Creates a database with the demo's data, indexed so that a query takes a millisecond.
     pub(crate) async fn demo(name: &str) -> Option<Self> {
         static TEMPLATE: OnceCell<bool> = OnceCell::const_new();
         let made = TEMPLATE.get_or_init(async || {
             let Some(template) = Self::empty("template_demo").await else {
                 return false;
             };
-            let words = ["migrate", "--generate", "--index", "--database-url", template.url()];
-            complete(coordinator(&words)).await.expect(0);
-            template.leave().await;
+            let args = ["migrate", "--generate", "--index", "--database-url", template.url()];
+            complete(coordinator(&args)).await.expect(0);
+            template.disconnect().await;
             true
         });
         if *made.await { Self::create(name, "TEMPLATE template_demo").await } else { None }
     }
 
-    /// As `--database-url` takes it.
+    /// The URL for `--database-url`.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Hangs up and waits until the server has noticed: a template has no connections.
-    async fn leave(self) {
+    /// Disconnects and waits until the server has noticed, because a template must not have connections.
+    async fn disconnect(self) {
         let Self { name, url, sql } = self;
         drop(sql);
         let other = connect(&url.replace(&format!("@/{name}?"), "@/postgres?")).await;
@@ -110,17 +110,17 @@ impl Database {
         other.wait_for(0, &format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'")).await;
     }
 
-    /// Another session: what this one sees of the others stands still while it is in a transaction.
+    /// Opens another session. Within a transaction, this session sees an unchanging pg_stat_activity.
     pub(crate) async fn session(&self) -> Client {
         connect(&self.url).await
     }
 
-    /// While the server crashes: until it has ended this connection, too, and answers again.
+    /// For a server that crashes: waits until it has closed this connection, too, and accepts a new one.
     pub(crate) async fn reconnect(&mut self) {
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + TIMEOUT;
         while !self.sql.is_closed() {
-            assert!(Instant::now() < deadline, "the server lives on");
-            sleep(ASK_EVERY).await;
+            assert!(Instant::now() < deadline, "the server does not crash");
+            sleep(POLL_INTERVAL).await;
         }
         loop {
             match tokio_postgres::connect(&self.url, NoTls).await {
@@ -131,7 +131,7 @@ impl Database {
                 }
                 Err(error) => assert!(Instant::now() < deadline, "the server does not come back: {error}"),
             }
-            sleep(ASK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -159,46 +159,46 @@ impl Database {
         row.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
     }
 
-    /// Until the number that `sql` gives is `expected`.
+    /// Waits until the number that `sql` returns is `expected`.
     pub(crate) async fn wait_for(&self, expected: i64, sql: &str) {
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let found = self.number(sql).await;
             if found == expected {
                 return;
             }
             assert!(Instant::now() < deadline, "{sql}: {found} instead of {expected}");
-            sleep(ASK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Until the text that `sql` gives is not empty; that text.
+    /// Waits until the text that `sql` returns is not empty; returns it.
     pub(crate) async fn wait_for_text(&self, sql: &str) -> String {
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let found = self.text(sql).await;
             if !found.is_empty() {
                 return found;
             }
             assert!(Instant::now() < deadline, "{sql}: nothing");
-            sleep(ASK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Until so many workers execute a query in this database: mid-run. A statement that is merely being prepared is active, too, so
-    /// the sleep itself is asked for.
+    /// Waits until this number of workers execute a query in this database. A statement that is being prepared is active, too, so the
+    /// condition is the sleep itself.
     pub(crate) async fn wait_for_running(&self, workers: i64) {
         self.wait_for(workers, &self.workers("wait_event = 'PgSleep'")).await;
     }
 
-    /// Until no worker is connected to this database.
-    pub(crate) async fn wait_for_silence(&self) {
+    /// Waits until no worker is connected to this database.
+    pub(crate) async fn wait_for_no_workers(&self) {
         self.wait_for(0, &self.workers("true")).await;
     }
 
-    /// Ends the workers' connections to this database and returns how many they were.
+    /// Ends the workers' connections to this database and returns their number.
     pub(crate) async fn terminate_workers(&self) -> i64 {
-        // Materialized: as part of one condition the planner would call it for the other tests' connections first.
+        // Materialized, because otherwise the planner could call the function for the other tests' connections before it filters.
         let own = format!(
             "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name LIKE 'muster:%:slot-%'",
             self.name
@@ -207,7 +207,7 @@ impl Database {
         self.number(&format!("WITH own AS MATERIALIZED ({own}) {terminate}")).await
     }
 
-    /// Counts the run's connections to this database that are so.
+    /// Returns SQL that counts the run's connections to this database that meet `condition`.
     pub(crate) fn workers(&self, condition: &str) -> String {
         format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND application_name LIKE 'muster:%' AND ({condition})",

@@ -1,9 +1,9 @@
-//! The deadline of a test. A test that hangs is named and its program ended, whatever it waits for. Shorter waits within the test report
-//! more details.
+//! The deadline of a test. When a test hangs, its name is printed and its program ended. Shorter timeouts within the test report more
+//! details.
 #![allow(
     dead_code,
     clippy::print_stderr,
-    reason = "not each test program uses it, and it speaks before it leaves"
+    reason = "not every test program uses it, and it prints before it exits"
 )]
 
 use std::cell::RefCell;
@@ -11,15 +11,15 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// About ten times as long as the longest test takes on two busy cores.
+/// About ten times the duration of the longest test on two busy cores.
 const TEST_MAX: Duration = Duration::from_secs(600);
 
 thread_local! {
     static OF_THIS_THREAD: RefCell<Option<Deadline>> = const { RefCell::new(None) };
 }
 
-/// The deadline of the test on this thread, from now until the thread ends. The helpers that tests of whole runs start with call it, so no
-/// such test is without one.
+/// Starts the deadline of the test on this thread; it ends with the thread. The helpers that tests of whole runs start with call it, so
+/// every such test has one.
 pub(crate) fn begin() {
     OF_THIS_THREAD.with(|deadline| deadline.replace(Some(Deadline::of_this_test())));
 }
@@ -33,7 +33,7 @@ impl Deadline {
     }
 
     pub(crate) fn within(limit: Duration) -> Self {
-        // The harness names the threads of its tests.
+        // The test harness names each thread after its test.
         let test = thread::current().name().unwrap_or("a test").to_owned();
         let (sender, receiver) = channel();
         thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A small disk of the test's own. A write that does not fit is written as far as there is room, page by page, as on other disks.
+//! A small disk for one test. A write that does not fit is written partially, page by page, as on other disks.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,40 +6,40 @@ use std::process::Command;
 use super::files::Files;
 
 pub(crate) struct Disk {
-    place: Files,
+    directory: Files,
 }
 
 impl Disk {
-    /// `None` where a test may not mount anything, which is said.
+    /// Mounts a disk of this size. Where the test may not mount, prints that it was skipped and returns `None`.
     pub(crate) fn of_kib(kib: u32) -> Option<Self> {
-        let disk = Self { place: Files::new() };
+        let disk = Self { directory: Files::new() };
         std::fs::create_dir(disk.path()).expect("the directory is ours");
         let size = format!("size={kib}k,mode=0777");
         match disk.mount(&["-t", "tmpfs", "-o", &size, "tmpfs"]) {
             Ok(()) => Some(disk),
             Err(reason) => {
-                println!("skipped: a small disk cannot be mounted, which root may: {reason}");
+                println!("skipped: mounting a small disk needs root: {reason}");
                 None
             }
         }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.place.path().join("disk")
+        self.directory.path().join("disk")
     }
 
     pub(crate) fn grow_to_kib(&self, kib: u32) {
         self.mount(&["-o", &format!("remount,size={kib}k")]).unwrap();
     }
 
-    fn mount(&self, words: &[&str]) -> Result<(), String> {
-        run(Command::new("mount").args(words).arg(self.path()))
+    fn mount(&self, args: &[&str]) -> Result<(), String> {
+        run(Command::new("mount").args(args).arg(self.path()))
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Processes of a test that failed may still write there; with them the disk is gone.
+        // Processes of a failed test may still write there; a lazy unmount removes the disk once they end.
         let _ = run(Command::new("umount").arg("--lazy").arg(self.path()));
     }
 }

@@ -1,6 +1,6 @@
-//! A PostgreSQL that is none: speaks the protocol on a loopback port, does what each row's script says, and remembers when.
-//! By convention the statement's first parameter is the host and the second the script (see [`super::script`]):
-//! [`QUERY`] has them so. A thread a connection; all of them end with the fake.
+//! A fake PostgreSQL: it speaks the protocol on a loopback port, follows each row's script, and records the times. By convention the
+//! statement's first parameter is the host and the second the script (see [`super::script`]), as in [`QUERY`]. Each connection has a
+//! thread; all threads end with the fake.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,13 +18,13 @@ use super::interrupt::{Interrupt, locked};
 use super::record::Record;
 use super::wire::Wire;
 
-/// A statement as the fake wants it.
+/// A statement with the parameters that the fake expects.
 pub(crate) const QUERY: &str = "SELECT answer FROM fake WHERE host = :hostname AND script = :script";
 
-/// A word that no statement may have: it is refused at its place.
+/// A word that the fake refuses with a syntax error at its position.
 pub(crate) const NONSENSE: &str = "nonsense";
 
-/// A remark in a statement: the first connection ends as soon as it has prepared it.
+/// A comment that makes the first connection end as soon as it has prepared the statement.
 pub(crate) const FICKLE: &str = "/* fickle */";
 
 pub(crate) struct FakePostgres {
@@ -36,10 +36,10 @@ pub(crate) struct FakePostgres {
 #[derive(Default)]
 struct Shared {
     record: Arc<Mutex<Record>>,
-    /// By session, which doubles as process id.
+    /// Indexed by session, whose number is also its process id.
     interrupts: Mutex<Vec<Arc<Interrupt>>>,
     end: Arc<Interrupt>,
-    /// Queries have to pass this gate; see [`FakePostgres::stall`].
+    /// Closed while the server stalls; see [`FakePostgres::stall`].
     gate: Arc<RwLock<()>>,
     is_over: AtomicBool,
 }
@@ -61,20 +61,20 @@ impl FakePostgres {
         format!("postgresql://u@{}/db", self.address)
     }
 
-    /// No query begins for this long, as behind a lock on a table. Blocks for as long.
+    /// Starts no query for this long, as behind a lock on a table. Blocks the caller for the same time.
     #[allow(dead_code, reason = "each test program uses a part of it")]
     pub(crate) fn stall(&self, time: Duration) {
         let _closed = self.shared.gate.write().unwrap_or_else(PoisonError::into_inner);
         thread::sleep(time);
     }
 
-    /// Queries that have come so far.
+    /// The number of queries received so far.
     #[allow(dead_code, reason = "each test program uses a part of it")]
     pub(crate) fn executions(&self) -> usize {
         locked(&self.shared.record).executions.len()
     }
 
-    /// Ends the fake after the run and gives what it saw: whole, because its threads have all ended.
+    /// Ends the fake after the run and returns its record, which is complete because all its threads have ended.
     pub(crate) fn finish(mut self) -> Record {
         self.end();
         locked(&self.shared.record).clone()
@@ -105,7 +105,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         handles.extend(stream.try_clone());
         let shared = Arc::clone(shared);
         backends.push(thread::spawn(move || {
-            // What goes wrong on a connection is the client's to notice, and the test's by what the client says.
+            // The client notices an error on its connection, and the test sees it in the client's output.
             let _ = serve(stream, &shared);
         }));
     }
@@ -127,8 +127,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             cancel(&request, shared);
             Ok(())
         }
-        // Who looks at counters meets a server that has none; only workers are recorded.
-        Some(PgWireFrontendMessage::Startup(startup)) if is_look(&startup) => Ok(()),
+        // The connection that reads server statistics is closed; only workers are recorded.
+        Some(PgWireFrontendMessage::Startup(startup)) if is_statistics(&startup) => Ok(()),
         Some(PgWireFrontendMessage::Startup(startup)) => {
             let interrupt = Arc::new(Interrupt::default());
             let mut interrupts = locked(&shared.interrupts);
@@ -142,16 +142,16 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         }
         _ => Ok(()),
     };
-    // The acceptor holds the socket, too: only this ends it.
+    // The acceptor holds the socket, too, so dropping this one would not close the connection.
     let _ = handle.shutdown(Shutdown::Both);
     served
 }
 
-fn is_look(startup: &Startup) -> bool {
-    startup.parameters.get("application_name").is_some_and(|name| name.ends_with(":look"))
+fn is_statistics(startup: &Startup) -> bool {
+    startup.parameters.get("application_name").is_some_and(|name| name.ends_with(":server_stats"))
 }
 
-/// Noted before the query ends with it.
+/// Records the cancel request before it ends the query.
 fn cancel(request: &CancelRequest, shared: &Shared) {
     let Ok(session) = usize::try_from(request.pid) else { return };
     let Some(interrupt) = locked(&shared.interrupts).get(session).cloned() else { return };

@@ -1,4 +1,4 @@
-//! The files that a run is given: rows and statements, in a directory of the test's own.
+//! The input files of a run, rows and statements, in the test's own directory.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fmt::Write;
@@ -8,20 +8,20 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Twenty hosts: with two or three workers each has some.
+/// Enough hosts that each of two or three workers has some.
 pub(crate) const HOSTS: usize = 20;
 
-/// Rows that take as long as they say, so that a test knows when it is in the middle of a run.
+/// Each row takes the time in its column, so that a test knows when it is in the middle of a run.
 pub(crate) const SLEEP: &str = "SELECT pg_sleep(:seconds::float8), :hostname::text";
 
 pub(crate) struct Files(TempDir);
 
 impl Files {
-    /// Below /tmp and open to the server's user, whatever TMPDIR says.
+    /// Creates a directory below /tmp that the server's user can access, regardless of TMPDIR.
     pub(crate) fn new() -> Self {
         super::deadline::begin();
         let directory = tempfile::Builder::new().prefix("t").tempdir_in("/tmp").expect("/tmp can be written");
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).expect("it is ours");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).expect("the test owns it");
         Self(directory)
     }
 
@@ -29,17 +29,17 @@ impl Files {
         self.0.path()
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.0.path().join(name);
         fs::write(&path, content).expect("the directory can be written");
         path.to_str().expect("plain characters").to_owned()
     }
 
-    /// A file that only its owner may read.
+    /// Writes a file that only its owner may read.
     pub(crate) fn secret(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.write(name, content);
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the test owns it");
         path
     }
 
@@ -47,7 +47,7 @@ impl Files {
         fs::read_to_string(self.0.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// A workload of `rows` sleeps of `seconds` each and its statement: `[rows, --query, file]`.
+    /// Writes a workload of `rows` sleeps of `seconds` each and its statement; returns `[rows, --query, file]`.
     pub(crate) fn sleeps(&self, rows: usize, seconds: f64) -> [String; 3] {
         let mut csv = "hostname,seconds\n".to_owned();
         for row in 0..rows {
@@ -57,7 +57,7 @@ impl Files {
     }
 }
 
-/// For the functions that take words.
-pub(crate) fn words(owned: &[String]) -> Vec<&str> {
+/// Converts owned arguments for functions that take `&[&str]`.
+pub(crate) fn args(owned: &[String]) -> Vec<&str> {
     owned.iter().map(String::as_str).collect()
 }

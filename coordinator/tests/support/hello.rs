@@ -1,9 +1,9 @@
-//! The first message of an agent, for tests that write the protocol themselves.
+//! The first message of an agent, for tests that send protocol messages themselves.
 
 use muster_common::limits;
 use muster_proto::control::Hello;
 
-/// An agent with one worker, a database of its own and no earlier session. Tests change what they need.
+/// An agent with one worker, its own database and no earlier session. Tests change the fields that they need.
 pub(crate) fn hello() -> Hello {
     Hello {
         protocol_version: limits::PROTOCOL_VERSION,
@@ -14,7 +14,7 @@ pub(crate) fn hello() -> Hello {
         slot: None,
         has_database: true,
         ended: None,
-        can_look: false,
+        can_report_stats: false,
         instance: 1,
         ran: None,
         former: Vec::new(),

@@ -1,12 +1,12 @@
-//! A wait that ends exactly in time, or earlier when another connection asks for it.
+//! A wait that ends on time, or earlier when another connection interrupts it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The last part of a delay is spun away: a sleeping thread is woken some 60 µs late.
+/// The last part of a delay is spent spinning, because a sleeping thread wakes about 60 µs late.
 const SPIN: Duration = Duration::from_micros(100);
 
-/// What a CancelRequest, which comes on a connection of its own, reaches.
+/// Set by a CancelRequest, which arrives on another connection.
 #[derive(Default)]
 pub(super) struct Interrupt {
     is_set: Mutex<bool>,
@@ -23,7 +23,7 @@ impl Interrupt {
         *locked(&self.is_set) = false;
     }
 
-    /// Whether it was set before the time was over.
+    /// Returns true if it was set before the time was over.
     pub(super) fn wait(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         let sleep = time.saturating_sub(SPIN);

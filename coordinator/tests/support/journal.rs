@@ -1,30 +1,30 @@
-//! A journal seen from outside while it is written: facts are JSON in it.
+//! Reads a journal while it is written. Facts are stored as JSON.
 
 use std::fs;
 use std::path::Path;
 
 use tokio::time::{Duration, Instant, sleep};
 
-use super::processes::WITHIN;
+use super::processes::TIMEOUT;
 
-/// Nothing tells that a file has grown, so it is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// There is no notification when a file grows, so it is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-pub(crate) fn has_fact(journal: &Path, words: &str) -> bool {
-    position(journal, words).is_some()
+pub(crate) fn has_fact(journal: &Path, text: &str) -> bool {
+    position(journal, text).is_some()
 }
 
-/// Facts are written down in the order in which they happened.
-pub(crate) fn position(journal: &Path, words: &str) -> Option<usize> {
+/// Facts are written in the order in which they happened, so that positions can be compared.
+pub(crate) fn position(journal: &Path, text: &str) -> Option<usize> {
     let written = fs::read(journal).unwrap();
-    written.windows(words.len()).position(|window| window == words.as_bytes())
+    written.windows(text.len()).position(|window| window == text.as_bytes())
 }
 
-/// Until the journal has these words.
-pub(crate) async fn wait_for_fact(journal: &Path, words: &str) {
-    let deadline = Instant::now() + WITHIN;
-    while !has_fact(journal, words) {
-        assert!(Instant::now() < deadline, "'{words}' is not in the journal");
-        sleep(LOOK_EVERY).await;
+/// Waits until the journal contains this text.
+pub(crate) async fn wait_for_fact(journal: &Path, text: &str) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !has_fact(journal, text) {
+        assert!(Instant::now() < deadline, "'{text}' is not in the journal");
+        sleep(POLL_INTERVAL).await;
     }
 }

@@ -1,6 +1,6 @@
-//! A run whose rows tell on the server that they ran. Each row's query takes the lock of its host if nobody has it, waits at a gate
-//! that the test can close, sleeps, and writes down which session ran it and whether its host was alone. So the server knows by
-//! itself how often each row ran, where, and whether two queries of a host ever met; and the answer says so, too, for the digest.
+//! A run whose rows leave evidence on the server. Each row's query takes the lock of its host if it is free, waits at a gate that the
+//! test can close, sleeps, and records the session that ran it and whether it got the lock. So the server knows how often each row ran,
+//! where, and whether two queries of a host overlapped. The result contains this too, so that the digest covers it.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use super::files::Files;
 use super::processes::{Ended, Process, address, agent, complete, coordinator, run};
 use super::report::Report;
 
-/// The columns are filled from left to right: the gate and the sleep are within the host's lock.
+/// The columns are evaluated from left to right: the gate and the sleep run while the host's lock is held.
 const TABLE: &str = "CREATE TABLE ran (id INT, host TEXT, session TEXT, alone BOOL, passed TEXT, slept TEXT)";
 const STATEMENT: &str = "\
 INSERT INTO ran
@@ -24,22 +24,22 @@ SELECT :id::int, :hostname::text, current_setting('application_name'),
        pg_try_advisory_xact_lock(hashtext(:hostname::text)),
        pg_advisory_xact_lock_shared(1, 1)::text, pg_sleep(:seconds::float8)::text
 RETURNING id, host, alone";
-/// The same answers, with nothing written and nobody asleep. A row that says `none` for its seconds fails.
+/// Returns the same results without writing or sleeping. A row whose seconds are `none` fails.
 const ANSWERS: &str = "SELECT :id::int, :hostname::text, :seconds::float8 >= 0";
 
-/// How large a run is.
+/// The size of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) agents: u16,
     pub(crate) rows: usize,
-    /// That each row sleeps.
+    /// The time that each row sleeps.
     pub(crate) seconds: f64,
 }
 
-/// Enough that two or three agents get about as many: the least, 15 of three, still works for more than a second.
+/// Enough that two or three agents get similar shares: the smallest of three, with 15 hosts, still works for more than a second.
 const HOSTS: usize = 60;
 
-/// Two or three seconds when nothing happens, and rows for everybody at any time of the first.
+/// Two to three seconds without faults, and enough rows that every agent is busy during the first second.
 pub(crate) const THREE: Shape = Shape { agents: 3, rows: 600, seconds: 0.01 };
 pub(crate) const TWO: Shape = Shape { agents: 2, rows: 400, seconds: 0.01 };
 
@@ -52,7 +52,7 @@ pub(crate) struct Load {
     pub(crate) shape: Shape,
 }
 
-/// Closed while this lives: queries that run wait at it.
+/// While this value lives, running queries wait at the gate.
 pub(crate) struct Gate(Client);
 
 impl Gate {
@@ -62,24 +62,24 @@ impl Gate {
 }
 
 impl Load {
-    /// The coordinator, waiting for its agents. `None` without a PostgreSQL.
-    pub(crate) async fn gather(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
+    /// Starts the coordinator, which waits for its agents. `None` without a PostgreSQL installation.
+    pub(crate) async fn start_coordinator(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
         let database = Database::empty(name).await?;
-        Some(Self::gather_on(database, shape, |_| {}, more).await)
+        Some(Self::start_coordinator_on(database, shape, |_| {}, more).await)
     }
 
-    /// With some hosts' rows changed: `change` gets host and seconds of each row by its id.
-    pub(crate) async fn gather_on(
+    /// Starts it on an existing database. `change` can change the host and the seconds of each row.
+    pub(crate) async fn start_coordinator_on(
         database: Database,
         shape: Shape,
         change: impl Fn(&mut Row),
         more: &[&str],
     ) -> Self {
-        Self::gather_within(database, shape, change, more, |command| command).await
+        Self::start_coordinator_with(database, shape, change, more, |command| command).await
     }
 
-    /// With a coordinator that `around` puts into surroundings of its own.
-    pub(crate) async fn gather_within(
+    /// Starts it with a command that `around` has wrapped.
+    pub(crate) async fn start_coordinator_with(
         database: Database,
         shape: Shape,
         change: impl Fn(&mut Row),
@@ -97,13 +97,13 @@ impl Load {
         Self { database, address, coordinator, agents: Vec::new(), files, shape }
     }
 
-    /// In mid-run: every agent has run rows.
+    /// Starts a coordinator and its agents and waits until every agent has run rows.
     pub(crate) async fn start(name: &str, shape: Shape, more: &[&str]) -> Option<Self> {
-        let mut load = Self::gather(name, shape, more).await?;
+        let mut load = Self::start_coordinator(name, shape, more).await?;
         for _ in 0..shape.agents {
             load.join();
         }
-        load.run().await;
+        load.wait_until_running().await;
         Some(load)
     }
 
@@ -112,23 +112,23 @@ impl Load {
         self.join_at(self.address)
     }
 
-    /// One that finds the coordinator elsewhere, behind a proxy.
+    /// Starts an agent that dials another address, such as a proxy's.
     pub(crate) fn join_at(&mut self, address: SocketAddr) -> &mut Process {
         self.join_with(address, &[])
     }
 
-    pub(crate) fn join_with(&mut self, address: SocketAddr, words: &[&str]) -> &mut Process {
-        self.agents.push(Process::start(agent(address, &[&["--allow-writes"], words].concat())));
+    pub(crate) fn join_with(&mut self, address: SocketAddr, args: &[&str]) -> &mut Process {
+        self.agents.push(Process::start(agent(address, &[&["--allow-writes"], args].concat())));
         self.agents.last_mut().unwrap()
     }
 
-    /// Until as many sessions as the run has agents have run rows.
-    pub(crate) async fn run(&mut self) {
+    /// Waits until as many sessions as the run has agents have run rows.
+    pub(crate) async fn wait_until_running(&mut self) {
         let sessions = "SELECT count(DISTINCT session) FROM ran";
         self.database.wait_for(self.shape.agents.into(), sessions).await;
     }
 
-    /// Closes the gate and waits until so many queries are at it, or any number for 0: no row ends, and so the run does not.
+    /// Closes the gate and waits until `queries` queries wait at it, or does not wait for 0. No row completes while it is closed.
     pub(crate) async fn close_gate(&self, queries: u16) -> Gate {
         let session = self.database.session().await;
         session.batch_execute("SELECT pg_advisory_lock(1, 1)").await.unwrap();
@@ -143,27 +143,28 @@ impl Load {
         self.database.wait_for(queries.into(), &waiting).await;
     }
 
-    /// Until the coordinator told so many events that begin so. It says each on stderr and logs it, too: the log is counted.
+    /// Waits until the coordinator has logged `times` events that begin with `what`. It prints each on stderr and logs it; the log is
+    /// counted.
     pub(crate) async fn wait_for_events(&mut self, times: usize, what: &str) {
         self.coordinator.wait_for_times(times, &format!("events: {what}")).await;
     }
 
-    /// The run's journal, where the coordinator says that it is.
+    /// Returns the run's journal, in the run directory that the coordinator prints.
     pub(crate) async fn journal(&mut self) -> PathBuf {
-        let said = self.coordinator.wait_for("run directory: ").await;
-        let (_, directory) = said.split_once("run directory: ").unwrap();
+        let stderr = self.coordinator.wait_for("run directory: ").await;
+        let (_, directory) = stderr.split_once("run directory: ").unwrap();
         Path::new(directory.lines().next().unwrap()).join("journal")
     }
 
-    /// Until the coordinator has counted rows, which is later than the server has run them.
-    pub(crate) async fn until_counted(&mut self) {
+    /// Waits until the coordinator has counted rows, which happens after the server has run them.
+    pub(crate) async fn wait_until_counted(&mut self) {
         let journal = self.journal().await;
         let run = journal.parent().unwrap();
         let (runs, id) =
             (run.parent().unwrap().to_str().unwrap(), run.file_name().unwrap().to_str().unwrap());
         loop {
             let report = complete(coordinator(&["report", id, "--run-dir", runs, "--output", "json"])).await;
-            if Report::of(&report.expect(0)).books().0 > 0 {
+            if Report::of(&report.expect(0)).accounting().0 > 0 {
                 return;
             }
         }
@@ -177,7 +178,7 @@ impl Load {
         slot_of(&killed)
     }
 
-    /// Kills an agent that is known to have a query in flight.
+    /// Kills an agent that has a query in flight.
     pub(crate) async fn kill_in_flight(&mut self, index: usize) -> String {
         let gate = self.close_gate(self.shape.agents).await;
         let slot = self.kill(index).await;
@@ -186,30 +187,31 @@ impl Load {
         slot
     }
 
-    /// Until nobody has run anything for a while: those that are left have run all that is theirs.
-    pub(crate) async fn until_idle(&self) {
+    /// Waits until no query has run for a while: the remaining agents have run all their rows.
+    pub(crate) async fn wait_until_idle(&self) {
         let busy = "state <> 'idle' OR state_change > clock_timestamp() - INTERVAL '0.3 s'";
         self.database.wait_for(0, &self.database.workers(busy)).await;
     }
 
-    /// Of the rows that ran: those whose host was not alone, which must be none.
-    async fn meetings(&self) -> i64 {
+    /// The number of rows that ran while another query of their host was running; expected to be 0.
+    async fn overlaps(&self) -> i64 {
         self.database.number("SELECT count(*) FROM ran WHERE NOT alone").await
     }
 
-    /// How often rows ran again to their end.
+    /// The number of additional executions of rows that ran more than once to their end.
     pub(crate) async fn reruns(&self) -> i64 {
         self.database.number("SELECT count(*) - count(DISTINCT id) FROM ran").await
     }
 
-    /// The slots in which each host's rows ran, as the server saw them.
+    /// The slots in which each host's rows ran, according to the server.
     pub(crate) async fn slots_of_hosts(&self) -> BTreeMap<String, Vec<String>> {
         let sql = "SELECT host, array_agg(DISTINCT split_part(session, ':', 3)) FROM ran GROUP BY host";
         let rows = self.database.session().await.query(sql, &[]).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }
 
-    /// The end: this exit code, a report that is right, agents that leave when they are asked to, and nothing left on the server.
+    /// Waits for the end of the run: expects this exit code and a correct report, stops the agents, and expects no connection on the
+    /// server.
     pub(crate) async fn end(&mut self, code: i32) -> Report {
         let ended = self.coordinator.end().await.expect(code);
         let report = self.check(&ended).await;
@@ -217,43 +219,43 @@ impl Load {
         report
     }
 
-    /// Agents that are asked to leave do, and nothing is left on the server.
+    /// Stops the agents with SIGTERM and waits until no connection is left on the server.
     pub(crate) async fn leave(&mut self) {
         for mut agent in self.agents.drain(..) {
             agent.signal("TERM");
             agent.end().await.expect(0);
         }
-        self.database.wait_for_silence().await;
+        self.database.wait_for_no_workers().await;
     }
 
-    /// Holds the report against the server's own count and against an undisturbed run.
+    /// Compares the report with the server's own count and with an undisturbed run.
     pub(crate) async fn check(&self, ended: &Ended) -> Report {
         let report = Report::of(ended);
-        let (completed, failed, unaccounted) = report.books();
+        let (completed, failed, unaccounted) = report.accounting();
         assert_eq!(completed + failed + unaccounted, self.shape.rows as u64);
         let ran = self.database.number("SELECT count(DISTINCT id) FROM ran").await;
         let is_whole = failed + unaccounted == 0;
         assert!(
             ran as u64 == completed || !is_whole && ran as u64 > completed,
             "{ran} rows ran: {:?}",
-            report.books()
+            report.accounting()
         );
-        assert_eq!(self.meetings().await, 0, "two queries of a host ran side by side");
-        let told = report.number("/queries/retried") + report.number("/queries/duplicates");
+        assert_eq!(self.overlaps().await, 0, "two queries of a host ran side by side");
+        let reported = report.number("/queries/retried") + report.number("/queries/duplicates");
         let reruns = self.reruns().await as u64;
-        assert!(reruns <= told, "{reruns} rows ran again, {told} are told: {}", report.events());
+        assert!(reruns <= reported, "{reruns} rows ran again, {reported} are reported: {}", report.events());
         let timed = report.at("/service_time_ms").get("count").map_or(0, |count| count.as_u64().unwrap());
         let retried = report.number("/queries/retried");
         let with_retried = report.text("/tool/command").contains("--include-retried");
         assert_eq!(timed, if with_retried { completed } else { completed - retried });
         let undisturbed = self.undisturbed_without(&self.not_completed(&report).await).await;
         for what in ["/result/digest", "/result/rows", "/result/bytes"] {
-            assert_eq!(report.at(what), undisturbed.at(what), "{what}: an answer is missing or twice");
+            assert_eq!(report.at(what), undisturbed.at(what), "{what}: a result is missing or duplicated");
         }
         report
     }
 
-    /// The rows without an answer: those that are listed, and those that failed, of which the server has nothing.
+    /// The rows without a result: those that are listed, and those that failed, which are not in the server's table.
     async fn not_completed(&self, report: &Report) -> BTreeSet<usize> {
         let sql = format!(
             "SELECT id FROM generate_series(0, {} - 1) id EXCEPT SELECT id FROM ran",
@@ -264,12 +266,12 @@ impl Load {
             let never_ran = self.database.session().await.query(&sql, &[]).await.unwrap();
             missing.extend(never_ran.iter().map(|row| row.get::<_, i32>(0) as usize));
         }
-        let (_, failed, unaccounted) = report.books();
-        assert_eq!(missing.len() as u64, failed + unaccounted, "a row that failed has left nothing");
+        let (_, failed, unaccounted) = report.accounting();
+        assert_eq!(missing.len() as u64, failed + unaccounted, "a failed row wrote nothing");
         missing
     }
 
-    /// The same rows when nothing happens.
+    /// Runs the same rows without faults.
     pub(crate) async fn undisturbed(&self) -> Report {
         self.undisturbed_without(&BTreeSet::new()).await
     }
@@ -316,21 +318,21 @@ fn unaccounted(report: &Report) -> impl Iterator<Item = usize> {
     ranges.flat_map(move |range| bound(range, 0)..=bound(range, 1))
 }
 
-/// The slot that an agent was given last: `slot-1`. Nothing for one that was given none yet.
+/// The slot that an agent was given last, such as `slot-1`; empty if it has none yet.
 pub(crate) fn slot_of(agent: &Process) -> String {
-    let said = agent.said();
+    let stderr = agent.stderr();
     let slot = |line: &str| Some(line.split_once("joined run ")?.1.split_once(" as ")?.1.trim().to_owned());
-    said.lines().rev().find_map(slot).unwrap_or_default()
+    stderr.lines().rev().find_map(slot).unwrap_or_default()
 }
 
-/// Each host's slot at the end of a run.
+/// The slot of each host at the end of a run.
 pub(crate) fn hosts_of(report: &Report) -> BTreeMap<String, String> {
     let text = |host: &serde_json::Value, name: &str| host[name].as_str().unwrap().to_owned();
     let slot = |host| text(host, "worker").split('/').next().unwrap().to_owned();
     report.list("/hosts").iter().map(|host| (text(host, "host"), slot(host))).collect()
 }
 
-/// The agent of this slot in a report.
+/// The entry of this slot in a report.
 #[track_caller]
 pub(crate) fn agent_of<'a>(report: &'a Report, slot: &str) -> &'a serde_json::Value {
     report.list("/agents").iter().find(|agent| agent["slot"] == slot).unwrap()

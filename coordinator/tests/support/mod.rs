@@ -1,4 +1,4 @@
-//! What tests of whole runs share: a PostgreSQL that is a fake and keeps its own clock, and the built programs to run against it.
+//! Shared by tests of whole runs: a fake PostgreSQL that records times, and the built programs to run against it.
 #![allow(dead_code, reason = "each test program uses a part")]
 
 pub(crate) mod agent;

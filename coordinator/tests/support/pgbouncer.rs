@@ -13,11 +13,11 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::database::Database;
 use super::files::Files;
-use super::processes::{WITHIN, address};
+use super::processes::{TIMEOUT, address};
 
 /// Debian installs it in a directory that only root's PATH contains.
 const PROGRAMS: [&str; 2] = ["pgbouncer", "/usr/sbin/pgbouncer"];
-const ASK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A PgBouncer that ends with the test.
 pub(crate) struct PgBouncer {
@@ -51,17 +51,17 @@ impl PgBouncer {
         command.args(["-q", &settings]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // PgBouncer refuses to run as root, and only the owner of the server's socket may use it.
         let server = std::fs::metadata(&socket).expect("the server's directory is there");
-        let own = std::fs::metadata(files.path()).expect("it is ours");
+        let own = std::fs::metadata(files.path()).expect("the test owns it");
         if server.uid() != own.uid() {
             command.uid(server.uid()).gid(server.gid());
         }
         let child = Command::from(command).kill_on_drop(true).spawn().expect("pgbouncer starts");
         let url = format!("postgresql://postgres@{address}/{name}");
         let pooler = Self { address, url, size, _child: child, files };
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + TIMEOUT;
         while tokio_postgres::connect(&pooler.url, NoTls).await.is_err() {
             assert!(Instant::now() < deadline, "pgbouncer does not answer: {}", pooler.files.read("log"));
-            sleep(ASK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
         Some(pooler)
     }
@@ -76,7 +76,7 @@ impl PgBouncer {
 
     /// The connection of another application, which sets no application name.
     pub(crate) async fn client(&self) -> Client {
-        let config: Config = self.url.parse().expect("it is a URL");
+        let config: Config = self.url.parse().expect("the URL is valid");
         let (client, connection) = config.connect(NoTls).await.expect("the pooler answers");
         tokio::spawn(connection);
         client
@@ -101,7 +101,7 @@ impl PgBouncer {
     }
 }
 
-/// Settings of the session, names of statements, and an application name of Muster's.
+/// Returns session settings, statement names, and application names set by Muster.
 async fn found(client: &Client) -> Vec<String> {
     let query = "SELECT 'setting ' || name || ' = ' || setting AS it FROM pg_settings WHERE source = 'session' \
                  AND name NOT IN ('client_encoding', 'DateStyle', 'TimeZone', 'standard_conforming_strings', 'application_name') \

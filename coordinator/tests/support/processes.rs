@@ -1,5 +1,5 @@
-//! The built programs as processes: started with a clean environment, watched by what they say, signalled, awaited. No wait is
-//! without a deadline, and whatever a test starts is killed when the test ends, by its id and nothing else.
+//! Runs the built programs as processes: starts them with a clean environment, waits for text on stderr, sends signals, waits for their
+//! end. Every wait has a deadline, and each process that a test starts is killed by its id when the test ends.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fmt::Display;
@@ -16,18 +16,18 @@ use tokio::time::timeout;
 
 use super::agent::agent_binary;
 
-/// Much longer than anything here takes, so that a busy machine fails no test.
-pub(crate) const WITHIN: Duration = Duration::from_secs(60);
+/// Much longer than any step takes, so that a busy machine fails no test.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-// -- where they are ----------------------------------------------------------------------------------------------------
+// -- paths and addresses -----------------------------------------------------------------------------------------------
 
-/// The workspace: `data/` and `docs/` are below it.
+/// The workspace directory, which contains `data/` and `docs/`.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a member of a workspace")
 }
 
-/// An address that nothing else on this machine uses: every process has a part of 127.0.0.0/8 to itself, and no outgoing
-/// connection takes its port from there. A free port that was only probed could be taken in the meantime.
+/// Returns an address that nothing else on this machine uses: every process has its own part of 127.0.0.0/8, and outgoing
+/// connections take no ports from there. A free port found by probing could be taken in the meantime.
 pub(crate) fn address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     let [high, middle, low] = [16, 8, 0].map(|shift| (std::process::id() >> shift) as u8);
@@ -36,56 +36,56 @@ pub(crate) fn address() -> SocketAddr {
 
 // -- starting them -----------------------------------------------------------------------------------------------------
 
-pub(crate) fn coordinator(words: &[&str]) -> Command {
-    // Before a run waits for agents, not while it does.
+pub(crate) fn coordinator(args: &[&str]) -> Command {
+    // Builds the agent, if necessary, before a run waits for agents.
     agent_binary();
-    program(Path::new(env!("CARGO_BIN_EXE_coordinator")), words)
+    program(Path::new(env!("CARGO_BIN_EXE_coordinator")), args)
 }
 
 /// A run that waits for agents at `address` and prints its result as JSON.
-pub(crate) fn run(address: SocketAddr, agents: u16, words: &[&str]) -> Command {
+pub(crate) fn run(address: SocketAddr, agents: u16, args: &[&str]) -> Command {
     let (address, agents) = (address.to_string(), agents.to_string());
     let head = ["run", "--listen", &address, "--agents", &agents, "--output", "json"];
-    coordinator(&[&head, words].concat())
+    coordinator(&[&head, args].concat())
 }
 
-/// One that dials this address, or the first of several that answers.
-pub(crate) fn agent(address: impl Display, words: &[&str]) -> Command {
-    program(agent_binary(), &[&["--coordinator", &address.to_string()], words].concat())
+/// An agent that dials this address, or several addresses until one answers.
+pub(crate) fn agent(address: impl Display, args: &[&str]) -> Command {
+    program(agent_binary(), &[&["--coordinator", &address.to_string()], args].concat())
 }
 
-/// Neither a database nor a log filter of the person who runs the tests.
-fn program(path: &Path, words: &[&str]) -> Command {
+/// Without the database settings and the log filter of the user who runs the tests.
+fn program(path: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(path);
-    command.args(words).current_dir(workspace()).env_clear();
+    command.args(args).current_dir(workspace()).env_clear();
     for name in ["PATH", "HOME"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }
-    // Runs are kept, as they are by default, but not among those of the person.
+    // Runs are stored, as they are by default, but not among the user's own runs.
     command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command.env("MUSTER_LOG", "info").env("NO_COLOR", "1");
-    // Tests run beside each other: the machine is what they are not about.
+    // Tests run concurrently, so this machine's load must not void a run.
     command.env("MUSTER_ALLOW_VOID", "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-/// The same program, and no file that it writes may grow beyond so many KiB.
+/// The same program with a limit on the size of the files that it writes.
 pub(crate) fn limited(command: &Command, kib: u32) -> Command {
     under(command, &["/bin/bash", "-c", &format!("ulimit -f {kib}; exec \"$@\""), "bash"])
 }
 
-/// The same program, and so many files may be open in it.
+/// The same program with a limit on the number of open files.
 pub(crate) fn with_files(command: &Command, count: u32) -> Command {
     under(command, &["/bin/bash", "-c", &format!("ulimit -n {count}; exec \"$@\""), "bash"])
 }
 
-/// The same program, started by another one, which gets it as its last arguments.
-pub(crate) fn under(command: &Command, words: &[&str]) -> Command {
+/// The same program, started by another one that gets it as its last arguments.
+pub(crate) fn under(command: &Command, args: &[&str]) -> Command {
     let inner = command.as_std();
-    let mut outer = program(Path::new(words[0]), &words[1..]);
+    let mut outer = program(Path::new(args[0]), &args[1..]);
     outer.arg(inner.get_program()).args(inner.get_args());
     outer
 }
@@ -102,8 +102,8 @@ pub(crate) async fn complete_with(mut command: Command, input: &[u8]) -> Ended {
         command.stdin(Stdio::piped());
         command
     });
-    let mut stdin = process.child.stdin.take().expect("it was piped");
-    // A program that refuses its input early closes the pipe, and that is its right.
+    let mut stdin = process.child.stdin.take().expect("stdin is piped");
+    // A program that refuses its input early closes the pipe, which is valid.
     let _ = stdin.write_all(input).await;
     drop(stdin);
     process.end().await
@@ -118,27 +118,27 @@ pub(crate) struct Process {
     stderr: Output,
 }
 
-/// How a process ended and all that it said.
+/// The exit code and the whole output of a process.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// `None` when a signal ended it.
+    /// `None` when a signal ended the process.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Ended {
-    /// Wants this exit code; a failure shows what was said.
+    /// Expects this exit code; a failure prints the output.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// Wants these words on stderr.
+    /// Expects this text on stderr.
     #[track_caller]
-    pub(crate) fn says(self, words: &str) -> Self {
-        assert!(self.stderr.contains(words), "'{words}' is not said in:\n{}", self.stderr);
+    pub(crate) fn expect_stderr(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "'{text}' is not in:\n{}", self.stderr);
         self
     }
 }
@@ -157,35 +157,37 @@ impl Process {
         self.id
     }
 
-    /// Until these words were said on stderr; everything said so far.
-    pub(crate) async fn wait_for(&mut self, words: &str) -> String {
-        self.wait_for_times(1, words).await
+    /// Waits until stderr contains this text; returns everything printed so far.
+    pub(crate) async fn wait_for(&mut self, text: &str) -> String {
+        self.wait_for_times(1, text).await
     }
 
-    pub(crate) async fn wait_for_times(&mut self, times: usize, words: &str) -> String {
-        self.wait_until(&format!("{times} times '{words}'"), |text| text.matches(words).count() >= times)
+    pub(crate) async fn wait_for_times(&mut self, times: usize, text: &str) -> String {
+        self.wait_until(&format!("{times} times '{text}'"), |stderr| stderr.matches(text).count() >= times)
             .await
     }
 
     pub(crate) async fn wait_for_either(&mut self, one: &str, other: &str) -> String {
-        self.wait_until(&format!("'{one}' or '{other}'"), |text| text.contains(one) || text.contains(other))
-            .await
+        self.wait_until(&format!("'{one}' or '{other}'"), |stderr| {
+            stderr.contains(one) || stderr.contains(other)
+        })
+        .await
     }
 
-    async fn wait_until(&mut self, what: &str, is_said: impl Fn(&str) -> bool) -> String {
-        let heard = self.stderr.0.wait_for(|said| is_said(&said.text) || said.is_over);
-        match timeout(WITHIN, heard).await {
-            Ok(Ok(said)) if is_said(&said.text) => return said.text.clone(),
+    async fn wait_until(&mut self, what: &str, is_found: impl Fn(&str) -> bool) -> String {
+        let found = self.stderr.0.wait_for(|output| is_found(&output.text) || output.is_closed);
+        match timeout(TIMEOUT, found).await {
+            Ok(Ok(output)) if is_found(&output.text) => return output.text.clone(),
             _ => {}
         }
-        panic!("{what} is not said in:\n{}", self.stderr.text());
+        panic!("{what} is not in:\n{}", self.stderr.text());
     }
 
-    pub(crate) fn said(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         self.stderr.text()
     }
 
-    /// By the `kill` program: the standard library knows only SIGKILL.
+    /// Sends a signal with the `kill` program, because the standard library supports only SIGKILL.
     pub(crate) fn signal(&self, name: &str) {
         signal(name, self.id);
     }
@@ -195,13 +197,13 @@ impl Process {
     }
 
     pub(crate) async fn end(&mut self) -> Ended {
-        let Ok(status) = timeout(WITHIN, self.child.wait()).await else {
-            panic!("it has not ended within {WITHIN:?}; it said:\n{}", self.stderr.text());
+        let Ok(status) = timeout(TIMEOUT, self.child.wait()).await else {
+            panic!("the process has not ended within {TIMEOUT:?}; its stderr:\n{}", self.stderr.text());
         };
         let status: ExitStatus = status.expect("the kernel knows its children");
         for output in [&mut self.stdout, &mut self.stderr] {
-            let is_over = timeout(WITHIN, output.0.wait_for(|said| said.is_over)).await.is_ok();
-            assert!(is_over, "somebody else keeps its output open: {}", output.text());
+            let is_closed = timeout(TIMEOUT, output.0.wait_for(|output| output.is_closed)).await.is_ok();
+            assert!(is_closed, "another process keeps its output open: {}", output.text());
         }
         Ended { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
@@ -212,31 +214,31 @@ pub(crate) fn signal(name: &str, id: u32) {
     assert!(status.expect("kill runs").success(), "kill -s {name} {id}");
 }
 
-/// What came out of a pipe so far.
-struct Output(watch::Receiver<Said>);
+/// The output of a pipe so far.
+struct Output(watch::Receiver<Buffer>);
 
 #[derive(Default)]
-struct Said {
+struct Buffer {
     text: String,
-    is_over: bool,
+    is_closed: bool,
 }
 
 impl Default for Output {
-    /// Of a pipe that was not asked for.
+    /// The output of a pipe that was not requested.
     fn default() -> Self {
-        Self(watch::channel(Said { is_over: true, ..Said::default() }).1)
+        Self(watch::channel(Buffer { is_closed: true, ..Buffer::default() }).1)
     }
 }
 
 impl Output {
     fn of(mut pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
-        let (sender, receiver) = watch::channel(Said::default());
+        let (sender, receiver) = watch::channel(Buffer::default());
         tokio::spawn(async move {
             let mut block = [0; 8192];
             while let Ok(count @ 1..) = pipe.read(&mut block).await {
-                sender.send_modify(|said| said.text.push_str(&String::from_utf8_lossy(&block[..count])));
+                sender.send_modify(|output| output.text.push_str(&String::from_utf8_lossy(&block[..count])));
             }
-            sender.send_modify(|said| said.is_over = true);
+            sender.send_modify(|output| output.is_closed = true);
         });
         Self(receiver)
     }

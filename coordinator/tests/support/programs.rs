@@ -1,5 +1,5 @@
-//! The built programs, and a run of them against the fake. Bounded in time, no database but the one named, files in a directory
-//! of the run's own.
+//! Runs the built programs against the fake server: with a timeout, without any other database, and with files in the run's own
+//! directory.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,17 +12,17 @@ use tempfile::TempDir;
 use super::agent::agent_binary;
 use super::fake_postgres::QUERY;
 
-/// A run of the tests takes a few seconds; whoever needs longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A run takes a few seconds, so one that needs longer hangs.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const COORDINATOR: &str = env!("CARGO_BIN_EXE_coordinator");
 
-/// What is typed, and the files that it names.
+/// The arguments of a run and the files that they name.
 pub(crate) struct Run {
     directory: TempDir,
     csv: String,
     query: String,
-    words: Vec<String>,
+    args: Vec<String>,
 }
 
 pub(crate) struct Finished {
@@ -32,40 +32,40 @@ pub(crate) struct Finished {
 }
 
 impl Run {
-    /// `rows` are lines of `hostname,script`, unless [`Run::with_query`] says otherwise.
+    /// `rows` are lines of `hostname,script`, unless [`Run::with_query`] sets another CSV.
     pub(crate) fn new(database_url: &str, rows: &[String]) -> Self {
         super::deadline::begin();
-        let words = ["run", "rows.csv", "--query", "query.sql", "--output", "json", "--database-url"];
-        let words = words.into_iter().chain([database_url]).map(str::to_owned).collect();
+        let args = ["run", "rows.csv", "--query", "query.sql", "--output", "json", "--database-url"];
+        let args = args.into_iter().chain([database_url]).map(str::to_owned).collect();
         let csv = format!("hostname,script\n{}\n", rows.join("\n"));
-        Self { directory: tempfile::tempdir().unwrap(), csv, query: QUERY.to_owned(), words }
+        Self { directory: tempfile::tempdir().unwrap(), csv, query: QUERY.to_owned(), args }
     }
 
-    /// Another statement, and the whole CSV for it.
+    /// Sets another statement and the whole CSV for it.
     pub(crate) fn with_query(mut self, query: &str, csv: &str) -> Self {
         query.clone_into(&mut self.query);
         csv.clone_into(&mut self.csv);
         self
     }
 
-    /// Other reports than JSON on stdout.
+    /// Sets another report than JSON on stdout.
     pub(crate) fn with_output(mut self, spec: &str) -> Self {
-        let position = self.words.iter().position(|word| word == "--output").unwrap();
-        spec.clone_into(&mut self.words[position + 1]);
+        let position = self.args.iter().position(|word| word == "--output").unwrap();
+        spec.clone_into(&mut self.args[position + 1]);
         self
     }
 
-    pub(crate) fn with(mut self, words: &[&str]) -> Self {
-        self.words.extend(words.iter().map(|word| (*word).to_owned()));
+    pub(crate) fn with(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|word| (*word).to_owned()));
         self
     }
 
-    /// With agents inside the coordinator's process.
+    /// Runs with agents inside the coordinator's process.
     pub(crate) fn local(self, agents: usize) -> Finished {
         self.with(&["--local", "--agents", &agents.to_string()]).finish()
     }
 
-    /// The same, and the files that it wrote.
+    /// Like [`Run::local`]; also returns the content of the named files.
     pub(crate) fn local_with_files(self, agents: usize, names: &[&str]) -> (Finished, Vec<String>) {
         let run = self.with(&["--local", "--agents", &agents.to_string()]);
         let finished = run.finish();
@@ -73,12 +73,12 @@ impl Run {
         (finished, names.iter().map(read).collect())
     }
 
-    /// With agents that are processes of their own, of so many workers each.
+    /// Runs with agents in separate processes, with this number of workers each.
     pub(crate) fn with_processes(self, agents: usize, workers: usize) -> Finished {
         let coordinator = free_address();
         let start = |_| {
             let mut command = Command::new(agent_binary());
-            bare(&mut command, self.directory.path());
+            clear_environment(&mut command, self.directory.path());
             command
                 .args(["--once", "--coordinator", &coordinator, "--workers", &workers.to_string()])
                 .stderr(Stdio::null());
@@ -94,16 +94,16 @@ impl Run {
         std::fs::write(self.directory.path().join("rows.csv"), &self.csv).unwrap();
         std::fs::write(self.directory.path().join("query.sql"), &self.query).unwrap();
         let mut command = Command::new(COORDINATOR);
-        bare(&mut command, self.directory.path());
-        command.args(&self.words);
-        let output = assert_cmd::Command::from_std(command).timeout(PATIENCE).output().unwrap();
+        clear_environment(&mut command, self.directory.path());
+        command.args(&self.args);
+        let output = assert_cmd::Command::from_std(command).timeout(TIMEOUT).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 
 impl Finished {
-    /// The report, of a run that ended with this code.
+    /// Returns the report of a run that ended with this exit code.
     #[track_caller]
     pub(crate) fn report(&self, code: i32) -> RunResult {
         assert_eq!(self.code, Some(code), "stderr: {}", self.stderr);
@@ -111,7 +111,7 @@ impl Finished {
     }
 }
 
-/// Ended with the test, whatever it comes to.
+/// Killed when the test ends.
 struct Process(Child);
 
 impl Drop for Process {
@@ -121,12 +121,12 @@ impl Drop for Process {
     }
 }
 
-/// Nothing of the person's own database settings.
-fn bare(command: &mut Command, directory: &Path) {
+/// Removes the database settings of the user who runs the tests.
+fn clear_environment(command: &mut Command, directory: &Path) {
     remove_variables(command, |name| {
         name.starts_with("PG") || name.starts_with("MUSTER_") || name == "DATABASE_URL"
     });
-    // Tests run beside each other: the machine is what they are not about.
+    // Tests run concurrently, so this machine's load must not void a run.
     command.env("MUSTER_ALLOW_VOID", "1");
     command.env("HOME", directory).current_dir(directory);
 }
@@ -139,7 +139,7 @@ fn remove_variables(command: &mut Command, is_unwanted: impl Fn(&str) -> bool) {
     }
 }
 
-/// Free a moment ago. The agents try until the coordinator has it.
+/// The port is free now but not reserved. The agents retry until the coordinator listens on it.
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

@@ -1,5 +1,5 @@
-//! A network between an agent and its coordinator, or its database, that can fail: cut, stalled in one direction or both, or slow. It
-//! forwards bytes without interpreting them.
+//! A proxy between an agent and its coordinator, or its database, that simulates network faults: a cut, a stall in one direction or both,
+//! or a delay. It forwards bytes without interpreting them.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::net::SocketAddr;
@@ -17,67 +17,72 @@ use tokio::time::{Instant, sleep_until};
 use super::processes::address;
 use super::sieve::Sieve;
 
-/// Blocks on their way in one direction; a sender that is faster waits, as at a full socket.
+/// The number of blocks buffered in one direction. A faster sender blocks, as at a full socket.
 const BLOCKS: usize = 256;
 
 /// Directions as seen from the agent: results go to the coordinator, and rows come to the agent. The same applies to queries and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     ToCoordinator,
     ToAgent,
     Both,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Lane {
-    /// Every byte comes so much later.
-    Flows(Duration),
-    /// Nothing comes, and nothing is lost either.
-    Stalls,
+enum Delivery {
+    /// Every byte is delayed by this time.
+    After(Duration),
+    /// Nothing is delivered, and nothing is lost.
+    Stalled,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Network {
-    /// Connections of an earlier age are cut.
-    age: u64,
+    /// Connections of an earlier generation are cut.
+    generation: u64,
     is_open: bool,
-    to_coordinator: Lane,
-    to_agent: Lane,
-    /// Credit and results stay here.
+    to_coordinator: Delivery,
+    to_agent: Delivery,
+    /// True while the data of the Work stream, credit and results, is held.
     holds_work: bool,
 }
 
-/// Gone with the test, and all its connections with it.
+/// Removed with the test, together with all its connections.
 pub(crate) struct Proxy {
     address: SocketAddr,
     network: watch::Sender<Network>,
-    /// New connections to close at once.
+    /// The number of new connections to close immediately.
     refusals: Arc<AtomicU32>,
     _task: JoinSet<()>,
 }
 
 impl Proxy {
-    /// In front of `upstream`, which need not listen yet.
+    /// Starts a proxy in front of `upstream`, which need not listen yet.
     pub(crate) async fn start(upstream: SocketAddr) -> Self {
         Self::before(Upstream::Coordinator(upstream)).await
     }
 
-    /// In front of a database whose socket is in this directory.
+    /// Starts a proxy in front of a database whose socket is in this directory.
     pub(crate) async fn before_database(directory: &str) -> Self {
         Self::before(Upstream::Socket(format!("{directory}/.s.PGSQL.5432").into())).await
     }
 
-    /// In front of a connection pooler.
+    /// Starts a proxy in front of a connection pooler.
     pub(crate) async fn before_pooler(address: SocketAddr) -> Self {
         Self::before(Upstream::Pooler(address)).await
     }
 
     async fn before(upstream: Upstream) -> Self {
         let address = address();
-        let listener = TcpListener::bind(address).await.expect("nobody else has this address");
-        let lane = Lane::Flows(Duration::ZERO);
-        let network =
-            Network { age: 0, is_open: true, to_coordinator: lane, to_agent: lane, holds_work: false };
+        let listener = TcpListener::bind(address).await.expect("the address is unused");
+        let delivery = Delivery::After(Duration::ZERO);
+        let network = Network {
+            generation: 0,
+            is_open: true,
+            to_coordinator: delivery,
+            to_agent: delivery,
+            holds_work: false,
+        };
         let (network, state) = watch::channel(network);
         let mut task = JoinSet::new();
         let refusals = Arc::<AtomicU32>::default();
@@ -85,48 +90,49 @@ impl Proxy {
         Self { address, network, refusals, _task: task }
     }
 
-    /// Where the agent finds its coordinator.
+    /// The address that the agent dials.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends every connection and what is on its way, and refuses new ones until [`heal`](Self::heal).
+    /// Closes every connection, drops the bytes in transit, and refuses new ones until [`heal`](Self::heal).
     pub(crate) fn cut(&self) {
-        self.network.send_modify(|network| (network.age, network.is_open) = (network.age + 1, false));
+        self.network
+            .send_modify(|network| (network.generation, network.is_open) = (network.generation + 1, false));
     }
 
-    /// Ends every connection, closes the next new one at once, and then works again.
+    /// Closes every connection, closes the next new one immediately, and then works again.
     pub(crate) fn cut_and_refuse_once(&self) {
         self.refusals.store(1, Ordering::SeqCst);
-        self.network.send_modify(|network| network.age += 1);
+        self.network.send_modify(|network| network.generation += 1);
     }
 
-    pub(crate) fn stall(&self, way: Way) {
-        self.set(way, Lane::Stalls);
+    pub(crate) fn stall(&self, direction: Direction) {
+        self.set(direction, Delivery::Stalled);
     }
 
-    /// Nothing of an agent's Work stream comes, be it rows that it has room for or results, and all of its Control stream does.
+    /// Holds everything that an agent sends on its Work stream, credit and results, and forwards all of its Control stream.
     pub(crate) fn hold_work(&self) {
         self.network.send_modify(|network| network.holds_work = true);
     }
 
     pub(crate) fn delay(&self, by: Duration) {
-        self.set(Way::Both, Lane::Flows(by));
+        self.set(Direction::Both, Delivery::After(by));
     }
 
-    /// What was stalled goes on, what was held with the next beat, and new connections come through.
+    /// Ends stalls, delays and refusals. Bytes held by [`hold_work`](Self::hold_work) are forwarded with the agent's next message.
     pub(crate) fn heal(&self) {
         self.network.send_modify(|network| (network.is_open, network.holds_work) = (true, false));
-        self.set(Way::Both, Lane::Flows(Duration::ZERO));
+        self.set(Direction::Both, Delivery::After(Duration::ZERO));
     }
 
-    fn set(&self, way: Way, lane: Lane) {
+    fn set(&self, direction: Direction, delivery: Delivery) {
         self.network.send_modify(|network| {
-            if way != Way::ToAgent {
-                network.to_coordinator = lane;
+            if direction != Direction::ToAgent {
+                network.to_coordinator = delivery;
             }
-            if way != Way::ToCoordinator {
-                network.to_agent = lane;
+            if direction != Direction::ToCoordinator {
+                network.to_agent = delivery;
             }
         });
     }
@@ -171,37 +177,43 @@ async fn accept(
         let one_less = |left: u32| left.checked_sub(1);
         let is_refused = refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
         if now.is_open && !is_refused {
-            connections.spawn(connect(agent, upstream.clone(), now.age, network.clone()));
+            connections.spawn(connect(agent, upstream.clone(), now.generation, network.clone()));
         }
     }
 }
 
-async fn connect(agent: TcpStream, upstream: Upstream, age: u64, mut network: watch::Receiver<Network>) {
+async fn connect(
+    agent: TcpStream,
+    upstream: Upstream,
+    generation: u64,
+    mut network: watch::Receiver<Network>,
+) {
     let Ok((from_coordinator, to_coordinator)) = upstream.connect().await else { return };
     agent.set_nodelay(true).expect("it is a TCP socket");
     let (from_agent, to_agent) = agent.into_split();
     let mut sieve = Sieve::new();
     // Only gRPC has streams that can be held individually.
     let is_grpc = matches!(upstream, Upstream::Coordinator(_));
-    let sift = |network: &Network, block: Vec<u8>| {
+    let filter = |network: &Network, block: Vec<u8>| {
         if is_grpc { sieve.pass(&block, network.holds_work) } else { block }
     };
-    let there = forward(from_agent, to_coordinator, network.clone(), |network| network.to_coordinator, sift);
+    let there =
+        forward(from_agent, to_coordinator, network.clone(), |network| network.to_coordinator, filter);
     let all = |_: &Network, block| block;
     let back = forward(from_coordinator, to_agent, network.clone(), |network| network.to_agent, all);
     tokio::select! {
-        _ = network.wait_for(|network| network.age != age) => {}
+        _ = network.wait_for(|network| network.generation != generation) => {}
         ((), ()) = async { tokio::join!(there, back) } => {}
     }
 }
 
-/// One direction until its end, which goes on, too.
+/// Forwards one direction until its end, and then ends it on the other side.
 async fn forward(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut network: watch::Receiver<Network>,
-    lane: fn(&Network) -> Lane,
-    mut sift: impl FnMut(&Network, Vec<u8>) -> Vec<u8>,
+    delivery: fn(&Network) -> Delivery,
+    mut filter: impl FnMut(&Network, Vec<u8>) -> Vec<u8>,
 ) {
     let (sender, mut blocks) = mpsc::channel::<(Instant, Vec<u8>)>(BLOCKS);
     let read = async move {
@@ -213,28 +225,32 @@ async fn forward(
         }
     };
     let write = async move {
-        while let Some((came, block)) = blocks.recv().await {
-            until_due(came, &mut network, lane).await;
-            let block = sift(&network.borrow(), block);
+        while let Some((received_at, block)) = blocks.recv().await {
+            wait_until_due(received_at, &mut network, delivery).await;
+            let block = filter(&network.borrow(), block);
             if to.write_all(&block).await.is_err() {
                 return;
             }
         }
-        until_due(Instant::now(), &mut network, lane).await;
-        // The other side may be gone already.
+        wait_until_due(Instant::now(), &mut network, delivery).await;
+        // The other side may already be closed.
         let _ = to.shutdown().await;
     };
     tokio::join!(read, write);
 }
 
-async fn until_due(came: Instant, network: &mut watch::Receiver<Network>, lane: fn(&Network) -> Lane) {
+async fn wait_until_due(
+    received_at: Instant,
+    network: &mut watch::Receiver<Network>,
+    delivery: fn(&Network) -> Delivery,
+) {
     loop {
-        let now = lane(&network.borrow_and_update());
+        let now = delivery(&network.borrow_and_update());
         match now {
-            Lane::Flows(delay) if came.elapsed() >= delay => return,
-            Lane::Flows(delay) => sleep_until(came + delay).await,
-            // An error means that the test is over, and so is this task.
-            Lane::Stalls => drop(network.changed().await),
+            Delivery::After(delay) if received_at.elapsed() >= delay => return,
+            Delivery::After(delay) => sleep_until(received_at + delay).await,
+            // An error means that the test is over; then this task ends, too.
+            Delivery::Stalled => drop(network.changed().await),
         }
     }
 }

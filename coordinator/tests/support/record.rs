@@ -1,9 +1,9 @@
-//! What the fake saw, by its own clock. All instants are of one monotonic clock, so they bound what an honest client measures:
-//! it started after the answer before went out, and stopped before it sent anything again.
+//! What the fake server recorded, by its own monotonic clock. The times bound what a correct client measures: it started after the
+//! previous answer was sent, and stopped before it sent its next bytes.
 
 use std::time::{Duration, Instant};
 
-/// One connection, in the order in which they were opened.
+/// One connection, in the order of opening.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) application_name: String,
@@ -14,16 +14,16 @@ pub(crate) struct Session {
 pub(crate) struct Execution {
     /// Position in [`Record::sessions`].
     pub(crate) session: usize,
-    /// As they came; `None` is NULL.
+    /// The parameters as received; `None` is NULL.
     pub(crate) parameters: Vec<Option<String>>,
-    /// When the last answer before, to whatever it was, went out on this connection.
+    /// When the previous answer was sent on this connection.
     pub(crate) previous_answer: Instant,
     pub(crate) received: Instant,
     /// Just before the answer's last byte was written; `None` for a connection that was dropped.
     pub(crate) answered: Option<Instant>,
-    /// When the client was next heard of on this connection: its next message, or the end.
-    pub(crate) heard_again: Option<Instant>,
-    /// Whether the answer is a completed query.
+    /// When the next bytes, or the end of the connection, were received.
+    pub(crate) next_received: Option<Instant>,
+    /// True if the answer is a completed query.
     pub(crate) is_completed: bool,
 }
 
@@ -32,15 +32,15 @@ impl Execution {
         self.parameters[0].as_deref().unwrap_or_default()
     }
 
-    /// From the receipt of Execute to the writing of the answer: an honest measurement is not shorter.
+    /// The lower bound of a correct measurement: from the receipt of Execute to the writing of the answer.
     pub(crate) fn at_least(&self) -> Duration {
-        self.answered.expect("only of queries that were answered") - self.received
+        self.answered.expect("the query was answered") - self.received
     }
 
-    /// From the answer before to the next sign of life: an honest measurement is not longer. Wide for the first and the last
-    /// query of a connection, which wait for the run's start and end.
+    /// The upper bound of a correct measurement: from the previous answer to the next bytes received. Too wide for the first and the last
+    /// query of a connection, which include the wait for the run's start and end.
     pub(crate) fn at_most(&self) -> Duration {
-        self.heard_again.expect("only after the connection's end") - self.previous_answer
+        self.next_received.expect("the connection has ended") - self.previous_answer
     }
 }
 
@@ -49,9 +49,9 @@ pub(crate) struct Record {
     pub(crate) sessions: Vec<Session>,
     /// In the order of receipt.
     pub(crate) executions: Vec<Execution>,
-    /// Sessions for which a CancelRequest came.
+    /// The sessions for which a CancelRequest was received.
     pub(crate) cancelled: Vec<usize>,
-    /// Every text that came as SQL, in either protocol.
+    /// Every SQL text received, in either protocol.
     pub(crate) statements: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! A JSON report as a test reads it. Every report that is read here keeps the schema, and its books close.
+//! A JSON report as the tests read it. Every report that is read here is checked against the schema, and its totals have to add up.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::sync::LazyLock;
@@ -16,8 +16,8 @@ static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
 #[derive(Debug)]
 pub(crate) struct Report(Value);
 
-/// Of all rows: completed, failed, unaccounted.
-pub(crate) type Books = (u64, u64, u64);
+/// The number of rows: completed, failed, unaccounted.
+pub(crate) type Accounting = (u64, u64, u64);
 
 impl Report {
     #[track_caller]
@@ -31,8 +31,8 @@ impl Report {
         let errors: Vec<String> = SCHEMA.iter_errors(&value).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{errors:#?} in {text}");
         let report = Self(value);
-        let (completed, failed, unaccounted) = report.books();
-        assert_eq!(completed + failed + unaccounted, report.number("/queries/total"), "the books close");
+        let (completed, failed, unaccounted) = report.accounting();
+        assert_eq!(completed + failed + unaccounted, report.number("/queries/total"), "the totals add up");
         let ranges = report.list("/queries/unaccounted_rows").iter();
         let listed = ranges.map(|range| range[1].as_u64().unwrap() - range[0].as_u64().unwrap() + 1);
         assert_eq!(listed.sum::<u64>(), unaccounted, "every row that is not counted is listed");
@@ -49,26 +49,27 @@ impl Report {
 
     #[track_caller]
     pub(crate) fn number(&self, pointer: &str) -> u64 {
-        self.at(pointer).as_u64().unwrap_or_else(|| panic!("{pointer} is no count"))
+        self.at(pointer).as_u64().unwrap_or_else(|| panic!("{pointer} is not a count"))
     }
 
     #[track_caller]
     pub(crate) fn text(&self, pointer: &str) -> &str {
-        self.at(pointer).as_str().unwrap_or_else(|| panic!("{pointer} is no text"))
+        self.at(pointer).as_str().unwrap_or_else(|| panic!("{pointer} is not a string"))
     }
 
     #[track_caller]
     pub(crate) fn list(&self, pointer: &str) -> &Vec<Value> {
-        self.at(pointer).as_array().unwrap_or_else(|| panic!("{pointer} is no list"))
+        self.at(pointer).as_array().unwrap_or_else(|| panic!("{pointer} is not a list"))
     }
 
-    pub(crate) fn books(&self) -> Books {
+    pub(crate) fn accounting(&self) -> Accounting {
         let [completed, failed, unaccounted] =
             ["completed", "failed", "unaccounted"].map(|name| self.number(&format!("/queries/{name}")));
         (completed, failed, unaccounted)
     }
 
-    /// Nothing happened to the run. That a machine or a network was slow may be told: tests run side by side on whatever there is.
+    /// Expects that no agent was lost and the run was neither resumed nor ended early. Causes like a slow machine or network are allowed,
+    /// because tests run concurrently on any machine.
     #[track_caller]
     pub(crate) fn expect_undisturbed(&self) {
         let happened = ["ended_early", "resumed", "agent_lost"];
@@ -80,7 +81,7 @@ impl Report {
         );
     }
 
-    /// Everything that happened, a line each.
+    /// All events of the run, one per line.
     pub(crate) fn events(&self) -> String {
         let events = self.list("/events").iter();
         events.map(|event| event["what"].as_str().unwrap()).collect::<Vec<_>>().join("\n")

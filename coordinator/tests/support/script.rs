@@ -1,5 +1,5 @@
-//! What the fake does with one row, as the row itself says: `8ms`, `250us; rows 3`, `5ms; error 22012 division by zero`, `drop`,
-//! `terminate`, `forever`, `deaf`. A delay, an ending, or both; nothing is an answer of one row at once.
+//! The behaviour of the fake server for one row, given in the row itself: `8ms`, `250us; rows 3`, `5ms; error 22012 division by zero`,
+//! `drop`, `terminate`, `forever`, `ignore-cancel`. A delay, an ending, or both; an empty script returns one row immediately.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ pub(super) struct Script {
 pub(super) enum Delay {
     For(Duration),
     UntilCancelled,
-    /// As `UntilCancelled`, but cancels are not heard.
-    Deaf,
+    /// Like `UntilCancelled`, but cancel requests are ignored.
+    IgnoresCancel,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub(super) enum Ending {
         sqlstate: String,
         message: String,
     },
-    /// The connection ends without a word.
+    /// The connection is closed without a message.
     Drop,
-    /// As an administrator ends it: 57P01, then the end.
+    /// As if an administrator ended it: error 57P01, then the connection is closed.
     Terminate,
 }
 
@@ -34,16 +34,16 @@ impl Script {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut script = Self { delay: Delay::For(Duration::ZERO), ending: Ending::Rows(1) };
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            let unknown = || format!("the fake has no '{part}'");
+            let unknown = || format!("the fake does not support '{part}'");
             match part.split_once(' ') {
                 None if part == "drop" => script.ending = Ending::Drop,
                 None if part == "terminate" => script.ending = Ending::Terminate,
                 None if part == "forever" => script.delay = Delay::UntilCancelled,
-                None if part == "deaf" => script.delay = Delay::Deaf,
+                None if part == "ignore-cancel" => script.delay = Delay::IgnoresCancel,
                 None => script.delay = Delay::For(duration(part).ok_or_else(unknown)?),
                 Some(("rows", count)) => script.ending = Ending::Rows(count.parse().map_err(|_| unknown())?),
-                Some(("error", words)) => {
-                    let (sqlstate, message) = words.split_once(' ').ok_or_else(unknown)?;
+                Some(("error", rest)) => {
+                    let (sqlstate, message) = rest.split_once(' ').ok_or_else(unknown)?;
                     script.ending =
                         Ending::Error { sqlstate: sqlstate.to_owned(), message: message.to_owned() };
                 }

@@ -1,17 +1,17 @@
-//! Holds back what an agent says on its Work stream, and nothing else: beats and everything of its Control stream go through. The
-//! streams are divided into HTTP/2 frames (RFC 9113, section 4.1); Control is the first one that an agent opens, Work the second.
+//! Holds the data that an agent sends on its Work stream and forwards everything else, such as heartbeats and the Control stream. The
+//! streams are divided into HTTP/2 frames (RFC 9113, section 4.1); Control is the first stream that an agent opens, Work the second.
 
-/// A client says this first.
+/// The client's connection preface.
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
-/// A client's streams have odd numbers.
+/// The id of the Work stream: a client's streams have odd ids.
 const WORK: [u8; 4] = [0, 0, 0, 3];
 
-/// Of one connection, in the direction to the coordinator.
+/// For one connection, in the direction to the coordinator.
 pub(crate) struct Sieve {
     preface_left: usize,
-    /// A frame that has not come in full.
+    /// A frame that has not been received in full.
     incomplete: Vec<u8>,
     held: Vec<u8>,
 }
@@ -21,7 +21,7 @@ impl Sieve {
         Self { preface_left: PREFACE_BYTES, incomplete: Vec::new(), held: Vec::new() }
     }
 
-    /// What goes on of these bytes, behind all that was held before if nothing is to be held any more.
+    /// Returns the bytes to forward. If nothing is to be held any more, the bytes that were held come first.
     pub(crate) fn pass(&mut self, bytes: &[u8], holds: bool) -> Vec<u8> {
         let mut passed = if holds { Vec::new() } else { std::mem::take(&mut self.held) };
         let (preface, bytes) = bytes.split_at(self.preface_left.min(bytes.len()));

@@ -1,5 +1,5 @@
-//! PostgreSQL's messages over a blocking socket, with pgwire's codecs. Blocking, because a thread of its own is woken and
-//! timed more exactly than a task: tokio's timers count milliseconds.
+//! PostgreSQL's messages over a blocking socket, with pgwire's codecs. Blocking, because a thread is woken and timed more exactly than a
+//! task: tokio's timers have a resolution of milliseconds.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -21,10 +21,10 @@ pub(super) struct Wire {
     inbound: BytesMut,
     outbound: BytesMut,
     context: DecodeContext,
-    /// When bytes came last.
-    pub(super) heard: Instant,
-    /// When bytes went out last.
-    pub(super) answered: Instant,
+    /// When bytes were last received.
+    pub(super) last_received: Instant,
+    /// When bytes were last sent.
+    pub(super) last_sent: Instant,
 }
 
 impl Wire {
@@ -36,12 +36,12 @@ impl Wire {
             inbound: BytesMut::new(),
             outbound: BytesMut::new(),
             context: DecodeContext::default(),
-            heard: now,
-            answered: now,
+            last_received: now,
+            last_sent: now,
         })
     }
 
-    /// Startup or CancelRequest; TLS is declined.
+    /// Returns Startup or CancelRequest; declines TLS.
     pub(super) fn first(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
         loop {
             match self.next()? {
@@ -57,7 +57,7 @@ impl Wire {
         }
     }
 
-    /// The next message; `None` once the client is gone.
+    /// Returns the next message; `None` once the client has disconnected.
     pub(super) fn next(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
         loop {
             let message = PgWireFrontendMessage::decode(&mut self.inbound, &self.context);
@@ -66,7 +66,7 @@ impl Wire {
             }
             let mut chunk = [0; 8192];
             let count = self.stream.read(&mut chunk);
-            self.heard = Instant::now();
+            self.last_received = Instant::now();
             match count? {
                 0 => return Ok(None),
                 count => self.inbound.extend_from_slice(&chunk[..count]),
@@ -74,14 +74,14 @@ impl Wire {
         }
     }
 
-    /// Kept until [`Wire::flush`].
+    /// Buffers a message until [`Wire::flush`].
     pub(super) fn put(&mut self, message: &PgWireBackendMessage) -> io::Result<()> {
         message.encode(&mut self.outbound).map_err(io::Error::other)
     }
 
-    /// The clock is read before the bytes go: the client cannot have them earlier.
+    /// Reads the clock before the bytes are sent, because the client cannot receive them earlier.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.answered = Instant::now();
+        self.last_sent = Instant::now();
         self.stream.write_all(&self.outbound.split())
     }
 }
@@ -107,7 +107,7 @@ pub(super) fn error(
     PgWireBackendMessage::ErrorResponse(error.into())
 }
 
-/// Columns of one type, in the format that the protocol in use has for it.
+/// Columns of one type, in the given format.
 pub(super) fn columns(names: &[&str], type_id: u32, format_code: i16) -> PgWireBackendMessage {
     let field = |name: &&str| FieldDescription::new((*name).to_owned(), 0, 0, type_id, -1, -1, format_code);
     PgWireBackendMessage::RowDescription(RowDescription::new(names.iter().map(field).collect()))

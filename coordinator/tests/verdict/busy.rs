@@ -1,4 +1,4 @@
-//! Threads that never sleep, many times as many as there are processors, beside an agent.
+//! An agent beside threads that never sleep, several for each processor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use crate::fixture::{Generator, health, reason};
 use crate::support::report::Report;
 
-/// Of each processor.
+/// Per processor.
 const THREADS: usize = 4;
 
 struct Busy {
@@ -41,31 +41,31 @@ impl Drop for Busy {
     }
 }
 
-/// By one of the two sensors at least: a scheduler may let the probe's thread, which sleeps more than the workers, go first.
+/// At least one of the two sensors notices it: a scheduler may prefer the probe's thread, which sleeps more than the workers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_loop_beside_an_agent_is_named() {
-    let mut generator = Generator::gather(1, 3_000, "200us", &["--allow-void"]).await;
+async fn busy_threads_beside_an_agent_are_reported() {
+    let mut generator = Generator::start(1, 3_000, "200us", &["--allow-void"]).await;
     generator.join(&["--workers", "2"]);
     generator.armed().await;
     let busy = Busy::start();
     let report = generator.end(true).await;
     drop(busy);
     let is_late = report.list("/verdict/causes").iter().any(|cause| cause == "agent_late");
-    let (cause, words) = match is_late {
-        true => ("agent_late", "threads of slot-0 that were due woke "),
+    let (cause, beginning) = match is_late {
+        true => ("agent_late", "the scheduling delay of slot-0 was "),
         false => ("agent_waited", "workers of slot-0 were ready to run and waited for a processor for "),
     };
     let reason = reason(&report, cause);
-    assert!(reason.starts_with(words), "{reason}");
-    assert!(reason.contains("; end what else runs on "), "{reason}");
+    assert!(reason.starts_with(beginning), "{reason}");
+    assert!(reason.contains("; stop other processes on "), "{reason}");
     assert!(health(&report, 0, "machine_busy_share_worst") > 0.9);
-    assert!(health(&report, 0, "cpu_share") < 0.5, "it was not the agent that was busy");
+    assert!(health(&report, 0, "cpu_share") < 0.5, "the agent itself was not busy");
 }
 
-/// So short that a worker has hardly slept when its answer comes: the probe's thread is woken before it, and sees little.
+/// The queries are so short that a worker has hardly slept when the answer arrives. The probe's thread is preferred and notices little.
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_of_short_queries_that_wait_for_a_processor_are_named() {
-    let mut generator = Generator::gather(1, 4_000, "0us", &["--allow-void"]).await;
+async fn workers_with_short_queries_that_wait_for_a_processor_are_reported() {
+    let mut generator = Generator::start(1, 4_000, "0us", &["--allow-void"]).await;
     generator.join(&["--workers", "2"]);
     generator.armed().await;
     let busy = Busy::start();
@@ -80,14 +80,14 @@ async fn workers_of_short_queries_that_wait_for_a_processor_are_named() {
         reason.starts_with("workers of slot-0 were ready to run and waited for a processor for "),
         "{reason}"
     );
-    assert!(reason.contains("; end what else runs on "), "{reason}");
+    assert!(reason.contains("; stop other processes on "), "{reason}");
     assert!(health(&report, 0, "run_queue/share") > 0.1);
 }
 
-/// Whatever else the machine does: how long they waited is not said here.
+/// Does not check how long the workers waited, because that depends on the machine.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_waits_of_workers_are_told_of_every_run() {
-    let mut generator = Generator::gather(1, 2_000, "0us", &["--allow-void"]).await;
+async fn the_waits_of_workers_are_reported_for_every_run() {
+    let mut generator = Generator::start(1, 2_000, "0us", &["--allow-void"]).await;
     generator.join(&["--workers", "2"]);
     let report = generator.end(true).await;
     if !counts_waits(&report) {
@@ -96,7 +96,7 @@ async fn the_waits_of_workers_are_told_of_every_run() {
     assert!(health(&report, 0, "run_queue/waited_ms") > 0.0);
     assert!(health(&report, 0, "run_queue/share") > 0.0);
     assert!(health(&report, 0, "run_queue/turns") > 0.0);
-    // Of queries that were not failed by anything, these are the times that the report has.
+    // No query failed, so these are the times in the report.
     let busy_ms: f64 = report.list("/workers").iter().map(|worker| worker["busy_ms"].as_f64().unwrap()).sum();
     let in_flight_ms = health(&report, 0, "run_queue/in_flight_ms");
     assert!((0.99..1.01).contains(&(in_flight_ms / busy_ms)), "{in_flight_ms} and {busy_ms}");

@@ -1,4 +1,4 @@
-//! A run against the fake whose rows take a known time, and what its verdict says.
+//! A run against the fake server whose rows take a known time, and its verdict.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -11,8 +11,8 @@ use crate::support::files::Files;
 use crate::support::processes::{Process, address, agent, complete, coordinator, run};
 use crate::support::report::Report;
 
-/// One after the other: what is done to one run would be told of another.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Lets these tests run one at a time, because load from one test would affect the verdict of another.
+static EXCLUSIVE: Mutex<()> = Mutex::const_new(());
 
 pub(crate) struct Generator {
     pub(crate) address: SocketAddr,
@@ -20,22 +20,22 @@ pub(crate) struct Generator {
     pub(crate) agents: Vec<Process>,
     files: Files,
     pub(crate) fake: Arc<FakePostgres>,
-    _turn: MutexGuard<'static, ()>,
+    _exclusive: MutexGuard<'static, ()>,
 }
 
 impl Generator {
-    /// A coordinator that waits for so many agents; `rows` rows of `script` on 40 hosts.
-    pub(crate) async fn gather(agents: u16, rows: usize, script: &str, more: &[&str]) -> Self {
+    /// Starts a coordinator that waits for `agents` agents, with `rows` rows of `script` on 40 hosts.
+    pub(crate) async fn start(agents: u16, rows: usize, script: &str, more: &[&str]) -> Self {
         Self::with_scripts(agents, (0..rows).map(|_| script), more).await
     }
 
-    /// The same with one script for each row.
+    /// Like [`Generator::start`], with one script for each row.
     pub(crate) async fn with_scripts<S: std::fmt::Display>(
         agents: u16,
         scripts: impl Iterator<Item = S>,
         more: &[&str],
     ) -> Self {
-        let turn = TURN.lock().await;
+        let exclusive = EXCLUSIVE.lock().await;
         let (fake, files, address) = (FakePostgres::start(), Files::new(), address());
         let mut csv = "hostname,script\n".to_owned();
         for (row, script) in scripts.enumerate() {
@@ -45,29 +45,29 @@ impl Generator {
         let (url, runs) = (fake.url(), files.path().join("runs"));
         let own = [&rows, "--query", &query, "--database-url", &url, "--run-dir", runs.to_str().unwrap()];
         let mut command = run(address, agents, &[&own, more].concat());
-        // The verdict is what these tests are about.
+        // These tests check the verdict, so a VOID run must not be allowed.
         command.env_remove("MUSTER_ALLOW_VOID");
         let coordinator = Process::start(command);
-        Self { address, coordinator, agents: Vec::new(), files, fake: Arc::new(fake), _turn: turn }
+        Self { address, coordinator, agents: Vec::new(), files, fake: Arc::new(fake), _exclusive: exclusive }
     }
 
     /// Starts an agent for the next slot.
-    pub(crate) fn join(&mut self, words: &[&str]) -> &mut Process {
-        self.join_at(self.address, words)
+    pub(crate) fn join(&mut self, args: &[&str]) -> &mut Process {
+        self.join_at(self.address, args)
     }
 
-    pub(crate) fn join_at(&mut self, address: SocketAddr, words: &[&str]) -> &mut Process {
+    pub(crate) fn join_at(&mut self, address: SocketAddr, args: &[&str]) -> &mut Process {
         let slot = self.agents.len().to_string();
-        self.agents.push(Process::start(agent(address, &[&["--slot", &slot, "--once"], words].concat())));
+        self.agents.push(Process::start(agent(address, &[&["--slot", &slot, "--once"], args].concat())));
         self.agents.last_mut().unwrap()
     }
 
-    /// Until queries run.
+    /// Waits until queries run.
     pub(crate) async fn armed(&mut self) {
         self.coordinator.wait_for("agents armed").await;
     }
 
-    /// The report of the run, which exits as its verdict says; read from the journal it is the same.
+    /// Returns the report of the run. Expects the exit code of its verdict, and that the journal yields the same report.
     pub(crate) async fn end(&mut self, allow_void: bool) -> Report {
         let ended = self.coordinator.end().await;
         let report = Report::of(&ended);
@@ -79,7 +79,7 @@ impl Generator {
         assert_eq!(
             complete(again).await.expect(0).stdout,
             ended.stdout,
-            "the journal gives the same verdict"
+            "the report from the journal differs"
         );
         for reason in report.list("/verdict/reasons") {
             println!("{}: {}", report.text("/verdict/status"), reason.as_str().unwrap());
@@ -88,24 +88,25 @@ impl Generator {
     }
 }
 
-/// The reason with this cause; a verdict without it fails the test.
+/// Returns the reason with this cause; fails the test if the verdict does not have it.
 #[track_caller]
 pub(crate) fn reason(report: &Report, cause: &str) -> String {
     let causes = report.list("/verdict/causes");
     let position = causes.iter().position(|found| found == cause);
-    let position = position.unwrap_or_else(|| panic!("{causes:?} and not {cause}: {}", seen(report)));
+    let position =
+        position.unwrap_or_else(|| panic!("{causes:?} does not contain {cause}: {}", evidence(report)));
     report.text(&format!("/verdict/reasons/{position}")).to_owned()
 }
 
-/// What the verdict was made from, for a test that fails.
-fn seen(report: &Report) -> String {
+/// The values behind the verdict, for the message of a failed test.
+fn evidence(report: &Report) -> String {
     let agents = report.list("/agents").iter().map(|agent| agent["health"].to_string());
     let (wall, service) = (report.at("/wall_time_ms"), report.at("/service_time_ms"));
     let agents = agents.collect::<Vec<_>>().join("\n");
     format!("{wall} ms of wall time, service time {service}, agents:\n{agents}\n{}", report.events())
 }
 
-/// How the agent of this slot fared.
+/// A health figure of the agent in this slot.
 #[track_caller]
 pub(crate) fn health(report: &Report, slot: usize, what: &str) -> f64 {
     let found = report.at(&format!("/agents/{slot}/health/{what}"));

@@ -1,4 +1,4 @@
-//! Runs that nothing was done to, on a machine that agents and database share: whatever else is said of them, they are not VOID.
+//! Undisturbed runs on a machine that agents and database share: they may be DEGRADED, but not VOID.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use crate::support::database::Database;
 use crate::support::processes::{complete, coordinator};
 use crate::support::report::Report;
 
-/// The sample's 200 rows on ten agents, so many times; how often each verdict was given, with its causes.
+/// Runs the sample's 200 rows on ten agents, `times` times; prints how often each verdict was given, with its causes.
 async fn check(name: &str, times: usize) {
     let Some(database) = Database::demo(name).await else { return };
     let mut verdicts = BTreeMap::new();
     for _ in 0..times {
-        let words = [
+        let args = [
             "run",
             "--local",
             "--agents",
@@ -22,7 +22,7 @@ async fn check(name: &str, times: usize) {
             "--database-url",
             database.url(),
         ];
-        let ended = complete(coordinator(&words)).await;
+        let ended = complete(coordinator(&args)).await;
         let report = Report::of(&ended);
         let verdict = format!("{} {}", report.text("/verdict/status"), report.at("/verdict/causes"));
         assert_ne!(report.text("/verdict/status"), "VOID", "{}", report.at("/verdict"));

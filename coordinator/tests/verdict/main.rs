@@ -1,6 +1,6 @@
-//! What the verdict says of a load generator that something was done to, with the built programs and a fake PostgreSQL whose delays
-//! are known: a busy machine, a CPU quota, a process that stands still, a network or a coordinator that does. And that it does not
-//! void what is merely busy.
+//! The verdict on a disturbed load generator, with the built programs and a fake PostgreSQL whose delays are known: a busy machine, a CPU
+//! quota, and a process, network or coordinator that stops for a while. Also checks that a server which is merely busy does not void a
+//! run.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and so may its helpers")]
 

@@ -1,5 +1,5 @@
-//! Writes `proto/src/generated` from the .proto files: `cargo run -p muster-proto-generate`. Needs no protoc.
-//! Its test fails when the committed code is stale. A package of its own, so that it builds while that code does not.
+//! Writes `proto/src/generated` from the .proto files: `cargo run -p muster-proto-generate`. Does not need protoc.
+//! Its test fails when the committed code is stale. It is a separate package, so that it builds even when the generated code does not.
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,9 @@ fn generate() -> anyhow::Result<String> {
     let out = tempfile::tempdir()?;
     tonic_prost_build::configure()
         .bytes(".muster.v1.Assign.parameters")
-        // Said once a session, and by far the largest: a queue has room for 32 messages of any kind.
+        // Boxed because it is by far the largest field and is sent only once per session, while queues hold 32 messages of any kind.
         .boxed(".muster.v1.Welcome.config")
-        .boxed(".muster.v1.StandBy.config")
+        .boxed(".muster.v1.Standby.config")
         .codec_path("crate::codec::Codec")
         .out_dir(out.path())
         .compile_fds(files)?;

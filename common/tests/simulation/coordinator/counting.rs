@@ -1,5 +1,5 @@
-//! Results: settle → journal → acknowledge, in this order. Whatever comes from a session that is over is dropped without a word: its
-//! agent tells it again in its next session, as a result of the former one.
+//! Handles results in this order: settle → journal → acknowledge. Results from a session that is over are dropped without a reply: the
+//! agent sends them again in its next session, marked as results of the former one.
 
 use muster_common::dispatch::Receipt;
 use muster_common::ids::Epoch;
@@ -10,11 +10,11 @@ use muster_common::slots::Grant;
 
 use super::Coordinator;
 use super::journal::Entry;
-use super::losses::Over;
+use super::losses::EndCause;
 use crate::invariants::Invariant;
 use crate::messages::FromCoordinator;
 use crate::mutants::Mutant;
-use crate::tally::Seen;
+use crate::tally::Counter;
 use crate::world::World;
 
 impl Coordinator {
@@ -27,16 +27,16 @@ impl Coordinator {
             && !world.is(Mutant::FormerStaysLive)
         {
             // It may still count as live here: its agent noticed the break first.
-            self.over(world, former, Over::Told);
+            self.end_session(world, former, EndCause::Superseded);
         }
         for (worker, measurement) in measurements {
             let settled = settled(&measurement);
             let row = measurement.row;
             let receipt = match ran_under {
-                Some(former) if is_live => self.dispatch.settle_late(former.epoch, row, settled),
-                // A lost session tells nothing, not even what an earlier one measured.
+                Some(former) if is_live => self.dispatch.settle_stale(former.epoch, row, settled),
+                // Nothing is accepted from a lost session, including results that it inherited from an earlier one.
                 Some(_) => Receipt::Stale,
-                None if resumes => self.dispatch.settle_late(grant.epoch, row, settled),
+                None if resumes => self.dispatch.settle_stale(grant.epoch, row, settled),
                 None => {
                     let position = self.workers_of(world, grant.slot).start + usize::from(worker);
                     self.dispatch.settle(position, grant.epoch, row, settled)
@@ -56,7 +56,7 @@ impl Coordinator {
                 world.checks.counted(execution, from, attempt);
                 let entry = Entry::Settled { row, settled: settled(measurement), execution };
                 match self.members.get_mut(&from).filter(|_| world.is(Mutant::SettledApart)) {
-                    Some(member) => member.unwritten.push(entry),
+                    Some(member) => member.unjournaled.push(entry),
                     None => self.journal.add(entry),
                 }
             }
@@ -64,16 +64,16 @@ impl Coordinator {
                 self.journal.add(Entry::Settled { row, settled: settled(measurement), execution });
             }
             Receipt::Duplicate => world.checks.dropped(execution),
-            Receipt::Stale => world.checks.tally.add(Seen::StaleResults, 1),
+            Receipt::Stale => world.checks.tally.add(Counter::StaleResults, 1),
             Receipt::NotGiven => world.checks.violated(Invariant::NothingUnknown, || {
-                format!("row {row}, measured by execution {execution}, was given to nobody who could tell it")
+                format!("row {row} of execution {execution} was never given to the session that sent it")
             }),
         }
     }
 
     fn acknowledge(&mut self, world: &mut World, connection: usize, number: u64) {
         if world.is(Mutant::AckBeforeJournal) {
-            world.tell_agent(connection, FromCoordinator::Ack(number));
+            world.send_to_agent(connection, FromCoordinator::Ack(number));
         } else {
             self.journal.then_send(connection, FromCoordinator::Ack(number));
         }

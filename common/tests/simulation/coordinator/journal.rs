@@ -1,5 +1,5 @@
-//! What outlives a coordinator. Entries are written in groups, as with one fsync for many; what waits for them (acknowledgements, rows,
-//! welcomes) is sent only afterwards.
+//! The state that outlives a coordinator. Entries are written in groups, as with one fsync for many; messages that depend on them
+//! (acknowledgements, rows, welcomes) are sent afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,15 +17,15 @@ use crate::world::{Event, World};
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Session(Epoch, Process),
-    /// In the order in which the rows were given: what a session had and did not settle when the coordinator died may have run.
+    /// In the order in which the rows were given. Rows that a session had and did not settle when the coordinator died may have run.
     Sent {
         epoch: Epoch,
         rows: Vec<RowId>,
     },
-    /// The session reported all that it ran.
+    /// The session reported every row that it ran.
     HandedBack(Epoch),
     Lost(Epoch),
-    /// The process said Hello, so it did not die with its earlier sessions.
+    /// The process sent Hello, so it did not die with its earlier sessions.
     Returned(Process),
     Quarantined(Vec<RowId>),
     Settled {
@@ -47,7 +47,7 @@ impl Journal {
         self.entries.push(entry);
     }
 
-    /// Sends a message when all that was added so far is on disk.
+    /// Sends a message once all entries that were added so far are on disk.
     pub(super) fn then_send(&mut self, connection: usize, message: FromCoordinator) {
         self.then.push((connection, message));
     }
@@ -66,11 +66,11 @@ impl Journal {
             write(world, entry);
         }
         for (connection, message) in self.then.drain(..) {
-            world.tell_agent(connection, message);
+            world.send_to_agent(connection, message);
         }
     }
 
-    /// The coordinator dies: the first of the entries under way may have reached the disk, and nothing was said about them.
+    /// The coordinator dies: a prefix of the unsynced entries may have reached the disk, and no message that depends on them was sent.
     pub(super) fn tear(self, world: &mut World) {
         let whole = world.random.index(self.entries.len() + 1);
         for entry in self.entries.into_iter().take(whole) {
@@ -88,7 +88,7 @@ fn write(world: &mut World, entry: Entry) {
     }
 }
 
-/// What the journal provides to the coordinator that resumes the run: the place of every row, the process of each session, and the first
+/// Reads the journal for a coordinator that resumes the run. Returns the state of every row, the process of each session, and the first
 /// unused epoch.
 pub(super) fn replay(world: &World, workers: usize) -> (Dispatch, BTreeMap<Epoch, Process>, Epoch) {
     let mut ledger = Ledger::new(passes(world).rows());
@@ -103,7 +103,7 @@ pub(super) fn replay(world: &World, workers: usize) -> (Dispatch, BTreeMap<Epoch
                 processes.insert(*epoch, *process);
             }
             Entry::Lost(epoch) => drop(dead.insert(*epoch)),
-            // Its sessions so far are over, also those whose loss the coordinator notices later.
+            // The process's sessions so far are over, including those whose loss the coordinator notices later.
             Entry::Returned(process) => {
                 returned.extend(processes.iter().filter(|(_, of)| *of == process).map(|(epoch, _)| *epoch));
             }

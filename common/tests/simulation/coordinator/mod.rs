@@ -1,5 +1,5 @@
-//! The coordinator: thin glue around `Slots`, `Fence` and `Dispatch`. This file tells what it hears and what it does next; counting,
-//! losses and the journal have files of their own.
+//! The coordinator: thin glue around `Slots`, `Fence` and `Dispatch`. This file handles messages and events; counting, losses, phases,
+//! rows and the journal have their own files.
 
 mod counting;
 pub(crate) mod journal;
@@ -17,7 +17,7 @@ use muster_common::limits;
 use muster_common::slots::{Grant, Slots};
 
 use self::journal::{Entry, Journal};
-use self::losses::{Ground, Over};
+use self::losses::{Cleanup, EndCause};
 use self::phases::Phase;
 use crate::messages::{Envelope, FromAgent, FromCoordinator, Process};
 use crate::mutants::Mutant;
@@ -41,7 +41,7 @@ pub(crate) enum Ending {
 pub(crate) struct Coordinator {
     life: u32,
     began: Instant,
-    /// Below it are the sessions of coordinators before.
+    /// The first epoch of this coordinator. Smaller epochs belong to earlier coordinators.
     first_epoch: Epoch,
     phase: Phase,
     slots: Slots,
@@ -50,12 +50,12 @@ pub(crate) struct Coordinator {
     members: BTreeMap<Epoch, Member>,
     /// The process of each session, including sessions of earlier coordinators.
     processes: BTreeMap<Epoch, Process>,
-    /// Rows with which processes seem to have died, and the time until which these processes may come back.
+    /// Rows that may have killed processes, and the time until which these processes may return.
     suspects: Vec<(Instant, Vec<RowId>)>,
     standbys: Vec<Standby>,
     /// By slot.
-    grounds: Vec<Ground>,
-    /// Slots that were given up and whose rows still wait there.
+    cleanups: Vec<Cleanup>,
+    /// Retired slots whose rows have not been moved yet.
     retired: Vec<SlotId>,
     journal: Journal,
     wakes_at: Option<Instant>,
@@ -66,13 +66,13 @@ struct Member {
     connection: usize,
     fence: Fence,
     is_ready: bool,
-    /// Its slot's rows are its own now.
+    /// The slot's rows have been given to this session.
     has_begun: bool,
-    /// By worker: rows granted and rows sent, in total.
+    /// By worker: total rows granted and total rows sent.
     flow: Vec<(u64, u64)>,
     has_reported: bool,
-    /// Settled and not handed to the journal yet; only without the step that does both.
-    unwritten: Vec<Entry>,
+    /// Settled entries that are not journaled yet; only used by `Mutant::SettledApart`.
+    unjournaled: Vec<Entry>,
 }
 
 struct Standby {
@@ -82,28 +82,29 @@ struct Standby {
 }
 
 impl Coordinator {
-    /// The first coordinator of a run, or one that takes it up again from the journal.
+    /// Starts the first coordinator of a run, or one that resumes it from the journal.
     pub(crate) fn start(world: &mut World, life: u32) -> Self {
         let slots = world.scenario.slots;
         let workers = usize::from(slots) * usize::from(world.scenario.workers);
         let (dispatch, processes, first_epoch) = journal::replay(world, workers);
         let resumes = life > 1;
         let lease_wait = if world.is(Mutant::NoLeaseWait) { Duration::ZERO } else { limits::FENCE };
-        // Whoever served the coordinator before may go on for a lease, and its queries for longer.
-        let ground = if resumes { Ground::Used { quiet_at: world.now + lease_wait } } else { Ground::Clear };
+        // Agents of the previous coordinator may go on for one lease, and their queries for longer.
+        let cleanup =
+            if resumes { Cleanup::Pending { quiet_at: world.now + lease_wait } } else { Cleanup::Done };
         world.checks.coordinator_started();
         let mut coordinator = Self {
             life,
             began: world.now,
             first_epoch,
-            phase: Phase::Gathering,
+            phase: Phase::WaitingForAgents,
             slots: Slots::new(slots, first_epoch),
             dispatch,
             members: BTreeMap::new(),
             processes,
             suspects: Vec::new(),
             standbys: Vec::new(),
-            grounds: vec![ground; slots.into()],
+            cleanups: vec![cleanup; slots.into()],
             retired: Vec::new(),
             journal: Journal::default(),
             wakes_at: None,
@@ -113,7 +114,7 @@ impl Coordinator {
         coordinator
     }
 
-    /// SIGKILL, or the machine is gone: then nobody tells the agents. All that is left is the journal.
+    /// SIGKILL, or the loss of the machine: then the agents are not notified. Only the journal remains.
     pub(crate) fn kill(self, world: &mut World, with_machine: bool) {
         if !with_machine {
             let members = self.members.values().map(|member| member.connection);
@@ -132,8 +133,8 @@ impl Coordinator {
         match event {
             CoordinatorEvent::Wake => self.wakes_at = None,
             CoordinatorEvent::Synced => {
-                let unwritten = self.members.values_mut().flat_map(|member| member.unwritten.drain(..));
-                unwritten.for_each(|entry| self.journal.add(entry));
+                let unjournaled = self.members.values_mut().flat_map(|member| member.unjournaled.drain(..));
+                unjournaled.for_each(|entry| self.journal.add(entry));
                 self.journal.sync(world);
             }
             CoordinatorEvent::BackendsEnded { slot, is_allowed } => {
@@ -148,7 +149,7 @@ impl Coordinator {
             Envelope::FromAgent(message) => {
                 let is_beat = matches!(message, FromAgent::Beat(_));
                 self.take(world, connection, message);
-                // Nothing becomes due by a beat, and most messages are beats.
+                // A heartbeat makes nothing due, and most messages are heartbeats.
                 if is_beat {
                     return;
                 }
@@ -156,7 +157,7 @@ impl Coordinator {
             Envelope::Closed => {
                 self.standbys.retain(|standby| standby.connection != connection);
                 if let Some(member) = self.members.values().find(|member| member.connection == connection) {
-                    self.over(world, member.grant, Over::Broken);
+                    self.end_session(world, member.grant, EndCause::Broken);
                 }
             }
             Envelope::FromCoordinator(_) => unreachable!("the coordinator does not write to itself"),
@@ -182,7 +183,7 @@ impl Coordinator {
                 }
             }
             FromAgent::Results(grant, results) => self.results(world, connection, grant, results),
-            FromAgent::Leave(grant) => self.over(world, grant, Over::HandedBack),
+            FromAgent::Leave(grant) => self.end_session(world, grant, EndCause::HandedBack),
             FromAgent::Report(grant) => {
                 if let Some(member) = self.members.get_mut(&grant.epoch) {
                     member.has_reported = true;
@@ -193,13 +194,13 @@ impl Coordinator {
 
     fn join(&mut self, world: &mut World, connection: usize, process: Process) {
         self.returned(world, process);
-        if matches!(self.phase, Phase::Draining { .. } | Phase::Over(_)) {
-            world.tell_agent(connection, FromCoordinator::Bye);
+        if matches!(self.phase, Phase::Draining { .. } | Phase::Finished(_)) {
+            world.send_to_agent(connection, FromCoordinator::Bye);
         } else if let Ok(grant) = self.slots.join(None, world.now) {
             self.welcome(world, connection, process, grant);
         } else if self.standbys.len() < limits::STANDBYS_MAX {
             self.standbys.push(Standby { connection, process, fence: Fence::new(world.now) });
-            world.tell_agent(connection, FromCoordinator::StandBy);
+            world.send_to_agent(connection, FromCoordinator::Standby);
         }
     }
 
@@ -216,7 +217,7 @@ impl Coordinator {
             has_begun: false,
             flow: vec![(0, 0); world.scenario.workers.into()],
             has_reported: false,
-            unwritten: Vec::new(),
+            unjournaled: Vec::new(),
         };
         self.members.insert(grant.epoch, member);
     }
@@ -230,14 +231,14 @@ impl Coordinator {
         } else if !world.is(Mutant::LapsedResume) {
             return;
         }
-        world.tell_agent(connection, FromCoordinator::BeatAck(number));
+        world.send_to_agent(connection, FromCoordinator::BeatAck(number));
     }
 
-    /// How the run ended, once it has.
+    /// How the run ended; `None` while it has not.
     pub(crate) fn ending(&self) -> Option<Ending> {
         match self.phase {
-            Phase::Over(ending) => Some(ending),
-            Phase::Gathering | Phase::Running | Phase::Draining { .. } => None,
+            Phase::Finished(ending) => Some(ending),
+            Phase::WaitingForAgents | Phase::Running | Phase::Draining { .. } => None,
         }
     }
 
@@ -245,7 +246,7 @@ impl Coordinator {
         &self.dispatch
     }
 
-    /// The connections of the sessions that held their slots to the end and said so.
+    /// The connections of the sessions that held their slots until the end and sent their report.
     pub(crate) fn reporters(&self) -> impl Iterator<Item = usize> {
         self.members.values().filter(|member| member.has_reported).map(|member| member.connection)
     }

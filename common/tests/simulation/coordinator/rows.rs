@@ -1,4 +1,4 @@
-//! Which worker runs which rows: the placement, its change when a slot is given up, and the rows on their way to the agents.
+//! The placement of rows on workers, its change when a slot is retired, and the sending of rows to agents.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use muster_common::queue::Queue;
 
 use super::Coordinator;
 use super::journal::Entry;
-use super::losses::Ground;
+use super::losses::Cleanup;
 use super::phases::Phase;
 use crate::messages::FromCoordinator;
 use crate::mutants::Mutant;
@@ -22,7 +22,7 @@ impl Coordinator {
         slot.index() * workers..(slot.index() + 1) * workers
     }
 
-    /// Gives every row to a worker, the rows of slots that are given up already included: these move next.
+    /// Gives every row to a worker. The rows of slots that are already retired are included and move afterwards.
     pub(super) fn place(&mut self, world: &mut World) {
         world.note(|| "coordinator: all are ready, the run begins".to_owned());
         let slots = (0..world.scenario.slots).map(SlotId::new);
@@ -40,23 +40,23 @@ impl Coordinator {
         self.run(world);
     }
 
-    /// Lets each session begin whose slot nobody else works on any more.
+    /// Starts each ready session whose slot has been cleaned up.
     pub(super) fn begin_ready(&mut self, world: &mut World) {
         for member in self.members.values_mut() {
             let slot = member.grant.slot;
-            let is_due = member.is_ready && !member.has_begun && self.grounds[slot.index()] == Ground::Clear;
+            let is_due = member.is_ready && !member.has_begun && self.cleanups[slot.index()] == Cleanup::Done;
             if is_due {
                 member.has_begun = true;
                 let workers = usize::from(world.scenario.workers);
                 let positions = slot.index() * workers..(slot.index() + 1) * workers;
                 self.dispatch.begin(positions, member.grant.epoch);
-                world.tell_agent(member.connection, FromCoordinator::Start);
+                world.send_to_agent(member.connection, FromCoordinator::Start);
                 world.note(|| format!("coordinator: {slot}:{} begins", member.grant.epoch));
             }
         }
     }
 
-    /// Places the hosts of slots that were given up among the live workers, once nothing of them runs any more.
+    /// Places the hosts of retired slots on the live workers, once no query of these slots runs.
     pub(super) fn move_retired(&mut self, world: &mut World) {
         if self.retired.is_empty() {
             return;
@@ -71,17 +71,17 @@ impl Coordinator {
         let candidates = Candidates::new(&live);
         let (clear, waiting) = std::mem::take(&mut self.retired)
             .into_iter()
-            .partition::<Vec<_>, _>(|slot| self.grounds[slot.index()] == Ground::Clear);
+            .partition::<Vec<_>, _>(|slot| self.cleanups[slot.index()] == Cleanup::Done);
         self.retired = waiting;
         for retired in clear {
             world.checks.hosts_left(retired);
-            let everyone = world.is(Mutant::NoRendezvous);
-            let slots_moved = if everyone { slots.as_slice() } else { &[] };
+            let moves_all = world.is(Mutant::NoRendezvous);
+            let slots_moved = if moves_all { slots.as_slice() } else { &[] };
             for slot in slots_moved.iter().chain([&retired]) {
                 for position in self.workers_of(world, *slot) {
                     let owner = |row: RowId| {
                         let host = world.scenario.rows[row.index()].host;
-                        let owner = match everyone {
+                        let owner = match moves_all {
                             true => host % live.len(),
                             false => candidates.owner(&world.scenario.hosts[host]) as usize,
                         };
@@ -96,15 +96,15 @@ impl Coordinator {
         }
     }
 
-    /// Sends each worker as many rows as its credit allows.
+    /// Sends each worker the number of rows that its credit allows.
     pub(super) fn send_rows(&mut self, world: &mut World) {
         for member in self.members.values_mut().filter(|member| member.has_begun) {
             let slot = member.grant.slot;
             let workers = usize::from(world.scenario.workers);
             for (worker, (granted, sent)) in (0u16..).zip(&mut member.flow) {
-                let room = usize::try_from(*granted - *sent).expect("some dozens");
+                let send_capacity = usize::try_from(*granted - *sent).expect("some dozens");
                 let position = slot.index() * workers + usize::from(worker);
-                let tasks = self.dispatch.take(position, member.grant.epoch, room);
+                let tasks = self.dispatch.take(position, member.grant.epoch, send_capacity);
                 let rows: Vec<RowId> = tasks.into_iter().map(|task| task.row).collect();
                 if rows.is_empty() {
                     continue;
@@ -120,7 +120,7 @@ impl Coordinator {
     }
 }
 
-/// Every row once.
+/// A single pass over all rows.
 pub(super) fn passes(world: &World) -> Passes {
     Passes::once(u32::try_from(world.scenario.rows.len()).expect("some dozens"))
 }

@@ -1,18 +1,18 @@
-//! What to generate, and whether that can be done at all. Plain values; nothing is generated here.
+//! The parameters of the generated data, and their validation. Nothing is generated here.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// 20 hosts every 10 s over 48 h from 2017-01-01: 345,600 rows.
+/// 2017-01-01 00:00:00 UTC.
 const DEMO_START: i64 = 1_483_228_800;
 const SECONDS_PER_HOUR: u64 = 3_600;
-/// PostgreSQL and the workload's check write years with four digits: 0001-01-01.
+/// 0001-01-01. PostgreSQL and the workload reader use years with four digits.
 const START_MIN: i64 = -62_135_596_800;
-/// Each host takes 16 bytes, and its name 40, while data is generated.
+/// Generating data takes 16 bytes of memory per host, and 40 for its name.
 const HOSTS_MAX: u32 = 10_000_000;
 
-/// What the samples look like: every host has one at `start`, `start + step`, … before `start + span`.
+/// The shape of the samples: every host has one at `start`, `start + step`, and so on before `start + span`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     pub hosts: u32,
@@ -22,6 +22,7 @@ pub struct Shape {
     pub seed: u64,
 }
 
+/// 2017-01-01 00:00:00 UTC. The default is 20 hosts every 10 s over 48 h: 345,600 rows.
 impl Default for Shape {
     fn default() -> Self {
         Self {
@@ -34,11 +35,11 @@ impl Default for Shape {
     }
 }
 
-/// Which queries to ask of data of a shape: windows at random times, each of one of a few hosts.
+/// The queries to generate for data of a shape: windows at random times, each for one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
     pub rows: u64,
-    /// Hosts that occur, at most those of the shape.
+    /// The number of different hosts in the queries; at most the number of hosts of the shape.
     pub hosts: u32,
     pub window: Duration,
     pub seed: u64,
@@ -50,7 +51,7 @@ impl Default for Windows {
     }
 }
 
-/// A shape that has samples, all inside the calendar; whole seconds.
+/// A validated shape: it has samples, all within the supported time range. All fields are whole seconds.
 pub(super) struct Valid {
     pub(super) step: u64,
     pub(super) span: u64,
@@ -86,22 +87,22 @@ pub(super) fn whole_seconds(what: &'static str, value: Duration) -> Result<u64, 
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {
-    #[error("data of {hosts} hosts cannot be made; ask for 1 to {HOSTS_MAX}")]
+    #[error("cannot generate data for {hosts} hosts; choose 1 to {HOSTS_MAX}")]
     Hosts { hosts: u32 },
-    #[error("0 queries would be an empty file; ask for at least 1")]
+    #[error("cannot generate 0 queries; choose at least 1")]
     NoQueries,
-    #[error("{what} {value:?} is not a whole number of seconds from 1 on")]
+    #[error("{what} {value:?} is not a whole number of seconds greater than 0")]
     NotWholeSeconds { what: &'static str, value: Duration },
-    #[error("step of {step} s is longer than the span of {span} s; each host would have one sample at most")]
+    #[error("step of {step} s is longer than the span of {span} s; each host would have at most one sample")]
     StepTooLong { step: u64, span: u64 },
     #[error(
         "window of {window} s does not fit into the span of {span} s; shorten the window or lengthen the span"
     )]
     WindowTooLong { window: u64, span: u64 },
-    #[error("{queried} hosts cannot be queried where the data has {hosts}; ask for 1 to {hosts}")]
+    #[error("cannot query {queried} hosts of data with {hosts} hosts; choose 1 to {hosts}")]
     QueriedHosts { queried: u32, hosts: u32 },
     #[error(
-        "{span} s from {start} do not lie between whole seconds of the years 1 and 9999; choose another start or a shorter span"
+        "a span of {span} s from {start} is not in whole seconds within the years 1 to 9999; choose another start or a shorter span"
     )]
     OutsideCalendar { start: Timestamp, span: u64 },
 }

@@ -1,4 +1,4 @@
-//! What the generator promises: the same bytes for ever, inside the shape.
+//! Tests of the generator: its output never changes and stays within the shape.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,9 +23,9 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// These hashes never change: whoever generates the demo's data asks the same questions of the same rows.
+/// These hashes must never change: everyone who generates the demo's data must get the same rows and queries.
 #[test]
-fn the_default_files_are_the_same_for_ever() {
+fn the_default_files_never_change() {
     let shape = Shape::default();
     assert_eq!(
         sha256(&samples_csv(&shape)),
@@ -38,14 +38,14 @@ fn the_default_files_are_the_same_for_ever() {
 }
 
 #[test]
-fn the_committed_queries_are_what_the_generator_makes() {
+fn the_committed_queries_equal_the_generated_ones() {
     let committed = include_bytes!("../../../../data/query_params.csv");
-    let made = windows_csv(&Shape::default(), &Windows::default());
-    assert!(committed == made.as_slice(), "write data/query_params.csv anew: coordinator generate");
+    let generated = windows_csv(&Shape::default(), &Windows::default());
+    assert!(committed == generated.as_slice(), "regenerate data/query_params.csv: coordinator generate");
 }
 
 #[test]
-fn the_demo_has_its_345_600_rows_in_order_of_time() {
+fn the_demo_has_345_600_rows_ordered_by_time() {
     let samples = Samples::try_new(&Shape::default()).unwrap();
     assert_eq!(samples.rows(), 345_600);
     let all: Vec<Sample> = samples.collect();
@@ -58,7 +58,7 @@ fn the_demo_has_its_345_600_rows_in_order_of_time() {
 }
 
 #[test]
-fn the_number_of_rows_is_known_beforehand_even_in_the_middle() {
+fn the_number_of_remaining_rows_is_known_after_every_row() {
     let shape =
         Shape { hosts: 3, step: Duration::from_secs(7), span: Duration::from_secs(30), ..Shape::default() };
     let mut samples = Samples::try_new(&shape).unwrap();
@@ -72,7 +72,7 @@ fn the_number_of_rows_is_known_beforehand_even_in_the_middle() {
 }
 
 #[test]
-fn usage_walks_by_small_steps_and_goes_everywhere() {
+fn usage_changes_in_small_steps_and_covers_a_wide_range() {
     let usage: Vec<f64> =
         Samples::try_new(&Shape::default()).unwrap().filter(|s| s.host == 3).map(|s| s.usage()).collect();
     let steps: Vec<f64> = usage.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -83,7 +83,7 @@ fn usage_walks_by_small_steps_and_goes_everywhere() {
 }
 
 #[test]
-fn the_text_of_a_usage_reads_as_the_same_number() {
+fn a_usage_in_the_csv_file_parses_to_the_same_number() {
     let shape = Shape { span: Duration::from_secs(600), ..Shape::default() };
     let text = String::from_utf8(samples_csv(&shape)).unwrap();
     let read = text.lines().skip(1).map(|line| line.rsplit(',').next().unwrap());
@@ -94,7 +94,7 @@ fn the_text_of_a_usage_reads_as_the_same_number() {
 }
 
 #[test]
-fn a_host_has_the_same_samples_however_many_others_there_are() {
+fn a_hosts_samples_do_not_depend_on_the_number_of_hosts() {
     let of_host_2 = |hosts| -> Vec<Sample> {
         let shape = Shape { hosts, span: Duration::from_secs(300), ..Shape::default() };
         Samples::try_new(&shape).unwrap().filter(|sample| sample.host == 2).collect()
@@ -111,7 +111,7 @@ fn another_seed_gives_other_data() {
 }
 
 #[test]
-fn windows_lie_inside_the_data_and_use_each_chosen_host() {
+fn windows_are_within_the_data_and_use_each_chosen_host() {
     let shape = Shape::default();
     let all: Vec<Window> = windows(&shape, &Windows::default()).unwrap().collect();
     let (first, last) = (shape.start.as_second(), shape.start.as_second() + 48 * 3_600);
@@ -123,7 +123,7 @@ fn windows_lie_inside_the_data_and_use_each_chosen_host() {
 }
 
 #[test]
-fn what_cannot_be_generated_is_said_plainly() {
+fn an_invalid_shape_or_query_is_refused_with_a_reason() {
     let shape = Shape::default();
     let queries = Windows::default();
     let bad_shape = |shape: Shape, expected: &str| {
@@ -131,32 +131,35 @@ fn what_cannot_be_generated_is_said_plainly() {
         assert_eq!(windows(&shape, &queries).err().unwrap().to_string(), expected);
     };
     let seconds = Duration::from_secs;
-    bad_shape(Shape { hosts: 0, ..shape }, "data of 0 hosts cannot be made; ask for 1 to 10000000");
+    bad_shape(Shape { hosts: 0, ..shape }, "cannot generate data for 0 hosts; choose 1 to 10000000");
     bad_shape(
         Shape { hosts: u32::MAX, ..shape },
-        "data of 4294967295 hosts cannot be made; ask for 1 to 10000000",
+        "cannot generate data for 4294967295 hosts; choose 1 to 10000000",
     );
-    bad_shape(Shape { step: seconds(0), ..shape }, "step 0ns is not a whole number of seconds from 1 on");
+    bad_shape(
+        Shape { step: seconds(0), ..shape },
+        "step 0ns is not a whole number of seconds greater than 0",
+    );
     bad_shape(
         Shape { span: Duration::from_millis(1_500), ..shape },
-        "span 1.5s is not a whole number of seconds from 1 on",
+        "span 1.5s is not a whole number of seconds greater than 0",
     );
     bad_shape(
         Shape { step: seconds(60), span: seconds(59), ..shape },
-        "step of 60 s is longer than the span of 59 s; each host would have one sample at most",
+        "step of 60 s is longer than the span of 59 s; each host would have at most one sample",
     );
     bad_shape(
         Shape { span: seconds(u64::MAX), ..shape },
-        "18446744073709551615 s from 2017-01-01T00:00:00Z do not lie between whole seconds of the years 1 and 9999; \
+        "a span of 18446744073709551615 s from 2017-01-01T00:00:00Z is not in whole seconds within the years 1 to 9999; \
          choose another start or a shorter span",
     );
     let bad_queries = |queries: Windows, expected: &str| {
         assert_eq!(windows(&shape, &queries).err().unwrap().to_string(), expected);
     };
-    bad_queries(Windows { rows: 0, ..queries }, "0 queries would be an empty file; ask for at least 1");
+    bad_queries(Windows { rows: 0, ..queries }, "cannot generate 0 queries; choose at least 1");
     bad_queries(
         Windows { hosts: 21, ..queries },
-        "21 hosts cannot be queried where the data has 20; ask for 1 to 20",
+        "cannot query 21 hosts of data with 20 hosts; choose 1 to 20",
     );
     bad_queries(
         Windows { window: seconds(172_800), ..queries },

@@ -1,4 +1,4 @@
-//! Files cut, damaged or of another kind: what was whole before the damage is read, and nothing that was never written.
+//! Truncated, damaged and unrelated files: the reader returns the intact records before the damage and nothing that was not written.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::super::format::{self, HEADER_BYTES};
 use super::super::{Lock, Reader, Tail};
-use super::{journal, place, read, some_entries, write};
+use super::{journal, read, some_entries, temporary_path, write};
 
 #[test]
-fn a_journal_cut_anywhere_is_read_up_to_the_cut_and_goes_on_from_there() {
+fn a_journal_truncated_anywhere_is_read_up_to_the_cut_and_can_be_continued() {
     let written = some_entries();
     let bytes = journal(&written);
     // Where the header and each entry end.
@@ -26,7 +26,7 @@ fn a_journal_cut_anywhere_is_read_up_to_the_cut_and_goes_on_from_there() {
             }
         }
 
-        let (_directory, path) = place();
+        let (_directory, path) = temporary_path();
         fs::write(&path, &bytes[..cut]).unwrap();
         let lock = Lock::take(&path).unwrap();
         let mut reader = lock.reader().unwrap();
@@ -34,7 +34,7 @@ fn a_journal_cut_anywhere_is_read_up_to_the_cut_and_goes_on_from_there() {
         let mut writer = lock.append(reader.end()).unwrap();
         write(&mut writer, &written[whole.unwrap_or(0)..]);
         writer.commit().unwrap();
-        assert!(fs::read(&path).unwrap() == bytes, "cut at {cut} and gone on");
+        assert!(fs::read(&path).unwrap() == bytes, "cut at {cut} and continued");
     }
 }
 
@@ -66,7 +66,7 @@ proptest! {
         prop_assert!(found.is_empty());
     }
 
-    /// Checksums that are right, so that what is in a record is read, too.
+    /// The checksums are valid, so the payload is decoded, too.
     #[test]
     fn no_content_makes_the_reader_panic(
         kind in 0..5_u8,
@@ -79,7 +79,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stretch_of_zeros_or_noise_gives_nothing_new(
+    fn overwriting_with_zeros_or_noise_gives_no_new_entries(
         start in 0..400_usize,
         noise in prop_oneof![Just(vec![0; 64]), prop::collection::vec(any::<u8>(), 1..64)],
     ) {
@@ -94,7 +94,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn a_fault_is_reported_with_its_offset() {
     let first = journal(&some_entries()[..1]);
     let check = |more: &[u8], expected: &str| {
         let bytes = [first.as_slice(), more].concat();
@@ -107,38 +107,38 @@ fn what_is_wrong_is_named_with_its_place() {
         format::put_frame(&mut bytes, kind, |out| out.extend(content)).unwrap();
         bytes
     };
-    check(&[1, 0, 0], "a record of 8 bytes is cut off after 3");
-    check(&frame(3, b"{}")[..10], "a record of 11 bytes is cut off after 10");
-    check(&[0; 100], "a record says that it has 0 bytes; it can have 1 to 16777216");
-    check(&[0xff; 100], "a record says that it has 4294967295 bytes; it can have 1 to 16777216");
+    check(&[1, 0, 0], "a record of 8 bytes is truncated after 3 bytes");
+    check(&frame(3, b"{}")[..10], "a record of 11 bytes is truncated after 10 bytes");
+    check(&[0; 100], "a record has the invalid length 0; the valid range is 1 to 16777216 bytes");
+    check(&[0xff; 100], "a record has the invalid length 4294967295; the valid range is 1 to 16777216 bytes");
     check(&[1, 0, 0, 0, 0, 0, 0, 0, 3], "a record does not match its checksum");
     check(
         &frame(77, b""),
-        "a record is of kind 77, which this program does not know; use the one that wrote it",
+        "a record has the unknown kind 77; use the program version that wrote the journal",
     );
-    check(&frame(1, &[0]), "a record of kind 1 does not hold what its kind should");
+    check(&frame(1, &[0]), "a record of kind 1 has an invalid payload");
 }
 
 #[test]
-fn a_file_that_is_no_journal_of_this_version_is_refused() {
-    let (directory, path) = place();
+fn a_file_that_is_not_a_journal_of_this_version_is_refused() {
+    let (directory, path) = temporary_path();
     let shown = path.display().to_string();
     let check = |bytes: &[u8], expected: &str| {
         fs::write(&path, bytes).unwrap();
         let error = Reader::open(&path).unwrap_err().to_string();
         assert_eq!(error.replace(&shown, "journal"), expected);
     };
-    check(b"hostname,start_time\n", "'journal' is not the journal of a run; that begins with 'MSTRJRNL'");
-    check(b"{", "'journal' is not the journal of a run; that begins with 'MSTRJRNL'");
+    check(b"hostname,start_time\n", "'journal' is not a run journal: it does not start with 'MSTRJRNL'");
+    check(b"{", "'journal' is not a run journal: it does not start with 'MSTRJRNL'");
     check(
         &format::header_of(1),
-        "journal 'journal' is of version 1 and this program reads version 3; use the one that wrote it",
+        "journal 'journal' has format version 1, but this program reads version 3; use the program version that wrote it",
     );
     let mut damaged = format::header();
     damaged[15] ^= 0x80;
     check(
         &damaged,
-        "the header of journal 'journal' is damaged, so what follows cannot be trusted; restore the file",
+        "the header of journal 'journal' is damaged, so its records cannot be trusted; restore the file",
     );
     let missing = Reader::open(&directory.path().join("none")).unwrap_err().to_string();
     assert!(missing.ends_with("none': No such file or directory (os error 2)"), "{missing}");

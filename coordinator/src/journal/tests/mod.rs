@@ -1,4 +1,4 @@
-//! A journal as a whole: what was written comes back, and whatever happens to the file, nothing else does.
+//! Tests of the whole journal: a reader returns what was written, and nothing else, even from a damaged file.
 
 mod damage;
 mod round_trip;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{Entry, JournalError, Reader, Sample, Tail, Writer};
 use crate::workload::HostIndex;
 
-fn place() -> (TempDir, PathBuf) {
+fn temporary_path() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
     (directory, path)
@@ -35,14 +35,14 @@ fn write(writer: &mut Writer, entries: &[Entry]) {
 
 /// The bytes of a journal with these entries.
 fn journal(entries: &[Entry]) -> Vec<u8> {
-    let (_directory, path) = place();
+    let (_directory, path) = temporary_path();
     let mut writer = Writer::create(&path).unwrap();
     write(&mut writer, entries);
     writer.commit().unwrap();
     fs::read(path).unwrap()
 }
 
-/// What is read before the end, and the end.
+/// Reads all entries and the tail.
 fn read(bytes: &[u8]) -> Result<(Vec<Entry>, Tail), JournalError> {
     let mut reader = Reader::over(Cursor::new(bytes), bytes.len() as u64, Path::new("journal"))?;
     let entries = reader.by_ref().collect::<Result<_, _>>()?;
@@ -74,7 +74,7 @@ fn failed(row: u32, message: &str) -> Sample {
     sample(row, Outcome::Failed(QueryError::new(sqlstate, message)))
 }
 
-/// One of each kind, and a few.
+/// Sample entries that cover every kind.
 fn some_entries() -> Vec<Entry> {
     let rows = [4, 2, 3].map(RowId::new).to_vec();
     let samples = vec![completed(2), failed(4, "timed out"), failed(5, "timed out"), completed(3)];

@@ -1,4 +1,4 @@
-//! What is written is what is read, in little room.
+//! Encoding round trips, the byte layout and the size of records.
 
 use std::fs;
 use std::io::Cursor;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::super::format::HEADER_BYTES;
 use super::super::{Entry, Reader, Sample, Tail, Writer};
-use super::{completed, failed, journal, place, read, some_entries};
+use super::{completed, failed, journal, read, some_entries, temporary_path};
 use crate::workload::HostIndex;
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -61,12 +61,12 @@ fn entry() -> impl Strategy<Value = Entry> {
 
 proptest! {
     #[test]
-    fn every_entry_comes_back_in_order(entries in prop::collection::vec(entry(), 0..10)) {
+    fn entries_round_trip_in_order(entries in prop::collection::vec(entry(), 0..10)) {
         prop_assert_eq!(read(&journal(&entries)).unwrap(), (entries, Tail::Clean));
     }
 }
 
-/// Journals of runs that were made with an earlier program of this version are read by later ones.
+/// Later programs must read journals of this format version that earlier programs wrote.
 #[test]
 fn the_bytes_are_those_of_version_3() {
     let expected: [&[u8]; 6] = [
@@ -86,14 +86,14 @@ fn the_bytes_are_those_of_version_3() {
 }
 
 #[test]
-fn a_batch_takes_less_than_thirty_bytes_a_row() {
+fn a_batch_takes_less_than_thirty_bytes_per_row() {
     let samples: Vec<Sample> = (0..256).map(|row| completed(row * 17)).collect();
     let bytes = journal(&[Entry::Results { epoch: Epoch::new(9), samples }]).len() - HEADER_BYTES;
-    assert!(bytes < 256 * 30, "{} bytes a row", bytes / 256);
+    assert!(bytes < 256 * 30, "{} bytes per row", bytes / 256);
 }
 
 #[test]
-fn what_is_larger_than_a_record_is_divided() {
+fn batches_larger_than_a_record_are_split() {
     let samples: Vec<Sample> = (0..600).map(completed).collect();
     let rows: Vec<RowId> = (0..257).map(RowId::new).collect();
     let (epoch, worker) = (Epoch::new(1), 0);
@@ -112,7 +112,7 @@ fn what_is_larger_than_a_record_is_divided() {
 }
 
 #[test]
-fn the_longest_messages_fit_and_longer_ones_are_cut() {
+fn messages_of_maximum_length_fit_and_longer_ones_are_truncated() {
     let long = |row| failed(row, &format!("{row}{}", "\u{10ffff}".repeat(MESSAGE_CHARS_MAX + 9)));
     let samples: Vec<Sample> = (0..256).map(long).collect();
     let (entries, tail) = read(&journal(&[Entry::Results { epoch: Epoch::new(1), samples }])).unwrap();
@@ -123,21 +123,18 @@ fn the_longest_messages_fit_and_longer_ones_are_cut() {
 }
 
 #[test]
-fn a_fact_too_long_for_any_reader_is_refused_and_the_next_one_is_written() {
-    let (_directory, path) = place();
+fn an_event_that_exceeds_the_limit_is_refused_and_the_next_one_is_written() {
+    let (_directory, path) = temporary_path();
     let mut writer = Writer::create(&path).unwrap();
     let error = writer.fact(&"x".repeat(JOURNAL_RECORD_BYTES_MAX)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a fact of 16777219 bytes is too long for the journal, which takes 16777216"
-    );
-    writer.fact(&json!({"kept": true})).unwrap();
+    assert_eq!(error.to_string(), "a journal event of 16777219 bytes exceeds the limit of 16777216 bytes");
+    writer.fact(&json!({"next": true})).unwrap();
     writer.commit().unwrap();
-    assert_eq!(read(&fs::read(path).unwrap()).unwrap().0, [Entry::Fact(br#"{"kept":true}"#.to_vec())]);
+    assert_eq!(read(&fs::read(path).unwrap()).unwrap().0, [Entry::Fact(br#"{"next":true}"#.to_vec())]);
 }
 
 #[test]
-fn samples_are_counted_without_reading_them() {
+fn samples_are_counted_without_decoding_them() {
     let bytes = journal(&some_entries());
     let mut reader = Reader::over(Cursor::new(&bytes), bytes.len() as u64, Path::new("journal")).unwrap();
     assert_eq!(reader.count_samples().unwrap(), 5);

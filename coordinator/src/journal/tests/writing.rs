@@ -1,4 +1,4 @@
-//! Full disks, two writers, and who may read.
+//! Full disks, concurrent writers, locks and file permissions.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::super::format::HEADER_BYTES;
 use super::super::{Entry, Fault, JournalError, Lock, Reader, Sample, Tail, Writer, is_locked};
-use super::{completed, journal, place, read, some_entries, write};
+use super::{completed, journal, read, some_entries, temporary_path, write};
 
-/// A journal on a disk that is full: every write to this device fails.
+/// A journal on a full disk: every write to this device fails.
 fn full() -> Option<Writer> {
     match OpenOptions::new().write(true).open("/dev/full") {
         Ok(file) => Some(Writer::over(file, PathBuf::from("journal"), 48)),
         Err(error) => {
-            #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+            #[allow(clippy::print_stderr, reason = "a skipped test prints why")]
             {
                 eprintln!("skipped: /dev/full cannot be opened here: {error}");
             }
@@ -26,23 +26,23 @@ fn full() -> Option<Writer> {
 }
 
 #[test]
-fn a_full_disk_is_told_once_and_everything_after_it_is_refused() {
+fn a_full_disk_is_reported_once_and_later_writes_are_refused() {
     let Some(mut writer) = full() else { return };
     writer.commit().unwrap();
     writer.sent(Epoch::new(1), 0, &[RowId::new(0)]);
     assert_eq!(
         writer.commit().unwrap_err().to_string(),
         "cannot write journal 'journal' at byte 48: No space left on device (os error 28); \
-         free space, or name another directory with --run-dir"
+         free disk space, or choose another directory with --run-dir"
     );
-    let refused = "journal 'journal' takes no more after a write that failed";
+    let refused = "journal 'journal' accepts no more records after a failed write";
     writer.fact(&json!(null)).unwrap();
     assert_eq!(writer.commit().unwrap_err().to_string(), refused);
     assert_eq!(writer.sync().unwrap_err().to_string(), refused);
 }
 
 #[test]
-fn who_never_commits_takes_bounded_memory_and_hears_of_a_full_disk_at_last() {
+fn memory_is_bounded_without_a_commit_and_the_next_commit_reports_a_full_disk() {
     let Some(mut writer) = full() else { return };
     let samples: Vec<Sample> = (0..256).map(completed).collect();
     for _ in 0..2 * JOURNAL_BUFFER_BYTES_MAX / (256 * 16) {
@@ -50,7 +50,7 @@ fn who_never_commits_takes_bounded_memory_and_hears_of_a_full_disk_at_last() {
     }
     assert!(writer.commit().unwrap_err().to_string().contains("No space left"));
 
-    let (_directory, path) = place();
+    let (_directory, path) = temporary_path();
     let mut writer = Writer::create(&path).unwrap();
     for _ in 0..2 * JOURNAL_BUFFER_BYTES_MAX / (256 * 16) {
         writer.results(Epoch::new(1), &samples);
@@ -61,8 +61,8 @@ fn who_never_commits_takes_bounded_memory_and_hears_of_a_full_disk_at_last() {
 }
 
 #[test]
-fn what_was_committed_before_a_write_that_got_half_way_stays_readable() {
-    let (_directory, path) = place();
+fn committed_records_stay_readable_after_a_partial_write() {
+    let (_directory, path) = temporary_path();
     let mut writer = Writer::create(&path).unwrap();
     write(&mut writer, &some_entries());
     writer.commit().unwrap();
@@ -79,7 +79,7 @@ fn what_was_committed_before_a_write_that_got_half_way_stays_readable() {
 
 #[test]
 fn one_journal_has_one_writer_and_any_number_of_readers() {
-    let (_directory, path) = place();
+    let (_directory, path) = temporary_path();
     let mut writer = Writer::create(&path).unwrap();
     assert!(is_locked(&path).unwrap());
     let error = Lock::take(&path).unwrap_err();
@@ -97,24 +97,24 @@ fn one_journal_has_one_writer_and_any_number_of_readers() {
 }
 
 #[test]
-fn who_only_looks_keeps_no_writer_out() {
-    let (_directory, path) = place();
+fn a_lock_check_does_not_block_a_writer() {
+    let (_directory, path) = temporary_path();
     drop(Writer::create(&path).unwrap());
-    let looker = File::open(&path).unwrap();
-    looker.try_lock_shared().unwrap();
+    let checker = File::open(&path).unwrap();
+    checker.try_lock_shared().unwrap();
     assert!(!is_locked(&path).unwrap());
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(|| sender.send(Lock::take(&path).map(drop)).unwrap());
-        looker.unlock().unwrap();
+        checker.unlock().unwrap();
         receiver.recv().unwrap().unwrap();
     });
 }
 
 #[test]
-fn a_journal_is_its_owners_alone() {
+fn only_its_owner_can_access_a_journal() {
     use std::os::unix::fs::PermissionsExt;
-    let (_directory, path) = place();
+    let (_directory, path) = temporary_path();
     drop(Writer::create(&path).unwrap());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }

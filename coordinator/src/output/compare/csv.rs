@@ -1,5 +1,5 @@
-//! The figures of a comparison for a spreadsheet or a data frame, a line each. A cell is empty where there is no figure. Times in
-//! milliseconds, changes as shares.
+//! The figures of a comparison as CSV for a spreadsheet or a data frame, one line each. Times are in milliseconds, changes are shares.
+//! A cell is empty if there is no figure.
 
 use muster_common::compare::{Comparison, Figure, Finding};
 
@@ -9,7 +9,8 @@ const COLUMNS: [&str; 8] =
 pub(super) fn render(comparison: &Comparison) -> String {
     let mut csv = csv::Writer::from_writer(Vec::new());
     let mut put = |line: [String; COLUMNS.len()]| {
-        csv.write_record(line).expect("memory takes every line, and all have the same columns");
+        csv.write_record(line)
+            .expect("writing to memory cannot fail, and all lines have the same number of columns");
     };
     put(COLUMNS.map(str::to_owned));
     let response = comparison.response_time.as_ref().map(|table| ("response_time", table));
@@ -20,7 +21,7 @@ pub(super) fn render(comparison: &Comparison) -> String {
         let figures = [None, None, Some(rows.change)];
         put(cells("row_by_row", "geometric_mean", figures, rows.change_ci, rows.finding));
     }
-    let bytes = csv.into_inner().expect("memory takes every line");
+    let bytes = csv.into_inner().expect("flushing to memory cannot fail");
     String::from_utf8(bytes).expect("only strings were written")
 }
 
@@ -39,7 +40,7 @@ fn cells(
     let cell = |figure: Option<f64>| figure.map_or_else(String::new, |figure| figure.to_string());
     let [low, high] = interval.map_or([None; 2], |ends| ends.map(Some)).map(cell);
     let [base, new, change] = figures.map(cell);
-    // As in the JSON.
+    // The names are those of the JSON.
     let finding = match finding {
         Finding::Slower => "slower",
         Finding::Faster => "faster",

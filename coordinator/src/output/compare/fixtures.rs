@@ -1,4 +1,4 @@
-//! Comparisons as plain values, for the tests of every format.
+//! Comparisons for the tests of every format.
 
 use muster_common::compare::{self, Comparison, Options, Run, Series, Timed, Timing};
 use muster_common::ids::RowId;
@@ -6,7 +6,7 @@ use muster_common::result::{Queries, RunResult, Workload};
 
 use crate::output::fixtures;
 
-/// Two runs of the same rows, the second so many times as long.
+/// Two runs of the same rows. The service times of the second are multiplied by `factor`.
 pub(super) fn paired(factor: f64) -> Comparison {
     compared((&good(), &series(200, 1, factor, 0)), (&later(), &series(200, 2, factor, 0)))
 }
@@ -18,20 +18,20 @@ pub(super) fn two_samples() -> Comparison {
     compared((&good(), &series(500, 1, 1.0, 0)), (&new, &series(600, 2, 1.3, 0)))
 }
 
-/// Every query of the new run waited.
+/// A comparison with an open loop in which every query waited.
 pub(super) fn open_loop() -> Comparison {
     let new = RunResult { lag_ms: fixtures::open_loop().lag_ms, ..later() };
     compared((&good(), &series(900, 1, 1.0, 0)), (&new, &series(900, 2, 1.0, 40_000_000)))
 }
 
-/// Nothing is known but the results.
+/// A comparison of two results without measurements.
 pub(super) fn summaries() -> Comparison {
     let [base, new] = [good(), later()];
     let run = |result| Run { result, samples: None };
     compare::compare(run(&base), run(&new), Options::default())
 }
 
-/// A few rows, and everything differs that can; names and texts from outside mean mischief.
+/// A comparison of few rows in which everything differs, with hostile external texts.
 pub(super) fn hostile() -> Comparison {
     let new = fixtures::hostile();
     compared((&later(), &series(3, 1, 1.0, 0)), (&new, &series(3, 2, 1.0, 0)))
@@ -69,7 +69,7 @@ fn good() -> RunResult {
     fixtures::good()
 }
 
-/// The same on another day, with another setting and more agents.
+/// The same run on another day, with other settings and more agents.
 pub(super) fn later() -> RunResult {
     let mut result = fixtures::thousand_agents();
     result.run_id = "20261124-0a1b".to_owned();
@@ -85,24 +85,24 @@ pub(super) fn later() -> RunResult {
     result
 }
 
-/// A closed loop of two workers: each row has its cost, and each run its own noise about it.
+/// A closed loop of two workers. The service time of a row is a cost of the row with noise that depends on the run.
 fn series(rows: u32, run: u32, factor: f64, lag_ns: u64) -> Series {
     let factor = if run == 1 { 1.0 } else { factor };
     let timed = |row: u32| {
-        let noise = even(row, run) - 0.5;
+        let noise = uniform(row, run) - 0.5;
         Timed {
             row: RowId::new(row),
             worker: row % 2,
             start_ns: u64::from(row) * 3_000_000,
             lag_ns,
-            service_ns: (2e6 * (1.0 + 4.0 * even(row, 0)) * factor * (1.0 + 0.2 * noise)) as u64,
+            service_ns: (2e6 * (1.0 + 4.0 * uniform(row, 0)) * factor * (1.0 + 0.2 * noise)) as u64,
         }
     };
     Series::new((0..rows).map(timed).collect())
 }
 
-/// 0 to 1, at random, the same for a row and a run always (the last step of SplitMix64).
-fn even(row: u32, run: u32) -> f64 {
+/// A pseudo-random number from 0 to 1 that depends only on row and run (the last step of SplitMix64).
+fn uniform(row: u32, run: u32) -> f64 {
     let mut z = (u64::from(run) << 32 | u64::from(row)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,15 +1,15 @@
-//! A comparison for a pull request: the same as the text, as tables.
+//! A comparison as Markdown for a pull request. The content is the same as that of the text.
 
 use muster_common::compare::{Comparison, Side};
 
-use super::{about_intervals, headline, interval, p_value, queries, rows, sentence, tables, word};
+use super::{confidence_note, finding_word, headline, interval, p_value, queries, rows, summary, tables};
 use crate::output::markdown::{code, plain, put, section};
 use crate::output::text::status;
 use crate::output::units::{count, counted, duration_or_none, figure, percent, percent_range};
 
 pub(super) fn render(comparison: &Comparison) -> String {
     let mut page = String::new();
-    put(&mut page, &format!("## Muster: {} · {}", headline(comparison.finding), sentence(comparison)));
+    put(&mut page, &format!("## Muster: {} · {}", headline(comparison.finding), summary(comparison)));
     put(&mut page, "\n| Run | |\n|---|---|");
     put(&mut page, &format!("| Base | {} |", side(&comparison.base)));
     put(&mut page, &format!("| New | {} |", side(&comparison.new)));
@@ -25,10 +25,10 @@ pub(super) fn render(comparison: &Comparison) -> String {
     page
 }
 
-/// The section about the comparison in the report of a run on two databases.
+/// Adds the comparison to the report of a run on two databases.
 pub(in crate::output) fn versus(page: &mut String, comparison: &Comparison) {
     section(page, &format!("Second database (new) against first (base): {}", headline(comparison.finding)));
-    put(page, &format!("\n{}.", capital(&sentence(comparison))));
+    put(page, &format!("\n{}.", capitalized(&summary(comparison))));
     findings(page, comparison);
     warnings(page, comparison);
 }
@@ -41,11 +41,11 @@ fn findings(page: &mut String, comparison: &Comparison) {
             let [base, new] = [figure.base_ms, figure.new_ms].map(duration_or_none);
             let cells = [&figure.name, &base, &new, &percent(figure.change), &interval(figure)];
             let cells = cells.map(String::as_str).join(" | ");
-            put(page, &format!("| {cells} | {} |", word(figure.finding)));
+            put(page, &format!("| {cells} | {} |", finding_word(figure.finding)));
         }
     }
     row_by_row(page, comparison);
-    put(page, &format!("\n{}.", capital(&about_intervals(comparison))));
+    put(page, &format!("\n{}.", capitalized(&confidence_note(comparison))));
 }
 
 fn warnings(page: &mut String, comparison: &Comparison) {
@@ -68,7 +68,7 @@ fn row_by_row(page: &mut String, comparison: &Comparison) {
         section(page, "Row by row, new ÷ base");
         put(page, "\n|  | change | interval | |\n|---|--:|--:|---|");
         let ends = rows.change_ci.map(percent_range).unwrap_or_default();
-        let (change, word) = (percent(Some(rows.change)), word(rows.finding));
+        let (change, word) = (percent(Some(rows.change)), finding_word(rows.finding));
         put(page, &format!("| geometric mean | {change} | {ends} | {word} |"));
         put(page, &format!("| median | {} |  | |", percent(Some(rows.median_change))));
         if let Some(test) = &rows.signed_rank {
@@ -81,13 +81,13 @@ fn row_by_row(page: &mut String, comparison: &Comparison) {
         put(
             page,
             &format!(
-                "\nA query of new takes longer than one of base in {share} of all pairs (Mann-Whitney test, {p})."
+                "\nIn {share} of all pairs of queries new takes longer than base (Mann-Whitney test, {p})."
             ),
         );
     }
 }
 
-fn capital(sentence: &str) -> String {
+fn capitalized(sentence: &str) -> String {
     let mut chars = sentence.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

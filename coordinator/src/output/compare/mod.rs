@@ -1,5 +1,5 @@
-//! Two runs side by side, as text, JSON, CSV or Markdown. Rendering is pure and computes nothing: every change, interval and word was found
-//! before. What both forms for people say, and how they say it, is here.
+//! Renders a comparison of two runs as text, JSON, CSV or Markdown. Rendering is pure and computes no statistics. This module contains the
+//! wording that text and Markdown share.
 
 mod csv;
 mod markdown;
@@ -18,7 +18,7 @@ use muster_common::compare::{Comparison, Figure, Finding, Method, Rows, Table};
 use super::spec::Format;
 use super::units::{count, counted, percent, percent_range};
 
-/// The whole comparison in one format, its last newline included.
+/// Renders the whole comparison in one format, with a trailing newline.
 pub(crate) fn render(format: Format, comparison: &Comparison) -> String {
     match format {
         Format::Text => text::render(comparison),
@@ -30,11 +30,11 @@ pub(crate) fn render(format: Format, comparison: &Comparison) -> String {
 
 fn json(comparison: &Comparison) -> String {
     let json = serde_json::to_string_pretty(comparison)
-        .expect("a comparison is numbers, strings and lists, and has no maps");
+        .expect("a comparison contains only numbers, strings and lists");
     json + "\n"
 }
 
-/// What all of it comes to, in a word or two.
+/// The overall finding in a few words.
 fn headline(finding: Finding) -> &'static str {
     match finding {
         Finding::Slower => "SLOWER",
@@ -46,38 +46,40 @@ fn headline(finding: Finding) -> &'static str {
     }
 }
 
-/// The same in a sentence.
-fn sentence(comparison: &Comparison) -> String {
+/// The overall finding in a sentence.
+fn summary(comparison: &Comparison) -> String {
     let margin = percent_of(comparison.margin);
     match comparison.finding {
-        Finding::Slower => format!("new takes longer: {}", named(comparison, Finding::Slower)),
-        Finding::Faster => format!("new takes less time: {}", named(comparison, Finding::Faster)),
+        Finding::Slower => format!("new takes longer: {}", figures_with(comparison, Finding::Slower)),
+        Finding::Faster => format!("new takes less time: {}", figures_with(comparison, Finding::Faster)),
         Finding::Mixed => format!(
             "new takes longer: {}; and less time: {}",
-            named(comparison, Finding::Slower),
-            named(comparison, Finding::Faster)
+            figures_with(comparison, Finding::Slower),
+            figures_with(comparison, Finding::Faster)
         ),
-        Finding::Negligible => format!("there is a difference, and it is below the margin of {margin}"),
-        Finding::Noise => "no figure differs by more than noise".to_owned(),
-        Finding::Unsupported => "there are too few queries to tell a difference from noise".to_owned(),
+        Finding::Negligible => {
+            format!("there is a significant difference, but it is below the margin of {margin}")
+        }
+        Finding::Noise => "no significant difference in any figure".to_owned(),
+        Finding::Unsupported => "too few queries to distinguish a difference from noise".to_owned(),
     }
 }
 
-/// The figures of which something was found, each with its change.
-fn named(comparison: &Comparison, wanted: Finding) -> String {
-    let rows = comparison.row_by_row.iter().filter(|rows| rows.finding == wanted);
+/// The figures with this finding, each with its change.
+fn figures_with(comparison: &Comparison, finding: Finding) -> String {
+    let rows = comparison.row_by_row.iter().filter(|rows| rows.finding == finding);
     let mut parts: Vec<String> =
         rows.map(|rows| format!("row by row {}", percent(Some(rows.change)))).collect();
     let response = comparison.response_time.as_ref().map(|table| ("response ", table));
     for (of, table) in std::iter::once(("", &comparison.service_time)).chain(response) {
-        let figures = table.figures.iter().filter(|figure| figure.finding == wanted);
+        let figures = table.figures.iter().filter(|figure| figure.finding == finding);
         parts.extend(figures.map(|figure| format!("{of}{} {}", figure.name, percent(figure.change))));
     }
     parts.join(", ")
 }
 
-/// The word beside an interval.
-fn word(finding: Finding) -> &'static str {
+/// The finding beside an interval.
+fn finding_word(finding: Finding) -> &'static str {
     match finding {
         Finding::Slower => "slower",
         Finding::Faster => "faster",
@@ -88,7 +90,7 @@ fn word(finding: Finding) -> &'static str {
     }
 }
 
-/// The interval of a figure, or what it lacks.
+/// The interval of a figure, or what is missing for one.
 fn interval(figure: &Figure) -> String {
     match (figure.base_ms, figure.change_ci) {
         (_, Some(ends)) => percent_range(ends),
@@ -97,30 +99,30 @@ fn interval(figure: &Figure) -> String {
     }
 }
 
-/// Which rows are compared, and which are not.
+/// The numbers of compared and excluded rows.
 fn rows(comparison: &Comparison) -> Vec<String> {
     let Rows { method, base, new, only_base, only_new } = comparison.rows;
     let mut parts = match method {
         Method::Paired => vec![format!("{} paired by row id", count(base))],
         Method::TwoSample => vec![format!("{} and {}, not paired", count(base), count(new))],
-        Method::Summaries => vec![format!("{} and {}, by their summaries", count(base), count(new))],
+        Method::Summaries => vec![format!("{} and {}, compared by their summaries", count(base), count(new))],
     };
-    for (only, lacks) in [(only_base, "new"), (only_new, "base")] {
+    for (only, other) in [(only_base, "new"), (only_new, "base")] {
         if only > 0 {
-            parts.push(format!("{} left out, {lacks} has no time of them", count(only)));
+            parts.push(format!("{} excluded, not measured in {other}", count(only)));
         }
     }
     match (&comparison.row_by_row, comparison.service_time.worth) {
-        (Some(rows), _) => parts.push(format!("worth {} independent ones", whole(rows.worth))),
+        (Some(rows), _) => parts.push(format!("effective sample size {}", rounded(rows.worth))),
         (None, Some([base, new])) => {
-            parts.push(format!("worth {} and {} independent ones", whole(base), whole(new)));
+            parts.push(format!("effective sample sizes {} and {}", rounded(base), rounded(new)));
         }
         (None, None) => {}
     }
     parts
 }
 
-/// How many queries the figures of a table are of.
+/// The number of queries that a table covers.
 fn queries(comparison: &Comparison) -> String {
     let Rows { base, new, .. } = comparison.rows;
     match base == new {
@@ -129,16 +131,16 @@ fn queries(comparison: &Comparison) -> String {
     }
 }
 
-/// The tables, with what each is of.
+/// The tables with their titles.
 fn tables(comparison: &Comparison) -> impl Iterator<Item = (&'static str, &Table)> {
     let response = comparison.response_time.as_ref().map(|table| ("Response time", table));
     std::iter::once(("Service time", &comparison.service_time)).chain(response)
 }
 
-/// What the intervals mean.
-fn about_intervals(comparison: &Comparison) -> String {
+/// The confidence of the intervals.
+fn confidence_note(comparison: &Comparison) -> String {
     let (all, each) = (percent_of(comparison.confidence), percent_of(comparison.confidence_each));
-    format!("all intervals hold at once with {all} confidence, each with {each}")
+    format!("all intervals hold simultaneously with {all} confidence, each with {each}")
 }
 
 fn percent_of(share: f64) -> String {
@@ -150,7 +152,7 @@ fn p_value(p: f64) -> String {
     if p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") }
 }
 
-fn whole(number: f64) -> String {
-    // Never negative and no larger than a count of rows.
+fn rounded(number: f64) -> String {
+    // The number is not negative and not larger than a number of rows, so the cast is lossless.
     count(number.round() as u64)
 }

@@ -1,4 +1,4 @@
-//! What a comparison looks like, and what holds for every one in every format.
+//! Snapshots of comparisons, and properties of every comparison in every format.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ fn a_slower_run() {
 
     base                   20261123-7f3a · VALID · 2 agents · 2 workers
     new                    20261124-0a1b · VALID · 3 agents · 3 workers
-    rows                   200 paired by row id · worth 200 independent ones
+    rows                   200 paired by row id · effective sample size 200
 
     SERVICE TIME of 200 queries
                  base      new   change  interval
@@ -33,17 +33,17 @@ fn a_slower_run() {
       median          +21.0 %
       signed-rank test  p < 0.0001
 
-      all intervals hold at once with 95 % confidence, each with 98.75 %
+      all intervals hold simultaneously with 95 % confidence, each with 98.75 %
 
     throughput             641 and 580 queries/s · -9.4 %
-                           one value a run, so no interval
+                           one value per run, so no interval
     failed                 0 and 0 queries
 
     WARNINGS
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
-      - whatever else changed between the two runs looks the same as this
-        difference: run both again, in turn, to see whether it stays
+      - any other change between the two runs would look the same as this
+        difference: run both again, alternating, to see whether it persists
     ");
 }
 
@@ -55,7 +55,7 @@ fn two_samples() {
     base                   20261123-7f3a · VALID · 2 agents · 2 workers
     new                    20261124-0a1b · VALID · 3 agents · 3 workers
     rows                   500 and 600, not paired
-                           worth 500 and 600 independent ones
+                           effective sample sizes 500 and 600
 
     SERVICE TIME of 500 and 600 queries
                  base      new   change  interval
@@ -64,14 +64,14 @@ fn two_samples() {
       p95     9.54 ms  12.4 ms  +29.6 %  +25.5 to +35.8 %      slower
       p99     10.2 ms  13.2 ms  +29.2 %  (needs more queries)
 
-    ALL QUERIES   of new against those of base
-      one of new takes longer than one of base  65.9 %
-      Mann-Whitney test                        p < 0.0001
+    ALL QUERIES   of new against all queries of base
+      pairs in which new takes longer  65.9 %
+      Mann-Whitney test                p < 0.0001
 
-      all intervals hold at once with 95 % confidence, each with 98.75 %
+      all intervals hold simultaneously with 95 % confidence, each with 98.75 %
 
     throughput             641 and 580 queries/s · -9.4 %
-                           one value a run, so no interval
+                           one value per run, so no interval
     failed                 0 and 0 queries
 
     WARNINGS
@@ -79,8 +79,8 @@ fn two_samples() {
         rows), by their sha256
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
-      - whatever else changed between the two runs looks the same as this
-        difference: run both again, in turn, to see whether it stays
+      - any other change between the two runs would look the same as this
+        difference: run both again, alternating, to see whether it persists
     ");
 }
 
@@ -92,7 +92,7 @@ fn an_open_loop() {
 
     base                   20261123-7f3a · VALID · 2 agents · 2 workers
     new                    20261124-0a1b · VALID · 3 agents · 3 workers
-    rows                   900 paired by row id · worth 790 independent ones
+    rows                   900 paired by row id · effective sample size 790
 
     SERVICE TIME of 900 queries
                  base      new   change  interval
@@ -114,29 +114,29 @@ fn an_open_loop() {
       median          +0.50 %
       signed-rank test  p = 0.1519
 
-      all intervals hold at once with 95 % confidence, each with 99.44 %
+      all intervals hold simultaneously with 95 % confidence, each with 99.44 %
 
     throughput             641 and 580 queries/s · -9.4 %
-                           one value a run, so no interval
+                           one value per run, so no interval
     failed                 0 and 0 queries
 
     WARNINGS
       - only new has queries that began after they were due
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
-      - whatever else changed between the two runs looks the same as this
-        difference: run both again, in turn, to see whether it stays
+      - any other change between the two runs would look the same as this
+        difference: run both again, alternating, to see whether it persists
     ");
 }
 
 #[test]
-fn results_alone() {
+fn results_without_measurements() {
     insta::assert_snapshot!(render(Format::Text, &fixtures::summaries()), @r"
-    NO DIFFERENCE   no figure differs by more than noise
+    NO DIFFERENCE   no significant difference in any figure
 
     base                   20261123-7f3a · VALID · 2 agents · 2 workers
     new                    20261124-0a1b · VALID · 3 agents · 3 workers
-    rows                   200 and 200, by their summaries
+    rows                   200 and 200, compared by their summaries
 
     SERVICE TIME of 200 queries
                  base      new  change  interval
@@ -145,18 +145,18 @@ fn results_alone() {
       p95     8.20 ms  8.20 ms     0 %  -15.4 to +18.2 %          within noise
       p99           –        –       –  (needs 459 queries each)
 
-      all intervals hold at once with 95 % confidence, each with 98.33 %
+      all intervals hold simultaneously with 95 % confidence, each with 98.33 %
 
     throughput             641 and 580 queries/s · -9.4 %
-                           one value a run, so no interval
+                           one value per run, so no interval
     failed                 0 and 0 queries
 
     WARNINGS
       - the settings differ: geqo none and off, work_mem 4MB and 64MB
       - the numbers of agents and workers differ: 2 with 2 and 3 with 3
-      - only results were compared, not measurements: queries are taken for
-        independent, which makes a difference look surer than it is; name the runs
-        or their directories for more
+      - only results were compared, not measurements: queries are assumed to be
+        independent, which overstates the significance of a difference; pass runs or
+        run directories to compare measurements
     ");
 }
 
@@ -169,7 +169,7 @@ fn in_markdown() {
     |---|---|
     | Base | `20261123-7f3a`, VALID, 2 agents, 2 workers: `coordinator run data/query_params.csv --agents 2` |
     | New | `20261124-0a1b`, VALID, 3 agents, 3 workers: `coordinator run data/query_params.csv --agents 2` |
-    | Rows | 200 paired by row id, worth 200 independent ones |
+    | Rows | 200 paired by row id, effective sample size 200 |
     | Throughput | 641 and 580 queries/s, -9.4 % |
     | Failed | 0 and 0 |
 
@@ -191,13 +191,13 @@ fn in_markdown() {
 
     Signed-rank test: p < 0.0001.
 
-    All intervals hold at once with 95 % confidence, each with 98.75 %.
+    All intervals hold simultaneously with 95 % confidence, each with 98.75 %.
 
     ### Warnings
 
     - the settings differ: geqo none and off, work\_mem 4MB and 64MB
     - the numbers of agents and workers differ: 2 with 2 and 3 with 3
-    - whatever else changed between the two runs looks the same as this difference: run both again, in turn, to see whether it stays
+    - any other change between the two runs would look the same as this difference: run both again, alternating, to see whether it persists
     ");
 }
 
@@ -225,7 +225,7 @@ fn no_line_of_the_text_is_wider_than_the_page() {
 }
 
 #[test]
-fn every_format_ends_with_one_newline_and_markdown_rows_have_the_cells_of_their_head() {
+fn every_format_ends_with_one_newline_and_markdown_rows_have_as_many_cells_as_their_header() {
     for (name, comparison) in fixtures::all() {
         for format in Format::ALL {
             let text = render(format, &comparison);
@@ -244,7 +244,7 @@ fn every_format_ends_with_one_newline_and_markdown_rows_have_the_cells_of_their_
 }
 
 #[test]
-fn two_databases_of_one_run_need_no_second_run() {
+fn a_comparison_of_two_databases_in_one_run_does_not_suggest_another_run() {
     let result = fixtures::versus();
     let text = crate::output::render(Format::Text, &result);
     let section = text.split("VERSUS").nth(1).unwrap().split("\nplacement").next().unwrap();
@@ -266,7 +266,7 @@ fn two_databases_of_one_run_need_no_second_run() {
       median          +21.0 %
       signed-rank test  p < 0.0001
 
-      all intervals hold at once with 95 % confidence, each with 98.75 %
+      all intervals hold simultaneously with 95 % confidence, each with 98.75 %
     ");
     let markdown = crate::output::render(Format::Markdown, &result);
     assert!(markdown.contains("\n### Second database (new) against first (base): SLOWER\n"), "{markdown}");
@@ -278,7 +278,7 @@ fn two_databases_of_one_run_need_no_second_run() {
 // -- JSON --------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn the_committed_schema_is_that_of_the_types() {
+fn the_committed_schema_matches_the_types() {
     let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/muster.compare.v1.schema.json");
     let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
     if std::env::var_os("UPDATE_SCHEMA").is_some_and(|update| update == "1") {
@@ -292,7 +292,7 @@ fn the_committed_schema_is_that_of_the_types() {
 }
 
 #[test]
-fn every_comparison_is_valid_and_reads_back() {
+fn every_comparison_is_valid_and_can_be_read_back() {
     let validator = jsonschema::validator_for(json_schema().as_value()).unwrap();
     for (name, comparison) in fixtures::all() {
         let json = render(Format::Json, &comparison);
@@ -303,10 +303,10 @@ fn every_comparison_is_valid_and_reads_back() {
     }
 }
 
-// -- what is found and warned of ---------------------------------------------------------------------------------------
+// -- findings and warnings ---------------------------------------------------------------------------------------------
 
 #[test]
-fn rows_are_paired_where_the_workload_is_the_same() {
+fn rows_are_paired_if_the_workload_is_the_same() {
     let methods = fixtures::all().map(|(_, comparison)| comparison.rows.method);
     let expected = [
         Method::Paired,
@@ -320,7 +320,7 @@ fn rows_are_paired_where_the_workload_is_the_same() {
 }
 
 #[test]
-fn results_alone_say_what_their_intervals_say() {
+fn results_without_measurements_are_compared_by_their_intervals() {
     let [base, mut new] = [crate::output::fixtures::good(), crate::output::fixtures::good()];
     assert_eq!(summarized(&base, &new).finding, Finding::Noise);
     let latency = new.service_time_ms.as_mut().unwrap();
@@ -329,7 +329,7 @@ fn results_alone_say_what_their_intervals_say() {
     let slower = summarized(&base, &new);
     assert_eq!(slower.service_time.figures[0].finding, Finding::Slower);
     assert!((slower.service_time.figures[0].change.unwrap() - 0.5).abs() < 1e-9);
-    // From before there were intervals: the figures, and no judgement of the median.
+    // Results of older versions have no intervals, so that the change of the median has no finding.
     new.service_time_ms.as_mut().unwrap().intervals = Default::default();
     let older = summarized(&base, &new);
     assert_eq!(older.service_time.figures[0].finding, Finding::Unsupported);
@@ -337,7 +337,7 @@ fn results_alone_say_what_their_intervals_say() {
 }
 
 #[test]
-fn runs_of_which_nothing_completed_are_compared() {
+fn runs_without_completed_queries_are_compared() {
     let none = crate::output::fixtures::all_failed();
     let comparison = summarized(&none, &crate::output::fixtures::good());
     assert_eq!((comparison.finding, comparison.throughput.change), (Finding::Unsupported, None));
@@ -345,22 +345,22 @@ fn runs_of_which_nothing_completed_are_compared() {
 }
 
 #[test]
-fn everything_that_differs_is_told() {
+fn every_difference_is_reported() {
     let base = crate::output::fixtures::good();
     assert_eq!(warnings(&base, |new| new.run_id = "other".to_owned()), Vec::<String>::new());
     let check = |change: fn(&mut RunResult), expected: &str| {
-        let told = warnings(&base, |new| {
+        let reported = warnings(&base, |new| {
             new.run_id = "other".to_owned();
             change(new);
         });
-        assert_eq!(told, [expected]);
+        assert_eq!(reported, [expected]);
     };
     check(|new| new.run_id = "20261123-7f3a".to_owned(), "both are the same run, 20261123-7f3a");
     check(
         |new| new.result.digest = "f".repeat(16),
-        "the answers differ, digests 0123456789abcdef and ffffffffffffffff: the data differ",
+        "the query results differ, digests 0123456789abcdef and ffffffffffffffff: the data differ",
     );
-    check(|new| new.query.sql = "SELECT 1".to_owned(), "the statements differ, both of default");
+    check(|new| new.query.sql = "SELECT 1".to_owned(), "the statements differ, both named default");
     check(|new| new.query.protocol = "simple".to_owned(), "the protocols differ: prepared and simple");
     check(|new| new.workload.rows = 100, "the runs have 200 and 100 rows of the same file");
     check(
@@ -395,7 +395,7 @@ fn everything_that_differs_is_told() {
     check(|new| new.tool.version = "0.2.0".to_owned(), "the versions of this tool differ: 0.1.0 and 0.2.0");
     check(
         |new| new.verdict = crate::output::fixtures::agent_lost().verdict,
-        "new is DEGRADED: slot-1 was lost and not replaced; see that its machine stays up, or use --on-agent-loss reassign",
+        "new is DEGRADED: slot-1 was lost and not replaced; keep its machine running, or use --on-agent-loss reassign",
     );
     check(|new| new.ending = Ending::Interrupted, "new is partial: 0 of 200 queries have no result");
     check(
@@ -404,11 +404,11 @@ fn everything_that_differs_is_told() {
     );
     check(
         |new| new.queries.failed = 3,
-        "queries failed, 0 of base and 3 of new: their times are not among those compared",
+        "failed queries (0 of base, 3 of new) are not included in the comparison",
     );
 }
 
-/// But for the one that every comparison of results has.
+/// Returns the warnings without the one that every comparison of results has.
 fn warnings(base: &RunResult, change: impl Fn(&mut RunResult)) -> Vec<String> {
     let mut new = crate::output::fixtures::good();
     change(&mut new);

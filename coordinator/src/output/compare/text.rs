@@ -1,19 +1,19 @@
-//! A comparison for people: plain text, 80 columns.
+//! A comparison as plain text of 80 columns.
 
 use muster_common::compare::{Comparison, RankTest, RowByRow, Side, Table};
 
-use super::{about_intervals, headline, interval, p_value, queries, rows, sentence, tables, word};
+use super::{confidence_note, finding_word, headline, interval, p_value, queries, rows, summary, tables};
 use crate::output::page::Page;
 use crate::output::table::{self, Align};
 use crate::output::text::status;
 use crate::output::units::{count, counted, duration_cell, figure, percent, percent_range};
 
-/// Lines of one warning or one command; the JSON has the rest.
+/// Maximum number of lines of a warning; the JSON contains the full text.
 const LINES_MAX: usize = 6;
 
 pub(super) fn render(comparison: &Comparison) -> String {
     let mut page = Page::default();
-    page.hanging(&format!("{}   ", headline(comparison.finding)), &sentence(comparison), LINES_MAX);
+    page.hanging(&format!("{}   ", headline(comparison.finding)), &summary(comparison), LINES_MAX);
     page.line("");
     page.field("base", &side(&comparison.base));
     page.field("new", &side(&comparison.new));
@@ -25,10 +25,10 @@ pub(super) fn render(comparison: &Comparison) -> String {
     page.finish()
 }
 
-/// Of a run that compared two databases: a section of its report.
+/// Adds the comparison to the report of a run on two databases.
 pub(in crate::output) fn versus(page: &mut Page, comparison: &Comparison) {
     page.section("VERSUS   second database (new) against first (base), row by row in one run");
-    page.hanging(&format!("  {}   ", headline(comparison.finding)), &sentence(comparison), LINES_MAX);
+    page.hanging(&format!("  {}   ", headline(comparison.finding)), &summary(comparison), LINES_MAX);
     findings(page, comparison);
     warnings(page, comparison);
 }
@@ -43,11 +43,11 @@ fn findings(page: &mut Page, comparison: &Comparison) {
         row_by_row(page, rows);
     }
     if let Some(test) = &comparison.rank_test {
-        page.section("ALL QUERIES   of new against those of base");
+        page.section("ALL QUERIES   of new against all queries of base");
         rank_test(page, test);
     }
     page.line("");
-    page.hanging("  ", &about_intervals(comparison), LINES_MAX);
+    page.hanging("  ", &confidence_note(comparison), LINES_MAX);
 }
 
 fn warnings(page: &mut Page, comparison: &Comparison) {
@@ -84,7 +84,7 @@ fn figures(page: &mut Page, table: &Table) {
             duration_cell(figure.new_ms),
             percent(figure.change),
             interval(figure),
-            word(figure.finding).to_owned(),
+            finding_word(figure.finding).to_owned(),
         ]);
     }
     page.table(&lines);
@@ -99,7 +99,7 @@ fn row_by_row(page: &mut Page, rows: &RowByRow) {
     ]);
     let ends = rows.change_ci.map(percent_range).unwrap_or_default();
     let name = |name: &str| name.to_owned();
-    lines.row([name("geometric mean"), percent(Some(rows.change)), ends, name(word(rows.finding))]);
+    lines.row([name("geometric mean"), percent(Some(rows.change)), ends, name(finding_word(rows.finding))]);
     lines.row([name("median"), percent(Some(rows.median_change)), name(""), name("")]);
     page.table(&lines);
     if let Some(test) = &rows.signed_rank {
@@ -109,8 +109,8 @@ fn row_by_row(page: &mut Page, rows: &RowByRow) {
 
 fn rank_test(page: &mut Page, test: &RankTest) {
     let share = format!("{:.1} %", test.new_longer * 100.0);
-    page.line(&format!("  one of new takes longer than one of base  {share}"));
-    page.line(&format!("  Mann-Whitney test                        {}", p_value(test.p_value)));
+    page.line(&format!("  pairs in which new takes longer  {share}"));
+    page.line(&format!("  Mann-Whitney test                {}", p_value(test.p_value)));
 }
 
 fn totals(page: &mut Page, comparison: &Comparison) {
@@ -120,7 +120,7 @@ fn totals(page: &mut Page, comparison: &Comparison) {
         &[
             format!("{} and {} queries/s", figure(throughput.base_qps), figure(throughput.new_qps)),
             percent(throughput.change),
-            "one value a run, so no interval".to_owned(),
+            "one value per run, so no interval".to_owned(),
         ],
     );
     let failed = &comparison.failed;

@@ -1,10 +1,10 @@
-//! Samples as CSV with a header; quoted only where a host's name needs it.
+//! Samples as CSV with a header. Cells are quoted only if a host name requires it.
 
 use std::fmt::Write as _;
 use std::fs::File;
 
 use super::super::csv_cell::csv_cell;
-use super::{Broken, COLUMNS, RowOutcome, SampleRow};
+use super::{COLUMNS, Failure, RowOutcome, SampleRow};
 use crate::journal::JournalError;
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -12,7 +12,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub(super) fn write<'a>(
     file: &mut File,
     rows: impl Iterator<Item = Result<SampleRow<'a>, JournalError>>,
-) -> Result<(), Broken> {
+) -> Result<(), Failure> {
     let mut csv = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
     csv.write_record(COLUMNS)?;
     let mut record = csv::ByteRecord::new();
@@ -23,7 +23,7 @@ pub(super) fn write<'a>(
         record.clear();
         let mut put = |value: &dyn std::fmt::Display| {
             scratch.clear();
-            write!(scratch, "{value}").expect("a string takes everything");
+            write!(scratch, "{value}").expect("writing to a string cannot fail");
             record.push_field(scratch.as_bytes());
         };
         put(&row);

@@ -1,5 +1,5 @@
-//! The measurements of a run as a table for other programs, one line a counted row: CSV or Parquet, in bounded memory.
-//! Names are those of the JSON result, so that the two can be joined; nothing is computed.
+//! The measurements of a run as a table for other programs, one record per counted row, as CSV or Parquet, in bounded memory. Names are the
+//! same as in the JSON result, so that the two can be joined. Nothing is computed.
 
 mod csv_file;
 mod parquet_file;
@@ -20,8 +20,8 @@ use super::write;
 use crate::journal::{JournalError, Sample};
 use crate::workload::HostTable;
 
-/// In this order in both formats. Times in nanoseconds, `start_ns` since the start of the run; of a failed query `result_rows` and
-/// `result_bytes` are empty, of a completed one `sqlstate`.
+/// The columns of both formats, in this order. Times are in nanoseconds; `start_ns` counts from the start of the run. `result_rows` and
+/// `result_bytes` are empty for a failed query, and `sqlstate` for a completed one.
 const COLUMNS: [&str; 16] = [
     "row",
     "host",
@@ -41,20 +41,20 @@ const COLUMNS: [&str; 16] = [
     "sqlstate",
 ];
 
-/// One line: a counted row.
+/// One record: a counted row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleRow<'a> {
     /// Position of the record among the data records, from 0.
     pub row: RowId,
     pub host: &'a str,
     pub worker: WorkerId,
-    /// 1 unless lost sessions had the row before.
+    /// 1, plus the number of lost sessions that had the row before.
     pub attempt: u32,
-    /// Which time the record is run, from 1.
+    /// The pass over the workload, from 1.
     pub pass: u32,
     /// Position among the run's statements, from 0.
     pub statement: u16,
-    /// Which execution of its statement on its connection, from 1; 0 where that is not known.
+    /// The number of the execution of the statement on its connection, from 1; 0 if unknown.
     pub execution: u32,
     pub start_ns: u64,
     pub lag: Lag,
@@ -66,14 +66,14 @@ pub struct SampleRow<'a> {
 pub enum RowOutcome {
     Completed {
         rows: u64,
-        /// Of column values.
+        /// Total size of the column values.
         bytes: u64,
     },
     Failed(SqlState),
 }
 
 impl<'a> SampleRow<'a> {
-    /// A sample of the journal with its names; `None` when there is no such host or worker.
+    /// Adds the names of host and worker to a sample of the journal; `None` if there is no such host or worker.
     pub fn of(sample: &Sample, passes: &Passes, hosts: &'a HostTable, workers: &[WorkerId]) -> Option<Self> {
         Some(Self {
             row: passes.record_of(sample.row),
@@ -96,7 +96,7 @@ impl<'a> SampleRow<'a> {
     }
 }
 
-/// What `--samples` names: a file whose ending tells the format.
+/// The file of `--samples`. Its extension determines the format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SamplesFile {
     path: PathBuf,
@@ -110,38 +110,41 @@ enum Format {
 }
 
 impl FromStr for SamplesFile {
-    type Err = UnknownEnding;
+    type Err = UnknownExtension;
 
-    fn from_str(text: &str) -> Result<Self, UnknownEnding> {
+    fn from_str(text: &str) -> Result<Self, UnknownExtension> {
         let path = PathBuf::from(text);
-        let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
-        let format = match ending.as_deref().and_then(|ending| ending.to_str()) {
+        let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+        let format = match extension.as_deref().and_then(|extension| extension.to_str()) {
             Some("csv") => Format::Csv,
             Some("parquet") => Format::Parquet,
-            _ => return Err(UnknownEnding(text.to_owned())),
+            _ => return Err(UnknownExtension(text.to_owned())),
         };
         Ok(Self { path, format })
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("--samples: '{0}' does not tell its format; end it in .csv or .parquet")]
-pub struct UnknownEnding(String);
+#[error("--samples: '{0}' has no known extension; use .csv or .parquet")]
+pub struct UnknownExtension(String);
 
 impl SamplesFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the file can be written, asked before a run rather than after it. Leaves nothing behind.
-    pub fn check_writable(&self) -> Result<(), SamplesError> {
-        write::check_file(&self.path).map_err(|error| self.error(Broken::Write(error)))
-    }
-
-    /// Writes all rows and returns how many they were. The file is there whole or not at all.
+    /// Checks that the file can be written. Leaves no files behind.
     ///
     /// # Errors
-    /// When it cannot be written, and when `rows` ends with an error.
+    /// Returns the reason why it cannot be written.
+    pub fn check_writable(&self) -> Result<(), SamplesError> {
+        write::check_file(&self.path).map_err(|error| self.error(Failure::Write(error)))
+    }
+
+    /// Writes all rows and returns their number. The file is written completely or not at all.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written or `rows` yields an error.
     pub fn write<'a>(
         &self,
         rows: impl IntoIterator<Item = Result<SampleRow<'a>, JournalError>>,
@@ -154,14 +157,14 @@ impl SamplesFile {
         });
         match written {
             Ok(()) => Ok(count),
-            Err(broken) => Err(self.error(broken)),
+            Err(failure) => Err(self.error(failure)),
         }
     }
 
-    fn error(&self, broken: Broken) -> SamplesError {
-        match broken {
-            Broken::Read(error) => SamplesError::Journal(error),
-            Broken::Write(source) => SamplesError::Write { path: self.path.clone(), source },
+    fn error(&self, failure: Failure) -> SamplesError {
+        match failure {
+            Failure::Read(error) => SamplesError::Journal(error),
+            Failure::Write(source) => SamplesError::Write { path: self.path.clone(), source },
         }
     }
 }
@@ -174,29 +177,29 @@ pub enum SamplesError {
     Journal(JournalError),
 }
 
-/// What ended the writing: the place that the rows come from or the one that they go to.
+/// An error of the source of the rows or of the file.
 #[derive(Debug)]
-enum Broken {
+enum Failure {
     Read(JournalError),
     Write(io::Error),
 }
 
-impl From<JournalError> for Broken {
+impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         Self::Read(error)
     }
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Write(error)
     }
 }
 
-impl From<ParquetError> for Broken {
+impl From<ParquetError> for Failure {
     fn from(error: ParquetError) -> Self {
         Self::Write(match error {
-            // What the disk said, so that a full one is told as such.
+            // The original I/O error is returned, so that a full disk is reported as such.
             ParquetError::External(cause) => match cause.downcast::<io::Error>() {
                 Ok(error) => *error,
                 Err(other) => io::Error::other(other),
@@ -206,7 +209,7 @@ impl From<ParquetError> for Broken {
     }
 }
 
-impl From<csv::Error> for Broken {
+impl From<csv::Error> for Failure {
     fn from(error: csv::Error) -> Self {
         Self::Write(error.into())
     }

@@ -1,5 +1,5 @@
-//! Samples as Parquet: one row group after the other, each held in memory as columns until it is full. By the crate's own column
-//! writers and not through Arrow, which would bring eleven more crates to hold the same columns.
+//! Samples as Parquet, written in row groups. Each row group is held in memory as columns until it is full. The crate's own column writers
+//! are used instead of Arrow, which would add eleven dependencies for the same columns.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,10 +16,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use super::{Broken, RowOutcome, SampleRow};
+use super::{Failure, RowOutcome, SampleRow};
 use crate::journal::JournalError;
 
-/// The columns of [`super::COLUMNS`]. Signed, for not every reader knows unsigned numbers: 2^63 nanoseconds are 292 years.
+/// The columns of [`super::COLUMNS`]. Integers are signed, because not every reader supports unsigned ones; 2^63 nanoseconds are 292 years.
 const SCHEMA: &str = "message samples {
     REQUIRED INT64 row;
     REQUIRED BINARY host (STRING);
@@ -39,14 +39,14 @@ const SCHEMA: &str = "message samples {
     OPTIONAL BINARY sqlstate (STRING);
 }";
 
-/// Nearly every value differs from the others, so that a dictionary would be built in vain.
+/// Columns in which nearly every value is different, so that a dictionary would be useless.
 const WITHOUT_DICTIONARY: [&str; 3] = ["row", "start_ns", "service_time_ns"];
 
 pub(super) fn write<'a>(
     file: &mut File,
     rows: impl Iterator<Item = Result<SampleRow<'a>, JournalError>>,
-) -> Result<(), Broken> {
-    let schema = parse_message_type(SCHEMA).expect("the schema is a constant, and read by the tests");
+) -> Result<(), Failure> {
+    let schema = parse_message_type(SCHEMA).expect("the schema is a constant, and the tests parse it");
     let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties()))?;
     let mut group = Columns::default();
     for row in rows {
@@ -75,14 +75,14 @@ fn properties() -> WriterProperties {
     properties.build()
 }
 
-/// One row group. An optional column has a level for each row, 1 where there is a value.
+/// One row group. An optional column has a definition level for each row, which is 1 if there is a value.
 #[derive(Default)]
 struct Columns {
     row: Vec<i64>,
-    /// The names one after the other, and where each ends: they become one allocation, of which each value is a slice.
+    /// The concatenated host names, and the end of each. They become one allocation, of which each value is a slice.
     hosts: Vec<u8>,
     host_ends: Vec<usize>,
-    /// Slot and worker as text; there are few.
+    /// Cached texts of slot and worker.
     names: HashMap<WorkerId, [ByteArray; 2]>,
     slot: Vec<ByteArray>,
     worker: Vec<ByteArray>,
@@ -141,7 +141,7 @@ impl Columns {
         self.is_failed.push(is_failed.into());
     }
 
-    /// Writes the group and empties it. The order is that of the schema.
+    /// Writes the columns in the order of the schema and clears the group.
     fn write<W: Write + Send>(
         &mut self,
         mut group: SerializedRowGroupWriter<'_, W>,
@@ -170,7 +170,7 @@ impl Columns {
         Ok(())
     }
 
-    /// Keeps the room of what is refilled.
+    /// Clears the columns but keeps their allocations.
     fn clear(&mut self) {
         let Self {
             row,
@@ -217,7 +217,7 @@ fn column<T: DataType, W: Write + Send>(
     values: &[T::T],
     levels: Option<&[i16]>,
 ) -> Result<(), ParquetError> {
-    let mut column = group.next_column()?.expect("the schema has as many columns as are written");
+    let mut column = group.next_column()?.expect("the number of columns is that of the schema");
     column.typed::<T>().write_batch(values, levels, None)?;
     column.close()
 }

@@ -1,4 +1,4 @@
-//! Samples that are written are read back by the crates' own readers.
+//! Written samples are read back with the readers of the crates.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -38,9 +38,9 @@ fn written(name: &str, rows: u32) -> (tempfile::TempDir, PathBuf) {
     let path = directory.path().join(name);
     let file: SamplesFile = path.to_str().unwrap().parse().unwrap();
     file.check_writable().unwrap();
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left of the check");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "the check leaves no file");
     assert_eq!(file.write((0..rows).map(|row| Ok(sample(row)))).unwrap(), u64::from(rows));
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside the file");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
     (directory, path)
 }
 
@@ -51,7 +51,7 @@ fn read(path: &Path) -> (SerializedFileReader<File>, Vec<Row>) {
 }
 
 #[test]
-fn the_csv_looks_like_this() {
+fn samples_as_csv() {
     let (_directory, path) = written("samples.csv", 5);
     insta::assert_snapshot!(fs::read_to_string(path).unwrap(), @r#"
     row,host,slot,worker,attempt,pass,statement,execution,start_ns,lag_ns,queueing_ns,generator_delay_ns,service_time_ns,result_rows,result_bytes,sqlstate
@@ -67,7 +67,7 @@ fn the_csv_looks_like_this() {
 }
 
 #[test]
-fn a_parquet_file_has_every_sample_once_in_groups() {
+fn a_parquet_file_contains_every_sample_once_in_row_groups() {
     let rows = u32::try_from(ROW_GROUP_ROWS_MAX).unwrap() + 3;
     let (_directory, path) = written("samples.parquet", rows);
     let (reader, found) = read(&path);
@@ -106,7 +106,7 @@ fn a_parquet_file_has_every_sample_once_in_groups() {
 }
 
 #[test]
-fn a_run_without_results_gives_a_file_without_rows() {
+fn a_run_without_results_has_a_file_without_rows() {
     let (_directory, path) = written("samples.parquet", 0);
     assert!(read(&path).1.is_empty());
     let (_directory, path) = written("samples.CSV", 0);
@@ -114,33 +114,35 @@ fn a_run_without_results_gives_a_file_without_rows() {
 }
 
 #[test]
-fn another_ending_is_refused_with_the_way_out() {
+fn an_unknown_extension_is_refused_with_a_hint() {
     for name in ["samples.txt", "samples", ".csv", "samples.csv.gz", ""] {
         assert_eq!(
             name.parse::<SamplesFile>().unwrap_err().to_string(),
-            format!("--samples: '{name}' does not tell its format; end it in .csv or .parquet")
+            format!("--samples: '{name}' has no known extension; use .csv or .parquet")
         );
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_written_or_read_from_leaves_nothing() {
+fn a_failed_write_leaves_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let missing: SamplesFile = directory.path().join("none/x.csv").to_str().unwrap().parse().unwrap();
     for error in [missing.check_writable().unwrap_err(), missing.write([]).unwrap_err()] {
-        assert!(error.to_string().ends_with("its directory does not exist; create it, or name another path"));
+        assert!(
+            error.to_string().ends_with("the directory does not exist; create it or choose another path")
+        );
     }
     for name in ["x.csv", "x.parquet"] {
         let file: SamplesFile = directory.path().join(name).to_str().unwrap().parse().unwrap();
-        let broken = JournalError::Refused { path: "journal".into() };
-        let error = file.write([Ok(sample(0)), Err(broken)]).unwrap_err();
+        let journal_error = JournalError::Refused { path: "journal".into() };
+        let error = file.write([Ok(sample(0)), Err(journal_error)]).unwrap_err();
         assert!(matches!(error, SamplesError::Journal(_)), "{error}");
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]
-fn a_sample_gets_its_names_unless_it_is_of_another_run() {
+fn a_sample_with_an_unknown_host_or_worker_has_no_row() {
     let mut hosts = HostTable::default();
     assert!(hosts.push("a", 1) && hosts.push("b", 1));
     let workers = [WorkerId::new(SlotId::new(0), 0)];

@@ -1,5 +1,5 @@
-//! The report for people: plain text, 80 columns, the same in a terminal and a file. The order of the sections is told
-//! here: verdict, what ran, how long it took, who ran it, what went wrong, where. Pure; computes no statistics.
+//! The text report: plain text of 80 columns, identical in a terminal and in a file. [`render`] defines the order of the sections: verdict,
+//! totals, latency, server, thresholds, placement, agents, hosts, errors, events and environment. It computes no statistics.
 
 mod notes;
 #[cfg(test)]
@@ -17,11 +17,11 @@ use super::uneven::uneven;
 use super::units::{count, counted, duration, figure, times};
 use super::{compare, load, search, server_side};
 
-/// Columns for a path in a field.
+/// Maximum number of columns of a path in a field.
 const PATH_WIDTH: usize = 57;
-/// Characters of the workload's SHA-256 that tell two files apart for people.
+/// Number of characters shown of the workload's SHA-256, enough for people to distinguish two files.
 const SHA256_SHOWN: usize = 12;
-/// Lines of one reason, one message or one command; the JSON has the rest.
+/// Maximum number of lines of a reason, a message or a command; the JSON contains the full text.
 const LINES_MAX: usize = 6;
 
 pub(super) fn render(result: &RunResult) -> String {
@@ -82,7 +82,7 @@ pub(in crate::output) fn status(status: VerdictStatus) -> &'static str {
     }
 }
 
-/// How a run ended that did not run every row; `None` for one that did.
+/// Describes how an incomplete run ended; `None` if every row has a result.
 pub(in crate::output) fn partial(result: &RunResult) -> Option<String> {
     let queries = &result.queries;
     let cause = match result.ending {
@@ -113,7 +113,7 @@ fn totals(page: &mut Page, result: &RunResult) {
         ],
     );
     page.field("load", &load::load(&result.load));
-    page.field("queries", &books(result));
+    page.field("queries", &accounting(result));
     page.field("total processing time", &[duration(result.total_processing_time_ms)]);
     let mut wall =
         vec![duration(result.wall_time_ms), format!("{} queries/s", figure(result.throughput_qps))];
@@ -121,36 +121,36 @@ fn totals(page: &mut Page, result: &RunResult) {
         wall.push(format!("start skew {}", duration(skew)));
     }
     page.field("wall time", &wall);
-    let answers = &result.result;
+    let rows = &result.result;
     page.field(
-        "answers",
-        &[counted(answers.rows, "row"), counted(answers.bytes, "byte"), format!("digest {}", answers.digest)],
+        "result",
+        &[counted(rows.rows, "row"), counted(rows.bytes, "byte"), format!("digest {}", rows.digest)],
     );
 }
 
-/// Every count of the books, zeros included: what is not said could have been forgotten.
-pub(in crate::output) fn books(result: &RunResult) -> Vec<String> {
+/// The accounting of queries. Zeros are included, because an omitted count could be mistaken for an unknown one.
+pub(in crate::output) fn accounting(result: &RunResult) -> Vec<String> {
     let queries = &result.queries;
-    let mut books = vec![
+    let mut accounting = vec![
         format!("{} total", count(queries.total)),
         format!("{} completed", count(queries.completed)),
         format!("{} failed", count(queries.failed)),
         format!("{} unaccounted", count(queries.unaccounted)),
     ];
     if queries.retried > 0 {
-        books.push(format!("{} may have run before", count(queries.retried)));
+        accounting.push(format!("{} retried", count(queries.retried)));
     }
     if queries.duplicates + queries.stale > 0 {
         let dropped = queries.duplicates.saturating_add(queries.stale);
-        books.push(format!("{} dropped", counted(dropped, "second result")));
+        accounting.push(format!("{} dropped", counted(dropped, "duplicate result")));
     }
     if result.workload.skipped > 0 {
-        books.push(format!("{} skipped", counted(result.workload.skipped, "bad row")));
+        accounting.push(format!("{} skipped", counted(result.workload.skipped, "bad row")));
     }
-    books
+    accounting
 }
 
-/// What was done before the clock started.
+/// Connection and preparation times, which precede the measurement.
 fn preparation(page: &mut Page, result: &RunResult) {
     for (label, latency) in [("connect", &result.connect_ms), ("prepare", &result.prepare_ms)] {
         if let Some(latency) = latency {

@@ -1,5 +1,4 @@
-//! The parts of the text report that are sentences rather than tables: thresholds, errors, unaccounted rows, events,
-//! and what it all ran on.
+//! The parts of the text report that are not tables: thresholds, errors, unaccounted rows, events and the environment.
 
 use muster_common::result::{
     Database, Error, Event, Queries, Reconnects, ResultFormat, RunResult, Threshold,
@@ -14,7 +13,7 @@ const ERRORS_MAX: usize = 10;
 const MESSAGE_LINES_MAX: usize = 3;
 const RANGES_MAX: usize = 10;
 const EVENTS_MAX: usize = 20;
-/// Of a host in the line of an error, so that the row beside it stays visible.
+/// Maximum number of columns of a host in an error's line.
 const HOST_WIDTH: usize = 40;
 
 pub(super) fn thresholds(page: &mut Page, thresholds: &[Threshold]) {
@@ -25,8 +24,8 @@ pub(super) fn thresholds(page: &mut Page, thresholds: &[Threshold]) {
     for threshold in thresholds {
         let lead = if threshold.passed { "  passed  " } else { "  MISSED  " };
         let value = threshold.value.map(|_| format!("is {}", value(threshold)));
-        let said: Vec<String> = value.into_iter().chain(threshold.note.clone()).collect();
-        page.hanging(lead, &format!("{} ({})", threshold.expression, said.join("; ")), LINES_MAX);
+        let details: Vec<String> = value.into_iter().chain(threshold.note.clone()).collect();
+        page.hanging(lead, &format!("{} ({})", threshold.expression, details.join("; ")), LINES_MAX);
     }
 }
 
@@ -39,7 +38,7 @@ pub(super) fn errors(page: &mut Page, errors: &[Error]) {
     shown.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.row.cmp(&b.row)));
     for error in shown.iter().take(ERRORS_MAX) {
         page.line(&format!(
-            "  {}   {} · such as row {} of host {}",
+            "  {}   {} · e.g. row {} of host {}",
             error.sqlstate,
             counted(error.count, "query"),
             error.row,
@@ -65,11 +64,11 @@ pub(super) fn unaccounted(page: &mut Page, queries: &Queries) {
     page.hanging("  ", &ranges(&queries.unaccounted_rows), usize::MAX);
     if !queries.quarantined_rows.is_empty() {
         let rows: Vec<[u64; 2]> = queries.quarantined_rows.iter().map(|row| [*row, *row]).collect();
-        page.hanging("  three agents died with: ", &ranges(&rows), usize::MAX);
+        page.hanging("  quarantined after three agent losses: ", &ranges(&rows), usize::MAX);
     }
 }
 
-/// `0-99, 150, 200-300`: the first ranges, and how many more there are.
+/// Formats the first ranges, such as `0-99, 150, 200-300`, and the number of further ranges.
 pub(in crate::output) fn ranges(rows: &[[u64; 2]]) -> String {
     let mut text: Vec<String> = rows
         .iter()
@@ -87,13 +86,13 @@ pub(super) fn events(page: &mut Page, events: &[Event]) {
     if events.is_empty() {
         return;
     }
-    let cut = events.len().saturating_sub(EVENTS_MAX);
-    page.section(&if cut == 0 {
-        "EVENTS   since the coordinator began to listen".to_owned()
+    let omitted = events.len().saturating_sub(EVENTS_MAX);
+    page.section(&if omitted == 0 {
+        "EVENTS   time since the coordinator started to listen".to_owned()
     } else {
         format!("EVENTS   the last {EVENTS_MAX} of {} (in the JSON: all)", count(events.len() as u64))
     });
-    for event in &events[cut..] {
+    for event in &events[omitted..] {
         let what = match event.times {
             1 => event.what.clone(),
             times => format!("{} ({times} times)", event.what),
@@ -118,7 +117,7 @@ pub(super) fn environment(page: &mut Page, result: &RunResult) {
     page.field_text("command", &result.tool.command);
 }
 
-/// The format of the result rows, and why it is not the usual one.
+/// The format of the result rows, with the reason unless it is the default.
 pub(in crate::output) fn results(results: &ResultFormat) -> String {
     match results.reason.as_str() {
         "default" => format!("{} results", results.format),
@@ -139,7 +138,7 @@ fn database(page: &mut Page, database: &Database) {
     page.field("settings", &settings);
 }
 
-/// What answered the queries, in a few words each.
+/// The versions of PostgreSQL and TimescaleDB, and the origin of an embedded server.
 pub(in crate::output) fn products(database: &Database) -> Vec<String> {
     let mut products = vec![
         format!("PostgreSQL {}", database.server_version),
@@ -154,10 +153,10 @@ pub(in crate::output) fn products(database: &Database) -> Vec<String> {
     products
 }
 
-/// Connections that broke.
+/// The connections that broke.
 pub(in crate::output) fn connections(reconnects: &Reconnects) -> Vec<String> {
     let Reconnects { count, outage_max_ms, disconnected } = reconnects;
-    let mut parts = vec![format!("{} opened again", counted(*count, "broken connection"))];
+    let mut parts = vec![format!("{} reopened", counted(*count, "broken connection"))];
     parts.extend(outage_max_ms.map(|outage| format!("longest outage {}", duration(outage))));
     if *disconnected > 0 {
         parts.push(format!("{} broken at the end", counted(*disconnected, "connection")));

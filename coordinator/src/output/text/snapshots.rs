@@ -1,8 +1,8 @@
-//! What the text report looks like, for every way in which a run can end.
+//! Snapshots of the text report for every way in which a run can end.
 
 use crate::output::{Format, fixtures, render};
 
-/// The lines from the one that starts with `title` to the next empty one.
+/// Returns the lines from the one that starts with `title` up to the next empty line.
 fn section(text: &str, title: &str) -> String {
     let lines: Vec<&str> = text
         .lines()
@@ -23,7 +23,7 @@ fn a_good_run() {
     queries                200 total · 200 completed · 0 failed · 0 unaccounted
     total processing time  1.04 s
     wall time              312 ms · 641 queries/s · start skew 412 µs
-    answers                12,162 rows · 291,888 bytes · digest 0123456789abcdef
+    result                 12,162 rows · 291,888 bytes · digest 0123456789abcdef
     connect                2 connections · median 6.42 ms · max 25.0 ms
     prepare                2 connections · median 321 µs · max 1.25 ms
 
@@ -59,7 +59,7 @@ fn a_good_run() {
       host_000008  slot-0/0         20       0  8.99 ms  12.5 ms
       host_000009  slot-1/0         20       0  8.99 ms  12.5 ms
 
-    EVENTS   since the coordinator began to listen
+    EVENTS   time since the coordinator started to listen
          0.012 s  slot-0 joined: db1/4711, 1 worker
          0.035 s  slot-1 joined: db2/4712, 1 worker
          1.234 s  armed: 2 agents start together
@@ -88,7 +88,7 @@ fn a_run_with_failures() {
                            3 bad rows skipped
     total processing time  1.04 s
     wall time              312 ms · 641 queries/s · start skew 412 µs
-    answers                12,162 rows · 291,888 bytes · digest 0123456789abcdef
+    result                 12,162 rows · 291,888 bytes · digest 0123456789abcdef
     connect                2 connections · median 6.42 ms · max 25.0 ms
     prepare                2 connections · median 321 µs · max 1.25 ms
 
@@ -109,7 +109,7 @@ fn a_run_with_failures() {
       MISSED  failed = 0 (is 13 queries)
 
     placement              rendezvous · 4 workers · 1 idle · skew 2.90×
-                           uneven: few hosts hash unevenly
+                           uneven: too few hosts for even hashing
                            try --placement balanced
 
     AGENTS
@@ -138,12 +138,12 @@ fn a_run_with_failures() {
       host_000009  slot-1/0         20       0  8.99 ms  12.5 ms
 
     ERRORS   by SQLSTATE and message; row ids count from 0
-      22007   12 queries · such as row 17 of host host_000008
+      22007   12 queries · e.g. row 17 of host host_000008
               invalid input syntax for type timestamp with time zone: "yester|day"
-      57014   1 query · such as row 199 of host host_000008
+      57014   1 query · e.g. row 199 of host host_000008
               canceling statement due to statement timeout
 
-    EVENTS   since the coordinator began to listen
+    EVENTS   time since the coordinator started to listen
          0.012 s  slot-0 joined: db1/4711, 1 worker
          0.035 s  slot-1 joined: db2/4712, 1 worker
          1.234 s  armed: 2 agents start together
@@ -161,7 +161,7 @@ fn a_run_with_failures() {
 fn a_run_that_lost_an_agent() {
     insta::assert_snapshot!(render(Format::Text, &fixtures::agent_lost()), @r"
     DEGRADED   run 20261123-7f3a · started 2026-11-23T10:00:00Z
-      - slot-1 was lost and not replaced; see that its machine stays up, or use
+      - slot-1 was lost and not replaced; keep its machine running, or use
         --on-agent-loss reassign
     PARTIAL   agents were lost: 50 of 200 queries have no result
 
@@ -169,10 +169,10 @@ fn a_run_that_lost_an_agent() {
                            sha256 9f86d081884c
     load                   closed loop
     queries                200 total · 150 completed · 0 failed · 50 unaccounted
-                           4 may have run before
+                           4 retried
     total processing time  1.04 s
     wall time              312 ms · 641 queries/s · start skew 412 µs
-    answers                12,162 rows · 291,888 bytes · digest 0123456789abcdef
+    result                 12,162 rows · 291,888 bytes · digest 0123456789abcdef
     connect                2 connections · median 6.42 ms · max 25.0 ms
     prepare                2 connections · median 321 µs · max 1.25 ms
 
@@ -194,7 +194,7 @@ fn a_run_that_lost_an_agent() {
       slot    name      hosts  queries  failed   median      p95      max
       slot-0  db1/4711      5      100       0  3.21 ms  8.20 ms  12.5 ms
       slot-1  db2/4712      5      100       0  6.42 ms  16.4 ms  25.0 ms
-      slot-1 lost: no beat for 3.3 s
+      slot-1 lost: no heartbeat for 3.3 s
 
     HOSTS
       host         worker    completed  failed     mean      max
@@ -212,7 +212,7 @@ fn a_run_that_lost_an_agent() {
     UNACCOUNTED   50 rows; row ids count from 0
       100-139, 150, 190-198
 
-    EVENTS   since the coordinator began to listen
+    EVENTS   time since the coordinator started to listen
          0.012 s  slot-0 joined: db1/4711, 1 worker
          0.035 s  slot-1 joined: db2/4712, 1 worker
          1.234 s  armed: 2 agents start together
@@ -227,7 +227,7 @@ fn a_run_that_lost_an_agent() {
 }
 
 #[test]
-fn a_run_of_which_every_query_failed() {
+fn a_run_in_which_every_query_failed() {
     insta::assert_snapshot!(render(Format::Text, &fixtures::all_failed()), @r#"
     VALID   run 20261123-7f3a · started 2026-11-23T10:00:00Z
 
@@ -237,7 +237,7 @@ fn a_run_of_which_every_query_failed() {
     queries                200 total · 0 completed · 200 failed · 0 unaccounted
     total processing time  0 µs
     wall time              312 ms · 0 queries/s · start skew 412 µs
-    answers                0 rows · 0 bytes · digest 0000000000000000
+    result                 0 rows · 0 bytes · digest 0000000000000000
     connect                2 connections · median 6.42 ms · max 25.0 ms
     prepare                2 connections · median 321 µs · max 1.25 ms
 
@@ -251,10 +251,10 @@ fn a_run_of_which_every_query_failed() {
       slot-1  db2/4712      5      100     100       –    –    –
 
     ERRORS   by SQLSTATE and message; row ids count from 0
-      42P01   200 queries · such as row 0 of host host_000008
+      42P01   200 queries · e.g. row 0 of host host_000008
               relation "cpu_usage" does not exist
 
-    EVENTS   since the coordinator began to listen
+    EVENTS   time since the coordinator started to listen
          0.012 s  slot-0 joined: db1/4711, 1 worker
          0.035 s  slot-1 joined: db2/4712, 1 worker
          1.234 s  armed: 2 agents start together
@@ -287,7 +287,7 @@ fn an_open_loop_shows_response_time_and_both_parts_of_lag() {
 }
 
 #[test]
-fn a_thousand_agents_are_cut_to_the_slowest() {
+fn of_a_thousand_agents_the_slowest_are_listed() {
     let text = render(Format::Text, &fixtures::thousand_agents());
     insta::assert_snapshot!(section(&text, "AGENTS"), @r"
     AGENTS   the 20 slowest by mean of 1,000 (in the JSON: all)
@@ -321,7 +321,7 @@ fn a_thousand_agents_are_cut_to_the_slowest() {
 }
 
 #[test]
-fn a_run_that_never_started_says_so() {
+fn a_run_that_never_started_is_reported_as_such() {
     let mut result = fixtures::all_failed();
     result.started_at = None;
     result.database = None;
@@ -337,28 +337,32 @@ fn a_run_that_never_started_says_so() {
 }
 
 #[test]
-fn the_load_generator_is_a_line_when_all_is_well_and_a_table_when_it_was_not() {
+fn the_load_generator_has_a_line_and_if_unhealthy_a_table() {
     let unhealthy = fixtures::unhealthy();
     let text = render(Format::Text, &unhealthy);
     insta::assert_snapshot!(section(&text, "load generator"), @r"
-    load generator         agents' CPU 93 % · woken 61.4 ms late (p99)
+    load generator         agents' CPU 93 % · scheduling delay p99 61.4 ms
                            starved 5.5 % · coordinator 12 %
-                           not told by an agent's system: steal
+                           not available on every agent: steal
     ");
     insta::assert_snapshot!(section(&text, "GENERATOR"), @r"
     GENERATOR
-      slot              CPU  machine  steal  held back     late  at most  starved
+                                                         sched.      max
+      slot              CPU  machine  steal  throttled    delay    delay  starved
       slot-0 … slot-1  12 %     97 %  0.1 %      0.0 %   480 µs  2.10 ms    0.0 %
       slot-2           93 %     97 %      –       31 %  61.4 ms  1.00 s     5.5 %
-      coordinator's event loop late: 480 µs (p99), 2.10 ms at most
+      coordinator's event loop: delay p99 480 µs, max 2.10 ms
     ");
     let mut healthy = unhealthy;
     (healthy.verdict, healthy.agents[2].health) = (fixtures::good().verdict, None);
     let text = render(Format::Text, &healthy);
     insta::assert_snapshot!(section(&text, "load generator"), @r"
-    load generator         agents' CPU 12 % · woken 480 µs late (p99)
+    load generator         agents' CPU 12 % · scheduling delay p99 480 µs
                            starved 0.0 % · coordinator 12 %
     ");
     assert!(!text.contains("GENERATOR"), "{text}");
-    assert!(!render(Format::Text, &fixtures::good()).contains("load generator"), "nobody told anything");
+    assert!(
+        !render(Format::Text, &fixtures::good()).contains("load generator"),
+        "no agent reported its health"
+    );
 }

@@ -1,4 +1,4 @@
-//! The tables of the text report: latency, agents, workers, hosts. What is cut is said, with where the rest is.
+//! The tables of the text report: latency, queries, agents, workers and hosts. A truncated table states where the other rows are.
 
 use muster_common::result::{Agent, Host, Latency, LoadModel, RunResult, Statement, Worker};
 
@@ -7,11 +7,11 @@ use crate::output::page::{Page, WIDTH};
 use crate::output::table::{Align, Table};
 use crate::output::units::{NONE, count, counted, duration_cell, duration_range};
 
-/// Agents and workers that a person reads one by one.
+/// Maximum number of rows of a table of queries, agents or workers.
 const ROWS_MAX: usize = 20;
 const HOSTS_MAX: usize = 10;
 
-/// A figure of a latency, by its name, with the sample it needs and its interval.
+/// A statistic of a latency: its name, the sample size it needs, its value and its confidence interval.
 type Figure = (&'static str, u64, fn(&Latency) -> Option<f64>, fn(&Latency) -> Option<[f64; 2]>);
 
 pub(in crate::output) const FIGURES: [Figure; 9] = [
@@ -26,7 +26,7 @@ pub(in crate::output) const FIGURES: [Figure; 9] = [
     ("p99.9", Latency::P99_9_COUNT_MIN, |latency| latency.p99_9, |latency| latency.intervals.p99_9_ci),
 ];
 
-/// A figure that the sample does not support says what it needs, so that nobody takes it for zero or forgotten.
+/// Shown beside a figure that the sample does not support, so that it is not mistaken for zero.
 fn needs(count_min: u64) -> String {
     format!("(needs {})", counted(count_min, "query"))
 }
@@ -35,7 +35,7 @@ fn needs_short(count_min: u64) -> String {
     format!("(needs {})", count(count_min))
 }
 
-/// What stands beside a figure: its interval, or the sample that the figure or its interval needs.
+/// The text beside a figure: its interval, or the sample size that the figure or its interval needs.
 pub(in crate::output) fn interval(latency: &Latency, figure: Figure) -> String {
     interval_or(latency, figure, needs)
 }
@@ -62,7 +62,7 @@ pub(super) fn latency(page: &mut Page, result: &RunResult) {
     page.section(&if service.count == completed {
         format!("LATENCY of {}", counted(completed, "query"))
     } else {
-        // Rows that ran twice met a warm cache the second time; they are counted, not measured.
+        // Retried rows are counted, but excluded from latencies, because the second run may have found a warm cache.
         format!("LATENCY of {} of {}", count(service.count), counted(completed, "completed query"))
     });
     let mut series = vec![Series::with_intervals("service", service)];
@@ -74,13 +74,13 @@ pub(super) fn latency(page: &mut Page, result: &RunResult) {
             has_intervals: false,
         }));
     }
-    let tables = Beside::ALL.map(|beside| latency_table(&series, beside));
+    let tables = SideColumns::ALL.map(|side| latency_table(&series, side));
     if let Some(table) = tables.iter().find(|table| table.fits(WIDTH)).or(tables.last()) {
         page.table(table);
     }
 }
 
-/// Times that have their own column.
+/// Times with their own column.
 struct Series<'a> {
     title: &'static str,
     latency: &'a Latency,
@@ -93,50 +93,49 @@ impl<'a> Series<'a> {
     }
 }
 
-/// What is shown beside the figures. On a narrow page it is reduced; the labels and the figures stay whole.
+/// What is shown beside the figures. It is reduced if the table is too wide; labels and figures are never shortened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Beside {
+enum SideColumns {
     /// Intervals, and the number of queries that a figure needs.
-    Everything,
-    /// The number of queries beside the first series only: it is the same for the others.
+    Full,
+    /// As `Full`, but the number of queries only beside the first series, because it is the same for the others.
     NeedsOnce,
-    /// The same without the word for it.
+    /// As `NeedsOnce`, without the word "queries".
     NeedsOnceShort,
     /// Intervals of the first series only.
     FirstSeries,
-    Nothing,
+    None,
 }
 
-impl Beside {
-    /// In order of width, the widest first.
-    const ALL: [Self; 5] =
-        [Self::Everything, Self::NeedsOnce, Self::NeedsOnceShort, Self::FirstSeries, Self::Nothing];
+impl SideColumns {
+    /// All variants, the widest first.
+    const ALL: [Self; 5] = [Self::Full, Self::NeedsOnce, Self::NeedsOnceShort, Self::FirstSeries, Self::None];
 
-    /// The text beside a figure of the series at `position`. `None` where no figure of this series has one.
-    fn figure(self, position: usize, series: &Series<'_>, figure: Figure) -> Option<String> {
-        let none = |_| String::new();
+    /// The text beside a figure of the series at `position`. `None` if this series has no such column.
+    fn text(self, position: usize, series: &Series<'_>, figure: Figure) -> Option<String> {
+        let nothing = |_| String::new();
         let latency = series.latency;
         match self {
             _ if !series.has_intervals => None,
-            Self::Nothing => None,
+            Self::None => None,
             Self::FirstSeries if position > 0 => None,
             Self::NeedsOnce | Self::NeedsOnceShort if position > 0 => {
-                Some(interval_or(latency, figure, none))
+                Some(interval_or(latency, figure, nothing))
             }
             Self::NeedsOnceShort => Some(interval_or(latency, figure, needs_short)),
-            Self::Everything | Self::NeedsOnce | Self::FirstSeries => Some(interval(latency, figure)),
+            Self::Full | Self::NeedsOnce | Self::FirstSeries => Some(interval(latency, figure)),
         }
     }
 }
 
 const SERIES_MAX: usize = 4;
-/// The label, and two for each series.
+/// The label column, and two columns for each series.
 const LATENCY_COLUMNS: usize = 1 + 2 * SERIES_MAX;
 
-fn latency_table(series: &[Series<'_>], beside: Beside) -> Table<LATENCY_COLUMNS> {
+fn latency_table(series: &[Series<'_>], side: SideColumns) -> Table<LATENCY_COLUMNS> {
     let mut columns = [("", Align::LeftWhole); LATENCY_COLUMNS];
     for (position, one) in series.iter().take(SERIES_MAX).enumerate() {
-        let has_intervals = beside.figure(position, one, FIGURES[0]).is_some();
+        let has_intervals = side.text(position, one, FIGURES[0]).is_some();
         columns[1 + 2 * position] = (one.title, Align::Right);
         columns[2 + 2 * position].0 = if has_intervals { "95 % interval" } else { "" };
     }
@@ -147,21 +146,21 @@ fn latency_table(series: &[Series<'_>], beside: Beside) -> Table<LATENCY_COLUMNS
         cells[0] = name.to_owned();
         for (position, one) in series.iter().take(SERIES_MAX).enumerate() {
             cells[1 + 2 * position] = duration_cell(value(one.latency));
-            cells[2 + 2 * position] = beside.figure(position, one, figure).unwrap_or_default();
+            cells[2 + 2 * position] = side.text(position, one, figure).unwrap_or_default();
         }
         table.row(cells);
     }
     table
 }
 
-/// Times that are measured from the due times of queries.
+/// Times that are measured from the due time of queries.
 pub(in crate::output) struct OpenLoop<'a> {
     pub(in crate::output) response: &'a Latency,
-    /// The parts of lag, each with its title. The whole lag in results of versions that did not distinguish them.
+    /// The parts of lag with their titles. Results of older versions contain only the whole lag.
     pub(in crate::output) waits: Vec<(&'static str, &'a Latency)>,
 }
 
-/// `None` where queries have no due times: then the response time equals the service time.
+/// `None` if queries have no due times, in which case the response time equals the service time.
 pub(in crate::output) fn open_loop(result: &RunResult) -> Option<OpenLoop<'_>> {
     let lag = result.lag_ms.as_ref().filter(|lag| lag.max > 0.0 || result.load.model == LoadModel::Open)?;
     let waits = match (&result.queueing_ms, &result.generator_delay_ms) {
@@ -171,7 +170,7 @@ pub(in crate::output) fn open_loop(result: &RunResult) -> Option<OpenLoop<'_>> {
     Some(OpenLoop { response: result.response_time_ms.as_ref()?, waits })
 }
 
-/// What each query of a mix took.
+/// The latencies of each query of a mix.
 pub(super) fn statements(page: &mut Page, statements: &[Statement]) {
     if statements.is_empty() {
         return;
@@ -212,11 +211,11 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
         shown.truncate(ROWS_MAX);
     }
     page.section(&title("AGENTS", "slowest by mean", shown.len(), agents.len(), agents.len() as u64));
-    let several = several_workers(agents);
+    let has_workers = have_several_workers(agents);
     let mut table = Table::new([
         ("slot", Align::Left),
         ("name", Align::Left),
-        (if several { "workers" } else { "" }, Align::Right),
+        (if has_workers { "workers" } else { "" }, Align::Right),
         ("hosts", Align::Right),
         ("queries", Align::Right),
         ("failed", Align::Right),
@@ -229,8 +228,8 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
         table.row([
             agent.slot.clone(),
             agent.name.clone(),
-            if several { count(agent.workers) } else { String::new() },
-            before_and_after(agent),
+            if has_workers { count(agent.workers) } else { String::new() },
+            hosts_at_start_and_end(agent),
             count(agent.completed.saturating_add(agent.failed)),
             count(agent.failed),
             median,
@@ -242,7 +241,7 @@ pub(super) fn agents(page: &mut Page, agents: &[Agent]) {
     lost(page, agents);
 }
 
-/// Every lost agent is worth a line, whether its row of the table was cut or not.
+/// Lists lost agents, including those whose row of the table was omitted.
 fn lost(page: &mut Page, agents: &[Agent]) {
     let lost: Vec<(&Agent, &String)> =
         agents.iter().filter_map(|agent| Some((agent, agent.lost.as_ref()?))).collect();
@@ -261,21 +260,21 @@ fn lost(page: &mut Page, agents: &[Agent]) {
     }
 }
 
-/// Hosts as placed, and at the end where that differs.
-fn before_and_after(agent: &Agent) -> String {
+/// The number of hosts at the start, and that at the end if it differs.
+fn hosts_at_start_and_end(agent: &Agent) -> String {
     if agent.hosts == agent.hosts_at_end || agent.sessions.is_empty() {
         return count(agent.hosts);
     }
     format!("{} → {}", count(agent.hosts), count(agent.hosts_at_end))
 }
 
-/// Otherwise the count of each is no news, and the table of agents says what the table of workers would.
-fn several_workers(agents: &[Agent]) -> bool {
+/// Returns true if an agent has several workers. Otherwise the table of workers would repeat the table of agents.
+fn have_several_workers(agents: &[Agent]) -> bool {
     agents.iter().any(|agent| agent.workers > 1)
 }
 
 pub(super) fn workers(page: &mut Page, result: &RunResult) {
-    if result.workers.is_empty() || !several_workers(&result.agents) {
+    if result.workers.is_empty() || !have_several_workers(&result.agents) {
         return;
     }
     let mut shown: Vec<&Worker> = result.workers.iter().collect();
@@ -316,7 +315,7 @@ pub(super) fn workers(page: &mut Page, result: &RunResult) {
     page.table(&table);
 }
 
-/// `all` is the number of hosts of the workload: the result has the slowest of them only.
+/// `all` is the number of hosts of the workload; the result contains only the slowest of them.
 pub(super) fn hosts(page: &mut Page, hosts: &[Host], all: u64) {
     let measured = hosts.iter().filter(|host| host.mean_ms.is_some());
     let shown: Vec<&Host> = measured.take(HOSTS_MAX).collect();
@@ -345,7 +344,7 @@ pub(super) fn hosts(page: &mut Page, hosts: &[Host], all: u64) {
     page.table(&table);
 }
 
-/// The head of a table, and when rows were left out: how many, by which order, and where they are.
+/// The title of a table. If rows are omitted, it states how many, in which order, and how many the JSON contains.
 fn title(name: &str, order: &str, shown: usize, in_json: usize, all: u64) -> String {
     if shown as u64 == all {
         return name.to_owned();
@@ -354,7 +353,7 @@ fn title(name: &str, order: &str, shown: usize, in_json: usize, all: u64) -> Str
     format!("{name}   the {shown} {order} of {} (in the JSON: {in_json})", count(all))
 }
 
-/// Agents without a completed query stand last among the slowest.
+/// The sort key of agents; agents without a completed query come last.
 fn mean(latency: &Option<Latency>) -> f64 {
     latency.as_ref().map_or(f64::NEG_INFINITY, |latency| latency.mean)
 }
@@ -373,7 +372,7 @@ mod tests {
     use crate::output::page::columns;
 
     #[test]
-    fn labels_and_figures_of_four_series_are_whole_on_every_page() {
+    fn labels_and_figures_of_four_series_are_never_shortened() {
         let wide = |latency: &Latency| {
             let mut latency = latency.clone();
             let ends = Some([0.0999, 1_040.0]);
@@ -392,7 +391,7 @@ mod tests {
                 Series { title: "generator delay", latency, has_intervals: false },
             ];
             for count in 1..=series.len() {
-                let tables = Beside::ALL.map(|beside| latency_table(&series[..count], beside));
+                let tables = SideColumns::ALL.map(|side| latency_table(&series[..count], side));
                 let lines = tables.iter().find(|table| table.fits(WIDTH)).unwrap().lines(WIDTH);
                 let text = lines.join("\n");
                 assert!(lines.iter().all(|line| columns(line) <= WIDTH), "{text}");

@@ -1,37 +1,38 @@
-//! What may be said of the agents: a rule looks at one process and says whether it applies, how hard, and with which sentence. Of
-//! several that a rule applies to, the worst is named and the others are counted.
+//! Findings about the agents. Each rule checks one process and returns whether it applies, its severity, and the message. If a rule applies
+//! to several processes, the worst is named and the others are counted.
 
 use muster_common::limits;
 use muster_common::result::Cause;
 
-use super::lateness::{self, Comparison, Lateness};
 use super::process::Process;
+use super::scheduling_delay::{self, Comparison, SchedulingDelay};
 use super::{Evidence, Finding, percent};
 use crate::output::units::duration;
 
-/// Of the CPU that an agent may use; in the average of the run, or in seconds that make up so much of it.
+/// Maximum share of its available CPU that an agent may use on average over the run.
 const CPU_SHARE_MAX: f64 = limits::CPU_SHARE_MAX_PER_MILLE as f64 / 1e3;
+/// The time in which an agent may exceed that share: the larger of this share of the run and the following time.
 const CPU_HOT_SHARE: f64 = 0.05;
 const CPU_HOT_MS: f64 = 2_000.0;
-/// What an agent should use when there are enough of them.
+/// The CPU share of each agent that the recommended number of agents would have.
 const CPU_SHARE_WANTED: f64 = 0.7;
-/// Wait for a processor, of the time that queries took. Queries of some milliseconds and more had 2 to 8 % where nothing else ran, and
-/// 12 to 15 % beside busy loops. The shortest ones had 40 to 98 % beside busy loops, but no less where agents and server alone filled
-/// both processors of a machine. It is an upper bound: the kernel tells waits within a query neither from those before the next one
-/// nor from those while the server works. Therefore a run is not void until that is most of its times.
+/// Maximum share of the queries' time in which workers waited for a processor. In measurements, queries of some milliseconds and more had 2
+/// to 8 % on an idle machine, and 12 to 15 % with competing busy loops. The shortest ones had 40 to 98 % with busy loops, but no less when
+/// agents and server alone used both processors of a machine. The value is an upper bound: the kernel does not distinguish waits within a
+/// query from those before the next one or from those while the server works. Therefore a run is void only if this is most of its times.
 const WAITED_SHARE_MAX: f64 = 0.1;
 const WAITED_SHARE_VOID: f64 = 0.5;
-/// Of fewer turns a single long wait is a large part.
+/// With fewer turns on a processor, a single long wait is a large part of the total.
 const WAITED_TURNS_MIN: u64 = 500;
-/// Held back in more than a hundredth of the time, the quota is in p99.
+/// If an agent is throttled for more than a hundredth of the time, the quota affects the p99.
 const THROTTLED_SHARE_MAX: f64 = 0.01;
 const STEAL_SHARE_MAX: f64 = 0.05;
-/// The kernel counts it in hundredths of a second: of a shorter time one more or less says nothing.
+/// Minimum time for a finding about steal: the kernel counts it in hundredths of a second, which is too coarse for shorter times.
 const STEAL_MS_MIN: f64 = 1_000.0;
 const STARVED_SHARE_MAX: f64 = 0.01;
-/// At its start a run sends few rows at a time, until it knows how fast each worker is.
+/// At the start of a run few rows are sent at a time, until the speed of each worker is known.
 const STARVED_MS_MAX: f64 = 100.0;
-/// What fewer rows than this share met cannot be in the p99 of the run.
+/// A condition that affected a smaller share of the rows cannot affect the p99 of the run.
 const VOID_ROWS_SHARE: f64 = 0.01;
 
 type Rule = fn(&Evidence<'_>, &[Process<'_>]) -> Option<Finding>;
@@ -40,16 +41,16 @@ type Rule = fn(&Evidence<'_>, &[Process<'_>]) -> Option<Finding>;
 struct Hit<'p, 'a> {
     process: &'p Process<'a>,
     is_void: bool,
-    /// The higher, the worse.
+    /// The severity: higher is worse.
     measure: f64,
 }
 
 pub(super) fn findings(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Vec<Finding> {
-    let rules: [Rule; 7] = [throttled, late, waited, stood_still, busy, starved, stolen];
+    let rules: [Rule; 7] = [throttled, delayed, waited, paused, busy, starved, stolen];
     rules.into_iter().filter_map(|rule| rule(evidence, processes)).collect()
 }
 
-/// The hits of a rule, the worst first. Hits that void the run do so when rows enough met them.
+/// The hits of a rule, the worst first. Hits that would void the run only do so if they affected enough rows.
 fn hits<'p, 'a>(
     processes: &'p [Process<'a>],
     rule: impl Fn(&Process<'a>) -> Option<(bool, f64)>,
@@ -67,7 +68,7 @@ fn hits<'p, 'a>(
     hits
 }
 
-/// `slot-2`, `slot-2 and 3 other agents`.
+/// The agents of the hits, such as `slot-2` or `slot-2 (and 3 other agents)`.
 fn names(hits: &[Hit<'_, '_>]) -> String {
     let Some((worst, others)) = hits.split_first() else { return String::new() };
     let others: usize = others.iter().map(|hit| hit.process.agents.len()).sum();
@@ -78,22 +79,23 @@ fn names(hits: &[Hit<'_, '_>]) -> String {
     }
 }
 
-/// A quota explains why a process is late, busy or starved, and there is one remedy for all of it: the other rules pass it by.
+/// The share of time in which a process was throttled, if it is above the maximum. A quota explains why a process is delayed, busy or
+/// starved, and it has one remedy, so the other rules ignore throttled processes.
 fn throttled_share(process: &Process<'_>) -> Option<f64> {
     process.health.throttled_share.filter(|share| *share > THROTTLED_SHARE_MAX)
 }
 
-/// How many more agents it would take is not known: what was held back did not show how much it wanted.
+/// The number of additional agents that are needed is unknown, because the CPU demand of a throttled process is not known.
 fn throttled(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let hits = hits(processes, |process| Some((!evidence.has_embedded_server, throttled_share(process)?)));
     let worst = hits.first()?;
     let remedy = if evidence.has_embedded_server {
-        "the embedded server is under the same limit, and was held back, too; raise it, or name a database elsewhere"
+        "the embedded server is under the same limit and was throttled, too; raise it, or use a database on another machine"
     } else {
-        "its times are those of the limit; raise it, or add agents that have limits of their own"
+        "its times reflect this limit; raise it, or add agents with separate limits"
     };
     let reason = format!(
-        "{} was held back by its CPU limit ({} processors) in {} of the time: {remedy}",
+        "{} was throttled by its CPU limit ({} processors) for {} of the time: {remedy}",
         names(&hits),
         cores(worst.process),
         percent(worst.measure),
@@ -101,40 +103,40 @@ fn throttled(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Findi
     Some(Finding { cause: Cause::AgentThrottled, is_void: worst.is_void, reason })
 }
 
-fn late(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
+fn delayed(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let compare = |process: &Process<'_>| {
         if throttled_share(process).is_some() {
             return None;
         }
-        let (late, service) = (process.health.late_ms.as_ref()?, process.service?);
-        match lateness::compare(late, service) {
-            Lateness::Fine => None,
-            Lateness::Degraded(comparison) => Some((false, comparison)),
-            Lateness::Void(comparison) => Some((true, comparison)),
+        let (delay, service) = (process.health.late_ms.as_ref()?, process.service?);
+        match scheduling_delay::compare(delay, service) {
+            SchedulingDelay::Fine => None,
+            SchedulingDelay::Degraded(comparison) => Some((false, comparison)),
+            SchedulingDelay::Void(comparison) => Some((true, comparison)),
         }
     };
     let hits = hits(processes, |process| {
-        let (is_void, Comparison { late_ms, service_ms, .. }) = compare(process)?;
-        Some((is_void, late_ms / service_ms.max(1e-6)))
+        let (is_void, Comparison { delay_ms, service_ms, .. }) = compare(process)?;
+        Some((is_void, delay_ms / service_ms.max(1e-6)))
     });
     let worst = hits.first()?;
-    let (_, Comparison { percentile, late_ms, service_ms }) = compare(worst.process)?;
-    let what_it_means = match worst.is_void {
-        true => "it did not run when it had to, and its times are not the database's",
-        false => "a part of that is the wait for a processor",
+    let (_, Comparison { percentile, delay_ms, service_ms }) = compare(worst.process)?;
+    let meaning = match worst.is_void {
+        true => "it did not run when it was due, so its times are not the database's",
+        false => "its times include waiting for a processor",
     };
     let reason = format!(
-        "threads of {} that were due woke {} late ({percentile}) where queries took {} ({percentile}): {what_it_means}; {}",
+        "the scheduling delay of {} was {} ({percentile}) where queries took {} ({percentile}): {meaning}; {}",
         names(&hits),
-        duration(late_ms),
+        duration(delay_ms),
         duration(service_ms),
         more_processors(evidence, worst.process),
     );
     Some(Finding { cause: Cause::AgentLate, is_void: worst.is_void, reason })
 }
 
-/// What the probe does not see: it sleeps most of the time, and who has slept is woken before workers that have just run. Agents that
-/// share processors with the embedded server cannot help waiting for it.
+/// Finds waits that the probe of the scheduling delay misses: it sleeps most of the time, and the scheduler prefers threads that have slept
+/// over workers that have just run. Agents that share processors with the embedded server inevitably wait for it.
 fn waited(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let hits = hits(processes, |process| {
         let (share, turns) = process.waited().filter(|_| throttled_share(process).is_none())?;
@@ -142,14 +144,14 @@ fn waited(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding>
         (share > WAITED_SHARE_MAX && turns >= WAITED_TURNS_MIN).then_some((is_void, share))
     });
     let worst = hits.first()?;
-    let what_it_means = match worst.is_void {
+    let meaning = match worst.is_void {
         true => "most of the times may be this wait and not the database",
-        false => "up to so much of the times is this wait and not the database",
+        false => "up to this share of the times is this wait and not the database",
     };
-    let is_by_itself = worst.process.health.cpu_share.is_some_and(|share| share > CPU_SHARE_WANTED);
-    let fewer = if is_by_itself { "run fewer workers there, " } else { "" };
+    let has_high_own_use = worst.process.health.cpu_share.is_some_and(|share| share > CPU_SHARE_WANTED);
+    let fewer = if has_high_own_use { "run fewer workers there, " } else { "" };
     let reason = format!(
-        "workers of {} were ready to run and waited for a processor for {} of the time that their queries took: {what_it_means}; \
+        "workers of {} were ready to run and waited for a processor for {} of the time that their queries took: {meaning}; \
          {fewer}{}",
         names(&hits),
         percent(worst.measure),
@@ -158,15 +160,15 @@ fn waited(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding>
     Some(Finding { cause: Cause::AgentWaited, is_void: worst.is_void, reason })
 }
 
-fn stood_still(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
+fn paused(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let hits = hits(processes, |process| {
-        let still_ms = lateness::stood_still_ms(process.health.late_ms.as_ref()?, process.service?)?;
-        Some((false, still_ms))
+        let pause_ms = scheduling_delay::pause_ms(process.health.late_ms.as_ref()?, process.service?)?;
+        Some((false, pause_ms))
     });
     let worst = hits.first()?;
     let reason = format!(
-        "{} stood still for {} at once: it was stopped, or its machine was paused or short of memory; queries that were in flight \
-         look as slow as that; run again while the machine is left alone",
+        "{} was paused for {}: the process was stopped, or its machine was paused or short of memory; queries in flight appear slower by \
+         this time; repeat the run without disturbing the machine",
         names(&hits),
         duration(worst.measure),
     );
@@ -191,9 +193,10 @@ fn busy(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     let worst = hits.first()?;
     let (used, at_times) = share(worst.process)?;
     let reason = format!(
-        "{} used {} of the CPU that it may use ({} processors){at_times}: times may be its own; add agents, {}, or run workers on other machines",
+        "{} used {} of its available CPU ({} processors){at_times}: the times may include its own delays; add agents ({}), or run \
+         workers on other machines",
         names(&hits),
-        // The clocks of time and of CPU time are read one after the other.
+        // Can exceed 1 slightly, because time and CPU time are read one after the other.
         percent(used.min(1.0)),
         cores(worst.process),
         about_more(&hits, |hit| hit.measure),
@@ -201,14 +204,14 @@ fn busy(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     Some(Finding { cause: Cause::AgentBusy, is_void: false, reason })
 }
 
-/// After a loss workers wait for a slot's rows until its grace is over, and that is no starvation.
+/// Not applied after a loss: workers then wait for the lost slot's rows until its grace period ends, which is not starvation.
 fn starved(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     if !evidence.lost.is_empty() {
         return None;
     }
-    let free = processes.iter().filter(|process| throttled_share(process).is_none());
-    let healths = free.flat_map(|process| &process.agents);
-    let starved = healths.filter_map(|agent| {
+    let unthrottled = processes.iter().filter(|process| throttled_share(process).is_none());
+    let agents = unthrottled.flat_map(|process| &process.agents);
+    let starved = agents.filter_map(|agent| {
         let health = agent.health.as_ref()?;
         let is_starved = health.starved_share > STARVED_SHARE_MAX && health.starved_ms > STARVED_MS_MAX;
         is_starved.then_some((agent, health))
@@ -221,8 +224,8 @@ fn starved(evidence: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding
         count => format!(" (and of {count} other agents)"),
     };
     let reason = format!(
-        "workers of {}{others} had no row to run in {} of their time ({}) although some were still to come: the load was lower than \
-         it could have been; give the coordinator more CPU, or bring it nearer to the agents (slowest beat: {})",
+        "workers of {}{others} had no row to run for {} of their time ({}) although rows were left: the load was lower than possible; \
+         give the coordinator more CPU, or move it closer to the agents (slowest heartbeat: {})",
         agent.slot,
         percent(health.starved_share),
         duration(health.starved_ms),
@@ -238,8 +241,8 @@ fn stolen(_: &Evidence<'_>, processes: &[Process<'_>]) -> Option<Finding> {
     });
     let worst = hits.first()?;
     let reason = format!(
-        "the machine of {} got {} less CPU time than it wanted, for its hypervisor gave it to others (steal): run agents where \
-         processors are not shared",
+        "the machine of {} received {} less CPU time than it needed, because the hypervisor gave it to others (steal): run agents on \
+         machines with dedicated processors",
         names(&hits),
         percent(worst.measure),
     );
@@ -252,14 +255,14 @@ fn more_processors(evidence: &Evidence<'_>, process: &Process<'_>) -> String {
         busy.map_or_else(String::new, |share| format!(", whose processors were {} busy", percent(share)));
     if evidence.has_embedded_server {
         format!(
-            "agents and the embedded server share this machine{busy}: use fewer agents, or name a database elsewhere"
+            "agents and the embedded server share this machine{busy}: use fewer agents, or a database on another machine"
         )
     } else {
-        format!("end what else runs on {}{busy}, or run agents elsewhere", process.machine())
+        format!("stop other processes on {}{busy}, or run agents elsewhere", process.machine())
     }
 }
 
-/// Agents that would bring the share down to what is wanted, if the work were divided evenly.
+/// The number of additional agents that would lower the CPU share to the wanted one, if the work were divided evenly.
 fn about_more<'p, 'a>(hits: &[Hit<'p, 'a>], share: impl Fn(&Hit<'p, 'a>) -> f64) -> String {
     let agents: usize = hits.iter().map(|hit| hit.process.agents.len()).sum();
     let wanted: f64 =

@@ -1,4 +1,4 @@
-//! Reasons about the server and its connections: parts of the run may have met different servers, or different states of one server.
+//! Findings about the server and its connections: a run may cover different servers, or different states of one server.
 
 use muster_common::result::Cause;
 
@@ -10,14 +10,14 @@ pub(super) fn findings(changes: &[Change], broken: &Broken) -> Vec<Finding> {
     let changed =
         changes.iter().map(|Change { cause, what, remedy }| degraded(*cause, format!("{what}; {remedy}")));
     let reconnected = broken.reconnected().map(|what| {
-        let remedy = "the parts of the run met different states of the server; the server's log, its timeouts for idle sessions and \
-                      the network may say why";
+        let remedy = "the run covers different states of the server; check the server's log, its timeouts for idle sessions \
+                      and the network";
         degraded(Cause::Reconnected, format!("{what}: {remedy}"))
     });
-    let disconnected = broken.gone().map(|what| {
+    let disconnected = broken.still_broken().map(|what| {
         degraded(
             Cause::Disconnected,
-            format!("{what}: the rest of their queries failed; the server's log may say why"),
+            format!("{what}: the rest of their queries failed; check the server's log"),
         )
     });
     changed.chain(reconnected).chain(disconnected).collect()

@@ -18,7 +18,7 @@ fn latency(median: f64) -> Latency {
     }
 }
 
-/// Ten seconds on two processors in which nothing happened.
+/// Ten uneventful seconds on two processors.
 fn health() -> AgentHealth {
     let late = Late { count: 2_000, median: 0.1, p90: Some(0.2), p95: Some(0.3), p99: Some(0.5), max: 2.0 };
     AgentHealth {
@@ -70,7 +70,7 @@ fn evidence(agents: &[Agent]) -> Evidence<'_> {
         ending: Ending::Completed,
         resumed: 0,
         lost: Vec::new(),
-        unasked: Vec::new(),
+        null_database_slots: Vec::new(),
         agents,
         coordinator: None,
         has_embedded_server: false,
@@ -83,7 +83,7 @@ fn evidence(agents: &[Agent]) -> Evidence<'_> {
     }
 }
 
-/// The verdict on one healthy agent and one that is not.
+/// The verdict on one healthy agent and one whose health is changed.
 fn of_one(change: impl FnOnce(&mut AgentHealth)) -> Verdict {
     judge(&evidence(&[agent(0, |_| {}), agent(1, change)]))
 }
@@ -101,33 +101,33 @@ fn check_cause(verdict: &Verdict, cause: Cause, begin: &str) {
 }
 
 #[test]
-fn a_busy_machine_is_no_reason() {
+fn a_busy_machine_alone_does_not_degrade_the_run() {
     assert_eq!(of_one(|_| {}), Verdict { status: VerdictStatus::Valid, reasons: vec![], causes: vec![] });
 }
 
 #[test]
-fn an_agent_that_told_nothing_is_not_judged() {
+fn an_agent_without_health_is_not_judged() {
     let mut silent = agent(0, |_| {});
     silent.health = None;
     assert_eq!(judge(&evidence(&[silent])).status, VerdictStatus::Valid);
 }
 
 #[test]
-fn an_agent_that_uses_its_cpu_up_wants_company() {
+fn an_agent_that_uses_its_cpu_up_degrades_the_run() {
     let verdict = of_one(|health| health.process.cpu_share = Some(0.93));
     check(
         &verdict,
         VerdictStatus::Degraded,
         Cause::AgentBusy,
-        "slot-1 used 93 % of the CPU that it may use (2 processors): times may be its own; add agents, about 1 more, or run workers \
-         on other machines",
+        "slot-1 used 93 % of its available CPU (2 processors): the times may include its own delays; add agents (about 1 more), or run \
+         workers on other machines",
     );
     let hot = |health: &mut AgentHealth| {
         (health.process.cpu_share_worst, health.process.cpu_hot_ms) = (Some(0.97), Some(2_100.0));
     };
     let verdict = of_one(hot);
     assert!(
-        verdict.reasons[0].contains("used 97 % of the CPU that it may use (2 processors) at times"),
+        verdict.reasons[0].contains("used 97 % of its available CPU (2 processors) at times"),
         "{verdict:?}"
     );
     let brief = of_one(|health| {
@@ -137,7 +137,7 @@ fn an_agent_that_uses_its_cpu_up_wants_company() {
 }
 
 #[test]
-fn more_agents_are_as_many_as_bring_the_share_down() {
+fn enough_additional_agents_are_recommended_to_lower_the_share() {
     let busy: Vec<Agent> =
         (0..10).map(|slot| agent(slot, |health| health.process.cpu_share = Some(0.9))).collect();
     let verdict = judge(&evidence(&busy));
@@ -147,7 +147,7 @@ fn more_agents_are_as_many_as_bring_the_share_down() {
 }
 
 #[test]
-fn a_quota_that_holds_an_agent_back_voids_the_run() {
+fn a_quota_that_throttles_an_agent_voids_the_run() {
     let limited = |health: &mut AgentHealth| {
         (health.process.cores, health.process.throttled_share) = (0.25, Some(0.45));
         health.process.cpu_share = Some(0.99);
@@ -159,18 +159,18 @@ fn a_quota_that_holds_an_agent_back_voids_the_run() {
         &verdict,
         VerdictStatus::Void,
         Cause::AgentThrottled,
-        "slot-1 was held back by its CPU limit (0.25 processors) in 45 % of the time: its times are those of the limit; raise it, \
-         or add agents that have limits of their own",
+        "slot-1 was throttled by its CPU limit (0.25 processors) for 45 % of the time: its times reflect this limit; raise it, \
+         or add agents with separate limits",
     );
     assert_eq!(of_one(|health| health.process.throttled_share = Some(0.009)).status, VerdictStatus::Valid);
-    // The embedded server is in the same container and uses most of what it may.
+    // The embedded server is in the same container and uses most of its CPU limit.
     let agents = [agent(0, limited)];
     let verdict = judge(&Evidence { has_embedded_server: true, ..evidence(&agents) });
     assert_eq!(verdict.status, VerdictStatus::Degraded);
 }
 
 #[test]
-fn what_few_rows_met_does_not_void_the_run() {
+fn a_condition_that_affected_few_rows_does_not_void_the_run() {
     let throttled = |health: &mut AgentHealth| health.process.throttled_share = Some(0.45);
     let mut agents: Vec<Agent> = (0..3).map(|slot| agent(slot, |_| {})).collect();
     agents.push(Agent { completed: 20, ..agent(3, throttled) });
@@ -180,32 +180,34 @@ fn what_few_rows_met_does_not_void_the_run() {
 }
 
 #[test]
-fn threads_that_wake_late_are_a_part_of_the_times_or_most_of_them() {
-    let late = |median, p99| {
+fn scheduling_delay_degrades_or_voids_the_run() {
+    let delay = |median, p99| {
         move |health: &mut AgentHealth| {
             let late = Late { count: 2_000, median, p90: None, p95: None, p99: Some(p99), max: p99 };
             health.process.late_ms = Some(late);
         }
     };
     check(
-        &of_one(late(0.1, 6.0)),
+        &of_one(delay(0.1, 6.0)),
         VerdictStatus::Degraded,
         Cause::AgentLate,
-        "threads of slot-1 that were due woke 6.00 ms late (p99) where queries took 20.0 ms (p99): a part of that is the wait for a \
-         processor; end what else runs on db1, whose processors were 99 % busy, or run agents elsewhere",
+        "the scheduling delay of slot-1 was 6.00 ms (p99) where queries took 20.0 ms (p99): its times include waiting for a \
+         processor; stop other processes on db1, whose processors were 99 % busy, or run agents elsewhere",
     );
-    let verdict = of_one(late(6.0, 19.0));
+    let verdict = of_one(delay(6.0, 19.0));
     assert_eq!((verdict.status, verdict.causes[0]), (VerdictStatus::Void, Cause::AgentLate));
-    let expected =
-        "woke 6.00 ms late (median) where queries took 10.0 ms (median): it did not run when it had to";
+    let expected = "was 6.00 ms (median) where queries took 10.0 ms (median): it did not run when it was due";
     assert!(verdict.reasons[0].contains(expected), "{verdict:?}");
-    let agents = [agent(0, late(0.1, 6.0))];
+    let agents = [agent(0, delay(0.1, 6.0))];
     let verdict = judge(&Evidence { has_embedded_server: true, ..evidence(&agents) });
-    assert!(verdict.reasons[0].ends_with("use fewer agents, or name a database elsewhere"), "{verdict:?}");
+    assert!(
+        verdict.reasons[0].ends_with("use fewer agents, or a database on another machine"),
+        "{verdict:?}"
+    );
 }
 
 #[test]
-fn workers_that_wait_for_a_processor_degrade_or_void_what_they_measured() {
+fn waits_for_a_processor_degrade_or_void_the_run() {
     let waited = |share: f64, turns| {
         move |health: &mut AgentHealth| {
             health.run_queue = Some(RunQueue { waited_ms: share * 1e4, turns, in_flight_ms: 1e4, share });
@@ -224,32 +226,39 @@ fn workers_that_wait_for_a_processor_degrade_or_void_what_they_measured() {
         &of_one(waited(0.34, 2_000)),
         VerdictStatus::Degraded,
         Cause::AgentWaited,
-        "workers of slot-1 were ready to run and waited for a processor for 34 % of the time that their queries took: up to so much \
-         of the times is this wait and not the database; end what else runs on db1, whose processors were 99 % busy, or run agents \
-         elsewhere",
+        "workers of slot-1 were ready to run and waited for a processor for 34 % of the time that their queries took: up to this \
+         share of the times is this wait and not the database; stop other processes on db1, whose processors were 99 % busy, or run \
+         agents elsewhere",
     );
     let void = of_one(waited(0.62, 2_000));
     assert!(
-        void.reasons[0].contains("most of the times may be this wait and not the database; end"),
+        void.reasons[0].contains("most of the times may be this wait and not the database; stop"),
         "{void:?}"
     );
-    let by_itself = of_one(|health| {
+    let busy_agent = of_one(|health| {
         waited(0.2, 2_000)(health);
         health.process.cpu_share = Some(0.75);
     });
     assert!(
-        by_itself.reasons[0].contains(
-            "is this wait and not the database; run fewer workers there, end what else runs on db1"
+        busy_agent.reasons[0].contains(
+            "is this wait and not the database; run fewer workers there, stop other processes on db1"
         ),
-        "{by_itself:?}"
+        "{busy_agent:?}"
     );
-    assert_eq!(of_one(|health| health.run_queue = None).status, VerdictStatus::Valid, "not counted there");
-    // The server cannot but take processors from agents that share them.
+    assert_eq!(
+        of_one(|health| health.run_queue = None).status,
+        VerdictStatus::Valid,
+        "not counted on this system"
+    );
+    // The embedded server inevitably takes processors from agents that share them.
     let agents = [agent(0, waited(0.6, 2_000))];
     let verdict = judge(&Evidence { has_embedded_server: true, ..evidence(&agents) });
     assert_eq!(verdict.status, VerdictStatus::Degraded);
-    assert!(verdict.reasons[0].ends_with("use fewer agents, or name a database elsewhere"), "{verdict:?}");
-    // What a quota does has one remedy.
+    assert!(
+        verdict.reasons[0].ends_with("use fewer agents, or a database on another machine"),
+        "{verdict:?}"
+    );
+    // A quota has its own remedy, so the other rules ignore the process.
     let throttled = of_one(|health| {
         waited(0.6, 2_000)(health);
         health.process.throttled_share = Some(0.4);
@@ -258,13 +267,13 @@ fn workers_that_wait_for_a_processor_degrade_or_void_what_they_measured() {
 }
 
 #[test]
-fn the_waits_of_all_agents_in_a_process_count_by_the_time_of_their_queries() {
+fn the_waits_of_agents_in_one_process_are_weighted_by_their_query_time() {
     let waited = |share, in_flight_ms, turns| {
         move |health: &mut AgentHealth| {
             health.run_queue = Some(RunQueue { waited_ms: 0.0, turns, in_flight_ms, share });
         }
     };
-    // One of them ran next to nothing, and waited for most of that; together they waited for 9 ÷ 110 of the time.
+    // One of them ran hardly any queries and waited for most of that time; together they waited for 9 ÷ 110 of the time.
     let mut agents = [agent(0, waited(0.0, 100.0, 400)), agent(1, waited(0.9, 10.0, 100))];
     agents.iter_mut().for_each(|agent| "vm/7".clone_into(&mut agent.name));
     assert_eq!(judge(&evidence(&agents)).status, VerdictStatus::Valid);
@@ -274,9 +283,9 @@ fn the_waits_of_all_agents_in_a_process_count_by_the_time_of_their_queries() {
 }
 
 #[test]
-fn a_process_with_several_agents_is_named_once_and_held_against_all_queries() {
-    let still = |health: &mut AgentHealth| health.process.late_ms.as_mut().unwrap().max = 1_003.0;
-    let mut agents: Vec<Agent> = (0..10).map(|slot| agent(slot, still)).collect();
+fn a_process_with_several_agents_is_named_once_and_compared_with_all_queries() {
+    let paused = |health: &mut AgentHealth| health.process.late_ms.as_mut().unwrap().max = 1_003.0;
+    let mut agents: Vec<Agent> = (0..10).map(|slot| agent(slot, paused)).collect();
     agents.iter_mut().for_each(|agent| "vm/7".clone_into(&mut agent.name));
     let all = latency(8.0);
     let verdict = judge(&Evidence { service: Some(&all), ..evidence(&agents) });
@@ -284,41 +293,44 @@ fn a_process_with_several_agents_is_named_once_and_held_against_all_queries() {
         &verdict,
         VerdictStatus::Degraded,
         Cause::AgentStoodStill,
-        "slot-0 … slot-9 stood still for 1.00 s at once: it was stopped, or its machine was paused or short of memory; queries that \
-         were in flight look as slow as that; run again while the machine is left alone",
+        "slot-0 … slot-9 was paused for 1.00 s: the process was stopped, or its machine was paused or short of memory; queries in \
+         flight appear slower by this time; repeat the run without disturbing the machine",
     );
 }
 
 #[test]
-fn starved_workers_are_told_unless_an_agent_was_lost() {
+fn starved_workers_are_reported_unless_an_agent_was_lost() {
     let starved = |health: &mut AgentHealth| (health.starved_ms, health.starved_share) = (1_200.0, 0.12);
     check(
         &of_one(starved),
         VerdictStatus::Degraded,
         Cause::AgentStarved,
-        "workers of slot-1 had no row to run in 12 % of their time (1.20 s) although some were still to come: the load was lower than \
-         it could have been; give the coordinator more CPU, or bring it nearer to the agents (slowest beat: 400 µs)",
+        "workers of slot-1 had no row to run for 12 % of their time (1.20 s) although rows were left: the load was lower than \
+         possible; give the coordinator more CPU, or move it closer to the agents (slowest heartbeat: 400 µs)",
     );
     assert_eq!(
         of_one(|health| (health.starved_ms, health.starved_share) = (99.0, 0.12)).status,
         VerdictStatus::Valid
     );
     let agents = [agent(0, starved)];
-    let lost = vec![Lost { slot: "slot-0".to_owned(), reason: "no beat for 3.3s", machine: "db0" }];
+    let lost = vec![Lost { slot: "slot-0".to_owned(), reason: "no heartbeat for 3.3s", machine: "db0" }];
     let verdict = judge(&Evidence { lost, ..evidence(&agents) });
     check(
         &verdict,
         VerdictStatus::Degraded,
         Cause::AgentLost,
-        "slot-0 was lost (no beat for 3.3s); its log on db0 may say more",
+        "slot-0 was lost (no heartbeat for 3.3s); see its log on db0",
     );
 }
 
 #[test]
-fn a_hypervisor_that_steals_is_told() {
+fn steal_time_is_reported() {
     let verdict = of_one(|health| health.process.steal_share = Some(0.12));
     assert_eq!((verdict.status, verdict.causes[0]), (VerdictStatus::Degraded, Cause::MachineStolen));
-    assert!(verdict.reasons[0].starts_with("the machine of slot-1 got 12 % less CPU time"), "{verdict:?}");
+    assert!(
+        verdict.reasons[0].starts_with("the machine of slot-1 received 12 % less CPU time"),
+        "{verdict:?}"
+    );
     assert_eq!(of_one(|health| health.process.steal_share = Some(0.04)).status, VerdictStatus::Valid);
     let brief = |health: &mut AgentHealth| {
         (health.process.steal_share, health.process.watched_ms) = (Some(0.12), 80.0);
@@ -327,19 +339,20 @@ fn a_hypervisor_that_steals_is_told() {
 }
 
 #[test]
-fn who_asked_no_database_is_void() {
-    let unasked = |slots: &[&str]| slots.iter().map(ToString::to_string).collect();
-    let verdict = judge(&Evidence { unasked: unasked(&["slot-1", "slot-2", "slot-3"]), ..evidence(&[]) });
+fn a_run_with_a_null_database_is_void() {
+    let slots = |slots: &[&str]| slots.iter().map(ToString::to_string).collect();
+    let verdict =
+        judge(&Evidence { null_database_slots: slots(&["slot-1", "slot-2", "slot-3"]), ..evidence(&[]) });
     assert_eq!((verdict.status, &verdict.causes[..]), (VerdictStatus::Void, &[Cause::NoDatabase][..]));
-    assert!(verdict.reasons[0].starts_with("slot-1 and 2 others asked no database"), "{verdict:?}");
+    assert!(verdict.reasons[0].starts_with("slot-1 and 2 others used no database"), "{verdict:?}");
 }
 
 #[test]
-fn the_coordinators_loop_may_be_late_by_a_tenth_of_a_second() {
+fn the_coordinators_event_loop_may_be_delayed_by_a_tenth_of_a_second() {
     let mut coordinator = health().process;
     let mut check = |p99, max, expected: Option<&str>| {
-        let late = coordinator.late_ms.as_mut().unwrap();
-        (late.p99, late.max) = (p99, max);
+        let delay = coordinator.late_ms.as_mut().unwrap();
+        (delay.p99, delay.max) = (p99, max);
         let verdict = judge(&Evidence { coordinator: Some(&coordinator), ..evidence(&[]) });
         match expected {
             None => assert_eq!(verdict.status, VerdictStatus::Valid),
@@ -353,12 +366,12 @@ fn the_coordinators_loop_may_be_late_by_a_tenth_of_a_second() {
         }
     };
     check(Some(99.0), 500.0, None);
-    check(Some(140.0), 500.0, Some("140 ms late (p99)"));
-    check(None, 1_500.0, Some("1.50 s late at once"));
+    check(Some(140.0), 500.0, Some("140 ms (p99)"));
+    check(None, 1_500.0, Some("1.50 s (max)"));
 }
 
 #[test]
-fn queries_that_began_late_void_the_run() {
+fn a_high_generator_delay_voids_the_run() {
     let service = latency(20.0);
     let verdict = |lag: &Latency| {
         judge(&Evidence { service: Some(&service), generator_delay: Some(lag), ..evidence(&[]) })
@@ -370,23 +383,23 @@ fn queries_that_began_late_void_the_run() {
         &verdict(&lag(Some(2.1))),
         VerdictStatus::Void,
         Cause::Lag,
-        "queries began 2.10 ms late (p99) although their workers were free, and 2.00 ms is the limit: the times are not those of the \
-         rate that was asked for; add agents, run them on machines of their own, or ask for a lower rate",
+        "the generator delay is 2.10 ms (p99), above the limit of 2.00 ms: queries began late although their workers were free, so the \
+         times are not those of the requested rate; add agents, run them on separate machines, or lower the rate",
     );
     assert_eq!(verdict(&lag(None)).status, VerdictStatus::Valid, "p95 is 0.15 ms");
     let within = |interval| Latency {
         intervals: Intervals { p99_ci: Some(interval), ..Intervals::default() },
         ..lag(Some(2.1))
     };
-    assert_eq!(verdict(&within([2.01, 3.0])).status, VerdictStatus::Void, "surely above 2 ms");
-    assert_eq!(verdict(&within([1.9, 3.0])).status, VerdictStatus::Degraded, "perhaps");
+    assert_eq!(verdict(&within([2.01, 3.0])).status, VerdictStatus::Void, "certainly above 2 ms");
+    assert_eq!(verdict(&within([1.9, 3.0])).status, VerdictStatus::Degraded, "possibly above 2 ms");
 }
 
 #[test]
 fn a_generator_delay_beside_lost_agents_or_a_resumed_run_does_not_void_it() {
     let (service, delay) = (latency(20.0), Latency { p99: Some(9_000.0), ..latency(0.1) });
     let delayed = || Evidence { service: Some(&service), generator_delay: Some(&delay), ..evidence(&[]) };
-    let lost = vec![Lost { slot: "slot-0".to_owned(), reason: "no beat for 3.3s", machine: "db0" }];
+    let lost = vec![Lost { slot: "slot-0".to_owned(), reason: "no heartbeat for 3.3s", machine: "db0" }];
     for evidence in [Evidence { lost, ..delayed() }, Evidence { resumed: 1, ..delayed() }] {
         let verdict = judge(&evidence);
         assert_eq!((verdict.status, verdict.causes[1]), (VerdictStatus::Degraded, Cause::Lag), "{verdict:?}");
@@ -418,15 +431,15 @@ fn noticeable_time_between_queries_degrades_the_run() {
         &verdict(0.31, 900.0),
         VerdictStatus::Degraded,
         Cause::GeneratorOverhead,
-        "workers spent 31 % of their time between queries (slot-3/0 the most, 32 %): the throughput is lower by that than what the \
-         connections could have had; run agents on machines of their own, or add agents",
+        "workers spent 31 % of their time between queries (slot-3/0 the most, 32 %): the throughput is lower by this share than the \
+         connections allow; run agents on separate machines, or add agents",
     );
     assert_eq!(verdict(OVERHEAD_SHARE_MAX, 900.0).status, VerdictStatus::Valid, "the limit itself");
-    assert_eq!(verdict(0.31, OVERHEAD_MS_MIN).status, VerdictStatus::Valid, "too short to tell");
+    assert_eq!(verdict(0.31, OVERHEAD_MS_MIN).status, VerdictStatus::Valid, "too short to be evidence");
 }
 
 #[test]
-fn every_reason_is_told_and_the_worst_comes_first() {
+fn every_reason_is_reported_and_void_ones_come_first() {
     let agents = [agent(0, |health| health.process.throttled_share = Some(0.5))];
     let verdict = judge(&Evidence { ending: Ending::Interrupted, resumed: 1, ..evidence(&agents) });
     assert_eq!(verdict.status, VerdictStatus::Void);

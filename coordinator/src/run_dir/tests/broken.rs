@@ -1,4 +1,4 @@
-//! Manifests and hosts that another version or another program wrote.
+//! Manifests and host lists written by another version or another program.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::super::{HOSTS, MANIFEST, RunDir};
 use super::{check_refused, create, edit, manifest};
 
 #[test]
-fn a_later_versions_field_is_ignored_and_another_schema_refused() {
+fn unknown_fields_are_ignored_and_another_schema_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (run, _journal) = create(directory.path(), "r");
     edit(&run, |json| {
@@ -21,12 +21,12 @@ fn a_later_versions_field_is_ignored_and_another_schema_refused() {
         RunDir::at(run.path()),
         &directory,
         "'DIR/r/manifest.json' has the schema 'muster.run/v2' and this program reads 'muster.run/v1'; \
-         use the one that made the run",
+         use the version that created the run",
     );
 }
 
 #[test]
-fn a_manifest_that_is_none_is_told_with_its_place() {
+fn an_invalid_or_missing_manifest_is_reported_with_its_path() {
     let directory = tempfile::tempdir().unwrap();
     let (run, _journal) = create(directory.path(), "r");
     edit(&run, |json| json["run_id"] = json!("../../etc"));
@@ -36,30 +36,29 @@ fn a_manifest_that_is_none_is_told_with_its_place() {
     check_refused(
         RunDir::at(run.path()),
         &directory,
-        "'DIR/r/manifest.json' cannot be understood: EOF while parsing a value at line 1 column 11",
+        "cannot parse 'DIR/r/manifest.json': EOF while parsing a value at line 1 column 11",
     );
     fs::remove_file(run.path().join(MANIFEST)).unwrap();
     check_refused(
         RunDir::at(run.path()),
         &directory,
-        "'DIR/r' is not the directory of a run: it has no manifest.json",
+        "'DIR/r' is not a run directory: it has no manifest.json",
     );
 }
 
 #[test]
-fn hosts_that_are_not_those_of_the_run_are_refused() {
+fn a_host_list_that_does_not_match_the_run_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (run, _journal) = create(directory.path(), "r");
     let check = |text: &str, problem: &str| {
         fs::write(run.path().join(HOSTS), text).unwrap();
-        let expected =
-            format!("'DIR/r/hosts.csv' is not the list of hosts that the run was made with: {problem}");
+        let expected = format!("'DIR/r/hosts.csv' does not match the run's manifest: {problem}");
         check_refused(run.hosts(), &directory, &expected);
     };
-    check("", "its columns are not host and rows");
-    check("rows,host\n", "its columns are not host and rows");
-    check("host,rows\na,3\na,2\n", "line 3 is not a new host with its rows");
-    check("host,rows\na,many\n", "line 2 is not a new host with its rows");
-    check("host,rows\n,3\n", "line 2 is not a new host with its rows");
-    check("host,rows\na,3\n", "it has 1 hosts with 3 rows, and the manifest 2 with 5");
+    check("", "its columns are not 'host' and 'rows'");
+    check("rows,host\n", "its columns are not 'host' and 'rows'");
+    check("host,rows\na,3\na,2\n", "line 3 is not a new host and its row count");
+    check("host,rows\na,many\n", "line 2 is not a new host and its row count");
+    check("host,rows\n,3\n", "line 2 is not a new host and its row count");
+    check("host,rows\na,3\n", "it has 3 rows for 1 hosts, but the manifest has 5 rows for 2 hosts");
 }

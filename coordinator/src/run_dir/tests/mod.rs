@@ -1,4 +1,4 @@
-//! Directories of runs as a whole: made, found, listed, and what is said of those that are broken.
+//! Run directories: creating, finding and listing them, and errors for broken ones.
 
 mod broken;
 mod many;
@@ -80,7 +80,7 @@ fn sample(row: u32) -> Sample {
     }
 }
 
-/// Changes the manifest as another program might.
+/// Edits the manifest file directly, as another program might.
 fn edit(run: &RunDir, change: impl FnOnce(&mut Value)) {
     let path = run.path().join(MANIFEST);
     let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -88,9 +88,9 @@ fn edit(run: &RunDir, change: impl FnOnce(&mut Value)) {
     fs::write(path, json.to_string()).unwrap();
 }
 
-/// The sentence, with the temporary directory's name taken out.
+/// Compares the error message, with the temporary directory's path replaced by `DIR`.
 #[track_caller]
 fn check_refused<T: std::fmt::Debug>(found: Result<T, RunDirError>, directory: &TempDir, expected: &str) {
-    let sentence = found.unwrap_err().to_string();
-    assert_eq!(sentence.replace(&directory.path().display().to_string(), "DIR"), expected);
+    let message = found.unwrap_err().to_string();
+    assert_eq!(message.replace(&directory.path().display().to_string(), "DIR"), expected);
 }

@@ -1,4 +1,4 @@
-//! One run: what is made is read back, and by its owner alone.
+//! A single run directory: round trip, file permissions and atomic creation.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -17,18 +17,18 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn a_run_is_read_back_as_it_was_made() {
+fn a_created_run_reads_back_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     let parent = directory.path().join("state/runs");
-    let (made, mut journal) = create(&parent, "20261123-213153-1193");
+    let (created, mut journal) = create(&parent, "20261123-213153-1193");
     journal.results(Epoch::new(1), &[sample(3)]);
     journal.commit().unwrap();
-    assert!(made.is_running().unwrap());
+    assert!(created.is_running().unwrap());
     check_refused(
-        made.lock(),
+        created.lock(),
         &directory,
-        "journal 'DIR/state/runs/20261123-213153-1193/journal' is being written by another process; \
-         wait until that run has ended, or end it",
+        "journal 'DIR/state/runs/20261123-213153-1193/journal' is locked by another process; \
+         wait for that run to end, or stop it",
     );
     drop(journal);
 
@@ -43,7 +43,7 @@ fn a_run_is_read_back_as_it_was_made() {
 }
 
 #[test]
-fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
+fn the_manifest_has_this_format_and_contains_no_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let (run, _journal) = create(directory.path(), "20261123-213153-1193");
     insta::assert_snapshot!(fs::read_to_string(run.path().join(MANIFEST)).unwrap(), @r#"
@@ -119,13 +119,13 @@ fn the_manifest_looks_like_this_and_has_no_place_for_a_secret() {
 }
 
 #[test]
-fn a_run_is_its_owners_alone() {
+fn only_its_owner_can_access_a_run() {
     let directory = tempfile::tempdir().unwrap();
     let parent = directory.path().join("state/runs");
     let (run, _journal) = create(&parent, "r");
     run.write_report("{}", "").unwrap();
-    for made in [&directory.path().join("state"), &parent, run.path()] {
-        assert_eq!(mode(made), 0o700, "{}", made.display());
+    for created in [&directory.path().join("state"), &parent, run.path()] {
+        assert_eq!(mode(created), 0o700, "{}", created.display());
     }
     let mut files: Vec<String> = Vec::new();
     for file in fs::read_dir(run.path()).unwrap() {
@@ -138,21 +138,21 @@ fn a_run_is_its_owners_alone() {
 }
 
 #[test]
-fn a_directory_appears_whole_or_not_at_all() {
+fn a_directory_is_created_atomically() {
     let directory = tempfile::tempdir().unwrap();
     drop(create(directory.path(), "r"));
     check_refused(
         RunDir::create(directory.path(), manifest("r"), &hosts()),
         &directory,
-        "'DIR/r' exists already; remove it, or name another directory with --run-dir",
+        "'DIR/r' already exists; remove it, or choose another directory with --run-dir",
     );
     let names: Vec<_> =
         fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["r"], "nothing is left of the attempt");
+    assert_eq!(names, ["r"], "the failed attempt leaves nothing behind");
 }
 
 #[test]
-fn every_way_to_read_a_workload_is_kept() {
+fn every_combination_of_workload_options_is_stored() {
     let directory = tempfile::tempdir().unwrap();
     for (i, checks) in [Checks::None, manifest("x").workload.options.checks].into_iter().enumerate() {
         for (j, on_bad_row) in [OnBadRow::Fail, OnBadRow::Skip].into_iter().enumerate() {
@@ -172,7 +172,7 @@ fn every_way_to_read_a_workload_is_kept() {
 }
 
 #[test]
-fn a_workload_is_found_again_by_an_absolute_path() {
+fn the_workload_path_is_stored_as_absolute() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("rows.csv");
     fs::write(&path, "h\na\nb\n").unwrap();

@@ -1,4 +1,4 @@
-//! What is not fine, and the sentence that says so.
+//! Invalid files and rows, and their error messages.
 
 use super::*;
 
@@ -9,15 +9,15 @@ fn check(content: impl AsRef<[u8]>, expected: &str) {
     assert_eq!(error_of(content, &demo()), expected);
 }
 
-/// One bad row on line 2.
+/// Checks a file with one bad row on line 2.
 fn check_row(row: impl AsRef<[u8]>, expected: &str) {
     let content = [HEADER.as_bytes(), b"\n", row.as_ref(), b"\n"].concat();
-    let head = "workload file 'q.csv' has 1 bad row (--on-bad-row skip runs the others):\n  q.csv:2: ";
+    let head = "workload file 'q.csv' has 1 bad row (use --on-bad-row skip to run the others):\n  q.csv:2: ";
     check(content, &format!("{head}{expected}"));
 }
 
 #[test]
-fn a_file_without_rows_is_named_plainly() {
+fn a_file_without_rows_is_refused() {
     let empty = "workload file 'q.csv' is empty; it needs a header line with the names of the columns, then one row per query";
     for content in ["", "\u{feff}", "\n\r\n"] {
         check(content, empty);
@@ -30,37 +30,37 @@ fn a_file_without_rows_is_named_plainly() {
 }
 
 #[test]
-fn a_missing_column_lists_those_there_are_and_suggests() {
+fn a_missing_column_error_lists_the_present_columns_and_suggests_one() {
     check(
         "Hostname,start,end_time\n",
         "workload file 'q.csv' has no column 'hostname', 'start_time'; its header has 'Hostname', 'start', 'end_time'; \
-         is 'Hostname' meant for 'hostname'?; is 'start' meant for 'start_time'?; --host-column names another column for the hosts",
+         did you mean 'Hostname' for 'hostname'?; did you mean 'start' for 'start_time'?; use --host-column to name another host column",
     );
     check(
         "hostname;start_time;end_time\n",
         "workload file 'q.csv' has no column 'hostname', 'start_time', 'end_time'; its header has 'hostname;start_time;end_time'; \
-         --host-column names another column for the hosts; columns are separated by ',' and not by ';'",
+         use --host-column to name another host column; columns must be separated by ',' instead of ';'",
     );
 }
 
 #[test]
-fn a_file_without_a_header_is_told_by_its_first_row() {
+fn a_file_without_a_header_is_refused_with_its_first_row() {
     check(
         GOOD,
         "workload file 'q.csv' has no column 'hostname', 'start_time', 'end_time'; \
          its header has 'h', '2017-01-01 00:00:00', '2017-01-01 01:00:00'; \
-         --host-column names another column for the hosts",
+         use --host-column to name another host column",
     );
 }
 
 #[test]
-fn a_missing_parameter_says_nothing_of_hosts() {
-    let error = error_of("host,b\n", &own("host", &["usage"]));
+fn a_missing_parameter_does_not_suggest_host_column() {
+    let error = error_of("host,b\n", &custom_query("host", &["usage"]));
     assert_eq!(error, "workload file 'q.csv' has no column 'usage'; its header has 'host', 'b'");
 }
 
 #[test]
-fn a_needed_column_that_comes_twice_is_refused_and_another_may() {
+fn a_duplicate_column_is_refused_only_if_it_is_needed() {
     check(
         format!("{HEADER},end_time\n"),
         "workload file 'q.csv' has more than one column 'end_time', so it is unclear which one is meant; rename the others",
@@ -70,13 +70,13 @@ fn a_needed_column_that_comes_twice_is_refused_and_another_may() {
 }
 
 #[test]
-fn every_fault_of_a_row_is_named_by_file_and_line() {
+fn every_fault_of_a_row_is_reported_by_file_and_line() {
     check_row("h,2017-01-01", "field count is 2 where the header has 3");
     check_row(format!("{GOOD},"), "field count is 4 where the header has 3");
     check_row("\"h,2017-01-01 00:00:00\n", "the quote that opens in this line is never closed");
     check_row(
         "\"h,2017-01-01 00:00:00\nh\",",
-        "field count is 2 where the header has 3; it spans several lines: is a quote closed too late?",
+        "field count is 2 where the header has 3; it spans several lines: check for a quote that is closed too late",
     );
     check_row(
         "\"h\"h,2017-01-01,2017-01-01",
@@ -96,13 +96,13 @@ fn every_fault_of_a_row_is_named_by_file_and_line() {
 }
 
 #[test]
-fn two_halves_of_a_character_in_neighbouring_fields_are_not_text() {
-    let error = error_of(b"host,a,b\nh,\xc3,\xa9\n", &own("host", &["a", "b"]));
+fn two_halves_of_a_character_in_adjacent_fields_are_not_utf8() {
+    let error = error_of(b"host,a,b\nh,\xc3,\xa9\n", &custom_query("host", &["a", "b"]));
     assert!(error.ends_with("q.csv:2: a is not UTF-8; save the file as UTF-8"), "{error}");
 }
 
 #[test]
-fn a_long_or_wild_value_does_not_flood_the_terminal() {
+fn a_long_value_with_control_characters_is_shortened_and_escaped() {
     let value = format!("\u{1b}[31m{}", "x".repeat(500));
     let error = error_of(format!("{HEADER}\nh,\"{value}\",2017-01-01\n"), &demo());
     assert!(error.contains("'\\u{1b}[31mxxx") && error.contains("…'"), "{error}");
@@ -110,16 +110,16 @@ fn a_long_or_wild_value_does_not_flood_the_terminal() {
 }
 
 #[test]
-fn the_first_ten_are_listed_and_all_are_counted() {
+fn the_first_ten_bad_rows_are_listed_and_all_are_counted() {
     let error = error_of(format!("{HEADER}\n{}", ",,\n".repeat(12)), &demo());
     let lines: Vec<&str> = error.lines().collect();
-    assert_eq!(lines[0], "workload file 'q.csv' has 12 bad rows (--on-bad-row skip runs the others):");
+    assert_eq!(lines[0], "workload file 'q.csv' has 12 bad rows (use --on-bad-row skip to run the others):");
     assert_eq!(lines[10], "  q.csv:11: hostname is empty; every row needs a host");
     assert_eq!(lines[11..], ["  and 2 more"]);
 }
 
 #[test]
-fn lines_are_counted_through_blank_lines_and_quotes() {
+fn line_numbers_include_blank_lines_and_quoted_line_breaks() {
     let content = format!("\r\n{HEADER},note\r\n\r\n\n{GOOD},\"a\r\nb\n\"\r\n\r\n,,,\r\n{GOOD},\n,,,");
     let error = error_of(content, &demo());
     let lines: Vec<&str> = error.lines().skip(1).collect();
@@ -133,8 +133,8 @@ fn lines_are_counted_through_blank_lines_and_quotes() {
 }
 
 #[test]
-fn skipping_runs_the_others_under_dense_ids_and_reports() {
-    let skip = Options { on_bad_row: OnBadRow::Skip, ..own("host", &["a"]) };
+fn skipped_rows_are_reported_and_the_others_have_consecutive_ids() {
+    let skip = Options { on_bad_row: OnBadRow::Skip, ..custom_query("host", &["a"]) };
     let workload = open_bytes("host,a\nx,1\n,2\ny,3\nz\nx,4\n", &skip).unwrap();
     assert_eq!((workload.rows(), workload.skipped()), (3, 2));
     let lines: Vec<u64> = workload.bad().iter().map(|row| row.line).collect();
@@ -145,16 +145,16 @@ fn skipping_runs_the_others_under_dense_ids_and_reports() {
 }
 
 #[test]
-fn skipping_every_row_is_an_error() {
+fn a_file_with_only_bad_rows_is_an_error_when_skipping() {
     let skip = Options { on_bad_row: OnBadRow::Skip, ..demo() };
     let error = error_of(format!("{HEADER}\n,,\n"), &skip);
-    assert!(error.starts_with("workload file 'q.csv' has no good row left to run: 1 bad row"), "{error}");
+    assert!(error.starts_with("workload file 'q.csv' has no valid row to run: 1 bad row"), "{error}");
 }
 
-/// Rows and skipped records, and the lines of the first skipped ones, of a file with the columns `host` and `a`.
+/// Checks the rows' hosts, the number of skipped records and their lines, for a file with the columns `host` and `a`.
 #[track_caller]
 fn check_skipping(content: impl AsRef<[u8]>, hosts: &[&str], skipped: u64, lines: &[u64]) {
-    let skip = Options { on_bad_row: OnBadRow::Skip, ..own("host", &["a"]) };
+    let skip = Options { on_bad_row: OnBadRow::Skip, ..custom_query("host", &["a"]) };
     let workload = open_bytes(content, &skip).unwrap();
     assert_eq!(workload.skipped(), skipped);
     assert_eq!(workload.bad().iter().map(|row| row.line).collect::<Vec<_>>(), lines);
@@ -163,7 +163,7 @@ fn check_skipping(content: impl AsRef<[u8]>, hosts: &[&str], skipped: u64, lines
 }
 
 #[test]
-fn a_quote_that_is_not_closed_costs_its_own_line_and_no_other() {
+fn an_unclosed_quote_skips_only_its_own_line() {
     check_skipping("host,a\nw,1\nx,\"2\ny,3\nz,4\n", &["w", "y", "z"], 1, &[3]);
     check_skipping("host,a\r\nw,1\r\nx,\"2\r\n\r\ny,\"\"\r\n", &["w", "y"], 1, &[3]);
     check_skipping("host,a\nx,\"2\ny,\"3\"\nz,\"4\ny,5", &["y", "y"], 2, &[2, 4]);
@@ -173,7 +173,7 @@ fn a_quote_that_is_not_closed_costs_its_own_line_and_no_other() {
 }
 
 #[test]
-fn a_quote_that_is_never_closed_in_a_large_file_costs_its_own_line_and_no_other() {
+fn an_unclosed_quote_in_a_large_file_skips_only_its_own_line() {
     let lines = "host_1,some value\n".repeat(100_000);
     let content = format!("host,a\n{lines}x,\"2\n{lines}");
     assert!(content.len() > 3 << 20, "several blocks, and more than the longest record");
@@ -190,25 +190,25 @@ fn a_header_with_an_unclosed_quote_is_refused_even_when_skipping() {
 }
 
 #[test]
-fn a_record_beyond_the_limit_is_skipped_like_any_other() {
+fn a_record_that_is_too_long_is_skipped() {
     let long = format!("x,\"{}\"", "2\n".repeat(600_000));
     check_skipping(format!("host,a\n{long}\ny,3\n"), &["y"], 1, &[2]);
 }
 
 #[test]
-fn lines_that_end_in_cr_alone_are_counted() {
+fn lines_that_end_in_cr_only_are_counted() {
     let error = error_of(format!("{HEADER}\r{GOOD}\r{GOOD}\rh,bad,2017-01-01\r"), &demo());
     assert!(error.contains("q.csv:4: start_time 'bad'"), "{error}");
 }
 
 #[test]
-fn many_blank_lines_are_no_long_record() {
+fn many_blank_lines_are_not_a_long_record() {
     let content = format!("{HEADER}\n{}{GOOD}\n", "\n".repeat(2 << 20));
     assert_eq!(open_bytes(content, &demo()).unwrap().rows(), 1);
 }
 
 #[test]
-fn packed_files_name_the_way_to_unpack_them() {
+fn a_file_in_another_format_is_refused_with_how_to_convert_it() {
     let check = |magic: &[u8], expected: &str| {
         let error = error_of(magic, &demo());
         assert!(error.starts_with(&format!("workload file 'q.csv' is {expected}")), "{error}");
@@ -219,7 +219,7 @@ fn packed_files_name_the_way_to_unpack_them() {
     check(b"BZh91AY&SY", "compressed (bzip2); unpack it first");
     check(b"\x04\x22\x4d\x18", "compressed (lz4); unpack it first");
     check(b"PK\x03\x04", "a ZIP archive or a spreadsheet");
-    check(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet or document of an old Microsoft Office");
+    check(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a legacy Microsoft Office document");
     check(b"PAR1\x15\0", "a Parquet file; export it as CSV");
     check(b"PAR1 and text PAR1", "a Parquet file; export it as CSV");
     let header = error_of(b"PARENT_ID,name\n1,a\n", &demo());
@@ -232,7 +232,7 @@ fn packed_files_name_the_way_to_unpack_them() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_says_why() {
+fn a_file_that_cannot_be_opened_is_reported_with_the_reason() {
     let check = |path: &str, expected: &str| {
         let error = open(Path::new(path), &demo(), &mut |_| {}).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -242,7 +242,7 @@ fn a_file_that_cannot_be_opened_says_why() {
 }
 
 #[test]
-fn a_limit_of_nothing_is_refused() {
+fn a_limit_of_zero_is_refused() {
     let none = Options { limit: Some(0), ..demo() };
     assert!(matches!(open_bytes(GOOD, &none), Err(WorkloadError::LimitZero)));
 }

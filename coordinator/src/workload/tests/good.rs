@@ -1,4 +1,4 @@
-//! What is fine: every shape of a CSV that a spreadsheet, a shell or a database writes.
+//! Valid files: the CSV variants that spreadsheets, shells and databases write.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn check(content: impl AsRef<[u8]>) {
 }
 
 #[test]
-fn spreadsheets_shells_and_databases_write_the_same_rows() {
+fn all_variants_of_csv_give_the_same_rows() {
     check(PLAIN);
     check(PLAIN.trim_end());
     check(format!("\u{feff}{PLAIN}"));
@@ -39,7 +39,7 @@ fn spreadsheets_shells_and_databases_write_the_same_rows() {
 }
 
 #[test]
-fn any_column_order_and_extra_columns_are_fine() {
+fn any_column_order_and_extra_columns_are_accepted() {
     check(
         "note,end_time,hostname,extra,start_time\n\
          \"a, \"\"quoted\"\"\nnote\",2017-01-01 09:59:22,host_000008,,2017-01-01 08:59:22\n\
@@ -48,7 +48,7 @@ fn any_column_order_and_extra_columns_are_fine() {
 }
 
 #[test]
-fn extra_columns_may_hold_what_postgresql_could_not() {
+fn extra_columns_may_hold_invalid_text() {
     let mut content = b"hostname,start_time,end_time,blob\n".to_vec();
     content.extend(b"host_000008,2017-01-01 08:59:22,2017-01-01 09:59:22,\xff\xfe\n");
     content.extend(b"host_000001,2017-01-02 13:02:02,2017-01-02 14:02:02,\0\n");
@@ -56,22 +56,23 @@ fn extra_columns_may_hold_what_postgresql_could_not() {
 }
 
 #[test]
-fn sql_in_a_hostname_is_a_hostname() {
+fn sql_in_a_hostname_is_data() {
     let host = "'; DROP TABLE cpu_usage; --";
-    let workload = open_bytes(format!("hostname\n{host}\n"), &own("hostname", &["hostname"])).unwrap();
+    let workload =
+        open_bytes(format!("hostname\n{host}\n"), &custom_query("hostname", &["hostname"])).unwrap();
     assert_eq!(rows(workload), [(host.to_owned(), vec![Some(host.to_owned())])]);
 }
 
 #[test]
-fn an_empty_field_is_null_and_a_parameter_may_come_twice() {
-    let options = own("host", &["b", "a", "b"]);
+fn an_empty_field_is_null_and_a_column_may_be_used_twice() {
+    let options = custom_query("host", &["b", "a", "b"]);
     let workload = open_bytes("host,a,b\nh,,2\nh,\"\",é\n", &options).unwrap();
     let row = |b: &str| ("h".to_owned(), vec![Some(b.to_owned()), None, Some(b.to_owned())]);
     assert_eq!(rows(workload), [row("2"), row("é")]);
 }
 
 #[test]
-fn a_window_of_one_moment_is_fine() {
+fn a_window_whose_end_equals_its_start_is_accepted() {
     let row = "h,2017-01-01 10:00:00+02,2017-01-01T08:00:00Z";
     let workload = open_bytes(format!("hostname,start_time,end_time\n{row}\n"), &demo()).unwrap();
     assert_eq!(workload.rows(), 1);
@@ -79,7 +80,7 @@ fn a_window_of_one_moment_is_fine() {
 
 #[test]
 fn hosts_are_counted_and_the_file_is_hashed() {
-    let workload = open_bytes("hostname\nb\na\nb\n", &own("hostname", &[])).unwrap();
+    let workload = open_bytes("hostname\nb\na\nb\n", &custom_query("hostname", &[])).unwrap();
     let hosts: Vec<_> = workload.hosts().iter().map(|(_, name, rows)| (name, rows)).collect();
     assert_eq!(hosts, [("b", 2), ("a", 1)]);
     assert_eq!(workload.host_of(RowId::new(1)), Some(HostIndex::new(1)));
@@ -88,10 +89,10 @@ fn hosts_are_counted_and_the_file_is_hashed() {
 }
 
 #[test]
-fn a_limit_takes_the_first_rows_and_still_hashes_the_whole_file() {
+fn a_limit_reads_the_first_rows_and_still_hashes_the_whole_file() {
     let content = format!("hostname\n{}\"never closed", "h\n".repeat(300_000));
-    let all = open_bytes(content.replace('"', ""), &own("hostname", &[])).unwrap();
-    let limited = Options { limit: Some(2), ..own("hostname", &[]) };
+    let all = open_bytes(content.replace('"', ""), &custom_query("hostname", &[])).unwrap();
+    let limited = Options { limit: Some(2), ..custom_query("hostname", &[]) };
     let some = open_bytes(content.replace('"', ""), &limited).unwrap();
     assert_eq!((some.rows(), all.rows()), (2, 300_001));
     assert_eq!(some.sha256(), all.sha256());
@@ -99,7 +100,7 @@ fn a_limit_takes_the_first_rows_and_still_hashes_the_whole_file() {
 }
 
 #[test]
-fn what_cannot_be_read_twice_is_spooled() {
+fn input_that_cannot_be_read_twice_is_spooled() {
     let mut calls = 0;
     let mut progress = |progress: Progress| {
         calls += 1;
@@ -112,7 +113,7 @@ fn what_cannot_be_read_twice_is_spooled() {
 }
 
 #[test]
-fn a_named_pipe_is_read_as_a_file() {
+fn a_named_pipe_can_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
@@ -127,10 +128,10 @@ fn a_named_pipe_is_read_as_a_file() {
 }
 
 #[test]
-fn progress_ends_below_the_size_of_the_file_and_counts_rows() {
+fn progress_counts_bytes_and_rows() {
     let file = file(format!("hostname\n{}", "h\n".repeat(400_000)));
     let mut seen = Vec::new();
-    open(file.path(), &own("hostname", &[]), &mut |progress| seen.push(progress)).unwrap();
+    open(file.path(), &custom_query("hostname", &[]), &mut |progress| seen.push(progress)).unwrap();
     assert!(seen.len() > 2 && seen.is_sorted_by_key(|progress| (progress.bytes, progress.rows)));
     assert!(seen.iter().all(|progress| progress.bytes_total == Some(800_009)));
 }

@@ -1,4 +1,4 @@
-//! The workload as its callers see it: files in, rows or sentences out.
+//! Tests of the workload module's public interface: they read files and check the rows or the error messages.
 
 mod bad;
 mod good;
@@ -28,7 +28,7 @@ fn demo() -> Options {
     }
 }
 
-fn own(host_column: &str, parameters: &[&str]) -> Options {
+fn custom_query(host_column: &str, parameters: &[&str]) -> Options {
     Options {
         host_column: host_column.to_owned(),
         parameters: parameters.iter().map(ToString::to_string).collect(),
@@ -48,7 +48,7 @@ fn open_bytes(content: impl AsRef<[u8]>, options: &Options) -> Result<Workload, 
     open(file(content).path(), options, &mut |_| {})
 }
 
-/// The sentence of the error, with the temporary file's name replaced.
+/// The error message, with the temporary file's name replaced.
 fn error_of(content: impl AsRef<[u8]>, options: &Options) -> String {
     let file = file(content);
     let error = open(file.path(), options, &mut |_| {}).unwrap_err();
@@ -57,7 +57,7 @@ fn error_of(content: impl AsRef<[u8]>, options: &Options) -> String {
 
 type Row = (String, Vec<Option<String>>);
 
-/// Every row through a reader: its host and its parameters.
+/// Reads every row: its host and its parameters.
 fn rows(workload: Workload) -> Vec<Row> {
     let workload = Arc::new(workload);
     let mut reader = RowReader::new(Arc::clone(&workload));

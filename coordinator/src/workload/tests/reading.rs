@@ -1,4 +1,4 @@
-//! The second pass: any row, in any order, as the first pass saw it or not at all.
+//! Tests of the second pass: rows can be read in any order, with the values of the first pass or not at all.
 
 use std::fs;
 
@@ -8,16 +8,16 @@ use super::*;
 
 #[test]
 fn every_worker_gets_the_rows_of_its_hosts_in_file_order() {
-    let workload = open_bytes("host\na\nb\nc\na\nb\na\n", &own("host", &[])).unwrap();
+    let workload = open_bytes("host\na\nb\nc\na\nb\na\n", &custom_query("host", &[])).unwrap();
     let queues = workload.by_worker(&[2, 0, 2], 3);
     let ids: Vec<Vec<u32>> = queues.iter().map(|queue| queue.iter().map(|row| row.get()).collect()).collect();
     assert_eq!(ids, [vec![1, 4], vec![], vec![0, 2, 3, 5]]);
 }
 
 #[test]
-fn rows_far_apart_and_backwards_come_out_of_the_same_reader() {
+fn a_reader_reads_distant_rows_and_reads_backwards() {
     let content: String = (0..20_000).map(|n| format!("h{},{n}\n", n % 7)).collect();
-    let workload = Arc::new(open_bytes(format!("host,n\n{content}"), &own("host", &["n"])).unwrap());
+    let workload = Arc::new(open_bytes(format!("host,n\n{content}"), &custom_query("host", &["n"])).unwrap());
     let mut reader = RowReader::new(Arc::clone(&workload));
     let strided = (0..20_000).step_by(997);
     for row in strided.clone().chain(strided.rev()).chain(0..20_000) {
@@ -29,31 +29,31 @@ fn rows_far_apart_and_backwards_come_out_of_the_same_reader() {
 #[test]
 fn a_row_larger_than_the_window_is_read() {
     let value = "x".repeat(900_000);
-    let workload = open_bytes(format!("host,v\na,{value}\nb,y\n"), &own("host", &["v"])).unwrap();
+    let workload = open_bytes(format!("host,v\na,{value}\nb,y\n"), &custom_query("host", &["v"])).unwrap();
     let rows = rows(workload);
     assert_eq!(rows[0].1, [Some(value)]);
     assert_eq!(rows[1].1, [Some("y".to_owned())]);
 }
 
 #[test]
-fn a_row_that_is_not_there_is_refused() {
-    let workload = Arc::new(open_bytes("host\na\n", &own("host", &[])).unwrap());
+fn a_row_that_does_not_exist_is_refused() {
+    let workload = Arc::new(open_bytes("host\na\n", &custom_query("host", &[])).unwrap());
     let error = read(&mut RowReader::new(Arc::clone(&workload)), &workload, RowId::new(1)).unwrap_err();
     assert!(error.to_string().ends_with("has no row 1; its rows are 0 to 0"), "{error}");
 }
 
 #[test]
-fn a_file_that_changed_under_the_run_is_noticed_and_the_reader_goes_on() {
+fn a_file_that_changed_is_detected_and_can_be_read_once_it_is_restored() {
     let check = |change: &[u8]| {
         let file = file("host,v\naaa,1\nbbb,2\n");
-        let workload = Arc::new(open(file.path(), &own("host", &["v"]), &mut |_| {}).unwrap());
+        let workload = Arc::new(open(file.path(), &custom_query("host", &["v"]), &mut |_| {}).unwrap());
         fs::write(file.path(), change).unwrap();
         let mut reader = RowReader::new(Arc::clone(&workload));
         let mut packed = PackedParameters::new();
         packed.push(Some("before"));
         let error = reader.read(RowId::new(1), &mut packed).unwrap_err();
         assert!(matches!(error, WorkloadError::Changed { .. }), "{error}");
-        assert_eq!(Values::new(packed.as_bytes()).count(), 1, "nothing of the bad row stays");
+        assert_eq!(Values::new(packed.as_bytes()).count(), 1, "no value of the bad row is kept");
         fs::write(file.path(), "host,v\naaa,1\nbbb,2\n").unwrap();
         let mut reader = RowReader::new(Arc::clone(&workload));
         assert_eq!(read(&mut reader, &workload, RowId::new(1)).unwrap().0, "bbb");
@@ -72,11 +72,11 @@ fn a_file_that_changed_under_the_run_is_noticed_and_the_reader_goes_on() {
 }
 
 #[test]
-fn other_values_of_the_same_length_are_noticed_even_when_the_modification_time_is_set_back() {
+fn changed_values_of_the_same_length_are_detected_even_if_the_modification_time_is_reset() {
     let content = |digit: char| format!("host,v\n{}", format!("h,{digit}23456789\n").repeat(20_000));
     let file = file(content('1'));
     let modified = file.as_file().metadata().unwrap().modified().unwrap();
-    let workload = Arc::new(open(file.path(), &own("host", &["v"]), &mut |_| {}).unwrap());
+    let workload = Arc::new(open(file.path(), &custom_query("host", &["v"]), &mut |_| {}).unwrap());
     let mut reader = RowReader::new(Arc::clone(&workload));
     assert_eq!(read(&mut reader, &workload, RowId::new(0)).unwrap().1, [Some("123456789".to_owned())]);
     fs::write(file.path(), content('2')).unwrap();
@@ -85,8 +85,8 @@ fn other_values_of_the_same_length_are_noticed_even_when_the_modification_time_i
     let is_old =
         |value: &Result<Row, _>| value.as_ref().is_ok_and(|row| row.1[0].as_deref() == Some("123456789"));
     assert!(values.iter().all(|value| is_old(value) || matches!(value, Err(WorkloadError::Changed { .. }))));
-    assert!(values[1_000..].iter().all(Result::is_err), "only what was in memory is still served");
-    assert!(!workload.has_changed(), "which is why the bytes are checked");
+    assert!(values[1_000..].iter().all(Result::is_err), "only rows in memory can still be read");
+    assert!(!workload.has_changed(), "size and time are unchanged, so only the checksums detect it");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_file_that_was_written_to_or_replaced_is_reported() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("q.csv");
         fs::write(&path, "host\na\n").unwrap();
-        let workload = open(&path, &own("host", &[]), &mut |_| {}).unwrap();
+        let workload = open(&path, &custom_query("host", &[]), &mut |_| {}).unwrap();
         assert!(!workload.has_changed());
         change(&path);
         assert_eq!(workload.has_changed(), expected);
@@ -114,9 +114,9 @@ fn a_file_that_was_written_to_or_replaced_is_reported() {
 }
 
 #[test]
-fn a_file_replaced_on_disk_does_no_harm() {
+fn a_file_that_is_replaced_on_disk_is_still_read() {
     let file = file("host\na\n");
-    let workload = open(file.path(), &own("host", &[]), &mut |_| {}).unwrap();
+    let workload = open(file.path(), &custom_query("host", &[]), &mut |_| {}).unwrap();
     let replacement = super::file("host\nother\n");
     fs::rename(replacement.path(), file.path()).unwrap();
     assert_eq!(rows(workload)[0].0, "a");
@@ -124,7 +124,7 @@ fn a_file_replaced_on_disk_does_no_harm() {
 
 proptest! {
     #[test]
-    fn what_the_csv_crate_writes_is_read_back_identically(
+    fn records_written_by_the_csv_crate_are_read_back_unchanged(
         records in prop::collection::vec((".{1,12}", "[a-z,\"\r\n é\u{feff}]{0,12}", any::<String>()), 1..20),
         always in any::<bool>(),
         crlf in any::<bool>(),
@@ -140,7 +140,7 @@ proptest! {
             writer.write_record([&clean(a), &clean(host), &clean(b)]).unwrap();
         }
         let content = writer.into_inner().unwrap();
-        let workload = Arc::new(open_bytes(&content, &own("host", &["a", "b"])).unwrap());
+        let workload = Arc::new(open_bytes(&content, &custom_query("host", &["a", "b"])).unwrap());
         prop_assert_eq!(workload.rows() as usize, records.len());
         let mut order: Vec<u32> = (0..workload.rows()).collect();
         order.sort_by_key(|&row| u64::from(row + 1).wrapping_mul(seed | 1));
@@ -154,9 +154,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_in_rows_or_one_error(bytes in prop::collection::vec(prop::sample::select(b"host,\n\r\"\0\xffa".to_vec()), 0..60)) {
+    fn any_bytes_give_rows_or_one_error(bytes in prop::collection::vec(prop::sample::select(b"host,\n\r\"\0\xffa".to_vec()), 0..60)) {
         let content = [b"host,a\n", bytes.as_slice()].concat();
-        let skip = Options { on_bad_row: OnBadRow::Skip, ..own("host", &["a"]) };
+        let skip = Options { on_bad_row: OnBadRow::Skip, ..custom_query("host", &["a"]) };
         if let Ok(workload) = open_bytes(&content, &skip) {
             let count = workload.rows() as usize;
             prop_assert_eq!(rows(workload).len(), count);
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_and_skipped_rows_are_all_records_wherever_a_quote_is_missing_or_added(
+    fn rows_plus_skipped_rows_are_all_records_when_quotes_are_missing_or_added(
         records in prop::collection::vec(("[a-c]{1,3}", "[a-c ]{1,3}"), 1..40),
         damage in prop::collection::vec((any::<prop::sample::Index>(), 0usize..4), 0..5),
         quoted in any::<bool>(),
@@ -178,7 +178,7 @@ proptest! {
         for (line, place) in damage {
             let line = line.index(lines.len());
             damaged.insert(line);
-            // A quote at the beginning of a field that has none, or one of a field's two is missing.
+            // Adds a quote at the start of an unquoted field, or removes one of the two quotes of a field.
             lines[line] = match (quoted, place) {
                 (false, _) => format!("{},\"{}", records[line].0, records[line].1),
                 (true, 0 | 1) => format!("\"{}\",\"{}", records[line].0, records[line].1),
@@ -186,7 +186,7 @@ proptest! {
             };
         }
         let content = format!("host,a{end}{}", lines.join(end));
-        let skip = Options { on_bad_row: OnBadRow::Skip, ..own("host", &["a"]) };
+        let skip = Options { on_bad_row: OnBadRow::Skip, ..custom_query("host", &["a"]) };
         match open_bytes(&content, &skip) {
             Ok(workload) => {
                 prop_assert_eq!(u64::from(workload.rows()) + workload.skipped(), records.len() as u64);

@@ -1,10 +1,10 @@
-{{/* The release's name, with the chart's unless it is in it. Room is left for what is appended: a name has at most 63 characters. */}}
+{{/* The release's name, followed by the chart's unless it contains it. Truncated so that names with suffixes have at most 63 characters. */}}
 {{- define "muster.fullname" -}}
 {{- $name := contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) -}}
 {{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* (list $ "agent"): what tells this component's pods from all others, for ever the same. */}}
+{{/* (list $ "agent"): the immutable labels that select this component's pods. */}}
 {{- define "muster.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ $root.Chart.Name }}
@@ -24,7 +24,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{/* Where the workload's files come from; empty for the image's sample. */}}
+{{/* The name of the ConfigMap with the workload's files; empty for the sample in the image. */}}
 {{- define "muster.workload" -}}
 {{- if .Values.workload.existingConfigMap -}}
 {{ .Values.workload.existingConfigMap }}
@@ -33,10 +33,10 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end }}
 
-{{/* The restricted profile, the pod's half and the container's. fsGroup: so that this user can read secrets and write the volume of runs. */}}
+{{/* The restricted profile: the pod's part and the container's part. fsGroup lets this user read secrets and write the volume of runs. */}}
 {{- define "muster.podSecurity" -}}
 automountServiceAccountToken: false
-# Kubernetes would set MUSTER_COORDINATOR_PORT and the like, which are nobody's options.
+# Otherwise Kubernetes would set MUSTER_COORDINATOR_PORT and similar variables, which are not options of the programs.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
@@ -55,7 +55,7 @@ securityContext:
     drop: [ALL]
 {{- end }}
 
-{{/* (list $ $.Values.agents $defaultAffinity): where pods may run. */}}
+{{/* (list $ $.Values.agents $defaultAffinity): the scheduling constraints of the pods. */}}
 {{- define "muster.placement" -}}
 {{- $root := index . 0 -}}
 {{- $of := index . 1 -}}
