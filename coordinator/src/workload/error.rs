@@ -155,7 +155,7 @@ impl fmt::Display for MissingColumns<'_> {
         }
         for column in missing {
             if let Some(nearest) = &column.nearest {
-                write!(f, "; did you mean {} for '{}'?", Quoted(nearest), column.name)?;
+                write!(f, "; is {} meant for '{}'?", Quoted(nearest), column.name)?;
             }
         }
         if missing.iter().any(|column| column.is_host) {

@@ -281,7 +281,7 @@ impl FileFormat {
             Self::Lz4 => "compressed (lz4)",
             Self::SevenZip => "a 7-Zip archive",
             Self::Zip => "a ZIP archive or a spreadsheet",
-            Self::LegacyOffice => "a legacy Microsoft Office document",
+            Self::LegacyOffice => "a legacy Excel spreadsheet or other Microsoft Office document",
             Self::Parquet => "a Parquet file",
             Self::Arrow => "an Arrow (Feather) file",
             Self::Orc => "an ORC file",

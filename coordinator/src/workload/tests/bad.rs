@@ -34,7 +34,7 @@ fn a_missing_column_error_lists_the_present_columns_and_suggests_one() {
     check(
         "Hostname,start,end_time\n",
         "workload file 'q.csv' has no column 'hostname', 'start_time'; its header has 'Hostname', 'start', 'end_time'; \
-         did you mean 'Hostname' for 'hostname'?; did you mean 'start' for 'start_time'?; use --host-column to name another host column",
+         is 'Hostname' meant for 'hostname'?; is 'start' meant for 'start_time'?; use --host-column to name another host column",
     );
     check(
         "hostname;start_time;end_time\n",
@@ -219,7 +219,10 @@ fn a_file_in_another_format_is_refused_with_how_to_convert_it() {
     check(b"BZh91AY&SY", "compressed (bzip2); unpack it first");
     check(b"\x04\x22\x4d\x18", "compressed (lz4); unpack it first");
     check(b"PK\x03\x04", "a ZIP archive or a spreadsheet");
-    check(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a legacy Microsoft Office document");
+    check(
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "a legacy Excel spreadsheet or other Microsoft Office document",
+    );
     check(b"PAR1\x15\0", "a Parquet file; export it as CSV");
     check(b"PAR1 and text PAR1", "a Parquet file; export it as CSV");
     let header = error_of(b"PARENT_ID,name\n1,a\n", &demo());
