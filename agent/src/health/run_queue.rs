@@ -94,8 +94,8 @@ impl Registered {
         wait();
         if let (Some(before), Some(after)) = (before, self.counters.all()) {
             let Counters { between_ns, between_turns, .. } = &*self.counters;
-            between_ns.fetch_add(after.waited_ns - before.waited_ns, Ordering::Relaxed);
-            between_turns.fetch_add(after.turns - before.turns, Ordering::Relaxed);
+            between_ns.fetch_add(after.waited_ns.saturating_sub(before.waited_ns), Ordering::Relaxed);
+            between_turns.fetch_add(after.turns.saturating_sub(before.turns), Ordering::Relaxed);
         }
     }
 }

@@ -159,3 +159,20 @@ impl RunPlan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_handed_what_it_does_not_have() {
+        let check = |database, versus, has_database, expected| {
+            assert_eq!(Handover { database, versus }.includes(has_database), expected);
+        };
+        check(false, false, false, false);
+        check(true, false, false, true);
+        check(true, false, true, false);
+        // Agents name one database of their own, so the second always comes from the coordinator.
+        check(false, true, true, true);
+    }
+}
