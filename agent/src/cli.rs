@@ -10,15 +10,16 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use muster_agent::metrics::AgentMetrics;
 use muster_agent::null_database::NullDatabase;
-use muster_agent::postgres::{Environment, RoleRule, Settings};
 use muster_agent::runtime::Runtime;
-use muster_agent::secret_file;
-use muster_agent::security::Security;
-use muster_agent::security::pki::PkiArgs;
-use muster_agent::{AcceptDatabaseUrl, AgentConfig, AgentError, Coordinators, parse_listen_address};
+use muster_agent::{AcceptDatabaseUrl, AgentConfig, AgentError};
 use muster_common::ids::SlotId;
 use muster_common::join_string::JoinString;
 use muster_common::limits;
+use muster_net::address::{Coordinators, parse_listen_address};
+use muster_net::security::Security;
+use muster_net::security::pki::PkiArgs;
+use muster_postgres::{Environment, RoleRule, Settings};
+use muster_process::secret_file;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -125,7 +126,7 @@ MUSTER_LOG sets the log level on stderr: error, warn, info (default) or debug.";
 
 pub(crate) async fn run() -> ExitCode {
     let args = Args::parse();
-    muster_agent::logging::start("info", false);
+    muster_process::logging::start("info", false);
     match serve(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -139,7 +140,7 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    muster_agent::fd_limit::raise_fd_limit();
+    muster_process::fd_limit::raise_fd_limit();
     let (metrics_address, has_null_database) = (args.metrics, args.null_database);
     let config = config(args)?;
     // The metrics server runs from before the first session until the process ends.

@@ -19,13 +19,13 @@ use tracing::warn;
 use crate::config::{AcceptDatabaseUrl, AgentConfig};
 use crate::dial::causes;
 use crate::driver::{CannotStart, Driver, Execute, WorkerPool};
-use crate::postgres::{
-    Demands, Environment, Executed, Executor, Fence, HandedOverError, Prepared, SessionSetup, Settings,
-    StatsCollector, Target, no_database,
-};
 use crate::route::Route;
 use crate::threads::Threads;
 use crate::worker::Worker;
+use muster_postgres::{
+    Demands, Environment, Executed, Executor, Fence, HandedOverError, Prepared, SessionSetup, Settings,
+    StatsCollector, Target, no_database,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Databases {

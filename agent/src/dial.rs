@@ -21,12 +21,12 @@ use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::config::{Coordinator, Coordinators};
-use crate::happy_eyeballs;
 use crate::route::{Ends, Route};
 use crate::runtime::{ByteStream, Network};
-use crate::security::{Security, Tls};
 use crate::session::SessionError;
+use muster_net::address::{Coordinator, Coordinators};
+use muster_net::happy_eyeballs;
+use muster_net::security::{Security, Tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Below the idle timeouts of common NATs and load balancers.
@@ -204,7 +204,7 @@ async fn open(
     let Security::Tls(tls) = security else {
         return Ok((TokioIo::new(stream), route));
     };
-    let name = tls.server_name(&coordinator)?;
+    let name = tls.server_name(coordinator.bare_host())?;
     let encrypted = TlsConnector::from(tls.config).connect(name, stream).await.map_err(not_tls)?;
     route.is_encrypted = true;
     Ok((TokioIo::new(Box::new(encrypted)), route))

@@ -10,10 +10,10 @@ use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
 use muster_proto::control::{Explain, PrepareFailed, RunConfig};
 
 use crate::config::AgentConfig;
-pub use crate::postgres::{Executed, Prepared, Reconnect};
 pub use crate::route::Route;
 pub use crate::waiter::{ThreadWaiter, Waiter, Waker};
 pub use crate::worker::Worker;
+pub use muster_postgres::{Executed, Prepared, Reconnect};
 
 /// Starts the workers of a session. One driver serves one session after another.
 pub trait Driver: Send + Sync {

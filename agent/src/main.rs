@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // This thread needs one more, which resolves host names.
-    if let Err(error) = muster_agent::startup::check(1) {
+    if let Err(error) = muster_process::startup::check(1) {
         return cannot_start(&error);
     }
     // A single-threaded runtime for everything except queries: further threads would take CPU time from the workers.

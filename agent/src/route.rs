@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::peer_user;
+use muster_net::peer_user;
 
 /// By default the connection is neither local nor encrypted.
 #[derive(Debug, Clone, Copy, Default)]

@@ -6,12 +6,13 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use muster_process::random;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::Coordinator;
 use crate::databases::Databases;
 use crate::driver::Driver;
 use crate::metrics::AgentMetrics;
+use muster_net::address::Coordinator;
 
 #[derive(Clone)]
 pub struct Runtime {
@@ -40,7 +41,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 impl Runtime {
     /// TCP, threads and PostgreSQL, without metrics.
     pub fn real() -> Self {
-        let (driver, seed) = (Arc::new(Databases::default()), random_seed());
+        let (driver, seed) = (Arc::new(Databases::default()), random::seed());
         Self { network: Network::Tcp, driver, seed, metrics: AgentMetrics::default() }
     }
 }
@@ -49,10 +50,4 @@ impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("seed", &self.seed).finish_non_exhaustive()
     }
-}
-
-/// Returns a different value in each process and at each call. It is not suitable for cryptography.
-pub(crate) fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0u8)
 }

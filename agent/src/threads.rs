@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::driver::{CannotStart, Execute};
-use crate::postgres::Prepared;
 use crate::waiter::ThreadWaiter;
 use crate::worker::{Worker, WorkerEvent};
+use muster_postgres::Prepared;
 
 /// Stack size of a worker thread. Opening a TLS connection needs most of it. Only pages that the thread has touched take memory.
 const STACK_BYTES: usize = 512 << 10;

@@ -16,9 +16,9 @@ use crate::driver::Execute;
 use crate::health::Gauges;
 use crate::inbox::{Inbox, Received};
 use crate::permit::Permit;
-use crate::postgres::{Executed, Prepared, Reconnect, no_database};
 use crate::waiter::Waiter;
 use crate::worker_results::{SessionGone, WorkerResult, WorkerResultSender};
+use muster_postgres::{Executed, Prepared, Reconnect, no_database};
 
 /// The phase of a session, which is the same for all of its workers.
 #[derive(Debug, Clone, PartialEq, Eq)]

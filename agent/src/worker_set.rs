@@ -21,10 +21,10 @@ use crate::driver::{CannotStart, Driver, Prepared, Reconnect, WorkerPool};
 use crate::health::Gauges;
 use crate::inbox::{RowSender, WorkerHandle, inbox};
 use crate::permit::Permit;
-use crate::postgres::no_database;
 use crate::route::Route;
 use crate::worker::{Phase, Round, Worker, WorkerEvent};
 use crate::worker_results::{self, WorkerResultReceiver};
+use muster_postgres::no_database;
 
 /// An event of the workers that the session handles.
 pub(crate) enum WorkerSetEvent {

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use muster_agent::secret_file::{self, OpenToOthers};
 use muster_common::join_string::{JoinString, Pin, Secret};
+use muster_process::secret_file::{self, OpenToOthers};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -169,7 +169,7 @@ fn file(what: &'static str, path: &Path, problem: impl ToString) -> IdentityErro
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use muster_agent::security::pki::provider;
+    use muster_net::security::pki::provider;
 
     use super::*;
 

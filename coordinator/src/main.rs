@@ -7,7 +7,7 @@ use muster_coordinator::{cli, exit::Exit};
 fn main() -> ExitCode {
     // The runtime's worker threads, and one thread each for the journal, a file being read, and a name lookup.
     let threads = 3 + std::thread::available_parallelism().map_or(1, usize::from);
-    if let Err(error) = muster_agent::startup::check(threads) {
+    if let Err(error) = muster_process::startup::check(threads) {
         return print_error(&cli::Failure { exit: Exit::Usage, error: error.into() });
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

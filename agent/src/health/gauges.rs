@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_common::health::{HealthSample, RunQueue, Starved, StarvedWorker, Unacked};
+use muster_process::health::Scheduled;
 
-use super::procfs::Scheduled;
 use super::run_queue::{Registered, Threads};
 
 #[derive(Debug)]

@@ -1,53 +1,11 @@
-//! Measures the health of this process while it runs queries: one sample per second, sent to the coordinator, which evaluates it. Runs on
+//! Measures the health of this agent while it runs queries: one sample per second, sent to the coordinator, which evaluates it. Runs on
 //! separate tasks and one separate thread, and reads only counters of the workers.
 
-mod cgroup;
 mod gauges;
 mod probe;
-mod procfs;
 mod reporter;
 mod run_queue;
-mod system;
-
-use std::sync::{Arc, Mutex, PoisonError};
-
-use muster_common::health::HealthSample;
-use muster_common::scheduling_delay::SchedulingDelay;
 
 pub(crate) use gauges::Gauges;
 pub(crate) use reporter::Reporter;
 pub(crate) use run_queue::Registered;
-use system::{Reading, System};
-pub(crate) use system::{cpu_ns, resident_bytes};
-
-/// Scheduling delays that have been recorded since a [`Watch`] last took them.
-pub type Delays = Arc<Mutex<SchedulingDelay>>;
-
-/// Samples this process. A sample covers the time since the previous one. It does not include the counters of workers and streams.
-pub struct Watch {
-    system: System,
-    earlier: Reading,
-    delays: Delays,
-}
-
-impl Watch {
-    /// Starts the first sample. `delays` is filled by the caller, with the delays of a thread or of an event loop.
-    pub fn start(delays: Delays) -> Self {
-        let system = System::discover();
-        let earlier = system.read();
-        take(&delays);
-        Self { system, earlier, delays }
-    }
-
-    /// Returns the sample since the last call. Reads a few small files of the kernel, which takes a tenth of a millisecond.
-    pub fn take(&mut self) -> HealthSample {
-        let now = self.system.read();
-        let sample = now.since(&self.earlier);
-        self.earlier = now;
-        HealthSample { late: take(&self.delays), ..sample }
-    }
-}
-
-fn take(delays: &Delays) -> SchedulingDelay {
-    std::mem::take(&mut *delays.lock().unwrap_or_else(PoisonError::into_inner))
-}

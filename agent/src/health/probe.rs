@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use muster_common::limits;
 use muster_common::scheduling_delay::SchedulingDelay;
 
-use super::Delays;
+use muster_process::health::Delays;
 
 /// A global, because all threads of the process are scheduled alike and one probe is enough.
 static PROBE: Mutex<Probe> = Mutex::new(Probe { subscribers: Vec::new(), is_running: false });

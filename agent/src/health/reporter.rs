@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use muster_common::health::HealthSample;
 use muster_common::limits;
+use muster_process::health::{Delays, Watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Delays, Gauges, Watch, probe};
+use super::gauges::Gauges;
+use super::probe;
 
 /// Handle of the task, which ends when the handle is dropped.
 pub(crate) struct Reporter {

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::procfs::{self, Scheduled};
+use muster_process::health::{self, Scheduled};
 
 /// The worker threads of one session.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl Counters {
         // The file contains three numbers.
         let mut text = [0; 96];
         let length = self.schedstat.as_ref()?.read_at(&mut text, 0).ok()?;
-        procfs::scheduled(str::from_utf8(text.get(..length)?).ok()?)
+        health::scheduled(str::from_utf8(text.get(..length)?).ok()?)
     }
 
     fn in_queries(&self) -> Option<Scheduled> {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::security::pki::{Pki, PkiArgs};
 use muster_common::limits;
+use muster_net::security::pki::{Pki, PkiArgs};
 
 use super::Failure;
 use super::args::duration;
@@ -21,7 +21,7 @@ const DEFAULT_PORT: u16 = 50_051;
 #[derive(Debug, clap::Args)]
 pub(super) struct ListenArgs {
     /// Address on which agents join [default: 127.0.0.1:50051; with --local no port is opened]
-    #[arg(long, value_name = "ADDRESS", value_parser = muster_agent::parse_listen_address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = muster_net::address::parse_listen_address)]
     listen: Option<SocketAddr>,
 
     /// Require the join string of `coordinator token` and TLS on loopback, too. On other addresses both are required by default if an

@@ -140,7 +140,7 @@ pub(super) struct RunArgs {
     pub(super) listen: ListenArgs,
 
     /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, without encryption or authentication
-    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = muster_agent::parse_listen_address)]
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = muster_net::address::parse_listen_address)]
     pub(super) metrics: Option<SocketAddr>,
 
     /// How long to wait for all agents to join

@@ -1,6 +1,6 @@
 //! Selects the database of a command: a configured one, or an embedded server that the command starts and stops.
 
-use muster_agent::postgres::{Environment, Settings};
+use muster_postgres::{Environment, Settings};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use muster_agent::postgres::{Environment, Settings};
+use muster_postgres::{Environment, Settings};
 use tokio_util::sync::CancellationToken;
 
 use super::args::MigrateArgs;

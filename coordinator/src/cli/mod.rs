@@ -65,7 +65,7 @@ impl Failure {
 /// Parses the command line and runs the command. On a usage error clap exits the process here.
 pub async fn run() -> Result<Exit, Failure> {
     let args = Args::parse();
-    muster_agent::logging::start("warn", matches!(&args.command, Command::Run(run) if run.quiet));
+    muster_process::logging::start("warn", matches!(&args.command, Command::Run(run) if run.quiet));
     let (signals, interrupt, exit_now) = signals::watch().map_err(Failure::internal)?;
     let outcome = tokio::select! {
         outcome = dispatch(args.command, interrupt) => outcome,

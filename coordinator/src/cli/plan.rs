@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use muster_agent::logging::Terminal;
 use muster_common::ids::{SlotId, WorkerId};
 use muster_common::placement;
+use muster_process::logging::Terminal;
 use tokio_util::sync::CancellationToken;
 
 use super::args::PlanArgs;

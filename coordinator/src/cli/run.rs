@@ -6,17 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use muster_agent::blocking::blocking;
-use muster_agent::logging::Terminal;
-use muster_agent::postgres::handed_over::NotHandedOver;
-use muster_agent::postgres::{Environment, RoleRule, Settings};
 use muster_agent::runtime::{Network, Runtime};
-use muster_agent::{AgentConfig, AgentError, Coordinator, Coordinators};
+use muster_agent::{AgentConfig, AgentError};
 use muster_common::ids::SlotId;
 use muster_common::limits;
 use muster_common::load::Warmup;
 use muster_common::query::name_parameters;
 use muster_common::result::Ending;
+use muster_net::address::{Coordinator, Coordinators};
+use muster_postgres::handed_over::NotHandedOver;
+use muster_postgres::{Environment, RoleRule, Settings};
+use muster_process::blocking::blocking;
+use muster_process::logging::Terminal;
 use muster_proto::control::{PrepareFailed, PrepareFailure, WITHHELD};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
@@ -43,7 +44,7 @@ use crate::threshold::Threshold;
 use crate::workload::{self, Workload};
 
 pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
-    muster_agent::fd_limit::raise_fd_limit();
+    muster_process::fd_limit::raise_fd_limit();
     let resumed = args.resume.as_deref().map(|run| run_store::find(args.run_dir.run_dir.as_deref(), run));
     let resumed = resumed.transpose()?;
     let job = match &resumed {

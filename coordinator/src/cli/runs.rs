@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use jiff::Timestamp;
-use muster_agent::blocking::blocking;
+use muster_process::blocking::blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;

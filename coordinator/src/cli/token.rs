@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use muster_agent::security::pki::provider;
+use muster_net::security::pki::provider;
 
 use super::Failure;
 use crate::exit::Exit;

@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use muster_agent::postgres::connect::{Connection, SessionSetup, connect};
-use muster_agent::postgres::failure::ConnectError;
-use muster_agent::postgres::{Settings, server};
+use muster_postgres::connect::{Connection, SessionSetup, connect};
+use muster_postgres::failure::ConnectError;
+use muster_postgres::{Settings, server};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, SimpleQueryMessage, Transaction};

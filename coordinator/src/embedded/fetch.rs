@@ -99,7 +99,7 @@ fn set_modes(path: &Path, is_program: bool) -> Result<(), FileError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
-    muster_agent::blocking::blocking("fetch", work).await?
+    muster_process::blocking::blocking("fetch", work).await?
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use muster_agent::security::ALPN;
-use muster_agent::security::pki::{Pki, PkiError, provider};
+use muster_net::security::ALPN;
+use muster_net::security::pki::{Pki, PkiError, provider};
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 

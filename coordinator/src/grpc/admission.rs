@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use muster_agent::blocking::blocking;
-use muster_agent::listen::{ConnectionLimits, Peer};
-use muster_agent::peer_user;
 use muster_common::limits;
+use muster_net::listen::{ConnectionLimits, Peer};
+use muster_net::peer_user;
+use muster_process::blocking::blocking;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 use tracing::error;

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::stream::{Stream, StreamExt};
-use muster_agent::listen::Accepted;
 use muster_common::limits;
+use muster_net::listen::Accepted;
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;

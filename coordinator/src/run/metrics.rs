@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_agent::metrics::{BindError, Page, Server, Source};
+use muster_net::metrics::{BindError, Page, Server, Source};
 use tokio::sync::watch;
 
 use super::keeper::Progress;

@@ -30,9 +30,9 @@ mod versus;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use muster_agent::blocking::blocking;
 use muster_common::limits;
 use muster_common::result::RunResult;
+use muster_process::blocking::blocking;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use controller::RunError;

@@ -3,9 +3,9 @@
 
 use std::sync::PoisonError;
 
-use muster_agent::health::{Delays, Watch};
 use muster_common::health::{HealthSample, HealthTotals};
 use muster_common::limits;
+use muster_process::health::{Delays, Watch};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use muster_agent::listen::AcceptProblem;
 use muster_common::ids::SlotId;
+use muster_net::listen::AcceptProblem;
 
 use super::{RunController, RunError};
 
