@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
-use muster_common::measurement::QueryError;
+use muster_common::sample::QueryError;
 use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
 use muster_proto::control::{Explain, PrepareFailed, RunConfig};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_common::buckets::Buckets;
-use muster_common::measurement::Outcome;
+use muster_common::sample::Outcome;
 use muster_net::metrics::{BindError, Page, Server, Source};
 
 use crate::worker_results::WorkerResult;
@@ -161,7 +161,7 @@ impl Source for AgentMetrics {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::RowId;
-    use muster_common::measurement::{Answer, Execution, Lag, Measurement, QueryError, SqlState};
+    use muster_common::sample::{Answer, Execution, Lag, QueryError, Sample, SqlState};
 
     use super::*;
     use muster_net::metrics::written;
@@ -170,7 +170,7 @@ mod tests {
         let (row, execution) = (RowId::new(0), Execution::default());
         (
             0,
-            WorkerResult::Measured(Measurement {
+            WorkerResult::Measured(Sample {
                 row,
                 start_ns: 0,
                 lag: Lag::default(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
-use muster_common::measurement::{Answer, Outcome, QueryError};
+use muster_common::sample::{Answer, Outcome, QueryError};
 use muster_proto::control::{Database, RunConfig, Statement};
 
 use crate::config::AgentConfig;

@@ -305,7 +305,7 @@ async fn send(sender: &mpsc::Sender<v1::AgentWork>, message: FromAgent) -> Resul
 #[cfg(test)]
 mod tests {
     use muster_common::ids::{Epoch, RowId, SlotId};
-    use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome};
+    use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
     use muster_common::slots::Grant;
 
     use super::*;
@@ -317,7 +317,7 @@ mod tests {
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(7);
         let measurement =
-            Measurement { row, start_ns: 0, lag: Lag::default(), service_time_ns: 1, execution, outcome };
+            Sample { row, start_ns: 0, lag: Lag::default(), service_time_ns: 1, execution, outcome };
         let results =
             [WorkerResult::LeftOut(16), WorkerResult::RoundOver(1), WorkerResult::Measured(measurement)];
         for result in results {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::measurement::{Execution, Lag, Measurement};
 use muster_common::parameters::Values;
+use muster_common::sample::{Execution, Lag, Sample};
 use muster_proto::control::{Arm, PrepareFailed, WorkerReport};
 use muster_proto::work::{Assign, Order};
 use tokio::sync::mpsc;
@@ -352,13 +352,13 @@ impl<E: Execute, W> WorkerState<E, W> {
         order: &Order,
         due: Option<Instant>,
         executed: Executed,
-    ) -> Measurement {
+    ) -> Sample {
         let end = executed.end();
         let Executed { start, service_time, number, outcome, connected_at, reconnect: _ } = executed;
         let free = self.free_since.replace(end).unwrap_or(round.starts_at);
         let due_ns = order.due_ns.or(due.map(|due| round.since_start(due)));
         let lag = due_ns.map_or(Lag::default(), |due_ns| round.lag(due_ns, free, connected_at, start));
-        Measurement {
+        Sample {
             row: order.row,
             start_ns: nanoseconds(start.saturating_duration_since(round.starts_at)),
             lag,

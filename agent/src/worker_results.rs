@@ -7,13 +7,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_common::limits;
-use muster_common::measurement::Measurement;
+use muster_common::sample::Sample;
 use tokio::sync::Notify;
 
 /// What a worker reports about its rows, in the order in which it processes them.
 #[derive(Debug)]
 pub(crate) enum WorkerResult {
-    Measured(Measurement),
+    Measured(Sample),
     /// This number of rows was not run, because their round was over.
     LeftOut(u64),
     /// The time of this round is over, and all measurements of it were sent before.
@@ -156,14 +156,14 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::RowId;
-    use muster_common::measurement::{Answer, Execution, Lag, Outcome};
+    use muster_common::sample::{Answer, Execution, Lag, Outcome};
 
     use super::*;
 
     fn measured(row: u32) -> WorkerResult {
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(row);
-        WorkerResult::Measured(Measurement {
+        WorkerResult::Measured(Sample {
             row,
             start_ns: 0,
             lag: Lag::default(),

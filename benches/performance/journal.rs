@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use muster_common::ids::{Epoch, RowId};
-use muster_common::measurement::{Answer, Lag, Outcome};
-use muster_coordinator::journal::{Entry, Reader, Sample, Tail, Writer};
+use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_coordinator::journal::{CountedSample, Entry, Reader, Tail, Writer};
 use muster_coordinator::workload::HostIndex;
 
 use crate::figures::median;
@@ -33,7 +33,7 @@ pub(crate) fn section() -> String {
          | rows per batch | bytes per row | write, ns per row | read, ns per row | count, ns per row | record of sent rows, bytes per row | ns per row | final fsync, ms |\n\
          |---|---|---|---|---|---|---|---|\n"
     );
-    let samples: Vec<Sample> = (0..ROWS).map(sample).collect();
+    let samples: Vec<CountedSample> = (0..ROWS).map(sample).collect();
     for batch in BATCHES {
         let rounds: Vec<Costs> = (0..ROUNDS).map(|_| round(&samples, batch)).collect();
         let of = |cost: fn(&Costs) -> f64| median(&rounds.iter().map(cost).collect::<Vec<_>>());
@@ -54,7 +54,7 @@ pub(crate) fn section() -> String {
 }
 
 /// Writes each batch as a run does, with one commit per batch: the results first, then the records of sent rows.
-fn round(samples: &[Sample], batch: usize) -> Costs {
+fn round(samples: &[CountedSample], batch: usize) -> Costs {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
     let mut writer = Writer::create(&path).unwrap();
@@ -84,7 +84,7 @@ fn round(samples: &[Sample], batch: usize) -> Costs {
     let mut ids: Vec<RowId> = Vec::new();
     for batch in samples.chunks(batch) {
         ids.clear();
-        ids.extend(batch.iter().map(|sample| sample.row));
+        ids.extend(batch.iter().map(|counted| counted.sample.row));
         writer.sent(Epoch::new(1), 0, &ids);
         writer.commit().unwrap();
     }
@@ -112,20 +112,21 @@ fn samples_of(entry: &Entry) -> usize {
 }
 
 /// About every third row of the file, as with a few agents. The query takes about a millisecond and returns 60 rows.
-fn sample(row: u32) -> Sample {
+fn sample(row: u32) -> CountedSample {
     let random = u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let jitter_ns = (random >> 44) % 500_000;
     let gap = u32::try_from(random >> 62).unwrap_or(0);
-    Sample {
-        row: RowId::new(row.wrapping_mul(3).wrapping_add(gap)),
+    CountedSample {
         host: HostIndex::new(row % HOSTS),
         worker: row % WORKERS,
         attempt: 1,
-        statement: 0,
-        execution: 1,
-        start_ns: u64::from(row / WORKERS) * 1_100_000 + jitter_ns,
-        lag: Lag::default(),
-        service_time_ns: 800_000 + jitter_ns,
-        outcome: Outcome::Completed(Answer { rows: 60, bytes: 1_440, digest: random }),
+        sample: Sample {
+            row: RowId::new(row.wrapping_mul(3).wrapping_add(gap)),
+            start_ns: u64::from(row / WORKERS) * 1_100_000 + jitter_ns,
+            lag: Lag::default(),
+            service_time_ns: 800_000 + jitter_ns,
+            execution: Execution { number: 1, ..Execution::default() },
+            outcome: Outcome::Completed(Answer { rows: 60, bytes: 1_440, digest: random }),
+        },
     }
 }

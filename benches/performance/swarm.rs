@@ -14,7 +14,7 @@ use muster_agent::null_database::{NullConnection, prepared};
 use muster_agent::runtime::{Network, Runtime};
 use muster_agent::{AgentConfig, serve_in};
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
-use muster_common::measurement::QueryError;
+use muster_common::sample::QueryError;
 use muster_proto::control::RunConfig;
 use tokio_util::sync::CancellationToken;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Version of the gRPC protocol. An agent of another version is refused with a message that names both versions.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 // -- size of a run ---------------------------------------------------------------------------------------------------
 

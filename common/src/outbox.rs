@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::health;
 use crate::limits;
-use crate::measurement::Measurement;
+use crate::sample::Sample;
 use crate::slots::Grant;
 
 /// A message of measurements. Messages are numbered from 1 without gaps within a session.
@@ -17,7 +17,7 @@ pub struct Results {
     /// The earlier session that measured them; `None` for the sending session.
     pub ran_under: Option<Grant>,
     /// Each with the index of its worker.
-    pub measurements: Vec<(u16, Measurement)>,
+    pub measurements: Vec<(u16, Sample)>,
 }
 
 /// Permission to send a worker `rows` rows in total since the session began.
@@ -31,7 +31,7 @@ pub struct Credit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unacked {
     pub ran_under: Grant,
-    pub measurements: Vec<(u16, Measurement)>,
+    pub measurements: Vec<(u16, Sample)>,
 }
 
 /// The results of one session, including those that it inherited from earlier sessions.
@@ -39,7 +39,7 @@ pub struct Unacked {
 pub struct Outbox {
     /// Results of earlier sessions that this session has not sent yet.
     inherited: VecDeque<Unacked>,
-    pending: Vec<(u16, Measurement)>,
+    pending: Vec<(u16, Sample)>,
     /// Sent but not acknowledged, oldest first.
     unacknowledged: VecDeque<Results>,
     next_number: u64,
@@ -86,7 +86,7 @@ impl Outbox {
         (0..).zip(&self.windows).map(|(worker, window)| Credit { worker, rows: window.granted }).collect()
     }
 
-    pub fn add(&mut self, worker: u16, measurement: Measurement) {
+    pub fn add(&mut self, worker: u16, measurement: Sample) {
         self.windows[usize::from(worker)].measured(Duration::from_nanos(measurement.service_time_ns));
         self.pending.push((worker, measurement));
     }
@@ -124,7 +124,7 @@ impl Outbox {
         Some(self.number(None, measurements))
     }
 
-    fn number(&mut self, ran_under: Option<Grant>, measurements: Vec<(u16, Measurement)>) -> Results {
+    fn number(&mut self, ran_under: Option<Grant>, measurements: Vec<(u16, Sample)>) -> Results {
         let results = Results { number: self.next_number, ran_under, measurements };
         self.next_number += 1;
         self.unacknowledged.push_back(results.clone());
@@ -247,13 +247,13 @@ mod far_away;
 mod tests {
     use super::*;
     use crate::ids::{Epoch, RowId, SlotId};
-    use crate::measurement::{Answer, Execution, Lag, Outcome};
+    use crate::sample::{Answer, Execution, Lag, Outcome};
 
-    fn measurement(row: u32, service_time: Duration) -> (u16, Measurement) {
+    fn measurement(row: u32, service_time: Duration) -> (u16, Sample) {
         let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap();
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(row);
-        (0, Measurement { row, start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome })
+        (0, Sample { row, start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome })
     }
 
     fn run_rows(outbox: &mut Outbox, rows: std::ops::Range<u32>, service_time: Duration) {
@@ -387,7 +387,7 @@ mod tests {
         for (row, round) in [(0, 1), (1, 1), (0, 2)] {
             let (worker, measured) = measurement(row, Duration::from_millis(1));
             let execution = Execution { round, ..Execution::default() };
-            outbox.add(worker, Measurement { execution, ..measured });
+            outbox.add(worker, Sample { execution, ..measured });
         }
         let sizes: Vec<usize> =
             std::iter::from_fn(|| outbox.take_batch()).map(|results| results.measurements.len()).collect();

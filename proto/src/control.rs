@@ -7,8 +7,8 @@ use std::time::Duration;
 use muster_common::health::HealthSample;
 use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::limits;
-use muster_common::measurement::SqlState;
 use muster_common::protocol::UsedFormat;
+use muster_common::sample::SqlState;
 use muster_common::server_identity::{Reconnects, ServerIdentity};
 use muster_common::session_token::GrantedSession;
 

@@ -83,7 +83,7 @@ impl TryFrom<v1::StatsReply> for StatsReply {
         let statements = match wire.statements {
             Some(statements) if statements.counters.len() > limits::STATEMENTS_MAX => {
                 return Err(WireError::Length {
-                    field: "stats_reply.statements",
+                    field: "stats_reply.statements".into(),
                     expected: limits::STATEMENTS_MAX,
                     found: statements.counters.len(),
                 });

@@ -1,5 +1,6 @@
 //! Checks and conversions that all messages share.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
@@ -18,7 +19,7 @@ pub enum WireError {
     #[error("field '{field}' has the value '{value}', which is out of range")]
     OutOfRange { field: &'static str, value: String },
     #[error("field '{field}' has {found} entries, but {expected} were expected")]
-    Length { field: &'static str, expected: usize, found: usize },
+    Length { field: Cow<'static, str>, expected: usize, found: usize },
 }
 
 /// Converts a number to a narrower type.
@@ -56,7 +57,7 @@ pub(crate) fn session(wire: Option<v1::Session>) -> Result<GrantedSession, WireE
             slot: SlotId::new(narrow("session.slot", wire.slot)?),
             epoch: Epoch::new(wire.epoch),
         },
-        token: token.ok_or(WireError::Length { field: "session.token", expected, found })?,
+        token: token.ok_or(WireError::Length { field: "session.token".into(), expected, found })?,
     })
 }
 

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use muster_common::ids::{Epoch, RowId, SlotId};
-use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome, QueryError, SqlState};
 pub use muster_common::outbox::{Credit, Results};
+use muster_common::sample::columns::{self, Column, Source, Visitor};
+use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 use muster_common::session_token::GrantedSession;
 use muster_common::slots::Grant;
 
@@ -108,7 +109,7 @@ impl TryFrom<v1::Assign> for Assign {
 }
 
 fn expect(field: &'static str, expected: usize, found: usize) -> Result<(), WireError> {
-    if found == expected { Ok(()) } else { Err(WireError::Length { field, expected, found }) }
+    if found == expected { Ok(()) } else { Err(WireError::Length { field: field.into(), expected, found }) }
 }
 
 /// A column may be empty if all of its values are 0.
@@ -121,53 +122,76 @@ impl TryFrom<v1::Results> for Results {
 
     fn try_from(wire: v1::Results) -> Result<Self, WireError> {
         let count = wire.row.len();
-        let expect = |field, found: usize| expect(field, count, found);
-        expect("results.worker", wire.worker.len())?;
-        expect("results.service_time_ns", wire.service_time_ns.len())?;
-        expect("results.start_ns", wire.start_ns.len())?;
-        expect("results.answer_rows", wire.answer_rows.len())?;
-        expect("results.answer_bytes", wire.answer_bytes.len())?;
-        expect("results.answer_digest", wire.answer_digest.len())?;
-        expect_or_empty("results.queueing_ns", count, wire.queueing_ns.len())?;
-        expect_or_empty("results.generator_delay_ns", count, wire.generator_delay_ns.len())?;
-        expect_or_empty("results.statement", count, wire.statement.len())?;
-        expect_or_empty("results.execution", count, wire.execution.len())?;
-
+        expect("results.worker", count, wire.worker.len())?;
+        expect("results.answer_digest", count, wire.answer_digest.len())?;
         let ran_under = wire.ran_under.map(grant).transpose()?;
-        let mut failures = wire.failure.into_iter().peekable();
         let mut measurements = Vec::with_capacity(count);
-        for index in 0..count {
-            let outcome = match failures.next_if(|failure| failure.index as usize == index) {
-                Some(failure) => Outcome::Failed(failure.try_into()?),
-                None => Outcome::Completed(Answer {
-                    rows: wire.answer_rows[index],
-                    bytes: wire.answer_bytes[index],
-                    digest: wire.answer_digest[index],
-                }),
+        for ((worker, row), digest) in wire.worker.into_iter().zip(wire.row).zip(wire.answer_digest) {
+            let sample = Sample {
+                row: RowId::new(row),
+                start_ns: 0,
+                lag: Lag::default(),
+                service_time_ns: 0,
+                execution: Execution { round: wire.round, ..Execution::default() },
+                outcome: Outcome::Completed(Answer { digest, ..Answer::default() }),
             };
-            let measurement = Measurement {
-                row: RowId::new(wire.row[index]),
-                start_ns: wire.start_ns[index],
-                lag: Lag {
-                    queueing_ns: wire.queueing_ns.get(index).copied().unwrap_or(0),
-                    generator_delay_ns: wire.generator_delay_ns.get(index).copied().unwrap_or(0),
-                },
-                service_time_ns: wire.service_time_ns[index],
-                execution: Execution {
-                    round: wire.round,
-                    statement: narrow("results.statement", wire.statement.get(index).copied().unwrap_or(0))?,
-                    number: wire.execution.get(index).copied().unwrap_or(0),
-                },
-                outcome,
-            };
-            measurements.push((narrow("results.worker", wire.worker[index])?, measurement));
+            measurements.push((narrow("results.worker", worker)?, sample));
         }
-        match failures.next() {
-            None => Ok(Self { number: wire.number, ran_under, measurements }),
-            Some(failure) => {
-                Err(WireError::OutOfRange { field: "failure.index", value: failure.index.to_string() })
+        for failure in wire.failure {
+            let out_of_range =
+                || WireError::OutOfRange { field: "failure.index", value: failure.index.to_string() };
+            let (_, sample) = measurements.get_mut(failure.index as usize).ok_or_else(out_of_range)?;
+            if matches!(sample.outcome, Outcome::Failed(_)) {
+                return Err(out_of_range());
+            }
+            sample.outcome = Outcome::Failed(failure.try_into()?);
+        }
+        let mut decoder =
+            Decoder { columns: wire.column.into_iter(), samples: &mut measurements, error: None };
+        if columns::visit(&mut decoder).is_none() {
+            return Err(decoder.error.unwrap_or(WireError::Missing { field: "results.column" }));
+        }
+        match decoder.columns.len() {
+            0 => Ok(Self { number: wire.number, ran_under, measurements }),
+            more => {
+                Err(WireError::OutOfRange { field: "results.column", value: format!("{more} more columns") })
             }
         }
+    }
+}
+
+/// Sets the columns of samples from a message.
+struct Decoder<'a> {
+    columns: std::vec::IntoIter<v1::Column>,
+    samples: &'a mut [(u16, Sample)],
+    error: Option<WireError>,
+}
+
+impl Visitor for Decoder<'_> {
+    /// An empty column leaves the default, which is 0.
+    fn column(
+        &mut self,
+        column: Column,
+        _: impl Fn(&Sample) -> u64 + Copy,
+        set: impl Fn(&mut Sample, u64) -> Option<()>,
+    ) -> Option<()> {
+        if column.source == Source::Derived {
+            return Some(());
+        }
+        let values = self.columns.next()?.value;
+        let expected = self.samples.len();
+        if !values.is_empty() && values.len() != expected {
+            let field = format!("results.{}", column.name).into();
+            self.error = Some(WireError::Length { field, expected, found: values.len() });
+            return None;
+        }
+        for ((_, sample), value) in self.samples.iter_mut().zip(values) {
+            if set(sample, value).is_none() {
+                self.error = Some(WireError::OutOfRange { field: column.name, value: value.to_string() });
+                return None;
+            }
+        }
+        Some(())
     }
 }
 
@@ -241,36 +265,48 @@ impl From<Results> for v1::Results {
         let ran_under = results
             .ran_under
             .map(|Grant { slot, epoch }| v1::RanUnder { slot: slot.get().into(), epoch: epoch.get() });
-        let round = results.measurements.first().map_or(0, |(_, measurement)| measurement.execution.round);
-        let statement = unless_zeros(results.measurements.iter().map(|(_, m)| m.execution.statement));
-        let mut wire = Self { number: results.number, ran_under, round, statement, ..Self::default() };
-        for (index, (worker, measurement)) in (0u32..).zip(results.measurements) {
-            let answer = match measurement.outcome {
-                Outcome::Completed(answer) => answer,
+        let samples = results.measurements;
+        let round = samples.first().map_or(0, |(_, sample)| sample.execution.round);
+        let mut encoder = Encoder { columns: Vec::new(), samples: &samples };
+        let _ = columns::visit(&mut encoder);
+        let column = encoder.columns;
+        let mut wire = Self { number: results.number, ran_under, round, column, ..Self::default() };
+        for (index, (worker, sample)) in (0u32..).zip(samples) {
+            wire.worker.push(worker.into());
+            wire.row.push(sample.row.get());
+            wire.answer_digest.push(match sample.outcome {
+                Outcome::Completed(answer) => answer.digest,
                 Outcome::Failed(QueryError { sqlstate, message, detail, hint }) => {
                     let sqlstate = sqlstate.to_string();
                     let (detail, hint) = (detail.unwrap_or_default(), hint.unwrap_or_default());
                     wire.failure.push(v1::Failure { index, sqlstate, message, detail, hint });
-                    Answer::default()
+                    0
                 }
-            };
-            wire.worker.push(worker.into());
-            wire.row.push(measurement.row.get());
-            wire.start_ns.push(measurement.start_ns);
-            wire.queueing_ns.push(measurement.lag.queueing_ns);
-            wire.generator_delay_ns.push(measurement.lag.generator_delay_ns);
-            wire.service_time_ns.push(measurement.service_time_ns);
-            wire.execution.push(measurement.execution.number);
-            wire.answer_rows.push(answer.rows);
-            wire.answer_bytes.push(answer.bytes);
-            wire.answer_digest.push(answer.digest);
-        }
-        for column in [&mut wire.queueing_ns, &mut wire.generator_delay_ns] {
-            if column.iter().all(|time_ns| *time_ns == 0) {
-                column.clear();
-            }
+            });
         }
         wire
+    }
+}
+
+/// Copies the columns of samples into a message. Never ends the visit.
+struct Encoder<'a> {
+    columns: Vec<v1::Column>,
+    samples: &'a [(u16, Sample)],
+}
+
+impl Visitor for Encoder<'_> {
+    fn column(
+        &mut self,
+        column: Column,
+        get: impl Fn(&Sample) -> u64 + Copy,
+        _: impl Fn(&mut Sample, u64) -> Option<()>,
+    ) -> Option<()> {
+        if column.source != Source::Derived {
+            let values = self.samples.iter().map(|(_, sample)| get(sample));
+            let is_zero = values.clone().all(|value| value == 0);
+            self.columns.push(v1::Column { value: if is_zero { Vec::new() } else { values.collect() } });
+        }
+        Some(())
     }
 }
 
@@ -299,7 +335,7 @@ mod tests {
     /// The round of all measurements, because a message contains only one round.
     const ROUND: u32 = 3;
 
-    fn measurement() -> impl Strategy<Value = (u16, Measurement)> {
+    fn measurement() -> impl Strategy<Value = (u16, Sample)> {
         (any::<[u16; 2]>(), any::<[u32; 2]>(), any::<[u64; 4]>(), outcome()).prop_map(
             |(
                 [worker, statement],
@@ -310,7 +346,7 @@ mod tests {
                 let lag = Lag { queueing_ns, generator_delay_ns };
                 let execution = Execution { round: ROUND, statement, number };
                 let row = RowId::new(row);
-                (worker, Measurement { row, start_ns, lag, service_time_ns, execution, outcome })
+                (worker, Sample { row, start_ns, lag, service_time_ns, execution, outcome })
             },
         )
     }
@@ -355,23 +391,33 @@ mod tests {
     }
 
     fn one_result() -> v1::Results {
-        v1::Results {
-            number: 1,
-            worker: vec![0],
-            row: vec![7],
-            start_ns: vec![5],
-            service_time_ns: vec![1_000],
-            answer_rows: vec![1],
-            answer_bytes: vec![8],
-            answer_digest: vec![42],
-            ..v1::Results::default()
-        }
+        let sample = Sample {
+            row: RowId::new(7),
+            start_ns: 5,
+            lag: Lag::default(),
+            service_time_ns: 1_000,
+            execution: Execution::default(),
+            outcome: Outcome::Completed(Answer { rows: 1, bytes: 8, digest: 42 }),
+        };
+        Results { number: 1, ran_under: None, measurements: vec![(0, sample)] }.into()
     }
 
     #[test]
     fn the_error_names_a_column_of_another_length() {
-        let error = Results::try_from(v1::Results { service_time_ns: vec![], ..one_result() }).unwrap_err();
-        assert_eq!(error.to_string(), "field 'results.service_time_ns' has 0 entries, but 1 were expected");
+        let mut wire = one_result();
+        let service_time = wire.column.iter_mut().find(|column| column.value == [1_000]).unwrap();
+        service_time.value.push(2_000);
+        let error = Results::try_from(wire).unwrap_err();
+        assert_eq!(error.to_string(), "field 'results.service_time_ns' has 2 entries, but 1 were expected");
+    }
+
+    #[test]
+    fn a_missing_or_additional_column_is_refused() {
+        let mut wire = one_result();
+        let last = wire.column.pop().unwrap();
+        assert!(Results::try_from(wire.clone()).is_err());
+        wire.column.extend([last.clone(), last]);
+        assert!(Results::try_from(wire).is_err());
     }
 
     #[test]

@@ -9,13 +9,13 @@ use muster_common::dispatch::{Dispatch, Receipt};
 use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
 use muster_common::latency::{Samples, Summary};
 use muster_common::ledger::{Ledger, Settled};
-use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome};
 use muster_common::parameters::PackedParameters;
 use muster_common::passes::Passes;
 use muster_common::placement::{self, Method};
 use muster_common::queue::Queue;
 use muster_common::random::SplitMix64;
-use muster_coordinator::journal::{Reader, Sample, Writer};
+use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_coordinator::journal::{CountedSample, Reader, Writer};
 use muster_coordinator::workload::{HostIndex, RowReader, Workload, open};
 use muster_proto::v1;
 use muster_proto::work::{Assign, FromAgent, FromCoordinator, Order, Results};
@@ -207,10 +207,10 @@ fn results_on_the_wire(first: u32) -> Vec<u8> {
 }
 
 /// The measurement of a query that takes about a millisecond and returns 60 rows.
-fn measurement(row: RowId) -> Measurement {
+fn measurement(row: RowId) -> Sample {
     let random = u64::from(row.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let jitter_ns = (random >> 44) % 500_000;
-    Measurement {
+    Sample {
         row,
         start_ns: u64::from(row.get()) * 1_100_000 + jitter_ns,
         lag: Lag::default(),
@@ -239,7 +239,7 @@ fn journal_read(directory: &Path) -> anyhow::Result<Work> {
     }))
 }
 
-fn journal(writer: &mut Writer, samples: &[Sample]) -> anyhow::Result<()> {
+fn journal(writer: &mut Writer, samples: &[CountedSample]) -> anyhow::Result<()> {
     for batch in samples.chunks(BATCH as usize) {
         writer.results(Epoch::new(1), batch);
         writer.commit()?;
@@ -247,23 +247,12 @@ fn journal(writer: &mut Writer, samples: &[Sample]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn samples() -> Vec<Sample> {
-    let sample = |row| {
-        let Measurement { row, start_ns, lag, service_time_ns, execution, outcome } = measurement(row);
-        let Execution { round: _, statement, number } = execution;
-        let host = HostIndex::new(row.get() % HOSTS);
-        Sample {
-            row,
-            host,
-            worker: 3,
-            attempt: 1,
-            statement,
-            execution: number,
-            start_ns,
-            lag,
-            service_time_ns,
-            outcome,
-        }
+fn samples() -> Vec<CountedSample> {
+    let counted = |row: RowId| CountedSample {
+        host: HostIndex::new(row.get() % HOSTS),
+        worker: 3,
+        attempt: 1,
+        sample: measurement(row),
     };
-    (0..ROWS).map(RowId::new).map(sample).collect()
+    (0..ROWS).map(RowId::new).map(counted).collect()
 }

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_common::limits;
-use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
 use muster_common::protocol::{Protocol, ResultFormat, UsedFormat};
 use muster_common::query::quote;
+use muster_common::sample::{Answer, Outcome, QueryError, SqlState};
 use muster_common::server_identity::ServerIdentity;
 use muster_proto::control::{Database, PrepareFailed, Statement};
 use postgres_protocol::message::frontend as write;

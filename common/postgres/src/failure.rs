@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use muster_common::measurement::{QueryError, SqlState};
+use muster_common::sample::{QueryError, SqlState};
 use tokio_postgres::config::ChannelBinding;
 
 use super::address::{Address, Host};

@@ -3,7 +3,7 @@
 //! names are random, so that another client's statement is never executed, and they are closed at the end.
 
 use muster_common::limits;
-use muster_common::measurement::SqlState;
+use muster_common::sample::SqlState;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 

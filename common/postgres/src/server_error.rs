@@ -1,6 +1,6 @@
 //! The fields of a server's ErrorResponse.
 
-use muster_common::measurement::{QueryError, SqlState};
+use muster_common::sample::{QueryError, SqlState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServerError {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Credit, Outbox};
 use crate::ids::RowId;
 use crate::limits;
-use crate::measurement::{Answer, Execution, Lag, Measurement, Outcome};
+use crate::sample::{Answer, Execution, Lag, Outcome, Sample};
 
 const STEP: Duration = Duration::from_micros(100);
 
@@ -106,10 +106,10 @@ fn arrived(in_transit: &mut VecDeque<(Duration, u64)>, now: Duration) -> Option<
     last
 }
 
-fn measurement(service_time: Duration) -> Measurement {
+fn measurement(service_time: Duration) -> Sample {
     let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap();
     let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
-    Measurement { row: RowId::new(0), start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome }
+    Sample { row: RowId::new(0), start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome }
 }
 
 #[test]

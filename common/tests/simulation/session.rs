@@ -5,10 +5,8 @@ use std::time::Instant;
 
 use muster_common::ids::RowId;
 use muster_common::limits;
-use muster_common::measurement::{
-    Answer as Digest, Execution, Lag, Measurement, Outcome, QueryError, SqlState,
-};
 use muster_common::outbox::{Outbox, Unacked};
+use muster_common::sample::{Answer as Digest, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 use muster_common::slots::Grant;
 
 use crate::database::{Answer, Client, Database};
@@ -157,7 +155,7 @@ impl Session {
         };
         let service_time = world.now - running.began;
         // `start_ns` carries the number of the execution, which identifies the measurement everywhere.
-        let measurement = Measurement {
+        let measurement = Sample {
             row: running.row,
             start_ns: execution as u64,
             lag: Lag::default(),

@@ -8,13 +8,12 @@ use anyhow::Context;
 use muster_common::compare::{self, Options, Run, Series, Timed, Timing};
 use muster_common::ledger::{Ledger, Settled, Settlement};
 use muster_common::limits::RESULT_BYTES_MAX;
-use muster_common::measurement::Outcome;
 use muster_common::result::{self, RunResult};
 
 use super::args::CompareArgs;
 use super::{Failure, report, run_store};
 use crate::exit::Exit;
-use crate::journal::{Entry, Sample};
+use crate::journal::{CountedSample, Entry};
 use crate::output;
 use crate::run::Retried;
 use crate::run_dir::RunDir;
@@ -114,22 +113,22 @@ fn samples(dir: &RunDir, retried: Retried) -> anyhow::Result<Series> {
     let mut timed = Vec::with_capacity(usize::try_from(ledger.rows())?);
     for entry in report::counted_entries(dir)? {
         let Entry::Results { samples, .. } = entry? else { continue };
-        for sample in &samples {
-            ledger.grow_to(passes.rows_through(sample.row));
-            if ledger.settle(sample.row, Settled::Completed) == Settlement::Counted {
-                timed.extend(time(sample, retried));
+        for counted in &samples {
+            ledger.grow_to(passes.rows_through(counted.sample.row));
+            if ledger.settle(counted.sample.row, Settled::Completed) == Settlement::Counted {
+                timed.extend(time(counted, retried));
             }
         }
     }
     Ok(Series::new(timed))
 }
 
-fn time(sample: &Sample, retried: Retried) -> Option<Timed> {
-    let has_completed = matches!(sample.outcome, Outcome::Completed(_));
-    let is_measured = sample.attempt <= 1 || retried == Retried::Included;
-    (has_completed && is_measured).then_some(Timed {
+fn time(counted: &CountedSample, retried: Retried) -> Option<Timed> {
+    let CountedSample { worker, attempt, sample, .. } = counted;
+    let is_measured = *attempt <= 1 || retried == Retried::Included;
+    (sample.answer().is_some() && is_measured).then_some(Timed {
         row: sample.row,
-        worker: sample.worker,
+        worker: *worker,
         start_ns: sample.start_ns,
         lag_ns: sample.lag.total_ns(),
         service_ns: sample.service_time_ns,
@@ -139,7 +138,7 @@ fn time(sample: &Sample, retried: Retried) -> Option<Timed> {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::RowId;
-    use muster_common::measurement::{Answer, Lag, QueryError, SqlState};
+    use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 
     use super::*;
     use crate::workload::HostIndex;
@@ -167,17 +166,18 @@ mod tests {
     fn rows_without_a_reported_latency_are_not_compared() {
         let completed = Outcome::Completed(Answer::default());
         let failed = Outcome::Failed(QueryError::new(SqlState::QUERY_CANCELED, ""));
-        let sample = |attempt, outcome: &Outcome| Sample {
-            row: RowId::new(7),
+        let sample = |attempt, outcome: &Outcome| CountedSample {
             host: HostIndex::new(0),
             worker: 3,
             attempt,
-            statement: 0,
-            execution: 1,
-            start_ns: 20,
-            lag: Lag { queueing_ns: 1, generator_delay_ns: 0 },
-            service_time_ns: 5,
-            outcome: outcome.clone(),
+            sample: Sample {
+                row: RowId::new(7),
+                start_ns: 20,
+                lag: Lag { queueing_ns: 1, generator_delay_ns: 0 },
+                service_time_ns: 5,
+                execution: Execution::default(),
+                outcome: outcome.clone(),
+            },
         };
         let measured = Timed { row: RowId::new(7), worker: 3, start_ns: 20, lag_ns: 1, service_ns: 5 };
         assert_eq!(time(&sample(1, &completed), Retried::LeftOut), Some(measured));

@@ -107,15 +107,15 @@ fn write_samples(
         Ok(Entry::Sent { .. } | Entry::Fact(_)) => Vec::new(),
         Err(problem) => vec![Err(problem)],
     });
-    let rows = samples.filter_map(|sample| match sample {
-        Ok(sample) => {
-            ledger.grow_to(passes.rows_through(sample.row));
-            let is_first = ledger.settle(sample.row, Settled::Completed) == Settlement::Counted;
-            SampleRow::of(&sample, &passes, hosts, workers).filter(|_| is_first).map(Ok)
-        }
-        Err(problem) => Some(Err(problem)),
+    let first = samples.filter(|counted| {
+        let Ok(counted) = counted else { return true };
+        let row = counted.sample.row;
+        ledger.grow_to(passes.rows_through(row));
+        ledger.settle(row, Settled::Completed) == Settlement::Counted
     });
-    let count = file.write(rows).map_err(Failure::write)?;
+    let count = file
+        .write(first, |counted| SampleRow::of(counted, &passes, hosts, workers))
+        .map_err(Failure::write)?;
     super::print_notice(&format!("{count} measurements written to {}", file.path().display()));
     Ok(())
 }

@@ -30,5 +30,5 @@ pub use error::JournalError;
 pub use format::Fault;
 pub use lock::{Lock, is_locked};
 pub use reader::{Reader, Tail};
-pub use record::{Entry, Sample};
+pub use record::{CountedSample, Entry};
 pub use writer::Writer;

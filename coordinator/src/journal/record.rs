@@ -1,7 +1,7 @@
 //! Encodes and decodes record payloads. Numbers are LEB128 in columns, so a sample takes about twenty bytes.
 //!
-//! - `Results`: number of samples; epoch; the columns row, host, worker, attempt, statement, execution, start, queueing, generator delay
-//!   and service time; the failures; for the completed samples, the columns rows and bytes, and an 8-byte digest each.
+//! - `Results`: number of samples; epoch; the columns row, host, worker and attempt, and the measured ones of [`columns::visit`]; the
+//!   failures; for the completed samples, the columns of their answers, and an 8-byte digest each.
 //! - Failure: the number of samples since the previous failure; then either 0, if the error equals the previous one, or the length of
 //!   the message + 1, the 5 bytes of the SQLSTATE and the message. The message may contain the server's detail and hint, each after a
 //!   zero byte.
@@ -10,7 +10,8 @@
 
 use muster_common::ids::{Epoch, RowId};
 use muster_common::limits::{ADVICE_CHARS_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
-use muster_common::measurement::{Answer, Lag, Outcome, QueryError, SqlState};
+use muster_common::sample::columns::{self, Column, Source, Visitor};
+use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 
 use super::columns::{Bytes, put, put_column, put_deltas};
 use super::format::Fault;
@@ -25,31 +26,22 @@ const MESSAGE_BYTES_MAX: usize = (MESSAGE_CHARS_MAX + 2 * ADVICE_CHARS_MAX) * 4 
 /// PostgreSQL text never contains this character.
 const SEPARATOR: char = '\0';
 
-/// The counted result of one row.
+/// The counted sample of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
-    pub row: RowId,
+pub struct CountedSample {
     pub host: HostIndex,
     /// Position in the placement's list of workers.
     pub worker: u32,
     /// From 1. Greater than 1 if earlier sessions that held the row were lost.
     pub attempt: u32,
-    /// Position among the run's statements.
-    pub statement: u16,
-    /// Ordinal of this execution among those of its statement on its connection, from 1; 0 if unknown.
-    pub execution: u32,
-    /// When the query started, in nanoseconds since the start of the run.
-    pub start_ns: u64,
-    pub lag: Lag,
-    pub service_time_ns: u64,
-    pub outcome: Outcome,
+    pub sample: Sample,
 }
 
 /// One decoded record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// Counted rows of one session, 1 to [`JOURNAL_RECORD_ROWS_MAX`].
-    Results { epoch: Epoch, samples: Vec<Sample> },
+    Results { epoch: Epoch, samples: Vec<CountedSample> },
     /// Rows that were about to be sent, so they may have run. `worker` is a position in the placement's list of workers.
     Sent { epoch: Epoch, worker: u32, rows: Vec<RowId> },
     /// A run event as JSON. The journal does not interpret it.
@@ -58,36 +50,54 @@ pub enum Entry {
 
 // -- encoding ----------------------------------------------------------------------------------------------------------
 
-pub(super) fn put_results(out: &mut Vec<u8>, epoch: Epoch, samples: &[Sample]) {
+pub(super) fn put_results(out: &mut Vec<u8>, epoch: Epoch, samples: &[CountedSample]) {
     put(out, samples.len() as u64);
     put(out, epoch.get());
-    put_deltas(out, samples.iter().map(|sample| sample.row.get().into()));
-    put_column(out, samples.iter().map(|sample| sample.host.get().into()));
-    put_column(out, samples.iter().map(|sample| sample.worker.into()));
-    put_column(out, samples.iter().map(|sample| sample.attempt.into()));
-    put_column(out, samples.iter().map(|sample| sample.statement.into()));
-    put_deltas(out, samples.iter().map(|sample| sample.execution.into()));
-    put_deltas(out, samples.iter().map(|sample| sample.start_ns));
-    put_column(out, samples.iter().map(|sample| sample.lag.queueing_ns));
-    put_column(out, samples.iter().map(|sample| sample.lag.generator_delay_ns));
-    put_column(out, samples.iter().map(|sample| sample.service_time_ns));
+    put_deltas(out, samples.iter().map(|counted| counted.sample.row.get().into()));
+    put_column(out, samples.iter().map(|counted| counted.host.get().into()));
+    put_column(out, samples.iter().map(|counted| counted.worker.into()));
+    put_column(out, samples.iter().map(|counted| counted.attempt.into()));
+    let _ = columns::visit(&mut Encoder { source: Source::Measured, out, samples });
     put_failures(out, samples);
-    let answers = samples.iter().filter_map(|sample| match &sample.outcome {
-        Outcome::Completed(answer) => Some(*answer),
-        Outcome::Failed(_) => None,
-    });
-    put_column(out, answers.clone().map(|answer| answer.rows));
-    put_column(out, answers.clone().map(|answer| answer.bytes));
-    for answer in answers {
+    let _ = columns::visit(&mut Encoder { source: Source::Answer, out, samples });
+    for answer in samples.iter().filter_map(|counted| counted.sample.answer()) {
         out.extend(answer.digest.to_le_bytes());
     }
 }
 
-fn put_failures(out: &mut Vec<u8>, samples: &[Sample]) {
-    let failures = samples.iter().enumerate().filter_map(|(position, sample)| match &sample.outcome {
-        Outcome::Completed(_) => None,
-        Outcome::Failed(error) => Some((position, error)),
-    });
+/// Writes the columns from one source. Never ends the visit.
+struct Encoder<'a> {
+    source: Source,
+    out: &'a mut Vec<u8>,
+    samples: &'a [CountedSample],
+}
+
+impl Visitor for Encoder<'_> {
+    fn column(
+        &mut self,
+        column: Column,
+        get: impl Fn(&Sample) -> u64 + Copy,
+        _: impl Fn(&mut Sample, u64) -> Option<()>,
+    ) -> Option<()> {
+        if column.source != self.source {
+            return Some(());
+        }
+        let has_value = |sample: &&Sample| column.source != Source::Answer || sample.answer().is_some();
+        let numbers = self.samples.iter().map(|counted| &counted.sample).filter(has_value).map(get);
+        match column.is_sequence {
+            true => put_deltas(self.out, numbers),
+            false => put_column(self.out, numbers),
+        }
+        Some(())
+    }
+}
+
+fn put_failures(out: &mut Vec<u8>, samples: &[CountedSample]) {
+    let failures =
+        samples.iter().enumerate().filter_map(|(position, counted)| match &counted.sample.outcome {
+            Outcome::Completed(_) => None,
+            Outcome::Failed(error) => Some((position, error)),
+        });
     put(out, failures.clone().count() as u64);
     let mut next = 0;
     let mut previous: Option<&QueryError> = None;
@@ -161,35 +171,67 @@ fn count(bytes: &mut Bytes<'_>) -> Option<usize> {
 fn results(bytes: &mut Bytes<'_>) -> Option<Entry> {
     let count = count(bytes)?;
     let epoch = Epoch::new(bytes.number()?);
-    let empty = Sample {
-        row: RowId::new(0),
+    let empty = CountedSample {
         host: HostIndex::new(0),
         worker: 0,
         attempt: 0,
-        statement: 0,
-        execution: 0,
-        start_ns: 0,
-        lag: Lag::default(),
-        service_time_ns: 0,
-        outcome: Outcome::Completed(Answer::default()),
+        sample: Sample {
+            row: RowId::new(0),
+            start_ns: 0,
+            lag: Lag::default(),
+            service_time_ns: 0,
+            execution: Execution::default(),
+            outcome: Outcome::Completed(Answer::default()),
+        },
     };
     let mut samples = vec![empty; count];
-    bytes.deltas(count, |i, row| samples[i].row = RowId::new(row))?;
+    bytes.deltas(count, |i, row| samples[i].sample.row = RowId::new(row))?;
     bytes.column(count, |i, host| samples[i].host = HostIndex::new(host))?;
     bytes.column(count, |i, worker| samples[i].worker = worker)?;
     bytes.column(count, |i, attempt| samples[i].attempt = attempt)?;
-    bytes.column(count, |i, statement| samples[i].statement = statement)?;
-    bytes.deltas(count, |i, execution| samples[i].execution = execution)?;
-    bytes.deltas(count, |i, start_ns| samples[i].start_ns = start_ns)?;
-    bytes.column(count, |i, queueing_ns| samples[i].lag.queueing_ns = queueing_ns)?;
-    bytes.column(count, |i, delay_ns| samples[i].lag.generator_delay_ns = delay_ns)?;
-    bytes.column(count, |i, service_time_ns| samples[i].service_time_ns = service_time_ns)?;
+    let measured = samples.iter_mut().map(|counted| &mut counted.sample).collect();
+    columns::visit(&mut Decoder { source: Source::Measured, bytes, samples: measured })?;
     failures(bytes, &mut samples)?;
-    answers(bytes, &mut samples)?;
+    let completed = samples.iter_mut().map(|counted| &mut counted.sample);
+    let completed = completed.filter(|sample| sample.answer().is_some()).collect();
+    columns::visit(&mut Decoder { source: Source::Answer, bytes, samples: completed })?;
+    for counted in &mut samples {
+        if let Outcome::Completed(answer) = &mut counted.sample.outcome {
+            answer.digest = u64::from_le_bytes(bytes.array()?);
+        }
+    }
     Some(Entry::Results { epoch, samples })
 }
 
-fn failures(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
+/// Reads the columns from one source into samples. A malformed column ends the visit.
+struct Decoder<'a, 'b> {
+    source: Source,
+    bytes: &'a mut Bytes<'b>,
+    samples: Vec<&'a mut Sample>,
+}
+
+impl Visitor for Decoder<'_, '_> {
+    fn column(
+        &mut self,
+        column: Column,
+        _: impl Fn(&Sample) -> u64 + Copy,
+        set: impl Fn(&mut Sample, u64) -> Option<()>,
+    ) -> Option<()> {
+        let Self { source, bytes, samples } = self;
+        if column.source != *source {
+            return Some(());
+        }
+        let (count, mut fits) = (samples.len(), Some(()));
+        let each = |position: usize, number| fits = fits.and(set(samples[position], number));
+        match column.is_sequence {
+            true => bytes.deltas(count, each)?,
+            false => bytes.column(count, each)?,
+        }
+        fits
+    }
+}
+
+fn failures(bytes: &mut Bytes<'_>, samples: &mut [CountedSample]) -> Option<()> {
     let count: usize = bytes.narrow()?;
     let mut rest = samples;
     let mut previous: Option<QueryError> = None;
@@ -206,24 +248,8 @@ fn failures(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
                 error(SqlState::try_new(sqlstate).ok()?, texts)?
             }
         };
-        failed.outcome = Outcome::Failed(error.clone());
+        failed.sample.outcome = Outcome::Failed(error.clone());
         previous = Some(error);
-    }
-    Some(())
-}
-
-fn answers(bytes: &mut Bytes<'_>, samples: &mut [Sample]) -> Option<()> {
-    let mut answers: Vec<&mut Answer> = samples
-        .iter_mut()
-        .filter_map(|sample| match &mut sample.outcome {
-            Outcome::Completed(answer) => Some(answer),
-            Outcome::Failed(_) => None,
-        })
-        .collect();
-    bytes.column(answers.len(), |i, rows| answers[i].rows = rows)?;
-    bytes.column(answers.len(), |i, length| answers[i].bytes = length)?;
-    for answer in answers {
-        answer.digest = u64::from_le_bytes(bytes.array()?);
     }
     Some(())
 }

@@ -14,7 +14,7 @@ use muster_common::limits::{
 use serde::Serialize;
 
 use super::format::{self, put_frame};
-use super::record::{self, Sample};
+use super::record::{self, CountedSample};
 use super::{JournalError, lock};
 
 /// The only writer of a journal. It holds the file lock until it is dropped.
@@ -77,7 +77,7 @@ impl Writer {
     }
 
     /// Adds any number of counted rows of one session, split into records of at most [`JOURNAL_RECORD_ROWS_MAX`] rows.
-    pub fn results(&mut self, epoch: Epoch, samples: &[Sample]) {
+    pub fn results(&mut self, epoch: Epoch, samples: &[CountedSample]) {
         for samples in samples.chunks(JOURNAL_RECORD_ROWS_MAX) {
             self.put(record::RESULTS, |out| record::put_results(out, epoch, samples));
         }

@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use muster_common::buckets::Buckets;
 use muster_common::ids::{Epoch, RowId};
 use muster_common::limits;
-use muster_common::measurement::{Measurement, Outcome};
 use muster_common::result::Latency;
+use muster_common::sample::{Outcome, Sample};
 use muster_common::search::Figures;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ use super::seen_answers::SeenAnswer;
 use super::slowest::Slowest;
 use super::tally::Tally;
 use crate::clock;
-use crate::journal::{Sample, Writer};
+use crate::journal::{CountedSample, Writer};
 use crate::workload::HostIndex;
 
 /// The interval at which the figures for the display are updated.
@@ -42,7 +42,7 @@ pub(crate) struct Executed {
     /// Greater than 1 if the row may have run before.
     pub(crate) attempt: u32,
     /// The start of the measurement is relative to the start of the run.
-    pub(crate) measurement: Measurement,
+    pub(crate) measurement: Sample,
 }
 
 /// The results of one message, and the channel for their acknowledgement.
@@ -286,7 +286,7 @@ impl Aggregates {
         results.retain(|executed| executed.measurement.execution.round == self.rows.round());
         if let Some(journal) = &mut self.journal {
             for of_session in results.chunk_by(|a, b| a.epoch == b.epoch) {
-                let samples: Vec<Sample> = of_session.iter().map(Sample::from).collect();
+                let samples: Vec<CountedSample> = of_session.iter().map(CountedSample::from).collect();
                 journal.results(of_session[0].epoch, &samples);
             }
         }
@@ -369,21 +369,13 @@ impl Aggregates {
     }
 }
 
-impl From<&Executed> for Sample {
+impl From<&Executed> for CountedSample {
     fn from(executed: &Executed) -> Self {
-        let Measurement { row, start_ns, lag, service_time_ns, execution, ref outcome } =
-            executed.measurement;
         Self {
-            row,
             host: executed.host,
             worker: position(executed.worker),
             attempt: executed.attempt,
-            statement: execution.statement,
-            execution: execution.number,
-            start_ns,
-            lag,
-            service_time_ns,
-            outcome: outcome.clone(),
+            sample: executed.measurement.clone(),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use muster_common::ids::Epoch;
 use muster_common::latency::{Sorted, Summary};
-use muster_common::measurement::Execution;
 use muster_common::result::{self, Latency, Utilization};
+use muster_common::sample::Execution;
 use muster_common::statistics::outlying::{Outlier, outlying};
 
 use super::latencies::DueTimes;

@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use muster_common::dispatch::Dispatch;
 use muster_common::ids::{Epoch, RowId};
 use muster_common::ledger::{Ledger, Settled, Settlement};
-use muster_common::measurement::{Execution, Measurement, Outcome};
 use muster_common::passes::Passes;
+use muster_common::sample::Outcome;
 
 use super::host_samples::HostSamples;
 use super::keeper::Executed;
@@ -15,7 +15,7 @@ use super::record::{Fact, Record};
 use super::seen_answers::SeenAnswer;
 use super::summary::Counted;
 use super::tally::{Scope, Tally};
-use crate::journal::{Entry, JournalError, Reader, Sample, Tail};
+use crate::journal::{CountedSample, Entry, JournalError, Reader, Tail};
 use crate::workload::HostIndex;
 
 /// The state of a run according to its journal.
@@ -152,28 +152,28 @@ impl Replay {
     }
 
     /// Returns true if a sample is the first of its row.
-    fn counts(&mut self, sample: &Sample) -> Result<bool, ReplayError> {
+    fn counts(&mut self, counted: &CountedSample) -> Result<bool, ReplayError> {
         let foreign =
             |what: &str, number: u64| Err(ReplayError::Foreign(format!("there is no {what} {number}")));
-        if sample.host.index() >= self.hosts {
-            return foreign("host", sample.host.get().into());
+        if counted.host.index() >= self.hosts {
+            return foreign("host", counted.host.get().into());
         }
-        if sample.worker as usize >= self.tally.workers.len() {
-            return foreign("worker", sample.worker.into());
+        if counted.worker as usize >= self.tally.workers.len() {
+            return foreign("worker", counted.worker.into());
         }
-        let settled = match sample.outcome {
+        let settled = match counted.sample.outcome {
             Outcome::Completed(_) => Settled::Completed,
             Outcome::Failed(_) => Settled::Failed,
         };
-        self.sent.remove(&sample.row);
-        if sample.row.get() >= self.passes.rows() {
-            return foreign("row", sample.row.get().into());
+        self.sent.remove(&counted.sample.row);
+        if counted.sample.row.get() >= self.passes.rows() {
+            return foreign("row", counted.sample.row.get().into());
         }
-        self.ledger.grow_to(self.passes.rows_through(sample.row));
-        match self.ledger.settle(sample.row, settled) {
+        self.ledger.grow_to(self.passes.rows_through(counted.sample.row));
+        match self.ledger.settle(counted.sample.row, settled) {
             Settlement::Counted => Ok(true),
             Settlement::Duplicate => Ok(false),
-            Settlement::Unknown => foreign("row", sample.row.get().into()),
+            Settlement::Unknown => foreign("row", counted.sample.row.get().into()),
         }
     }
 
@@ -204,10 +204,7 @@ impl Replayed {
     }
 }
 
-fn executed(epoch: Epoch, sample: Sample) -> Executed {
-    let Sample { row, host, worker, attempt, statement, start_ns, lag, service_time_ns, outcome, .. } =
-        sample;
-    let execution = Execution { round: 0, statement, number: sample.execution };
-    let measurement = Measurement { row, start_ns, lag, service_time_ns, execution, outcome };
-    Executed { worker: worker as usize, host, epoch, attempt, measurement }
+fn executed(epoch: Epoch, counted: CountedSample) -> Executed {
+    let CountedSample { host, worker, attempt, sample } = counted;
+    Executed { worker: worker as usize, host, epoch, attempt, measurement: sample }
 }

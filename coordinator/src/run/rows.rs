@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use muster_common::dispatch::{Dispatch, Receipt};
 use muster_common::ids::{Epoch, RowId};
 use muster_common::ledger::{Ledger, Settled};
-use muster_common::measurement::{Answer, Measurement, Outcome};
 use muster_common::outbox::Results;
 use muster_common::passes::Passes;
 use muster_common::queue::Task;
+use muster_common::sample::{Answer, Outcome, Sample};
 use tokio::sync::watch;
 
 use super::keeper::Executed;
@@ -168,7 +168,7 @@ impl Rows {
             };
             match receipt {
                 Receipt::Counted { attempt } => {
-                    let measurement = Measurement { start_ns, ..measurement };
+                    let measurement = Sample { start_ns, ..measurement };
                     settled_results.counted.push(Executed {
                         worker,
                         host,
@@ -281,7 +281,7 @@ impl Rows {
     }
 }
 
-fn settled(measurement: &Measurement) -> Settled {
+fn settled(measurement: &Sample) -> Settled {
     match measurement.outcome {
         Outcome::Completed(_) => Settled::Completed,
         Outcome::Failed(_) => Settled::Failed,

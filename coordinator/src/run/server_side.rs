@@ -239,8 +239,8 @@ fn milliseconds(ns: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::RowId;
-    use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome};
     use muster_common::passes::Passes;
+    use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
     use muster_common::server_side::Statements;
 
     use super::*;
@@ -274,7 +274,7 @@ mod tests {
     fn side(before: StatsSnapshot, after: StatsSnapshot, change: impl Fn(&mut Client<'_>)) -> ServerSide {
         let mut worker = WorkerTally::default();
         for row in 0..4 {
-            let measurement = Measurement {
+            let measurement = Sample {
                 row: RowId::new(row),
                 start_ns: 0,
                 lag: Lag::default(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use muster_common::ids::RowId;
 use muster_common::limits;
-use muster_common::measurement::Execution;
+use muster_common::sample::Execution;
 
 use crate::workload::HostIndex;
 

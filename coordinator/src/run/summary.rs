@@ -7,11 +7,11 @@ use muster_common::latency::{Samples, Summary};
 use muster_common::ledger::Ledger;
 use muster_common::limits;
 use muster_common::load::{Load, Warmup};
-use muster_common::measurement::SqlState;
 use muster_common::placement::{Assignment, Candidates, Method};
 use muster_common::protocol::{PlanCacheMode, Protocol, UsedFormat};
 use muster_common::query::name_parameters;
 use muster_common::result::{self, Cause, Ending, RunResult};
+use muster_common::sample::SqlState;
 
 use super::evidence::{self, VerdictInput};
 use super::latencies::{DueTimes, Latencies, Part};

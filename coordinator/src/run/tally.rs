@@ -7,8 +7,8 @@ use muster_common::buckets::Buckets;
 use muster_common::compare::Timed;
 use muster_common::ids::RowId;
 use muster_common::limits;
-use muster_common::measurement::{Answer, Measurement, Outcome, QueryError, SqlState};
 use muster_common::passes::Passes;
+use muster_common::sample::{Answer, Outcome, QueryError, Sample, SqlState};
 
 use super::host_samples::HostSamples;
 use super::keeper::Executed;
@@ -82,8 +82,8 @@ pub(crate) struct Occupied {
 }
 
 impl Occupied {
-    fn add(&mut self, measurement: &Measurement) {
-        let Measurement { start_ns, lag, service_time_ns, .. } = *measurement;
+    fn add(&mut self, measurement: &Sample) {
+        let Sample { start_ns, lag, service_time_ns, .. } = *measurement;
         self.busy_ns = self.busy_ns.saturating_add(service_time_ns);
         self.delay_ns = self.delay_ns.saturating_add(lag.generator_delay_ns);
         self.ended_ns = self.ended_ns.max(start_ns.saturating_add(service_time_ns));
@@ -290,12 +290,12 @@ impl Tally {
 mod tests {
     use super::*;
     use muster_common::ids::Epoch;
-    use muster_common::measurement::{Execution, Lag};
+    use muster_common::sample::{Execution, Lag};
 
     fn executed(host: u32, row: u32, service_time_ns: u64, outcome: Outcome) -> Executed {
         let (row, execution) = (RowId::new(row), Execution::default());
         let measurement =
-            Measurement { row, start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome };
+            Sample { row, start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome };
         Executed { worker: 0, host: HostIndex::new(host), epoch: Epoch::new(1), attempt: 1, measurement }
     }
 

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use muster_common::latency::Samples;
-use muster_common::measurement::Measurement;
 use muster_common::passes::Passes;
+use muster_common::sample::Sample;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Class {
@@ -45,7 +45,7 @@ impl Class {
         self.target == 0
     }
 
-    pub(crate) fn of(measurement: &Measurement, passes: &Passes) -> Self {
+    pub(crate) fn of(measurement: &Sample, passes: &Passes) -> Self {
         Self {
             target: passes.target_of(measurement.row),
             statement: measurement.execution.statement,
@@ -62,7 +62,7 @@ impl Times {
     }
 
     /// Adds a completed row's times.
-    pub(crate) fn add(&mut self, class: Class, measurement: &Measurement) {
+    pub(crate) fn add(&mut self, class: Class, measurement: &Sample) {
         let has_due_times = self.has_due_times;
         let timed = self.class(class);
         timed.service.push(measurement.service_time_ns);

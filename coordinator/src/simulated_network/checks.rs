@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use muster_common::ids::{Epoch, RowId};
-use muster_common::measurement::Outcome;
 use muster_common::result::{Ending, RunResult};
+use muster_common::sample::Outcome;
 
 use super::coordinator::Ended;
 use super::database::Execution;
 use super::driver::{FAILURE, answer};
 use super::scenario::Scenario;
 use super::world::Site;
-use crate::journal::{Entry, Reader, Sample};
+use crate::journal::{CountedSample, Entry, Reader};
 
 /// Returns the problems of a run; empty for a correct one.
 pub(super) fn check(site: &Site, ended: &Ended) -> Vec<String> {
@@ -60,13 +60,13 @@ pub(super) fn check_metrics(page: &str, result: &RunResult) -> Result<(), String
 }
 
 /// Reads all results in the journal, by row.
-fn counted(site: &Site) -> Result<BTreeMap<RowId, Vec<(Epoch, Sample)>>, String> {
-    let mut counted: BTreeMap<RowId, Vec<(Epoch, Sample)>> = BTreeMap::new();
+fn counted(site: &Site) -> Result<BTreeMap<RowId, Vec<(Epoch, CountedSample)>>, String> {
+    let mut counted: BTreeMap<RowId, Vec<(Epoch, CountedSample)>> = BTreeMap::new();
     let reader = Reader::open(&site.journal).map_err(|problem| problem.to_string())?;
     for entry in reader {
         if let Entry::Results { epoch, samples } = entry.map_err(|problem| problem.to_string())? {
             for sample in samples {
-                counted.entry(sample.row).or_default().push((epoch, sample));
+                counted.entry(sample.sample.row).or_default().push((epoch, sample));
             }
         }
     }
@@ -75,7 +75,7 @@ fn counted(site: &Site) -> Result<BTreeMap<RowId, Vec<(Epoch, Sample)>>, String>
 
 fn check_journal(
     scenario: &Scenario,
-    counted: &BTreeMap<RowId, Vec<(Epoch, Sample)>>,
+    counted: &BTreeMap<RowId, Vec<(Epoch, CountedSample)>>,
     executions: &[Execution],
     problems: &mut Vec<String>,
 ) {
@@ -84,12 +84,12 @@ fn check_journal(
             problems.push(format!("row {row} is counted {} times", results.len()));
             continue;
         };
-        let is_expected = match &sample.outcome {
+        let is_expected = match &sample.sample.outcome {
             Outcome::Completed(found) => !scenario.rows[row.index()].fails && *found == answer(*row),
             Outcome::Failed(error) => scenario.rows[row.index()].fails && error.sqlstate.as_str() == FAILURE,
         };
         if !is_expected {
-            problems.push(format!("row {row} is counted as {:?}", sample.outcome));
+            problems.push(format!("row {row} is counted as {:?}", sample.sample.outcome));
         }
         let of_row = || executions.iter().filter(|execution| execution.row == *row);
         if !of_row().any(|execution| execution.epoch == *epoch && execution.is_finished) {
@@ -103,17 +103,17 @@ fn check_journal(
 }
 
 /// A worker runs one row at a time, across all sessions of its slot and all coordinators of the run.
-fn check_times(counted: &BTreeMap<RowId, Vec<(Epoch, Sample)>>, problems: &mut Vec<String>) {
-    let mut by_worker: BTreeMap<u32, Vec<(Epoch, &Sample)>> = BTreeMap::new();
+fn check_times(counted: &BTreeMap<RowId, Vec<(Epoch, CountedSample)>>, problems: &mut Vec<String>) {
+    let mut by_worker: BTreeMap<u32, Vec<(Epoch, &CountedSample)>> = BTreeMap::new();
     for (epoch, sample) in counted.values().flatten() {
         by_worker.entry(sample.worker).or_default().push((*epoch, sample));
     }
     for (worker, mut samples) in by_worker {
-        samples.sort_by_key(|(_, sample)| sample.start_ns);
+        samples.sort_by_key(|(_, sample)| sample.sample.start_ns);
         for pair in samples.windows(2) {
             let [(before, one), (after, other)] = pair else { continue };
-            if one.start_ns + one.service_time_ns > other.start_ns {
-                let (row, next) = (one.row, other.row);
+            if one.sample.start_ns + one.sample.service_time_ns > other.sample.start_ns {
+                let (row, next) = (one.sample.row, other.sample.row);
                 problems.push(format!(
                     "worker {worker} began row {next} of epoch {after} before row {row} of epoch {before} had ended"
                 ));
@@ -125,7 +125,7 @@ fn check_times(counted: &BTreeMap<RowId, Vec<(Epoch, Sample)>>, problems: &mut V
 fn check_report(
     result: &RunResult,
     scenario: &Scenario,
-    counted: &BTreeMap<RowId, Vec<(Epoch, Sample)>>,
+    counted: &BTreeMap<RowId, Vec<(Epoch, CountedSample)>>,
     executions: &[Execution],
     problems: &mut Vec<String>,
 ) {
@@ -175,7 +175,7 @@ fn check_report(
     let once = counted
         .values()
         .flatten()
-        .filter(|(_, sample)| sample.attempt == 1 && matches!(sample.outcome, Outcome::Completed(_)));
+        .filter(|(_, sample)| sample.attempt == 1 && matches!(sample.sample.outcome, Outcome::Completed(_)));
     check(
         timed == once.count() as u64,
         "the number of latencies differs from the rows that completed and ran once",

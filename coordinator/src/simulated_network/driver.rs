@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use muster_agent::AgentConfig;
 use muster_agent::driver::{CannotStart, Driver, Execute, Executed, Prepared, Route, Worker, WorkerPool};
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
-use muster_common::measurement::{Answer, Outcome, QueryError, SqlState};
+use muster_common::sample::{Answer, Outcome, QueryError, SqlState};
 use muster_proto::control::{self, RunConfig};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use muster_common::ids::{Epoch, RowId, RunId, SessionId, SlotId};
 use muster_common::limits;
-use muster_common::measurement::{Answer, Execution, Lag, Measurement, Outcome};
 use muster_common::outbox::Results;
+use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
 use muster_common::session_token::{GrantedSession, SessionToken, TOKEN_BYTES};
 use muster_common::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
@@ -121,7 +121,7 @@ async fn results_of_a_session_that_another_agent_held_do_not_count() {
     let FromCoordinator::Welcome(welcome) = &joined.first else { panic!("{:?}", joined.first) };
     let own = welcome.session.clone();
     assert_eq!((&own.id.run, own.id.slot.to_string()), (&run, slot.clone()));
-    let measurement = |row| Measurement {
+    let measurement = |row| Sample {
         row: RowId::new(row),
         start_ns: 0,
         lag: Lag::default(),

@@ -731,38 +731,26 @@ pub struct Results {
     pub worker: ::prost::alloc::vec::Vec<u32>,
     #[prost(uint32, repeated, tag = "3")]
     pub row: ::prost::alloc::vec::Vec<u32>,
-    #[prost(uint64, repeated, tag = "5")]
-    pub service_time_ns: ::prost::alloc::vec::Vec<u64>,
-    #[prost(uint64, repeated, tag = "6")]
-    pub answer_rows: ::prost::alloc::vec::Vec<u64>,
-    #[prost(uint64, repeated, tag = "7")]
-    pub answer_bytes: ::prost::alloc::vec::Vec<u64>,
     #[prost(fixed64, repeated, tag = "8")]
     pub answer_digest: ::prost::alloc::vec::Vec<u64>,
     /// The executions that failed, in ascending order of their index.
     #[prost(message, repeated, tag = "9")]
     pub failure: ::prost::alloc::vec::Vec<Failure>,
-    /// Time from the end of the session's countdown to the start of the execution.
-    #[prost(uint64, repeated, tag = "10")]
-    pub start_ns: ::prost::alloc::vec::Vec<u64>,
     /// The session that measured them, if it is an earlier session of this agent in this run.
     #[prost(message, optional, tag = "11")]
     pub ran_under: ::core::option::Option<RanUnder>,
     /// All executions belong to this round.
     #[prost(uint32, tag = "12")]
     pub round: u32,
-    /// Empty if all are 0, as with a single statement.
-    #[prost(uint32, repeated, tag = "13")]
-    pub statement: ::prost::alloc::vec::Vec<u32>,
-    /// The number of the execution, counted from 1 by statement and connection. PostgreSQL may change the plan of a prepared statement with
-    /// the sixth execution.
-    #[prost(uint32, repeated, tag = "14")]
-    pub execution: ::prost::alloc::vec::Vec<u32>,
-    /// The two parts of the lag: waiting for a busy worker, and the generator's own delay. Each is empty if all are 0, as in a closed loop.
-    #[prost(uint64, repeated, tag = "15")]
-    pub queueing_ns: ::prost::alloc::vec::Vec<u64>,
-    #[prost(uint64, repeated, tag = "16")]
-    pub generator_delay_ns: ::prost::alloc::vec::Vec<u64>,
+    /// The numbers of the samples, in the order of `common/src/sample/columns.rs`. A failed execution has 0 in the columns of an answer.
+    #[prost(message, repeated, tag = "17")]
+    pub column: ::prost::alloc::vec::Vec<Column>,
+}
+/// One value for each execution. Empty if all are 0.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Column {
+    #[prost(uint64, repeated, tag = "1")]
+    pub value: ::prost::alloc::vec::Vec<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RanUnder {

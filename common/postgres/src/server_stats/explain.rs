@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use muster_common::limits;
-use muster_common::measurement::Execution;
 use muster_common::parameters::Values;
 use muster_common::protocol::Protocol;
 use muster_common::query::{quote, with_literals};
+use muster_common::sample::Execution;
 use muster_common::server_side::{ExplainedPlan, PlanKind};
 use muster_proto::control::Explain;
 use tokio_postgres::Client;

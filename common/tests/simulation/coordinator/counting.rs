@@ -4,8 +4,8 @@
 use muster_common::dispatch::Receipt;
 use muster_common::ids::Epoch;
 use muster_common::ledger::Settled;
-use muster_common::measurement::{Measurement, Outcome};
 use muster_common::outbox::Results;
+use muster_common::sample::{Outcome, Sample};
 use muster_common::slots::Grant;
 
 use super::Coordinator;
@@ -49,7 +49,7 @@ impl Coordinator {
         }
     }
 
-    fn take_receipt(&mut self, world: &mut World, from: Epoch, measurement: &Measurement, receipt: Receipt) {
+    fn take_receipt(&mut self, world: &mut World, from: Epoch, measurement: &Sample, receipt: Receipt) {
         let (row, execution) = (measurement.row, measurement.start_ns);
         match receipt {
             Receipt::Counted { attempt } => {
@@ -80,7 +80,7 @@ impl Coordinator {
     }
 }
 
-fn settled(measurement: &Measurement) -> Settled {
+fn settled(measurement: &Sample) -> Settled {
     match measurement.outcome {
         Outcome::Completed(_) => Settled::Completed,
         Outcome::Failed(_) => Settled::Failed,

@@ -9,10 +9,10 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use muster_common::ids::{Epoch, RowId};
-use muster_common::measurement::{Answer, Lag, Outcome, QueryError, SqlState};
+use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 use tempfile::TempDir;
 
-use super::{Entry, JournalError, Reader, Sample, Tail, Writer};
+use super::{CountedSample, Entry, JournalError, Reader, Tail, Writer};
 use crate::workload::HostIndex;
 
 fn temporary_path() -> (TempDir, PathBuf) {
@@ -49,27 +49,28 @@ fn read(bytes: &[u8]) -> Result<(Vec<Entry>, Tail), JournalError> {
     Ok((entries, reader.tail().unwrap()))
 }
 
-fn sample(row: u32, outcome: Outcome) -> Sample {
-    Sample {
-        row: RowId::new(row),
+fn sample(row: u32, outcome: Outcome) -> CountedSample {
+    CountedSample {
         host: HostIndex::new(row % 1_000),
         worker: row % 4,
         attempt: 1,
-        statement: 0,
-        execution: 1,
-        start_ns: 3_600_000_000_000 + u64::from(row) * 250_000,
-        lag: Lag::default(),
-        service_time_ns: 1_000_000 + u64::from(row.wrapping_mul(2_654_435_761) >> 12),
-        outcome,
+        sample: Sample {
+            row: RowId::new(row),
+            start_ns: 3_600_000_000_000 + u64::from(row) * 250_000,
+            lag: Lag::default(),
+            service_time_ns: 1_000_000 + u64::from(row.wrapping_mul(2_654_435_761) >> 12),
+            execution: Execution { number: 1, ..Execution::default() },
+            outcome,
+        },
     }
 }
 
-fn completed(row: u32) -> Sample {
+fn completed(row: u32) -> CountedSample {
     let digest = u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     sample(row, Outcome::Completed(Answer { rows: 60, bytes: 1_440 + u64::from(row % 7), digest }))
 }
 
-fn failed(row: u32, message: &str) -> Sample {
+fn failed(row: u32, message: &str) -> CountedSample {
     let sqlstate = SqlState::try_new("57014").unwrap();
     sample(row, Outcome::Failed(QueryError::new(sqlstate, message)))
 }

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use muster_common::ids::{Epoch, RowId};
 use muster_common::limits::{JOURNAL_RECORD_BYTES_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
-use muster_common::measurement::{Answer, Lag, Outcome, QueryError, SqlState};
+use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::format::HEADER_BYTES;
-use super::super::{Entry, Reader, Sample, Tail, Writer};
+use super::super::{CountedSample, Entry, Reader, Tail, Writer};
 use super::{completed, failed, journal, read, some_entries, temporary_path};
 use crate::workload::HostIndex;
 
@@ -26,24 +26,25 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![3 => answer.prop_map(Outcome::Completed), 1 => error.prop_map(Outcome::Failed)]
 }
 
-fn any_sample() -> impl Strategy<Value = Sample> {
+fn any_sample() -> impl Strategy<Value = CountedSample> {
     (any::<[u32; 5]>(), any::<u16>(), any::<[u64; 4]>(), outcome()).prop_map(
         |(
             [row, host, worker, attempt, execution],
             statement,
             [start_ns, queueing_ns, generator_delay_ns, service_time_ns],
             outcome,
-        )| Sample {
-            row: RowId::new(row),
+        )| CountedSample {
             host: HostIndex::new(host),
             worker,
             attempt,
-            statement,
-            execution,
-            start_ns,
-            lag: Lag { queueing_ns, generator_delay_ns },
-            service_time_ns,
-            outcome,
+            sample: Sample {
+                row: RowId::new(row),
+                start_ns,
+                lag: Lag { queueing_ns, generator_delay_ns },
+                service_time_ns,
+                execution: Execution { round: 0, statement, number: execution },
+                outcome,
+            },
         },
     )
 }
@@ -87,14 +88,14 @@ fn the_bytes_are_those_of_version_3() {
 
 #[test]
 fn a_batch_takes_less_than_thirty_bytes_per_row() {
-    let samples: Vec<Sample> = (0..256).map(|row| completed(row * 17)).collect();
+    let samples: Vec<CountedSample> = (0..256).map(|row| completed(row * 17)).collect();
     let bytes = journal(&[Entry::Results { epoch: Epoch::new(9), samples }]).len() - HEADER_BYTES;
     assert!(bytes < 256 * 30, "{} bytes per row", bytes / 256);
 }
 
 #[test]
 fn batches_larger_than_a_record_are_split() {
-    let samples: Vec<Sample> = (0..600).map(completed).collect();
+    let samples: Vec<CountedSample> = (0..600).map(completed).collect();
     let rows: Vec<RowId> = (0..257).map(RowId::new).collect();
     let (epoch, worker) = (Epoch::new(1), 0);
     let bytes = journal(&[
@@ -102,7 +103,7 @@ fn batches_larger_than_a_record_are_split() {
         Entry::Sent { epoch, worker, rows: rows.clone() },
     ]);
     let (entries, tail) = read(&bytes).unwrap();
-    let results = samples.chunks(JOURNAL_RECORD_ROWS_MAX).map(<[Sample]>::to_vec);
+    let results = samples.chunks(JOURNAL_RECORD_ROWS_MAX).map(<[CountedSample]>::to_vec);
     let sent = rows.chunks(JOURNAL_RECORD_ROWS_MAX).map(<[RowId]>::to_vec);
     let expected: Vec<Entry> = results
         .map(|samples| Entry::Results { epoch, samples })
@@ -114,11 +115,11 @@ fn batches_larger_than_a_record_are_split() {
 #[test]
 fn messages_of_maximum_length_fit_and_longer_ones_are_truncated() {
     let long = |row| failed(row, &format!("{row}{}", "\u{10ffff}".repeat(MESSAGE_CHARS_MAX + 9)));
-    let samples: Vec<Sample> = (0..256).map(long).collect();
+    let samples: Vec<CountedSample> = (0..256).map(long).collect();
     let (entries, tail) = read(&journal(&[Entry::Results { epoch: Epoch::new(1), samples }])).unwrap();
     assert_eq!((entries.len(), tail), (1, Tail::Clean));
     let Entry::Results { samples, .. } = &entries[0] else { panic!("{:?}", entries[0]) };
-    let Outcome::Failed(error) = &samples[255].outcome else { panic!("{:?}", samples[255]) };
+    let Outcome::Failed(error) = &samples[255].sample.outcome else { panic!("{:?}", samples[255]) };
     assert_eq!(error.message.chars().count(), MESSAGE_CHARS_MAX);
 }
 

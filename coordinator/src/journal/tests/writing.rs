@@ -8,7 +8,7 @@ use muster_common::limits::JOURNAL_BUFFER_BYTES_MAX;
 use serde_json::json;
 
 use super::super::format::HEADER_BYTES;
-use super::super::{Entry, Fault, JournalError, Lock, Reader, Sample, Tail, Writer, is_locked};
+use super::super::{CountedSample, Entry, Fault, JournalError, Lock, Reader, Tail, Writer, is_locked};
 use super::{completed, journal, read, some_entries, temporary_path, write};
 
 /// A journal on a full disk: every write to this device fails.
@@ -44,7 +44,7 @@ fn a_full_disk_is_reported_once_and_later_writes_are_refused() {
 #[test]
 fn memory_is_bounded_without_a_commit_and_the_next_commit_reports_a_full_disk() {
     let Some(mut writer) = full() else { return };
-    let samples: Vec<Sample> = (0..256).map(completed).collect();
+    let samples: Vec<CountedSample> = (0..256).map(completed).collect();
     for _ in 0..2 * JOURNAL_BUFFER_BYTES_MAX / (256 * 16) {
         writer.results(Epoch::new(1), &samples);
     }

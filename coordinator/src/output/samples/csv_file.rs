@@ -1,57 +1,101 @@
 //! Samples as CSV with a header. Cells are quoted only if a host name requires it.
 
-use std::fmt::Write as _;
-use std::fs::File;
+use std::fmt::{Display, Write as _};
+use std::io::Write;
+
+use csv::ByteRecord;
+use muster_common::sample::columns::{self, Column, Source, Visitor};
+use muster_common::sample::{Outcome, Sample};
 
 use super::super::csv_cell::csv_cell;
-use super::{COLUMNS, Failure, RowOutcome, SampleRow};
-use crate::journal::JournalError;
+use super::{Failure, RowWriter, SampleRow};
 
 const BUFFER_BYTES: usize = 64 << 10;
+const FIRST: [&str; 6] = ["row", "host", "slot", "worker", "attempt", "pass"];
 
-pub(super) fn write<'a>(
-    file: &mut File,
-    rows: impl Iterator<Item = Result<SampleRow<'a>, JournalError>>,
-) -> Result<(), Failure> {
-    let mut csv = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
-    csv.write_record(COLUMNS)?;
-    let mut record = csv::ByteRecord::new();
-    let mut scratch = String::new();
-    for row in rows {
-        let sample = row?;
-        let SampleRow { row, host, worker, attempt, start_ns, lag, service_time_ns, outcome, .. } = sample;
-        record.clear();
-        let mut put = |value: &dyn std::fmt::Display| {
-            scratch.clear();
-            write!(scratch, "{value}").expect("writing to a string cannot fail");
-            record.push_field(scratch.as_bytes());
-        };
-        put(&row);
-        put(&csv_cell(host));
-        put(&worker.slot);
-        put(&worker);
-        put(&attempt);
-        put(&sample.pass);
-        put(&sample.statement);
-        put(&sample.execution);
-        put(&start_ns);
-        put(&lag.total_ns());
-        put(&lag.queueing_ns);
-        put(&lag.generator_delay_ns);
-        put(&service_time_ns);
-        match outcome {
-            RowOutcome::Completed { rows, bytes } => {
-                put(&rows);
-                put(&bytes);
-                put(&"");
-            }
-            RowOutcome::Failed(sqlstate) => {
-                put(&"");
-                put(&"");
-                put(&sqlstate);
-            }
-        }
-        csv.write_byte_record(&record)?;
+pub(super) struct CsvFile<W: Write> {
+    csv: csv::Writer<W>,
+    record: ByteRecord,
+    scratch: String,
+}
+
+impl<W: Write> CsvFile<W> {
+    pub(super) fn create(file: W) -> Result<Self, Failure> {
+        let mut csv = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
+        let mut header = Header(FIRST.to_vec());
+        let _ = columns::visit(&mut header);
+        header.0.push("sqlstate");
+        csv.write_record(header.0)?;
+        Ok(Self { csv, record: ByteRecord::new(), scratch: String::new() })
     }
-    Ok(csv.flush()?)
+}
+
+impl<W: Write> RowWriter for CsvFile<W> {
+    fn write(&mut self, row: &SampleRow<'_, '_>) -> Result<(), Failure> {
+        let SampleRow { record, host, worker, attempt, pass, sample } = *row;
+        self.record.clear();
+        let mut cells = Cells { record: &mut self.record, scratch: &mut self.scratch, sample };
+        cells.push(&record);
+        cells.push(&csv_cell(host));
+        cells.push(&worker.slot);
+        cells.push(&worker);
+        cells.push(&attempt);
+        cells.push(&pass);
+        let _ = columns::visit(&mut cells);
+        match &sample.outcome {
+            Outcome::Completed(_) => cells.push(&""),
+            Outcome::Failed(error) => cells.push(&error.sqlstate),
+        }
+        self.csv.write_byte_record(&self.record)?;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        Ok(self.csv.flush()?)
+    }
+}
+
+/// Collects the names of the columns.
+struct Header(Vec<&'static str>);
+
+impl Visitor for Header {
+    fn column(
+        &mut self,
+        column: Column,
+        _: impl Fn(&Sample) -> u64 + Copy,
+        _: impl Fn(&mut Sample, u64) -> Option<()>,
+    ) -> Option<()> {
+        self.0.push(column.name);
+        Some(())
+    }
+}
+
+/// Adds the cells of one row.
+struct Cells<'a> {
+    record: &'a mut ByteRecord,
+    scratch: &'a mut String,
+    sample: &'a Sample,
+}
+
+impl Cells<'_> {
+    fn push(&mut self, value: &dyn Display) {
+        self.scratch.clear();
+        write!(self.scratch, "{value}").expect("writing to a string cannot fail");
+        self.record.push_field(self.scratch.as_bytes());
+    }
+}
+
+impl Visitor for Cells<'_> {
+    fn column(
+        &mut self,
+        column: Column,
+        get: impl Fn(&Sample) -> u64 + Copy,
+        _: impl Fn(&mut Sample, u64) -> Option<()>,
+    ) -> Option<()> {
+        match column.source == Source::Answer && self.sample.answer().is_none() {
+            true => self.push(&""),
+            false => self.push(&get(self.sample)),
+        }
+        Some(())
+    }
 }

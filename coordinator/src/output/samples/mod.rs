@@ -12,86 +12,48 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use muster_common::ids::{RowId, WorkerId};
-use muster_common::measurement::{Lag, Outcome, SqlState};
 use muster_common::passes::Passes;
+use muster_common::sample::Sample;
 use parquet::errors::ParquetError;
 
 use super::write;
-use crate::journal::{JournalError, Sample};
+use crate::journal::{CountedSample, JournalError};
 use crate::workload::HostTable;
+use csv_file::CsvFile;
+use parquet_file::ParquetFile;
 
-/// The columns of both formats, in this order. Times are in nanoseconds; `start_ns` counts from the start of the run. `result_rows` and
-/// `result_bytes` are empty for a failed query, and `sqlstate` for a completed one.
-const COLUMNS: [&str; 16] = [
-    "row",
-    "host",
-    "slot",
-    "worker",
-    "attempt",
-    "pass",
-    "statement",
-    "execution",
-    "start_ns",
-    "lag_ns",
-    "queueing_ns",
-    "generator_delay_ns",
-    "service_time_ns",
-    "result_rows",
-    "result_bytes",
-    "sqlstate",
-];
-
-/// One record: a counted row.
+/// One record: a counted row. The columns are row, host, slot, worker, attempt, pass, those of [`visit`](muster_common::sample::columns::visit)
+/// and sqlstate, in this order. The columns of an answer are empty for a failed query, and `sqlstate` for a
+/// completed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SampleRow<'a> {
+pub struct SampleRow<'s, 'h> {
     /// Position of the record among the data records, from 0.
-    pub row: RowId,
-    pub host: &'a str,
+    pub record: RowId,
+    pub host: &'h str,
     pub worker: WorkerId,
     /// 1, plus the number of lost sessions that had the row before.
     pub attempt: u32,
     /// The pass over the workload, from 1.
     pub pass: u32,
-    /// Position among the run's statements, from 0.
-    pub statement: u16,
-    /// The number of the execution of the statement on its connection, from 1; 0 if unknown.
-    pub execution: u32,
-    pub start_ns: u64,
-    pub lag: Lag,
-    pub service_time_ns: u64,
-    pub outcome: RowOutcome,
+    pub sample: &'s Sample,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowOutcome {
-    Completed {
-        rows: u64,
-        /// Total size of the column values.
-        bytes: u64,
-    },
-    Failed(SqlState),
-}
-
-impl<'a> SampleRow<'a> {
-    /// Adds the names of host and worker to a sample of the journal; `None` if there is no such host or worker.
-    pub fn of(sample: &Sample, passes: &Passes, hosts: &'a HostTable, workers: &[WorkerId]) -> Option<Self> {
+impl<'s, 'h> SampleRow<'s, 'h> {
+    /// Adds the names of host and worker to a counted sample; `None` if there is no such host or worker.
+    pub fn of(
+        counted: &'s CountedSample,
+        passes: &Passes,
+        hosts: &'h HostTable,
+        workers: &[WorkerId],
+    ) -> Option<Self> {
+        let CountedSample { host, worker, attempt, sample } = counted;
         Some(Self {
-            row: passes.record_of(sample.row),
-            host: (sample.host.index() < hosts.len()).then(|| hosts.name(sample.host))?,
-            worker: *workers.get(usize::try_from(sample.worker).ok()?)?,
-            attempt: sample.attempt,
+            record: passes.record_of(sample.row),
+            host: (host.index() < hosts.len()).then(|| hosts.name(*host))?,
+            worker: *workers.get(usize::try_from(*worker).ok()?)?,
+            attempt: *attempt,
             pass: passes.pass_of(sample.row) + 1,
-            statement: sample.statement,
-            execution: sample.execution,
-            start_ns: sample.start_ns,
-            lag: sample.lag,
-            service_time_ns: sample.service_time_ns,
-            outcome: match &sample.outcome {
-                Outcome::Completed(answer) => {
-                    RowOutcome::Completed { rows: answer.rows, bytes: answer.bytes }
-                }
-                Outcome::Failed(error) => RowOutcome::Failed(error.sqlstate),
-            },
+            sample,
         })
     }
 }
@@ -141,24 +103,30 @@ impl SamplesFile {
         write::check_file(&self.path).map_err(|error| self.error(Failure::Write(error)))
     }
 
-    /// Writes all rows and returns their number. The file is written completely or not at all.
+    /// Writes the samples for which `row` returns a row, and returns their number. The file is written completely or not at all.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be written or `rows` yields an error.
-    pub fn write<'a>(
+    /// Returns an error if the file cannot be written or `samples` yields an error.
+    pub fn write<'h>(
         &self,
-        rows: impl IntoIterator<Item = Result<SampleRow<'a>, JournalError>>,
+        samples: impl IntoIterator<Item = Result<CountedSample, JournalError>>,
+        row: impl for<'s> Fn(&'s CountedSample) -> Option<SampleRow<'s, 'h>>,
     ) -> Result<u64, SamplesError> {
         let mut count = 0;
-        let rows = rows.into_iter().inspect(|row| count += u64::from(row.is_ok()));
-        let written = write::write_file(&self.path, |file| match self.format {
-            Format::Csv => csv_file::write(file, rows),
-            Format::Parquet => parquet_file::write(file, rows),
+        let written = write::write_file(&self.path, |file| {
+            let mut writer: Box<dyn RowWriter> = match self.format {
+                Format::Csv => Box::new(CsvFile::create(file)?),
+                Format::Parquet => Box::new(ParquetFile::create(file)?),
+            };
+            for counted in samples {
+                if let Some(row) = row(&counted?) {
+                    writer.write(&row)?;
+                    count += 1;
+                }
+            }
+            writer.finish()
         });
-        match written {
-            Ok(()) => Ok(count),
-            Err(failure) => Err(self.error(failure)),
-        }
+        written.map(|()| count).map_err(|failure| self.error(failure))
     }
 
     fn error(&self, failure: Failure) -> SamplesError {
@@ -167,6 +135,14 @@ impl SamplesFile {
             Failure::Write(source) => SamplesError::Write { path: self.path.clone(), source },
         }
     }
+}
+
+/// Writes one format.
+trait RowWriter {
+    fn write(&mut self, row: &SampleRow<'_, '_>) -> Result<(), Failure>;
+
+    /// Called once, after the last row.
+    fn finish(&mut self) -> Result<(), Failure>;
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -2,13 +2,14 @@
 //! are used instead of Arrow, which would add eleven dependencies for the same columns.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use muster_common::ids::WorkerId;
 use muster_common::limits::ROW_GROUP_ROWS_MAX;
+use muster_common::sample::columns::{self, Column, Source, Visitor};
+use muster_common::sample::{Outcome, Sample};
 use parquet::basic::{Compression, Encoding};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
@@ -16,68 +17,82 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use super::{Failure, RowOutcome, SampleRow};
-use crate::journal::JournalError;
+use super::{Failure, RowWriter, SampleRow};
 
-/// The columns of [`super::COLUMNS`]. Integers are signed, because not every reader supports unsigned ones; 2^63 nanoseconds are 292 years.
-const SCHEMA: &str = "message samples {
-    REQUIRED INT64 row;
-    REQUIRED BINARY host (STRING);
-    REQUIRED BINARY slot (STRING);
-    REQUIRED BINARY worker (STRING);
-    REQUIRED INT32 attempt;
-    REQUIRED INT32 pass;
-    REQUIRED INT32 statement;
-    REQUIRED INT32 execution;
-    REQUIRED INT64 start_ns;
-    REQUIRED INT64 lag_ns;
-    REQUIRED INT64 queueing_ns;
-    REQUIRED INT64 generator_delay_ns;
-    REQUIRED INT64 service_time_ns;
-    OPTIONAL INT64 result_rows;
-    OPTIONAL INT64 result_bytes;
-    OPTIONAL BINARY sqlstate (STRING);
-}";
-
-/// Columns in which nearly every value is different, so that a dictionary would be useless.
-const WITHOUT_DICTIONARY: [&str; 3] = ["row", "start_ns", "service_time_ns"];
-
-pub(super) fn write<'a>(
-    file: &mut File,
-    rows: impl Iterator<Item = Result<SampleRow<'a>, JournalError>>,
-) -> Result<(), Failure> {
-    let schema = parse_message_type(SCHEMA).expect("the schema is a constant, and the tests parse it");
-    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties()))?;
-    let mut group = Columns::default();
-    for row in rows {
-        group.push(&row?);
-        if group.len() >= ROW_GROUP_ROWS_MAX {
-            group.write(writer.next_row_group()?)?;
-        }
-    }
-    if group.len() > 0 {
-        group.write(writer.next_row_group()?)?;
-    }
-    writer.close()?;
-    Ok(())
+pub(super) struct ParquetFile<W: Write + Send> {
+    writer: SerializedFileWriter<W>,
+    group: Group,
 }
 
-fn properties() -> WriterProperties {
+impl<W: Write + Send> ParquetFile<W> {
+    pub(super) fn create(file: W) -> Result<Self, Failure> {
+        let columns = Numbers::listed();
+        let schema = parse_message_type(&schema(&columns)).expect("every column has a name and a type");
+        let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties(&columns)))?;
+        Ok(Self { writer, group: Group { numbers: columns, ..Group::default() } })
+    }
+}
+
+impl<W: Write + Send> RowWriter for ParquetFile<W> {
+    fn write(&mut self, row: &SampleRow<'_, '_>) -> Result<(), Failure> {
+        self.group.push(row);
+        if self.group.len() >= ROW_GROUP_ROWS_MAX {
+            self.group.write(self.writer.next_row_group()?)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        if self.group.len() > 0 {
+            self.group.write(self.writer.next_row_group()?)?;
+        }
+        self.writer.finish()?;
+        Ok(())
+    }
+}
+
+/// Integers are signed, because not every reader supports unsigned ones; 2^63 nanoseconds are 292 years.
+fn schema(columns: &[Numbers]) -> String {
+    let numbers: String = columns
+        .iter()
+        .map(|numbers| {
+            let repetition = if numbers.is_of_answer() { "OPTIONAL" } else { "REQUIRED" };
+            let width = if numbers.column.is_short { 32 } else { 64 };
+            format!("{repetition} INT{width} {};", numbers.column.name)
+        })
+        .collect();
+    format!(
+        "message samples {{
+            REQUIRED INT64 row;
+            REQUIRED BINARY host (STRING);
+            REQUIRED BINARY slot (STRING);
+            REQUIRED BINARY worker (STRING);
+            REQUIRED INT32 attempt;
+            REQUIRED INT32 pass;
+            {numbers}
+            OPTIONAL BINARY sqlstate (STRING);
+        }}"
+    )
+}
+
+fn properties(columns: &[Numbers]) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("muster {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::SNAPPY)
         .set_statistics_enabled(EnabledStatistics::Chunk);
-    for column in WITHOUT_DICTIONARY {
+    // Most values of these columns are different, so a dictionary would be useless.
+    let long = columns.iter().map(|numbers| numbers.column).filter(|column| !column.is_short);
+    for name in long.map(|column| column.name).chain(["row"]) {
         properties = properties
-            .set_column_dictionary_enabled(column.into(), false)
-            .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
+            .set_column_dictionary_enabled(name.into(), false)
+            .set_column_encoding(name.into(), Encoding::DELTA_BINARY_PACKED);
     }
     properties.build()
 }
 
 /// One row group. An optional column has a definition level for each row, which is 1 if there is a value.
 #[derive(Default)]
-struct Columns {
+struct Group {
     row: Vec<i64>,
     /// The concatenated host names, and the end of each. They become one allocation, of which each value is a slice.
     hosts: Vec<u8>,
@@ -88,28 +103,20 @@ struct Columns {
     worker: Vec<ByteArray>,
     attempt: Vec<i32>,
     pass: Vec<i32>,
-    statement: Vec<i32>,
-    execution: Vec<i32>,
-    start_ns: Vec<i64>,
-    lag_ns: Vec<i64>,
-    queueing_ns: Vec<i64>,
-    generator_delay_ns: Vec<i64>,
-    service_time_ns: Vec<i64>,
-    result_rows: Vec<i64>,
-    result_bytes: Vec<i64>,
+    numbers: Vec<Numbers>,
     is_completed: Vec<i16>,
     sqlstate: Vec<ByteArray>,
     is_failed: Vec<i16>,
 }
 
-impl Columns {
+impl Group {
     fn len(&self) -> usize {
         self.row.len()
     }
 
-    fn push(&mut self, sample: &SampleRow<'_>) {
-        let SampleRow { row, host, worker, attempt, start_ns, lag, service_time_ns, outcome, .. } = *sample;
-        self.row.push(row.get().into());
+    fn push(&mut self, row: &SampleRow<'_, '_>) {
+        let SampleRow { record, host, worker, attempt, pass, sample } = *row;
+        self.row.push(record.get().into());
         self.hosts.extend(host.as_bytes());
         self.host_ends.push(self.hosts.len());
         let text = |name: String| ByteArray::from(name.into_bytes());
@@ -120,28 +127,20 @@ impl Columns {
         let [slot, worker] = names.clone();
         self.slot.push(slot);
         self.worker.push(worker);
-        self.attempt.push(attempt.try_into().unwrap_or(i32::MAX));
-        self.pass.push(sample.pass.try_into().unwrap_or(i32::MAX));
-        self.statement.push(sample.statement.into());
-        self.execution.push(sample.execution.try_into().unwrap_or(i32::MAX));
-        self.start_ns.push(signed(start_ns));
-        self.lag_ns.push(signed(lag.total_ns()));
-        self.queueing_ns.push(signed(lag.queueing_ns));
-        self.generator_delay_ns.push(signed(lag.generator_delay_ns));
-        self.service_time_ns.push(signed(service_time_ns));
-        match outcome {
-            RowOutcome::Completed { rows, bytes } => {
-                self.result_rows.push(signed(rows));
-                self.result_bytes.push(signed(bytes));
-            }
-            RowOutcome::Failed(sqlstate) => self.sqlstate.push(text(sqlstate.to_string())),
-        }
-        let is_failed = matches!(outcome, RowOutcome::Failed(_));
-        self.is_completed.push((!is_failed).into());
-        self.is_failed.push(is_failed.into());
+        self.attempt.push(short(attempt.into()));
+        self.pass.push(short(pass.into()));
+        let mut cells = Cells { columns: self.numbers.iter_mut(), sample };
+        let _ = columns::visit(&mut cells);
+        let failed = match &sample.outcome {
+            Outcome::Completed(_) => None,
+            Outcome::Failed(error) => Some(text(error.sqlstate.to_string())),
+        };
+        self.is_completed.push(failed.is_none().into());
+        self.is_failed.push(failed.is_some().into());
+        self.sqlstate.extend(failed);
     }
 
-    /// Writes the columns in the order of the schema and clears the group.
+    /// Writes the columns in the order of the schema, and clears the group except for the names.
     fn write<W: Write + Send>(
         &mut self,
         mut group: SerializedRowGroupWriter<'_, W>,
@@ -150,65 +149,83 @@ impl Columns {
         let begins = std::iter::once(0).chain(self.host_ends.iter().copied());
         let host: Vec<ByteArray> =
             begins.zip(&self.host_ends).map(|(begin, &end)| hosts.slice(begin..end).into()).collect();
-        let (completed, failed) = (Some(&self.is_completed[..]), Some(&self.is_failed[..]));
         column::<Int64Type, W>(&mut group, &self.row, None)?;
         column::<ByteArrayType, W>(&mut group, &host, None)?;
         column::<ByteArrayType, W>(&mut group, &self.slot, None)?;
         column::<ByteArrayType, W>(&mut group, &self.worker, None)?;
-        for numbers in [&self.attempt, &self.pass, &self.statement, &self.execution] {
-            column::<Int32Type, W>(&mut group, numbers, None)?;
+        column::<Int32Type, W>(&mut group, &self.attempt, None)?;
+        column::<Int32Type, W>(&mut group, &self.pass, None)?;
+        for numbers in &self.numbers {
+            let levels = numbers.is_of_answer().then_some(&self.is_completed[..]);
+            if numbers.column.is_short {
+                let values: Vec<i32> = numbers.values.iter().map(|value| short(*value)).collect();
+                column::<Int32Type, W>(&mut group, &values, levels)?;
+            } else {
+                let values: Vec<i64> = numbers.values.iter().map(|value| signed(*value)).collect();
+                column::<Int64Type, W>(&mut group, &values, levels)?;
+            }
         }
-        let [lag_ns, queueing_ns, delay_ns] = [&self.lag_ns, &self.queueing_ns, &self.generator_delay_ns];
-        for times in [&self.start_ns, lag_ns, queueing_ns, delay_ns, &self.service_time_ns] {
-            column::<Int64Type, W>(&mut group, times, None)?;
-        }
-        column::<Int64Type, W>(&mut group, &self.result_rows, completed)?;
-        column::<Int64Type, W>(&mut group, &self.result_bytes, completed)?;
-        column::<ByteArrayType, W>(&mut group, &self.sqlstate, failed)?;
+        column::<ByteArrayType, W>(&mut group, &self.sqlstate, Some(&self.is_failed))?;
         group.close()?;
-        self.clear();
+        let numbers = std::mem::take(&mut self.numbers).into_iter();
+        let numbers = numbers.map(|column| Numbers { values: Vec::new(), ..column }).collect();
+        *self = Self { names: std::mem::take(&mut self.names), numbers, ..Self::default() };
         Ok(())
     }
+}
 
-    /// Clears the columns but keeps their allocations.
-    fn clear(&mut self) {
-        let Self {
-            row,
-            hosts,
-            host_ends,
-            names: _,
-            slot,
-            worker,
-            attempt,
-            pass,
-            statement,
-            execution,
-            start_ns,
-            lag_ns,
-            queueing_ns,
-            generator_delay_ns,
-            service_time_ns,
-            result_rows,
-            result_bytes,
-            is_completed,
-            sqlstate,
-            is_failed,
-        } = self;
-        let times = [start_ns, lag_ns, queueing_ns, generator_delay_ns, service_time_ns];
-        for numbers in times.into_iter().chain([row, result_rows, result_bytes]) {
-            numbers.clear();
+/// A column of numbers and its values in the current row group.
+struct Numbers {
+    column: Column,
+    values: Vec<u64>,
+}
+
+impl Numbers {
+    /// Returns true if failed queries have no value.
+    fn is_of_answer(&self) -> bool {
+        self.column.source == Source::Answer
+    }
+
+    /// Returns all columns of samples, without values.
+    fn listed() -> Vec<Self> {
+        let mut listed = Listed(Vec::new());
+        let _ = columns::visit(&mut listed);
+        listed.0
+    }
+}
+
+struct Listed(Vec<Numbers>);
+
+impl Visitor for Listed {
+    fn column(
+        &mut self,
+        column: Column,
+        _: impl Fn(&Sample) -> u64 + Copy,
+        _: impl Fn(&mut Sample, u64) -> Option<()>,
+    ) -> Option<()> {
+        self.0.push(Numbers { column, values: Vec::new() });
+        Some(())
+    }
+}
+
+/// Adds the numbers of one sample to their columns.
+struct Cells<'a> {
+    columns: std::slice::IterMut<'a, Numbers>,
+    sample: &'a Sample,
+}
+
+impl Visitor for Cells<'_> {
+    fn column(
+        &mut self,
+        _: Column,
+        get: impl Fn(&Sample) -> u64 + Copy,
+        _: impl Fn(&mut Sample, u64) -> Option<()>,
+    ) -> Option<()> {
+        let numbers = self.columns.next()?;
+        if !numbers.is_of_answer() || self.sample.answer().is_some() {
+            numbers.values.push(get(self.sample));
         }
-        for texts in [slot, worker, sqlstate] {
-            texts.clear();
-        }
-        for levels in [is_completed, is_failed] {
-            levels.clear();
-        }
-        for numbers in [attempt, pass, statement, execution] {
-            numbers.clear();
-        }
-        hosts.clear();
-        host_ends.clear();
+        Some(())
     }
 }
 
@@ -224,4 +241,8 @@ fn column<T: DataType, W: Write + Send>(
 
 fn signed(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
+}
+
+fn short(number: u64) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
 }

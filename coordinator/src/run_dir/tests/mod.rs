@@ -8,13 +8,13 @@ use std::fs;
 use std::path::Path;
 
 use muster_common::ids::{RowId, RunId};
-use muster_common::measurement::{Answer, Lag, Outcome};
 use muster_common::placement::Method;
+use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{LocalAgents, MANIFEST, Manifest, OnAgentLoss, RunDir, RunDirError, Statement, Workload, Writer};
-use crate::journal::Sample;
+use crate::journal::CountedSample;
 use crate::workload::{Checks, HostIndex, HostTable, OnBadRow, Options};
 
 fn manifest(id: &str) -> Manifest {
@@ -65,18 +65,19 @@ fn create(parent: &Path, id: &str) -> (RunDir, Writer) {
     RunDir::create(parent, manifest(id), &hosts()).unwrap()
 }
 
-fn sample(row: u32) -> Sample {
-    Sample {
-        row: RowId::new(row),
+fn sample(row: u32) -> CountedSample {
+    CountedSample {
         host: HostIndex::new(0),
         worker: 0,
         attempt: 1,
-        statement: 0,
-        execution: 1,
-        start_ns: 0,
-        lag: Lag::default(),
-        service_time_ns: 1,
-        outcome: Outcome::Completed(Answer::default()),
+        sample: Sample {
+            row: RowId::new(row),
+            start_ns: 0,
+            lag: Lag::default(),
+            service_time_ns: 1,
+            execution: Execution::default(),
+            outcome: Outcome::Completed(Answer::default()),
+        },
     }
 }
 

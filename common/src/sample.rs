@@ -1,4 +1,6 @@
-//! The measurement of one execution of one row: the unit that is sent from a worker to the ledger.
+//! The measurement of one execution of one row. It goes from the worker to the coordinator, into the journal and into exported files.
+
+pub mod columns;
 
 use crate::ids::RowId;
 use crate::limits;
@@ -6,7 +8,7 @@ use crate::random::SplitMix64;
 
 /// One execution of one row. All times are durations in nanoseconds of the agent's monotonic clock, never wall-clock times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Measurement {
+pub struct Sample {
     pub row: RowId,
     /// From the synchronized start of the session's round to the start of this execution.
     pub start_ns: u64,
@@ -15,6 +17,22 @@ pub struct Measurement {
     pub service_time_ns: u64,
     pub execution: Execution,
     pub outcome: Outcome,
+}
+
+impl Sample {
+    /// Returns the result of a completed query.
+    pub fn answer(&self) -> Option<&Answer> {
+        match &self.outcome {
+            Outcome::Completed(answer) => Some(answer),
+            Outcome::Failed(_) => None,
+        }
+    }
+
+    fn set_answer(&mut self, set: impl FnOnce(&mut Answer)) {
+        if let Outcome::Completed(answer) = &mut self.outcome {
+            set(answer);
+        }
+    }
 }
 
 /// The time from a row's due time to its start, in two parts. In a closed loop without think time a row is due when its worker is free, and
