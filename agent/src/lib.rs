@@ -2,11 +2,13 @@
 //! An agent dials a coordinator, runs the rows that it receives, one at a time on each database connection, and returns their timings.
 
 pub mod blocking;
+pub mod cli;
 mod clock;
 mod config;
 mod databases;
 mod dial;
 pub mod driver;
+pub mod exit;
 pub mod fd_limit;
 mod happy_eyeballs;
 pub mod health;

@@ -89,17 +89,22 @@ pub struct RunResult {
     pub prepare_ms: Option<Latency>,
     /// Latest minus earliest start of the agents, each corrected by half its round trip.
     pub start_skew_ms: Option<f64>,
+    /// One entry for each slot.
     pub agents: Vec<Agent>,
+    /// One entry for each worker.
     pub workers: Vec<Worker>,
     /// Sorted by mean service time, slowest first; at most 1,000.
     pub hosts: Vec<Host>,
+    /// Failures of queries, grouped by SQLSTATE and message.
     pub errors: Vec<Error>,
     pub placement: Placement,
     /// Comparison of the second database with the first, if the run compared two: a `muster.compare/v1`. All other statistics are of the
     /// first.
     #[serde(default)]
     pub versus: Option<Box<Comparison>>,
+    /// What happened during the run, in order: joins, losses, phases.
     pub events: Vec<Event>,
+    /// The thresholds of `--threshold`, in the order in which they were given.
     pub thresholds: Vec<Threshold>,
     pub query: Query,
     /// `null` if no agent reached the database.
@@ -117,6 +122,7 @@ pub struct RunResult {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Load {
+    /// When a worker runs its next row.
     pub model: LoadModel,
     /// Queries per second of the whole run, as specified; `null` in a closed loop.
     pub rate: Option<String>,
@@ -143,6 +149,7 @@ pub struct Load {
     /// Number of these queries that had not started by then. Their waiting times are in no statistic. `null` if `due` is `null`.
     #[serde(default)]
     pub not_begun: Option<u64>,
+    /// Random seed (`--seed`).
     pub seed: u64,
 }
 
@@ -184,10 +191,13 @@ pub struct Utilization {
     pub generator_overhead_worst: Option<WorkerShare>,
 }
 
+/// A worker, with its share of generator overhead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerShare {
+    /// `slot-3/0`.
     pub worker: String,
+    /// Its generator overhead ÷ (overhead + service times).
     pub share: f64,
 }
 
@@ -195,7 +205,9 @@ pub struct WorkerShare {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EarlyExecutions {
+    /// The first 5 executions on each connection.
     pub early: Latency,
+    /// All later executions.
     pub later: Latency,
 }
 
@@ -203,16 +215,22 @@ pub struct EarlyExecutions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Statement {
+    /// The name given with `--query NAME=FILE`, or the file.
     pub name: String,
+    /// As sent to the server, `$1` for the first placeholder.
     pub sql: String,
     /// Format of its result rows; `null` if unknown.
     #[serde(default)]
     pub results: Option<ResultFormat>,
     /// Its share of the mix if no column of the workload selects the statement.
     pub weight: u64,
+    /// Completed queries of this statement.
     pub completed: u64,
+    /// Failed queries of this statement.
     pub failed: u64,
+    /// Sum of the service times of its completed queries.
     pub total_processing_time_ms: f64,
+    /// `null` if none of its queries completed.
     pub service_time_ms: Option<Latency>,
     /// `null` if rows had no due times.
     pub response_time_ms: Option<Latency>,
@@ -222,7 +240,9 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Passes {
+    /// `null` if no query of the first pass completed.
     pub first: Option<Latency>,
+    /// `null` if no query of a later pass completed.
     pub later: Option<Latency>,
 }
 
@@ -248,13 +268,17 @@ pub struct SearchStep {
     pub rate: f64,
     /// True if this step measures the result of the search a second time.
     pub is_confirmation: bool,
+    /// How long queries were due in this step.
     pub duration_ms: f64,
     /// Completed queries per second.
     pub achieved_rate: f64,
     /// Number of queries that were due during the step.
     pub due: u64,
+    /// Completed queries.
     pub completed: u64,
+    /// Failed queries.
     pub failed: u64,
+    /// Service times of completed queries.
     pub service_time_ms: Option<Latency>,
     /// Service time plus lag.
     pub response_time_ms: Option<Latency>,
@@ -288,6 +312,7 @@ pub enum Ending {
     Unfinished,
 }
 
+/// What the figures are worth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
@@ -308,6 +333,7 @@ pub enum Cause {
     EndedEarly,
     /// The run was resumed by another coordinator process.
     Resumed,
+    /// An agent was lost while it ran rows.
     AgentLost,
     /// Queries started late although their workers were free: the generator delay was too high.
     Lag,
@@ -351,11 +377,15 @@ pub enum Cause {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum VerdictStatus {
+    /// No problem was detected.
     Valid,
+    /// Something may have affected the figures.
     Degraded,
+    /// The load generator was the bottleneck.
     Void,
 }
 
+/// The file of query parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Workload {
@@ -365,6 +395,7 @@ pub struct Workload {
     pub sha256: String,
     /// Number of rows to run: valid records.
     pub rows: u64,
+    /// Number of different hosts.
     pub hosts: u64,
     /// Number of invalid records that were skipped (`--on-bad-row skip`).
     pub skipped: u64,
@@ -374,7 +405,9 @@ pub struct Workload {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Queries {
+    /// Executions of rows, over all passes.
     pub total: u64,
+    /// Queries that returned a result.
     pub completed: u64,
     /// Queries that ended with an SQL error, a timeout or a lost database connection.
     pub failed: u64,
@@ -396,6 +429,7 @@ pub struct Queries {
     pub unaccounted_rows: Vec<[u64; 2]>,
 }
 
+/// The result rows of the completed queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answers {
@@ -407,6 +441,7 @@ pub struct Answers {
     pub digest: String,
 }
 
+/// An agent, with the rows placed on its slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Agent {
@@ -414,14 +449,19 @@ pub struct Agent {
     pub slot: String,
     /// The machine's host name and the agent's process id.
     pub name: String,
+    /// Version of the agent.
     pub version: String,
+    /// Number of its workers.
     pub workers: u64,
     /// Number of hosts placed on it.
     pub hosts: u64,
     /// Executions of the rows placed on it, over all passes and databases; if the run had a duration, those that have a result.
     pub queries: u64,
+    /// Completed queries.
     pub completed: u64,
+    /// Failed queries.
     pub failed: u64,
+    /// Service times of its completed queries; `null` if there are none.
     pub service_time_ms: Option<Latency>,
     /// `null` if its slot was held to the end; otherwise the reason why it was lost.
     pub lost: Option<String>,
@@ -442,38 +482,50 @@ pub struct Agent {
 pub struct Session {
     /// The number in the database's `application_name`: `muster:<run>:<slot>:<epoch>`.
     pub epoch: u64,
+    /// The machine's host name and the agent's process id.
     pub name: String,
     /// The reason if it ended before the run did.
     pub lost: Option<String>,
 }
 
+/// One database connection of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Worker {
     /// `slot-3/0`.
     pub worker: String,
+    /// Number of hosts placed on it.
     pub hosts: u64,
     /// As for an agent.
     pub queries: u64,
+    /// Completed queries.
     pub completed: u64,
+    /// Failed queries.
     pub failed: u64,
     /// Sum of service times.
     pub busy_ms: f64,
     /// Time in which it could have run a query but did not; see `utilization`. `null` if it is `null` there.
     #[serde(default)]
     pub generator_overhead_ms: Option<f64>,
+    /// Service times of its completed queries; `null` if there are none.
     pub service_time_ms: Option<Latency>,
 }
 
+/// A host, with the times of its queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Host {
+    /// The value of the host column.
     pub host: String,
+    /// The worker to which the host was assigned: `slot-3/0`.
     pub worker: String,
+    /// Completed queries.
     pub completed: u64,
+    /// Failed queries.
     pub failed: u64,
     /// `null` if none of its queries completed.
     pub mean_ms: Option<f64>,
+    /// `null` if none of its queries completed.
     pub max_ms: Option<f64>,
 }
 
@@ -481,8 +533,11 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Error {
+    /// Five characters, as PostgreSQL documents them; `57014` for a timeout.
     pub sqlstate: String,
+    /// Number of queries that failed with it.
     pub count: u64,
+    /// The server's message, or that of the client for a broken connection.
     pub message: String,
     /// The server's DETAIL for the row below; `null` if there is none.
     #[serde(default)]
@@ -492,14 +547,17 @@ pub struct Error {
     pub hint: Option<String>,
     /// The first row id (from 0) that failed with this error.
     pub row: u64,
+    /// The host of this row.
     pub host: String,
 }
 
+/// How hosts were assigned to workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Placement {
     /// `rendezvous` or `balanced`.
     pub method: String,
+    /// Number of workers.
     pub workers: u64,
     /// Number of workers without a host.
     pub idle: u64,
@@ -507,6 +565,7 @@ pub struct Placement {
     pub skew: f64,
 }
 
+/// Something that happened during the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
@@ -534,6 +593,7 @@ fn is_once(times: &u64) -> bool {
     *times == once()
 }
 
+/// A condition on the figures of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Threshold {
@@ -541,6 +601,7 @@ pub struct Threshold {
     pub expression: String,
     /// In `unit`; for a threshold on several hosts, the value of the worst. `null` if it cannot be decided, which counts as failed.
     pub value: Option<f64>,
+    /// True if the threshold was met.
     pub passed: bool,
     /// `ms`, `%`, `queries/s`, or `queries` for a count.
     #[serde(default)]
@@ -550,6 +611,7 @@ pub struct Threshold {
     pub note: Option<String>,
 }
 
+/// The statement of the run, or the first one of a mix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Query {
@@ -576,9 +638,11 @@ pub struct ResultFormat {
     pub reason: String,
 }
 
+/// The server that the workers queried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Database {
+    /// Version as the server reports it.
     pub server_version: String,
     /// `null` if the extension is not installed.
     pub timescaledb: Option<String>,
@@ -609,9 +673,11 @@ pub struct Reconnects {
     pub disconnected: u64,
 }
 
+/// The program that produced the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tool {
+    /// Version of Muster.
     pub version: String,
     /// The command line, without secrets.
     pub command: String,

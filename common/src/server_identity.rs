@@ -26,11 +26,14 @@ pub struct ServerIdentity {
     pub timescaledb: Option<String>,
 }
 
+/// The role of a server in replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// It accepts writes.
     Primary,
+    /// It is read-only and follows a primary.
     Standby,
 }
 

@@ -18,6 +18,7 @@ pub struct ProcessHealth {
     pub cpu_hot_ms: Option<f64>,
     /// Busy share of all processors of the machine, for all processes.
     pub machine_busy_share: Option<f64>,
+    /// The same in the busiest second.
     pub machine_busy_share_worst: Option<f64>,
     /// Share of the machine's CPU time that the hypervisor gave to other virtual machines.
     pub steal_share: Option<f64>,
@@ -30,7 +31,9 @@ pub struct ProcessHealth {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Late {
+    /// Number of measurements.
     pub count: u64,
+    /// Half of the delays were shorter.
     pub median: f64,
     /// `null` below 44 samples.
     pub p90: Option<f64>,
@@ -38,6 +41,7 @@ pub struct Late {
     pub p95: Option<f64>,
     /// `null` below 459 samples.
     pub p99: Option<f64>,
+    /// The longest delay.
     pub max: f64,
 }
 
@@ -59,6 +63,7 @@ pub struct AgentHealth {
     pub starved_worst: Option<StarvedWorker>,
     /// Results that the coordinator had not acknowledged: the highest number at any time, and the limit at that time.
     pub results_kept_max: u64,
+    /// The limit on this number.
     pub results_kept_bound: u64,
     /// Longest round trip of a heartbeat.
     pub round_trip_max_ms: f64,
@@ -79,10 +84,12 @@ pub struct RunQueue {
     pub share: f64,
 }
 
+/// The worker that had no row for the longest time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StarvedWorker {
     /// Index of the worker within the agent.
     pub worker: u64,
+    /// Time in which it had no row to run.
     pub starved_ms: f64,
 }

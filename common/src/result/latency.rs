@@ -6,10 +6,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Latency {
+    /// Number of queries.
     pub count: u64,
+    /// The shortest time.
     pub min: f64,
+    /// Half of the queries took less time.
     pub median: f64,
+    /// Arithmetic mean.
     pub mean: f64,
+    /// The longest time.
     pub max: f64,
     /// Sample standard deviation (n − 1); `null` below 2 samples.
     pub stddev: Option<f64>,
