@@ -62,7 +62,7 @@ pub struct RunResult {
     #[serde(with = "latency::or_none")]
     #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub service_time_ms: Option<Latency>,
-    /// Service time plus lag.
+    /// Service time plus lag, of completed queries.
     #[serde(with = "latency::or_none")]
     #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub response_time_ms: Option<Latency>,
@@ -93,13 +93,12 @@ pub struct RunResult {
     pub agents: Vec<Agent>,
     /// One entry for each worker.
     pub workers: Vec<Worker>,
-    /// Sorted by mean service time, slowest first; at most 1,000.
+    /// Hosts with the times of their queries, sorted by mean service time, slowest first; at most 1,000.
     pub hosts: Vec<Host>,
     /// Failures of queries, grouped by SQLSTATE and message.
     pub errors: Vec<Error>,
     pub placement: Placement,
-    /// Comparison of the second database with the first, if the run compared two: a `muster.compare/v1`. All other statistics are of the
-    /// first.
+    /// Comparison of the second database with the first; `null` unless the run compared two. All other statistics are of the first.
     #[serde(default)]
     pub versus: Option<Box<Comparison>>,
     /// What happened during the run, in order: joins, losses, phases.
@@ -107,7 +106,7 @@ pub struct RunResult {
     /// The thresholds of `--threshold`, in the order in which they were given.
     pub thresholds: Vec<Threshold>,
     pub query: Query,
-    /// `null` if no agent reached the database.
+    /// The server that the workers queried; `null` if no agent reached the database.
     pub database: Option<Database>,
     pub tool: Tool,
     /// Health of the coordinator's process while rows ran; `late_ms` is the delay of its event loop.
@@ -136,7 +135,7 @@ pub struct Load {
     pub achieved_qps: Option<f64>,
     /// Pause between two queries of a worker.
     pub think_time_ms: f64,
-    /// The warm-up, which is not counted, as specified: `1000 rows` or `30s`.
+    /// The warm-up, which is not counted, as specified: `1000 rows` or `30s`; `null` without one.
     pub warmup: Option<String>,
     /// How often every record was to run; `null` if the run had a duration.
     pub repeat: Option<u64>,
@@ -146,7 +145,7 @@ pub struct Load {
     /// interrupted or resumed.
     #[serde(default)]
     pub due: Option<u64>,
-    /// Number of these queries that had not started by then. Their waiting times are in no statistic. `null` if `due` is `null`.
+    /// Number of the queries counted by `due` that had not started by then. Their waiting times are in no statistic. `null` if `due` is `null`.
     #[serde(default)]
     pub not_begun: Option<u64>,
     /// Random seed (`--seed`).
@@ -195,7 +194,7 @@ pub struct Utilization {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerShare {
-    /// `slot-3/0`.
+    /// Its slot and its number within the agent: `slot-3/0`.
     pub worker: String,
     /// Its generator overhead ÷ (overhead + service times).
     pub share: f64,
@@ -230,9 +229,9 @@ pub struct Statement {
     pub failed: u64,
     /// Sum of the service times of its completed queries.
     pub total_processing_time_ms: f64,
-    /// `null` if none of its queries completed.
+    /// Service times of its completed queries; `null` if there are none.
     pub service_time_ms: Option<Latency>,
-    /// `null` if rows had no due times.
+    /// Response times of its completed queries; `null` if rows had no due times.
     pub response_time_ms: Option<Latency>,
 }
 
@@ -240,9 +239,9 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Passes {
-    /// `null` if no query of the first pass completed.
+    /// Service times of the first pass; `null` if none of its queries completed.
     pub first: Option<Latency>,
-    /// `null` if no query of a later pass completed.
+    /// Service times of the later passes; `null` if none of their queries completed.
     pub later: Option<Latency>,
 }
 
@@ -252,11 +251,11 @@ pub struct Passes {
 pub struct Search {
     /// Bounds on the response times, as typed: `p99<50ms`.
     pub objective: String,
-    /// Queries per second; `null` if no rate held.
+    /// The highest rate that met the objective; `null` if none did.
     pub highest_rate: Option<f64>,
     /// True if the rate held when it was measured a second time.
     pub is_confirmed: bool,
-    /// In the order in which they ran.
+    /// The measured rates, in the order in which they ran.
     pub steps: Vec<SearchStep>,
 }
 
@@ -289,7 +288,7 @@ pub struct SearchStep {
     pub generator_delay_ms: Option<Latency>,
     /// True if the objective was met.
     pub holds: bool,
-    /// The reason if it was not met.
+    /// Why the objective was not met; `null` if it was.
     pub reason: Option<String>,
 }
 
@@ -312,7 +311,7 @@ pub enum Ending {
     Unfinished,
 }
 
-/// What the figures are worth.
+/// The verdict on the run, with its reasons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
@@ -373,6 +372,7 @@ pub enum Cause {
     Disconnected,
 }
 
+/// What the figures of a run are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
@@ -445,7 +445,7 @@ pub struct Answers {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Agent {
-    /// `slot-3`.
+    /// Its place in the run: `slot-3`.
     pub slot: String,
     /// The machine's host name and the agent's process id.
     pub name: String,
@@ -484,7 +484,7 @@ pub struct Session {
     pub epoch: u64,
     /// The machine's host name and the agent's process id.
     pub name: String,
-    /// The reason if it ended before the run did.
+    /// The reason if it ended before the run did; otherwise `null`.
     pub lost: Option<String>,
 }
 
@@ -492,11 +492,11 @@ pub struct Session {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Worker {
-    /// `slot-3/0`.
+    /// Its slot and its number within the agent: `slot-3/0`.
     pub worker: String,
     /// Number of hosts placed on it.
     pub hosts: u64,
-    /// As for an agent.
+    /// Executions of the rows placed on it, counted as for an agent.
     pub queries: u64,
     /// Completed queries.
     pub completed: u64,
@@ -523,9 +523,9 @@ pub struct Host {
     pub completed: u64,
     /// Failed queries.
     pub failed: u64,
-    /// `null` if none of its queries completed.
+    /// Mean service time; `null` if none of its queries completed.
     pub mean_ms: Option<f64>,
-    /// `null` if none of its queries completed.
+    /// Longest service time; `null` if none of its queries completed.
     pub max_ms: Option<f64>,
 }
 
@@ -539,7 +539,7 @@ pub struct Error {
     pub count: u64,
     /// The server's message, or that of the client for a broken connection.
     pub message: String,
-    /// The server's DETAIL for the row below; `null` if there is none.
+    /// The server's DETAIL for the row in `row`; `null` if there is none.
     #[serde(default)]
     pub detail: Option<String>,
     /// The server's HINT, or how to avoid the error; `null` if there is none.
@@ -547,7 +547,7 @@ pub struct Error {
     pub hint: Option<String>,
     /// The first row id (from 0) that failed with this error.
     pub row: u64,
-    /// The host of this row.
+    /// The host of the row in `row`.
     pub host: String,
 }
 
@@ -561,7 +561,7 @@ pub struct Placement {
     pub workers: u64,
     /// Number of workers without a host.
     pub idle: u64,
-    /// Rows of the busiest worker ÷ fair share; 1 is even. 0 without rows.
+    /// Rows of the busiest worker ÷ its fair share; 1 is even. 0 without rows.
     pub skew: f64,
 }
 
@@ -606,7 +606,7 @@ pub struct Threshold {
     /// `ms`, `%`, `queries/s`, or `queries` for a count.
     #[serde(default)]
     pub unit: String,
-    /// Why it cannot be decided, or which host is the worst and how many failed the threshold.
+    /// Why it cannot be decided, or which host is the worst and how many failed the threshold; otherwise `null`.
     #[serde(default)]
     pub note: Option<String>,
 }
@@ -624,7 +624,7 @@ pub struct Query {
     /// Format of the result rows; for a mix, of its first statement. `null` if unknown.
     #[serde(default)]
     pub results: Option<ResultFormat>,
-    /// The bucketing function of the default query: `time_bucket`, `date_bin` or `date_trunc`.
+    /// The bucketing function of the default query: `time_bucket`, `date_bin` or `date_trunc`; `null` for other queries.
     pub bucket_function: Option<String>,
 }
 
@@ -644,7 +644,7 @@ pub struct ResultFormat {
 pub struct Database {
     /// Version as the server reports it.
     pub server_version: String,
-    /// `null` if the extension is not installed.
+    /// Version of the extension; `null` if it is not installed.
     pub timescaledb: Option<String>,
     /// `PostgreSQL 15.18 from /usr/lib/postgresql/15/bin` for the embedded server; `null` for a server that the user provides.
     pub embedded: Option<String>,

@@ -16,9 +16,9 @@ pub struct ServerIdentity {
     pub system_identifier: Option<String>,
     /// When its postmaster started: RFC 3339, UTC, with microseconds. `null` if it cannot be read.
     pub started_at: Option<String>,
-    /// `null` if it cannot be read.
+    /// Its role in replication; `null` if it cannot be read.
     pub role: Option<Role>,
-    /// Empty if it cannot be read.
+    /// Version as the server reports it; empty if it cannot be read.
     pub server_version: String,
     /// The database's name; empty if it cannot be read.
     pub database: String,

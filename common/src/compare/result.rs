@@ -28,13 +28,13 @@ pub struct Comparison {
     /// Changes below this margin are negligible.
     pub margin: f64,
     pub rows: Rows,
-    /// Figures of the service times.
+    /// Statistics of the service times.
     pub service_time: Table,
-    /// `null` if every query of both runs began when it was due.
+    /// Statistics of the response times; `null` if every query of both runs began when it was due.
     pub response_time: Option<Table>,
-    /// `null` unless rows are paired.
+    /// Statistics of the change of each row; `null` unless rows are paired.
     pub row_by_row: Option<RowByRow>,
-    /// `null` if rows are paired or measurements are missing.
+    /// Mann-Whitney U test of the times of both runs; `null` if rows are paired or measurements are missing.
     pub rank_test: Option<RankTest>,
     pub throughput: Throughput,
     pub failed: Failed,
@@ -62,7 +62,7 @@ pub struct Side {
     pub workers: u64,
     /// Completed queries.
     pub completed: u64,
-    /// 16 hexadecimal digits.
+    /// Digest of the result rows, 16 hexadecimal digits.
     pub digest: String,
     /// Command line without secrets.
     pub command: String,
@@ -161,7 +161,7 @@ pub struct RowByRow {
     pub median_change: f64,
     /// The conclusion about this change.
     pub finding: Finding,
-    /// `null` if no row's time differs.
+    /// Wilcoxon signed-rank test of the ratios; `null` if no row's time differs.
     pub signed_rank: Option<SignedRankTest>,
     /// Effective sample size: the number of independent rows whose mean has the same error.
     pub worth: f64,

@@ -10,7 +10,7 @@ pub struct ServerSide {
     pub notes: Vec<String>,
     /// From `pg_stat_statements`, in the order of the run's statements; statements without a known entry are left out.
     pub statements: Vec<ServerStatement>,
-    /// From `pg_stat_database`: all activity in this database, including other clients.
+    /// From `pg_stat_database`: all activity in this database, including other clients; `null` if it could not be read.
     pub database: Option<ServerDatabase>,
     /// TimescaleDB hypertables that a statement names.
     pub hypertables: Vec<Hypertable>,
@@ -32,11 +32,11 @@ pub struct ServerStatement {
     pub rows: u64,
     /// Sum of the execution times by the server's clock.
     pub total_exec_time_ms: f64,
-    /// `null` without calls.
+    /// Mean execution time by the server's clock; `null` without calls.
     pub mean_exec_time_ms: Option<f64>,
-    /// `null` unless `pg_stat_statements.track_planning` is on.
+    /// Mean planning time by the server's clock; `null` unless `pg_stat_statements.track_planning` is on.
     pub mean_plan_time_ms: Option<f64>,
-    /// Mean service time of the same statement.
+    /// Mean service time of the same statement; `null` if none completed.
     pub client_mean_ms: Option<f64>,
     /// Client mean minus server mean: network, protocol, parsing, the client, and planning unless it is measured.
     pub between_ms: Option<f64>,
@@ -84,7 +84,7 @@ pub struct ServerDatabase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hypertable {
-    /// Qualified with its schema.
+    /// Its name, qualified with its schema.
     pub name: String,
     /// Number of its chunks.
     pub chunks: u64,
@@ -115,7 +115,7 @@ pub struct Plan {
     pub kind: Option<PlanKind>,
     /// Lines as printed by PostgreSQL; empty if there is no plan.
     pub lines: Vec<String>,
-    /// The reason why there is no plan.
+    /// The reason why there is no plan; otherwise `null`.
     pub problem: Option<String>,
 }
 

@@ -80,7 +80,7 @@ pub(super) struct WorkloadArgs {
     pub(super) host_column: String,
 
     /// What to do with invalid rows
-    #[arg(long, value_enum, default_value_t = OnBadRowArg::Fail)]
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnBadRowArg::Fail)]
     pub(super) on_bad_row: OnBadRowArg,
 
     /// Run only the first ROWS valid rows
@@ -150,7 +150,7 @@ pub(super) struct RunArgs {
     pub(super) slot_grace: Duration,
 
     /// What to do when a lost agent has not been replaced within --slot-grace
-    #[arg(long, value_enum, default_value_t = OnAgentLossArg::Reassign, help_heading = "Agents")]
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnAgentLossArg::Reassign, help_heading = "Agents")]
     pub(super) on_agent_loss: OnAgentLossArg,
 
     #[command(flatten)]
@@ -219,11 +219,11 @@ pub(super) struct RunArgs {
     ///
     /// There is no encryption or authentication, and nothing secret.
     #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = muster_agent::parse_listen_address,
-          help_heading = "Progress")]
+          help_heading = "Monitoring")]
     pub(super) metrics: Option<SocketAddr>,
 
     /// Print only errors to stderr: no progress and no notices, regardless of MUSTER_LOG
-    #[arg(long, short = 'q', help_heading = "Progress")]
+    #[arg(long, short = 'q', help_heading = "Monitoring")]
     pub(super) quiet: bool,
 }
 
@@ -338,7 +338,7 @@ pub(super) struct PlanArgs {
     pub(super) workers: u16,
 
     /// Print the plan as JSON
-    #[arg(long)]
+    #[arg(long, help_heading = None::<&str>)]
     pub(super) json: bool,
 }
 
@@ -375,16 +375,16 @@ pub(super) enum GenerateArgs {
         #[arg(default_value = "data/cpu_usage.csv")]
         file: PathBuf,
         /// Number of hosts
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20)]
         hosts: u32,
         /// Interval between two samples of a host
-        #[arg(long, default_value = "10s", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
         step: Duration,
         /// Time range covered by the data
-        #[arg(long, default_value = "48h", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "48h", value_parser = duration)]
         span: Duration,
         /// Random seed
-        #[arg(long, default_value_t = crate::demo::SEED)]
+        #[arg(long, value_name = "NUMBER", default_value_t = crate::demo::SEED)]
         seed: u64,
     },
     /// Generate a workload: hostname, start_time, end_time
@@ -393,22 +393,22 @@ pub(super) enum GenerateArgs {
         #[arg(default_value = "data/query_params.csv")]
         file: PathBuf,
         /// Number of rows
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, value_name = "N", default_value_t = 200)]
         rows: u64,
         /// Number of hosts in the data
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20)]
         hosts: u32,
         /// Number of hosts that are queried
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, value_name = "N", default_value_t = 10)]
         hosts_used: u32,
         /// Time range covered by the data
-        #[arg(long, default_value = "48h", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "48h", value_parser = duration)]
         span: Duration,
         /// Time range covered by each query
-        #[arg(long, default_value = "1h", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
         window: Duration,
         /// Random seed
-        #[arg(long, default_value_t = crate::demo::SEED)]
+        #[arg(long, value_name = "NUMBER", default_value_t = crate::demo::SEED)]
         seed: u64,
     },
 }

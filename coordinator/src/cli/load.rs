@@ -20,7 +20,7 @@ pub(super) struct LoadArgs {
     pub(super) rate: Option<Rate>,
 
     /// How the start times of an open loop are distributed
-    #[arg(long, value_enum, default_value_t = ArrivalsArg::Uniform, requires = "open_loop")]
+    #[arg(long, value_enum, value_name = "DISTRIBUTION", default_value_t = ArrivalsArg::Uniform, requires = "open_loop")]
     pub(super) arrivals: ArrivalsArg,
 
     /// Closed loop: how long each worker pauses between two queries
@@ -35,7 +35,7 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) repeat: u32,
 
-    /// Run for this long, repeating the rows as often as necessary; no query starts later [default: all rows once]
+    /// Run for this long, repeating the rows as often as necessary; no query starts later [default: until every row has run]
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "repeat")]
     pub(super) duration: Option<Duration>,
 

@@ -2,7 +2,7 @@
 
 use muster_agent::exit::Description;
 
-use super::page::{check, table};
+use super::page::{check, escape, table};
 use crate::exit::Exit;
 
 const INTRODUCTION: &str = "\
@@ -15,18 +15,9 @@ If several conditions apply to a run, an early end comes first (2, 13, 74, 130),
 `verdict` of the [JSON result](json.md).";
 
 fn codes(codes: impl IntoIterator<Item = Description>) -> String {
-    let rows = codes.into_iter().map(|Description { code, meaning, remedy }| {
-        // A word that begins with two hyphens is an option.
-        let words = meaning.split(' ').map(|word| match word.starts_with("--") {
-            true => {
-                format!("`{}`", word.trim_end_matches([',', ':', ')']))
-                    + &word[word.trim_end_matches([',', ':', ')']).len()..]
-            }
-            false => word.to_owned(),
-        });
-        [code.to_string(), words.collect::<Vec<_>>().join(" "), remedy.to_owned()]
-    });
-    table(["code", "meaning", "what to do"], &rows.collect::<Vec<_>>())
+    let row = |Description { code, meaning, remedy }| [code.to_string(), escape(meaning), remedy.to_owned()];
+    let rows: Vec<_> = codes.into_iter().map(row).collect();
+    table(["code", "meaning", "what to do"], &rows)
 }
 
 #[test]

@@ -7,8 +7,8 @@ use super::page::{anchor, check, code, escape, table};
 use crate::cli;
 
 const INTRODUCTION: &str = "\
-Every command has `-h` for a summary and `--help` for details. The text of both is that of this page. An option on the command line
-overrides the environment variable in the same row.";
+Every command has `-h` for a summary and `--help` for the texts of this page. An option on the command line overrides the environment
+variable in the same row. [Values](#values) describes the syntax of TIME, RATE and others.";
 
 const ENDS: [&str; 2] = ["Values:", "Exit codes:"];
 
@@ -85,12 +85,9 @@ fn groups(command: &Command) -> Vec<(Option<&str>, Vec<&Arg>)> {
 fn row(arg: &Arg) -> [String; 4] {
     let takes_value = arg.get_action().takes_values();
     let values = arg.get_value_names().unwrap_or_default().join(" ");
-    let option = match (arg.get_short(), arg.get_long()) {
-        (Some(short), Some(long)) => format!("`-{short}`, `--{long}` "),
-        (None, Some(long)) => format!("`--{long}` "),
-        _ => String::new(),
-    };
-    let option = if takes_value { format!("{option}`{values}`") } else { option.trim_end().to_owned() };
+    let long = arg.get_long().map(|long| format!("--{long} ")).unwrap_or_default();
+    let option = code((long + if takes_value { &values } else { "" }).trim_end());
+    let option = arg.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default() + &option;
     let help = arg.get_long_help().or(arg.get_help()).map(StyledStr::to_string);
     let help = help.unwrap_or_else(|| panic!("{option} has no help text"));
     let (help, typed) = split_default(&help);
@@ -128,7 +125,7 @@ fn paragraph(text: &str) -> String {
     match text.strip_prefix("Examples:\n") {
         Some(examples) => {
             let lines = examples.lines().map(|line| line.strip_prefix("  ").unwrap_or(line));
-            format!("```text\n{}\n```\n\n", lines.collect::<Vec<_>>().join("\n"))
+            format!("Examples:\n\n```text\n{}\n```\n\n", lines.collect::<Vec<_>>().join("\n"))
         }
         None => format!("{}\n\n", escape(text)),
     }
