@@ -468,6 +468,8 @@ mod tests {
     #[test]
     fn a_duration_has_a_unit_and_is_above_zero() {
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("1h 30m").unwrap(), Duration::from_secs(5_400));
+        assert_eq!(duration("20us").unwrap(), Duration::from_micros(20));
         assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
         assert_eq!(duration("1ns").unwrap(), Duration::from_nanos(1));
         for bad in ["", "5", "0s", "-1s", "soon", "9000h", "9223372036854775807s"] {

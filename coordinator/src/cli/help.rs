@@ -10,8 +10,10 @@ pub(crate) type Value = (&'static str, &'static [&'static str]);
 /// The values with a syntax of their own.
 pub(super) const VALUES: [Value; 6] = [TIME, RATE, OBJECTIVE, EXPRESSION, FORMAT, ADDRESS];
 
-const TIME: Value =
-    ("TIME", &["a number with a unit, or several: `500ms`, `1.5s`, `2m`, `1h 30m`; at most a year"]);
+const TIME: Value = (
+    "TIME",
+    &["a number with a unit (us, ms, s, m, h), or several: `500ms`, `2m`, `1h 30m`; at most a year"],
+);
 const RATE: Value = (
     "RATE",
     &[
@@ -31,19 +33,23 @@ const OBJECTIVE: Value = (
 const EXPRESSION: Value = (
     "EXPRESSION",
     &[
-        "a metric, one of `<` `<=` `>` `>=`, and a value: `p95<50ms`, `throughput>500`, `failed<0.1%`, `failed=0`.",
-        "The metrics are min, median, mean, max, p90, p95, p99, p99.9, failed and throughput.",
-        "Times are service times, or have a prefix: `response:p99<1s`, and `lag:`, `queueing:`, `generator_delay:`.",
-        "`host:NAME:p99<200ms` applies to each host that matches; `*` in NAME matches any characters",
+        "METRIC OPERATOR VALUE: `p95<50ms`, `throughput>500`, `failed<0.1%`, `failed=0`.",
+        "METRIC is min, median, mean, max, p90, p95, p99, p99.9, failed or throughput;",
+        "OPERATOR is `<`, `<=`, `>` or `>=`. Times are service times unless they have a prefix:",
+        "`response:p99<1s`, and the same with lag, queueing and generator_delay.",
+        "`host:NAME:p99<200ms` holds for each host that matches; `*` matches any characters",
     ],
 );
 const FORMAT: Value = (
     "FORMAT",
-    &["`text`, `json`, `csv` or `markdown`; `json=FILE` writes to a file. At most one format goes to stdout"],
+    &[
+        "`text`, `json`, `csv` or `markdown`; `json=FILE` writes to a file.",
+        "At most one format goes to stdout",
+    ],
 );
 const ADDRESS: Value = (
     "ADDRESS",
-    &["an IP address and a port: `127.0.0.1:9464`; `0.0.0.0:9464` and `[::]:9464` are all interfaces"],
+    &["an IP address and a port: `127.0.0.1:9464`;", "`0.0.0.0:9464` and `[::]:9464` are all interfaces"],
 );
 
 pub(super) fn run() -> String {
@@ -77,12 +83,12 @@ fn values(values: &[Value]) -> String {
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  coordinator run --agents 10 --local                     ten agents in this process, embedded PostgreSQL, demo data
-  coordinator run --agents 10 --local rows.csv            the same with your own rows
-  coordinator run --agents 3 rows.csv                     wait for three agents: agent --coordinator 127.0.0.1:50051
+  coordinator run --agents 10 --local             ten local agents, embedded PostgreSQL, demo data
+  coordinator run --agents 10 --local rows.csv    the same with your own rows
+  coordinator run --agents 3 rows.csv             wait for three agents: run `agent` three times
   coordinator run --local --query q.sql --database-url postgresql://me@db1/metrics rows.csv
   coordinator run --local --rate 200 --duration 5m --threshold 'response:p99<50ms' rows.csv
-  coordinator run --local --output text,json=result.json  text report on stdout and JSON result in a file";
+  coordinator run --local --output text,json=result.json rows.csv";
 
 const SIGNALS: &str =
     "The first Ctrl-C or SIGTERM ends the run and prints a partial report; the second exits immediately.";
@@ -96,9 +102,9 @@ Examples:
   coordinator report 20261123 --samples rows.parquet      the raw measurements, and the report";
 
 const COMPARE_METHOD: &str = "\
-Rows are paired by id if both runs had the same workload. All intervals hold simultaneously with 95 % confidence and account
-for the correlation of consecutive queries. A comparison cannot separate the effect of your change from other changes between
-the two runs: run both close together, more than once, on a quiet machine.";
+    Rows are paired by id if both runs had the same workload. All intervals hold simultaneously with 95 % confidence and account for the \
+    correlation of consecutive queries. A comparison cannot separate the effect of your change from other changes between the two runs: \
+    run both close together, more than once, on a quiet machine.";
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
@@ -107,12 +113,12 @@ Examples:
   coordinator compare BASE NEW --fail-on-regression --margin 5";
 
 const TOKEN_STRING: &str = "\
-The join string is muster1.PIN.SECRET. The pin is the SHA-256 of the coordinator's certificate; an agent verifies it before it
-sends anything. The secret authenticates agents to the coordinator. Anyone with the join string can join runs and receives
-the database URL: protect it like a password.";
+    The join string is muster1.PIN.SECRET. The pin is the SHA-256 of the coordinator's certificate; an agent verifies it before it sends \
+    anything. The secret authenticates agents to the coordinator. Anyone with the join string can join runs and receives the database \
+    URL: protect it like a password.";
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
-  (umask 077; coordinator token > join)                         once; it prints the same string every time
+  (umask 077; coordinator token > join)               once; it prints the same string every time
   coordinator run --agents 10 --listen 0.0.0.0:50051 rows.csv
-  agent --coordinator load1:50051 --join-file join              or MUSTER_JOIN, or --join";
+  agent --coordinator load1:50051 --join-file join    or MUSTER_JOIN, or --join";

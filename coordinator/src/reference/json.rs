@@ -10,7 +10,7 @@ use super::page::{anchor, check, code, escape, table};
 
 const INTRODUCTION: &str = "\
 `--output json` writes these documents. Later versions add fields and never remove or rename one, so a reader should ignore fields that it
-does not know. All times are in milliseconds. A figure is `null` where the sample does not support it or the server does not report it.";
+does not know. Durations are in milliseconds. A figure is `null` where the sample does not support it or the server does not report it.";
 
 /// The type of a comparison, which is also part of a result.
 const COMPARISON: &str = "Comparison";

@@ -32,6 +32,21 @@ fn the_page_of_options_matches_the_programs() {
     check("options.md", "Options", &format!("{INTRODUCTION}\n\n{contents}\n{sections}## Values\n\n{values}"));
 }
 
+/// clap wraps long lines, and continues them without the indentation.
+#[test]
+fn indented_lines_of_the_help_fit_the_width() {
+    let mut commands = Vec::new();
+    for program in [cli::definition().0, muster_agent::cli::command()] {
+        collect(program, &mut commands);
+    }
+    for command in commands {
+        let end = command.get_after_long_help().map(StyledStr::to_string).unwrap_or_default();
+        for line in end.lines().filter(|line| line.starts_with("  ")) {
+            assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+        }
+    }
+}
+
 /// Collects a command and all below it, except the command `help`.
 fn collect(command: Command, commands: &mut Vec<Command>) {
     let below: Vec<Command> =
@@ -53,7 +68,7 @@ fn section(command: &Command) -> String {
         command.get_long_about().or(command.get_about()).map(StyledStr::to_string).unwrap_or_default();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
-    let mut section = format!("## {name}\n\n{}\n\n```text\n{usage}\n```\n\n", sentence(&escape(&about)));
+    let mut section = format!("## {name}\n\n{}\n\n```text\n{usage}\n```\n\n", escape(&sentence(&about)));
     for (heading, args) in groups(command) {
         if let Some(heading) = heading {
             section += &format!("### {heading}\n\n");
@@ -102,7 +117,7 @@ fn row(arg: &Arg) -> [String; 4] {
         let help = value.get_help().map(|help| format!(": {}", escape(&help.to_string())));
         format!("<br>{}{}", code(value.get_name()), help.unwrap_or_default())
     });
-    [option, default, environment, sentence(&escape(&help)) + &possible.collect::<String>()]
+    [option, default, environment, escape(&sentence(&help)) + &possible.collect::<String>()]
 }
 
 /// Splits `[default: …]` off, which is written by hand where the default is not a value.
