@@ -81,6 +81,10 @@ proto:
 schema:
     UPDATE_SCHEMA=1 cargo test --locked -p muster-coordinator --lib the_committed_schema_matches_the_types
 
+# Regenerate docs/reference and the schemas after a change of options, exit codes, result types or metrics
+reference: schema
+    UPDATE_REFERENCE=1 cargo test --locked -p muster-coordinator --lib reference::
+
 # Write demo data to a file, which `migrate` can load: `just generate cpu-usage --hosts 100`, `just generate query-params rows.csv`
 generate *arguments="cpu-usage":
     cargo run --release --locked --bin coordinator -- generate {{ arguments }}

@@ -3,35 +3,35 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
-use muster_agent::metrics::AgentMetrics;
-use muster_agent::null_database::NullDatabase;
-use muster_agent::runtime::Runtime;
-use muster_agent::{AcceptDatabaseUrl, AgentConfig, AgentError};
+use clap::{CommandFactory, Parser, ValueEnum};
 use muster_common::ids::SlotId;
 use muster_common::join_string::JoinString;
 use muster_common::limits;
-use muster_net::address::{Coordinators, parse_listen_address};
-use muster_net::security::Security;
-use muster_net::security::pki::PkiArgs;
-use muster_postgres::{Environment, RoleRule, Settings};
-use muster_process::secret_file;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::config::{AcceptDatabaseUrl, AgentConfig};
+use muster_net::address::{Coordinators, parse_listen_address};
+use crate::exit::{self, Exit};
+use crate::metrics::AgentMetrics;
+use crate::null_database::NullDatabase;
+use muster_postgres::{Environment, RoleRule, Settings};
+use crate::runtime::Runtime;
+use muster_process::secret_file;
+use muster_net::security::Security;
+use muster_net::security::pki::PkiArgs;
+use crate::serve::AgentError;
+
 /// Runs timed queries for a Muster coordinator.
 ///
-/// Connects to the coordinator, retrying until it is available, executes its run, and waits for the next run. The agent uses its own
-/// database settings (--database-url, DATABASE_URL, PG* variables and ~/.pgpass, as psql does). An agent without database settings
-/// uses those of the coordinator, which are sent only to the same user on the same machine or over TLS.
+/// Connects to the coordinator, retrying until it is available, executes its run, and waits for the next run.
 #[derive(Debug, Parser)]
-#[command(name = "agent", version, max_term_width = 100, after_long_help = HELP)]
+#[command(name = "agent", version, max_term_width = 100, after_long_help = help())]
 struct Args {
     /// Address of the coordinator; several addresses are tried in this order
     #[arg(long, value_name = "HOST:PORT,…", default_value = "127.0.0.1:50051", env = "MUSTER_COORDINATOR")]
@@ -46,20 +46,6 @@ struct Args {
     #[arg(long, value_name = "N", hide = true)]
     threads: Option<NonZeroU16>,
 
-    /// Database connection string, as in psql
-    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
-    database_url: Option<SecretString>,
-
-    /// File with the database connection string; keeps the password out of the process list
-    #[arg(long, value_name = "FILE", env = "DATABASE_URL_FILE", conflicts_with = "database_url")]
-    database_url_file: Option<PathBuf>,
-
-    /// Coordinators from which this agent accepts a database connection string. It is used if the agent has no database settings, and
-    /// for the second database of a run with --versus. The agent adds no passwords, service files or certificates of its own, and
-    /// enforces its own PGSSLMODE as the minimum
-    #[arg(long, value_name = "FROM", env = "MUSTER_ACCEPT_DATABASE_URL", default_value = "tls")]
-    accept_database_url: AcceptArg,
-
     /// Slot to request; 3 is slot-3 [default: any free slot]
     #[arg(long, value_name = "NUMBER")]
     slot: Option<u16>,
@@ -68,38 +54,81 @@ struct Args {
     #[arg(long)]
     once: bool,
 
-    /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, without encryption or authentication
+    /// Serve metrics at http://ADDRESS/metrics, and the gRPC health protocol on the same port
+    ///
+    /// There is no encryption or authentication, and nothing secret.
     #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = parse_listen_address)]
     metrics: Option<SocketAddr>,
 
+    /// Database connection string, as in psql [default: that of the coordinator]
+    ///
+    /// PG* variables, PGSERVICE and ~/.pgpass apply as in psql, and are sufficient. An agent without any database settings uses those of
+    /// the coordinator, which are sent only to the same user on the same machine or over TLS.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true, help_heading = "Database")]
+    database_url: Option<SecretString>,
+
+    /// File with the database connection string; keeps the password out of the process list
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DATABASE_URL_FILE",
+        conflicts_with = "database_url",
+        help_heading = "Database"
+    )]
+    database_url_file: Option<PathBuf>,
+
+    /// Coordinators from which this agent accepts a database connection string
+    ///
+    /// It is used if the agent has no database settings, and for the second database of a run with --versus. The agent adds no passwords,
+    /// service files or certificates of its own, and enforces its own PGSSLMODE as the minimum.
+    #[arg(
+        long,
+        value_name = "FROM",
+        env = "MUSTER_ACCEPT_DATABASE_URL",
+        default_value = "tls",
+        help_heading = "Database"
+    )]
+    accept_database_url: AcceptArg,
+
     /// Allow statements to write; by default sessions are read-only
-    #[arg(long)]
+    #[arg(long, help_heading = "Database")]
     allow_writes: bool,
 
-    /// Refuse to run if the database role can write or is a superuser, and print how to create a read-only role. A read-only session
-    /// alone does not prevent writes, because SQL can change that setting
-    #[arg(long, env = "MUSTER_REQUIRE_READ_ONLY_ROLE", conflicts_with = "allow_writes")]
+    /// Refuse to run if the database role can write or is a superuser
+    ///
+    /// The error message shows how to create a read-only role. A read-only session alone does not prevent writes, because SQL can change
+    /// that setting.
+    #[arg(
+        long,
+        env = "MUSTER_REQUIRE_READ_ONLY_ROLE",
+        conflicts_with = "allow_writes",
+        help_heading = "Database"
+    )]
     require_read_only_role: bool,
 
     /// Complete every row immediately without a database, to measure Muster itself; the verdict is VOID
     #[arg(long, hide = true, conflicts_with_all = ["database_url", "database_url_file"])]
     null_database: bool,
 
-    /// Join string printed by `coordinator token`: agent and coordinator authenticate each other, and the connection is encrypted
-    #[arg(long, value_name = "STRING", env = "MUSTER_JOIN", hide_env_values = true)]
+    /// Join string printed by `coordinator token`: both sides authenticate each other over TLS
+    #[arg(long, value_name = "STRING", env = "MUSTER_JOIN", hide_env_values = true, help_heading = AUTHENTICATION)]
     join: Option<SecretString>,
 
     /// File with the join string; keeps it out of the process list
-    #[arg(long, value_name = "FILE", env = "MUSTER_JOIN_FILE", conflicts_with = "join")]
+    #[arg(long, value_name = "FILE", env = "MUSTER_JOIN_FILE", conflicts_with = "join", help_heading = AUTHENTICATION)]
     join_file: Option<PathBuf>,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = AUTHENTICATION)]
     pki: PkiArgs,
 
     /// Join a coordinator on another machine without encryption or authentication
-    #[arg(long, conflicts_with_all = ["join", "join_file", "tls_cert"])]
+    ///
+    /// Otherwise a coordinator on another machine requires --join, --join-file or --tls-cert.
+    #[arg(long, conflicts_with_all = ["join", "join_file", "tls_cert"], help_heading = AUTHENTICATION)]
     insecure: bool,
 }
+
+const AUTHENTICATION: &str = "Authentication";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum AcceptArg {
@@ -111,29 +140,38 @@ enum AcceptArg {
     Tls,
 }
 
-const HELP: &str = "\
+fn help() -> String {
+    let codes = exit::help(Exit::ALL.map(Exit::description));
+    format!("{EXAMPLES}\n\n{SIGNALS}\n\n{codes}")
+}
+
+const EXAMPLES: &str = "\
 Examples:
   agent                                                   join the coordinator on this machine
   agent --coordinator db-load:50051 --join-file join --workers 4
-  DATABASE_URL=postgresql://me@db1/metrics agent --once
+  DATABASE_URL=postgresql://me@db1/metrics agent --once";
 
-Exit codes:
-  0 success · 2 usage error, refused by the coordinator, or a worker thread cannot be started
-  13 with --once: the coordinator was lost and did not return
-
+const SIGNALS: &str = "\
 SIGTERM or Ctrl-C: finish the queries in flight, return the remaining rows and exit. A second signal exits immediately.
+
 MUSTER_LOG sets the log level on stderr: error, warn, info (default) or debug.";
 
-pub(crate) async fn run() -> ExitCode {
+/// The definition of the command line.
+pub fn command() -> clap::Command {
+    Args::command()
+}
+
+/// Parses the command line and serves runs until the agent is stopped. On a usage error clap exits the process here.
+pub async fn run() -> Exit {
     let args = Args::parse();
     muster_process::logging::start("info", false);
     match serve(args).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Success,
         Err(failure) => {
             error!("{failure:#}");
             match failure.downcast_ref() {
-                Some(AgentError::Lost { .. }) => ExitCode::from(13),
-                Some(AgentError::Refused { .. } | AgentError::CannotStart(_)) | None => ExitCode::from(2),
+                Some(AgentError::Lost { .. }) => Exit::Lost,
+                Some(AgentError::Refused { .. } | AgentError::CannotStart(_)) | None => Exit::CannotServe,
             }
         }
     }
@@ -152,7 +190,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
-    let mut serving = std::pin::pin!(muster_agent::serve_in(&runtime, config, shutdown.clone()));
+    let mut serving = std::pin::pin!(crate::serve::serve_in(&runtime, config, shutdown.clone()));
     tokio::select! {
         served = &mut serving => return Ok(served?),
         _ = interrupts.recv() => {}

@@ -1,11 +1,13 @@
 //! The library behind the `agent` binary. `coordinator run --local` also uses it, to start agents in its own process.
 //! An agent dials a coordinator, runs the rows that it receives, one at a time on each database connection, and returns their timings.
 
+pub mod cli;
 mod clock;
 mod config;
 mod databases;
 mod dial;
 pub mod driver;
+pub mod exit;
 mod health;
 mod inbox;
 mod join;

@@ -1,8 +1,9 @@
 //! `agent`: see `agent --help`.
 
-mod cli;
-
 use std::process::ExitCode;
+
+use muster_agent::cli;
+use muster_agent::exit::Exit;
 
 fn main() -> ExitCode {
     // This thread needs one more, which resolves host names.
@@ -17,11 +18,11 @@ fn main() -> ExitCode {
     let exit = runtime.block_on(cli::run());
     // Do not wait for a worker whose server does not answer.
     runtime.shutdown_background();
-    exit
+    exit.into()
 }
 
 #[allow(clippy::print_stderr, reason = "logging has not begun")]
 fn cannot_start(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("agent: cannot start: {error}");
-    ExitCode::from(2)
+    Exit::CannotServe.into()
 }

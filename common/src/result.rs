@@ -62,7 +62,7 @@ pub struct RunResult {
     #[serde(with = "latency::or_none")]
     #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub service_time_ms: Option<Latency>,
-    /// Service time plus lag.
+    /// Service time plus lag, of completed queries.
     #[serde(with = "latency::or_none")]
     #[cfg_attr(feature = "schema", schemars(with = "latency::LatencyOrNone"))]
     pub response_time_ms: Option<Latency>,
@@ -89,20 +89,24 @@ pub struct RunResult {
     pub prepare_ms: Option<Latency>,
     /// Latest minus earliest start of the agents, each corrected by half its round trip.
     pub start_skew_ms: Option<f64>,
+    /// One entry for each slot.
     pub agents: Vec<Agent>,
+    /// One entry for each worker.
     pub workers: Vec<Worker>,
-    /// Sorted by mean service time, slowest first; at most 1,000.
+    /// Hosts with the times of their queries, sorted by mean service time, slowest first; at most 1,000.
     pub hosts: Vec<Host>,
+    /// Failures of queries, grouped by SQLSTATE and message.
     pub errors: Vec<Error>,
     pub placement: Placement,
-    /// Comparison of the second database with the first, if the run compared two: a `muster.compare/v1`. All other statistics are of the
-    /// first.
+    /// Comparison of the second database with the first; `null` unless the run compared two. All other statistics are of the first.
     #[serde(default)]
     pub versus: Option<Box<Comparison>>,
+    /// What happened during the run, in order: joins, losses, phases.
     pub events: Vec<Event>,
+    /// The thresholds of `--threshold`, in the order in which they were given.
     pub thresholds: Vec<Threshold>,
     pub query: Query,
-    /// `null` if no agent reached the database.
+    /// The server that the workers queried; `null` if no agent reached the database.
     pub database: Option<Database>,
     pub tool: Tool,
     /// Health of the coordinator's process while rows ran; `late_ms` is the delay of its event loop.
@@ -117,6 +121,7 @@ pub struct RunResult {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Load {
+    /// When a worker runs its next row.
     pub model: LoadModel,
     /// Queries per second of the whole run, as specified; `null` in a closed loop.
     pub rate: Option<String>,
@@ -130,7 +135,7 @@ pub struct Load {
     pub achieved_qps: Option<f64>,
     /// Pause between two queries of a worker.
     pub think_time_ms: f64,
-    /// The warm-up, which is not counted, as specified: `1000 rows` or `30s`.
+    /// The warm-up, which is not counted, as specified: `1000 rows` or `30s`; `null` without one.
     pub warmup: Option<String>,
     /// How often every record was to run; `null` if the run had a duration.
     pub repeat: Option<u64>,
@@ -140,9 +145,10 @@ pub struct Load {
     /// interrupted or resumed.
     #[serde(default)]
     pub due: Option<u64>,
-    /// Number of these queries that had not started by then. Their waiting times are in no statistic. `null` if `due` is `null`.
+    /// Number of the queries counted by `due` that had not started by then. Their waiting times are in no statistic. `null` if `due` is `null`.
     #[serde(default)]
     pub not_begun: Option<u64>,
+    /// Random seed (`--seed`).
     pub seed: u64,
 }
 
@@ -184,10 +190,13 @@ pub struct Utilization {
     pub generator_overhead_worst: Option<WorkerShare>,
 }
 
+/// A worker, with its share of generator overhead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WorkerShare {
+    /// Its slot and its number within the agent: `slot-3/0`.
     pub worker: String,
+    /// Its generator overhead ÷ (overhead + service times).
     pub share: f64,
 }
 
@@ -195,7 +204,9 @@ pub struct WorkerShare {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EarlyExecutions {
+    /// The first 5 executions on each connection.
     pub early: Latency,
+    /// All later executions.
     pub later: Latency,
 }
 
@@ -203,18 +214,24 @@ pub struct EarlyExecutions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Statement {
+    /// The name given with `--query NAME=FILE`, or the file.
     pub name: String,
+    /// As sent to the server, `$1` for the first placeholder.
     pub sql: String,
     /// Format of its result rows; `null` if unknown.
     #[serde(default)]
     pub results: Option<ResultFormat>,
     /// Its share of the mix if no column of the workload selects the statement.
     pub weight: u64,
+    /// Completed queries of this statement.
     pub completed: u64,
+    /// Failed queries of this statement.
     pub failed: u64,
+    /// Sum of the service times of its completed queries.
     pub total_processing_time_ms: f64,
+    /// Service times of its completed queries; `null` if there are none.
     pub service_time_ms: Option<Latency>,
-    /// `null` if rows had no due times.
+    /// Response times of its completed queries; `null` if rows had no due times.
     pub response_time_ms: Option<Latency>,
 }
 
@@ -222,7 +239,9 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Passes {
+    /// Service times of the first pass; `null` if none of its queries completed.
     pub first: Option<Latency>,
+    /// Service times of the later passes; `null` if none of their queries completed.
     pub later: Option<Latency>,
 }
 
@@ -232,11 +251,11 @@ pub struct Passes {
 pub struct Search {
     /// Bounds on the response times, as typed: `p99<50ms`.
     pub objective: String,
-    /// Queries per second; `null` if no rate held.
+    /// The highest rate that met the objective; `null` if none did.
     pub highest_rate: Option<f64>,
     /// True if the rate held when it was measured a second time.
     pub is_confirmed: bool,
-    /// In the order in which they ran.
+    /// The measured rates, in the order in which they ran.
     pub steps: Vec<SearchStep>,
 }
 
@@ -248,13 +267,17 @@ pub struct SearchStep {
     pub rate: f64,
     /// True if this step measures the result of the search a second time.
     pub is_confirmation: bool,
+    /// How long queries were due in this step.
     pub duration_ms: f64,
     /// Completed queries per second.
     pub achieved_rate: f64,
     /// Number of queries that were due during the step.
     pub due: u64,
+    /// Completed queries.
     pub completed: u64,
+    /// Failed queries.
     pub failed: u64,
+    /// Service times of completed queries.
     pub service_time_ms: Option<Latency>,
     /// Service time plus lag.
     pub response_time_ms: Option<Latency>,
@@ -265,7 +288,7 @@ pub struct SearchStep {
     pub generator_delay_ms: Option<Latency>,
     /// True if the objective was met.
     pub holds: bool,
-    /// The reason if it was not met.
+    /// Why the objective was not met; `null` if it was.
     pub reason: Option<String>,
 }
 
@@ -288,6 +311,7 @@ pub enum Ending {
     Unfinished,
 }
 
+/// The verdict on the run, with its reasons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
@@ -308,6 +332,7 @@ pub enum Cause {
     EndedEarly,
     /// The run was resumed by another coordinator process.
     Resumed,
+    /// An agent was lost while it ran rows.
     AgentLost,
     /// Queries started late although their workers were free: the generator delay was too high.
     Lag,
@@ -347,15 +372,20 @@ pub enum Cause {
     Disconnected,
 }
 
+/// What the figures of a run are worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum VerdictStatus {
+    /// No problem was detected.
     Valid,
+    /// Something may have affected the figures.
     Degraded,
+    /// The load generator was the bottleneck.
     Void,
 }
 
+/// The file of query parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Workload {
@@ -365,6 +395,7 @@ pub struct Workload {
     pub sha256: String,
     /// Number of rows to run: valid records.
     pub rows: u64,
+    /// Number of different hosts.
     pub hosts: u64,
     /// Number of invalid records that were skipped (`--on-bad-row skip`).
     pub skipped: u64,
@@ -374,7 +405,9 @@ pub struct Workload {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Queries {
+    /// Executions of rows, over all passes.
     pub total: u64,
+    /// Queries that returned a result.
     pub completed: u64,
     /// Queries that ended with an SQL error, a timeout or a lost database connection.
     pub failed: u64,
@@ -396,6 +429,7 @@ pub struct Queries {
     pub unaccounted_rows: Vec<[u64; 2]>,
 }
 
+/// The result rows of the completed queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answers {
@@ -407,21 +441,27 @@ pub struct Answers {
     pub digest: String,
 }
 
+/// An agent, with the rows placed on its slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Agent {
-    /// `slot-3`.
+    /// Its place in the run: `slot-3`.
     pub slot: String,
     /// The machine's host name and the agent's process id.
     pub name: String,
+    /// Version of the agent.
     pub version: String,
+    /// Number of its workers.
     pub workers: u64,
     /// Number of hosts placed on it.
     pub hosts: u64,
     /// Executions of the rows placed on it, over all passes and databases; if the run had a duration, those that have a result.
     pub queries: u64,
+    /// Completed queries.
     pub completed: u64,
+    /// Failed queries.
     pub failed: u64,
+    /// Service times of its completed queries; `null` if there are none.
     pub service_time_ms: Option<Latency>,
     /// `null` if its slot was held to the end; otherwise the reason why it was lost.
     pub lost: Option<String>,
@@ -442,38 +482,50 @@ pub struct Agent {
 pub struct Session {
     /// The number in the database's `application_name`: `muster:<run>:<slot>:<epoch>`.
     pub epoch: u64,
+    /// The machine's host name and the agent's process id.
     pub name: String,
-    /// The reason if it ended before the run did.
+    /// The reason if it ended before the run did; otherwise `null`.
     pub lost: Option<String>,
 }
 
+/// One database connection of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Worker {
-    /// `slot-3/0`.
+    /// Its slot and its number within the agent: `slot-3/0`.
     pub worker: String,
+    /// Number of hosts placed on it.
     pub hosts: u64,
-    /// As for an agent.
+    /// Executions of the rows placed on it, counted as for an agent.
     pub queries: u64,
+    /// Completed queries.
     pub completed: u64,
+    /// Failed queries.
     pub failed: u64,
     /// Sum of service times.
     pub busy_ms: f64,
     /// Time in which it could have run a query but did not; see `utilization`. `null` if it is `null` there.
     #[serde(default)]
     pub generator_overhead_ms: Option<f64>,
+    /// Service times of its completed queries; `null` if there are none.
     pub service_time_ms: Option<Latency>,
 }
 
+/// A host, with the times of its queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Host {
+    /// The value of the host column.
     pub host: String,
+    /// The worker to which the host was assigned: `slot-3/0`.
     pub worker: String,
+    /// Completed queries.
     pub completed: u64,
+    /// Failed queries.
     pub failed: u64,
-    /// `null` if none of its queries completed.
+    /// Mean service time; `null` if none of its queries completed.
     pub mean_ms: Option<f64>,
+    /// Longest service time; `null` if none of its queries completed.
     pub max_ms: Option<f64>,
 }
 
@@ -481,10 +533,13 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Error {
+    /// Five characters, as PostgreSQL documents them; `57014` for a timeout.
     pub sqlstate: String,
+    /// Number of queries that failed with it.
     pub count: u64,
+    /// The server's message, or that of the client for a broken connection.
     pub message: String,
-    /// The server's DETAIL for the row below; `null` if there is none.
+    /// The server's DETAIL for the row in `row`; `null` if there is none.
     #[serde(default)]
     pub detail: Option<String>,
     /// The server's HINT, or how to avoid the error; `null` if there is none.
@@ -492,21 +547,25 @@ pub struct Error {
     pub hint: Option<String>,
     /// The first row id (from 0) that failed with this error.
     pub row: u64,
+    /// The host of the row in `row`.
     pub host: String,
 }
 
+/// How hosts were assigned to workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Placement {
     /// `rendezvous` or `balanced`.
     pub method: String,
+    /// Number of workers.
     pub workers: u64,
     /// Number of workers without a host.
     pub idle: u64,
-    /// Rows of the busiest worker ÷ fair share; 1 is even. 0 without rows.
+    /// Rows of the busiest worker ÷ its fair share; 1 is even. 0 without rows.
     pub skew: f64,
 }
 
+/// Something that happened during the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
@@ -534,6 +593,7 @@ fn is_once(times: &u64) -> bool {
     *times == once()
 }
 
+/// A condition on the figures of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Threshold {
@@ -541,15 +601,17 @@ pub struct Threshold {
     pub expression: String,
     /// In `unit`; for a threshold on several hosts, the value of the worst. `null` if it cannot be decided, which counts as failed.
     pub value: Option<f64>,
+    /// True if the threshold was met.
     pub passed: bool,
     /// `ms`, `%`, `queries/s`, or `queries` for a count.
     #[serde(default)]
     pub unit: String,
-    /// Why it cannot be decided, or which host is the worst and how many failed the threshold.
+    /// Why it cannot be decided, or which host is the worst and how many failed the threshold; otherwise `null`.
     #[serde(default)]
     pub note: Option<String>,
 }
 
+/// The statement of the run, or the first one of a mix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Query {
@@ -562,7 +624,7 @@ pub struct Query {
     /// Format of the result rows; for a mix, of its first statement. `null` if unknown.
     #[serde(default)]
     pub results: Option<ResultFormat>,
-    /// The bucketing function of the default query: `time_bucket`, `date_bin` or `date_trunc`.
+    /// The bucketing function of the default query: `time_bucket`, `date_bin` or `date_trunc`; `null` for other queries.
     pub bucket_function: Option<String>,
 }
 
@@ -576,11 +638,13 @@ pub struct ResultFormat {
     pub reason: String,
 }
 
+/// The server that the workers queried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Database {
+    /// Version as the server reports it.
     pub server_version: String,
-    /// `null` if the extension is not installed.
+    /// Version of the extension; `null` if it is not installed.
     pub timescaledb: Option<String>,
     /// `PostgreSQL 15.18 from /usr/lib/postgresql/15/bin` for the embedded server; `null` for a server that the user provides.
     pub embedded: Option<String>,
@@ -609,9 +673,11 @@ pub struct Reconnects {
     pub disconnected: u64,
 }
 
+/// The program that produced the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tool {
+    /// Version of Muster.
     pub version: String,
     /// The command line, without secrets.
     pub command: String,

@@ -16,9 +16,9 @@ pub struct ServerIdentity {
     pub system_identifier: Option<String>,
     /// When its postmaster started: RFC 3339, UTC, with microseconds. `null` if it cannot be read.
     pub started_at: Option<String>,
-    /// `null` if it cannot be read.
+    /// Its role in replication; `null` if it cannot be read.
     pub role: Option<Role>,
-    /// Empty if it cannot be read.
+    /// Version as the server reports it; empty if it cannot be read.
     pub server_version: String,
     /// The database's name; empty if it cannot be read.
     pub database: String,
@@ -26,11 +26,14 @@ pub struct ServerIdentity {
     pub timescaledb: Option<String>,
 }
 
+/// The role of a server in replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
+    /// It accepts writes.
     Primary,
+    /// It is read-only and follows a primary.
     Standby,
 }
 

@@ -10,6 +10,8 @@ mod identity;
 pub mod journal;
 pub mod output;
 pub mod progress;
+#[cfg(test)]
+mod reference;
 mod run;
 pub mod run_dir;
 #[cfg(test)]

@@ -15,8 +15,11 @@ pub struct Comparison {
     /// Always `muster.compare/v1`.
     #[cfg_attr(feature = "schema", schemars(extend("const" = SCHEMA)))]
     pub schema: String,
+    /// The baseline.
     pub base: Side,
+    /// The run that is compared with the baseline.
     pub new: Side,
+    /// The conclusion of the whole comparison.
     pub finding: Finding,
     /// Simultaneous confidence of all intervals.
     pub confidence: f64,
@@ -25,17 +28,19 @@ pub struct Comparison {
     /// Changes below this margin are negligible.
     pub margin: f64,
     pub rows: Rows,
+    /// Statistics of the service times.
     pub service_time: Table,
-    /// `null` if every query of both runs began when it was due.
+    /// Statistics of the response times; `null` if every query of both runs began when it was due.
     pub response_time: Option<Table>,
-    /// `null` unless rows are paired.
+    /// Statistics of the change of each row; `null` unless rows are paired.
     pub row_by_row: Option<RowByRow>,
-    /// `null` if rows are paired or measurements are missing.
+    /// Mann-Whitney U test of the times of both runs; `null` if rows are paired or measurements are missing.
     pub rank_test: Option<RankTest>,
     pub throughput: Throughput,
     pub failed: Failed,
     /// Differences between the runs other than their times, and other warnings, as plain sentences.
     pub warnings: Vec<String>,
+    /// Version of Muster.
     pub tool_version: String,
 }
 
@@ -43,15 +48,21 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Side {
+    /// Id of the run.
     pub run_id: String,
+    /// When the first query was allowed to start: RFC 3339, UTC. `null` if the run never started.
     pub started_at: Option<String>,
+    /// The verdict of the run.
     pub verdict: VerdictStatus,
     /// Workload file as typed.
     pub file: String,
+    /// Number of agents.
     pub agents: u64,
+    /// Number of workers.
     pub workers: u64,
+    /// Completed queries.
     pub completed: u64,
-    /// 16 hexadecimal digits.
+    /// Digest of the result rows, 16 hexadecimal digits.
     pub digest: String,
     /// Command line without secrets.
     pub command: String,
@@ -76,6 +87,7 @@ pub enum Finding {
     Unsupported,
 }
 
+/// How the rows of two runs are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -92,8 +104,11 @@ pub enum Method {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rows {
+    /// How rows were compared.
     pub method: Method,
+    /// Rows of the baseline that were compared.
     pub base: u64,
+    /// Rows of the new run that were compared.
     pub new: u64,
     /// Rows left out because new has no time for them.
     pub only_base: u64,
@@ -101,6 +116,7 @@ pub struct Rows {
     pub only_new: u64,
 }
 
+/// Statistics of one kind of time in both runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Table {
@@ -111,6 +127,7 @@ pub struct Table {
     pub worth: Option<[f64; 2]>,
 }
 
+/// One statistic in both runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Figure {
@@ -118,12 +135,17 @@ pub struct Figure {
     pub name: String,
     /// Number of queries that each run needs.
     pub count_min: u64,
+    /// Value of the baseline; `null` if there are too few queries.
     pub base_ms: Option<f64>,
+    /// Value of the new run; `null` if there are too few queries.
     pub new_ms: Option<f64>,
+    /// New − base; `null` if either is `null`.
     pub difference_ms: Option<f64>,
+    /// New ÷ base − 1; `null` if either is `null`.
     pub change: Option<f64>,
     /// `[low, high]` of the change. `null` if there are too few queries.
     pub change_ci: Option<[f64; 2]>,
+    /// The conclusion about this figure.
     pub finding: Finding,
 }
 
@@ -133,10 +155,13 @@ pub struct Figure {
 pub struct RowByRow {
     /// Change of the geometric mean.
     pub change: f64,
+    /// `[low, high]` of the change. `null` if there are too few rows.
     pub change_ci: Option<[f64; 2]>,
+    /// Median of the changes of all rows.
     pub median_change: f64,
+    /// The conclusion about this change.
     pub finding: Finding,
-    /// `null` if no row's time differs.
+    /// Wilcoxon signed-rank test of the ratios; `null` if no row's time differs.
     pub signed_rank: Option<SignedRankTest>,
     /// Effective sample size: the number of independent rows whose mean has the same error.
     pub worth: f64,
@@ -168,15 +193,21 @@ pub struct RankTest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Throughput {
+    /// Throughput of the baseline.
     pub base_qps: f64,
+    /// Throughput of the new run.
     pub new_qps: f64,
+    /// New ÷ base − 1; `null` if the throughput of base is 0.
     pub change: Option<f64>,
 }
 
+/// Numbers of failed queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failed {
+    /// Failed queries of the baseline.
     pub base: u64,
+    /// Failed queries of the new run.
     pub new: u64,
 }
 

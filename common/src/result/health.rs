@@ -12,12 +12,13 @@ pub struct ProcessHealth {
     pub cores: f64,
     /// CPU time used ÷ CPU time available.
     pub cpu_share: Option<f64>,
-    /// The same in its busiest second.
+    /// CPU time used ÷ CPU time available, in its busiest second.
     pub cpu_share_worst: Option<f64>,
-    /// Total time of the seconds with a share above 0.8.
+    /// Total time of the seconds in which it used more than 0.8 of the available CPU time.
     pub cpu_hot_ms: Option<f64>,
     /// Busy share of all processors of the machine, for all processes.
     pub machine_busy_share: Option<f64>,
+    /// Busy share of all processors of the machine, in its busiest second.
     pub machine_busy_share_worst: Option<f64>,
     /// Share of the machine's CPU time that the hypervisor gave to other virtual machines.
     pub steal_share: Option<f64>,
@@ -30,14 +31,17 @@ pub struct ProcessHealth {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Late {
+    /// Number of measurements.
     pub count: u64,
+    /// Half of the delays were shorter.
     pub median: f64,
-    /// `null` below 44 samples.
+    /// 90 % of the delays were shorter; `null` below 44 samples.
     pub p90: Option<f64>,
-    /// `null` below 90 samples.
+    /// 95 % of the delays were shorter; `null` below 90 samples.
     pub p95: Option<f64>,
-    /// `null` below 459 samples.
+    /// 99 % of the delays were shorter; `null` below 459 samples.
     pub p99: Option<f64>,
+    /// The longest delay.
     pub max: f64,
 }
 
@@ -52,13 +56,14 @@ pub struct AgentHealth {
     pub run_queue: Option<RunQueue>,
     /// Number of times that its workers waited for a row.
     pub starved_times: u64,
-    /// Summed over all its workers.
+    /// Time in which its workers waited for a row, summed over all of them.
     pub starved_ms: f64,
-    /// Share of the time in which its workers could have run queries.
+    /// The time in `starved_ms` as a share of the time in which its workers could have run queries.
     pub starved_share: f64,
     pub starved_worst: Option<StarvedWorker>,
-    /// Results that the coordinator had not acknowledged: the highest number at any time, and the limit at that time.
+    /// The highest number of results that the coordinator had not acknowledged.
     pub results_kept_max: u64,
+    /// The limit on the number of unacknowledged results when it was highest.
     pub results_kept_bound: u64,
     /// Longest round trip of a heartbeat.
     pub round_trip_max_ms: f64,
@@ -79,10 +84,12 @@ pub struct RunQueue {
     pub share: f64,
 }
 
+/// The worker that had no row for the longest time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StarvedWorker {
     /// Index of the worker within the agent.
     pub worker: u64,
+    /// Time in which it had no row to run.
     pub starved_ms: f64,
 }

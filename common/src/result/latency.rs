@@ -6,20 +6,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Latency {
+    /// Number of queries.
     pub count: u64,
+    /// The shortest time.
     pub min: f64,
+    /// Half of the queries took at most this time.
     pub median: f64,
+    /// Arithmetic mean.
     pub mean: f64,
+    /// The longest time.
     pub max: f64,
     /// Sample standard deviation (n − 1); `null` below 2 samples.
     pub stddev: Option<f64>,
-    /// `null` below 44 samples.
+    /// 90 % of the queries took at most this time; `null` below 44 samples.
     pub p90: Option<f64>,
-    /// `null` below 90 samples.
+    /// 95 % of the queries took at most this time; `null` below 90 samples.
     pub p95: Option<f64>,
-    /// `null` below 459 samples.
+    /// 99 % of the queries took at most this time; `null` below 459 samples.
     pub p99: Option<f64>,
-    /// `null` below 4,603 samples.
+    /// 99.9 % of the queries took at most this time; `null` below 4,603 samples.
     pub p99_9: Option<f64>,
     #[serde(flatten)]
     pub intervals: Intervals,
@@ -30,19 +35,19 @@ pub struct Latency {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Intervals {
-    /// Interval of the median; `null` below 6 samples.
+    /// 95 % confidence interval `[low, high]` of the median; `null` below 6 samples.
     #[serde(default)]
     pub median_ci: Option<[f64; 2]>,
-    /// Interval of p90; `null` if p90 is `null`. The same applies to the following intervals.
+    /// 95 % confidence interval `[low, high]` of p90; `null` if `p90` is `null`.
     #[serde(default)]
     pub p90_ci: Option<[f64; 2]>,
-    /// Interval of p95.
+    /// 95 % confidence interval `[low, high]` of p95; `null` if `p95` is `null`.
     #[serde(default)]
     pub p95_ci: Option<[f64; 2]>,
-    /// Interval of p99.
+    /// 95 % confidence interval `[low, high]` of p99; `null` if `p99` is `null`.
     #[serde(default)]
     pub p99_ci: Option<[f64; 2]>,
-    /// Interval of p99.9.
+    /// 95 % confidence interval `[low, high]` of p99.9; `null` if `p99_9` is `null`.
     #[serde(default)]
     pub p99_9_ci: Option<[f64; 2]>,
 }

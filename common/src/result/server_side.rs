@@ -10,7 +10,7 @@ pub struct ServerSide {
     pub notes: Vec<String>,
     /// From `pg_stat_statements`, in the order of the run's statements; statements without a known entry are left out.
     pub statements: Vec<ServerStatement>,
-    /// From `pg_stat_database`: all activity in this database, including other clients.
+    /// From `pg_stat_database`: all activity in this database, including other clients; `null` if it could not be read.
     pub database: Option<ServerDatabase>,
     /// TimescaleDB hypertables that a statement names.
     pub hypertables: Vec<Hypertable>,
@@ -22,6 +22,7 @@ pub struct ServerSide {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServerStatement {
+    /// Name of the statement, as in `statements`.
     pub name: String,
     /// Executions that the server counted.
     pub calls: u64,
@@ -29,12 +30,13 @@ pub struct ServerStatement {
     pub completed: u64,
     /// Rows returned or written.
     pub rows: u64,
+    /// Sum of the execution times by the server's clock.
     pub total_exec_time_ms: f64,
-    /// `null` without calls.
+    /// Mean execution time by the server's clock; `null` without calls.
     pub mean_exec_time_ms: Option<f64>,
-    /// `null` unless `pg_stat_statements.track_planning` is on.
+    /// Mean planning time by the server's clock; `null` unless `pg_stat_statements.track_planning` is on.
     pub mean_plan_time_ms: Option<f64>,
-    /// Mean service time of the same statement.
+    /// Mean service time of the same statement; `null` if none completed.
     pub client_mean_ms: Option<f64>,
     /// Client mean minus server mean: network, protocol, parsing, the client, and planning unless it is measured.
     pub between_ms: Option<f64>,
@@ -44,7 +46,9 @@ pub struct ServerStatement {
     pub blocks_read: u64,
     /// Hit ÷ (hit + read); `null` without block accesses.
     pub hit_share: Option<f64>,
+    /// Blocks of 8 kB read from temporary files.
     pub temp_blocks_read: u64,
+    /// Blocks of 8 kB written to temporary files.
     pub temp_blocks_written: u64,
     /// Time spent reading blocks; `null` unless `track_io_timing` is on.
     pub block_read_time_ms: Option<f64>,
@@ -54,9 +58,13 @@ pub struct ServerStatement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ServerDatabase {
+    /// Committed transactions.
     pub commits: u64,
+    /// Transactions that were rolled back.
     pub rollbacks: u64,
+    /// Blocks of 8 kB found in shared buffers.
     pub blocks_hit: u64,
+    /// Blocks read from the operating system or the disk.
     pub blocks_read: u64,
     /// Hit ÷ (hit + read); `null` without block accesses.
     pub hit_share: Option<f64>,
@@ -64,18 +72,23 @@ pub struct ServerDatabase {
     pub rows_returned: u64,
     /// Rows fetched by index scans, or from a catalog.
     pub rows_fetched: u64,
+    /// Bytes written to temporary files.
     pub temp_bytes: u64,
+    /// Deadlocks that the server detected.
     pub deadlocks: u64,
     /// Time spent reading blocks; `null` unless `track_io_timing` is on.
     pub block_read_time_ms: Option<f64>,
 }
 
+/// A hypertable, with its chunks after the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hypertable {
-    /// Qualified with its schema.
+    /// Its name, qualified with its schema.
     pub name: String,
+    /// Number of its chunks.
     pub chunks: u64,
+    /// Number of its chunks that are compressed.
     pub compressed_chunks: u64,
     /// True if compression is enabled.
     pub has_compression: bool,
@@ -85,7 +98,9 @@ pub struct Hypertable {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
+    /// Id of the row, from 0.
     pub row: u64,
+    /// Host of the row.
     pub host: String,
     /// Name of the row's statement.
     pub statement: String,
@@ -100,7 +115,7 @@ pub struct Plan {
     pub kind: Option<PlanKind>,
     /// Lines as printed by PostgreSQL; empty if there is no plan.
     pub lines: Vec<String>,
-    /// The reason why there is no plan.
+    /// The reason why there is no plan; otherwise `null`.
     pub problem: Option<String>,
 }
 

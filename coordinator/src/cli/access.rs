@@ -19,13 +19,18 @@ const DEFAULT_PORT: u16 = 50_051;
 
 /// Listen address and authentication of agents.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Listening and authentication")]
 pub(super) struct ListenArgs {
     /// Address on which agents join [default: 127.0.0.1:50051; with --local no port is opened]
     #[arg(long, value_name = "ADDRESS", value_parser = muster_net::address::parse_listen_address)]
     listen: Option<SocketAddr>,
 
-    /// Require the join string of `coordinator token` and TLS on loopback, too. On other addresses both are required by default if an
-    /// identity exists [default: $XDG_STATE_HOME/muster/identity or ~/.local/state/muster/identity]
+    /// Directory with the identity that `coordinator token` created; agents need its join string
+    ///
+    /// Without this option, the default directory is used if agents on other machines can join. With it, the join string and TLS are
+    /// required on loopback, too.
+    ///
+    /// [default: $XDG_STATE_HOME/muster/identity or ~/.local/state/muster/identity]
     #[arg(long, value_name = "DIR", env = "MUSTER_IDENTITY", conflicts_with = "tls_cert")]
     identity: Option<PathBuf>,
 
@@ -33,6 +38,8 @@ pub(super) struct ListenArgs {
     pki: PkiArgs,
 
     /// Let agents on other machines join without encryption or authentication
+    ///
+    /// Otherwise --listen with an address of other machines requires an identity or --tls-cert.
     #[arg(long, conflicts_with_all = ["tls_cert", "identity"])]
     insecure: bool,
 

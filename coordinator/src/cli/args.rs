@@ -10,6 +10,7 @@ use muster_common::placement::Method;
 use secrecy::SecretString;
 
 use super::access::ListenArgs;
+use super::help;
 use super::load::LoadArgs;
 use super::query::QueryArg;
 use super::search::SearchArgs;
@@ -49,19 +50,25 @@ pub(super) enum Command {
     /// Print the join string with which agents on other machines and this coordinator authenticate each other
     Token(TokenArgs),
     /// Print a shell completion script
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Shell that reads the script
+        shell: clap_complete::Shell,
+    },
 }
 
 /// The rows to run, and how to treat invalid ones.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Workload")]
 pub(super) struct WorkloadArgs {
     /// CSV file of query parameters; `-` reads standard input [default: data/query_params.csv]
+    #[arg(help_heading = None::<&str>)]
     pub(super) file: Option<PathBuf>,
 
-    /// SQL file with `:column` placeholders named after CSV columns. Repeat as `NAME=FILE.sql` to run a mix of queries: the CSV column
-    /// `query` selects the query of each row or, without such a column, `NAME=FILE.sql@WEIGHT` sets the relative frequency of each query
-    /// [default: the demo's aggregate per minute]
-    #[arg(long, value_name = "[NAME=]FILE.sql")]
+    /// SQL file with `:column` placeholders named after CSV columns [default: the demo's aggregate per minute]
+    ///
+    /// Repeat the option, with names, to run a mix of queries: the CSV column `query` selects the query of each row. Without such a column
+    /// it is chosen at random by weight: `--query point=point.sql@9 --query scan=scan.sql@1`.
+    #[arg(long, value_name = "[NAME=]FILE.sql[@WEIGHT]")]
     pub(super) query: Vec<QueryArg>,
 
     /// CSV column that selects the query of each row of a mix
@@ -73,14 +80,17 @@ pub(super) struct WorkloadArgs {
     pub(super) host_column: String,
 
     /// What to do with invalid rows
-    #[arg(long, value_enum, default_value_t = OnBadRowArg::Fail)]
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnBadRowArg::Fail)]
     pub(super) on_bad_row: OnBadRowArg,
 
     /// Run only the first ROWS valid rows
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) limit: Option<u64>,
 
-    /// How hosts are assigned to workers: `rendezvous` hashing, or `balanced`, which limits a worker to 1.25 times its fair share of rows
+    /// How hosts are assigned to workers: rendezvous or balanced
+    ///
+    /// `rendezvous` hashing moves as few hosts as possible when an agent is added or removed. `balanced` limits the busiest worker to 1.25
+    /// times its fair share of rows where whole hosts allow it.
     #[arg(long, value_name = "METHOD", default_value_t = Method::Rendezvous)]
     pub(super) placement: Method,
 }
@@ -95,6 +105,7 @@ pub(super) enum OnBadRowArg {
 
 /// The number of agents.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Agents")]
 pub(super) struct AgentsArgs {
     /// Number of agents in the run
     #[arg(long, short = 'a', value_name = "N", default_value_t = 1,
@@ -105,7 +116,7 @@ pub(super) struct AgentsArgs {
 pub(super) const DEFAULT_WORKLOAD: &str = "data/query_params.csv";
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = RUN_HELP)]
+#[command(after_long_help = help::run())]
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) workload: WorkloadArgs,
@@ -120,86 +131,105 @@ pub(super) struct RunArgs {
     pub(super) agents: AgentsArgs,
 
     /// Start the agents in this process
-    #[arg(long)]
+    ///
+    /// Without a database connection string, this also starts a PostgreSQL with the demo data for the duration of the run.
+    #[arg(long, help_heading = "Agents")]
     pub(super) local: bool,
 
     /// Workers of each agent started by --local; each worker has one database connection
-    #[arg(long, short = 'w', value_name = "K", default_value_t = 1, requires = "local",
+    #[arg(long, short = 'w', value_name = "K", default_value_t = 1, requires = "local", help_heading = "Agents",
           value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
     pub(super) workers: u16,
 
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
+    /// How long to wait for all agents to join
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration, help_heading = "Agents")]
+    pub(super) join_timeout: Duration,
 
-    /// Second database to compare with: every row runs against both databases, one after the other in random order. Agents on other
-    /// machines must join over TLS
-    #[arg(long, value_name = "URL", env = "VERSUS_URL", hide_env_values = true)]
-    pub(super) versus: Option<SecretString>,
+    /// How long to wait for a replacement of a lost agent, which takes over its slot with all its hosts
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration_or_zero, help_heading = "Agents")]
+    pub(super) slot_grace: Duration,
+
+    /// What to do when a lost agent has not been replaced within --slot-grace
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnAgentLossArg::Reassign, help_heading = "Agents")]
+    pub(super) on_agent_loss: OnAgentLossArg,
 
     #[command(flatten)]
     pub(super) listen: ListenArgs,
 
-    /// Serve metrics at http://ADDRESS/metrics and the gRPC health protocol on the same port, without encryption or authentication
-    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = muster_net::address::parse_listen_address)]
-    pub(super) metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
 
-    /// How long to wait for all agents to join
-    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = duration)]
-    pub(super) join_timeout: Duration,
+    /// Second database to compare with
+    ///
+    /// Every row runs against both databases, one after the other in random order. Agents on other machines must join over TLS.
+    #[arg(long, value_name = "URL", env = "VERSUS_URL", hide_env_values = true, help_heading = "Database")]
+    pub(super) versus: Option<SecretString>,
 
     /// Cancel a query on the server after this time and count it as failed [default: no limit]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Database")]
     pub(super) timeout: Option<Duration>,
 
-    /// After the run, execute its N slowest rows again under EXPLAIN (ANALYZE, BUFFERS) and add the plans to the report. This uses a
-    /// read-only transaction, so statements that write have no plan
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::PLANS_MAX)))]
-    pub(super) explain_slowest: Option<u16>,
-
     /// Time zone of the database sessions
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(long, value_name = "ZONE", default_value = "UTC", help_heading = "Database")]
     pub(super) timezone: String,
 
-    /// What to do when a lost agent has not been replaced within --slot-grace
-    #[arg(long, value_enum, default_value_t = OnAgentLossArg::Reassign)]
-    pub(super) on_agent_loss: OnAgentLossArg,
+    /// Reports to write; a format without a file goes to stdout
+    #[arg(
+        long,
+        short = 'o',
+        value_name = "FORMAT[=FILE],…",
+        default_value = "text",
+        help_heading = "Report"
+    )]
+    pub(super) output: OutputSpec,
 
-    /// How long to wait for a replacement of a lost agent; the replacement takes over its slot with all its hosts
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration_or_zero)]
-    pub(super) slot_grace: Duration,
-
-    /// Include the latencies of rows that may have run before in a lost session; a warm cache may have made them faster
-    #[arg(long)]
-    pub(super) include_retried: bool,
-
-    /// Resume a run whose coordinator stopped: its id, the beginning of its id, or its directory. Queries, rows and sizes are those of the
-    /// stored run
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["no_run_dir", "query", "limit", "agents", "workers", "local", "thresholds",
-          "rate", "max_rate", "think_time", "warmup", "repeat", "duration", "protocol", "plan_cache_mode", "results", "seed"])]
-    pub(super) resume: Option<String>,
-
-    /// Pass/fail criteria, exit code 10 if one is missed: p95<50ms, failed<0.1%, throughput>500, response:p99<1s, host:*:p99<200ms
-    #[arg(long = "threshold", value_name = "EXPRESSION,…")]
+    /// Pass/fail criteria, exit code 10 if one is missed: p95<50ms, failed<0.1%, throughput>500
+    #[arg(long = "threshold", value_name = "EXPRESSION,…", help_heading = "Report")]
     pub(super) thresholds: Vec<threshold::List>,
 
     /// Do not exit with code 11 if the verdict is VOID; the report still shows the verdict
-    #[arg(long, env = "MUSTER_ALLOW_VOID", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "MUSTER_ALLOW_VOID", value_parser = clap::builder::FalseyValueParser::new(), help_heading = "Report")]
     pub(super) allow_void: bool,
+
+    /// Execute the N slowest rows again after the run, and add their plans to the report
+    ///
+    /// They run under EXPLAIN (ANALYZE, BUFFERS) in a read-only transaction, so statements that write have no plan.
+    #[arg(long, value_name = "N", help_heading = "Report",
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::PLANS_MAX)))]
+    pub(super) explain_slowest: Option<u16>,
+
+    /// Include the latencies of rows that may have run before in a lost session
+    ///
+    /// They are excluded because a warm cache may have made them faster.
+    #[arg(long, help_heading = "Report")]
+    pub(super) include_retried: bool,
 
     #[command(flatten)]
     pub(super) run_dir: RunDirArgs,
 
-    /// Reports to write: text, json, csv, markdown; `=PATH` writes to a file, and at most one report goes to stdout
-    #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
-    pub(super) output: OutputSpec,
+    /// Resume a run whose coordinator stopped: its id, the beginning of its id, or its directory
+    ///
+    /// Only rows without a result run. Queries, rows and sizes are those of the stored run.
+    #[arg(long, value_name = "RUN", help_heading = "Stored runs", conflicts_with_all = ["no_run_dir", "query", "limit", "agents", "workers",
+          "local", "thresholds", "rate", "max_rate", "think_time", "warmup", "repeat", "duration", "protocol", "plan_cache_mode", "results",
+          "seed"])]
+    pub(super) resume: Option<String>,
+
+    /// Serve metrics at http://ADDRESS/metrics, and the gRPC health protocol on the same port
+    ///
+    /// There is no encryption or authentication, and nothing secret.
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_METRICS", value_parser = muster_net::address::parse_listen_address,
+          help_heading = "Monitoring")]
+    pub(super) metrics: Option<SocketAddr>,
 
     /// Print only errors to stderr: no progress and no notices, regardless of MUSTER_LOG
-    #[arg(long, short = 'q')]
+    #[arg(long, short = 'q', help_heading = "Monitoring")]
     pub(super) quiet: bool,
 }
 
 /// Where runs are stored.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Stored runs")]
 pub(super) struct RunDirArgs {
     /// Directory in which runs are stored [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
     #[arg(long, value_name = "DIR")]
@@ -211,6 +241,7 @@ pub(super) struct RunDirArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = help::report())]
 pub(super) struct ReportArgs {
     /// Run to report: its id, the beginning of its id, or its directory
     pub(super) run: String,
@@ -231,18 +262,18 @@ pub(super) struct ReportArgs {
     #[arg(long = "threshold", value_name = "EXPRESSION,…")]
     pub(super) thresholds: Vec<threshold::List>,
 
-    /// Reports to write: text, json, csv, markdown; `=PATH` writes to a file, and at most one report goes to stdout
-    #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
+    /// Reports to write; a format without a file goes to stdout
+    #[arg(long, short = 'o', value_name = "FORMAT[=FILE],…", default_value = "text")]
     pub(super) output: OutputSpec,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = COMPARE_HELP)]
+#[command(after_long_help = help::compare())]
 pub(super) struct CompareArgs {
-    /// Baseline run: its id, the beginning of its id, its directory, or a JSON result
+    /// Baseline run: its id, the beginning of its id, its directory, or a file with its JSON result
     pub(super) base: String,
 
-    /// Run to compare with the baseline
+    /// Run to compare with the baseline, named in the same way
     pub(super) new: String,
 
     /// Directory in which runs are stored [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
@@ -261,8 +292,8 @@ pub(super) struct CompareArgs {
     #[arg(long)]
     pub(super) fail_on_regression: bool,
 
-    /// Comparisons to write: text, json, csv, markdown; `=PATH` writes to a file, and at most one goes to stdout
-    #[arg(long, short = 'o', value_name = "FORMAT[=PATH],…", default_value = "text")]
+    /// Reports to write; a format without a file goes to stdout
+    #[arg(long, short = 'o', value_name = "FORMAT[=FILE],…", default_value = "text")]
     pub(super) output: OutputSpec,
 }
 
@@ -278,8 +309,13 @@ pub(super) enum OnAgentLossArg {
 
 /// The database to use.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Database")]
 pub(super) struct DatabaseArgs {
-    /// Database connection string, as in psql; `embedded` starts a PostgreSQL with the demo data. PG* variables and ~/.pgpass also apply
+    /// Database connection string, as in psql; `embedded` starts a PostgreSQL with the demo data
+    ///
+    /// PG* variables, PGSERVICE and ~/.pgpass apply as in psql. Agents that have database settings of their own use those.
+    ///
+    /// [default: the PG* variables; without them, embedded with --local]
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub(super) database_url: Option<SecretString>,
 
@@ -297,18 +333,20 @@ pub(super) struct PlanArgs {
     pub(super) agents: AgentsArgs,
 
     /// Workers of each agent; each worker has one database connection
-    #[arg(long, short = 'w', value_name = "K", default_value_t = 1,
+    #[arg(long, short = 'w', value_name = "K", default_value_t = 1, help_heading = "Agents",
           value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::WORKERS_PER_AGENT_MAX)))]
     pub(super) workers: u16,
 
     /// Print the plan as JSON
-    #[arg(long)]
+    #[arg(long, help_heading = None::<&str>)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MigrateArgs {
-    /// Database connection string, as in psql. PG* variables and ~/.pgpass also apply
+    /// Database connection string, as in psql [default: the PG* variables]
+    ///
+    /// PG* variables, PGSERVICE and ~/.pgpass apply as in psql.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     pub(super) database_url: Option<SecretString>,
 
@@ -337,16 +375,16 @@ pub(super) enum GenerateArgs {
         #[arg(default_value = "data/cpu_usage.csv")]
         file: PathBuf,
         /// Number of hosts
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20)]
         hosts: u32,
         /// Interval between two samples of a host
-        #[arg(long, default_value = "10s", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
         step: Duration,
         /// Time range covered by the data
-        #[arg(long, default_value = "48h", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "48h", value_parser = duration)]
         span: Duration,
         /// Random seed
-        #[arg(long, default_value_t = crate::demo::SEED)]
+        #[arg(long, value_name = "NUMBER", default_value_t = crate::demo::SEED)]
         seed: u64,
     },
     /// Generate a workload: hostname, start_time, end_time
@@ -355,22 +393,22 @@ pub(super) enum GenerateArgs {
         #[arg(default_value = "data/query_params.csv")]
         file: PathBuf,
         /// Number of rows
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, value_name = "N", default_value_t = 200)]
         rows: u64,
         /// Number of hosts in the data
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20)]
         hosts: u32,
         /// Number of hosts that are queried
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, value_name = "N", default_value_t = 10)]
         hosts_used: u32,
         /// Time range covered by the data
-        #[arg(long, default_value = "48h", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "48h", value_parser = duration)]
         span: Duration,
         /// Time range covered by each query
-        #[arg(long, default_value = "1h", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
         window: Duration,
         /// Random seed
-        #[arg(long, default_value_t = crate::demo::SEED)]
+        #[arg(long, value_name = "NUMBER", default_value_t = crate::demo::SEED)]
         seed: u64,
     },
 }
@@ -409,34 +447,6 @@ fn percent(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("'{text}' is not a percentage of 0 or more, such as 5 or 0.5"))
 }
 
-const COMPARE_HELP: &str = "\
-Rows are paired by id if both runs had the same workload. All intervals hold simultaneously with 95 % confidence and account
-for the correlation of consecutive queries. A comparison cannot separate the effect of your change from other changes between
-the two runs: run both close together, more than once, on a quiet machine.
-
-Examples:
-  coordinator compare 20261123-2235 20261124-0901         compare two stored runs
-  coordinator compare base.json new.json --output markdown
-  coordinator compare BASE NEW --fail-on-regression --margin 5
-
-Exit codes:
-  0 compared, with any result · 2 a run cannot be read · 10 the new run is slower (--fail-on-regression) · 74 cannot write";
-
-const RUN_HELP: &str = "\
-Examples:
-  coordinator run --agents 10 --local                     ten agents in this process, embedded PostgreSQL, demo data
-  coordinator run --agents 10 --local rows.csv            the same with your own rows
-  coordinator run --agents 3 rows.csv                     wait for three agents: agent --coordinator 127.0.0.1:50051
-  coordinator run --local --query q.sql --database-url postgresql://me@db1/metrics rows.csv
-  coordinator run --local --output text,json=result.json  text report on stdout and JSON result in a file
-
-Exit codes:
-  0 success · 1 internal error · 2 invalid usage, workload, query or database · 10 threshold missed, or no rate meets the objective
-  11 verdict VOID · 12 rows unaccounted · 13 agents lost · 14 queries failed · 15 agents did not join · 74 cannot write
-  130 interrupted
-
-The first Ctrl-C ends the run and prints a partial report; the second exits immediately.";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -458,6 +468,8 @@ mod tests {
     #[test]
     fn a_duration_has_a_unit_and_is_above_zero() {
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("1h 30m").unwrap(), Duration::from_secs(5_400));
+        assert_eq!(duration("20us").unwrap(), Duration::from_micros(20));
         assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
         assert_eq!(duration("1ns").unwrap(), Duration::from_nanos(1));
         for bad in ["", "5", "0s", "-1s", "soon", "9000h", "9223372036854775807s"] {

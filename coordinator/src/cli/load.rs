@@ -13,20 +13,21 @@ use super::args::duration;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct LoadArgs {
-    /// Open loop: start queries at this rate per second over all agents, regardless of how long they take. `500`, a ramp
-    /// `100..2000/60s`, or steps `100,200,400/30s` [default: closed loop, each worker starts a query when its previous one has finished]
+    /// Open loop: start queries at this rate, regardless of how long they take [default: closed loop]
+    ///
+    /// In a closed loop, each worker starts a query when its previous one has finished.
     #[arg(long, value_name = "RATE", group = "open_loop")]
     pub(super) rate: Option<Rate>,
 
     /// How the start times of an open loop are distributed
-    #[arg(long, value_enum, default_value_t = ArrivalsArg::Uniform, requires = "open_loop")]
+    #[arg(long, value_enum, value_name = "DISTRIBUTION", default_value_t = ArrivalsArg::Uniform, requires = "open_loop")]
     pub(super) arrivals: ArrivalsArg,
 
     /// Closed loop: how long each worker pauses between two queries
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "rate")]
     pub(super) think_time: Option<Duration>,
 
-    /// Warm up for N rows or a duration before the run; warm-up queries are not counted
+    /// Warm up for a number of rows, or for a time, before the run; warm-up queries are not counted
     #[arg(long, value_name = "ROWS|TIME", value_parser = warmup)]
     pub(super) warmup: Option<Warmup>,
 
@@ -34,15 +35,20 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) repeat: u32,
 
-    /// Run for this long, repeating the rows as often as necessary; no query starts later
+    /// Run for this long, repeating the rows as often as necessary; no query starts later [default: until every row has run]
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "repeat")]
     pub(super) duration: Option<Duration>,
 
     /// PostgreSQL query protocol: prepared, extended or simple
+    ///
+    /// `prepared` parses a statement once per connection, `extended` parses and plans it for each row, `simple` writes the values into the
+    /// SQL text.
     #[arg(long, value_name = "PROTOCOL", default_value_t = Protocol::Prepared)]
     pub(super) protocol: Protocol,
 
-    /// Setting plan_cache_mode for prepared statements: auto, force_custom_plan or force_generic_plan [default: the server's setting]
+    /// Setting plan_cache_mode: auto, force_custom_plan or force_generic_plan [default: the server's setting]
+    ///
+    /// It decides whether the server plans a prepared statement for the values of each row.
     #[arg(long, value_name = "MODE")]
     pub(super) plan_cache_mode: Option<PlanCacheMode>,
 

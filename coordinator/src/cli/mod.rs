@@ -5,6 +5,7 @@ mod args;
 mod compare;
 mod database;
 mod generate;
+mod help;
 mod job;
 mod load;
 mod migrate;
@@ -60,6 +61,12 @@ impl Failure {
     fn interrupted() -> Self {
         Self { exit: Exit::Interrupted, error: anyhow::anyhow!("interrupted") }
     }
+}
+
+/// The definition of the command line, and the values that have a syntax of their own.
+#[cfg(test)]
+pub(crate) fn definition() -> (clap::Command, &'static [help::Value]) {
+    (Args::command(), &help::VALUES)
 }
 
 /// Parses the command line and runs the command. On a usage error clap exits the process here.

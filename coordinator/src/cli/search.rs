@@ -11,20 +11,20 @@ use super::args::duration;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Search for the highest rate")]
 pub(super) struct SearchArgs {
-    /// Search for the highest rate of an open loop that meets the objective --slo, and report the measurements that confirm it
+    /// Search for the highest rate of an open loop that meets --slo, and report the measurements that confirm it
     #[arg(long, group = "open_loop", requires = "slo", conflicts_with_all = ["rate", "repeat", "duration", "think_time", "versus"])]
     pub(super) max_rate: bool,
 
-    /// Objective: limits of response times such as `p99<50ms` or `median<5ms,p99.9<1s`; `failed<1%` allows some queries to fail
+    /// Objective that a rate must meet: limits of response times such as `p99<50ms`
     #[arg(long, value_name = "OBJECTIVE", requires = "max_rate")]
     pub(super) slo: Option<Objective>,
 
-    /// How long to measure each rate; longer if a percentile needs more queries
+    /// How long to measure each rate; up to 60 s if a percentile of the objective needs more queries
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = step_time, requires = "max_rate")]
     pub(super) step_time: Duration,
 
-    /// First rate to measure [default: half of the throughput of a closed loop of 2 s]
-    #[arg(long, value_name = "RATE", value_parser = search::parse_rate, requires = "max_rate")]
+    /// First rate to measure, in queries per second [default: half of the throughput of a closed loop of 2 s]
+    #[arg(long, value_name = "QPS", value_parser = search::parse_rate, requires = "max_rate")]
     pub(super) max_rate_from: Option<f64>,
 }
 

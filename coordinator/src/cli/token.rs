@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::identity::{self, Identity};
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = TOKEN_HELP)]
+#[command(after_long_help = super::help::token())]
 pub(super) struct TokenArgs {
     /// Directory with the coordinator's key, certificate and secret [default: $XDG_STATE_HOME/muster/identity or
     /// ~/.local/state/muster/identity]
@@ -21,16 +21,6 @@ pub(super) struct TokenArgs {
     #[arg(long)]
     pub(super) rotate: bool,
 }
-
-const TOKEN_HELP: &str = "\
-The join string is muster1.PIN.SECRET. The pin is the SHA-256 of the coordinator's certificate; an agent verifies it before it
-sends anything. The secret authenticates agents to the coordinator. Anyone with the join string can join runs and receives
-the database URL: protect it like a password.
-
-Examples:
-  (umask 077; coordinator token > join)                         once; it prints the same string every time
-  coordinator run --agents 10 --listen 0.0.0.0:50051 rows.csv
-  agent --coordinator load1:50051 --join-file join              or MUSTER_JOIN, or --join";
 
 pub(super) fn run(args: &TokenArgs) -> Result<Exit, Failure> {
     let dir = identity::place(args.identity.as_deref()).map_err(Failure::usage)?;
