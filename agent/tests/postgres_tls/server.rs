@@ -39,7 +39,7 @@ static RUNNING: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
 /// Returns the shared server, or prints why there is none and returns `None`.
 pub(crate) fn start() -> Option<Arc<Server>> {
-    crate::deadline::begin();
+    muster_testing::deadline::begin();
     let Some(bin) = find_installed() else {
         #[allow(clippy::print_stdout, reason = "a skipped test prints the reason")]
         {
