@@ -20,7 +20,7 @@ use server::{PASSWORD, Server, utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn open(url: String, environment: &Environment) -> Result<Connection, ConnectError> {
-    muster_testing::deadline::begin();
+    server::limit_time();
     let settings = Settings::resolve(Some(&url.into()), environment).unwrap();
     connect::connect(&settings, "muster:test", &utc()).await
 }
