@@ -68,10 +68,13 @@ fn modified(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|found| found.modified()).ok()
 }
 
-/// The latest change below a package's `src`, or below those of the packages in this directory.
+/// The latest change of a package's sources, or of those of the packages in this directory.
 fn newest_source(directory: &Path) -> Option<SystemTime> {
     let entries = std::fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path());
-    let is_tests = |path: &Path| path.ends_with("tests") && path.with_file_name("Cargo.toml").exists();
-    let time = |path: PathBuf| if path.is_dir() { newest_source(&path) } else { modified(&path) };
-    entries.filter(|path| !is_tests(path)).map(time).max().flatten()
+    let time = |path: PathBuf| match path.extension() {
+        Some(extension) if extension == "rs" => modified(&path),
+        None if !path.ends_with("tests") => newest_source(&path),
+        _ => None,
+    };
+    entries.filter_map(time).max()
 }

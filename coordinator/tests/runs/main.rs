@@ -12,6 +12,7 @@ mod embedded;
 mod endings;
 mod failures;
 mod faults;
+mod floods;
 mod fuzz_seeds;
 mod identity;
 mod job;

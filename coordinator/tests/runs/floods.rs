@@ -1,5 +1,8 @@
 //! Floods of streams, frames, bytes and connections at every port of both programs. Memory stays bounded, a legitimate client is served
 //! during the flood, and afterwards the process is idle.
+//!
+//! Not in `security`, because tests begin in the order of their names, and these take longest.
+#![cfg(target_os = "linux")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
