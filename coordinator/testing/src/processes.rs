@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use muster_common::result::RunResult;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -125,6 +126,13 @@ impl Ended {
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
+    }
+
+    /// The report of a run that ended with this exit code.
+    #[track_caller]
+    pub fn report(&self, code: i32) -> RunResult {
+        assert_eq!(self.code, Some(code), "stderr: {}", self.stderr);
+        serde_json::from_str(&self.stdout).unwrap()
     }
 
     /// Expects this text on stderr.

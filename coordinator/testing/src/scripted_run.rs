@@ -1,19 +1,11 @@
-//! Runs the built programs against the fake server: with a timeout, without any other database, and with files in the run's own
-//! directory.
+//! A run of the built programs against the stand-in server, for tests and benchmarks without a runtime: with files in the run's own
+//! directory, without any other database, and without logs.
 
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-use muster_common::result::RunResult;
 use tempfile::TempDir;
+use tokio::process::Command;
 
-use crate::binaries::{agent_binary, coordinator_binary};
 use crate::fake_postgres::QUERY;
-
-/// A run takes a few seconds, so one that needs longer hangs.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use crate::processes::{Ended, Process, address, agent, complete, coordinator};
 
 /// The arguments of a run and the files that they name.
 pub struct Run {
@@ -23,16 +15,9 @@ pub struct Run {
     args: Vec<String>,
 }
 
-pub struct Finished {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
 impl Run {
     /// `rows` are lines of `hostname,script`, unless [`Run::with_query`] sets another CSV.
     pub fn new(database_url: &str, rows: &[String]) -> Self {
-        crate::deadline::begin();
         let args = ["run", "rows.csv", "--query", "query.sql", "--output", "json", "--database-url"];
         let args = args.into_iter().chain([database_url]).map(str::to_owned).collect();
         let csv = format!("hostname,script\n{}\n", rows.join("\n"));
@@ -59,85 +44,46 @@ impl Run {
     }
 
     /// Runs with agents inside the coordinator's process.
-    pub fn local(self, agents: usize) -> Finished {
-        self.with(&["--local", "--agents", &agents.to_string()]).finish()
+    pub fn local(self, agents: usize) -> Ended {
+        self.local_with_files(agents, &[]).0
     }
 
     /// Like [`Run::local`]; also returns the content of the named files.
-    pub fn local_with_files(self, agents: usize, names: &[&str]) -> (Finished, Vec<String>) {
+    pub fn local_with_files(self, agents: usize, names: &[&str]) -> (Ended, Vec<String>) {
         let run = self.with(&["--local", "--agents", &agents.to_string()]);
-        let finished = run.finish();
+        let ended = block_on(complete(run.command()));
         let read = |name: &&str| std::fs::read_to_string(run.directory.path().join(name)).unwrap();
-        (finished, names.iter().map(read).collect())
+        (ended, names.iter().map(read).collect())
     }
 
     /// Runs with agents in separate processes, with this number of workers each.
-    pub fn with_processes(self, agents: usize, workers: usize) -> Finished {
-        let coordinator = free_address();
-        let start = |_| {
-            let mut command = Command::new(agent_binary());
-            clear_environment(&mut command, self.directory.path());
-            command
-                .args(["--once", "--coordinator", &coordinator, "--workers", &workers.to_string()])
-                .stderr(Stdio::null());
-            Process(command.spawn().unwrap())
-        };
-        let processes: Vec<Process> = (0..agents).map(start).collect();
-        let finished = self.with(&["--agents", &agents.to_string(), "--listen", &coordinator]).finish();
-        drop(processes);
-        finished
+    pub fn with_processes(self, agents: usize, workers: usize) -> Ended {
+        let (address, workers) = (address(), workers.to_string());
+        let run = self.with(&["--agents", &agents.to_string(), "--listen", &address.to_string()]);
+        block_on(async {
+            let start = |_| Process::start(run.own(agent(address, &["--once", "--workers", &workers])));
+            // They are killed when the run has ended.
+            let _agents: Vec<Process> = (0..agents).map(start).collect();
+            complete(run.command()).await
+        })
     }
 
-    fn finish(&self) -> Finished {
+    fn command(&self) -> Command {
         std::fs::write(self.directory.path().join("rows.csv"), &self.csv).unwrap();
         std::fs::write(self.directory.path().join("query.sql"), &self.query).unwrap();
-        let mut command = Command::new(coordinator_binary());
-        clear_environment(&mut command, self.directory.path());
-        command.args(&self.args);
-        let output = assert_cmd::Command::from_std(command).timeout(TIMEOUT).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.own(coordinator(&args))
+    }
+
+    /// Runs are stored in the directory, too, because it is the program's home.
+    fn own(&self, mut command: Command) -> Command {
+        command.env_remove("XDG_STATE_HOME").env_remove("MUSTER_LOG").env("HOME", self.directory.path());
+        command.current_dir(self.directory.path());
+        command
     }
 }
 
-impl Finished {
-    /// Returns the report of a run that ended with this exit code.
-    #[track_caller]
-    pub fn report(&self, code: i32) -> RunResult {
-        assert_eq!(self.code, Some(code), "stderr: {}", self.stderr);
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-}
-
-/// Killed when the test ends.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Removes the database settings of the user who runs the tests.
-fn clear_environment(command: &mut Command, directory: &Path) {
-    remove_variables(command, |name| {
-        name.starts_with("PG") || name.starts_with("MUSTER_") || name == "DATABASE_URL"
-    });
-    // Tests run concurrently, so this machine's load must not void a run.
-    command.env("MUSTER_ALLOW_VOID", "1");
-    command.env("HOME", directory).current_dir(directory);
-}
-
-fn remove_variables(command: &mut Command, is_unwanted: impl Fn(&str) -> bool) {
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(&is_unwanted) {
-            command.env_remove(name);
-        }
-    }
-}
-
-/// The port is free now but not reserved. The agents retry until the coordinator listens on it.
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime starts").block_on(future)
 }

@@ -9,7 +9,8 @@ use muster_common::result::{Latency, RunResult, VerdictStatus, Worker};
 use muster_testing::exclusive;
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::fake_postgres::{Execution, Record};
-use muster_testing::scripted_run::{Finished, Run};
+use muster_testing::processes::Ended;
+use muster_testing::scripted_run::Run;
 
 const HOSTS: usize = 20;
 /// The limit of the median distance between the bounds, because distant bounds prove nothing. Not tighter, because a busy machine is not
@@ -18,7 +19,7 @@ const SLACK_MAX_MS: f64 = 25.0;
 
 /// Runs queries with these delays on all hosts in turn. Each host begins and ends with a query that fails, so that no measured query waits
 /// for the start or the end of the run, which would raise its upper bound.
-fn check(delays_us: &[u64], run: impl FnOnce(Run) -> Finished) {
+fn check(delays_us: &[u64], run: impl FnOnce(Run) -> Ended) {
     let _turn = exclusive::measured_blocking();
     let fake = FakePostgres::start();
     let edge = (0..HOSTS).map(|host| format!("h{host},error P0001 at the edge"));

@@ -8,7 +8,8 @@ use muster_common::result::{Latency, LoadModel, RunResult};
 use muster_testing::exclusive;
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::fake_postgres::Record;
-use muster_testing::scripted_run::{Finished, Run};
+use muster_testing::processes::Ended;
+use muster_testing::scripted_run::Run;
 
 /// The time that a busy machine may add; far below the differences that the tests check.
 const MARGIN_MS: f64 = 300.0;
@@ -18,7 +19,7 @@ fn run(rows: &[String], agents: usize, args: &[&str]) -> (RunResult, Record) {
     let _turn = exclusive::measured_blocking();
     let fake = FakePostgres::start();
     let run = Run::new(&fake.url(), rows).with(&["--placement", "balanced"]).with(args);
-    let finished: Finished = run.local(agents);
+    let finished: Ended = run.local(agents);
     assert!(matches!(finished.code, Some(0 | 11)), "{:?}: {}", finished.code, finished.stderr);
     let report: RunResult = serde_json::from_str(&finished.stdout).unwrap();
     let queries = &report.queries;

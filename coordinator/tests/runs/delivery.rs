@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::fake_postgres::{Execution, Record};
-use muster_testing::scripted_run::{Finished, Run};
+use muster_testing::processes::Ended;
+use muster_testing::scripted_run::Run;
 
 const HOSTS: usize = 12;
 
 /// The delays differ, so that a row that overtakes another one is noticed, and each row is identified by its delay.
-fn check_order(run: impl FnOnce(Run) -> Finished, connections: usize) {
+fn check_order(run: impl FnOnce(Run) -> Ended, connections: usize) {
     let fake = FakePostgres::start();
     let script = |row: usize| format!("{}us", 200 + row + row * 7_919 % 13 * 200);
     let rows: Vec<_> = (0..300).map(|row| format!("h{},{}", row * row % HOSTS, script(row))).collect();

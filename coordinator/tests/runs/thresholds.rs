@@ -3,7 +3,8 @@
 
 use muster_common::result::{RunResult, Threshold};
 use muster_testing::fake_postgres::FakePostgres;
-use muster_testing::scripted_run::{Finished, Run};
+use muster_testing::processes::Ended;
+use muster_testing::scripted_run::Run;
 
 /// 100 rows of 2 ms on ten hosts, and 50 rows of 40 ms on a slow one.
 fn rows() -> Vec<String> {
@@ -12,7 +13,7 @@ fn rows() -> Vec<String> {
 }
 
 /// A busy machine may void a run, which these tests ignore.
-fn run(rows: &[String], thresholds: &[&str]) -> Finished {
+fn run(rows: &[String], thresholds: &[&str]) -> Ended {
     let fake = FakePostgres::start();
     let mut run = Run::new(&fake.url(), rows).with(&["--allow-void"]);
     for threshold in thresholds {
