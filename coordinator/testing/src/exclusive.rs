@@ -1,20 +1,26 @@
 //! Turns for tests that would disturb each other. Tests of one program run at the same time, more of them than the machine has
 //! processors (`.cargo/config.toml`), because most tests wait.
 
-use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 
+/// A test that measures time runs alone or beside one other.
+static MEASURED: RwLock<()> = RwLock::const_with_max_readers((), 2);
 /// Two, so that one flood's pauses are used by another one, and an honest client is still served in time.
 static FLOODS: Semaphore = Semaphore::const_new(2);
-static MEASURED: Mutex<()> = Mutex::const_new(());
 
-/// Waits for the turn of a test that measures time. It holds the turn until it has ended.
-pub async fn measured() -> MutexGuard<'static, ()> {
-    MEASURED.lock().await
+/// Waits for the turn of a test whose result any other test would change, such as one of the verdict. It lasts as long as the guard.
+pub async fn alone() -> RwLockWriteGuard<'static, ()> {
+    MEASURED.write().await
 }
 
-/// Like [`measured`], for tests without a runtime.
-pub fn measured_blocking() -> MutexGuard<'static, ()> {
-    MEASURED.blocking_lock()
+/// Waits for the turn of a test that measures time with a margin.
+pub async fn beside_one() -> RwLockReadGuard<'static, ()> {
+    MEASURED.read().await
+}
+
+/// Like [`beside_one`], for tests without a runtime.
+pub fn beside_one_blocking() -> RwLockReadGuard<'static, ()> {
+    MEASURED.blocking_read()
 }
 
 /// Waits for the turn of a test that keeps every processor busy.

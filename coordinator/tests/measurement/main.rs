@@ -1,4 +1,4 @@
-//! Tests of what a run measures: times, rates and the verdict. Each test runs alone, with `muster_testing::exclusive`. Cargo runs the
+//! Tests of what a run measures: times, rates and the verdict. They take turns, with `muster_testing::exclusive`. Cargo runs the
 //! programs in the order of their names, so `.ci/run` knows that no test measures any more once `runs` has begun.
 #![allow(
     clippy::unwrap_used,

@@ -98,7 +98,7 @@ fn assert_figures_of_confirmation(report: &RunResult, search: &Search) {
 
 #[tokio::test]
 async fn the_capacity_of_a_server_is_found() {
-    let _turn = exclusive::measured().await;
+    let _turn = exclusive::beside_one().await;
     let fake = FakePostgres::start();
     let setup = Setup::with_fake(&fake, "20ms");
     // Far above the service time, so that a short disturbance on the machine decides nothing; a rate that is not reached is still noticed.
@@ -134,7 +134,7 @@ async fn the_capacity_of_a_server_is_found() {
 
 #[tokio::test]
 async fn a_search_without_a_passing_rate_reports_it_and_counts_nothing() {
-    let _turn = exclusive::measured().await;
+    let _turn = exclusive::beside_one().await;
     let fake = FakePostgres::start();
     let setup = Setup::with_fake(&fake, "20ms");
     let ended = complete(setup.search(&["--slo", "max<10ms", "--step-time", "1s"])).await.expect(10);
@@ -150,7 +150,7 @@ async fn a_search_without_a_passing_rate_reports_it_and_counts_nothing() {
 
 #[tokio::test]
 async fn an_interrupted_search_reports_its_steps_and_can_be_resumed() {
-    let _turn = exclusive::measured().await;
+    let _turn = exclusive::beside_one().await;
     let Some(database) = Database::empty("interrupted").await else { return };
     let setup = Setup::with_database(&database, 0.02);
     let more = ["--slo", "median<60ms", "--step-time", "1s", "--max-rate-from", "40"];
@@ -179,7 +179,7 @@ async fn an_interrupted_search_reports_its_steps_and_can_be_resumed() {
 /// A step is repeated once; without any agent, the search ends with its result so far.
 #[tokio::test]
 async fn a_step_in_which_an_agent_was_lost_is_repeated() {
-    let _turn = exclusive::measured().await;
+    let _turn = exclusive::beside_one().await;
     let Some(database) = Database::empty("step_again").await else { return };
     let (setup, address) = (Setup::with_database(&database, 0.005), address());
     let more = ["--slo", "median<1s", "--step-time", "2s", "--max-rate-from", "20", "--slot-grace", "0s"];

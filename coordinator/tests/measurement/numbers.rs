@@ -20,7 +20,7 @@ const SLACK_MAX_MS: f64 = 25.0;
 /// Runs queries with these delays on all hosts in turn. Each host begins and ends with a query that fails, so that no measured query waits
 /// for the start or the end of the run, which would raise its upper bound.
 fn check(delays_us: &[u64], run: impl FnOnce(Run) -> Ended) {
-    let _turn = exclusive::measured_blocking();
+    let _turn = exclusive::beside_one_blocking();
     let fake = FakePostgres::start();
     let edge = (0..HOSTS).map(|host| format!("h{host},error P0001 at the edge"));
     let inner = delays_us.iter().enumerate().map(|(row, us)| format!("h{},{us}us", row % HOSTS));
@@ -191,7 +191,7 @@ fn agents_in_separate_processes_with_several_workers_report_the_same() {
 
 #[test]
 fn a_run_whose_rows_all_complete_succeeds() {
-    let _turn = exclusive::measured_blocking();
+    let _turn = exclusive::beside_one_blocking();
     let fake = FakePostgres::start();
     let rows: Vec<_> = (0..50).map(|row| format!("h{},1ms; rows {}", row % 5, row % 4)).collect();
     let report = Run::new(&fake.url(), &rows).local(4).report(0);

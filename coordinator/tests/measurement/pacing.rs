@@ -16,7 +16,7 @@ const MARGIN_MS: f64 = 300.0;
 
 /// Runs these rows with local agents. On a machine that is too busy to keep the schedule the run may be VOID, which exits with 11.
 fn run(rows: &[String], agents: usize, args: &[&str]) -> (RunResult, Record) {
-    let _turn = exclusive::measured_blocking();
+    let _turn = exclusive::beside_one_blocking();
     let fake = FakePostgres::start();
     let run = Run::new(&fake.url(), rows).with(&["--placement", "balanced"]).with(args);
     let finished: Ended = run.local(agents);
@@ -206,7 +206,7 @@ fn minimal_durations_and_maximal_rates_work() {
         let (report, record) = run(&rows(40, 4, "0us"), 2, &args);
         assert_eq!((report.queries.completed, record.executions.len()), (40, 40), "{args:?}");
     }
-    let _turn = exclusive::measured_blocking();
+    let _turn = exclusive::beside_one_blocking();
     let fake = FakePostgres::start();
     let run = Run::new(&fake.url(), &rows(40, 4, "0us")).with(&["--duration", "1ns"]);
     let finished = run.local(2);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::MutexGuard;
+use tokio::sync::RwLockWriteGuard;
 
 use muster_testing::exclusive;
 use muster_testing::fake_postgres::{FakePostgres, QUERY};
@@ -18,7 +18,7 @@ pub(crate) struct Generator {
     pub(crate) agents: Vec<Process>,
     files: Files,
     pub(crate) fake: Arc<FakePostgres>,
-    _exclusive: MutexGuard<'static, ()>,
+    _exclusive: RwLockWriteGuard<'static, ()>,
 }
 
 impl Generator {
@@ -33,7 +33,7 @@ impl Generator {
         scripts: impl Iterator<Item = S>,
         more: &[&str],
     ) -> Self {
-        let exclusive = exclusive::measured().await;
+        let exclusive = exclusive::alone().await;
         let (fake, files, address) = (FakePostgres::start(), Files::new(), address());
         let mut csv = "hostname,script\n".to_owned();
         for (row, script) in scripts.enumerate() {

@@ -9,7 +9,7 @@ use muster_testing::report::Report;
 
 /// Runs the sample's 200 rows on ten agents, `times` times; prints how often each verdict was given, with its causes.
 async fn check(name: &str, times: usize) {
-    let _turn = exclusive::measured().await;
+    let _turn = exclusive::alone().await;
     let Some(database) = Database::demo(name).await else { return };
     let mut verdicts = BTreeMap::new();
     for _ in 0..times {
