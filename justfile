@@ -50,11 +50,11 @@ turmoil N="1000":
 
 # Run ten times with ten agents, kill one agent during each run, and print one line per run. Takes two minutes
 kills:
-    cargo test --locked -p muster-coordinator --test faults -- --ignored --nocapture
+    cargo test --locked -p muster-coordinator --test runs faults -- --ignored --nocapture
 
 # Run a hundred undisturbed runs and count the verdicts. Takes some minutes
 healthy:
-    cargo test --locked -p muster-coordinator --test verdict -- --ignored --nocapture
+    cargo test --locked -p muster-coordinator --test measurement verdict -- --ignored --nocapture
 
 # Measure all sections of docs/internals/performance.md, or only those named, and write them into the page: `just bench placement`
 bench *sections:
@@ -99,7 +99,7 @@ deny:
 
 # Regenerate the journals of real runs in fuzz/seeds after a change of their format
 seeds:
-    cargo test --locked -p muster-coordinator --test fuzz_seeds -- --ignored --nocapture
+    cargo test --locked -p muster-coordinator --test runs fuzz_seeds -- --ignored --nocapture
 
 # Fuzz a target: database_url, journal, messages, query or workload. Needs cargo-fuzz and a nightly compiler
 fuzz target seconds="60":

@@ -17,7 +17,7 @@ use tracing::{error, warn};
 
 use crate::config::{AcceptDatabaseUrl, AgentConfig};
 use muster_net::address::{Coordinators, parse_listen_address};
-use crate::exit::{self, Exit};
+use crate::exit::Exit;
 use crate::metrics::AgentMetrics;
 use crate::null_database::NullDatabase;
 use muster_postgres::{Environment, RoleRule, Settings};
@@ -141,7 +141,7 @@ enum AcceptArg {
 }
 
 fn help() -> String {
-    let codes = exit::help(Exit::ALL.map(Exit::description));
+    let codes = muster_process::exit::help(Exit::ALL.map(Exit::description));
     format!("{EXAMPLES}\n\n{SIGNALS}\n\n{codes}")
 }
 

@@ -1,23 +1,8 @@
-//! Exit codes: what `--help` and docs/reference/exit-codes.md say about a code, and the codes of the agent.
+//! Exit codes of the agent.
 
 use std::process::ExitCode;
 
-/// An exit code with its texts.
-#[derive(Debug, Clone, Copy)]
-pub struct Description {
-    pub code: u8,
-    /// For `--help`: a few words.
-    pub meaning: &'static str,
-    /// For the reference: what to do about it, in sentences.
-    pub remedy: &'static str,
-}
-
-/// The list of exit codes in `--help`.
-pub fn help(codes: impl IntoIterator<Item = Description>) -> String {
-    let lines =
-        codes.into_iter().map(|Description { code, meaning, .. }| format!("\n  {code:>3}  {meaning}"));
-    format!("Exit codes:{}", lines.collect::<String>())
-}
+use muster_process::exit::Description;
 
 /// How an agent ended, as its exit code reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::figures::ms;
-use super::support::fake_postgres::QUERY;
+use muster_testing::fake_postgres::QUERY;
 
 /// Service times in milliseconds of rows `(host, script)`. The hosts are divided among the connections; each runs its rows in order.
 pub(crate) fn measure(url: &str, rows: &[(usize, String)], connections: usize) -> Vec<f64> {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use muster_common::result::RunResult;
 
 use super::figures::{ascending, median, ms, quantile};
-use super::support::fake_postgres::FakePostgres;
-use super::support::programs::Run;
+use muster_testing::fake_postgres::FakePostgres;
+use muster_testing::scripted_run::Run;
 
 const ROUNDS: usize = 5;
 const AGENTS: usize = 4;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use muster_common::result::RunResult;
 
-use super::support::fake_postgres::FakePostgres;
-use super::support::programs::Run;
+use muster_testing::fake_postgres::FakePostgres;
+use muster_testing::scripted_run::Run;
 
 const RUNS: usize = 100;
 const ROWS: usize = 500;

@@ -19,8 +19,6 @@ mod queue;
 mod same;
 mod server;
 mod stall;
-#[path = "../../coordinator/tests/support/mod.rs"]
-mod support;
 
 /// Random seed.
 const SEED: u64 = 20_170_101;

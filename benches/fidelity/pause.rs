@@ -10,8 +10,8 @@ use std::time::Duration;
 use muster_common::result::{Latency, RunResult};
 
 use super::figures::{ascending, quantile};
-use super::support::fake_postgres::FakePostgres;
-use super::support::programs::Run;
+use muster_testing::fake_postgres::FakePostgres;
+use muster_testing::scripted_run::Run;
 
 const ROWS: usize = 39_500;
 const RATE: f64 = 2_000.0;

@@ -6,9 +6,9 @@ use muster_common::result::RunResult;
 use super::bare;
 use super::delays::Distribution;
 use super::figures::{ascending, mean, median, ms, quantile};
-use super::support::fake_postgres::FakePostgres;
-use super::support::programs::Run;
-use super::support::record::{Execution, Record};
+use muster_testing::fake_postgres::FakePostgres;
+use muster_testing::fake_postgres::{Execution, Record};
+use muster_testing::scripted_run::Run;
 
 const ROWS: usize = 1_500;
 const HOSTS: usize = 40;

@@ -5,8 +5,8 @@ use muster_common::random::SplitMix64;
 use muster_common::result::RunResult;
 
 use super::SEED;
-use super::support::fake_postgres::FakePostgres;
-use super::support::programs::Run;
+use muster_testing::fake_postgres::FakePostgres;
+use muster_testing::scripted_run::Run;
 
 const MEAN_MS: f64 = 5.0;
 /// The duration of each run.

@@ -7,8 +7,8 @@
 use muster_common::result::{Latency, RunResult};
 
 use super::figures::{ascending, quantile};
-use super::support::fake_postgres::FakePostgres;
-use super::support::programs::Run;
+use muster_testing::fake_postgres::FakePostgres;
+use muster_testing::scripted_run::Run;
 
 const ROWS: usize = 2_000;
 const RATE: f64 = 200.0;

@@ -18,7 +18,7 @@ use crate::bare_client;
 use crate::children::{Ended, end};
 use crate::figures::{ascending, median, quantile};
 use crate::server::{Server, command, coordinator};
-use crate::support::agent::agent_binary;
+use muster_testing::binaries::agent_binary;
 
 const ROUNDS: usize = 7;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];

@@ -29,8 +29,6 @@ mod scale;
 mod server;
 mod start;
 mod statistics;
-#[path = "../../coordinator/tests/support/mod.rs"]
-mod support;
 mod swarm;
 mod workload;
 

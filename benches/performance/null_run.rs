@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use crate::children::{Watched, watch};
 use crate::rows;
 use crate::server::{command, coordinator};
-use crate::support::agent::agent_binary;
 use crate::swarm;
+use muster_testing::binaries::agent_binary;
 
 pub(crate) const HOSTS: u32 = 1_000;
 

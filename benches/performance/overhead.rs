@@ -8,9 +8,9 @@ use muster_common::result::RunResult;
 
 use crate::bare;
 use crate::figures::{ascending, median, ms, quantile};
-use crate::support::fake_postgres::FakePostgres;
-use crate::support::programs::Run;
-use crate::support::record::Execution;
+use muster_testing::fake_postgres::Execution;
+use muster_testing::fake_postgres::FakePostgres;
+use muster_testing::scripted_run::Run;
 
 const ROUNDS: usize = 7;
 const ROWS: usize = 3_000;

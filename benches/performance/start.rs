@@ -9,9 +9,9 @@ use muster_common::result::RunResult;
 
 use crate::figures::{ascending, median, ms, quantile};
 use crate::server::{Server, coordinator};
-use crate::support::agent::agent_binary;
-use crate::support::fake_postgres::FakePostgres;
-use crate::support::programs::Run;
+use muster_testing::binaries::agent_binary;
+use muster_testing::fake_postgres::FakePostgres;
+use muster_testing::scripted_run::Run;
 
 const ROUNDS: usize = 7;
 const AGENTS: [usize; 3] = [1, 10, 50];

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use muster_agent::exit::Description;
+use muster_process::exit::Description;
 
 /// The result of a command, as its exit code reports it to scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! neither gRPC nor PostgreSQL.
 
 pub mod blocking;
+pub mod exit;
 pub mod fd_limit;
 pub mod health;
 pub mod logging;

@@ -1,6 +1,6 @@
 //! What `--help` prints below the options: examples, the syntax of values, and exit codes.
 
-use muster_agent::exit;
+use muster_process::exit;
 
 use crate::exit::Exit;
 

@@ -1,6 +1,6 @@
 //! `docs/reference/exit-codes.md`
 
-use muster_agent::exit::Description;
+use muster_process::exit::Description;
 
 use super::page::{check, escape, table};
 use crate::exit::Exit;

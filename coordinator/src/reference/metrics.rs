@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use muster_agent::metrics::{AgentMetrics, written};
+use muster_agent::metrics::AgentMetrics;
+use muster_net::metrics::written;
 use nom_openmetrics::parser::openmetrics;
 use nom_openmetrics::{Family, MetricDescriptor};
 

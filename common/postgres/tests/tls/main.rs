@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
-#[path = "../../../../coordinator/tests/support/deadline.rs"]
-mod deadline;
 mod server;
 
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +20,7 @@ use server::{PASSWORD, Server, utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn open(url: String, environment: &Environment) -> Result<Connection, ConnectError> {
-    deadline::begin();
+    server::limit_time();
     let settings = Settings::resolve(Some(&url.into()), environment).unwrap();
     connect::connect(&settings, "muster:test", &utc()).await
 }

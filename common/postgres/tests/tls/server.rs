@@ -7,7 +7,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, Once, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use muster_postgres::connect::{self, Connection, SessionSetup};
@@ -15,6 +16,7 @@ use muster_postgres::environment::Environment;
 use muster_postgres::settings::Settings;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
+const PROGRAM_MAX: Duration = Duration::from_secs(600);
 pub(crate) const PASSWORD: &str = "s3cret";
 
 /// The databases `tlsonly` and `plainonly` allow one kind of connection; `certs` requires a client certificate.
@@ -39,7 +41,7 @@ static RUNNING: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
 /// Returns the shared server, or prints why there is none and returns `None`.
 pub(crate) fn start() -> Option<Arc<Server>> {
-    crate::deadline::begin();
+    limit_time();
     let Some(bin) = find_installed() else {
         #[allow(clippy::print_stdout, reason = "a skipped test prints the reason")]
         {
@@ -54,6 +56,21 @@ pub(crate) fn start() -> Option<Arc<Server>> {
     let server = Arc::new(Server::start(bin));
     *running = Arc::downgrade(&server);
     Some(server)
+}
+
+/// Ends the program if a test hangs. All tests together take seconds, so one limit is enough.
+pub(crate) fn limit_time() {
+    static LIMIT: Once = Once::new();
+    LIMIT.call_once(|| {
+        thread::spawn(|| {
+            thread::sleep(PROGRAM_MAX);
+            #[allow(clippy::print_stderr, reason = "the reason why the program ends")]
+            {
+                eprintln!("a test has not ended within {PROGRAM_MAX:?}: the test program ends here");
+            }
+            std::process::exit(101);
+        });
+    });
 }
 
 fn find_installed() -> Option<PathBuf> {
@@ -117,7 +134,7 @@ impl Server {
             }
             let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "the server is not ready: {}", log());
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
