@@ -17,12 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::coroutine::{self, Coroutine, CoroutineWaiter};
 use super::database::{BackendId, Database};
+use super::invariants::{Invariant, Violation};
 use super::scenario::Row;
 
 /// A round trip to the database.
 const ROUND_TRIP: Duration = Duration::from_millis(2);
 const CONNECTING: Duration = Duration::from_millis(8);
 pub(super) const FAILURE: &str = "22012";
+/// The SQLSTATE of a query whose backend was terminated.
+pub(super) const TERMINATED: &str = "57P01";
 
 pub(super) struct SimulatedDriver {
     pub(super) database: Arc<Database>,
@@ -130,7 +133,8 @@ impl Connection {
         let Row { host, takes, fails } = self.record(row);
         let (takes, fails) = (takes.as_millis().to_string(), fails.to_string());
         if values != [Some(host.clone()), Some(takes), Some(fails)] {
-            self.database.add_violation(format!("row {row} arrived as {values:?}"));
+            let what = format!("row {row} arrived as {values:?}");
+            self.database.add_violation(Violation::new(Invariant::OwnResult, what));
         }
     }
 
@@ -164,7 +168,7 @@ impl Connection {
                 return None;
             }
             () = self.ended.cancelled() => {
-                Outcome::Failed(failure("57P01", "terminating connection due to administrator command"))
+                Outcome::Failed(failure(TERMINATED, "terminating connection due to administrator command"))
             }
             () = sleep(takes) => {
                 self.database.finish(execution);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use muster_common::ids::SlotId;
 
+use super::combinations;
 use super::faults::{Fault, Timed};
 use super::random::Random;
 use crate::run::OnAgentLoss;
@@ -48,8 +49,8 @@ pub(super) struct Row {
 impl Scenario {
     pub(super) fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let slots = [2, 3, 4][random.index(3)];
-        let spares = [0, 1, 2][random.index(3)];
+        let slots = random.pick(&[2, 3, 4]);
+        let spares = random.pick(&[0, 1, 2]);
         let names_slots = random.chance(20);
         let agents = (0..slots + spares)
             .map(|index| {
@@ -63,14 +64,20 @@ impl Scenario {
         let refuses = random.chance(20);
         let rows = rows(&mut random);
         let on_agent_loss = if random.chance(80) { OnAgentLoss::Reassign } else { OnAgentLoss::Wait };
-        let faults = Fault::draw(&mut random.fork(), agents.len());
+        let mut faults = Fault::draw(&mut random.fork(), agents.len());
+        let workers = random.pick(&[1, 2]);
+        let slot_grace = random.millis(1_000..=8_000);
+        if random.chance(50) {
+            faults.extend(combinations::draw(&mut random.fork(), agents.len(), slot_grace));
+            faults.sort_by_key(|timed| timed.at);
+        }
         Self {
             slots,
-            workers: [1, 2][random.index(2)],
+            workers,
             rows: Arc::new(rows),
             duration: None,
             on_agent_loss,
-            slot_grace: random.millis(1_000..=8_000),
+            slot_grace,
             timeout: refuses.then_some(Duration::from_secs(8)),
             refuses,
             latency_max: random.millis(1..=60),
@@ -92,7 +99,7 @@ impl Scenario {
         let agent = |starts_after| Agent { starts_after, slot: None };
         Self {
             slots: 2,
-            workers: [1, 2][random.index(2)],
+            workers: random.pick(&[1, 2]),
             agents: (0..2).map(|_| agent(random.millis(0..=300))).collect(),
             rows: Arc::new(rows),
             duration: Some(random.millis(150..=250)),

@@ -1,0 +1,83 @@
+//! Combinations of faults that do harm only together. Faults drawn one by one would seldom produce them.
+
+use std::time::Duration;
+
+use super::faults::{Ends, Fault, Timed, cut};
+use super::random::Random;
+
+/// Draws one combination. A vacant slot is given up after `slot_grace`.
+pub(super) fn draw(random: &mut Random, agents: usize, slot_grace: Duration) -> Vec<Timed> {
+    let agent = random.index(agents);
+    let other = (agent + 1 + random.index(agents - 1)) % agents;
+    let at = random.millis(800..=5_000);
+    let combination = match random.between(0..=99) {
+        0..=19 => killed_repeatedly(random, agent, at),
+        20..=39 => cut_repeatedly(random, agent, at),
+        40..=59 => change_of_slot(random, agent, other, at),
+        60..=79 => crash_after_move(random, agent, other, at + slot_grace),
+        _ => crash_of_a_machine(random, agent, at),
+    };
+    combination.into_iter().map(|(at, fault)| Timed { at, fault }).collect()
+}
+
+type Faults = Vec<(Duration, Fault)>;
+
+/// The agent is killed as often as it takes to quarantine a row. The kills are so far apart that the next session runs the row again.
+fn killed_repeatedly(random: &mut Random, agent: usize, mut at: Duration) -> Faults {
+    let mut faults = Vec::new();
+    for _ in 0..3 {
+        faults.push((at, Fault::Kill(agent)));
+        faults.push((at + random.millis(20..=300), Fault::Start(agent)));
+        at += random.millis(4_000..=6_500);
+    }
+    faults
+}
+
+/// The agent loses its session several times with the same row and returns each time.
+fn cut_repeatedly(random: &mut Random, agent: usize, mut at: Duration) -> Faults {
+    let mut faults = Vec::new();
+    for _ in 0..random.between(3..=5) {
+        let ends = random.pick(&[Ends::Both, Ends::Agent]);
+        faults.extend(cut(agent, ends).map(|(after, fault)| (at + after, fault)));
+        at += random.millis(700..=3_000);
+    }
+    faults
+}
+
+/// An agent whose connection breaks, unnoticed by the coordinator, takes the slot of a dead one. Over a slow link, it has more results
+/// that are not acknowledged.
+fn change_of_slot(random: &mut Random, lost: usize, agent: usize, at: Duration) -> Faults {
+    let cut_at = at + random.millis(0..=3_000);
+    let mut faults = vec![
+        (at, Fault::Kill(lost)),
+        (cut_at.saturating_sub(random.millis(100..=1_500)), Fault::Slow(agent, random.millis(400..=1_500))),
+        (cut_at, Fault::Slow(agent, Duration::from_millis(60))),
+        (cut_at + random.millis(5_000..=9_000), Fault::Start(lost)),
+    ];
+    faults.extend(cut(agent, Ends::Agent).map(|(after, fault)| (cut_at + after, fault)));
+    faults
+}
+
+/// The hosts of a lost slot have moved. Then the coordinator restarts with the first placement, and the agent that took over the hosts dies.
+fn crash_after_move(random: &mut Random, lost: usize, other: usize, given_up_at: Duration) -> Faults {
+    let lost_at = given_up_at.saturating_sub(random.millis(0..=1_000));
+    let crashed_at = given_up_at + random.millis(4_000..=8_000);
+    vec![
+        (lost_at, Fault::Kill(lost)),
+        (crashed_at, Fault::KillCoordinator),
+        (crashed_at, Fault::Kill(other)),
+        (crashed_at + random.millis(10..=100), Fault::StartCoordinator),
+        (crashed_at + random.millis(0..=1_000), Fault::Start(lost)),
+        (crashed_at + random.millis(0..=1_000), Fault::Start(other)),
+    ]
+}
+
+/// The coordinator and an agent are on the same machine, which restarts. The queries of the agent continue.
+fn crash_of_a_machine(random: &mut Random, agent: usize, at: Duration) -> Faults {
+    vec![
+        (at, Fault::KillCoordinator),
+        (at, Fault::Kill(agent)),
+        (at + random.millis(10..=1_500), Fault::StartCoordinator),
+        (at + random.millis(10..=1_500), Fault::Start(agent)),
+    ]
+}
