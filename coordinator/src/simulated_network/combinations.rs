@@ -5,25 +5,57 @@ use std::time::Duration;
 use super::faults::{Ends, Fault, Timed, cut};
 use super::random::Random;
 
-/// Draws one combination. A vacant slot is given up after `slot_grace`.
-pub(super) fn draw(random: &mut Random, agents: usize, slot_grace: Duration) -> Vec<Timed> {
-    let agent = random.index(agents);
-    let other = (agent + 1 + random.index(agents - 1)) % agents;
-    let at = random.millis(800..=5_000);
-    let combination = match random.between(0..=99) {
-        0..=19 => killed_repeatedly(random, agent, at),
-        20..=39 => cut_repeatedly(random, agent, at),
-        40..=59 => change_of_slot(random, agent, other, at),
-        60..=79 => crash_after_move(random, agent, other, at + slot_grace),
-        _ => crash_of_a_machine(random, agent, at),
-    };
-    combination.into_iter().map(|(at, fault)| Timed { at, fault }).collect()
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Combination {
+    /// An agent is killed as often as it takes to quarantine a row.
+    Killed,
+    /// An agent loses its session several times with the same row and returns each time.
+    Cut,
+    /// An agent whose connection breaks, unnoticed by the coordinator, takes the slot of a dead one.
+    ChangeOfSlot,
+    /// The hosts of a lost slot have moved. Then the coordinator restarts with the first placement, and the agent that took them over dies.
+    CrashAfterMove,
+    /// The coordinator and an agent are on the same machine, which restarts. The queries of the agent continue.
+    CrashOfMachine,
+}
+
+impl Combination {
+    pub(super) fn draw(random: &mut Random) -> Option<Self> {
+        match random.between(0..=99) {
+            0..=9 => Some(Self::Killed),
+            10..=19 => Some(Self::Cut),
+            20..=29 => Some(Self::ChangeOfSlot),
+            30..=39 => Some(Self::CrashAfterMove),
+            40..=49 => Some(Self::CrashOfMachine),
+            _ => None,
+        }
+    }
+
+    /// Returns true if the run has to last for at least half a minute, with a long row at every moment.
+    pub(super) fn needs_slow_host(self) -> bool {
+        matches!(self, Self::Killed | Self::Cut | Self::CrashAfterMove)
+    }
+
+    /// A vacant slot is given up after `slot_grace`.
+    pub(super) fn faults(self, random: &mut Random, agents: usize, slot_grace: Duration) -> Vec<Timed> {
+        let agent = random.index(agents);
+        let other = (agent + 1 + random.index(agents - 1)) % agents;
+        let at = random.millis(1_200..=5_000);
+        let faults = match self {
+            Self::Killed => killed(random, agent, at),
+            Self::Cut => cut_repeatedly(random, agent, at),
+            Self::ChangeOfSlot => change_of_slot(random, agent, other, at),
+            Self::CrashAfterMove => crash_after_move(random, agent, other, at, at + slot_grace),
+            Self::CrashOfMachine => crash_of_machine(random, agent, at),
+        };
+        faults.into_iter().map(|(at, fault)| Timed { at, fault }).collect()
+    }
 }
 
 type Faults = Vec<(Duration, Fault)>;
 
-/// The agent is killed as often as it takes to quarantine a row. The kills are so far apart that the next session runs the row again.
-fn killed_repeatedly(random: &mut Random, agent: usize, mut at: Duration) -> Faults {
+/// The kills are so far apart that the next session runs the row again.
+fn killed(random: &mut Random, agent: usize, mut at: Duration) -> Faults {
     let mut faults = Vec::new();
     for _ in 0..3 {
         faults.push((at, Fault::Kill(agent)));
@@ -33,7 +65,6 @@ fn killed_repeatedly(random: &mut Random, agent: usize, mut at: Duration) -> Fau
     faults
 }
 
-/// The agent loses its session several times with the same row and returns each time.
 fn cut_repeatedly(random: &mut Random, agent: usize, mut at: Duration) -> Faults {
     let mut faults = Vec::new();
     for _ in 0..random.between(3..=5) {
@@ -44,8 +75,7 @@ fn cut_repeatedly(random: &mut Random, agent: usize, mut at: Duration) -> Faults
     faults
 }
 
-/// An agent whose connection breaks, unnoticed by the coordinator, takes the slot of a dead one. Over a slow link, it has more results
-/// that are not acknowledged.
+/// Over a slow link, the agent has more results that are not acknowledged.
 fn change_of_slot(random: &mut Random, lost: usize, agent: usize, at: Duration) -> Faults {
     let cut_at = at + random.millis(0..=3_000);
     let mut faults = vec![
@@ -58,10 +88,14 @@ fn change_of_slot(random: &mut Random, lost: usize, agent: usize, at: Duration) 
     faults
 }
 
-/// The hosts of a lost slot have moved. Then the coordinator restarts with the first placement, and the agent that took over the hosts dies.
-fn crash_after_move(random: &mut Random, lost: usize, other: usize, given_up_at: Duration) -> Faults {
-    let lost_at = given_up_at.saturating_sub(random.millis(0..=1_000));
-    let crashed_at = given_up_at + random.millis(4_000..=8_000);
+fn crash_after_move(
+    random: &mut Random,
+    lost: usize,
+    other: usize,
+    lost_at: Duration,
+    given_up_at: Duration,
+) -> Faults {
+    let crashed_at = given_up_at + random.millis(3_500..=7_000);
     vec![
         (lost_at, Fault::Kill(lost)),
         (crashed_at, Fault::KillCoordinator),
@@ -72,8 +106,7 @@ fn crash_after_move(random: &mut Random, lost: usize, other: usize, given_up_at:
     ]
 }
 
-/// The coordinator and an agent are on the same machine, which restarts. The queries of the agent continue.
-fn crash_of_a_machine(random: &mut Random, agent: usize, at: Duration) -> Faults {
+fn crash_of_machine(random: &mut Random, agent: usize, at: Duration) -> Faults {
     vec![
         (at, Fault::KillCoordinator),
         (at, Fault::Kill(agent)),
