@@ -37,12 +37,12 @@ use tally::Tally;
 use tape::Recorded;
 use world::{Backends, World};
 
-/// The number of seeds that a plain `cargo test` runs.
-const SEEDS: u64 = 60;
+/// The number of seeds that a plain `cargo test` runs. With fewer seeds, some kinds of faults may not occur.
+const SEEDS: u64 = 100;
+/// The number of seeds that are run without terminating old backends.
+const SEEDS_NOT_ENDED: u64 = 40;
 /// The number of seeds that are run twice and compared.
 const SEEDS_TWICE: u64 = 10;
-/// With fewer seeds, some kinds of faults may not occur.
-const SEEDS_ENOUGH: u64 = 60;
 /// The number of short runs of a plain `cargo test`.
 const SEEDS_SHORT: u64 = 100;
 /// The time from the start of the first agent to the end of a run of 250 ms: joining, the countdown, and some round trips.
@@ -81,7 +81,7 @@ fn every_row_is_counted_once_over_a_faulty_network() {
     println!("{seeds} runs in {:.1?}\n{}", began.elapsed(), totals.tally);
     assert!(totals.failed.is_empty(), "{}\nreplay: {REPLAY}", totals.describe_failed(seeds));
     let missing = totals.tally.missing();
-    assert!(seeds < SEEDS_ENOUGH || missing.is_empty(), "these events never occurred: {missing:?}");
+    assert!(seeds < SEEDS || missing.is_empty(), "these events never occurred: {missing:?}");
 }
 
 /// Regression test: a coordinator that resumed a run had old backends terminated before the leases of their agents had expired, so a
@@ -106,7 +106,7 @@ fn a_run_ended_by_its_duration_finishes_at_once() {
 
 #[test]
 fn backends_that_are_not_terminated_are_detected() {
-    let seeds = variable("MUSTER_SEEDS").unwrap_or(SEEDS);
+    let seeds = variable("MUSTER_SEEDS").unwrap_or(SEEDS_NOT_ENDED);
     let totals = run_all(seeds, Backends::NotEnded);
     println!("{}", totals.describe_failed(seeds));
     let detected =
