@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::faults::{Ends, Fault, Timed, cut};
+use super::faults::{Direction, Ends, Fault, Timed, cut};
 use super::random::Random;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) enum Combination {
     ChangeOfSlot,
     /// The hosts of a lost slot have moved. Then the coordinator restarts with the first placement, and the agent that took them over dies.
     CrashAfterMove,
+    /// The coordinator is killed and resumes, and an agent notices that only when its lease expires.
+    CrashUnnoticed,
     /// The coordinator and an agent are on the same machine, which restarts. The queries of the agent continue.
     CrashOfMachine,
 }
@@ -26,14 +28,15 @@ impl Combination {
             10..=19 => Some(Self::Cut),
             20..=29 => Some(Self::ChangeOfSlot),
             30..=39 => Some(Self::CrashAfterMove),
-            40..=49 => Some(Self::CrashOfMachine),
+            40..=49 => Some(Self::CrashUnnoticed),
+            50..=59 => Some(Self::CrashOfMachine),
             _ => None,
         }
     }
 
     /// Returns true if the run has to last for at least half a minute, with a long row at every moment.
     pub(super) fn needs_slow_host(self) -> bool {
-        matches!(self, Self::Killed | Self::Cut | Self::CrashAfterMove)
+        self != Self::ChangeOfSlot
     }
 
     /// A vacant slot is given up after `slot_grace`.
@@ -46,6 +49,7 @@ impl Combination {
             Self::Cut => cut_repeatedly(random, agent, at),
             Self::ChangeOfSlot => change_of_slot(random, agent, other, at),
             Self::CrashAfterMove => crash_after_move(random, agent, other, at, at + slot_grace),
+            Self::CrashUnnoticed => crash_unnoticed(random, agent, at),
             Self::CrashOfMachine => crash_of_machine(random, agent, at),
         };
         faults.into_iter().map(|(at, fault)| Timed { at, fault }).collect()
@@ -103,6 +107,15 @@ fn crash_after_move(
         (crashed_at + random.millis(10..=100), Fault::StartCoordinator),
         (crashed_at + random.millis(0..=1_000), Fault::Start(lost)),
         (crashed_at + random.millis(0..=1_000), Fault::Start(other)),
+    ]
+}
+
+fn crash_unnoticed(random: &mut Random, agent: usize, at: Duration) -> Faults {
+    vec![
+        (at, Fault::Partition(agent, Direction::Both)),
+        (at, Fault::KillCoordinator),
+        (at + random.millis(10..=100), Fault::StartCoordinator),
+        (at + random.millis(2_500..=4_000), Fault::Repair(agent)),
     ]
 }
 

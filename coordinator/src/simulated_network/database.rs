@@ -78,12 +78,12 @@ impl Database {
         self.lock().backends[backend.0].name = name.to_owned();
     }
 
-    /// The client disconnects. A query that is running continues.
-    pub(super) fn disconnect(&self, BackendId(backend): BackendId) {
+    /// The client disconnects at the time `now`. A query that is running continues.
+    pub(super) fn disconnect(&self, BackendId(backend): BackendId, now: Duration) {
         let State { backends, executions, .. } = &mut *self.lock();
         backends[backend].has_client = false;
         let of_client = executions.iter_mut().filter(|execution| execution.backend == backend);
-        of_client.for_each(|execution| execution.left = Some(now()));
+        of_client.for_each(|execution| execution.left = Some(now));
     }
 
     /// Starts a query, and records a violation if another query of its host is running, or one of another session of its slot, or if a

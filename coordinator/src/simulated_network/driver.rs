@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::coroutine::{self, Coroutine, CoroutineWaiter};
-use super::database::{BackendId, Database};
+use super::database::{self, BackendId, Database};
 use super::invariants::{Invariant, Violation};
 use super::scenario::Row;
 
@@ -98,6 +98,8 @@ struct Connection {
     backend: BackendId,
     ended: CancellationToken,
     cancel: CancellationToken,
+    /// When the connection was opened, on the clocks of the simulation and of the agent.
+    opened: (Duration, tokio::time::Instant),
 }
 
 impl Connection {
@@ -120,7 +122,8 @@ impl Connection {
             versus: None,
             results: Vec::new(),
         };
-        (Self { database, rows, name, parameters, backend, ended, cancel }, prepared)
+        let opened = (database::now(), tokio::time::Instant::now());
+        (Self { database, rows, name, parameters, backend, ended, cancel, opened }, prepared)
     }
 
     /// The row of the file; a run with a duration repeats the rows.
@@ -224,7 +227,9 @@ impl Blocking {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.database.disconnect(self.backend);
+        // The worker's thread has only the agent's clock.
+        let (at, opened) = self.opened;
+        self.database.disconnect(self.backend, at + opened.elapsed());
     }
 }
 

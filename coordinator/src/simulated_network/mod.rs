@@ -69,6 +69,8 @@ struct Totals {
 
 /// The words in the message of a failed test between the number of runs and the violated invariants.
 const FAILED: &str = " runs failed: ";
+/// The beginning of the message if no run failed, but the runs do not cover everything.
+const NEVER: &str = "these events never occurred: ";
 
 #[test]
 fn every_row_is_counted_once_over_a_faulty_network() {
@@ -81,7 +83,7 @@ fn every_row_is_counted_once_over_a_faulty_network() {
     println!("{seeds} runs in {:.1?}\n{}", began.elapsed(), totals.tally);
     assert!(totals.failed.is_empty(), "{}\nreplay: {REPLAY}", totals.describe_failed(seeds));
     let missing = totals.tally.missing();
-    assert!(seeds < SEEDS || missing.is_empty(), "these events never occurred: {missing:?}");
+    assert!(seeds < SEEDS || missing.is_empty(), "{NEVER}{missing:?}");
 }
 
 /// Regression test: a coordinator that resumed a run had old backends terminated before the leases of their agents had expired, so a

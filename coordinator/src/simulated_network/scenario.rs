@@ -132,7 +132,7 @@ fn rows(random: &mut Random, has_slow_host: bool) -> Vec<Row> {
     let row = |_| {
         let host = random.between(1..=hosts);
         let takes = match random.between(0..=99) {
-            _ if has_slow_host && host == 1 => random.millis(2_000..=6_000),
+            _ if has_slow_host && host == 1 => random.millis(2_000..=7_500),
             0..=3 => random.millis(3_500..=7_000),
             4..=7 => random.millis(500..=2_500),
             _ => random.millis(1..=longest_ms),
