@@ -4,38 +4,47 @@
 use std::collections::BTreeMap;
 
 use muster_common::ids::{Epoch, RowId};
+use muster_common::measurement::Outcome;
 use muster_common::result::{Ending, RunResult};
-use muster_common::sample::Outcome;
 
 use super::coordinator::Ended;
 use super::database::Execution;
-use super::driver::{FAILURE, answer};
+use super::driver::{FAILURE, TERMINATED, answer};
+use super::history::History;
+use super::invariants::{Invariant, Violation};
 use super::scenario::Scenario;
 use super::world::Site;
-use crate::journal::{CountedSample, Entry, Reader};
+use crate::journal::CountedSample;
 
-/// Returns the problems of a run; empty for a correct one.
-pub(super) fn check(site: &Site, ended: &Ended) -> Vec<String> {
-    let mut problems = site.database.violations();
-    let counted = match counted(site) {
-        Ok(counted) => counted,
+/// Returns the violations of a run, and the number of results that counted after the loss of their session.
+pub(super) fn check(site: &Site, ended: &Ended) -> (Vec<Violation>, u64) {
+    let mut violations = site.database.violations();
+    let history = match History::read(site) {
+        Ok(history) => history,
         Err(problem) => {
-            problems.push(problem);
-            return problems;
+            violations.push(Violation::new(Invariant::RunEnds, problem));
+            return (violations, 0);
         }
     };
-    let executions = site.database.executions();
-    check_journal(&site.scenario, &counted, &executions, &mut problems);
-    check_times(&counted, &mut problems);
+    let (scenario, executions) = (&site.scenario, site.database.executions());
+    let counted = &history.counted;
+    check_counted(scenario, counted, &executions, &mut violations);
+    check_times(counted, &mut violations);
+    let mut quarantined = &[][..];
     match ended {
-        Ended::Failed(problem) => problems.push(problem.clone()),
-        Ended::NothingLeft if counted.len() == site.scenario.rows.len() => {}
+        Ended::Failed(problem) => violations.push(Violation::new(Invariant::RunEnds, problem)),
+        Ended::NothingLeft if counted.len() == scenario.rows.len() => {}
         Ended::NothingLeft => {
-            problems.push(format!("nothing is left to resume, but only {} rows are counted", counted.len()))
+            let what = format!("nothing is left to resume, but only {} rows are counted", counted.len());
+            violations.push(Violation::new(Invariant::TotalsAddUp, what));
         }
-        Ended::Reported(result) => check_report(result, &site.scenario, &counted, &executions, &mut problems),
+        Ended::Reported(result) => {
+            quarantined = &result.queries.quarantined_rows;
+            check_report(result, scenario, counted, &executions, &mut violations);
+        }
     }
-    problems
+    history.check(&executions, quarantined, &mut violations);
+    (violations, history.counted_late)
 }
 
 /// The final values of the metrics have to equal the report's numbers.
@@ -59,51 +68,43 @@ pub(super) fn check_metrics(page: &str, result: &RunResult) -> Result<(), String
     }
 }
 
-/// Reads all results in the journal, by row.
-fn counted(site: &Site) -> Result<BTreeMap<RowId, Vec<(Epoch, CountedSample)>>, String> {
-    let mut counted: BTreeMap<RowId, Vec<(Epoch, CountedSample)>> = BTreeMap::new();
-    let reader = Reader::open(&site.journal).map_err(|problem| problem.to_string())?;
-    for entry in reader {
-        if let Entry::Results { epoch, samples } = entry.map_err(|problem| problem.to_string())? {
-            for sample in samples {
-                counted.entry(sample.sample.row).or_default().push((epoch, sample));
-            }
-        }
-    }
-    Ok(counted)
-}
-
-fn check_journal(
+fn check_counted(
     scenario: &Scenario,
     counted: &BTreeMap<RowId, Vec<(Epoch, CountedSample)>>,
     executions: &[Execution],
-    problems: &mut Vec<String>,
+    violations: &mut Vec<Violation>,
 ) {
+    let mut violated = |invariant, what| violations.push(Violation::new(invariant, what));
     for (row, results) in counted {
         let [(epoch, sample)] = results.as_slice() else {
-            problems.push(format!("row {row} is counted {} times", results.len()));
+            violated(Invariant::CountedOnce, format!("row {row} is counted {} times", results.len()));
             continue;
         };
-        let is_expected = match &sample.sample.outcome {
-            Outcome::Completed(found) => !scenario.rows[row.index()].fails && *found == answer(*row),
-            Outcome::Failed(error) => scenario.rows[row.index()].fails && error.sqlstate.as_str() == FAILURE,
-        };
-        if !is_expected {
-            problems.push(format!("row {row} is counted as {:?}", sample.sample.outcome));
+        let fails = scenario.rows[row.index()].fails;
+        let outcome = &sample.sample.outcome;
+        match outcome {
+            Outcome::Completed(found) if !fails && *found == answer(*row) => {}
+            Outcome::Failed(error) if fails && error.sqlstate.as_str() == FAILURE => {}
+            Outcome::Failed(error) if error.sqlstate.as_str() == TERMINATED => {
+                violated(Invariant::NoFailureOfOurs, format!("row {row} is counted as {outcome:?}"));
+            }
+            _ => violated(Invariant::OwnResult, format!("row {row} is counted as {outcome:?}")),
         }
         let of_row = || executions.iter().filter(|execution| execution.row == *row);
         if !of_row().any(|execution| execution.epoch == *epoch && execution.is_finished) {
-            problems.push(format!("row {row} is counted for epoch {epoch}, which did not finish it"));
+            let what = format!("row {row} is counted for epoch {epoch}, which did not finish it");
+            violated(Invariant::OwnResult, what);
         }
         let first = of_row().min_by_key(|execution| execution.began);
         if sample.attempt == 1 && first.is_some_and(|first| first.epoch != *epoch) {
-            problems.push(format!("row {row} is counted as run once, but began before epoch {epoch}"));
+            let what = format!("row {row} is counted as run once, but began before epoch {epoch}");
+            violated(Invariant::RetriesReported, what);
         }
     }
 }
 
 /// A worker runs one row at a time, across all sessions of its slot and all coordinators of the run.
-fn check_times(counted: &BTreeMap<RowId, Vec<(Epoch, CountedSample)>>, problems: &mut Vec<String>) {
+fn check_times(counted: &BTreeMap<RowId, Vec<(Epoch, CountedSample)>>, violations: &mut Vec<Violation>) {
     let mut by_worker: BTreeMap<u32, Vec<(Epoch, &CountedSample)>> = BTreeMap::new();
     for (epoch, sample) in counted.values().flatten() {
         by_worker.entry(sample.worker).or_default().push((*epoch, sample));
@@ -114,9 +115,10 @@ fn check_times(counted: &BTreeMap<RowId, Vec<(Epoch, CountedSample)>>, problems:
             let [(before, one), (after, other)] = pair else { continue };
             if one.sample.start_ns + one.sample.service_time_ns > other.sample.start_ns {
                 let (row, next) = (one.sample.row, other.sample.row);
-                problems.push(format!(
+                let what = format!(
                     "worker {worker} began row {next} of epoch {after} before row {row} of epoch {before} had ended"
-                ));
+                );
+                violations.push(Violation::new(Invariant::OneRowAtATime, what));
             }
         }
     }
@@ -127,39 +129,45 @@ fn check_report(
     scenario: &Scenario,
     counted: &BTreeMap<RowId, Vec<(Epoch, CountedSample)>>,
     executions: &[Execution],
-    problems: &mut Vec<String>,
+    violations: &mut Vec<Violation>,
 ) {
     let queries = &result.queries;
-    let mut check = |holds: bool, what: &str| {
+    let mut check = |holds: bool, invariant, what: &str| {
         if !holds {
-            problems.push(format!("{what}: {queries:?}"));
+            violations.push(Violation::new(invariant, format!("{what}: {queries:?}")));
         }
     };
+    let totals = Invariant::TotalsAddUp;
     let rows = scenario.rows.len() as u64;
-    check(queries.total == rows, "the number of rows differs from the file");
+    check(queries.total == rows, totals, "the number of rows differs from the file");
     check(
         queries.completed + queries.failed + queries.unaccounted == rows,
+        totals,
         "completed + failed + unaccounted is not the number of rows",
     );
     check(
         queries.completed + queries.failed == counted.len() as u64,
+        totals,
         "the number of results differs from the journal",
     );
     let is_complete = result.ending == Ending::Completed;
     check(
         !is_complete || queries.unaccounted == queries.quarantined_rows.len() as u64,
+        totals,
         "a completed run has unaccounted rows that are not quarantined",
     );
     check(
         is_complete || result.ending == Ending::AgentsLost,
+        Invariant::RunEnds,
         "the run ended neither completed nor with lost agents",
     );
     let listed: u64 = queries.unaccounted_rows.iter().map(|[first, last]| last - first + 1).sum();
-    check(listed == queries.unaccounted, "not every unaccounted row is listed");
+    check(listed == queries.unaccounted, totals, "not every unaccounted row is listed");
     let digest = counted.keys().filter(|row| !scenario.rows[row.index()].fails);
     let digest = digest.fold(0u64, |sum, row| sum.wrapping_add(answer(*row).digest_of(row.get().into())));
     check(
         result.result.digest == format!("{digest:016x}"),
+        totals,
         "the digest differs from that of the rows' results",
     );
     let mut finished: BTreeMap<RowId, u64> = BTreeMap::new();
@@ -170,7 +178,11 @@ fn check_report(
     let reported = queries.retried + queries.duplicates + queries.stale;
     // Results that a coordinator dropped before it was killed are not recorded.
     let was_resumed = result.events.iter().any(|event| event.what.contains("an earlier coordinator"));
-    check(twice <= reported || was_resumed, "more rows ran twice than the report states");
+    check(
+        twice <= reported || was_resumed,
+        Invariant::RetriesReported,
+        "more rows ran twice than the report states",
+    );
     let timed = result.service_time_ms.as_ref().map_or(0, |latency| latency.count);
     let once = counted
         .values()
@@ -178,6 +190,7 @@ fn check_report(
         .filter(|(_, sample)| sample.attempt == 1 && matches!(sample.sample.outcome, Outcome::Completed(_)));
     check(
         timed == once.count() as u64,
+        totals,
         "the number of latencies differs from the rows that completed and ran once",
     );
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use muster_common::ids::{Epoch, RowId, RunId, SessionId, SlotId};
 use tokio_util::sync::CancellationToken;
 
+use super::invariants::{Invariant, Violation};
 use super::scenario::Scenario;
 
 pub(super) struct Database {
@@ -24,7 +25,7 @@ pub(super) struct Database {
 struct State {
     backends: Vec<Backend>,
     executions: Vec<Execution>,
-    violations: Vec<String>,
+    violations: Vec<Violation>,
 }
 
 struct Backend {
@@ -46,6 +47,9 @@ pub(super) struct Execution {
     /// The time at which it ends or ended.
     pub(super) until: Duration,
     pub(super) is_finished: bool,
+    /// The time at which its client disconnected.
+    pub(super) left: Option<Duration>,
+    backend: usize,
 }
 
 /// A client's connection: the index of its backend.
@@ -74,43 +78,61 @@ impl Database {
         self.lock().backends[backend.0].name = name.to_owned();
     }
 
-    /// The client disconnects. A query that is running continues.
-    pub(super) fn disconnect(&self, backend: BackendId) {
-        self.lock().backends[backend.0].has_client = false;
+    /// The client disconnects at the time `now`. A query that is running continues.
+    pub(super) fn disconnect(&self, BackendId(backend): BackendId, now: Duration) {
+        let State { backends, executions, .. } = &mut *self.lock();
+        backends[backend].has_client = false;
+        let of_client = executions.iter_mut().filter(|execution| execution.backend == backend);
+        of_client.for_each(|execution| execution.left = Some(now));
     }
 
-    /// Starts a query, and records a violation if another query of its host or of an older session of its slot is running.
+    /// Starts a query, and records a violation if another query of its host is running, or one of another session of its slot, or if a
+    /// later session of its slot has already started a query.
     pub(super) fn begin(&self, backend: BackendId, row: RowId, host: &str, takes: Duration) -> ExecutionId {
+        let BackendId(backend) = backend;
         let now = now();
         let mut state = self.lock();
-        let name = state.backends[backend.0].name.clone();
+        let name = state.backends[backend].name.clone();
         let session = (0..self.slots).map(SlotId::new).find_map(|slot| {
             let epoch = SessionId::epoch_of_application_name(&name, &self.run, slot)?;
             Some((slot, epoch))
         });
         let Some((slot, epoch)) = session else {
-            state.violations.push(format!("row {row} runs without a slot, as '{name}'"));
+            let what = format!("row {row} runs without a slot, as '{name}'");
+            state.violations.push(Violation::new(Invariant::OneSession, what));
             return ExecutionId(usize::MAX);
         };
-        let running: Vec<String> = state
-            .executions
-            .iter()
-            .filter(|other| other.until > now)
-            .filter(|other| other.host == host || (other.slot == slot && other.epoch != epoch))
-            .map(|other| {
-                format!("row {} of {} in {}, epoch {}", other.row, other.host, other.slot, other.epoch)
-            })
-            .collect();
-        for other in running {
+        let conflict = state.executions.iter().find_map(|other| {
+            let is_running = other.until > now;
+            let invariant = if other.slot == slot && (other.epoch > epoch || is_running && other.epoch < epoch) {
+                Invariant::OneSession
+            } else if other.host == host && is_running {
+                Invariant::OneQuery
+            } else {
+                return None;
+            };
+            let Execution { row: other_row, host: other_host, slot: other_slot, epoch: other_epoch, .. } = other;
             let what = format!(
-                "{now:?}: row {row} of {host} begins in {slot}, epoch {epoch}, while this one runs: {other}"
+                "{now:?}: row {row} of {host} begins in {slot}, epoch {epoch}, beside or after row {other_row} of {other_host} in {other_slot}, epoch {other_epoch}"
             );
-            state.violations.push(what);
-        }
+            Some(Violation::new(invariant, what))
+        });
+        state.violations.extend(conflict);
         let (host, until) = (host.to_owned(), now + takes);
-        state.executions.push(Execution { row, host, slot, epoch, began: now, until, is_finished: false });
+        let (is_finished, left) = (false, None);
+        state.executions.push(Execution {
+            row,
+            host,
+            slot,
+            epoch,
+            began: now,
+            until,
+            is_finished,
+            left,
+            backend,
+        });
         let latest = state.executions.len() - 1;
-        state.backends[backend.0].latest = Some(latest);
+        state.backends[backend].latest = Some(latest);
         ExecutionId(latest)
     }
 
@@ -158,11 +180,11 @@ impl Database {
         self.lock().executions.clone()
     }
 
-    pub(super) fn add_violation(&self, what: String) {
-        self.lock().violations.push(what);
+    pub(super) fn add_violation(&self, violation: Violation) {
+        self.lock().violations.push(violation);
     }
 
-    pub(super) fn violations(&self) -> Vec<String> {
+    pub(super) fn violations(&self) -> Vec<Violation> {
         self.lock().violations.clone()
     }
 

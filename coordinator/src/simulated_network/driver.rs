@@ -16,13 +16,16 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::coroutine::{self, Coroutine, CoroutineWaiter};
-use super::database::{BackendId, Database};
+use super::database::{self, BackendId, Database};
+use super::invariants::{Invariant, Violation};
 use super::scenario::Row;
 
 /// A round trip to the database.
 const ROUND_TRIP: Duration = Duration::from_millis(2);
 const CONNECTING: Duration = Duration::from_millis(8);
 pub(super) const FAILURE: &str = "22012";
+/// The SQLSTATE of a query whose backend was terminated.
+pub(super) const TERMINATED: &str = "57P01";
 
 pub(super) struct SimulatedDriver {
     pub(super) database: Arc<Database>,
@@ -95,6 +98,8 @@ struct Connection {
     backend: BackendId,
     ended: CancellationToken,
     cancel: CancellationToken,
+    /// When the connection was opened, on the clocks of the simulation and of the agent.
+    opened: (Duration, tokio::time::Instant),
 }
 
 impl Connection {
@@ -117,7 +122,8 @@ impl Connection {
             versus: None,
             results: Vec::new(),
         };
-        (Self { database, rows, name, parameters, backend, ended, cancel }, prepared)
+        let opened = (database::now(), tokio::time::Instant::now());
+        (Self { database, rows, name, parameters, backend, ended, cancel, opened }, prepared)
     }
 
     /// The row of the file; a run with a duration repeats the rows.
@@ -130,7 +136,8 @@ impl Connection {
         let Row { host, takes, fails } = self.record(row);
         let (takes, fails) = (takes.as_millis().to_string(), fails.to_string());
         if values != [Some(host.clone()), Some(takes), Some(fails)] {
-            self.database.add_violation(format!("row {row} arrived as {values:?}"));
+            let what = format!("row {row} arrived as {values:?}");
+            self.database.add_violation(Violation::new(Invariant::OwnResult, what));
         }
     }
 
@@ -164,7 +171,7 @@ impl Connection {
                 return None;
             }
             () = self.ended.cancelled() => {
-                Outcome::Failed(failure("57P01", "terminating connection due to administrator command"))
+                Outcome::Failed(failure(TERMINATED, "terminating connection due to administrator command"))
             }
             () = sleep(takes) => {
                 self.database.finish(execution);
@@ -220,7 +227,9 @@ impl Blocking {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.database.disconnect(self.backend);
+        // The worker's thread has only the agent's clock.
+        let (at, opened) = self.opened;
+        self.database.disconnect(self.backend, at + opened.elapsed());
     }
 }
 

@@ -80,17 +80,19 @@ impl Fault {
                     add(lasts, Self::StartCoordinator);
                 }
                 53..=64 => {
+                    // One in three is about as long as the lease.
+                    let lasts = if random.chance(33) { random.millis(1_800..=3_600) } else { lasts };
                     add(Duration::ZERO, Self::Hold(agent));
                     add(lasts, Self::Release(agent));
                 }
                 65..=79 => {
                     let directions = [Direction::Both, Direction::ToAgent, Direction::ToCoordinator];
-                    add(Duration::ZERO, Self::Partition(agent, directions[random.index(3)]));
+                    add(Duration::ZERO, Self::Partition(agent, random.pick(&directions)));
                     add(lasts, Self::Repair(agent));
                 }
                 80..=91 => {
-                    let ends = [Ends::Both, Ends::Agent, Ends::Coordinator];
-                    add(Duration::ZERO, Self::Cut(agent, ends[random.index(3)]));
+                    let ends = random.pick(&[Ends::Both, Ends::Agent, Ends::Coordinator]);
+                    cut(agent, ends).for_each(|(after, fault)| add(after, fault));
                 }
                 _ => {
                     add(Duration::ZERO, Self::Slow(agent, random.millis(100..=1_200)));
@@ -121,4 +123,18 @@ impl Fault {
             Self::Slow(agent, latency_max) => world.slow(agent, latency_max),
         }
     }
+}
+
+/// The faults, with their delays, by which the agent's connections break. The end that does not notice gets no message about it.
+pub(super) fn cut(agent: usize, ends: Ends) -> impl Iterator<Item = (Duration, Fault)> {
+    // Long enough for the other end to close its connection.
+    const CLOSING: Duration = Duration::from_millis(20);
+    let hidden = match ends {
+        Ends::Both => None,
+        Ends::Agent => Some(Direction::ToCoordinator),
+        Ends::Coordinator => Some(Direction::ToAgent),
+    };
+    let hides = hidden.map(|direction| (Duration::ZERO, Fault::Partition(agent, direction)));
+    let repairs = hidden.map(|_| (CLOSING, Fault::Repair(agent)));
+    hides.into_iter().chain([(Duration::ZERO, Fault::Cut(agent, ends))]).chain(repairs)
 }

@@ -2,19 +2,21 @@
 //! side, session, worker set, workers and results on the other. The network and its faults, the clock and the database are simulated.
 //! docs/internals/faults.md describes the simulation.
 //!
-//! A seed determines a run completely. `MUSTER_NETWORKS=1000` runs that many seeds. `MUSTER_SEED=7` replays one seed and prints its
-//! events; `MUSTER_LOG` sets the log filter of a replay.
+//! A seed determines a run completely. `MUSTER_SEEDS=1000` runs that many seeds. `MUSTER_SEED=7` replays one seed and prints its events;
+//! `MUSTER_LOG` sets the log filter of a replay.
 
 mod checks;
+mod combinations;
 mod coordinator;
 mod coroutine;
 mod database;
 mod driver;
 mod faults;
 mod frames;
+mod history;
+mod invariants;
+mod mutants;
 mod network;
-#[path = "../../../common/tests/simulation/random.rs"]
-#[allow(dead_code, reason = "the other simulation draws more kinds of numbers")]
 mod random;
 mod scenario;
 mod tally;
@@ -22,28 +24,30 @@ mod tape;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use coordinator::Ended;
+use invariants::{Invariant, Violation};
 use muster_common::result::Ending;
 use scenario::Scenario;
 use tally::Tally;
 use tape::Recorded;
 use world::{Backends, World};
 
-/// The number of seeds that a plain `cargo test` runs.
-const SEEDS: u64 = 60;
+/// The number of seeds that a plain `cargo test` runs. With fewer seeds, some kinds of faults may not occur.
+const SEEDS: u64 = 100;
+/// The number of seeds that are run without terminating old backends.
+const SEEDS_NOT_ENDED: u64 = 40;
 /// The number of seeds that are run twice and compared.
 const SEEDS_TWICE: u64 = 10;
-/// With fewer seeds, some kinds of faults may not occur.
-const SEEDS_ENOUGH: u64 = 60;
 /// The number of short runs of a plain `cargo test`.
 const SEEDS_SHORT: u64 = 100;
 /// The time from the start of the first agent to the end of a run of 250 ms: joining, the countdown, and some round trips.
 const SHORT_MAX: Duration = Duration::from_secs(3);
-const WRONG_SHOWN: usize = 20;
+const FAILED_SHOWN: usize = 20;
 const REPLAY: &str =
     "MUSTER_SEED=<seed> cargo test -p muster-coordinator --lib simulated_network::every_row -- --nocapture";
 
@@ -51,37 +55,49 @@ const REPLAY: &str =
 struct Checked {
     ended: Ended,
     recorded: Recorded,
-    problems: Vec<String>,
+    /// The number of results that counted after the loss of their session.
+    counted_late: u64,
+    violations: Vec<Violation>,
 }
+
+/// The outcome of many runs: the events, and the violations of each seed that failed.
+#[derive(Default)]
+struct Totals {
+    tally: Tally,
+    failed: BTreeMap<u64, Vec<Violation>>,
+}
+
+/// The words in the message of a failed test between the number of runs and the violated invariants.
+const FAILED: &str = " runs failed: ";
+/// The beginning of the message if no run failed, but the runs do not cover everything.
+const NEVER: &str = "these events never occurred: ";
 
 #[test]
 fn every_row_is_counted_once_over_a_faulty_network() {
     if let Some(seed) = variable("MUSTER_SEED") {
-        let checked = replay(seed);
-        return assert_eq!(checked.problems, Vec::<String>::new());
+        return assert_eq!(replay(seed).violations, []);
     }
-    let seeds = variable("MUSTER_NETWORKS").unwrap_or(SEEDS);
+    let seeds = variable("MUSTER_SEEDS").unwrap_or(SEEDS);
     let began = Instant::now();
-    let (tally, problems) = run_all(seeds, Backends::Ended);
-    println!("{seeds} runs in {:.1?}\n{tally}", began.elapsed());
-    let shown = &problems[..problems.len().min(WRONG_SHOWN)];
-    assert!(problems.is_empty(), "{} runs failed:\n{}\nreplay: {REPLAY}", problems.len(), shown.join("\n"));
-    let missing = tally.missing();
-    assert!(seeds < SEEDS_ENOUGH || missing.is_empty(), "these events never occurred: {missing:?}");
+    let totals = run_all(seeds, Backends::Ended);
+    println!("{seeds} runs in {:.1?}\n{}", began.elapsed(), totals.tally);
+    assert!(totals.failed.is_empty(), "{}\nreplay: {REPLAY}", totals.describe_failed(seeds));
+    let missing = totals.tally.missing();
+    assert!(seeds < SEEDS || missing.is_empty(), "{NEVER}{missing:?}");
 }
 
 /// Regression test: a coordinator that resumed a run had old backends terminated before the leases of their agents had expired, so a
 /// query of an agent that had noticed nothing was counted as failed.
 #[test]
 fn a_resumed_run_does_not_fail_queries_of_agents_with_a_valid_lease() {
-    assert_eq!(run(769, Backends::Ended).problems, Vec::<String>::new(), "seed 769; replay: {REPLAY}");
+    assert_eq!(run(769, Backends::Ended).violations, [], "seed 769; replay: {REPLAY}");
 }
 
 /// Regression test: an agent whose workers ended with rows left over waited for an acknowledgement that was never sent, and the run waited
 /// for that agent's report.
 #[test]
 fn a_run_ended_by_its_duration_finishes_at_once() {
-    for seed in 0..variable("MUSTER_NETWORKS").unwrap_or(SEEDS_SHORT) {
+    for seed in 0..variable("MUSTER_SEEDS").unwrap_or(SEEDS_SHORT) {
         let mut world = World::of(Scenario::short(seed), Backends::Ended);
         let ended = world.run();
         let took = world.elapsed();
@@ -92,15 +108,17 @@ fn a_run_ended_by_its_duration_finishes_at_once() {
 
 #[test]
 fn backends_that_are_not_terminated_are_detected() {
-    let seeds = variable("MUSTER_NETWORKS").unwrap_or(SEEDS);
-    let (_, problems) = run_all(seeds, Backends::NotEnded);
-    println!("{} of {seeds} runs failed", problems.len());
-    assert!(problems.iter().any(|what| what.contains(" begins in ")), "{problems:?}");
+    let seeds = variable("MUSTER_SEEDS").unwrap_or(SEEDS_NOT_ENDED);
+    let totals = run_all(seeds, Backends::NotEnded);
+    println!("{}", totals.describe_failed(seeds));
+    let detected =
+        |violation: &Violation| matches!(violation.invariant, Invariant::OneSession | Invariant::OneQuery);
+    assert!(totals.failed.values().flatten().any(detected));
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    for seed in 0..variable("MUSTER_NETWORKS").unwrap_or(SEEDS_TWICE) {
+    for seed in 0..variable("MUSTER_SEEDS").unwrap_or(SEEDS_TWICE) {
         let [first, second] = [(); 2].map(|()| {
             let checked = run(seed, Backends::Ended);
             let report = match checked.ended {
@@ -124,10 +142,10 @@ fn run(seed: u64, backends: Backends) -> Checked {
     let mut world = World::of(Scenario::of(seed), backends);
     let ended = world.run();
     let site = world.site.clone();
-    let mut problems = checks::check(&site, &ended);
+    let (mut violations, counted_late) = checks::check(&site, &ended);
     drop(world);
-    problems.extend(PANICS.take());
-    Checked { ended, recorded: site.tape.recorded(), problems }
+    violations.extend(PANICS.take().into_iter().map(|panic| Violation::new(Invariant::RunEnds, panic)));
+    Checked { ended, recorded: site.tape.recorded(), counted_late, violations }
 }
 
 fn replay(seed: u64) -> Checked {
@@ -147,33 +165,61 @@ fn replay(seed: u64) -> Checked {
     checked
 }
 
-/// Runs seeds 0 to `count − 1` on all cores. Returns the event counts, and the first problem of each failed seed.
-fn run_all(count: u64, backends: Backends) -> (Tally, Vec<String>) {
+/// Runs seeds 0 to `count − 1` on all cores.
+fn run_all(count: u64, backends: Backends) -> Totals {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let run_share = |thread| {
-        let mut tally = Tally::default();
-        let mut problems = Vec::new();
+        let mut totals = Totals::default();
         for seed in (thread..count).step_by(threads) {
-            let checked = std::panic::catch_unwind(|| run(seed, backends));
-            let checked = checked.unwrap_or_else(|_| panic!("seed {seed} panicked; replay: {REPLAY}"));
-            tally.add(&checked.ended);
-            if let Some(first) = checked.problems.first() {
-                problems.push(format!("seed {seed}: {first} ({} more)", checked.problems.len() - 1));
+            match std::panic::catch_unwind(|| run(seed, backends)) {
+                Ok(Checked { ended, counted_late, violations, recorded: _ }) => {
+                    totals.tally.add(&ended, counted_late);
+                    if !violations.is_empty() {
+                        totals.failed.insert(seed, violations);
+                    }
+                }
+                Err(_) => {
+                    drop(totals.failed.insert(seed, vec![Violation::new(Invariant::RunEnds, "panicked")]))
+                }
             }
         }
-        (tally, problems)
+        totals
     };
     std::thread::scope(|scope| {
         let shares: Vec<_> =
             (0..threads as u64).map(|thread| scope.spawn(move || run_share(thread))).collect();
-        let mut all = (Tally::default(), Vec::new());
+        let mut all = Totals::default();
         for share in shares {
-            let (tally, problems) = share.join().expect("a thread panics only after printing its seed");
-            all.0.merge(&tally);
-            all.1.extend(problems);
+            let Totals { tally, failed } = share.join().expect("panics of a run are caught");
+            all.tally.merge(&tally);
+            all.failed.extend(failed);
         }
         all
     })
+}
+
+impl Totals {
+    /// Describes the failed runs by their first violations.
+    fn describe_failed(&self, seeds: u64) -> String {
+        let first = self.failed.iter().map(|(seed, violations)| (seed, &violations[0], violations.len() - 1));
+        let mut by_invariant: BTreeMap<Invariant, u64> = BTreeMap::new();
+        first
+            .clone()
+            .for_each(|(_, violation, _)| *by_invariant.entry(violation.invariant).or_default() += 1);
+        let mut invariants: Vec<_> = by_invariant.into_iter().collect();
+        invariants.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let invariants: Vec<_> =
+            invariants.iter().map(|(invariant, count)| format!("{invariant} ({count})")).collect();
+        let shown = first
+            .take(FAILED_SHOWN)
+            .map(|(seed, violation, more)| format!("\nseed {seed}: {violation} ({more} more)"));
+        format!(
+            "{} of {seeds}{FAILED}{}{}",
+            self.failed.len(),
+            invariants.join(", "),
+            shown.collect::<String>()
+        )
+    }
 }
 
 thread_local! {

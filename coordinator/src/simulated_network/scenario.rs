@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use muster_common::ids::SlotId;
 
+use super::combinations::Combination;
 use super::faults::{Fault, Timed};
 use super::random::Random;
 use crate::run::OnAgentLoss;
@@ -48,8 +49,8 @@ pub(super) struct Row {
 impl Scenario {
     pub(super) fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let slots = [2, 3, 4][random.index(3)];
-        let spares = [0, 1, 2][random.index(3)];
+        let slots = random.pick(&[2, 3, 4]);
+        let spares = random.pick(&[0, 1, 2]);
         let names_slots = random.chance(20);
         let agents = (0..slots + spares)
             .map(|index| {
@@ -61,16 +62,23 @@ impl Scenario {
             })
             .collect::<Vec<_>>();
         let refuses = random.chance(20);
-        let rows = rows(&mut random);
+        let combination = Combination::draw(&mut random);
+        let rows = rows(&mut random, combination.is_some_and(Combination::needs_slow_host));
         let on_agent_loss = if random.chance(80) { OnAgentLoss::Reassign } else { OnAgentLoss::Wait };
-        let faults = Fault::draw(&mut random.fork(), agents.len());
+        let mut faults = Fault::draw(&mut random.fork(), agents.len());
+        let workers = random.pick(&[1, 2]);
+        let slot_grace = random.millis(1_000..=8_000);
+        if let Some(combination) = combination {
+            faults.extend(combination.faults(&mut random.fork(), agents.len(), slot_grace));
+            faults.sort_by_key(|timed| timed.at);
+        }
         Self {
             slots,
-            workers: [1, 2][random.index(2)],
+            workers,
             rows: Arc::new(rows),
             duration: None,
             on_agent_loss,
-            slot_grace: random.millis(1_000..=8_000),
+            slot_grace,
             timeout: refuses.then_some(Duration::from_secs(8)),
             refuses,
             latency_max: random.millis(1..=60),
@@ -92,7 +100,7 @@ impl Scenario {
         let agent = |starts_after| Agent { starts_after, slot: None };
         Self {
             slots: 2,
-            workers: [1, 2][random.index(2)],
+            workers: random.pick(&[1, 2]),
             agents: (0..2).map(|_| agent(random.millis(0..=300))).collect(),
             rows: Arc::new(rows),
             duration: Some(random.millis(150..=250)),
@@ -116,18 +124,20 @@ impl Scenario {
     }
 }
 
-/// Draws rows for some seconds of work. Most queries are short; some take longer than a lease.
-fn rows(random: &mut Random) -> Vec<Row> {
+/// Draws rows for some seconds of work. Most queries are short; some take longer than a lease. All rows of a slow host are long.
+fn rows(random: &mut Random, has_slow_host: bool) -> Vec<Row> {
     let hosts = random.between(3..=8);
-    let count = random.between(30..=90);
+    let count = random.between(if has_slow_host { 20..=45 } else { 30..=90 });
     let longest_ms = random.between(50..=600);
     let row = |_| {
+        let host = random.between(1..=hosts);
         let takes = match random.between(0..=99) {
+            _ if has_slow_host && host == 1 => random.millis(2_000..=7_500),
             0..=3 => random.millis(3_500..=7_000),
             4..=7 => random.millis(500..=2_500),
             _ => random.millis(1..=longest_ms),
         };
-        Row { host: format!("host-{}", random.between(1..=hosts)), takes, fails: random.chance(5) }
+        Row { host: format!("host-{host}"), takes, fails: random.chance(5) }
     };
     (0..count).map(row).collect()
 }

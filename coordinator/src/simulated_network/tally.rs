@@ -25,9 +25,13 @@ const EVENTS: [(&str, &str); 11] = [
     ("is not run again", "row quarantined"),
 ];
 
+const LATE: &str = "result counted after its session was lost";
+
 impl Tally {
-    pub(super) fn add(&mut self, ended: &Ended) {
+    /// `counted_late` is the number of results that counted after the loss of their session.
+    pub(super) fn add(&mut self, ended: &Ended, counted_late: u64) {
         let mut count = |what, times| *self.0.entry(what).or_default() += times;
+        count(LATE, counted_late);
         let result = match ended {
             Ended::Reported(result) => result,
             Ended::NothingLeft => return count("run: nothing left to resume", 1),
@@ -56,11 +60,9 @@ impl Tally {
 
     /// The events that should have occurred but did not.
     pub(super) fn missing(&self) -> Vec<&'static str> {
-        let rare = ["row quarantined", "lost: joined again"];
-        let expected = EVENTS.iter().map(|(_, what)| *what).chain(["run: completed", "row retried"]);
-        expected
-            .filter(|what| !rare.contains(what) && self.0.get(what).is_none_or(|times| *times == 0))
-            .collect()
+        let others = ["run: completed", "row retried", "result dropped: duplicate", LATE];
+        let expected = EVENTS.iter().map(|(_, what)| *what).chain(others);
+        expected.filter(|what| self.0.get(what).is_none_or(|times| *times == 0)).collect()
     }
 }
 

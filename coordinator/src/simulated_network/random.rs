@@ -1,18 +1,17 @@
-//! SplitMix64 (Steele, Lea and Flood 2014): a seed determines the schedule on every machine and in every build.
+//! SplitMix64 (Steele, Lea and Flood 2014): a seed determines the run on every machine and in every build.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-#[derive(Debug)]
-pub(crate) struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Returns an independent generator, so that the draws of one component do not change those of another.
-    pub(crate) fn fork(&mut self) -> Self {
+    pub(super) fn fork(&mut self) -> Self {
         Self(self.number())
     }
 
@@ -24,25 +23,26 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn between(&mut self, range: RangeInclusive<u64>) -> u64 {
+    pub(super) fn between(&mut self, range: RangeInclusive<u64>) -> u64 {
         // The bias of the remainder is below 2⁻⁴⁰ for ranges of this size.
         range.start() + self.number() % (range.end() - range.start() + 1)
     }
 
+    /// Returns one of `choices`, which are not empty.
+    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.index(choices.len())]
+    }
+
     /// Returns an index below `count`, which is at least 1.
-    pub(crate) fn index(&mut self, count: usize) -> usize {
+    pub(super) fn index(&mut self, count: usize) -> usize {
         usize::try_from(self.number() % count as u64).expect("smaller than a usize")
     }
 
-    pub(crate) fn chance(&mut self, percent: u64) -> bool {
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
         self.number() % 100 < percent
     }
 
-    pub(crate) fn micros(&mut self, range: RangeInclusive<u64>) -> Duration {
-        Duration::from_micros(self.between(range))
-    }
-
-    pub(crate) fn millis(&mut self, range: RangeInclusive<u64>) -> Duration {
-        self.micros(range.start() * 1_000..=range.end() * 1_000)
+    pub(super) fn millis(&mut self, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_micros(self.between(range.start() * 1_000..=range.end() * 1_000))
     }
 }
