@@ -1,5 +1,6 @@
 //! Results for the tests of every format, one for each way in which a run can end.
 
+pub(super) mod comparisons;
 mod parts;
 
 use muster_common::result::*;

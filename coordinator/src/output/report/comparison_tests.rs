@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use muster_common::compare::{Comparison, Finding, Method, json_schema};
+use muster_common::result::comparison::{Comparison, Finding, Method, json_schema};
 use muster_common::result::{Ending, RunResult};
 use serde_json::Value;
 
-use super::{fixtures, render};
-use crate::output::Format;
-use crate::output::page::{WIDTH, columns};
+use crate::output::fixtures::comparisons as fixtures;
+use crate::output::text::page::{WIDTH, columns};
+use crate::output::{Format, render};
 
 #[test]
 fn a_slower_run() {
@@ -269,7 +269,8 @@ fn a_comparison_of_two_databases_in_one_run_does_not_suggest_another_run() {
       all intervals hold simultaneously with 95 % confidence, each with 98.75 %
     ");
     let markdown = crate::output::render(Format::Markdown, &result);
-    assert!(markdown.contains("\n### Second database (new) against first (base): SLOWER\n"), "{markdown}");
+    let versus = "\n### Versus · second database (new) against first (base), row by row in one run\n\n- **SLOWER** new takes longer";
+    assert!(markdown.contains(versus), "{markdown}");
     for report in [text, markdown] {
         assert!(!report.contains("run both again"), "{report}");
     }

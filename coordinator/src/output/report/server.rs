@@ -1,134 +1,56 @@
 //! The server's statistics: its own counters beside the client's times, and the plans of the slowest rows.
 
-use muster_common::printable::{harmless, printable};
-use muster_common::result::{Hypertable, Plan, PlanKind, RunResult, ServerDatabase, ServerSide};
+use muster_common::result::{Hypertable, Plan, PlanKind, RunResult, ServerDatabase, ServerStatement};
 
-use super::markdown::{code, plain, section};
-use super::page::Page;
-use super::table::{Align, Table};
-use super::units::{NONE, count, counted, duration, duration_cell, duration_or_none};
-
-/// Maximum indentation of a line of a plan.
-const INDENT_MAX: usize = 40;
+use super::model::{Block, Field, Listing, Note, Section};
+use super::table::{Table, Unit, counts, names, numbers, times};
+use crate::output::units::{count, counted, duration, share_down};
 
 /// States that a plan is not that of the slow execution.
 const PLANS_NOTE: &str = "EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches";
 
-pub(super) fn text(page: &mut Page, result: &RunResult) {
-    let Some(side) = &result.server else { return };
-    page.section("SERVER   the server's own counters during the run");
+pub(super) fn section(result: &RunResult) -> Option<Section> {
+    let side = result.server.as_ref()?;
+    let columns = [
+        names("query", |statement: &ServerStatement| &statement.name),
+        counts("calls", |statement| statement.calls),
+        times("server mean", |statement| statement.mean_exec_time_ms),
+        times("planning", |statement: &ServerStatement| statement.mean_plan_time_ms)
+            .only_if(side.statements.iter().any(|statement| statement.mean_plan_time_ms.is_some())),
+        times("client mean", |statement| statement.client_mean_ms),
+        times("difference", |statement| statement.between_ms),
+        numbers("hits", Unit::ShareDown, |statement| statement.hit_share),
+        counts("temp blocks", temp_blocks).only_if(side.statements.iter().any(|one| temp_blocks(one) > 0)),
+    ];
+    let database =
+        side.database.iter().map(|database| Field::new("whole database", database_parts(database)));
+    let hypertables = side.hypertables.iter().map(|table| Field::new("hypertable", hypertable_parts(table)));
+    let mut blocks = vec![
+        Block::Fields(database.chain(hypertables).collect()),
+        Block::Notes(side.notes.iter().map(Note::problem).collect()),
+    ];
     if !side.statements.is_empty() {
-        let mut table = Table::new([
-            ("query", Align::Left),
-            ("calls", Align::Right),
-            ("server mean", Align::Right),
-            (if has_planning_times(side) { "planning" } else { "" }, Align::Right),
-            ("client mean", Align::Right),
-            ("difference", Align::Right),
-            ("hits", Align::Right),
-            (if has_temp_blocks(side) { "temp blocks" } else { "" }, Align::Right),
-        ]);
-        for statement in &side.statements {
-            let planning = duration_cell(statement.mean_plan_time_ms);
-            let temp = statement.temp_blocks_read.saturating_add(statement.temp_blocks_written);
-            table.row([
-                statement.name.clone(),
-                count(statement.calls),
-                duration_cell(statement.mean_exec_time_ms),
-                if has_planning_times(side) { planning } else { String::new() },
-                duration_cell(statement.client_mean_ms),
-                duration_cell(statement.between_ms),
-                share(statement.hit_share),
-                if has_temp_blocks(side) { count(temp) } else { String::new() },
-            ]);
-        }
-        page.table(&table);
+        blocks.insert(0, Block::Table(Table::of(&side.statements, columns)));
     }
-    if let Some(database) = &side.database {
-        page.field("whole database", &database_parts(database));
-    }
-    for table in &side.hypertables {
-        page.field("hypertable", &hypertable_parts(table));
-    }
-    for note in &side.notes {
-        page.hanging("  - ", note, usize::MAX);
-    }
+    Some(Section::new("Server", blocks).about("the server's own counters during the run"))
 }
 
-/// Adds the plans. They come late in the report, because they are long.
-pub(super) fn plans_text(page: &mut Page, result: &RunResult) {
-    let plans = plans(result);
-    if plans.is_empty() {
-        return;
-    }
-    page.section(&format!("PLANS   {PLANS_NOTE}"));
-    for plan in plans {
-        page.hanging("  ", &title(plan), usize::MAX);
-        for line in &plan.lines {
-            let text = line.trim_start();
-            let indent = (line.len() - text.len()).min(INDENT_MAX);
-            page.hanging_code(&" ".repeat(4 + indent), text);
-        }
-        if let Some(problem) = &plan.problem {
-            page.hanging("    no plan: ", problem, usize::MAX);
-        }
-    }
+fn temp_blocks(statement: &ServerStatement) -> u64 {
+    statement.temp_blocks_read.saturating_add(statement.temp_blocks_written)
 }
 
-/// Adds the Markdown sections, if the result has server statistics.
-pub(super) fn markdown(page: &mut String, result: &RunResult) {
-    use super::markdown::put;
-    let Some(side) = &result.server else { return };
-    section(page, "Server");
-    if !side.statements.is_empty() {
-        put(
-            page,
-            "\n| query | calls | server mean | planning | client mean | difference | hits | temp blocks |",
-        );
-        put(page, &format!("|---{}|", "|--:".repeat(7)));
-    }
-    for statement in &side.statements {
-        let times = [
-            statement.mean_exec_time_ms,
-            statement.mean_plan_time_ms,
-            statement.client_mean_ms,
-            statement.between_ms,
-        ];
-        let temp = statement.temp_blocks_read.saturating_add(statement.temp_blocks_written);
-        let cells = [
-            code(&statement.name),
-            count(statement.calls),
-            times.map(duration_or_none).join(" | "),
-            share(statement.hit_share),
-            count(temp),
-        ];
-        put(page, &format!("| {} |", cells.join(" | ")));
-    }
-    if let Some(database) = &side.database {
-        put(page, &format!("\nWhole database: {}", database_parts(database).join(", ")));
-    }
-    for table in &side.hypertables {
-        put(page, &format!("\nHypertable {}", plain(&hypertable_parts(table).join(", "))));
-    }
-    for note in &side.notes {
-        put(page, &format!("\n- {}", plain(note)));
-    }
-    for plan in plans(result) {
-        put(page, &format!("\n<details><summary>{}</summary>\n", html(&title(plan))));
-        if let Some(problem) = &plan.problem {
-            put(page, &format!("No plan: {}", plain(problem)));
-        } else {
-            let fence = fence(&plan.lines);
-            put(page, &format!("{PLANS_NOTE}\n\n{fence}"));
-            plan.lines.iter().for_each(|line| put(page, &printable(line)));
-            put(page, &fence);
-        }
-        put(page, "\n</details>");
-    }
-}
-
-fn plans(result: &RunResult) -> &[Plan] {
-    result.server.as_ref().map_or(&[], |side| &side.plans)
+/// The plans come late in the report, because they are long.
+pub(super) fn plans(result: &RunResult) -> Option<Section> {
+    let plans = &result.server.as_ref()?.plans;
+    let listing = |plan: &Plan| {
+        Block::Listing(Listing {
+            title: title(plan),
+            lines: plan.lines.clone(),
+            problem: plan.problem.clone(),
+        })
+    };
+    let section = || Section::new("Plans", plans.iter().map(listing).collect()).about(PLANS_NOTE);
+    (!plans.is_empty()).then(section)
 }
 
 /// `row 17 of host db-3 (default) took 1.21 s; generic plan; execution 12`
@@ -158,7 +80,7 @@ fn database_parts(database: &ServerDatabase) -> Vec<String> {
     } = *database;
     let blocks = counted(blocks_hit.saturating_add(blocks_read), "block");
     let mut parts = vec![
-        format!("{} of {blocks} in shared buffers", share(hit_share)),
+        format!("{} of {blocks} in shared buffers", share_down(hit_share)),
         format!("{} scanned", counted(rows_returned, "row")),
         counted(commits, "commit"),
         counted(rollbacks, "rollback"),
@@ -182,32 +104,8 @@ fn hypertable_parts(table: &Hypertable) -> Vec<String> {
     vec![name.clone(), counted(*chunks, "chunk"), compressed]
 }
 
-fn has_planning_times(side: &ServerSide) -> bool {
-    side.statements.iter().any(|statement| statement.mean_plan_time_ms.is_some())
-}
-
-fn has_temp_blocks(side: &ServerSide) -> bool {
-    side.statements.iter().any(|statement| statement.temp_blocks_read + statement.temp_blocks_written > 0)
-}
-
-/// Formats a share as a percentage, rounded down, so that 100 % means that no block was read.
-fn share(share: Option<f64>) -> String {
-    share.map_or_else(|| NONE.to_owned(), |share| format!("{:.1} %", (share * 1_000.0).floor() / 10.0))
-}
-
-/// Returns a fence with more backticks than any run of backticks in the lines.
-fn fence(lines: &[String]) -> String {
-    let longest = lines.iter().flat_map(|line| line.split(|c| c != '`')).map(str::len).max();
-    "`".repeat(longest.unwrap_or(0).max(2) + 1)
-}
-
-fn html(text: &str) -> String {
-    harmless(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::output::{Format, fixtures, render};
 
     /// Returns the text from `title` up to `next`.
@@ -313,19 +211,5 @@ mod tests {
 
         </details>
         ");
-    }
-
-    #[test]
-    fn a_hundred_percent_means_that_no_block_was_read() {
-        assert_eq!(
-            [Some(1.0), Some(0.99996), Some(0.5), None].map(share),
-            ["100.0 %", "99.9 %", "50.0 %", NONE]
-        );
-    }
-
-    #[test]
-    fn a_plan_cannot_close_its_fence() {
-        assert_eq!(fence(&["a".to_owned()]), "```");
-        assert_eq!(fence(&["Filter: (a = '````')".to_owned()]), "`````");
     }
 }
