@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_test_of_parts_equals_the_test_of_the_whole() {
         let part = |values: &[u64]| {
-            let mut samples = latency::Samples::default();
+            let mut samples = crate::latency::samples::Samples::default();
             values.iter().for_each(|value| samples.push(*value));
             samples.into_sorted()
         };

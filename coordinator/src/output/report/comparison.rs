@@ -6,7 +6,7 @@ use muster_common::result::comparison::{
 
 use super::model::{Block, Field, Note, NoteKind, Report, Section, SectionKind, Span, Title};
 use super::run::status;
-use super::table::{Cell, Column, ColumnKind, Table, Unit, column, numbers, times};
+use super::table::{Cell, Column, ColumnKind, Table, TableOf, Unit};
 use crate::output::units::{count, counted, figure, percent};
 
 pub(crate) fn report(comparison: &Comparison) -> Report {
@@ -65,15 +65,14 @@ fn side(side: &Side) -> Vec<Span> {
 }
 
 fn figures(figures: &[Figure]) -> Table {
-    let columns = [
-        column("", ColumnKind::Label, |figure: &Figure| Cell::Name(figure.name.clone())),
-        times("base", |figure| figure.base_ms),
-        times("new", |figure| figure.new_ms),
-        numbers("change", Unit::Change, |figure: &Figure| figure.change),
-        column("interval", ColumnKind::Label, interval),
-        column("", ColumnKind::Label, |figure| finding_word(figure.finding).into()),
-    ];
-    Table::of(figures, columns)
+    TableOf::new(figures)
+        .column("", ColumnKind::Label, |figure| Cell::Name(figure.name.clone()))
+        .times("base", |figure| figure.base_ms)
+        .times("new", |figure| figure.new_ms)
+        .numbers("change", Unit::Change, |figure| figure.change)
+        .column("interval", ColumnKind::Label, interval)
+        .column("", ColumnKind::Label, |figure| finding_word(figure.finding).into())
+        .table()
 }
 
 /// The interval of a figure, or what is missing for one.

@@ -3,7 +3,7 @@
 use muster_common::result::{Agent, AgentHealth, Cause, Late, ProcessHealth, RunResult};
 
 use super::model::{Block, Note, NoteKind, Section};
-use super::table::{Table, Unit, names, numbers, times};
+use super::table::{TableOf, Unit};
 use crate::output::units::{duration, duration_or_none, share};
 
 const ROWS_MAX: usize = 20;
@@ -62,18 +62,16 @@ pub(super) fn section(result: &RunResult) -> Option<Section> {
         rows.sort_by(|a, b| b.delay_ms().unwrap_or(0.0).total_cmp(&a.delay_ms().unwrap_or(0.0)));
         rows.truncate(ROWS_MAX);
     }
-    let shares = |heading, share: fn(&Process<'_>) -> Option<f64>| numbers(heading, Unit::Share, share);
-    let columns = [
-        names("slot", |row: &Process<'_>| &row.slots),
-        shares("CPU", |row| row.health.process.cpu_share),
-        shares("machine", |row| row.health.process.machine_busy_share),
-        shares("steal", |row| row.health.process.steal_share),
-        shares("throttled", |row| row.health.process.throttled_share),
-        times("sched. delay", Process::delay_ms),
-        times("max delay", |row: &Process<'_>| row.health.process.late_ms.as_ref().map(|delay| delay.max)),
-        shares("starved", |row| Some(row.health.starved_share)),
-    ];
-    let mut blocks = vec![Block::Table(Table::of(&rows, columns))];
+    let table = TableOf::new(&rows)
+        .names("slot", |row| &row.slots)
+        .numbers("CPU", Unit::Share, |row| row.health.process.cpu_share)
+        .numbers("machine", Unit::Share, |row| row.health.process.machine_busy_share)
+        .numbers("steal", Unit::Share, |row| row.health.process.steal_share)
+        .numbers("throttled", Unit::Share, |row| row.health.process.throttled_share)
+        .times("sched. delay", Process::delay_ms)
+        .times("max delay", |row| row.health.process.late_ms.as_ref().map(|delay| delay.max))
+        .numbers("starved", Unit::Share, |row| Some(row.health.starved_share));
+    let mut blocks = vec![Block::Table(table.table())];
     if let Some(delay) = result.coordinator_health.as_ref().and_then(|health| health.late_ms.as_ref()) {
         let about = NoteKind::About("coordinator's event loop".to_owned());
         let text = format!("delay p99 {}, max {}", duration_or_none(delay.p99), duration(delay.max));

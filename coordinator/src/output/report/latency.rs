@@ -5,7 +5,7 @@ use muster_common::result::{Latency, LoadModel, RunResult};
 
 use super::load;
 use super::model::{Block, Section};
-use super::table::{Cell, ColumnKind, Table, Unit, column, times};
+use super::table::{Cell, ColumnKind, Table, TableOf, Unit};
 use crate::output::units::{count, counted};
 
 pub(super) fn section(result: &RunResult) -> Section {
@@ -49,13 +49,14 @@ fn open_loop(result: &RunResult) -> Option<Vec<Series<'_>>> {
 
 /// A row for each figure.
 pub(crate) fn table(series: &[Series<'_>]) -> Table {
-    let mut columns = vec![column("", ColumnKind::Label, |figure: &&Figure| figure.name.into())];
-    for Series { title, latency, has_intervals } in series {
-        columns.push(times(title, |figure: &&Figure| (figure.of)(latency)));
-        let interval = column("95 % interval", ColumnKind::Interval, |figure| interval(figure, latency));
-        columns.push(interval.only_if(*has_intervals));
-    }
-    Table::of(&figure::ALL, columns)
+    let figures = TableOf::new(figure::ALL).column("", ColumnKind::Label, |figure| figure.name.into());
+    let table = series.iter().fold(figures, |table, Series { title, latency, has_intervals }| {
+        let table = table.times(title, |figure| (figure.of)(latency));
+        table.when(*has_intervals, |table| {
+            table.column("95 % interval", ColumnKind::Interval, |figure| interval(figure, latency))
+        })
+    });
+    table.table()
 }
 
 /// The interval of a figure, or the sample size that the figure or its interval needs, so that a missing figure is not mistaken for zero.

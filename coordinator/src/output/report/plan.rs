@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::model::{Block, Field, Report, Section, Span};
 use super::placement;
-use super::table::{Cell, ColumnKind, Table, column, counts, names};
+use super::table::{Cell, ColumnKind, TableOf};
 use crate::output::units::{count, counted};
 
 /// Maximum number of workers in the table; if there are more, it lists the busiest.
@@ -60,13 +60,12 @@ fn workers(workers: &[PlanWorker]) -> Section {
         shown.truncate(WORKERS_MAX);
     }
     let most = shown.iter().map(|worker| worker.rows).max().unwrap_or(0);
-    let columns = [
-        names("worker", |worker: &PlanWorker| &worker.worker),
-        counts("hosts", |worker| worker.hosts),
-        counts("rows", |worker| worker.rows),
-        column("", ColumnKind::Name, |worker| bar(worker, most)),
-    ];
-    let section = Section::new("Workers", vec![Block::Table(Table::of(shown.iter().copied(), columns))]);
+    let table = TableOf::new(shown)
+        .names("worker", |worker| &worker.worker)
+        .counts("hosts", |worker| worker.hosts)
+        .counts("rows", |worker| worker.rows)
+        .column("", ColumnKind::Name, |worker| bar(worker, most));
+    let section = Section::new("Workers", vec![Block::Table(table.table())]);
     let omitted = format!("the {WORKERS_MAX} busiest of {} (in the JSON: all)", count(workers.len() as u64));
     if is_cut { section.about(omitted) } else { section }
 }

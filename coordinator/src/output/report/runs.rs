@@ -6,28 +6,23 @@ use jiff::Timestamp;
 use muster_common::result::Ending;
 
 use super::model::{Block, Note, NoteKind, Report, Section, Span};
-use super::table::{Cell, ColumnKind, Table, column};
+use super::table::{Cell, ColumnKind, TableOf};
 use crate::output::units::NONE;
 use crate::run_dir::{Listed, State, Summary};
 
 /// The table of the runs in `parent`. Ids are never shortened, because users type them.
 pub(crate) fn report(parent: &Path, runs: &[Listed], now: Timestamp) -> Report {
     let of = |run: &Listed, cell: &dyn Fn(&Summary) -> Cell| run.summary.as_ref().map_or("".into(), cell);
-    let columns = [
-        column("run", ColumnKind::Label, |run: &Listed| Cell::Name(run.id.clone())),
-        column("started", ColumnKind::Number, |run| {
-            of(run, &|summary| Cell::Words(ago(summary.started, now)))
-        }),
-        column("state", ColumnKind::Label, |run: &Listed| {
-            run.summary.as_ref().map_or("broken", |summary| state_name(summary.state)).into()
-        }),
-        column("queries", ColumnKind::Number, |run| {
-            of(run, &|summary| summary.queries.map_or(NONE.into(), Cell::Count))
-        }),
-        column("done", ColumnKind::Number, |run| of(run, &done)),
-        column("file", ColumnKind::Name, |run| of(run, &|summary| Cell::Name(file_name(&summary.file)))),
-    ];
-    let table = Block::Table(Table::of(runs, columns));
+    let state = |summary: &Summary| state_name(summary.state).into();
+    let queries = |summary: &Summary| summary.queries.map_or(NONE.into(), Cell::Count);
+    let table = TableOf::new(runs)
+        .column("run", ColumnKind::Label, |run| Cell::Name(run.id.clone()))
+        .column("started", ColumnKind::Number, |run| of(run, &|summary| ago(summary.started, now)))
+        .column("state", ColumnKind::Label, |run| run.summary.as_ref().map_or("broken".into(), state))
+        .column("queries", ColumnKind::Number, |run| of(run, &queries))
+        .column("done", ColumnKind::Number, |run| of(run, &done))
+        .column("file", ColumnKind::Name, |run| of(run, &|summary| file_name(&summary.file)));
+    let table = Block::Table(table.table());
     let about = Span::Path(parent.display().to_string());
     let mut sections = vec![Section::new("Runs", vec![table]).about(about)];
     let broken = runs.iter().filter_map(|run| Some((&run.id, run.summary.as_ref().err()?)));
@@ -44,8 +39,9 @@ fn done(summary: &Summary) -> Cell {
 }
 
 /// The directory is in the manifest.
-fn file_name(file: &str) -> String {
-    Path::new(file).file_name().map_or(file.to_owned(), |name| name.to_string_lossy().into_owned())
+fn file_name(file: &str) -> Cell {
+    let name = Path::new(file).file_name();
+    Cell::Name(name.map_or(file.to_owned(), |name| name.to_string_lossy().into_owned()))
 }
 
 fn state_name(state: State) -> &'static str {
@@ -61,14 +57,14 @@ fn state_name(state: State) -> &'static str {
 }
 
 /// `now`, `5 min ago`, `3 h ago`, `12 d ago`. A start in the future, after the clock was set back, is shown as `now`.
-fn ago(started: Timestamp, now: Timestamp) -> String {
+fn ago(started: Timestamp, now: Timestamp) -> Cell {
     let minutes = now.duration_since(started).as_mins();
-    match minutes {
+    Cell::Words(match minutes {
         ..1 => "now".to_owned(),
         1..60 => format!("{minutes} min ago"),
         60..2_880 => format!("{} h ago", minutes / 60),
         _ => format!("{} d ago", minutes / 1_440),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -147,7 +143,7 @@ mod tests {
     #[test]
     fn an_age_is_shown_in_a_fitting_unit() {
         let check = |started: &str, expected: &str| {
-            assert_eq!(ago(started.parse().unwrap(), now()), expected, "{started}");
+            assert_eq!(ago(started.parse().unwrap(), now()), expected.into(), "{started}");
         };
         check("2026-11-24T11:00:00Z", "now");
         check("2026-11-24T09:59:01Z", "now");

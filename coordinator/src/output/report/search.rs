@@ -5,7 +5,7 @@ use muster_common::objective::Objective;
 use muster_common::result::{Latency, RunResult, Search, SearchStep};
 
 use super::model::{Block, Note, NoteKind, Section};
-use super::table::{Cell, ColumnKind, Table, Unit, column, counts, figures, numbers};
+use super::table::{Cell, ColumnKind, Table, TableOf, Unit};
 use crate::output::units::{counted, figure as number};
 
 /// Steps of the longest bar.
@@ -64,20 +64,19 @@ fn table(search: &Search, steps: &[&SearchStep]) -> Table {
     // An objective that cannot be parsed has the syntax of a later version.
     let limited = search.objective.parse().map_or(&figure::P99, |objective: Objective| objective.figure());
     let bars = Bars::of(steps, limited);
-    let columns = [
-        numbers("rate", Unit::Plain, |step: &SearchStep| Some(step.rate)),
-        numbers("achieved", Unit::Plain, |step| Some(step.achieved_rate)),
-        counts("failed", |step| step.failed),
-        figures(&figure::MEDIAN, response_time).only_if(*limited != figure::MEDIAN),
-        figures(limited, response_time),
+    TableOf::new(steps.iter().copied())
+        .numbers("rate", Unit::Plain, |step| Some(step.rate))
+        .numbers("achieved", Unit::Plain, |step| Some(step.achieved_rate))
+        .counts("failed", |step| step.failed)
+        .when(*limited != figure::MEDIAN, |table| table.figures([&figure::MEDIAN], response_time))
+        .figures([limited], response_time)
         // Results of earlier versions contain only the whole lag.
-        numbers("delay p99", Unit::Milliseconds, |step| {
+        .times("delay p99", |step| {
             step.generator_delay_ms.as_ref().or(step.lag_ms.as_ref()).and_then(figure::P99.of)
-        }),
-        column("", ColumnKind::Label, |step| Cell::Bar(bars.length(step))),
-        column("met", ColumnKind::Label, |step| outcome(step).into()),
-    ];
-    Table::of(steps.iter().copied(), columns)
+        })
+        .column("", ColumnKind::Label, |step| Cell::Bar(bars.length(step)))
+        .column("met", ColumnKind::Label, |step| outcome(step).into())
+        .table()
 }
 
 fn response_time(step: &SearchStep) -> Option<&Latency> {

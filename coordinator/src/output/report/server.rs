@@ -3,7 +3,7 @@
 use muster_common::result::{Hypertable, Plan, PlanKind, RunResult, ServerDatabase, ServerStatement};
 
 use super::model::{Block, Field, Listing, Note, Section};
-use super::table::{Table, Unit, counts, names, numbers, times};
+use super::table::{TableOf, Unit};
 use crate::output::units::{count, counted, duration, share_down};
 
 /// States that a plan is not that of the slow execution.
@@ -11,17 +11,17 @@ const PLANS_NOTE: &str = "EXPLAIN (ANALYZE, BUFFERS) of one later execution, wit
 
 pub(super) fn section(result: &RunResult) -> Option<Section> {
     let side = result.server.as_ref()?;
-    let columns = [
-        names("query", |statement: &ServerStatement| &statement.name),
-        counts("calls", |statement| statement.calls),
-        times("server mean", |statement| statement.mean_exec_time_ms),
-        times("planning", |statement: &ServerStatement| statement.mean_plan_time_ms)
-            .only_if(side.statements.iter().any(|statement| statement.mean_plan_time_ms.is_some())),
-        times("client mean", |statement| statement.client_mean_ms),
-        times("difference", |statement| statement.between_ms),
-        numbers("hits", Unit::ShareDown, |statement| statement.hit_share),
-        counts("temp blocks", temp_blocks).only_if(side.statements.iter().any(|one| temp_blocks(one) > 0)),
-    ];
+    let has_planning_times = side.statements.iter().any(|one| one.mean_plan_time_ms.is_some());
+    let has_temp_blocks = side.statements.iter().any(|one| temp_blocks(one) > 0);
+    let table = TableOf::new(&side.statements)
+        .names("query", |statement| &statement.name)
+        .counts("calls", |statement| statement.calls)
+        .times("server mean", |statement| statement.mean_exec_time_ms)
+        .when(has_planning_times, |table| table.times("planning", |one| one.mean_plan_time_ms))
+        .times("client mean", |statement| statement.client_mean_ms)
+        .times("difference", |statement| statement.between_ms)
+        .numbers("hits", Unit::ShareDown, |statement| statement.hit_share)
+        .when(has_temp_blocks, |table| table.counts("temp blocks", temp_blocks));
     let database =
         side.database.iter().map(|database| Field::new("whole database", database_parts(database)));
     let hypertables = side.hypertables.iter().map(|table| Field::new("hypertable", hypertable_parts(table)));
@@ -30,7 +30,7 @@ pub(super) fn section(result: &RunResult) -> Option<Section> {
         Block::Notes(side.notes.iter().map(Note::problem).collect()),
     ];
     if !side.statements.is_empty() {
-        blocks.insert(0, Block::Table(Table::of(&side.statements, columns)));
+        blocks.insert(0, Block::Table(table.table()));
     }
     Some(Section::new("Server", blocks).about("the server's own counters during the run"))
 }

@@ -62,65 +62,71 @@ pub(crate) enum Unit {
     ShareDown,
 }
 
-/// A column and how its cells follow from the items of a table.
-pub(crate) struct ColumnOf<'a, T: ?Sized> {
-    column: Column,
-    is_shown: bool,
-    cell: Box<dyn Fn(&T) -> Cell + 'a>,
+/// A table with a row for each item, built column by column.
+pub(crate) struct TableOf<'t, T> {
+    items: Vec<&'t T>,
+    table: Table,
 }
 
-pub(crate) fn column<'a, T>(
-    heading: &'static str,
-    kind: ColumnKind,
-    cell: impl Fn(&T) -> Cell + 'a,
-) -> ColumnOf<'a, T> {
-    ColumnOf { column: Column { heading, kind }, is_shown: true, cell: Box::new(cell) }
-}
-
-pub(crate) fn names<'a, T>(heading: &'static str, name: impl Fn(&T) -> &String + 'a) -> ColumnOf<'a, T> {
-    column(heading, ColumnKind::Name, move |item| Cell::Name(name(item).clone()))
-}
-
-pub(crate) fn counts<'a, T>(heading: &'static str, number: impl Fn(&T) -> u64 + 'a) -> ColumnOf<'a, T> {
-    column(heading, ColumnKind::Number, move |item| Cell::Count(number(item)))
-}
-
-pub(crate) fn numbers<'a, T>(
-    heading: &'static str,
-    unit: Unit,
-    number: impl Fn(&T) -> Option<f64> + 'a,
-) -> ColumnOf<'a, T> {
-    column(heading, ColumnKind::Number, move |item| Cell::Number(number(item), unit))
-}
-
-pub(crate) fn times<'a, T>(heading: &'static str, ms: impl Fn(&T) -> Option<f64> + 'a) -> ColumnOf<'a, T> {
-    numbers(heading, Unit::Milliseconds, ms)
-}
-
-/// A statistic of each item's latency.
-pub(crate) fn figures<'a, T>(
-    figure: &'static Figure,
-    latency: impl Fn(&T) -> Option<&Latency> + 'a,
-) -> ColumnOf<'a, T> {
-    times(figure.name, move |item| latency(item).and_then(figure.of))
-}
-
-impl<T> ColumnOf<'_, T> {
-    pub(crate) fn only_if(self, is_shown: bool) -> Self {
-        Self { is_shown, ..self }
+impl<'t, T> TableOf<'t, T> {
+    pub(crate) fn new(items: impl IntoIterator<Item = &'t T>) -> Self {
+        let items: Vec<&T> = items.into_iter().collect();
+        let rows = items.iter().map(|_| Vec::new()).collect();
+        Self { items, table: Table { columns: Vec::new(), rows } }
     }
-}
 
-impl Table {
-    /// A row for each item.
-    pub(crate) fn of<'t, T: 't>(
-        items: impl IntoIterator<Item = &'t T>,
-        columns: impl IntoIterator<Item = ColumnOf<'t, T>>,
+    pub(crate) fn column(
+        mut self,
+        heading: &'static str,
+        kind: ColumnKind,
+        cell: impl Fn(&T) -> Cell,
     ) -> Self {
-        let columns: Vec<_> = columns.into_iter().filter(|column| column.is_shown).collect();
-        let row = |item| columns.iter().map(|column| (column.cell)(item)).collect();
-        let rows = items.into_iter().map(row).collect();
-        Self { rows, columns: columns.iter().map(|column| column.column).collect() }
+        self.table.columns.push(Column { heading, kind });
+        for (row, item) in self.table.rows.iter_mut().zip(&self.items) {
+            row.push(cell(item));
+        }
+        self
+    }
+
+    pub(crate) fn names(self, heading: &'static str, name: impl Fn(&T) -> &String) -> Self {
+        self.column(heading, ColumnKind::Name, |item| Cell::Name(name(item).clone()))
+    }
+
+    pub(crate) fn counts(self, heading: &'static str, number: impl Fn(&T) -> u64) -> Self {
+        self.column(heading, ColumnKind::Number, |item| Cell::Count(number(item)))
+    }
+
+    pub(crate) fn numbers(
+        self,
+        heading: &'static str,
+        unit: Unit,
+        number: impl Fn(&T) -> Option<f64>,
+    ) -> Self {
+        self.column(heading, ColumnKind::Number, |item| Cell::Number(number(item), unit))
+    }
+
+    pub(crate) fn times(self, heading: &'static str, ms: impl Fn(&T) -> Option<f64>) -> Self {
+        self.numbers(heading, Unit::Milliseconds, ms)
+    }
+
+    /// Adds these statistics of each item's latency.
+    pub(crate) fn figures<const N: usize>(
+        self,
+        figures: [&Figure; N],
+        latency: impl Fn(&T) -> Option<&Latency>,
+    ) -> Self {
+        figures
+            .into_iter()
+            .fold(self, |table, figure| table.times(figure.name, |item| latency(item).and_then(figure.of)))
+    }
+
+    /// Adds columns on a condition.
+    pub(crate) fn when(self, is_shown: bool, add: impl FnOnce(Self) -> Self) -> Self {
+        if is_shown { add(self) } else { self }
+    }
+
+    pub(crate) fn table(self) -> Table {
+        self.table
     }
 }
 

@@ -1,49 +1,43 @@
 //! The tables of queries, agents, workers and hosts. A truncated table states where the other rows are.
 
-use muster_common::latency::figure;
-use muster_common::result::{Agent, Host, Latency, RunResult, Statement, Worker};
+use muster_common::latency::figure::{self, Figure};
+use muster_common::result::{Agent, Host, RunResult, Statement};
 
 use super::model::{Block, Note, NoteKind, Section};
-use super::table::{Cell, ColumnKind, ColumnOf, Table, column, counts, figures, names, times};
+use super::table::{Cell, ColumnKind, Table, TableOf};
 use crate::output::units::count;
 
 /// Maximum number of rows of a table of queries, agents or workers.
 const ROWS_MAX: usize = 20;
 const HOSTS_MAX: usize = 10;
+/// The figures that every table of latencies has.
+const SUMMARY: [&Figure; 3] = [&figure::MEDIAN, &figure::P95, &figure::MAX];
 
 /// The latencies of each query of a mix.
 pub(super) fn statements(statements: &[Statement]) -> Option<Section> {
     let all = statements.len();
     let shown = &statements[..all.min(ROWS_MAX)];
-    let mut columns = vec![
-        names("query", |statement: &Statement| &statement.name),
-        counts("completed", |statement| statement.completed),
-        counts("failed", |statement| statement.failed),
-        figures(&figure::MEAN, statement_latency),
-    ];
-    columns.extend(summary(statement_latency));
-    section("Queries", "first", [shown.len(), all, all], Table::of(shown, columns))
-}
-
-fn statement_latency(statement: &Statement) -> Option<&Latency> {
-    statement.service_time_ms.as_ref()
+    let table = TableOf::new(shown)
+        .names("query", |statement| &statement.name)
+        .counts("completed", |statement| statement.completed)
+        .counts("failed", |statement| statement.failed)
+        .figures([&figure::MEAN], |statement| statement.service_time_ms.as_ref())
+        .figures(SUMMARY, |statement| statement.service_time_ms.as_ref());
+    section("Queries", "first", [shown.len(), all, all], table.table())
 }
 
 pub(super) fn agents(agents: &[Agent]) -> Option<Section> {
     let all = agents.len();
-    let mean = |agent: &Agent| agent.service_time_ms.as_ref().map(|latency| latency.mean);
-    let shown = most(agents, mean);
-    let mut columns = vec![
-        names("slot", |agent: &Agent| &agent.slot),
-        names("name", |agent: &Agent| &agent.name),
-        counts("workers", |agent: &Agent| agent.workers).only_if(have_several_workers(agents)),
-        column("hosts", ColumnKind::Number, hosts_at_start_and_end),
-        counts("queries", |agent| agent.completed.saturating_add(agent.failed)),
-        counts("failed", |agent| agent.failed),
-    ];
-    columns.extend(summary(|agent: &Agent| agent.service_time_ms.as_ref()));
-    let table = Table::of(shown.iter().copied(), columns);
-    let mut section = section("Agents", "slowest by mean", [shown.len(), all, all], table)?;
+    let shown = most(agents, |agent| agent.service_time_ms.as_ref().map(|latency| latency.mean));
+    let table = TableOf::new(shown.iter().copied())
+        .names("slot", |agent| &agent.slot)
+        .names("name", |agent| &agent.name)
+        .when(have_several_workers(agents), |table| table.counts("workers", |agent| agent.workers))
+        .column("hosts", ColumnKind::Number, hosts_at_start_and_end)
+        .counts("queries", |agent| agent.completed.saturating_add(agent.failed))
+        .counts("failed", |agent| agent.failed)
+        .figures(SUMMARY, |agent| agent.service_time_ms.as_ref());
+    let mut section = section("Agents", "slowest by mean", [shown.len(), all, all], table.table())?;
     section.blocks.push(Block::Notes(lost(agents)));
     Some(section.detail())
 }
@@ -82,33 +76,29 @@ fn have_several_workers(agents: &[Agent]) -> bool {
 pub(super) fn workers(result: &RunResult) -> Option<Section> {
     let all = result.workers.len();
     let shown = most(&result.workers, |worker| Some(worker.busy_ms));
-    let mut columns = vec![
-        names("worker", |worker: &Worker| &worker.worker),
-        counts("hosts", |worker| worker.hosts),
-        counts("queries", |worker| worker.completed.saturating_add(worker.failed)),
-        counts("failed", |worker| worker.failed),
-        times("busy", |worker| Some(worker.busy_ms)),
-    ];
-    columns.extend(summary(|worker: &Worker| worker.service_time_ms.as_ref()));
-    let table = Table::of(shown.iter().copied(), columns);
-    let section = section("Workers", "busiest", [shown.len(), all, all], table);
+    let table = TableOf::new(shown.iter().copied())
+        .names("worker", |worker| &worker.worker)
+        .counts("hosts", |worker| worker.hosts)
+        .counts("queries", |worker| worker.completed.saturating_add(worker.failed))
+        .counts("failed", |worker| worker.failed)
+        .times("busy", |worker| Some(worker.busy_ms))
+        .figures(SUMMARY, |worker| worker.service_time_ms.as_ref());
+    let section = section("Workers", "busiest", [shown.len(), all, all], table.table());
     section.filter(|_| have_several_workers(&result.agents)).map(Section::detail)
 }
 
 /// `all` is the number of hosts of the workload; the result contains only the slowest of them.
 pub(super) fn hosts(hosts: &[Host], all: u64) -> Option<Section> {
     let shown: Vec<&Host> = hosts.iter().filter(|host| host.mean_ms.is_some()).take(HOSTS_MAX).collect();
-    let columns = [
-        names("host", |host: &Host| &host.host),
-        names("worker", |host| &host.worker),
-        counts("completed", |host| host.completed),
-        counts("failed", |host| host.failed),
-        times(figure::MEAN.name, |host| host.mean_ms),
-        times(figure::MAX.name, |host| host.max_ms),
-    ];
+    let table = TableOf::new(shown.iter().copied())
+        .names("host", |host| &host.host)
+        .names("worker", |host| &host.worker)
+        .counts("completed", |host| host.completed)
+        .counts("failed", |host| host.failed)
+        .times(figure::MEAN.name, |host| host.mean_ms)
+        .times(figure::MAX.name, |host| host.max_ms);
     let all = usize::try_from(all).unwrap_or(usize::MAX).max(hosts.len());
-    let table = Table::of(shown.iter().copied(), columns);
-    section("Hosts", "slowest by mean", [shown.len(), hosts.len(), all], table).map(Section::detail)
+    section("Hosts", "slowest by mean", [shown.len(), hosts.len(), all], table.table()).map(Section::detail)
 }
 
 /// A section with a table; `None` without rows. If rows are omitted, it states how many are `shown`, in which order, and how many the JSON
@@ -139,9 +129,4 @@ fn most<T>(items: &[T], value: impl Fn(&T) -> Option<f64>) -> Vec<&T> {
         shown.truncate(ROWS_MAX);
     }
     shown
-}
-
-/// The figures that every table of latencies has.
-fn summary<'a, T>(latency: impl Fn(&T) -> Option<&Latency> + Copy + 'a) -> [ColumnOf<'a, T>; 3] {
-    [&figure::MEDIAN, &figure::P95, &figure::MAX].map(|figure| figures(figure, latency))
 }
