@@ -63,6 +63,8 @@ fn span(span: &Span) -> String {
 fn table(Table { columns, rows }: &Table) -> String {
     let cell = |cell: &Cell| match cell {
         Cell::Name(name) => code(name),
+        // Only at the start of a line # is markup.
+        Cell::Bar(_) => cell.to_string(),
         other => plain(&other.to_string()),
     };
     let rows = rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>());
@@ -92,8 +94,8 @@ fn notes(notes: &[Note]) -> String {
             NoteKind::Problem => format!("- {text}"),
             NoteKind::Partial => format!("- **Partial result**: {text}"),
             NoteKind::Observation => format!("- **Note**: {text}"),
-            NoteKind::About(what) => format!("- {}: {text}", plain(what)),
-            NoteKind::Labelled(label) => format!("- **{}** {text}", plain(label)),
+            NoteKind::Finding(finding) => format!("- **{finding}**: {text}"),
+            NoteKind::About(what) | NoteKind::Labelled(what) => format!("- {}: {text}", plain(what)),
             NoteKind::At(ms) => format!("- {:.3} s: {text}", ms / 1e3),
         }
     };
@@ -189,22 +191,27 @@ mod tests {
         insta::assert_snapshot!(render(Format::Markdown, &fixtures::failures()), @r#"
         ## Muster: VALID · 187 queries, median 3.21 ms
 
-        **Note**: slot-1 (db2/4712) takes 2.00× as long as the other agents, median 6.42 ms against 3.21 ms: its machine or network may be slow, or its hosts cost more.
+        run 20261123-7f3a · started 2026-11-23T10:00:00Z
 
-        | Run | `20261123-7f3a` |
+        - **Note**: slot-1 (db2/4712) takes 2.00× as long as the other agents, median 6.42 ms against 3.21 ms: its machine or network may be slow, or its hosts cost more
+
+        ### Run
+
+        |  |  |
         |---|---|
-        | Workload | `data/query_params.csv`, 200 rows, 10 hosts |
+        | Workload | `data/query_params.csv`, 200 rows, 10 hosts, sha256 9f86d081884c |
         | Load | closed loop |
         | Queries | 200 total, 187 completed, 13 failed, 0 unaccounted, 3 bad rows skipped |
         | Total processing time | 1.04 s |
-        | Wall time | 312 ms, 641 queries/s |
-        | Result | 12,162 rows, 291,888 bytes, digest `0123456789abcdef` |
-        | Placement | `rendezvous`, 4 workers, 1 idle, skew 2.90× (uneven: too few hosts for even hashing; try --placement balanced) |
+        | Wall time | 312 ms, 641 queries/s, start skew 412 µs |
+        | Result | 12,162 rows, 291,888 bytes, digest 0123456789abcdef |
+        | Connect | 2 connections, median 6.42 ms, max 25.0 ms |
+        | Prepare | 2 connections, median 321 µs, max 1.25 ms |
 
-        ### Latency
+        ### Latency of 187 queries
 
         |  | service | 95 % interval |
-        |---|--:|--:|
+        |---|--:|---|
         | min | 412 µs |  |
         | median | 3.21 ms | 3.05–3.40 ms |
         | mean | 5.20 ms |  |
@@ -217,12 +224,18 @@ mod tests {
 
         ### Thresholds
 
-        | threshold | value | |
+        | threshold | value |  |
         |---|--:|---|
         | `p95 < 10 ms` | 8.20 ms | passed |
         | `failed = 0` | 13 queries | **missed** |
 
-        ### Errors
+        ### Placement
+
+        |  |  |
+        |---|---|
+        | Placement | rendezvous, 4 workers, 1 idle, skew 2.90×, uneven: too few hosts for even hashing, try --placement balanced |
+
+        ### Errors · by SQLSTATE and message; row ids count from 0
 
         | SQLSTATE | count | message | example |
         |---|--:|---|---|
@@ -231,12 +244,12 @@ mod tests {
 
         ### Environment
 
-        | Muster | 0.1.0 |
+        |  |  |
         |---|---|
         | Database | PostgreSQL 16.4, TimescaleDB 2.17.1 |
         | Settings | `jit=on`, `shared_buffers=128MB`, `work_mem=4MB` |
-        | Query | `default`, prepared protocol, binary results: `SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage WHERE host = $1` |
-        | Started | 2026-11-23T10:00:00Z |
+        | Query | `default`, prepared protocol, binary results, buckets by time\_bucket, `SELECT time_bucket('1 minute', ts) AS minute, max(usage), min(usage) FROM cpu_usage WHERE host = $1` |
+        | Muster | 0.1.0 |
         | Command | `coordinator run data/query_params.csv --agents 2` |
         "#);
     }
@@ -244,13 +257,14 @@ mod tests {
     #[test]
     fn a_partial_result_is_marked_at_the_top() {
         let markdown = render(Format::Markdown, &fixtures::agent_lost());
-        let head: Vec<&str> = markdown.lines().take(3).collect();
+        let head: Vec<&str> = markdown.lines().filter(|line| !line.is_empty()).take(4).collect();
         assert_eq!(
             head,
             [
                 "## Muster: DEGRADED · 150 queries, median 3.21 ms",
-                "",
-                "**Partial result**: agents were lost: 50 of 200 queries have no result.",
+                "run 20261123-7f3a · started 2026-11-23T10:00:00Z",
+                "- slot-1 was lost and not replaced; keep its machine running, or use --on-agent-loss reassign",
+                "- **Partial result**: agents were lost: 50 of 200 queries have no result",
             ]
         );
         assert!(markdown.contains("100-139, 150, 190-198"), "{markdown}");

@@ -16,8 +16,6 @@ mod write;
 #[cfg(test)]
 pub(crate) mod fixtures;
 #[cfg(test)]
-mod schema;
-#[cfg(test)]
 mod tests;
 
 use muster_common::result::RunResult;

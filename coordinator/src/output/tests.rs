@@ -1,5 +1,9 @@
 //! Properties of every format for every way in which a run can end.
 
+mod comparison;
+mod findings;
+mod schema;
+
 use muster_common::result::{Reconnects, Role, ServerIdentity};
 
 use proptest::prelude::*;

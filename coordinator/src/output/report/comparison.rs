@@ -26,7 +26,7 @@ pub(crate) fn report(comparison: &Comparison) -> Report {
 
 /// The sections that a run on two databases has.
 pub(super) fn versus(comparison: &Comparison) -> Vec<Section> {
-    let finding = NoteKind::Labelled(headline(comparison.finding).to_owned());
+    let finding = NoteKind::Finding(headline(comparison.finding));
     let note = Block::Notes(vec![Note::new(finding, summary(comparison))]);
     let about = "second database (new) against first (base), row by row in one run";
     let mut sections = vec![Section::new("Versus", vec![note]).about(about)];
@@ -66,7 +66,7 @@ fn side(side: &Side) -> Vec<Span> {
 
 fn figures(figures: &[Figure]) -> Table {
     TableOf::new(figures)
-        .column("", ColumnKind::Label, |figure| Cell::Name(figure.name.clone()))
+        .column("", ColumnKind::Label, |figure| Cell::Words(figure.name.clone()))
         .times("base", |figure| figure.base_ms)
         .times("new", |figure| figure.new_ms)
         .numbers("change", Unit::Change, |figure| figure.change)

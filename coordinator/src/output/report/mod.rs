@@ -16,6 +16,3 @@ mod search;
 mod server;
 pub(crate) mod table;
 mod tables;
-
-#[cfg(test)]
-mod comparison_tests;

@@ -87,6 +87,8 @@ pub(crate) enum NoteKind {
     Partial,
     /// An observation that changes no verdict.
     Observation,
+    /// The text gives the reasons for this finding, such as `SLOWER`.
+    Finding(&'static str),
     /// The text explains this.
     About(String),
     /// The text is the value of this.

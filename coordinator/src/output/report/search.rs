@@ -139,19 +139,21 @@ mod tests {
 
     #[test]
     fn the_steps_in_markdown() {
-        insta::assert_snapshot!(section(Format::Markdown, "### Highest", "### Latency"), @r"
-        ### Highest rate
+        insta::assert_snapshot!(section(Format::Markdown, "### Search", "### Latency"), @r"
+        ### Search · response times by rate; the bars are on a logarithmic scale
 
         highest rate that meets p99\<50ms: 410 queries/s (confirmed); 6 steps
 
-        | queries/s | achieved | failed | median | p99 | generator delay p99 | met |
-        |--:|--:|--:|--:|--:|--:|---|
-        | 290 | 290 | 0 | 3.27 ms | 10.0 ms | 98.0 µs | yes |
-        | 410 | 410 | 0 | 4.81 ms | 14.7 ms | 98.0 µs | yes |
-        | 410 | 410 | 0 | 5.14 ms | 15.7 ms | 98.0 µs | confirmed |
-        | 430 | 430 | 0 | 30.8 ms | 94.1 ms | 98.0 µs | no |
-        | 430 | 430 | 0 | 30.8 ms | 94.1 ms | 98.0 µs | no |
-        | 580 | 442 | 0 | 802 ms | 2.45 s | 98.0 µs | no |
+        | rate | achieved | failed | median | p99 | delay p99 |  | met |
+        |--:|--:|--:|--:|--:|--:|---|---|
+        | 290 | 290 | 0 | 3.27 ms | 10.0 ms | 98.0 µs | # | yes |
+        | 410 | 410 | 0 | 4.81 ms | 14.7 ms | 98.0 µs | ## | yes |
+        | 410 | 410 | 0 | 5.14 ms | 15.7 ms | 98.0 µs | ## | confirmed |
+        | 430 | 430 | 0 | 30.8 ms | 94.1 ms | 98.0 µs | ##### | no |
+        | 430 | 430 | 0 | 30.8 ms | 94.1 ms | 98.0 µs | ##### | no |
+        | 580 | 442 | 0 | 802 ms | 2.45 s | 98.0 µs | ############ | no |
+
+        - at 430: p99\<50ms is not met: 94.08 ms
         ");
     }
 

@@ -179,21 +179,28 @@ mod tests {
     #[test]
     fn the_server_section_and_plans_in_markdown() {
         insta::assert_snapshot!(section(Format::Markdown, "### Server", "### Environment"), @r"
-        ### Server
+        ### Server · the server's own counters during the run
 
-        | query | calls | server mean | planning | client mean | difference | hits | temp blocks |
-        |---|--:|--:|--:|--:|--:|--:|--:|
-        | `default` | 200 | 3.00 ms | – | 5.20 ms | 2.20 ms | 99.9 % | 0 |
+        | query | calls | server mean | client mean | difference | hits |
+        |---|--:|--:|--:|--:|--:|
+        | `default` | 200 | 3.00 ms | 5.20 ms | 2.20 ms | 99.9 % |
 
-        Whole database: 99.3 % of 130,900 blocks in shared buffers, 99,000 rows scanned, 212 commits, 1 rollback, 1.25 ms waiting for blocks
-
-        Hypertable public.cpu\_usage, 3 chunks, 1 compressed
+        |  |  |
+        |---|---|
+        | Whole database | 99.3 % of 130,900 blocks in shared buffers, 99,000 rows scanned, 212 commits, 1 rollback, 1.25 ms waiting for blocks |
+        | Hypertable | public.cpu\_usage, 3 chunks, 1 compressed |
 
         - query 'scan': the server counted 9 executions, the run completed 8: another client with this role ran it meanwhile, or rows ran twice
 
-        <details><summary>row 17 of host host_&lt;b&gt;_8 (default) took 1.21 s; generic plan; execution 12</summary>
+        ### Placement
 
-        EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches
+        |  |  |
+        |---|---|
+        | Placement | rendezvous, 2 workers, 0 idle, skew 1.20× |
+
+        ### Plans · EXPLAIN (ANALYZE, BUFFERS) of one later execution, with warm caches
+
+        <details><summary>row 17 of host host_&lt;b&gt;_8 (default) took 1.21 s; generic plan; execution 12</summary>
 
         ```
         Sort  (cost=8.46..8.46 rows=1 width=24) (actual time=0.062..0.063 rows=60 loops=1)

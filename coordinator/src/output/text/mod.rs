@@ -98,6 +98,7 @@ fn lead(kind: &NoteKind) -> String {
     match kind {
         NoteKind::Sentence | NoteKind::Partial | NoteKind::Observation => "  ".to_owned(),
         NoteKind::Problem => "  - ".to_owned(),
+        NoteKind::Finding(finding) => format!("  {finding}{GAP}"),
         NoteKind::About(what) => format!("  {what}: "),
         NoteKind::Labelled(label) => format!("  {label}  "),
         NoteKind::At(ms) => format!("{:>10.3} s  ", ms / 1e3),
