@@ -1,8 +1,6 @@
 //! Parser for `METRIC OPERATOR VALUE`, such as `p99<50ms` and `failed<=1%`, the syntax of thresholds and objectives. Parses only the parts;
 //! the callers decide which metrics and operators are valid together. Pure.
 
-use crate::result::Latency;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     Below,
@@ -20,28 +18,6 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     ("<", Comparison::Below),
     (">", Comparison::Above),
     ("=", Comparison::Equal),
-];
-
-/// A named statistic of a distribution.
-#[derive(Debug)]
-pub struct Figure {
-    pub name: &'static str,
-    /// The least number of samples that supports the statistic.
-    pub count_min: u64,
-    /// Returns the value; `None` if there are too few samples.
-    pub of: fn(&Latency) -> Option<f64>,
-}
-
-static FIGURES: [Figure; 9] = [
-    Figure { name: "min", count_min: 1, of: |latency| Some(latency.min) },
-    Figure { name: "median", count_min: 1, of: |latency| Some(latency.median) },
-    Figure { name: "p50", count_min: 1, of: |latency| Some(latency.median) },
-    Figure { name: "mean", count_min: 1, of: |latency| Some(latency.mean) },
-    Figure { name: "max", count_min: 1, of: |latency| Some(latency.max) },
-    Figure { name: "p90", count_min: Latency::P90_COUNT_MIN, of: |latency| latency.p90 },
-    Figure { name: "p95", count_min: Latency::P95_COUNT_MIN, of: |latency| latency.p95 },
-    Figure { name: "p99", count_min: Latency::P99_COUNT_MIN, of: |latency| latency.p99 },
-    Figure { name: "p99.9", count_min: Latency::P99_9_COUNT_MIN, of: |latency| latency.p99_9 },
 ];
 
 /// Units in milliseconds. `ms` and `us` also end in `s`, but what precedes that `s` is not a number.
@@ -62,22 +38,6 @@ impl Comparison {
     /// Returns true if the bound limits the value from above.
     pub fn is_upper(self) -> bool {
         matches!(self, Self::Below | Self::AtMost | Self::Equal)
-    }
-}
-
-impl Figure {
-    pub fn named(name: &str) -> Option<&'static Self> {
-        FIGURES.iter().find(|figure| figure.name == name)
-    }
-
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        FIGURES.iter().map(|figure| figure.name)
-    }
-}
-
-impl PartialEq for Figure {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
     }
 }
 
@@ -152,11 +112,5 @@ mod tests {
         assert_eq!((percent("0.1%"), percent("100 %")), (Some(0.1), Some(100.0)));
         assert_eq!((percent("101%"), percent("1"), percent("%")), (None, None, None));
         assert_eq!(number(&"9".repeat(400)), None, "exceeds the range of a float");
-    }
-
-    #[test]
-    fn statistics_are_found_by_their_names() {
-        assert!(Figure::names().all(|name| Figure::named(name).is_some_and(|figure| figure.name == name)));
-        assert!(Figure::named("p97").is_none() && Figure::named("").is_none());
     }
 }

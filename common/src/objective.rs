@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bound::{self, Comparison, Figure};
-use crate::result::Latency;
+use crate::bound::{self, Comparison};
+use crate::latency::distribution::Latency;
+use crate::latency::figure::Figure;
 
 /// One or more bounds on statistics of the response time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -179,7 +180,7 @@ mod tests {
             p95: Some(ms * 0.95),
             p99: Some(ms),
             p99_9: None,
-            intervals: crate::result::Intervals::default(),
+            intervals: crate::latency::distribution::Intervals::default(),
         }
     }
 

@@ -7,10 +7,11 @@
 //! confidence limits about effect measures*, 2008), which preserves their asymmetry. For paired rows, κ is the fraction of the variance
 //! that remains after differences in cost between rows have cancelled out.
 
+use super::conclusion::{change, finding};
 use super::design::{Design, Sample};
-use super::result::{Figure, Table};
-use super::{change, finding};
-use crate::latency::{Percentile, samples_needed};
+use crate::latency::figure::{self, COMPARED};
+use crate::latency::percentile::Percentile;
+use crate::result::comparison::{Figure, Table};
 use crate::statistics::Confidence;
 use crate::statistics::dependence::COUNT_MIN;
 
@@ -18,34 +19,29 @@ use crate::statistics::dependence::COUNT_MIN;
 /// a handful, or none by chance, so this number is added, as Agresti and Coull add four observations to a proportion (1998).
 const CROSSINGS_ADDED: f64 = 4.0;
 
-/// A statistic to compare.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    Mean,
-    Percentile(&'static str, Percentile),
+pub(super) fn table(design: &Design, each: Confidence, margin: f64) -> Table {
+    let compared = |figure: &figure::Figure| {
+        let values_ms = values(figure, design).map(|values| values.map(|ns| ns / 1e6));
+        let interval = values_ms.and_then(|_| interval(figure.percentile, design, each));
+        Figure::new(figure, values_ms, interval, margin)
+    };
+    Table { figures: COMPARED.map(compared).into(), worth: effective_sample_size(design) }
 }
 
-pub(super) const FIGURES: [Kind; 4] = [
-    Kind::Percentile("median", Percentile::P50),
-    Kind::Mean,
-    Kind::Percentile("p95", Percentile::P95),
-    Kind::Percentile("p99", Percentile::P99),
-];
+/// Returns the number of statistics that the samples support.
+pub(super) fn supported(design: &Design) -> usize {
+    COMPARED.into_iter().filter(|figure| is_supported(figure, design)).count()
+}
 
-pub(super) fn table(design: &Design, each: Confidence, margin: f64) -> Table {
-    let figure = |kind: Kind| {
-        let values_ms = kind.values(design).map(|values| values.map(|ns| ns / 1e6));
-        let interval = if values_ms.is_some() { kind.interval(design, each) } else { None };
-        Figure::new(kind.name(), kind.count_min(), values_ms, interval, margin)
-    };
-    Table { figures: FIGURES.map(figure).into(), worth: effective_sample_size(design) }
+/// Returns the number of samples that each run needs: enough for the statistic and for the dependence between queries.
+pub(super) fn count_min(figure: &figure::Figure) -> u64 {
+    figure.count_min.max(COUNT_MIN as u64)
 }
 
 impl Figure {
     /// `interval` is the interval of the logarithm of new ÷ base.
     pub(super) fn new(
-        name: &str,
-        count_min: u64,
+        figure: &figure::Figure,
         values_ms: Option<[f64; 2]>,
         interval: Option<[f64; 2]>,
         margin: f64,
@@ -54,8 +50,8 @@ impl Figure {
         let change = values_ms.and_then(|[base, new]| change(base, new));
         let change_ci = interval.filter(|_| change.is_some()).map(|ends| ends.map(f64::exp_m1));
         Self {
-            name: name.to_owned(),
-            count_min,
+            name: figure.name.to_owned(),
+            count_min: count_min(figure),
             base_ms,
             new_ms,
             difference_ms: values_ms.map(|[base, new]| new - base),
@@ -72,46 +68,28 @@ fn effective_sample_size(design: &Design) -> Option<[f64; 2]> {
     Some([base?.effective_sample_size(), new?.effective_sample_size()])
 }
 
-impl Kind {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::Percentile(name, _) => name,
-        }
-    }
+fn is_supported(figure: &figure::Figure, design: &Design) -> bool {
+    design.counts().iter().all(|count| *count as u64 >= count_min(figure))
+}
 
-    /// Returns the number of samples that each run needs.
-    fn count_min(self) -> u64 {
-        let least = COUNT_MIN as u64;
-        match self {
-            Self::Mean => least,
-            Self::Percentile(_, percentile) => samples_needed(percentile).max(least),
-        }
+/// Returns the values of base and new in nanoseconds. A statistic that is not a percentile is the mean.
+fn values(figure: &figure::Figure, design: &Design) -> Option<[f64; 2]> {
+    if !is_supported(figure, design) {
+        return None;
     }
+    let [base, new] = [&design.base, &design.new].map(|sample| match figure.percentile {
+        None => Some(mean(sample)),
+        Some(percentile) => Some(sample.percentile(percentile)? as f64),
+    });
+    Some([base?, new?])
+}
 
-    pub(super) fn is_supported(self, design: &Design) -> bool {
-        design.counts().iter().all(|count| *count as u64 >= self.count_min())
-    }
-
-    /// Returns the values of base and new in nanoseconds.
-    fn values(self, design: &Design) -> Option<[f64; 2]> {
-        if !self.is_supported(design) {
-            return None;
-        }
-        let [base, new] = [&design.base, &design.new].map(|sample| match self {
-            Self::Mean => Some(mean(sample)),
-            Self::Percentile(_, percentile) => Some(sample.percentile(percentile)? as f64),
-        });
-        Some([base?, new?])
-    }
-
-    fn interval(self, design: &Design, each: Confidence) -> Option<[f64; 2]> {
-        match (self, &design.pairs) {
-            (Self::Mean, Some(_)) => mean_of_pairs(design, each),
-            (Self::Mean, None) => mean_of_two(design, each),
-            (Self::Percentile(_, percentile), Some(_)) => percentile_of_pairs(design, percentile, each),
-            (Self::Percentile(_, percentile), None) => percentile_of_two(design, percentile, each),
-        }
+fn interval(percentile: Option<Percentile>, design: &Design, each: Confidence) -> Option<[f64; 2]> {
+    match (percentile, &design.pairs) {
+        (None, Some(_)) => mean_of_pairs(design, each),
+        (None, None) => mean_of_two(design, each),
+        (Some(percentile), Some(_)) => percentile_of_pairs(design, percentile, each),
+        (Some(percentile), None) => percentile_of_two(design, percentile, each),
     }
 }
 

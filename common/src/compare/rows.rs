@@ -1,8 +1,9 @@
 //! Comparisons over all rows: the ratio of each pair of rows, or a rank test of two samples.
 
+use super::conclusion::finding;
 use super::design::Design;
-use super::result::{RankTest, RowByRow, SignedRankTest};
-use super::{figures, finding};
+use super::figures;
+use crate::result::comparison::{RankTest, RowByRow, SignedRankTest};
 use crate::statistics::Confidence;
 use crate::statistics::mann_whitney::{MannWhitney, placement};
 use crate::statistics::signed_rank::SignedRank;

@@ -3,6 +3,7 @@
 use super::design::Design;
 use super::*;
 use crate::ids::RowId;
+use crate::result::comparison::Finding;
 use crate::statistics::random::Random;
 
 /// A closed loop over rows of different cost. Noise is autocorrelated within a worker.
@@ -62,7 +63,7 @@ fn unpaired(random: &mut Random, base: Loop, new: Loop) -> [Series; 2] {
 const NO_MARGIN: Options = Options { margin: 0.0, timing: Timing::Separate };
 
 fn found(measured: &Measured) -> Option<Finding> {
-    Some(result::overall(measured)).filter(|finding| !matches!(finding, Finding::Noise))
+    Some(conclusion::overall(measured)).filter(|finding| !matches!(finding, Finding::Noise))
 }
 
 // -- runs without a difference -----------------------------------------------------------------------------------------

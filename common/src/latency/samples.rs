@@ -196,7 +196,7 @@ impl Chunk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latency::at_rank;
+    use crate::latency::parts::at_rank;
     use crate::random::SplitMix64;
 
     fn samples(values_ns: &[u64]) -> Samples {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::statistics::{Confidence, order};
 
 fn sorted(values_ns: impl IntoIterator<Item = u64>) -> Sorted {
     let mut samples = Samples::default();
@@ -10,15 +11,6 @@ fn sorted(values_ns: impl IntoIterator<Item = u64>) -> Sorted {
 
 fn summary(values_ns: impl IntoIterator<Item = u64>) -> Summary {
     Summary::of(&[sorted(values_ns)]).unwrap()
-}
-
-#[test]
-fn the_constants_of_the_result_equal_the_samples_needed() {
-    use crate::result::Latency;
-    let stated =
-        [Latency::P90_COUNT_MIN, Latency::P95_COUNT_MIN, Latency::P99_COUNT_MIN, Latency::P99_9_COUNT_MIN];
-    let needed = [Percentile::P90, Percentile::P95, Percentile::P99, Percentile::P99_9].map(samples_needed);
-    assert_eq!(stated, needed);
 }
 
 #[test]
@@ -43,22 +35,6 @@ fn percentiles_are_nearest_rank_without_an_off_by_one() {
     // p99 of 1,000 samples is the 990th, not the maximum; p99 of 1,001 is the 991st.
     assert_eq!(summary(1..=1_000).p99_ns, Some(990));
     assert_eq!(summary(1..=1_001).p99_ns, Some(991));
-}
-
-#[test]
-fn samples_needed_match_the_published_numbers() {
-    let needed = [Percentile::P90, Percentile::P95, Percentile::P99, Percentile::P99_9].map(samples_needed);
-    assert_eq!(needed, [44, 90, 459, 4_603]);
-}
-
-#[test]
-fn samples_needed_is_the_smallest_sufficient_number() {
-    for percentile in [Percentile::P90, Percentile::P95, Percentile::P99_9] {
-        let p = f64::from(percentile.per_mille) / 1_000.0;
-        let reaches = |n: u64| 1.0 - p.powi(n as i32) >= CONFIDENCE;
-        let n = samples_needed(percentile);
-        assert!(reaches(n) && !reaches(n - 1), "{percentile:?}: {n}");
-    }
 }
 
 #[test]
@@ -92,10 +68,10 @@ fn an_interval_is_reported_if_its_percentile_is_and_the_sample_supports_it() {
         let Intervals { median_ns, p90_ns, p95_ns, p99_ns, p99_9_ns } = summary(1..=n).intervals;
         [median_ns, p90_ns, p95_ns, p99_ns, p99_9_ns].map(|interval| interval.is_some())
     };
-    let median_needs = usize::try_from(result::Latency::MEDIAN_CI_COUNT_MIN).unwrap();
+    let median_needs = usize::try_from(figure::MEDIAN.interval_count_min).unwrap();
     assert_eq!(order::enclosing_ranks(median_needs - 1, Percentile::P50, Confidence::P95), None);
-    assert_eq!(given(result::Latency::MEDIAN_CI_COUNT_MIN - 1), [false; 5]);
-    assert_eq!(given(result::Latency::MEDIAN_CI_COUNT_MIN), [true, false, false, false, false]);
+    assert_eq!(given(figure::MEDIAN.interval_count_min - 1), [false; 5]);
+    assert_eq!(given(figure::MEDIAN.interval_count_min), [true, false, false, false, false]);
     // 36 samples suffice for the interval, but not for the percentile.
     assert_eq!(given(43), [true, false, false, false, false]);
     assert_eq!(given(44), [true, true, false, false, false]);
@@ -128,7 +104,7 @@ fn huge_values_neither_overflow_nor_lose_precision() {
 
 #[test]
 fn the_result_is_in_milliseconds() {
-    let latency = result::Latency::from(&summary((1..=100).map(|ms| ms * 1_000_000)));
+    let latency = Latency::from(&summary((1..=100).map(|ms| ms * 1_000_000)));
     assert_eq!(latency.count, 100);
     assert_eq!((latency.min, latency.median), (1.0, 50.0));
     assert_eq!((latency.mean, latency.max), (50.5, 100.0));

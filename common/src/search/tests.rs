@@ -1,6 +1,7 @@
 //! Tests of the search against servers that are modelled by formulas.
 
 use super::*;
+use crate::latency::figure;
 use crate::random::SplitMix64;
 
 fn plan(objective: &str) -> Plan {
@@ -10,7 +11,7 @@ fn plan(objective: &str) -> Plan {
 
 /// A distribution with this 99th percentile; its other values do not matter.
 fn latency(p99_ms: f64, count: u64) -> Latency {
-    let p99 = (count >= Latency::P99_COUNT_MIN).then_some(p99_ms);
+    let p99 = (count >= figure::P99.count_min).then_some(p99_ms);
     Latency {
         count,
         min: 0.1,

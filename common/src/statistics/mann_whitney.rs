@@ -2,7 +2,8 @@
 
 use super::confidence::two_sided;
 use super::signed_rank::continuity_corrected;
-use crate::latency::{self, Sorted};
+use crate::latency::parts;
+use crate::latency::samples::Sorted;
 
 /// The result of the test for two samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,11 +46,11 @@ impl MannWhitney {
     /// Takes two samples of several sorted parts each. Copies only the new sample, which should be the smaller one. Does not correct for
     /// ties, which are rare in times in nanoseconds. Returns `None` if one sample is empty.
     pub fn of_parts(base: &[&Sorted], new: &[&Sorted]) -> Option<Self> {
-        let (n, m) = (latency::count(base) as f64, latency::count(new) as f64);
+        let (n, m) = (parts::count(base) as f64, parts::count(new) as f64);
         let (pairs, all) = (n * m, n + m);
-        let mut new: Vec<u64> = latency::values(new).collect();
+        let mut new: Vec<u64> = parts::values(new).collect();
         new.sort_unstable();
-        let larger = latency::mann_whitney_u(base, &new);
+        let larger = parts::mann_whitney_u(base, &new);
         let variance = pairs / 12.0 * (all + 1.0);
         let deviate = continuity_corrected(larger - pairs / 2.0) / variance.sqrt();
         (pairs > 0.0).then_some(Self { larger, pairs, deviate })
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn a_test_of_parts_equals_the_test_of_the_whole() {
         let part = |values: &[u64]| {
-            let mut samples = latency::Samples::default();
+            let mut samples = crate::latency::samples::Samples::default();
             values.iter().for_each(|value| samples.push(*value));
             samples.into_sorted()
         };

@@ -3,7 +3,7 @@
 use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::Confidence;
-use crate::latency::Percentile;
+use crate::latency::percentile::Percentile;
 
 /// Returns the ranks, counted from 1, of the two samples that enclose the true percentile with at least this confidence; the probability of
 /// error is at most `(1 − c) ÷ 2` on either side. Returns `None` if the sample is too small, because the percentile may lie outside of it.
@@ -46,7 +46,8 @@ pub fn enclosing_ranks(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latency::{Samples, at_rank};
+    use crate::latency::parts::at_rank;
+    use crate::latency::samples::Samples;
     use crate::statistics::random::Random;
 
     #[track_caller]

@@ -1,7 +1,9 @@
 //! Finds agents whose latencies differ from the others': because of a slow machine, a distant database, or more expensive hosts.
 
 use super::{Confidence, order};
-use crate::latency::{self, Percentile, Sorted};
+use crate::latency::parts;
+use crate::latency::percentile::Percentile;
+use crate::latency::samples::Sorted;
 
 /// Minimum number of agents for a comparison with the others.
 const AGENTS_MIN: usize = 3;
@@ -43,7 +45,7 @@ impl Outlier {
 ///
 /// Agents with fewer than 30 samples are ignored. With fewer than three agents the result is empty.
 pub fn outlying(agents: &[Vec<&Sorted>]) -> Vec<Outlier> {
-    let counted = agents.iter().filter(|parts| latency::count(parts) >= COUNT_MIN).count();
+    let counted = agents.iter().filter(|parts| parts::count(parts) >= COUNT_MIN).count();
     let each = Confidence::try_new(1.0 - FALSE_ALARMS_MAX).map(|all| all.bonferroni(counted));
     let Ok(confidence) = each else { return Vec::new() };
     let medians: Vec<Median> =
@@ -63,12 +65,12 @@ struct Median {
 
 impl Median {
     fn of(agent: usize, parts: &[&Sorted], confidence: Confidence) -> Option<Self> {
-        let count = latency::count(parts);
+        let count = parts::count(parts);
         if count < COUNT_MIN {
             return None;
         }
         let (low, high) = order::enclosing_ranks(count, Percentile::P50, confidence)?;
-        let at = |rank| latency::at_rank(parts, rank);
+        let at = |rank| parts::at_rank(parts, rank);
         Some(Self { agent, median_ns: at(count.div_ceil(2))?, interval_ns: [at(low)?, at(high)?] })
     }
 
@@ -115,7 +117,7 @@ fn median(values: &mut [f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latency::Samples;
+    use crate::latency::samples::Samples;
     use crate::statistics::random::Random;
 
     /// An agent with `count` samples from a lognormal distribution with a median of `scale` ms.

@@ -25,7 +25,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     let timing = timing(&base.result, &new.result);
     let options = Options { margin: args.margin / 100.0, timing };
     let comparison = compare::compare(base.run(), new.run(), options);
-    output::write(&args.output, &mut stdout().lock(), |format| output::compare::render(format, &comparison))
+    output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &comparison))
         .map_err(Failure::write)?;
     let is_regression = args.fail_on_regression && comparison.is_regression();
     Ok(if is_regression { Exit::ThresholdMissed } else { Exit::Success })

@@ -12,7 +12,8 @@ use super::args::PlanArgs;
 use super::run::open_workload;
 use super::{Failure, job};
 use crate::exit::Exit;
-use crate::output::plan::{self, PlanTable, PlanWorker};
+use crate::output::report::plan::{self, PlanTable, PlanWorker};
+use crate::output::{json, text};
 use crate::progress::ProgressDisplay;
 
 pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
@@ -40,8 +41,8 @@ pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<
         idle: table.idle,
         skew: table.skew,
     };
-    let text = if args.json { plan::json(&plan) } else { plan::text(&plan) };
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let output = if args.json { json::render(&plan) } else { text::render(&plan::report(&plan)) };
+    match std::io::stdout().lock().write_all(output.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::write(error)),
         _ => Ok(Exit::Success),
     }

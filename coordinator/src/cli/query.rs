@@ -11,7 +11,7 @@ use muster_common::printable::printable;
 use muster_common::query::{self, BucketFunction, Template};
 
 use super::Failure;
-use crate::output::page;
+use crate::output::text::page;
 use crate::run::{Statement, Statements};
 use crate::workload::{Checks, ExpectedContent, FileFormat, Mix, MixStatement};
 

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use super::args::RunsArgs;
 use crate::exit::Exit;
-use crate::output::runs;
+use crate::output::report::runs;
+use crate::output::text;
 use crate::run_dir;
 
 pub(super) async fn run(args: RunsArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
@@ -27,8 +28,8 @@ pub(super) async fn run(args: RunsArgs, interrupt: CancellationToken) -> Result<
         super::print_notice(&format!("there are no runs in '{}'", parent.display()));
         return Ok(Exit::Success);
     }
-    let text = runs::text(&parent, &listed, Timestamp::now());
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let output = text::render(&runs::report(&parent, &listed, Timestamp::now()));
+    match std::io::stdout().lock().write_all(output.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::write(error)),
         _ => Ok(Exit::Success),
     }

@@ -3,106 +3,90 @@
 //! them and two more columns, `value` and `passed`. The csv crate does the quoting, and [`csv_cell`] prevents a spreadsheet from
 //! executing a name.
 
-use muster_common::result::{Latency, RunResult};
+use muster_common::latency::figure::{self, Figure};
+use muster_common::result::{Host, Latency, RunResult};
 
 use super::csv_cell::csv_cell;
 
-const COLUMNS: [&str; 13] = [
-    "scope",
-    "name",
-    "count",
-    "failed",
-    "min_ms",
-    "median_ms",
-    "mean_ms",
-    "max_ms",
-    "stddev_ms",
-    "p90_ms",
-    "p95_ms",
-    "p99_ms",
-    "p99_9_ms",
-];
-
+/// Followed by the figures.
+const COLUMNS: [&str; 4] = ["scope", "name", "count", "failed"];
 /// Present only if the run has thresholds.
 const THRESHOLD_COLUMNS: [&str; 2] = ["value", "passed"];
 
 pub(super) fn render(result: &RunResult) -> String {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    let has_thresholds = !result.thresholds.is_empty();
-    let mut put_with = |line: [String; COLUMNS.len()], threshold: [String; THRESHOLD_COLUMNS.len()]| {
-        let threshold = threshold.into_iter().filter(|_| has_thresholds);
-        csv.write_record(line.into_iter().chain(threshold))
+    for line in lines(result) {
+        csv.write_record(line)
             .expect("writing to memory cannot fail, and all lines have the same number of columns");
-    };
-    put_with(COLUMNS.map(str::to_owned), THRESHOLD_COLUMNS.map(str::to_owned));
-    let mut put = |line| put_with(line, [const { String::new() }; THRESHOLD_COLUMNS.len()]);
-    let queries = &result.queries;
-    put(line("run", &result.run_id, queries.completed, queries.failed, latency(&result.service_time_ms)));
-    for statement in &result.statements {
-        let figures = latency(&statement.service_time_ms);
-        put(line("query", &statement.name, statement.completed, statement.failed, figures));
-    }
-    for agent in &result.agents {
-        put(line("agent", &agent.slot, agent.completed, agent.failed, latency(&agent.service_time_ms)));
-    }
-    for worker in &result.workers {
-        put(line(
-            "worker",
-            &worker.worker,
-            worker.completed,
-            worker.failed,
-            latency(&worker.service_time_ms),
-        ));
-    }
-    for host in &result.hosts {
-        // Only these figures are stored per host, because a million distributions would take too much memory.
-        let figures = [None, None, host.mean_ms, host.max_ms, None, None, None, None, None];
-        put(line("host", &host.host, host.completed, host.failed, figures));
-    }
-    for threshold in &result.thresholds {
-        let mut line = [const { String::new() }; COLUMNS.len()];
-        [line[0], line[1]] = ["threshold".to_owned(), csv_cell(&threshold.expression).into_owned()];
-        let value = threshold.value.map_or_else(String::new, |value| value.to_string());
-        put_with(line, [value, threshold.passed.to_string()]);
     }
     let bytes = csv.into_inner().expect("flushing to memory cannot fail");
     String::from_utf8(bytes).expect("only strings were written")
 }
 
+fn lines(result: &RunResult) -> Vec<Vec<String>> {
+    let mut lines = vec![head()];
+    let service = result.service_time_ms.as_ref();
+    lines.push(line("run", &result.run_id, result.queries.completed, result.queries.failed, service));
+    lines.extend(result.statements.iter().map(|statement| {
+        let latency = statement.service_time_ms.as_ref();
+        line("query", &statement.name, statement.completed, statement.failed, latency)
+    }));
+    lines.extend(result.agents.iter().map(|agent| {
+        line("agent", &agent.slot, agent.completed, agent.failed, agent.service_time_ms.as_ref())
+    }));
+    lines.extend(result.workers.iter().map(|worker| {
+        line("worker", &worker.worker, worker.completed, worker.failed, worker.service_time_ms.as_ref())
+    }));
+    lines.extend(result.hosts.iter().map(host));
+    if result.thresholds.is_empty() {
+        return lines;
+    }
+    for (position, line) in lines.iter_mut().enumerate() {
+        line.extend(
+            THRESHOLD_COLUMNS.map(|name| if position == 0 { name.to_owned() } else { String::new() }),
+        );
+    }
+    lines.extend(result.thresholds.iter().map(|threshold| {
+        let mut line = vec!["threshold".to_owned(), csv_cell(&threshold.expression).into_owned()];
+        line.resize(COLUMNS.len() + figure::ALL.len(), String::new());
+        line.extend([number(threshold.value), threshold.passed.to_string()]);
+        line
+    }));
+    lines
+}
+
+fn head() -> Vec<String> {
+    let figures = figure::ALL.map(|figure| format!("{}_ms", figure.field));
+    COLUMNS.map(str::to_owned).into_iter().chain(figures).collect()
+}
+
 /// `completed` is the column `count`. It may exceed the sample size, because retried rows are counted but excluded from latencies.
-fn line(
+fn line(scope: &str, name: &str, completed: u64, failed: u64, latency: Option<&Latency>) -> Vec<String> {
+    line_of(scope, name, completed, failed, |figure| latency.and_then(figure.of))
+}
+
+/// Only these figures are stored per host, because a million distributions would take too much memory.
+fn host(host: &Host) -> Vec<String> {
+    line_of("host", &host.host, host.completed, host.failed, |figure| match figure {
+        _ if *figure == figure::MEAN => host.mean_ms,
+        _ if *figure == figure::MAX => host.max_ms,
+        _ => None,
+    })
+}
+
+fn line_of(
     scope: &str,
     name: &str,
     completed: u64,
     failed: u64,
-    figures: [Option<f64>; 9],
-) -> [String; COLUMNS.len()] {
-    let [min, median, mean, max, stddev, p90, p95, p99, p99_9] =
-        figures.map(|figure| figure.map_or_else(String::new, |ms| ms.to_string()));
-    [
-        scope.to_owned(),
-        csv_cell(name).into_owned(),
-        completed.to_string(),
-        failed.to_string(),
-        min,
-        median,
-        mean,
-        max,
-        stddev,
-        p90,
-        p95,
-        p99,
-        p99_9,
-    ]
+    value: impl Fn(&Figure) -> Option<f64>,
+) -> Vec<String> {
+    let head = [scope.to_owned(), csv_cell(name).into_owned(), completed.to_string(), failed.to_string()];
+    head.into_iter().chain(figure::ALL.map(|figure| number(value(figure)))).collect()
 }
 
-/// The figures in the order of the columns.
-fn latency(latency: &Option<Latency>) -> [Option<f64>; 9] {
-    let Some(latency) = latency else {
-        return [None; 9];
-    };
-    let Latency { count: _, min, median, mean, max, stddev, p90, p95, p99, p99_9, intervals: _ } = *latency;
-    [Some(min), Some(median), Some(mean), Some(max), stddev, p90, p95, p99, p99_9]
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 #[cfg(test)]
@@ -150,8 +134,8 @@ mod tests {
         for (name, result) in fixtures::all() {
             let csv = render(&result);
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
-            let headers: Vec<&str> = reader.headers().unwrap().iter().take(COLUMNS.len()).collect();
-            assert_eq!(headers, COLUMNS, "{name}");
+            let headers: Vec<&str> = reader.headers().unwrap().iter().take(head().len()).collect();
+            assert_eq!(headers, head(), "{name}");
             let records: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
             let lines = 1 + result.agents.len() + result.workers.len() + result.hosts.len();
             assert_eq!(records.len(), lines + result.thresholds.len(), "{name}");

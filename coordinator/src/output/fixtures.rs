@@ -1,8 +1,14 @@
 //! Results for the tests of every format, one for each way in which a run can end.
 
+pub(super) mod comparisons;
 mod parts;
+mod search;
+mod server;
 
 use muster_common::result::*;
+
+pub(in crate::output) use search::{search, search_without_rate};
+pub(crate) use server::server_side;
 
 use parts::{accounting, agent, error, event, health, host, latency, threshold, worker};
 
@@ -87,74 +93,6 @@ pub(crate) fn good() -> RunResult {
         },
         coordinator_health: None,
         server: None,
-    }
-}
-
-/// A run with server statistics: the server has counters of one of two statements, and one of two slow rows has a plan.
-pub(crate) fn server_side() -> RunResult {
-    let plan = |row, lines: &[&str], problem: Option<&str>| Plan {
-        row,
-        host: "host_<b>_8".to_owned(),
-        statement: "default".to_owned(),
-        service_time_ms: 1_207.3,
-        execution: problem.is_none().then_some(12),
-        kind: problem.is_none().then_some(PlanKind::Generic),
-        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
-        problem: problem.map(str::to_owned),
-    };
-    let lines = [
-        "Sort  (cost=8.46..8.46 rows=1 width=24) (actual time=0.062..0.063 rows=60 loops=1)",
-        "  Sort Key: (date_bin('00:01:00'::interval, ts, '2000-01-01 00:00:00+00'::timestamp with time zone))",
-        "  Buffers: shared hit=4",
-        "  ->  Index Scan using cpu_usage_host_ts on cpu_usage  (actual time=0.02..0.04 rows=360 loops=1)",
-        "Execution Time: 0.101 ms",
-    ];
-    RunResult {
-        server: Some(ServerSide {
-            notes: vec![
-                "query 'scan': the server counted 9 executions, the run completed 8: another client with this role ran it meanwhile, or rows ran twice".to_owned(),
-            ],
-            statements: vec![ServerStatement {
-                name: "default".to_owned(),
-                calls: 200,
-                completed: 200,
-                rows: 12_171,
-                total_exec_time_ms: 600.0,
-                mean_exec_time_ms: Some(3.0),
-                mean_plan_time_ms: None,
-                client_mean_ms: Some(5.2),
-                between_ms: Some(2.2),
-                blocks_hit: 123_456,
-                blocks_read: 1,
-                hit_share: Some(123_456.0 / 123_457.0),
-                temp_blocks_read: 0,
-                temp_blocks_written: 0,
-                block_read_time_ms: None,
-            }],
-            database: Some(ServerDatabase {
-                commits: 212,
-                rollbacks: 1,
-                blocks_hit: 130_000,
-                blocks_read: 900,
-                hit_share: Some(130_000.0 / 130_900.0),
-                rows_returned: 99_000,
-                rows_fetched: 12_300,
-                temp_bytes: 0,
-                deadlocks: 0,
-                block_read_time_ms: Some(1.25),
-            }),
-            hypertables: vec![Hypertable {
-                name: "public.cpu_usage".to_owned(),
-                chunks: 3,
-                compressed_chunks: 1,
-                has_compression: true,
-            }],
-            plans: vec![
-                plan(17, &lines, None),
-                plan(4, &[], Some("the statement writes, and EXPLAIN ANALYZE would write again")),
-            ],
-        }),
-        ..good()
     }
 }
 
@@ -262,66 +200,6 @@ pub(super) fn open_loop() -> RunResult {
         queueing_ms: Some(latency(5_000, 296.0)),
         generator_delay_ms: Some(latency(5_000, 3.0)),
         ..good()
-    }
-}
-
-/// A search that found a rate. The figures are those of the confirmation.
-pub(super) fn search() -> RunResult {
-    let step =
-        |rate: f64, achieved_rate: f64, scale: f64, missed: Option<&str>, is_confirmation: bool| SearchStep {
-            rate,
-            is_confirmation,
-            duration_ms: if is_confirmation { 20_000.0 } else { 10_000.0 },
-            achieved_rate,
-            due: 4_100,
-            completed: 4_100,
-            failed: 0,
-            service_time_ms: Some(latency(4_100, 1.0)),
-            response_time_ms: Some(latency(4_100, scale)),
-            lag_ms: Some(latency(4_100, scale - 1.0)),
-            generator_delay_ms: Some(latency(4_100, 0.01)),
-            holds: missed.is_none(),
-            reason: missed.map(str::to_owned),
-        };
-    let beyond = Some("p99<50ms is not met: 94.08 ms");
-    RunResult {
-        load: Load {
-            model: LoadModel::Open,
-            rate: Some("410".to_owned()),
-            arrivals: Some("uniform".to_owned()),
-            duration_ms: Some(20_000.0),
-            ..Load::default()
-        },
-        search: Some(Search {
-            objective: "p99<50ms".to_owned(),
-            highest_rate: Some(410.0),
-            is_confirmed: true,
-            steps: vec![
-                step(290.0, 290.0, 1.02, None, false),
-                step(580.0, 441.7, 250.0, Some("p99<50ms is not met: 2450 ms"), false),
-                step(410.0, 410.1, 1.5, None, false),
-                step(430.5, 430.2, 9.6, beyond, false),
-                step(430.5, 430.4, 9.6, beyond, false),
-                step(410.0, 410.0, 1.6, None, true),
-            ],
-        }),
-        response_time_ms: Some(latency(4_100, 1.6)),
-        service_time_ms: Some(latency(4_100, 1.0)),
-        lag_ms: Some(latency(4_100, 0.6)),
-        queries: accounting(4_100, 4_100, 0, &[]),
-        ..good()
-    }
-}
-
-/// A search in which no rate met the objective, so no query was counted.
-pub(super) fn search_without_rate() -> RunResult {
-    let found = search().search.unwrap();
-    let steps: Vec<SearchStep> = found.steps.iter().filter(|step| !step.holds).cloned().collect();
-    RunResult {
-        load: Load { model: LoadModel::Open, arrivals: Some("uniform".to_owned()), ..Load::default() },
-        search: Some(Search { highest_rate: None, is_confirmed: false, steps, ..found }),
-        queries: accounting(0, 0, 0, &[]),
-        ..all_failed()
     }
 }
 

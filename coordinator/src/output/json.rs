@@ -1,10 +1,11 @@
-//! The result as JSON, schema `muster.result/v1`. It contains every figure, with times in milliseconds, for use by programs.
+//! Values as JSON: a result with schema `muster.result/v1`, a comparison with `muster.compare/v1`. It contains every figure, with times in
+//! milliseconds, for use by programs.
 
-use muster_common::result::RunResult;
+use serde::Serialize;
 
-pub(super) fn render(result: &RunResult) -> String {
-    let json = serde_json::to_string_pretty(result)
-        .expect("the result contains only numbers, strings, lists and maps with string keys");
+pub(crate) fn render(value: &impl Serialize) -> String {
+    let json = serde_json::to_string_pretty(value)
+        .expect("a result contains only numbers, strings, lists and maps with string keys");
     json + "\n"
 }
 

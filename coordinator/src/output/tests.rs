@@ -1,10 +1,14 @@
 //! Properties of every format for every way in which a run can end.
 
+mod comparison;
+mod findings;
+mod schema;
+
 use muster_common::result::{Reconnects, Role, ServerIdentity};
 
 use proptest::prelude::*;
 
-use super::page::{WIDTH, columns};
+use super::text::page::{WIDTH, columns};
 use super::{Format, fixtures, render};
 
 /// Parts of names that are dangerous in one of the formats.
@@ -104,8 +108,7 @@ fn no_label_and_no_title_is_truncated() {
         let is_label = |line: &&str| line.starts_with(|c: char| c.is_ascii_uppercase());
         text.lines().filter(is_label).find(|line| line.contains('…')).map(str::to_owned)
     };
-    for (name, result) in fixtures::all().into_iter().chain([("versus", super::compare::fixtures::versus())])
-    {
+    for (name, result) in fixtures::all().into_iter().chain([("versus", fixtures::comparisons::versus())]) {
         let text = render(Format::Text, &result);
         if name != "hostile" {
             assert_eq!(truncated(&text), None, "{name}");

@@ -27,12 +27,6 @@ pub(crate) fn duration_or_none(ms: Option<f64>) -> String {
     ms.map_or_else(|| NONE.to_owned(), duration)
 }
 
-/// Formats a duration for a right-aligned column. The one-letter unit is padded, so that numbers are aligned.
-pub(crate) fn duration_cell(ms: Option<f64>) -> String {
-    let text = duration_or_none(ms);
-    if text.ends_with(" s") { text + " " } else { text }
-}
-
 /// Formats two durations as `45.9–48.8 ms`, or with both units if they differ.
 pub(crate) fn duration_range([low, high]: [f64; 2]) -> String {
     let (low, high) = (duration(low), duration(high));
@@ -98,6 +92,20 @@ fn signed(change: f64) -> String {
         ..0.0 => format!("-{size}"),
         _ => format!("+{size}"),
     }
+}
+
+/// Formats a part of a whole: `5.5 %` below 10 %, and `93 %` above.
+pub(crate) fn share(share: Option<f64>) -> String {
+    match share {
+        None => NONE.to_owned(),
+        Some(share) if share < 0.0995 => format!("{:.1} %", share * 100.0),
+        Some(share) => format!("{:.0} %", share * 100.0),
+    }
+}
+
+/// Formats a part of a whole, rounded down, so that 100 % means all of it.
+pub(crate) fn share_down(share: Option<f64>) -> String {
+    share.map_or_else(|| NONE.to_owned(), |share| format!("{:.1} %", (share * 1_000.0).floor() / 10.0))
 }
 
 fn three_digits(number: f64) -> String {
@@ -189,12 +197,6 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_a_column_are_aligned_despite_units_of_different_length() {
-        assert_eq!(duration_cell(Some(1_040.0)), "1.04 s ");
-        assert_eq!(duration_cell(Some(3.21)), "3.21 ms");
-    }
-
-    #[test]
     fn counts_are_grouped_by_three() {
         for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), expected);
@@ -212,5 +214,13 @@ mod tests {
         assert_eq!(figure(98_765.4), "98,765");
         assert_eq!(figure(-1_234.0), "-1,234");
         assert_eq!(times(2.9), "2.90×");
+    }
+
+    #[test]
+    fn a_hundred_percent_means_all_of_it() {
+        assert_eq!(
+            [Some(1.0), Some(0.99996), Some(0.5), None].map(share_down),
+            ["100.0 %", "99.9 %", "50.0 %", NONE]
+        );
     }
 }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use muster_common::compare::{self, Comparison, Options, Run, Series, Timing};
+use muster_common::compare::{self, Options, Run, Series, Timing};
+use muster_common::result::comparison::Comparison;
 use muster_common::result::{self, Latency, RunResult};
 
 use super::latencies::{DueTimes, Latencies, Part};

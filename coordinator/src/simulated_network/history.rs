@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::database::Execution;
 use super::invariants::{Invariant, Violation};
 use super::world::Site;
-use crate::journal::{Entry, Reader, Sample};
+use crate::journal::{CountedSample, Entry, Reader};
 
 /// A query that ended this shortly before its session may have ended after the session's lease.
 const LAST_MOMENT: Duration = Duration::from_millis(20);
@@ -42,7 +42,7 @@ enum Fact {
 #[derive(Default)]
 pub(super) struct History {
     /// All results of each row, with the session that ran it.
-    pub(super) counted: BTreeMap<RowId, Vec<(Epoch, Sample)>>,
+    pub(super) counted: BTreeMap<RowId, Vec<(Epoch, CountedSample)>>,
     /// The number of results that were counted after the loss of the session that ran them.
     pub(super) counted_late: u64,
     sessions: BTreeMap<Epoch, Session>,
@@ -110,7 +110,7 @@ impl History {
         }
     }
 
-    fn take_results(&mut self, epoch: Epoch, samples: Vec<Sample>) {
+    fn take_results(&mut self, epoch: Epoch, samples: Vec<CountedSample>) {
         if let Some(session) = self.sessions.get(&epoch).filter(|session| session.is_lost) {
             self.counted_late += samples.len() as u64;
             let of_process = |(_, later): &(&Epoch, &Session)| later.instance == session.instance;
@@ -123,7 +123,7 @@ impl History {
             }
         }
         for sample in samples {
-            self.counted.entry(sample.row).or_default().push((epoch, sample));
+            self.counted.entry(sample.sample.row).or_default().push((epoch, sample));
         }
     }
 

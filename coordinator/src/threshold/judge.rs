@@ -1,7 +1,7 @@
 //! Evaluates thresholds on a finished result. A threshold on a figure that the sample cannot support cannot be decided and counts as
 //! missed, so that a threshold never passes without evidence.
 
-use muster_common::bound::Figure;
+use muster_common::latency::figure::Figure;
 use muster_common::result::{self, Latency, RunResult};
 
 use super::{Metric, Scope, Threshold, Times};

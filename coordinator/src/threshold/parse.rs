@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use muster_common::bound::{self, Comparison, Figure};
+use muster_common::bound::{self, Comparison};
+use muster_common::latency::figure::Figure;
 
 use super::{Metric, Pattern, Scope, Threshold, Times};
 

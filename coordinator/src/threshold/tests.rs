@@ -4,6 +4,7 @@ use super::judge::{HostFigures, judge};
 use super::parse::List;
 use super::*;
 use crate::output::fixtures;
+use muster_common::latency::figure;
 
 fn threshold(text: &str) -> Threshold {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -150,7 +151,7 @@ fn waits_cannot_be_decided_if_due_queries_did_not_start() {
 }
 
 fn latency(count: u64, median: f64) -> Latency {
-    let p90 = (count >= Latency::P90_COUNT_MIN).then_some(median * 2.0);
+    let p90 = (count >= figure::P90.count_min).then_some(median * 2.0);
     Latency {
         count,
         min: median,

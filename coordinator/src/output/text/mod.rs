@@ -1,180 +1,136 @@
-//! The text report: plain text of 80 columns, identical in a terminal and in a file. [`render`] defines the order of the sections: verdict,
-//! totals, latency, server, thresholds, placement, agents, hosts, errors, events and environment. It computes no statistics.
+//! Renders a report as plain text of 80 columns, identical in a terminal and in a file.
 
-mod notes;
+pub(crate) mod page;
 #[cfg(test)]
 mod snapshots;
-mod tables;
+mod table;
 
-pub(super) use notes::{connections, products, ranges, results};
-pub(super) use tables::{FIGURES, OpenLoop, interval, open_loop};
+use page::{LABEL_WIDTH, Page, WIDTH, columns, shorten, shorten_path};
 
-use muster_common::result::{Ending, Placement, RunResult, VerdictStatus};
+use super::report::model::{
+    Block, Check, Failure, Field, Listing, Note, NoteKind, Report, Section, SectionKind, Span, Title,
+};
+use super::units::counted;
 
-use super::generator;
-use super::page::{Page, shorten_path};
-use super::uneven::uneven;
-use super::units::{count, counted, duration, figure, times};
-use super::{compare, load, search, server_side};
-
-/// Maximum number of columns of a path in a field.
-const PATH_WIDTH: usize = 57;
-/// Number of characters shown of the workload's SHA-256, enough for people to distinguish two files.
-const SHA256_SHOWN: usize = 12;
-/// Maximum number of lines of a reason, a message or a command; the JSON contains the full text.
+/// Maximum number of lines of a text that may quote external text; the JSON contains it in full.
 const LINES_MAX: usize = 6;
+const MESSAGE_LINES_MAX: usize = 3;
+/// Maximum number of columns of a host in an error's line.
+const HOST_WIDTH: usize = 40;
+/// Maximum indentation of a line of code.
+const INDENT_MAX: usize = 40;
+/// The gap between a status or the name of a section and its text.
+const GAP: &str = "   ";
 
-pub(super) fn render(result: &RunResult) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let mut page = Page::default();
-    verdict(&mut page, result);
-    page.line("");
-    totals(&mut page, result);
-    preparation(&mut page, result);
-    page.field("load generator", &generator::parts(result));
-    search::text(&mut page, result);
-    tables::latency(&mut page, result);
-    for (name, figures) in load::passes(result) {
-        page.field(name, &figures);
+    if let Some(title) = &report.title {
+        self::title(&mut page, title);
     }
-    if let Some(versus) = &result.versus {
-        compare::versus(&mut page, versus);
+    for note in &report.notes {
+        let lead = match note.kind {
+            NoteKind::Partial => format!("PARTIAL{GAP}"),
+            NoteKind::Observation => format!("NOTE{GAP}"),
+            _ => lead(&note.kind),
+        };
+        page.hanging(&lead, &note.text, LINES_MAX);
     }
-    tables::statements(&mut page, &result.statements);
-    server_side::text(&mut page, result);
-    notes::thresholds(&mut page, &result.thresholds);
-    generator::table(&mut page, result);
-    page.line("");
-    placement(&mut page, &result.placement, result.workload.hosts);
-    tables::agents(&mut page, &result.agents);
-    tables::workers(&mut page, result);
-    tables::hosts(&mut page, &result.hosts, result.workload.hosts);
-    notes::errors(&mut page, &result.errors);
-    notes::unaccounted(&mut page, &result.queries);
-    server_side::plans_text(&mut page, result);
-    notes::events(&mut page, &result.events);
-    page.line("");
-    notes::environment(&mut page, result);
+    for section in &report.sections {
+        self::section(&mut page, section);
+    }
     page.finish()
 }
 
-fn verdict(page: &mut Page, result: &RunResult) {
-    let started = match &result.started_at {
-        Some(at) => format!("started {at}"),
-        None => "never started".to_owned(),
-    };
-    page.line(&format!("{}   run {} · {started}", status(result.verdict.status), result.run_id));
-    for reason in &result.verdict.reasons {
-        page.hanging("  - ", reason, LINES_MAX);
-    }
-    if let Some(ended) = partial(result) {
-        page.hanging("PARTIAL   ", &ended, LINES_MAX);
-    }
-    for note in &result.notes {
-        page.hanging("NOTE   ", note, LINES_MAX);
+fn title(page: &mut Page, Title { status, subject, summary }: &Title) {
+    match subject.is_empty() {
+        true => page.hanging(&format!("{status}{GAP}"), summary, LINES_MAX),
+        false => page.line(&format!("{status}{GAP}{subject}")),
     }
 }
 
-pub(in crate::output) fn status(status: VerdictStatus) -> &'static str {
-    match status {
-        VerdictStatus::Valid => "VALID",
-        VerdictStatus::Degraded => "DEGRADED",
-        VerdictStatus::Void => "VOID",
+fn section(page: &mut Page, section: &Section) {
+    page.gap();
+    if section.kind != SectionKind::Overview {
+        let name = section.name.to_uppercase();
+        let lead = format!("{name}{GAP}");
+        match (&section.of, &section.about) {
+            (Some(of), _) => page.hanging("", &format!("{name} of {of}"), usize::MAX),
+            (None, Some(Span::Path(path))) => {
+                page.line(&format!("{lead}{}", shorten_path(path, WIDTH - columns(&lead))));
+            }
+            (None, Some(Span::Words(about) | Span::Name(about) | Span::Code(about))) => {
+                page.hanging(&lead, about, usize::MAX);
+            }
+            (None, None) => page.line(&name),
+        }
     }
-}
-
-/// Describes how an incomplete run ended; `None` if every row has a result.
-pub(in crate::output) fn partial(result: &RunResult) -> Option<String> {
-    let queries = &result.queries;
-    let cause = match result.ending {
-        Ending::Completed if queries.unaccounted == 0 => return None,
-        Ending::Completed => "the run ended",
-        Ending::Interrupted => "the run was interrupted",
-        Ending::AgentsLost => "agents were lost",
-        Ending::WorkloadUnreadable => "the workload could not be read to its end",
-        Ending::CannotWrite => "the journal could not be written",
-        Ending::Unfinished => "the run has not ended",
-    };
-    Some(format!(
-        "{cause}: {} of {} have no result",
-        count(queries.unaccounted),
-        counted(queries.total, "query"),
-    ))
-}
-
-fn totals(page: &mut Page, result: &RunResult) {
-    let workload = &result.workload;
-    page.field(
-        "workload",
-        &[
-            shorten_path(&workload.file, PATH_WIDTH),
-            counted(workload.rows, "row"),
-            counted(workload.hosts, "host"),
-            format!("sha256 {}", workload.sha256.chars().take(SHA256_SHOWN).collect::<String>()),
-        ],
-    );
-    page.field("load", &load::load(&result.load));
-    page.field("queries", &accounting(result));
-    page.field("total processing time", &[duration(result.total_processing_time_ms)]);
-    let mut wall =
-        vec![duration(result.wall_time_ms), format!("{} queries/s", figure(result.throughput_qps))];
-    if let Some(skew) = result.start_skew_ms {
-        wall.push(format!("start skew {}", duration(skew)));
-    }
-    page.field("wall time", &wall);
-    let rows = &result.result;
-    page.field(
-        "result",
-        &[counted(rows.rows, "row"), counted(rows.bytes, "byte"), format!("digest {}", rows.digest)],
-    );
-}
-
-/// The accounting of queries. Zeros are included, because an omitted count could be mistaken for an unknown one.
-pub(in crate::output) fn accounting(result: &RunResult) -> Vec<String> {
-    let queries = &result.queries;
-    let mut accounting = vec![
-        format!("{} total", count(queries.total)),
-        format!("{} completed", count(queries.completed)),
-        format!("{} failed", count(queries.failed)),
-        format!("{} unaccounted", count(queries.unaccounted)),
-    ];
-    if queries.retried > 0 {
-        accounting.push(format!("{} retried", count(queries.retried)));
-    }
-    if queries.duplicates + queries.stale > 0 {
-        let dropped = queries.duplicates.saturating_add(queries.stale);
-        accounting.push(format!("{} dropped", counted(dropped, "duplicate result")));
-    }
-    if result.workload.skipped > 0 {
-        accounting.push(format!("{} skipped", counted(result.workload.skipped, "bad row")));
-    }
-    accounting
-}
-
-/// Connection and preparation times, which precede the measurement.
-fn preparation(page: &mut Page, result: &RunResult) {
-    for (label, latency) in [("connect", &result.connect_ms), ("prepare", &result.prepare_ms)] {
-        if let Some(latency) = latency {
-            page.field(
-                label,
-                &[
-                    counted(latency.count, "connection"),
-                    format!("median {}", duration(latency.median)),
-                    format!("max {}", duration(latency.max)),
-                ],
-            );
+    for block in &section.blocks {
+        match block {
+            Block::Fields(fields) => fields.iter().for_each(|field| self::field(page, field)),
+            Block::Table(table) => table::lines(table, WIDTH).iter().for_each(|line| page.push(line)),
+            Block::Notes(notes) => notes.iter().for_each(|note| self::note(page, note)),
+            Block::Checks(checks) => checks.iter().for_each(|check| self::check(page, check)),
+            Block::Failures(failures) => failures.iter().for_each(|failure| self::failure(page, failure)),
+            Block::Listing(listing) => self::listing(page, listing),
         }
     }
 }
 
-fn placement(page: &mut Page, placement: &Placement, hosts: u64) {
-    page.field(
-        "placement",
-        &[
-            placement.method.clone(),
-            counted(placement.workers, "worker"),
-            format!("{} idle", count(placement.idle)),
-            format!("skew {}", times(placement.skew)),
-        ],
-    );
-    page.field("", &uneven(placement, hosts));
+/// Code is shown only if the field has nothing else.
+fn field(page: &mut Page, Field { label, parts }: &Field) {
+    if let [Span::Code(code)] = parts.as_slice() {
+        return page.field_text(label, code);
+    }
+    let shown = parts.iter().filter_map(|part| match part {
+        Span::Words(text) | Span::Name(text) => Some(text.clone()),
+        Span::Path(path) => Some(shorten_path(path, WIDTH - LABEL_WIDTH)),
+        Span::Code(_) => None,
+    });
+    page.field(label, &shown.collect::<Vec<_>>());
+}
+
+fn note(page: &mut Page, note: &Note) {
+    let lines_max = if note.kind == NoteKind::Sentence { usize::MAX } else { LINES_MAX };
+    page.hanging(&lead(&note.kind), &note.text, lines_max);
+}
+
+fn lead(kind: &NoteKind) -> String {
+    match kind {
+        NoteKind::Sentence | NoteKind::Partial | NoteKind::Observation => "  ".to_owned(),
+        NoteKind::Problem => "  - ".to_owned(),
+        NoteKind::Finding(finding) => format!("  {finding}{GAP}"),
+        NoteKind::About(what) => format!("  {what}: "),
+        NoteKind::Labelled(label) => format!("  {label}  "),
+        NoteKind::At(ms) => format!("{:>10.3} s  ", ms / 1e3),
+    }
+}
+
+fn check(page: &mut Page, check: &Check) {
+    let lead = if check.passed { "  passed  " } else { "  MISSED  " };
+    let value = check.value.iter().map(|value| format!("is {value}"));
+    let details: Vec<String> = value.chain(check.note.clone()).collect();
+    page.hanging(lead, &format!("{} ({})", check.expression, details.join("; ")), LINES_MAX);
+}
+
+fn failure(page: &mut Page, failure: &Failure) {
+    let Failure { sqlstate, count, message, more, row, host } = failure;
+    let (queries, host) = (counted(*count, "query"), shorten(host, HOST_WIDTH));
+    page.line(&format!("  {sqlstate}{GAP}{queries} · e.g. row {row} of host {host}"));
+    let indent = " ".repeat(10);
+    page.hanging(&indent, message, MESSAGE_LINES_MAX);
+    for (name, text) in more {
+        page.hanging(&format!("{indent}{}: ", name.to_uppercase()), text, MESSAGE_LINES_MAX);
+    }
+}
+
+fn listing(page: &mut Page, listing: &Listing) {
+    page.hanging("  ", &listing.title, usize::MAX);
+    for line in &listing.lines {
+        let text = line.trim_start();
+        let indent = (line.len() - text.len()).min(INDENT_MAX);
+        page.hanging_code(&" ".repeat(4 + indent), text);
+    }
+    if let Some(problem) = &listing.problem {
+        page.hanging("    no plan: ", problem, usize::MAX);
+    }
 }

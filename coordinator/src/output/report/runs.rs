@@ -5,53 +5,43 @@ use std::path::Path;
 use jiff::Timestamp;
 use muster_common::result::Ending;
 
-use super::page::{Page, WIDTH, columns, shorten_path};
-use super::table::{Align, Table};
-use super::units::{NONE, count};
+use super::model::{Block, Note, NoteKind, Report, Section, Span};
+use super::table::{Cell, ColumnKind, TableOf};
+use crate::output::units::NONE;
 use crate::run_dir::{Listed, State, Summary};
 
-const TITLE: &str = "RUNS   ";
-/// Maximum number of lines for the reason why a run is broken.
-const REASON_LINES_MAX: usize = 3;
-
-/// Renders the table, 80 columns wide. Ids are never shortened, because users type them.
-pub(crate) fn text(parent: &Path, runs: &[Listed], now: Timestamp) -> String {
-    let mut page = Page::default();
-    let parent = parent.display().to_string();
-    page.line(&format!("{TITLE}{}", shorten_path(&parent, WIDTH - columns(TITLE))));
-    let mut table = Table::new([
-        ("run", Align::LeftWhole),
-        ("started", Align::Right),
-        ("state", Align::LeftWhole),
-        ("queries", Align::Right),
-        ("done", Align::Right),
-        ("file", Align::Left),
-    ]);
-    for run in runs {
-        table.row(match &run.summary {
-            Ok(summary) => row(&run.id, summary, now),
-            Err(_) => [&run.id, "", "broken", "", "", ""].map(str::to_owned),
-        });
+/// The table of the runs in `parent`. Ids are never shortened, because users type them.
+pub(crate) fn report(parent: &Path, runs: &[Listed], now: Timestamp) -> Report {
+    let of = |run: &Listed, cell: &dyn Fn(&Summary) -> Cell| run.summary.as_ref().map_or("".into(), cell);
+    let state = |summary: &Summary| state_name(summary.state).into();
+    let queries = |summary: &Summary| summary.queries.map_or(NONE.into(), Cell::Count);
+    let table = TableOf::new(runs)
+        .column("run", ColumnKind::Label, |run| Cell::Name(run.id.clone()))
+        .column("started", ColumnKind::Number, |run| of(run, &|summary| ago(summary.started, now)))
+        .column("state", ColumnKind::Label, |run| run.summary.as_ref().map_or("broken".into(), state))
+        .column("queries", ColumnKind::Number, |run| of(run, &queries))
+        .column("done", ColumnKind::Number, |run| of(run, &done))
+        .column("file", ColumnKind::Name, |run| of(run, &|summary| file_name(&summary.file)));
+    let table = Block::Table(table.table());
+    let about = Span::Path(parent.display().to_string());
+    let mut sections = vec![Section::new("Runs", vec![table]).about(about)];
+    let broken = runs.iter().filter_map(|run| Some((&run.id, run.summary.as_ref().err()?)));
+    let notes: Vec<Note> =
+        broken.map(|(id, why)| Note::new(NoteKind::Labelled(id.clone()), why.to_string())).collect();
+    if !notes.is_empty() {
+        sections.push(Section::new("Broken", vec![Block::Notes(notes)]));
     }
-    page.table(&table);
-    let broken: Vec<_> =
-        runs.iter().filter_map(|run| run.summary.as_ref().err().map(|why| (&run.id, why))).collect();
-    if !broken.is_empty() {
-        page.section("BROKEN");
-        for (id, why) in broken {
-            page.hanging(&format!("  {id}  "), &why.to_string(), REASON_LINES_MAX);
-        }
-    }
-    page.finish()
+    Report { sections, ..Report::default() }
 }
 
-fn row(id: &str, summary: &Summary, now: Timestamp) -> [String; 6] {
-    let Summary { started, file, state, queries, settled } = summary;
-    let all = if *queries == Some(*settled) { "all".to_owned() } else { count(*settled) };
-    let queries = queries.map_or_else(|| NONE.to_owned(), count);
-    // The directory is in the manifest.
-    let name = Path::new(file).file_name().map_or(file.clone(), |name| name.to_string_lossy().into_owned());
-    [id.to_owned(), ago(*started, now), state_name(*state).to_owned(), queries, all, name]
+fn done(summary: &Summary) -> Cell {
+    if summary.queries == Some(summary.settled) { "all".into() } else { Cell::Count(summary.settled) }
+}
+
+/// The directory is in the manifest.
+fn file_name(file: &str) -> Cell {
+    let name = Path::new(file).file_name();
+    Cell::Name(name.map_or(file.to_owned(), |name| name.to_string_lossy().into_owned()))
 }
 
 fn state_name(state: State) -> &'static str {
@@ -67,19 +57,23 @@ fn state_name(state: State) -> &'static str {
 }
 
 /// `now`, `5 min ago`, `3 h ago`, `12 d ago`. A start in the future, after the clock was set back, is shown as `now`.
-fn ago(started: Timestamp, now: Timestamp) -> String {
+fn ago(started: Timestamp, now: Timestamp) -> Cell {
     let minutes = now.duration_since(started).as_mins();
-    match minutes {
+    Cell::Words(match minutes {
         ..1 => "now".to_owned(),
         1..60 => format!("{minutes} min ago"),
         60..2_880 => format!("{} h ago", minutes / 60),
         _ => format!("{} d ago", minutes / 1_440),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::text::{
+        self,
+        page::{WIDTH, columns},
+    };
     use crate::run_dir::RunDirError;
 
     fn now() -> Timestamp {
@@ -109,7 +103,7 @@ mod tests {
             listed("20261120-213153-1193", "2026-11-20T21:31:53Z", State::Ended(Ending::Interrupted), 200, 7),
             listed("20251120-213153-1193", "2025-11-20T21:31:53Z", State::Ended(Ending::AgentsLost), 200, 7),
         ];
-        let text = text(Path::new("/home/u/.local/state/muster/runs"), &runs, now());
+        let text = text::render(&report(Path::new("/home/u/.local/state/muster/runs"), &runs, now()));
         insta::assert_snapshot!(text, @r"
         RUNS   /home/u/.local/state/muster/runs
           run                      started  state           queries       done  file
@@ -135,7 +129,7 @@ mod tests {
         if let Ok(summary) = &mut wide.summary {
             summary.file = format!("{}\u{1b}[2J", "f".repeat(300));
         }
-        let text = text(Path::new(&"d".repeat(300)), &[wide, broken(&id)], now());
+        let text = text::render(&report(Path::new(&"d".repeat(300)), &[wide, broken(&id)], now()));
         for line in text.lines() {
             assert!(columns(line) <= WIDTH, "{line}");
         }
@@ -149,7 +143,7 @@ mod tests {
     #[test]
     fn an_age_is_shown_in_a_fitting_unit() {
         let check = |started: &str, expected: &str| {
-            assert_eq!(ago(started.parse().unwrap(), now()), expected, "{started}");
+            assert_eq!(ago(started.parse().unwrap(), now()), expected.into(), "{started}");
         };
         check("2026-11-24T11:00:00Z", "now");
         check("2026-11-24T09:59:01Z", "now");

@@ -1,16 +1,28 @@
-//! The note about a placement that loads workers unevenly, with the cause and the remedy, for the report and for `coordinator plan`.
-//! The figures are computed elsewhere.
+//! How hosts are placed on workers, for the report and for `coordinator plan`. If the placement loads workers unevenly, it states the
+//! cause and the remedy.
 
 use muster_common::result::Placement;
 
-use super::units::counted;
+use super::model::Field;
+use crate::output::units::{count, counted, times};
 
 /// Above this skew the busiest worker noticeably extends the run.
 const SKEW_UNEVEN: f64 = 1.5;
 
+/// `hosts` is the number of assigned hosts.
+pub(super) fn field(placement: &Placement, hosts: u64) -> Field {
+    let parts = [
+        placement.method.clone(),
+        counted(placement.workers, "worker"),
+        format!("{} idle", count(placement.idle)),
+        format!("skew {}", times(placement.skew)),
+    ];
+    Field::new("placement", parts.into_iter().chain(uneven(placement, hosts)))
+}
+
 /// Returns the cause and the remedies. Each part stays on one line, so that an option can be copied. Empty if the placement is even
-/// enough. `hosts` is the number of assigned hosts.
-pub(super) fn uneven(placement: &Placement, hosts: u64) -> Vec<String> {
+/// enough.
+fn uneven(placement: &Placement, hosts: u64) -> Vec<String> {
     if placement.idle == 0 && placement.skew <= SKEW_UNEVEN {
         return Vec::new();
     }

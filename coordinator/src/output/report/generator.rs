@@ -1,10 +1,10 @@
 //! The health of the load generator: one line in every report, and a table if the verdict is about the load generator.
 
-use muster_common::result::{AgentHealth, Cause, Late, ProcessHealth, RunResult};
+use muster_common::result::{Agent, AgentHealth, Cause, Late, ProcessHealth, RunResult};
 
-use super::page::Page;
-use super::table::{Align, Table};
-use super::units::{NONE, duration, duration_cell, duration_or_none};
+use super::model::{Block, Note, NoteKind, Section};
+use super::table::{TableOf, Unit};
+use crate::output::units::{duration, duration_or_none, share};
 
 const ROWS_MAX: usize = 20;
 
@@ -17,7 +17,7 @@ pub(super) fn parts(result: &RunResult) -> Vec<String> {
     let worst = |of: &dyn Fn(&AgentHealth) -> Option<f64>| {
         agents.iter().filter_map(|health| of(health)).max_by(f64::total_cmp)
     };
-    let mut parts = vec![format!("agents' CPU {}", percent(worst(&|health| health.process.cpu_share)))];
+    let mut parts = vec![format!("agents' CPU {}", share(worst(&|health| health.process.cpu_share)))];
     let longest = agents
         .iter()
         .filter_map(|health| health.process.late_ms.as_ref())
@@ -26,13 +26,11 @@ pub(super) fn parts(result: &RunResult) -> Vec<String> {
         let (name, delay_ms) = highest_percentile(delay);
         parts.push(format!("scheduling delay {name} {}", duration(delay_ms)));
     }
-    parts.push(format!("starved {}", percent(worst(&|health| Some(health.starved_share)))));
-    if let Some(share) = result.utilization.as_ref().and_then(|used| used.generator_overhead_share) {
-        parts.push(format!("overhead {}", percent(Some(share))));
-    }
-    if let Some(coordinator) = &result.coordinator_health {
-        parts.push(format!("coordinator {}", percent(coordinator.cpu_share)));
-    }
+    parts.push(format!("starved {}", share(worst(&|health| Some(health.starved_share)))));
+    let overhead = result.utilization.as_ref().and_then(|used| used.generator_overhead_share);
+    parts.extend(overhead.map(|overhead| format!("overhead {}", share(Some(overhead)))));
+    let coordinator = result.coordinator_health.as_ref();
+    parts.extend(coordinator.map(|health| format!("coordinator {}", share(health.cpu_share))));
     let unavailable = unavailable(&agents);
     if !unavailable.is_empty() {
         parts.push(format!("not available on every agent: {}", unavailable.join(", ")));
@@ -54,70 +52,63 @@ fn unavailable(agents: &[&AgentHealth]) -> Vec<&'static str> {
 }
 
 /// A row for each agent process, if a reason of the verdict is about the load generator.
-pub(super) fn table(page: &mut Page, result: &RunResult) {
-    if !result.verdict.causes.iter().any(is_about_health) {
-        return;
+pub(super) fn section(result: &RunResult) -> Option<Section> {
+    let mut rows = processes(&result.agents);
+    let all = rows.len();
+    if rows.is_empty() || !result.verdict.causes.iter().any(is_about_health) {
+        return None;
     }
-    let mut rows: Vec<(String, &str, &AgentHealth)> = Vec::new();
-    for agent in &result.agents {
+    if all > ROWS_MAX {
+        rows.sort_by(|a, b| b.delay_ms().unwrap_or(0.0).total_cmp(&a.delay_ms().unwrap_or(0.0)));
+        rows.truncate(ROWS_MAX);
+    }
+    let table = TableOf::new(&rows)
+        .names("slot", |row| &row.slots)
+        .numbers("CPU", Unit::Share, |row| row.health.process.cpu_share)
+        .numbers("machine", Unit::Share, |row| row.health.process.machine_busy_share)
+        .numbers("steal", Unit::Share, |row| row.health.process.steal_share)
+        .numbers("throttled", Unit::Share, |row| row.health.process.throttled_share)
+        .times("sched. delay", Process::delay_ms)
+        .times("max delay", |row| row.health.process.late_ms.as_ref().map(|delay| delay.max))
+        .numbers("starved", Unit::Share, |row| Some(row.health.starved_share));
+    let mut blocks = vec![Block::Table(table.table())];
+    if let Some(delay) = result.coordinator_health.as_ref().and_then(|health| health.late_ms.as_ref()) {
+        let about = NoteKind::About("coordinator's event loop".to_owned());
+        let text = format!("delay p99 {}, max {}", duration_or_none(delay.p99), duration(delay.max));
+        blocks.push(Block::Notes(vec![Note::new(about, text)]));
+    }
+    let section = Section::new("Generator", blocks).detail();
+    let omitted = format!("the {ROWS_MAX} longest scheduling delays of {all} processes (in the JSON: all)");
+    Some(if all > ROWS_MAX { section.about(omitted) } else { section })
+}
+
+/// A process with the slots of its agents.
+struct Process<'a> {
+    slots: String,
+    name: &'a str,
+    health: &'a AgentHealth,
+}
+
+impl Process<'_> {
+    fn delay_ms(&self) -> Option<f64> {
+        self.health.process.late_ms.as_ref().map(|delay| highest_percentile(delay).1)
+    }
+}
+
+/// With `--local` all agents are one process.
+fn processes(agents: &[Agent]) -> Vec<Process<'_>> {
+    let mut rows: Vec<Process<'_>> = Vec::new();
+    for agent in agents {
         let Some(health) = &agent.health else { continue };
         match rows.last_mut() {
-            // With --local all agents are one process.
-            Some((slots, name, _)) if *name == agent.name => {
+            Some(Process { slots, name, .. }) if *name == agent.name => {
                 let first = slots.split(" … ").next().unwrap_or_default();
                 *slots = format!("{first} … {}", agent.slot);
             }
-            _ => rows.push((agent.slot.clone(), &agent.name, health)),
+            _ => rows.push(Process { slots: agent.slot.clone(), name: &agent.name, health }),
         }
     }
-    if rows.is_empty() {
-        return;
-    }
-    let all = rows.len();
-    let delay_ms = |health: &AgentHealth| {
-        health.process.late_ms.as_ref().map_or(0.0, |delay| highest_percentile(delay).1)
-    };
-    if all > ROWS_MAX {
-        rows.sort_by(|a, b| delay_ms(b.2).total_cmp(&delay_ms(a.2)));
-        rows.truncate(ROWS_MAX);
-    }
-    page.section(&match all {
-        0..=ROWS_MAX => "GENERATOR".to_owned(),
-        _ => format!(
-            "GENERATOR   the {ROWS_MAX} longest scheduling delays of {all} processes (in the JSON: all)"
-        ),
-    });
-    let mut table = Table::new([
-        ("slot", Align::Left),
-        ("CPU", Align::Right),
-        ("machine", Align::Right),
-        ("steal", Align::Right),
-        ("throttled", Align::Right),
-        ("sched. delay", Align::Right),
-        ("max delay", Align::Right),
-        ("starved", Align::Right),
-    ]);
-    for (slots, _, health) in rows {
-        let process = &health.process;
-        table.row([
-            slots,
-            percent(process.cpu_share),
-            percent(process.machine_busy_share),
-            percent(process.steal_share),
-            percent(process.throttled_share),
-            duration_cell(process.late_ms.as_ref().map(|delay| highest_percentile(delay).1)),
-            duration_cell(process.late_ms.as_ref().map(|delay| delay.max)),
-            percent(Some(health.starved_share)),
-        ]);
-    }
-    page.table(&table);
-    if let Some(delay) = result.coordinator_health.as_ref().and_then(|health| health.late_ms.as_ref()) {
-        page.line(&format!(
-            "  coordinator's event loop: delay p99 {}, max {}",
-            duration_or_none(delay.p99),
-            duration(delay.max)
-        ));
-    }
+    rows
 }
 
 fn is_about_health(cause: &Cause) -> bool {
@@ -151,12 +142,4 @@ fn highest_percentile(delay: &Late) -> (&'static str, f64) {
     let supported = [("p99", delay.p99), ("p95", delay.p95), ("p90", delay.p90)];
     let first = supported.into_iter().find_map(|(name, value)| Some((name, value?)));
     first.unwrap_or(("median", delay.median))
-}
-
-fn percent(share: Option<f64>) -> String {
-    match share {
-        None => NONE.to_owned(),
-        Some(share) if share < 0.0995 => format!("{:.1} %", share * 100.0),
-        Some(share) => format!("{:.0} %", share * 100.0),
-    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use muster_common::result::{RunResult, json_schema};
 use serde_json::Value;
 
-use super::{Format, fixtures, render};
+use crate::output::{Format, fixtures, render};
 
 fn committed() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/muster.result.v1.schema.json")

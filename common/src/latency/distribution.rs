@@ -1,4 +1,4 @@
-//! A distribution of times in the result.
+//! A distribution of times as it is serialized in results.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,18 +52,6 @@ pub struct Intervals {
     pub p99_9_ci: Option<[f64; 2]>,
 }
 
-/// Minimum sample sizes; below them the statistic is `null`. For a percentile p it is the least n with pⁿ ≤ 0.01: with 99 % confidence a
-/// sample value then lies above the true percentile.
-impl Latency {
-    pub const STDDEV_COUNT_MIN: u64 = 2;
-    /// With fewer samples, the probability that all of them lie on one side of the median is above 2.5 % per side.
-    pub const MEDIAN_CI_COUNT_MIN: u64 = 6;
-    pub const P90_COUNT_MIN: u64 = 44;
-    pub const P95_COUNT_MIN: u64 = 90;
-    pub const P99_COUNT_MIN: u64 = 459;
-    pub const P99_9_COUNT_MIN: u64 = 4_603;
-}
-
 /// The serialized form of an optional latency. Without queries the count is 0 and all statistics are `null`, so that readers of the JSON
 /// need not test for a missing object.
 #[derive(Default, Serialize, Deserialize)]
@@ -87,7 +75,7 @@ struct Figures {
 #[derive(schemars::JsonSchema)]
 #[schemars(untagged)]
 #[allow(dead_code, clippy::large_enum_variant, reason = "it is a schema, and no value is made")]
-pub(super) enum LatencyOrNone {
+pub(crate) enum LatencyOrNone {
     Some(Latency),
     None(NoLatency),
 }
@@ -96,7 +84,7 @@ pub(super) enum LatencyOrNone {
 #[cfg(feature = "schema")]
 #[derive(schemars::JsonSchema)]
 #[allow(dead_code, reason = "it is a schema")]
-pub(super) struct NoLatency {
+pub(crate) struct NoLatency {
     #[schemars(extend("const" = 0))]
     count: u64,
     min: (),
@@ -106,13 +94,13 @@ pub(super) struct NoLatency {
 }
 
 /// Serialization of fields of type `Option<Latency>`: `None` is a count of 0. Also reads `null`, as written by earlier versions.
-pub(super) mod or_none {
+pub(crate) mod or_none {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::{Figures, Latency};
 
-    pub(in crate::result) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         latency: &Option<Latency>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -122,7 +110,7 @@ pub(super) mod or_none {
         }
     }
 
-    pub(in crate::result) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Latency>, D::Error> {
         let Some(read) = Option::<Figures>::deserialize(deserializer)?.filter(|read| read.count > 0) else {

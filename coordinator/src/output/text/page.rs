@@ -1,18 +1,14 @@
-//! A text page of at most 80 columns, for a terminal or a file, with fields, wrapped paragraphs and tables. Each method escapes external
-//! text exactly once and limits every line to the page width. Independent of results.
+//! A text page of at most 80 columns, for a terminal or a file, with fields and wrapped paragraphs. Each method escapes external text
+//! exactly once and limits every line to the page width. Independent of reports.
 
 use muster_common::printable::{harmless, printable};
 use unicode_width::UnicodeWidthChar;
 
-use super::table::Table;
-
 /// Width of a report in columns. Every terminal, mail program and diff shows this many without wrapping.
 pub(crate) const WIDTH: usize = 80;
 /// Width of a field's label in columns, including the gap.
-const LABEL_WIDTH: usize = 23;
+pub(super) const LABEL_WIDTH: usize = 23;
 const SEPARATOR: &str = " · ";
-/// The gap between the name of a section and its text.
-const TITLE_GAP: &str = "   ";
 
 #[derive(Debug, Default)]
 pub(crate) struct Page {
@@ -29,12 +25,10 @@ impl Page {
         self.push(&harmless(line));
     }
 
-    /// Starts a section after an empty line. The text after the name is wrapped beside the name.
-    pub(crate) fn section(&mut self, title: &str) {
-        self.text.push('\n');
-        match title.split_once(TITLE_GAP) {
-            Some((name, text)) => self.hanging(&format!("{name}{TITLE_GAP}"), text, usize::MAX),
-            None => self.hanging("", title, usize::MAX),
+    /// Adds an empty line, except at the top of the page.
+    pub(super) fn gap(&mut self) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
         }
     }
 
@@ -73,12 +67,6 @@ impl Page {
         self.wrapped(lead, &printable(text), usize::MAX);
     }
 
-    pub(crate) fn table<const N: usize>(&mut self, table: &Table<N>) {
-        for line in table.lines(WIDTH) {
-            self.push(&line);
-        }
-    }
-
     fn wrapped(&mut self, lead: &str, text: &str, lines_max: usize) {
         let lead = harmless(lead);
         let indent = columns(&lead);
@@ -93,7 +81,7 @@ impl Page {
     }
 
     /// Adds a line that is already escaped.
-    fn push(&mut self, line: &str) {
+    pub(super) fn push(&mut self, line: &str) {
         self.text.push_str(shorten(line.trim_end(), WIDTH).as_str());
         self.text.push('\n');
     }
@@ -237,28 +225,6 @@ mod tests {
         assert_eq!(shown.len(), names.len(), "{shown:#?}");
         assert_eq!(harmless("C:\\temp\n"), "C:\\\\temp\\n");
         assert_eq!(printable("'\\d+'\n"), "'\\d+'\\n");
-    }
-
-    #[test]
-    fn text_is_escaped_once() {
-        let mut page = Page::default();
-        page.line("a\\b");
-        page.section("a\\b   c\\d");
-        page.field("label", &["a\\b".to_owned()]);
-        page.field_text("label", "a\\b");
-        let mut table = Table::new([("", crate::output::table::Align::Left)]);
-        table.row(["a\\b".to_owned()]);
-        page.table(&table);
-        let text = page.finish();
-        assert_eq!(text.matches('\\').count(), 12, "{text}");
-    }
-
-    #[test]
-    fn a_title_is_wrapped_and_not_truncated() {
-        let mut page = Page::default();
-        page.section(&format!("VERSUS   {}", "word ".repeat(20)));
-        let expected = format!("\nVERSUS   {}\n         {}\n", ["word"; 14].join(" "), ["word"; 6].join(" "));
-        assert_eq!(page.finish(), expected);
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Describes when queries were sent, which the interpretation of every figure depends on.
 
+use muster_common::latency::figure::{self, Figure};
 use muster_common::result::{Latency, Load, LoadModel, RunResult};
 
-use super::units::{count, counted, duration, figure};
+use super::model::Field;
+use crate::output::units::{count, counted, duration, figure as number};
 
 /// Closed or open loop, the rate, and the other load options.
-pub(super) fn load(load: &Load) -> Vec<String> {
+pub(super) fn parts(load: &Load) -> Vec<String> {
     let mut words = match (load.model, &load.rate) {
         (LoadModel::Open, Some(rate)) => {
             let arrivals = load.arrivals.as_deref().unwrap_or("uniform");
             let mut words =
                 vec!["open loop".to_owned(), format!("{rate} queries/s"), format!("{arrivals} arrivals")];
-            words.extend(load.achieved_qps.map(|achieved| format!("achieved {}", figure(achieved))));
+            words.extend(load.achieved_qps.map(|achieved| format!("achieved {}", number(achieved))));
             let not_started = load.not_begun.filter(|not_started| *not_started > 0);
             words
                 .extend(not_started.map(|not_started| format!("{} due but not started", count(not_started))));
@@ -39,21 +41,19 @@ pub(super) fn load(load: &Load) -> Vec<String> {
     words
 }
 
-/// The names and figures of the first pass, which reads data that is not cached yet, and of the later passes.
-pub(super) fn passes(result: &RunResult) -> Vec<(&'static str, Vec<String>)> {
+/// The figures of the first pass, which reads data that is not cached yet, and of the later passes.
+pub(super) fn passes(result: &RunResult) -> Vec<Field> {
     let Some(passes) = &result.passes else { return Vec::new() };
-    let line = |latency: &Latency| {
-        let mut figures = vec![
-            counted(latency.count, "query"),
-            format!("median {}", duration(latency.median)),
-            format!("mean {}", duration(latency.mean)),
-        ];
-        figures.extend(latency.p95.map(|p95| format!("p95 {}", duration(p95))));
-        figures.push(format!("max {}", duration(latency.max)));
-        figures
+    let field = |label, latency: &Option<Latency>| {
+        let latency = latency.as_ref()?;
+        let mut parts = vec![counted(latency.count, "query")];
+        let shown = [&figure::MEDIAN, &figure::MEAN, &figure::P95, &figure::MAX];
+        let figure = |figure: &Figure| Some(format!("{} {}", figure.name, duration((figure.of)(latency)?)));
+        parts.extend(shown.into_iter().filter_map(figure));
+        Some(Field::new(label, parts))
     };
     let named = [("first pass", &passes.first), ("later passes", &passes.later)];
-    named.into_iter().filter_map(|(name, latency)| Some((name, line(latency.as_ref()?)))).collect()
+    named.into_iter().filter_map(|(label, latency)| field(label, latency)).collect()
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn every_kind_of_load_is_described() {
         let closed = Load { repeat: Some(1), ..Load::default() };
-        assert_eq!(load(&closed).join(" · "), "closed loop");
+        assert_eq!(parts(&closed).join(" · "), "closed loop");
         let with_think_time = Load {
             think_time_ms: 10.0,
             warmup: Some("1000 rows".to_owned()),
@@ -71,7 +71,7 @@ mod tests {
             ..closed.clone()
         };
         assert_eq!(
-            load(&with_think_time).join(" · "),
+            parts(&with_think_time).join(" · "),
             "closed loop · think time 10.0 ms · 3 passes · after a warm-up of 1000 rows"
         );
         let open = Load {
@@ -83,7 +83,7 @@ mod tests {
             ..closed
         };
         assert_eq!(
-            load(&open).join(" · "),
+            parts(&open).join(" · "),
             "open loop · 100..2000/60s queries/s · poisson arrivals · for 90.0 s"
         );
     }
