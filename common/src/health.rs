@@ -59,7 +59,6 @@ pub struct Starved {
     pub worst: Option<StarvedWorker>,
 }
 
-/// The worker that had no row for the longest time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StarvedWorker {
     pub index: u16,

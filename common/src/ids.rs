@@ -29,7 +29,7 @@ impl fmt::Display for RowId {
     }
 }
 
-/// A host, with the times of its queries.
+/// The affinity key: the value of the host column, never empty. All rows of one host run on one worker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(Box<str>);
 

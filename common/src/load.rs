@@ -22,7 +22,6 @@ pub struct Load {
     pub schedule: Option<Schedule>,
     /// Pause between two queries of a worker, in a closed loop.
     pub think_time: Duration,
-    /// The warm-up, which is not counted, as specified: `1000 rows` or `30s`; `null` without one.
     pub warmup: Option<Warmup>,
     /// How often every record runs; at least 1.
     pub repeat: u32,
@@ -31,7 +30,7 @@ pub struct Load {
     /// Searches for the highest rate that meets an objective; there is no other schedule then.
     #[serde(default)]
     pub search: Option<search::Plan>,
-    /// Random seed (`--seed`).
+    /// Seed of all random choices.
     pub seed: u64,
     /// Runs every row against a second database as well.
     #[serde(default)]

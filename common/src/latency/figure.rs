@@ -4,7 +4,7 @@
 use super::distribution::Latency;
 use super::percentile::Percentile;
 
-/// One statistic in both runs.
+/// A named statistic of a distribution.
 #[derive(Debug)]
 pub struct Figure {
     /// As in thresholds and tables: `p99.9`.

@@ -17,7 +17,7 @@ pub struct Load {
     pub rows: u64,
 }
 
-/// Statistics of one kind of time in both runs.
+/// Summary of a placement, as printed by `coordinator plan` and included in every result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     /// In the order of the given workers.

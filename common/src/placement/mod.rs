@@ -18,7 +18,7 @@ pub use assignment::{Assignment, Load, Table};
 pub use rendezvous::Candidates;
 use rendezvous::HostHash;
 
-/// How the rows of two runs are compared.
+/// The method that assigns hosts to workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::{compare, result};
+use muster_common::result;
 use serde_json::Value;
 
 use super::json_schema::{Schema, Shape, description, fields, values};
@@ -26,7 +26,7 @@ fn the_page_of_json_matches_the_types() {
         "muster.compare/v1",
         "A comparison of two runs: `coordinator compare`, and `versus` in the result of a run with `--versus`. A change is new ÷ base − 1, \
          so 0.05 is 5 % slower. [JSON Schema](../muster.compare.v1.schema.json).",
-        compare::json_schema().as_value(),
+        result::comparison::json_schema().as_value(),
     );
     let page = format!("{INTRODUCTION}\n\n{result}{comparison}");
     let headings: Vec<String> = page.lines().filter(|line| line.starts_with("##")).map(anchor).collect();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use muster_common::ids::{Epoch, RowId};
-use muster_common::measurement::Outcome;
+use muster_common::sample::Outcome;
 use muster_common::result::{Ending, RunResult};
 
 use super::coordinator::Ended;

@@ -117,7 +117,7 @@ impl History {
             if !self.sessions.range(epoch..).skip(1).any(|later| of_process(&later)) {
                 let what = format!(
                     "session {epoch} was lost and counts row {} without having returned",
-                    samples[0].row
+                    samples[0].sample.row
                 );
                 self.violations.push(Violation::new(Invariant::LostIsLost, what));
             }
