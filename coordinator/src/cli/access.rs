@@ -10,8 +10,8 @@ use muster_agent::security::pki::{Pki, PkiArgs};
 use muster_common::limits;
 
 use super::Failure;
-use super::args::duration;
 use super::job::Job;
+use super::values::duration;
 use crate::grpc::Access;
 use crate::identity::{self, Identity, IdentityError};
 

@@ -7,7 +7,7 @@ use muster_common::load::Warmup;
 use muster_common::protocol::{PlanCacheMode, Protocol, ResultFormat};
 use muster_common::schedule::Rate;
 
-use super::args::duration;
+use super::values::duration;
 
 /// When rows run, how often, and how they are sent.
 #[derive(Debug, clap::Args)]
