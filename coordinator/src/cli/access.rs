@@ -10,8 +10,8 @@ use muster_common::limits;
 use muster_net::security::pki::{Pki, PkiArgs};
 
 use super::Failure;
-use super::args::duration;
 use super::job::Job;
+use super::values::duration;
 use crate::grpc::Access;
 use crate::identity::{self, Identity, IdentityError};
 

@@ -10,11 +10,13 @@ use muster_common::placement::Method;
 use secrecy::SecretString;
 
 use super::access::ListenArgs;
+use super::generate::GenerateArgs;
 use super::help;
 use super::load::LoadArgs;
 use super::query::QueryArg;
 use super::search::SearchArgs;
 use super::token::TokenArgs;
+use super::values::{duration, duration_or_zero, percent};
 use crate::output::OutputSpec;
 use crate::output::samples::SamplesFile;
 use crate::threshold;
@@ -367,84 +369,11 @@ pub(super) struct MigrateArgs {
     pub(super) replace: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum GenerateArgs {
-    /// Generate table data: ts, host, usage
-    CpuUsage {
-        /// Output file; `-` writes to standard output
-        #[arg(default_value = "data/cpu_usage.csv")]
-        file: PathBuf,
-        /// Number of hosts
-        #[arg(long, value_name = "N", default_value_t = 20)]
-        hosts: u32,
-        /// Interval between two samples of a host
-        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-        step: Duration,
-        /// Time range covered by the data
-        #[arg(long, value_name = "TIME", default_value = "48h", value_parser = duration)]
-        span: Duration,
-        /// Random seed
-        #[arg(long, value_name = "NUMBER", default_value_t = crate::demo::SEED)]
-        seed: u64,
-    },
-    /// Generate a workload: hostname, start_time, end_time
-    QueryParams {
-        /// Output file; `-` writes to standard output
-        #[arg(default_value = "data/query_params.csv")]
-        file: PathBuf,
-        /// Number of rows
-        #[arg(long, value_name = "N", default_value_t = 200)]
-        rows: u64,
-        /// Number of hosts in the data
-        #[arg(long, value_name = "N", default_value_t = 20)]
-        hosts: u32,
-        /// Number of hosts that are queried
-        #[arg(long, value_name = "N", default_value_t = 10)]
-        hosts_used: u32,
-        /// Time range covered by the data
-        #[arg(long, value_name = "TIME", default_value = "48h", value_parser = duration)]
-        span: Duration,
-        /// Time range covered by each query
-        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
-        window: Duration,
-        /// Random seed
-        #[arg(long, value_name = "NUMBER", default_value_t = crate::demo::SEED)]
-        seed: u64,
-    },
-}
-
 #[derive(Debug, clap::Args)]
 pub(super) struct RunsArgs {
     /// Directory in which runs are stored [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]
     #[arg(long, value_name = "DIR")]
     pub(super) run_dir: Option<PathBuf>,
-}
-
-/// Parses a duration above zero: `500ms`, `5s`, `2m`, `1h 30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    match duration_or_zero(text)? {
-        Duration::ZERO => Err(format!("'{text}' is not a duration above zero, such as 500ms, 5s or 2m")),
-        time => Ok(time),
-    }
-}
-
-/// Parses a duration, `0s` included.
-fn duration_or_zero(text: &str) -> Result<Duration, String> {
-    let signed: Option<jiff::SignedDuration> = text.parse().ok();
-    let time = signed.and_then(|signed| Duration::try_from(signed).ok());
-    let time = time.ok_or_else(|| format!("'{text}' is not a duration, such as 500ms, 5s or 2m"))?;
-    match time <= limits::OPTION_TIME_MAX {
-        true => Ok(time),
-        false => Err(format!("'{text}' is more than a year")),
-    }
-}
-
-/// Parses a percentage: `5`, `0.5` or `5%`.
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
-    number
-        .filter(|percent: &f64| (0.0..=1_000.0).contains(percent))
-        .ok_or_else(|| format!("'{text}' is not a percentage of 0 or more, such as 5 or 0.5"))
 }
 
 #[cfg(test)]
@@ -455,25 +384,5 @@ mod tests {
     fn the_command_line_definition_is_valid() {
         use clap::CommandFactory;
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn a_margin_is_a_percentage() {
-        assert_eq!((percent("5"), percent("0.5%"), percent("0")), (Ok(5.0), Ok(0.5), Ok(0.0)));
-        for bad in ["", "-1", "nan", "inf", "few", "2000"] {
-            assert!(percent(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_duration_has_a_unit_and_is_above_zero() {
-        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
-        assert_eq!(duration("1h 30m").unwrap(), Duration::from_secs(5_400));
-        assert_eq!(duration("20us").unwrap(), Duration::from_micros(20));
-        assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
-        assert_eq!(duration("1ns").unwrap(), Duration::from_nanos(1));
-        for bad in ["", "5", "0s", "-1s", "soon", "9000h", "9223372036854775807s"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -2,14 +2,62 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use super::args::GenerateArgs;
+use super::values::duration;
 use crate::demo::generate::{self, Samples, Shape, Windows};
 use crate::exit::Exit;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GenerateArgs {
+    /// Generate table data: ts, host, usage
+    CpuUsage {
+        /// Output file; `-` writes to standard output
+        #[arg(default_value = "data/cpu_usage.csv")]
+        file: PathBuf,
+        /// Number of hosts
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        hosts: u32,
+        /// Interval between two samples of a host
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+        step: Duration,
+        /// Time range covered by the data
+        #[arg(long, value_name = "TIME", default_value = "48h", value_parser = duration)]
+        span: Duration,
+        /// Random seed
+        #[arg(long, value_name = "NUMBER", default_value_t = crate::demo::SEED)]
+        seed: u64,
+    },
+    /// Generate a workload: hostname, start_time, end_time
+    QueryParams {
+        /// Output file; `-` writes to standard output
+        #[arg(default_value = "data/query_params.csv")]
+        file: PathBuf,
+        /// Number of rows
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        rows: u64,
+        /// Number of hosts in the data
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        hosts: u32,
+        /// Number of hosts that are queried
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        hosts_used: u32,
+        /// Time range covered by the data
+        #[arg(long, value_name = "TIME", default_value = "48h", value_parser = duration)]
+        span: Duration,
+        /// Time range covered by each query
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+        window: Duration,
+        /// Random seed
+        #[arg(long, value_name = "NUMBER", default_value_t = crate::demo::SEED)]
+        seed: u64,
+    },
+}
 
 pub(super) fn run(args: GenerateArgs, interrupt: &CancellationToken) -> Result<Exit, Failure> {
     match args {

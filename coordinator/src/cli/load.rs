@@ -7,7 +7,7 @@ use muster_common::load::Warmup;
 use muster_common::protocol::{PlanCacheMode, Protocol, ResultFormat};
 use muster_common::schedule::Rate;
 
-use super::args::duration;
+use super::values::duration;
 
 /// When rows run, how often, and how they are sent.
 #[derive(Debug, clap::Args)]
@@ -52,8 +52,8 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "MODE")]
     pub(super) plan_cache_mode: Option<PlanCacheMode>,
 
-    /// Format of the result rows: binary or text [default: binary, or text if a column's type has no binary output]
-    #[arg(long, value_name = "FORMAT")]
+    /// Format of the result rows [default: binary, or text if a column's type has no binary output]
+    #[arg(long, value_name = "binary|text")]
     pub(super) results: Option<ResultFormat>,
 
     /// Random seed for Poisson arrivals, for the order of the two databases, and for the choice of queries in a mix

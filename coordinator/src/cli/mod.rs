@@ -19,6 +19,7 @@ mod runs;
 mod search;
 mod signals;
 mod token;
+mod values;
 
 use clap::{CommandFactory, Parser};
 

@@ -6,7 +6,7 @@ use muster_common::objective::Objective;
 use muster_common::schedule::Process;
 use muster_common::search::{self, Plan};
 
-use super::args::duration;
+use super::values::duration;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Search for the highest rate")]
