@@ -162,6 +162,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
     },
     Mutant {
+        name: "resume ends old backends before their leases expire",
+        edits: &[
+            Edit { file: RECOVERY, find: "&& «clock::now() < leases_lapse_at» {", replace: "false" },
+            Edit {
+                file: RECOVERY,
+                find: "let (mut begins_at, mut give_up_at) = («clock::now()»,",
+                replace: "leases_lapse_at.max(clock::now())",
+            },
+        ],
+    },
+    Mutant {
         name: "resume does not end old backends",
         edits: &[Edit {
             file: RECOVERY,
