@@ -287,3 +287,51 @@ fn settled(measurement: &Sample) -> Settled {
         Outcome::Failed(_) => Settled::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_common::ids::SlotId;
+    use muster_common::measurement::{Execution, Lag};
+    use muster_common::queue::Queue;
+    use muster_common::slots::Grant;
+
+    use super::*;
+    use crate::workload::{self, Checks, OnBadRow, Options};
+
+    #[test]
+    fn a_result_that_ended_after_the_time_at_which_the_run_was_resumed_is_dropped() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hostname\na\na\n").unwrap();
+        let options = Options {
+            host_column: "hostname".to_owned(),
+            parameters: vec!["hostname".to_owned()],
+            mix: None,
+            checks: Checks::None,
+            on_bad_row: OnBadRow::Fail,
+            limit: None,
+        };
+        let workload = Arc::new(workload::open(file.path(), &options, &mut |_| ()).unwrap());
+        let (ids, passes) = ([RowId::new(0), RowId::new(1)], Passes::once(2));
+        let (lost, resumed) = (Epoch::new(1), Epoch::new(2));
+        let queue = Queue::new(ids.to_vec(), passes, None);
+        let mut dispatch = Dispatch::new(Ledger::new(2), passes, vec![queue]);
+        dispatch.remember_loss(ids, lost);
+        let rows = Rows::new(workload, passes, 1, dispatch);
+        rows.restore_session(0..1, lost, 0, 1_000);
+        rows.begin(0..1, resumed, 1_000);
+        let measurement = |row, start_ns| Measurement {
+            row,
+            start_ns,
+            lag: Lag::default(),
+            service_time_ns: 600,
+            execution: Execution { round: 1, ..Execution::default() },
+            outcome: Outcome::Completed(Answer::default()),
+        };
+        let measurements = vec![(0, measurement(ids[0], 0)), (0, measurement(ids[1], 600))];
+        let ran_under = Some(Grant { slot: SlotId::new(0), epoch: lost });
+        let settled = rows.settle(resumed, Results { number: 1, ran_under, measurements });
+        let counted: Vec<RowId> = settled.counted.iter().map(|executed| executed.measurement.row).collect();
+        assert_eq!((counted, settled.not_given), (vec![ids[0]], None));
+        assert_eq!(rows.dropped(), Dropped { duplicates: 0, stale: 1 });
+    }
+}

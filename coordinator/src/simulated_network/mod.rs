@@ -40,7 +40,7 @@ use world::{Backends, World};
 /// The number of seeds that a plain `cargo test` runs. With fewer seeds, some kinds of faults may not occur.
 const SEEDS: u64 = 100;
 /// The number of seeds that are run without terminating old backends.
-const SEEDS_NOT_ENDED: u64 = 40;
+const SEEDS_NOT_ENDED: u64 = 20;
 /// The number of seeds that are run twice and compared.
 const SEEDS_TWICE: u64 = 10;
 /// The number of short runs of a plain `cargo test`.
@@ -87,10 +87,10 @@ fn every_row_is_counted_once_over_a_faulty_network() {
 }
 
 /// Regression test: a coordinator that resumed a run had old backends terminated before the leases of their agents had expired, so a
-/// query of an agent that had noticed nothing was counted as failed.
+/// query of an agent that had noticed nothing was counted as failed. This seed fails if the coordinator does not wait for the leases.
 #[test]
 fn a_resumed_run_does_not_fail_queries_of_agents_with_a_valid_lease() {
-    assert_eq!(run(769, Backends::Ended).violations, [], "seed 769; replay: {REPLAY}");
+    assert_eq!(run(952, Backends::Ended).violations, [], "seed 952; replay: {REPLAY}");
 }
 
 /// Regression test: an agent whose workers ended with rows left over waited for an acknowledgement that was never sent, and the run waited

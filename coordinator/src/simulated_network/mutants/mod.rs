@@ -1,5 +1,5 @@
 //! Proves that the simulated network needs each mechanism of the accounting: the mechanism is removed from the source code, and at least
-//! one run has to fail. The program itself has no switches for this. `just mutants 200` copies the sources, adds all edits of the
+//! one run has to fail. The program itself has no switches for this. `just mutants` copies the sources, adds all edits of the
 //! [table](table::MUTANTS) to the copy, each behind the environment variable `MUSTER_MUTANT`, builds it once, and runs it for each mutant.
 
 mod table;
@@ -13,7 +13,7 @@ use std::process::Command;
 
 use table::MUTANTS;
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 1_000;
 
 /// The source code without one mechanism.
 struct Mutant {

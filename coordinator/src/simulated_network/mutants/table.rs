@@ -13,7 +13,6 @@ const OPENING: &str = "coordinator/src/run/controller/opening.rs";
 const RECOVERY: &str = "coordinator/src/run/controller/recovery.rs";
 const KEEPER: &str = "coordinator/src/run/keeper.rs";
 const MEMBERSHIP: &str = "coordinator/src/run/membership.rs";
-const ROWS: &str = "coordinator/src/run/rows.rs";
 const WORK: &str = "coordinator/src/grpc/work.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -162,6 +161,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
     },
     Mutant {
+        name: "resume ends old backends before their leases expire",
+        edits: &[
+            Edit { file: RECOVERY, find: "&& «clock::now() < leases_lapse_at» {", replace: "false" },
+            Edit {
+                file: RECOVERY,
+                find: "let (mut begins_at, mut give_up_at) = («clock::now()»,",
+                replace: "leases_lapse_at.max(clock::now())",
+            },
+        ],
+    },
+    Mutant {
         name: "resume does not end old backends",
         edits: &[Edit {
             file: RECOVERY,
@@ -171,11 +181,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "resume ends old backends of one slot only",
-        edits: &[Edit {
-            file: RECOVERY,
-            find: "for Grant { slot, epoch } in «&grants» {",
-            replace: "self.cleared.extend(grants.iter().map(|grant| grant.slot)); &grants[..1]",
-        }],
+        edits: &[
+            Edit {
+                file: RECOVERY,
+                find: "for Grant { slot, epoch } in «&grants» {",
+                replace: "&grants[..1]",
+            },
+            Edit {
+                file: RECOVERY,
+                find: "«grants.iter().all(|grant| self.cleared.contains(&grant.slot))»",
+                replace: "!self.cleared.is_empty()",
+            },
+        ],
     },
     Mutant {
         name: "resume numbers its epochs from 1",
@@ -199,14 +216,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
             file: OPENING,
             find: "«tally.ran_for_ns.max(self.former_sessions_ran_for_ns())»",
             replace: "tally.ran_for_ns",
-        }],
-    },
-    Mutant {
-        name: "results from before a resume may overlap those after it",
-        edits: &[Edit {
-            file: ROWS,
-            find: "if «session.ran_before_ns.is_some_and(|ran_before_ns| end_ns > ran_before_ns)» {",
-            replace: "false",
         }],
     },
     Mutant {
