@@ -89,6 +89,17 @@ pub enum VerdictStatus {
     Void,
 }
 
+impl VerdictStatus {
+    /// As in reports and in the JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "VALID",
+            Self::Degraded => "DEGRADED",
+            Self::Void => "VOID",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Threshold {

@@ -113,12 +113,8 @@ mod tests {
     use super::*;
     use crate::output::{Format, fixtures, render};
 
-    /// Returns the text from `title` up to `next`.
     fn section(format: Format, title: &str, next: &str) -> String {
-        let text = render(format, &fixtures::search());
-        let from = text.find(title).unwrap();
-        let to = from + text[from..].find(next).unwrap();
-        text[from..to].trim_end().to_owned()
+        fixtures::part(&render(format, &fixtures::search()), title, next)
     }
 
     #[test]
