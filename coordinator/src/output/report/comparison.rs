@@ -5,7 +5,7 @@ use muster_common::result::comparison::{
 };
 
 use super::model::{Block, Field, Note, NoteKind, Report, Section, SectionKind, Span, Title};
-use super::table::{Cell, ColumnKind, Table, TableOf, Unit};
+use super::table::{Cell, Table, TableOf, Unit};
 use crate::output::units::{count, counted, figure, percent};
 
 pub(crate) fn report(comparison: &Comparison) -> Report {
@@ -65,12 +65,12 @@ fn side(side: &Side) -> Vec<Span> {
 
 fn figures(figures: &[Figure]) -> Table {
     TableOf::new(figures)
-        .column("", ColumnKind::Label, |figure| Cell::Words(figure.name.clone()))
+        .labels("", |figure| Cell::Words(figure.name.clone()))
         .times("base", |figure| figure.base_ms)
         .times("new", |figure| figure.new_ms)
         .numbers("change", Unit::Change, |figure| figure.change)
-        .column("interval", ColumnKind::Label, interval)
-        .column("", ColumnKind::Label, |figure| finding_word(figure.finding).into())
+        .labels("interval", interval)
+        .labels("", |figure| finding_word(figure.finding).into())
         .table()
 }
 
@@ -90,10 +90,10 @@ fn row_by_row(rows: &RowByRow) -> Section {
     ];
     let interval = |ends| Cell::Interval(ends, Unit::Change);
     let table = TableOf::new(&lines)
-        .column("", ColumnKind::Label, |line| line.0.into())
+        .labels("", |line| line.0.into())
         .numbers("change", Unit::Change, |line| Some(line.1))
-        .column("interval", ColumnKind::Label, |line| line.2.map_or("".into(), interval))
-        .column("", ColumnKind::Label, |line| line.3.into());
+        .labels("interval", |line| line.2.map_or("".into(), interval))
+        .labels("", |line| line.3.into());
     let test = rows.signed_rank.as_ref();
     let test =
         test.map(|test| Note::new(NoteKind::Labelled("signed-rank test".to_owned()), p_value(test.p_value)));
@@ -105,11 +105,8 @@ fn row_by_row(rows: &RowByRow) -> Section {
 fn rank_test(test: &RankTest) -> Section {
     let share = format!("{:.1} %", test.new_longer * 100.0);
     let lines = [("pairs in which new takes longer", share), ("Mann-Whitney test", p_value(test.p_value))];
-    let table = TableOf::new(&lines).column("", ColumnKind::Label, |line| line.0.into()).column(
-        "",
-        ColumnKind::Label,
-        |line| Cell::Words(line.1.clone()),
-    );
+    let table =
+        TableOf::new(&lines).labels("", |line| line.0.into()).labels("", |line| Cell::Words(line.1.clone()));
     Section::new("All queries", vec![Block::Table(table.table())]).about("of new against all queries of base")
 }
 
