@@ -43,13 +43,12 @@ fn differ(what: &str, base: &str, new: &str) -> Option<String> {
 }
 
 fn verdict(name: &str, result: &RunResult) -> Option<String> {
-    let status = match result.verdict.status {
-        VerdictStatus::Valid => return None,
-        VerdictStatus::Degraded => "DEGRADED",
-        VerdictStatus::Void => "VOID",
-    };
+    let status = result.verdict.status;
+    if status == VerdictStatus::Valid {
+        return None;
+    }
     let why = result.verdict.reasons.first().map(|reason| format!(": {reason}")).unwrap_or_default();
-    Some(format!("{name} is {status}{why}"))
+    Some(format!("{name} is {}{why}", status.name()))
 }
 
 fn partial(name: &str, result: &RunResult) -> Option<String> {

@@ -95,6 +95,17 @@ pub enum VerdictStatus {
     Void,
 }
 
+impl VerdictStatus {
+    /// As in reports and in the JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "VALID",
+            Self::Degraded => "DEGRADED",
+            Self::Void => "VOID",
+        }
+    }
+}
+
 /// A condition on the figures of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -4,7 +4,7 @@
 //! executing a name.
 
 use muster_common::latency::figure::{self, Figure};
-use muster_common::result::{Host, Latency, RunResult};
+use muster_common::result::{Host, RunResult};
 
 use super::csv_cell::csv_cell;
 
@@ -24,18 +24,18 @@ pub(super) fn render(result: &RunResult) -> String {
 }
 
 fn lines(result: &RunResult) -> Vec<Vec<String>> {
+    let queries = &result.queries;
+    let run = [("run", &result.run_id, queries.completed, queries.failed, &result.service_time_ms)];
+    let statements = result.statements.iter();
+    let statements = statements.map(|of| ("query", &of.name, of.completed, of.failed, &of.service_time_ms));
+    let agents = result.agents.iter();
+    let agents = agents.map(|of| ("agent", &of.slot, of.completed, of.failed, &of.service_time_ms));
+    let workers = result.workers.iter();
+    let workers = workers.map(|of| ("worker", &of.worker, of.completed, of.failed, &of.service_time_ms));
     let mut lines = vec![head()];
-    let service = result.service_time_ms.as_ref();
-    lines.push(line("run", &result.run_id, result.queries.completed, result.queries.failed, service));
-    lines.extend(result.statements.iter().map(|statement| {
-        let latency = statement.service_time_ms.as_ref();
-        line("query", &statement.name, statement.completed, statement.failed, latency)
-    }));
-    lines.extend(result.agents.iter().map(|agent| {
-        line("agent", &agent.slot, agent.completed, agent.failed, agent.service_time_ms.as_ref())
-    }));
-    lines.extend(result.workers.iter().map(|worker| {
-        line("worker", &worker.worker, worker.completed, worker.failed, worker.service_time_ms.as_ref())
+    let timed = run.into_iter().chain(statements).chain(agents).chain(workers);
+    lines.extend(timed.map(|(scope, name, completed, failed, latency)| {
+        line(scope, name, completed, failed, |figure| latency.as_ref().and_then(figure.of))
     }));
     lines.extend(result.hosts.iter().map(host));
     if result.thresholds.is_empty() {
@@ -60,21 +60,17 @@ fn head() -> Vec<String> {
     COLUMNS.map(str::to_owned).into_iter().chain(figures).collect()
 }
 
-/// `completed` is the column `count`. It may exceed the sample size, because retried rows are counted but excluded from latencies.
-fn line(scope: &str, name: &str, completed: u64, failed: u64, latency: Option<&Latency>) -> Vec<String> {
-    line_of(scope, name, completed, failed, |figure| latency.and_then(figure.of))
-}
-
 /// Only these figures are stored per host, because a million distributions would take too much memory.
 fn host(host: &Host) -> Vec<String> {
-    line_of("host", &host.host, host.completed, host.failed, |figure| match figure {
+    line("host", &host.host, host.completed, host.failed, |figure| match figure {
         _ if *figure == figure::MEAN => host.mean_ms,
         _ if *figure == figure::MAX => host.max_ms,
         _ => None,
     })
 }
 
-fn line_of(
+/// `completed` is the column `count`. It may exceed the sample size, because retried rows are counted but excluded from latencies.
+fn line(
     scope: &str,
     name: &str,
     completed: u64,

@@ -330,3 +330,10 @@ pub(super) fn unhealthy() -> RunResult {
         ..good()
     }
 }
+
+/// Returns the part of a report from `title` up to `next`.
+pub(super) fn part(report: &str, title: &str, next: &str) -> String {
+    let from = report.find(title).unwrap();
+    let to = from + report[from..].find(next).unwrap();
+    report[from..to].trim_end().to_owned()
+}

@@ -2,9 +2,10 @@
 //! spans, in which Markdown has no meaning.
 
 use muster_common::printable::{harmless, printable};
+use muster_common::result::Error;
 
 use super::report::model::{
-    Block, Check, Failure, Field, Listing, Note, NoteKind, Report, Section, SectionKind, Span, Title,
+    Block, Check, Field, Listing, Note, NoteKind, Report, Section, SectionKind, Span, Title,
 };
 use super::report::table::{Cell, ColumnKind, Table};
 use super::text::page::shorten;
@@ -39,7 +40,7 @@ fn block(block: &Block) -> String {
         Block::Table(table) => self::table(table),
         Block::Notes(notes) => self::notes(notes),
         Block::Checks(checks) => self::checks(checks),
-        Block::Failures(failures) => self::failures(failures),
+        Block::Failures(errors) => failures(errors),
         Block::Listing(listing) => self::listing(listing),
     }
 }
@@ -113,17 +114,20 @@ fn checks(checks: &[Check]) -> String {
     grid(columns, checks.iter().map(row))
 }
 
-fn failures(failures: &[Failure]) -> String {
+fn failures(errors: &[Error]) -> String {
     let short = |text: &str| code(&shorten(text, MESSAGE_CHARS_MAX));
-    let row = |failure: &Failure| {
-        let more = failure.more.iter().map(|(name, text)| format!(" {name}: {}", short(text)));
-        let message = short(&failure.message) + &more.collect::<String>();
-        let example = format!("row {}, host {}", failure.row, code(&failure.host));
-        [code(&failure.sqlstate), count(failure.count), message, example]
+    let row = |error: &Error| {
+        let named = |name: &str, text: &Option<String>| {
+            text.as_ref().map_or(String::new(), |text| format!(" {name}: {}", short(text)))
+        };
+        let (detail, hint) = (named("detail", &error.detail), named("hint", &error.hint));
+        let message = short(&error.message) + &detail + &hint;
+        let example = format!("row {}, host {}", error.row, code(&error.host));
+        [code(&error.sqlstate), count(error.count), message, example]
     };
     let label = |heading| (heading, ColumnKind::Label);
     let columns = [label("SQLSTATE"), ("count", ColumnKind::Number), label("message"), label("example")];
-    grid(columns, failures.iter().map(row))
+    grid(columns, errors.iter().map(row))
 }
 
 fn listing(Listing { title, lines, problem }: &Listing) -> String {

@@ -91,14 +91,27 @@ proptest! {
     }
 }
 
+/// Checks that every line of a text report fits into the page.
+fn check_lines(name: &str, text: &str) {
+    for line in text.lines() {
+        assert!(columns(line) <= WIDTH, "{name}: {line}");
+        assert_eq!(line, line.trim_end(), "{name}");
+        assert!(!line.contains(char::is_control), "{name}: {line:?}");
+    }
+}
+
+/// Checks that every row of a table has as many cells as its header.
+fn check_rows(name: &str, markdown: &str) {
+    for table in markdown.split("\n\n") {
+        let cells: Vec<usize> = table.lines().map(table_cells).filter(|cells| *cells > 0).collect();
+        assert!(cells.iter().all(|count| *count == cells[0]), "{name}: {table}");
+    }
+}
+
 #[test]
 fn no_line_of_the_text_report_is_wider_than_the_page() {
     for (name, result) in fixtures::all() {
-        for line in render(Format::Text, &result).lines() {
-            assert!(columns(line) <= WIDTH, "{name}: {line}");
-            assert_eq!(line, line.trim_end(), "{name}");
-            assert!(!line.contains(char::is_control), "{name}: {line:?}");
-        }
+        check_lines(name, &render(Format::Text, &result));
     }
 }
 
@@ -142,16 +155,7 @@ fn every_report_ends_with_one_newline() {
 #[test]
 fn a_markdown_row_has_as_many_cells_as_its_header() {
     for (name, result) in fixtures::all() {
-        let markdown = render(Format::Markdown, &result);
-        let mut cells_of_head = None;
-        for line in markdown.lines() {
-            if !line.starts_with('|') {
-                cells_of_head = None;
-                continue;
-            }
-            let cells = table_cells(line);
-            assert_eq!(cells, *cells_of_head.get_or_insert(cells), "{name}: {line}");
-        }
+        check_rows(name, &render(Format::Markdown, &result));
     }
 }
 

@@ -5,8 +5,7 @@ use muster_common::result::comparison::{
 };
 
 use super::model::{Block, Field, Note, NoteKind, Report, Section, SectionKind, Span, Title};
-use super::run::status;
-use super::table::{Cell, Column, ColumnKind, Table, TableOf, Unit};
+use super::table::{Cell, Table, TableOf, Unit};
 use crate::output::units::{count, counted, figure, percent};
 
 pub(crate) fn report(comparison: &Comparison) -> Report {
@@ -57,7 +56,7 @@ fn warnings(comparison: &Comparison) -> Option<Section> {
 fn side(side: &Side) -> Vec<Span> {
     vec![
         Span::Name(side.run_id.clone()),
-        status(side.verdict).into(),
+        side.verdict.name().into(),
         counted(side.agents, "agent").into(),
         counted(side.workers, "worker").into(),
         Span::Code(side.command.clone()),
@@ -66,12 +65,12 @@ fn side(side: &Side) -> Vec<Span> {
 
 fn figures(figures: &[Figure]) -> Table {
     TableOf::new(figures)
-        .column("", ColumnKind::Label, |figure| Cell::Words(figure.name.clone()))
+        .labels("", |figure| Cell::Words(figure.name.clone()))
         .times("base", |figure| figure.base_ms)
         .times("new", |figure| figure.new_ms)
         .numbers("change", Unit::Change, |figure| figure.change)
-        .column("interval", ColumnKind::Label, interval)
-        .column("", ColumnKind::Label, |figure| finding_word(figure.finding).into())
+        .labels("interval", interval)
+        .labels("", |figure| finding_word(figure.finding).into())
         .table()
 }
 
@@ -85,34 +84,30 @@ fn interval(figure: &Figure) -> Cell {
 }
 
 fn row_by_row(rows: &RowByRow) -> Section {
-    let heading = |heading, kind| Column { heading, kind };
-    let columns = vec![
-        heading("", ColumnKind::Label),
-        heading("change", ColumnKind::Number),
-        heading("interval", ColumnKind::Label),
-        heading("", ColumnKind::Label),
+    let lines = [
+        ("geometric mean", rows.change, rows.change_ci, finding_word(rows.finding)),
+        ("median", rows.median_change, None, ""),
     ];
-    let change = |change| Cell::Number(Some(change), Unit::Change);
-    let ends = rows.change_ci.map_or("".into(), |ends| Cell::Interval(ends, Unit::Change));
-    let mean = vec!["geometric mean".into(), change(rows.change), ends, finding_word(rows.finding).into()];
-    let median = vec!["median".into(), change(rows.median_change), "".into(), "".into()];
+    let interval = |ends| Cell::Interval(ends, Unit::Change);
+    let table = TableOf::new(&lines)
+        .labels("", |line| line.0.into())
+        .numbers("change", Unit::Change, |line| Some(line.1))
+        .labels("interval", |line| line.2.map_or("".into(), interval))
+        .labels("", |line| line.3.into());
     let test = rows.signed_rank.as_ref();
     let test =
         test.map(|test| Note::new(NoteKind::Labelled("signed-rank test".to_owned()), p_value(test.p_value)));
-    let table = Block::Table(Table { columns, rows: vec![mean, median] });
+    let table = Block::Table(table.table());
     let notes = Block::Notes(test.into_iter().collect());
     Section::new("Row by row", vec![table, notes]).about("new ÷ base of each row")
 }
 
 fn rank_test(test: &RankTest) -> Section {
     let share = format!("{:.1} %", test.new_longer * 100.0);
-    let columns = vec![Column { heading: "", kind: ColumnKind::Label }; 2];
-    let rows = vec![
-        vec!["pairs in which new takes longer".into(), Cell::Words(share)],
-        vec!["Mann-Whitney test".into(), Cell::Words(p_value(test.p_value))],
-    ];
-    let table = Block::Table(Table { columns, rows });
-    Section::new("All queries", vec![table]).about("of new against all queries of base")
+    let lines = [("pairs in which new takes longer", share), ("Mann-Whitney test", p_value(test.p_value))];
+    let table =
+        TableOf::new(&lines).labels("", |line| line.0.into()).labels("", |line| Cell::Words(line.1.clone()));
+    Section::new("All queries", vec![Block::Table(table.table())]).about("of new against all queries of base")
 }
 
 fn totals(comparison: &Comparison) -> Vec<Field> {

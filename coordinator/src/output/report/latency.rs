@@ -49,7 +49,7 @@ fn open_loop(result: &RunResult) -> Option<Vec<Series<'_>>> {
 
 /// A row for each figure.
 pub(crate) fn table(series: &[Series<'_>]) -> Table {
-    let figures = TableOf::new(figure::ALL).column("", ColumnKind::Label, |figure| figure.name.into());
+    let figures = TableOf::new(figure::ALL).labels("", |figure| figure.name.into());
     let table = series.iter().fold(figures, |table, Series { title, latency, has_intervals }| {
         let table = table.times(title, |figure| (figure.of)(latency));
         table.when(*has_intervals, |table| {

@@ -1,6 +1,8 @@
 //! The report model: what a report says, as plain values. It has no padding, wrapping or markup; how a part looks is up to the renderers
 //! ([`crate::output::text`], [`crate::output::markdown`]), each of which is one pure function from a [`Report`] to a string.
 
+use muster_common::result::Error;
+
 use super::table::Table;
 
 #[derive(Debug, Default)]
@@ -48,7 +50,7 @@ pub(crate) enum Block {
     Table(Table),
     Notes(Vec<Note>),
     Checks(Vec<Check>),
-    Failures(Vec<Failure>),
+    Failures(Vec<Error>),
     Listing(Listing),
 }
 
@@ -105,18 +107,6 @@ pub(crate) struct Check {
     pub(crate) value: Option<String>,
     pub(crate) passed: bool,
     pub(crate) note: Option<String>,
-}
-
-/// Failed queries with the same cause.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) sqlstate: String,
-    pub(crate) count: u64,
-    pub(crate) message: String,
-    /// The server's detail and hint with their names.
-    pub(crate) more: Vec<(&'static str, String)>,
-    pub(crate) row: u64,
-    pub(crate) host: String,
 }
 
 /// Code of several lines, such as a plan, or the reason why there is none.

@@ -2,7 +2,7 @@
 
 use muster_common::result::{Error, Event, Queries, Threshold};
 
-use super::model::{Block, Check, Failure, Note, NoteKind, Section};
+use super::model::{Block, Check, Note, NoteKind, Section};
 use crate::output::units::{count, counted, duration, figure};
 
 const ERRORS_MAX: usize = 10;
@@ -25,20 +25,10 @@ pub(super) fn thresholds(thresholds: &[Threshold]) -> Option<Section> {
 }
 
 pub(super) fn errors(errors: &[Error]) -> Option<Section> {
-    let mut shown: Vec<&Error> = errors.iter().collect();
+    let mut shown = errors.to_vec();
     shown.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.row.cmp(&b.row)));
-    let failure = |error: &&Error| Failure {
-        sqlstate: error.sqlstate.clone(),
-        count: error.count,
-        message: error.message.clone(),
-        more: [("detail", &error.detail), ("hint", &error.hint)]
-            .into_iter()
-            .filter_map(|(name, text)| Some((name, text.clone()?)))
-            .collect(),
-        row: error.row,
-        host: error.host.clone(),
-    };
-    let mut blocks = vec![Block::Failures(shown.iter().take(ERRORS_MAX).map(failure).collect())];
+    shown.truncate(ERRORS_MAX);
+    let mut blocks = vec![Block::Failures(shown)];
     if let Some(more) = errors.len().checked_sub(ERRORS_MAX).filter(|more| *more > 0) {
         blocks
             .push(Block::Notes(vec![Note::sentence(format!("… and {more} more kinds (in the JSON: all)"))]));

@@ -1,7 +1,7 @@
 //! The report of a run. [`report`] defines the order of its sections: verdict, totals, latency, server, thresholds, placement, agents,
 //! hosts, errors, events and environment.
 
-use muster_common::result::{Ending, Latency, RunResult, VerdictStatus};
+use muster_common::result::{Ending, Latency, RunResult};
 
 use super::model::{Field, Note, NoteKind, Report, Section, Span, Title};
 use super::{comparison, environment, generator, latency, load, placement, problems, search, server, tables};
@@ -43,15 +43,7 @@ fn title(result: &RunResult) -> Title {
         None => "no query completed".to_owned(),
     };
     let subject = format!("run {} · {started}", result.run_id);
-    Title { status: status(result.verdict.status), subject, summary }
-}
-
-pub(super) fn status(status: VerdictStatus) -> &'static str {
-    match status {
-        VerdictStatus::Valid => "VALID",
-        VerdictStatus::Degraded => "DEGRADED",
-        VerdictStatus::Void => "VOID",
-    }
+    Title { status: result.verdict.status.name(), subject, summary }
 }
 
 fn notes(result: &RunResult) -> Vec<Note> {

@@ -16,9 +16,9 @@ pub(crate) fn report(parent: &Path, runs: &[Listed], now: Timestamp) -> Report {
     let state = |summary: &Summary| state_name(summary.state).into();
     let queries = |summary: &Summary| summary.queries.map_or(NONE.into(), Cell::Count);
     let table = TableOf::new(runs)
-        .column("run", ColumnKind::Label, |run| Cell::Name(run.id.clone()))
+        .labels("run", |run| Cell::Name(run.id.clone()))
         .column("started", ColumnKind::Number, |run| of(run, &|summary| ago(summary.started, now)))
-        .column("state", ColumnKind::Label, |run| run.summary.as_ref().map_or("broken".into(), state))
+        .labels("state", |run| run.summary.as_ref().map_or("broken".into(), state))
         .column("queries", ColumnKind::Number, |run| of(run, &queries))
         .column("done", ColumnKind::Number, |run| of(run, &done))
         .column("file", ColumnKind::Name, |run| of(run, &|summary| file_name(&summary.file)));

@@ -5,7 +5,7 @@ use muster_common::objective::Objective;
 use muster_common::result::{Latency, RunResult, Search, SearchStep};
 
 use super::model::{Block, Note, NoteKind, Section};
-use super::table::{Cell, ColumnKind, Table, TableOf, Unit};
+use super::table::{Cell, Table, TableOf, Unit};
 use crate::output::units::{counted, figure as number};
 
 /// Steps of the longest bar.
@@ -74,8 +74,8 @@ fn table(search: &Search, steps: &[&SearchStep]) -> Table {
         .times("delay p99", |step| {
             step.generator_delay_ms.as_ref().or(step.lag_ms.as_ref()).and_then(figure::P99.of)
         })
-        .column("", ColumnKind::Label, |step| Cell::Bar(bars.length(step)))
-        .column("met", ColumnKind::Label, |step| outcome(step).into())
+        .labels("", |step| Cell::Bar(bars.length(step)))
+        .labels("met", |step| outcome(step).into())
         .table()
 }
 
@@ -113,12 +113,8 @@ mod tests {
     use super::*;
     use crate::output::{Format, fixtures, render};
 
-    /// Returns the text from `title` up to `next`.
     fn section(format: Format, title: &str, next: &str) -> String {
-        let text = render(format, &fixtures::search());
-        let from = text.find(title).unwrap();
-        let to = from + text[from..].find(next).unwrap();
-        text[from..to].trim_end().to_owned()
+        fixtures::part(&render(format, &fixtures::search()), title, next)
     }
 
     #[test]

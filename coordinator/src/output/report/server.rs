@@ -108,12 +108,8 @@ fn hypertable_parts(table: &Hypertable) -> Vec<String> {
 mod tests {
     use crate::output::{Format, fixtures, render};
 
-    /// Returns the text from `title` up to `next`.
     fn section(format: Format, title: &str, next: &str) -> String {
-        let text = render(format, &fixtures::server_side());
-        let from = text.find(title).unwrap();
-        let to = from + text[from..].find(next).unwrap();
-        text[from..to].trim_end().to_owned()
+        fixtures::part(&render(format, &fixtures::server_side()), title, next)
     }
 
     #[test]

@@ -88,6 +88,10 @@ impl<'t, T> TableOf<'t, T> {
         self
     }
 
+    pub(crate) fn labels(self, heading: &'static str, label: impl Fn(&T) -> Cell) -> Self {
+        self.column(heading, ColumnKind::Label, label)
+    }
+
     pub(crate) fn names(self, heading: &'static str, name: impl Fn(&T) -> &String) -> Self {
         self.column(heading, ColumnKind::Name, |item| Cell::Name(name(item).clone()))
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use muster_common::result::comparison::{Comparison, json_schema};
 use serde_json::Value;
 
+use super::{check_lines, check_rows};
 use crate::output::fixtures::comparisons as fixtures;
-use crate::output::text::page::{WIDTH, columns};
 use crate::output::{Format, render};
 
 #[test]
@@ -224,11 +224,7 @@ fn as_csv() {
 #[test]
 fn no_line_of_the_text_is_wider_than_the_page() {
     for (name, comparison) in fixtures::all() {
-        for line in render(Format::Text, &comparison).lines() {
-            assert!(columns(line) <= WIDTH, "{name}: {line}");
-            assert_eq!(line, line.trim_end(), "{name}");
-            assert!(!line.contains(char::is_control), "{name}: {line:?}");
-        }
+        check_lines(name, &render(Format::Text, &comparison));
     }
 }
 
@@ -239,15 +235,7 @@ fn every_format_ends_with_one_newline_and_markdown_rows_have_as_many_cells_as_th
             let text = render(format, &comparison);
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{name}, {format}");
         }
-        let mut cells_of_head = None;
-        for line in render(Format::Markdown, &comparison).lines() {
-            if !line.starts_with('|') {
-                cells_of_head = None;
-                continue;
-            }
-            let cells = line.replace("\\|", "").matches('|').count();
-            assert_eq!(cells, *cells_of_head.get_or_insert(cells), "{name}: {line}");
-        }
+        check_rows(name, &render(Format::Markdown, &comparison));
     }
 }
 

@@ -5,10 +5,11 @@ pub(crate) mod page;
 mod snapshots;
 mod table;
 
+use muster_common::result::Error;
 use page::{LABEL_WIDTH, Page, WIDTH, columns, shorten, shorten_path};
 
 use super::report::model::{
-    Block, Check, Failure, Field, Listing, Note, NoteKind, Report, Section, SectionKind, Span, Title,
+    Block, Check, Field, Listing, Note, NoteKind, Report, Section, SectionKind, Span, Title,
 };
 use super::units::counted;
 
@@ -70,7 +71,7 @@ fn section(page: &mut Page, section: &Section) {
             Block::Table(table) => table::lines(table, WIDTH).iter().for_each(|line| page.push(line)),
             Block::Notes(notes) => notes.iter().for_each(|note| self::note(page, note)),
             Block::Checks(checks) => checks.iter().for_each(|check| self::check(page, check)),
-            Block::Failures(failures) => failures.iter().for_each(|failure| self::failure(page, failure)),
+            Block::Failures(errors) => errors.iter().for_each(|error| failure(page, error)),
             Block::Listing(listing) => self::listing(page, listing),
         }
     }
@@ -112,14 +113,14 @@ fn check(page: &mut Page, check: &Check) {
     page.hanging(lead, &format!("{} ({})", check.expression, details.join("; ")), LINES_MAX);
 }
 
-fn failure(page: &mut Page, failure: &Failure) {
-    let Failure { sqlstate, count, message, more, row, host } = failure;
+fn failure(page: &mut Page, error: &Error) {
+    let Error { sqlstate, count, message, detail, hint, row, host } = error;
     let (queries, host) = (counted(*count, "query"), shorten(host, HOST_WIDTH));
     page.line(&format!("  {sqlstate}{GAP}{queries} · e.g. row {row} of host {host}"));
-    let indent = " ".repeat(10);
-    page.hanging(&indent, message, MESSAGE_LINES_MAX);
-    for (name, text) in more {
-        page.hanging(&format!("{indent}{}: ", name.to_uppercase()), text, MESSAGE_LINES_MAX);
+    let texts = [("", Some(message)), ("DETAIL: ", detail.as_ref()), ("HINT: ", hint.as_ref())];
+    for (name, text) in texts {
+        let Some(text) = text else { continue };
+        page.hanging(&format!("{:10}{name}", ""), text, MESSAGE_LINES_MAX);
     }
 }
 
