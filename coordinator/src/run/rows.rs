@@ -291,7 +291,7 @@ fn settled(measurement: &Sample) -> Settled {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::SlotId;
-    use muster_common::measurement::{Execution, Lag};
+    use muster_common::sample::{Execution, Lag};
     use muster_common::queue::Queue;
     use muster_common::slots::Grant;
 
@@ -319,7 +319,7 @@ mod tests {
         let rows = Rows::new(workload, passes, 1, dispatch);
         rows.restore_session(0..1, lost, 0, 1_000);
         rows.begin(0..1, resumed, 1_000);
-        let measurement = |row, start_ns| Measurement {
+        let measurement = |row, start_ns| Sample {
             row,
             start_ns,
             lag: Lag::default(),
