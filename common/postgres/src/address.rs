@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::environment::Environment;
+use crate::environment::Environment;
 
-pub const PORT_DEFAULT: u16 = 5432;
+pub(crate) const PORT_DEFAULT: u16 = 5432;
 
 #[derive(Debug, Clone)]
 pub struct Address {
@@ -78,7 +78,7 @@ pub enum AddressError {
 }
 
 /// Parses three comma-separated lists. An empty item means the default.
-pub fn parse(
+pub(crate) fn parse(
     host: &str,
     hostaddr: &str,
     port: &str,

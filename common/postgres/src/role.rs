@@ -3,7 +3,7 @@
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::failure::with_causes;
+use crate::failure::with_causes;
 
 /// The requirement for the role of the agent's sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,7 +41,7 @@ impl RoleRule {
     ///
     /// # Errors
     /// When the role can write and the rule forbids it.
-    pub(super) async fn check(self, client: &Client) -> Result<(), RoleError> {
+    pub(crate) async fn check(self, client: &Client) -> Result<(), RoleError> {
         match self {
             Self::ReadOnly => require_read_only(client).await,
             Self::Any | Self::WarnOfSuperuser => Ok(()),
