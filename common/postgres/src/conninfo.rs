@@ -7,7 +7,7 @@ mod url;
 
 use secrecy::{ExposeSecret, SecretString};
 
-pub(crate) use parameters::{ConninfoError, Parameters, insert, reject_separator};
+pub(crate) use parameters::{ConninfoError, PARAMETERS, Parameters, insert, reject_separator};
 
 /// Common wrong schemes, which an error message may quote. Any other text before '://' may be part of a password.
 const OTHER_SCHEMES: [&str; 8] = [

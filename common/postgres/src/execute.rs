@@ -42,7 +42,7 @@ pub trait Execute {
 }
 
 /// The durations and results of connecting and preparing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Prepared {
     pub connect: Duration,
     pub prepare: Duration,
@@ -81,6 +81,11 @@ pub struct Reconnect {
 }
 
 impl Executed {
+    /// An execution without a reconnect.
+    pub fn new(start: Instant, service_time: Duration, number: u32, outcome: Outcome) -> Self {
+        Self { start, service_time, number, outcome, connected_at: None, reconnect: None }
+    }
+
     pub fn end(&self) -> Instant {
         self.start + self.service_time
     }

@@ -114,9 +114,6 @@ impl Executor {
         let Exchanged { start, time: service_time, connection } =
             frontend.exchange(|message| accumulator.take(message));
         let interruption = in_flight.end();
-        let executed = |outcome| {
-            Some(Executed { start, service_time, number, outcome, connected_at: None, reconnect: None })
-        };
         if interruption == Some(Interruption::SessionEnded) {
             return None;
         }
@@ -130,7 +127,7 @@ impl Executor {
             let ended = Some(service_time).filter(|_| !live.in_flight.is_shut_down());
             let service_time = ended.unwrap_or(limit + limits::CANCEL_GRACE);
             let outcome = Outcome::Failed(timed_out(limit, ended));
-            return executed(outcome).map(|executed| Executed { service_time, ..executed });
+            return Some(Executed::new(start, service_time, number, outcome));
         }
         let (outcome, is_over) = match (live.accumulator.finish(), connection) {
             // The server's error, if there is one, explains more than the end of the connection.
@@ -152,7 +149,7 @@ impl Executor {
         live.open_at = start + service_time;
         // If the query was interrupted, a cancel request is still on its way, even though the query ended in time.
         self.live = Some(live).filter(|_| !is_over && interruption.is_none());
-        executed(outcome)
+        Some(Executed::new(start, service_time, number, outcome))
     }
 }
 
@@ -220,7 +217,5 @@ impl Execute for Executor {
 
 /// The outcome of a row that was not sent to the server.
 fn not_sent(number: u32, error: QueryError) -> Executed {
-    let (start, service_time) = (Instant::now(), Duration::ZERO);
-    let outcome = Outcome::Failed(error);
-    Executed { start, service_time, number, outcome, connected_at: None, reconnect: None }
+    Executed::new(Instant::now(), Duration::ZERO, number, Outcome::Failed(error))
 }

@@ -11,33 +11,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::ChannelBinding;
 
 use crate::address::{self, Address, AddressError};
-use crate::conninfo::{self, ConninfoError, Parameters};
+use crate::conninfo::{self, ConninfoError, PARAMETERS, Parameters};
 use crate::environment::Environment;
 use crate::pgpass;
 use crate::service::{self, ServiceError};
 use crate::session_attrs::TargetSessionAttrs;
 use crate::tls::{Tls, TlsError};
-
-/// Environment variables and the parameter that each one sets.
-const VARIABLES: [(&str, &str); 17] = [
-    ("PGCHANNELBINDING", "channel_binding"),
-    ("PGCONNECT_TIMEOUT", "connect_timeout"),
-    ("PGDATABASE", "dbname"),
-    ("PGHOST", "host"),
-    ("PGHOSTADDR", "hostaddr"),
-    ("PGOPTIONS", "options"),
-    ("PGPASSFILE", "passfile"),
-    ("PGPASSWORD", "password"),
-    ("PGPORT", "port"),
-    ("PGSERVICE", "service"),
-    ("PGSSLCERT", "sslcert"),
-    ("PGSSLKEY", "sslkey"),
-    ("PGSSLMODE", "sslmode"),
-    ("PGSSLROOTCERT", "sslrootcert"),
-    ("PGSSLSNI", "sslsni"),
-    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
-    ("PGUSER", "user"),
-];
 
 /// Variables that restrict which servers are trusted. They are not supported, and ignoring them would weaken security, so setting one is an
 /// error.
@@ -179,7 +158,7 @@ impl Given {
     fn collect(url: Option<&SecretString>, environment: &Environment) -> Result<Self, SettingsError> {
         refuse_variables(environment)?;
         let mut given = Parameters::new();
-        for (variable, parameter) in VARIABLES {
+        for (parameter, variable) in PARAMETERS {
             if let Some(value) = environment.variable(variable) {
                 if value.starts_with(['"', '\'']) && parameter != "password" {
                     return Err(SettingsError::Quoted(variable));

@@ -37,8 +37,8 @@ impl Window {
     }
 
     /// Returns how many more rows may run before results must be sent: normally until half of the window is unsent. At first results are
-    /// sent sooner, after [`limits::RESULTS_FIRST`] and after half of the first window, because each exchange lets the window grow, and new rows need time
-    /// to arrive while the first ones run.
+    /// sent sooner, after [`limits::RESULTS_FIRST`] and after half of the first window, because each exchange lets the window grow, and new
+    /// rows need time to arrive while the first ones run.
     pub(super) fn until_due(&self) -> u64 {
         let half = u64::from(self.rows).div_ceil(2);
         let first_half = u64::from(limits::CREDIT_ROWS_FIRST / 2);

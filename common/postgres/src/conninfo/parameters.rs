@@ -7,25 +7,25 @@ use secrecy::SecretString;
 /// Parameters by libpq's name. All values are secrets, because one of them is the password.
 pub(crate) type Parameters = BTreeMap<&'static str, SecretString>;
 
-/// Parameters that have an effect.
-const PARAMETERS: [&str; 17] = [
-    "channel_binding",
-    "connect_timeout",
-    "dbname",
-    "host",
-    "hostaddr",
-    "options",
-    "passfile",
-    "password",
-    "port",
-    "service",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "sslsni",
-    "target_session_attrs",
-    "user",
+/// Parameters that have an effect, and the environment variable that sets each one.
+pub(crate) const PARAMETERS: [(&str, &str); 17] = [
+    ("channel_binding", "PGCHANNELBINDING"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("dbname", "PGDATABASE"),
+    ("host", "PGHOST"),
+    ("hostaddr", "PGHOSTADDR"),
+    ("options", "PGOPTIONS"),
+    ("passfile", "PGPASSFILE"),
+    ("password", "PGPASSWORD"),
+    ("port", "PGPORT"),
+    ("service", "PGSERVICE"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslmode", "PGSSLMODE"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslsni", "PGSSLSNI"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+    ("user", "PGUSER"),
 ];
 
 /// Parameters that are accepted without effect: Muster sets the application name, the encoding is always UTF-8, and GSSAPI is not used.
@@ -61,7 +61,7 @@ pub enum ConninfoError {
         "the database URL has a scheme other than 'postgresql://'; write postgresql://USER@HOST:PORT/DATABASE"
     )]
     OtherScheme,
-    #[error("{place}: {} is not supported; supported are {}", parameter(name), PARAMETERS.join(", "))]
+    #[error("{place}: {} is not supported; supported are {}", parameter(name), PARAMETERS.map(|(name, _)| name).join(", "))]
     Unknown {
         place: String,
         /// `None` if the text is not a word, because it may then be part of a password.
@@ -118,7 +118,9 @@ pub(crate) fn insert(
         ("ssl", "true") => ("sslmode", "require".to_owned()),
         _ => (name, value),
     };
-    if let Some(known) = PARAMETERS.into_iter().chain(IGNORED).find(|known| *known == name) {
+    if let Some(known) =
+        PARAMETERS.map(|(name, _)| name).into_iter().chain(IGNORED).find(|known| *known == name)
+    {
         parameters.insert(known, value.into());
     } else {
         let name = Some(name.to_owned()).filter(|name| is_word(name));
