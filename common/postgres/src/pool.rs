@@ -89,7 +89,7 @@ impl ServerPool {
     }
 
     /// Closes the connection unless it is in use. The next request opens another one.
-    pub fn end_idle(&self) {
+    pub(crate) fn end_idle(&self) {
         self.pool.retain(|_, _| false);
     }
 
