@@ -19,6 +19,8 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 pub const PARAMETERS_MAX: usize = 65_535;
 /// Maximum number of statements of a mix: the statement of each row is stored in one byte.
 pub const STATEMENTS_MAX: usize = 255;
+/// Number of a role's privileges that are named in a message. A role may have thousands.
+pub const PRIVILEGES_SHOWN: usize = 5;
 /// Number of invalid records that are shown; all are counted.
 pub const BAD_ROWS_SHOWN: usize = 10;
 /// Maximum number of hosts in the result, slowest first; the text report shows ten.
@@ -68,7 +70,8 @@ pub const RESULT_LINGER: Duration = Duration::from_millis(100);
 pub const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
 /// HTTP/2 windows of all other servers: the smallest that HTTP/2 allows for a connection.
 pub const HTTP2_WINDOW_BYTES_SMALL: u32 = 65_535;
-/// Buffer size of a connection within a process: a few batches of rows, like a socket's buffer.
+/// Buffer size of a connection within a process: a few batches of rows, like a socket's buffer, and more than any message that sets up a
+/// database session.
 pub const IN_PROCESS_BUFFER_BYTES: usize = 64 << 10;
 /// Timeout for sending on a work stream. An agent reads its work stream at once, even if its workers are busy. An agent that sends
 /// heartbeats but does not read for this long would keep its rows from other agents. The slowest useful link transfers a message of the

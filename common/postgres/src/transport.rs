@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use muster_common::limits;
 use muster_process::blocking::addresses;
 use postgres_protocol::message::frontend as write;
 use rustls::pki_types::ServerName;
@@ -31,8 +32,6 @@ pub(crate) enum Transport {
 
 /// The server's response when it accepts TLS.
 const TLS_ACCEPTED: u8 = b'S';
-/// The buffer size of the relay. Larger than any message of the session setup.
-const PIPE_BYTES: usize = 64 << 10;
 
 trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -205,7 +204,7 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts copying on the current runtime.
     pub(crate) fn start(transport: Transport) -> (Wire, Self) {
-        let (near, far) = duplex(PIPE_BYTES);
+        let (near, far) = duplex(limits::IN_PROCESS_BUFFER_BYTES);
         let wire = Wire { binding: transport.channel_binding(), bytes: Box::new(near) };
         let (stop, stopped) = oneshot::channel();
         (wire, Self { stop, task: tokio::spawn(relay(transport, far, stopped)) })
