@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::config::{AcceptDatabaseUrl, AgentConfig};
-use muster_net::address::{Coordinators, parse_listen_address};
 use crate::exit::Exit;
 use crate::metrics::AgentMetrics;
 use crate::null_database::NullDatabase;
-use muster_postgres::{Environment, RoleRule, Settings};
 use crate::runtime::Runtime;
-use muster_process::secret_file;
+use crate::serve::AgentError;
+use muster_net::address::{Coordinators, parse_listen_address};
 use muster_net::security::Security;
 use muster_net::security::pki::PkiArgs;
-use crate::serve::AgentError;
+use muster_postgres::{Environment, RoleRule, Settings};
+use muster_process::secret_file;
 
 /// Runs timed queries for a Muster coordinator.
 ///

@@ -10,3 +10,8 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn since(then: Instant) -> Duration {
     now().saturating_duration_since(then)
 }
+
+/// Returns `u64::MAX` for times longer than 584 years.
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

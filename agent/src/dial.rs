@@ -5,12 +5,14 @@ use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use muster_common::join_string::Secret;
 use muster_common::limits;
+use muster_net::address::{Coordinator, Coordinators};
+use muster_net::happy_eyeballs;
+use muster_net::security::{Security, Tls};
 use muster_proto::v1::muster_client::MusterClient;
 use rustls::CertificateError;
 use tokio_rustls::TlsConnector;
@@ -23,14 +25,7 @@ use tonic::{Request, Status};
 
 use crate::route::{Ends, Route};
 use crate::runtime::{ByteStream, Network};
-use crate::session::SessionError;
-use muster_net::address::{Coordinator, Coordinators};
-use muster_net::happy_eyeballs;
-use muster_net::security::{Security, Tls};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Below the idle timeouts of common NATs and load balancers.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+use crate::session_end::{SessionError, causes};
 
 pub(crate) type Client = MusterClient<InterceptedService<Channel, Credentials>>;
 
@@ -75,8 +70,8 @@ async fn dial_one(
     network: &Network,
 ) -> Result<(Client, CurrentRoute), tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(format!("http://{coordinator}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
+        .connect_timeout(limits::DIAL_TIMEOUT)
+        .http2_keep_alive_interval(limits::KEEP_ALIVE_EVERY)
         .keep_alive_timeout(limits::FENCE)
         .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES)
         .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES);
@@ -97,20 +92,6 @@ async fn dial_one(
 
 const IMPOSTOR: &str = "its certificate does not match the join string, so no secret was sent to it. Either the join string belongs to \
                         another coordinator (`coordinator token` prints the right one), or another host intercepts the connection";
-
-/// Returns the messages of an error and its sources, without repetitions.
-pub(crate) fn causes(error: &dyn Error) -> String {
-    let mut text = String::new();
-    let mut cause: Option<&dyn Error> = Some(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = if text.is_empty() { inner_text } else { format!("{text}: {inner_text}") };
-        }
-        cause = inner.source();
-    }
-    text
-}
 
 fn is_impostor(error: &tonic::transport::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);

@@ -1,11 +1,8 @@
 //! The interface between a session and what executes its rows: threads and PostgreSQL, or a simulation in tests. A session, its worker
 //! set and its workers use both through these traits only.
 
-use std::time::Duration;
-
 use futures_util::future::BoxFuture;
-use muster_common::ids::{Epoch, RowId, RunId, SlotId};
-use muster_common::sample::QueryError;
+use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
 use muster_proto::control::{Explain, PrepareFailed, RunConfig};
 
@@ -13,7 +10,7 @@ use crate::config::AgentConfig;
 pub use crate::route::Route;
 pub use crate::waiter::{ThreadWaiter, Waiter, Waker};
 pub use crate::worker::Worker;
-pub use muster_postgres::{Executed, Prepared, Reconnect};
+pub use muster_postgres::{Execute, Executed, Prepared, Reconnect};
 
 /// Starts the workers of a session. One driver serves one session after another.
 pub trait Driver: Send + Sync {
@@ -85,32 +82,4 @@ pub trait WorkerPool: Send + Sync {
 
     /// Waits for the workers, which were stopped before and end within the grace period of a cancel. Returns false if one did not end.
     fn stop(self: Box<Self>) -> BoxFuture<'static, bool>;
-}
-
-/// One worker's connection to a database, with its prepared statements. Only the worker's thread calls it, and calls may block.
-pub trait Execute {
-    /// Returns the number of values per row of a statement, or `None` if there is no such statement.
-    fn parameters(&self, statement: u16) -> Option<usize>;
-
-    /// Returns how long the worker's connection has been broken, or `None` if it is not known to be broken.
-    fn disconnected(&self) -> Option<Duration> {
-        None
-    }
-
-    /// Sets the session's name in the database, now and after each reconnect. Called when an agent on standby is given a slot.
-    ///
-    /// # Errors
-    /// When the name cannot be set on the connection.
-    fn rename(&mut self, application_name: &str) -> Result<(), QueryError>;
-
-    /// Reconnects if the connection has ended, which may take long. Called before each row. Returns `None` when the session ends.
-    fn connect(&mut self) -> Option<()> {
-        Some(())
-    }
-
-    /// Runs one row. SQL errors, timeouts and lost connections are outcomes, too. Returns `None` only when the session ends.
-    fn execute(&mut self, row: RowId, statement: u16, values: &[Option<&str>]) -> Option<Executed>;
-
-    /// Called after the last row. Leaves nothing behind on a server session that other clients share.
-    fn close(&mut self) {}
 }

@@ -1,5 +1,5 @@
 //! The channel from a session to the thread of one worker: it carries the phase, batches of rows and the cancellation. The thread waits
-//! here between two rows. A query in flight is interrupted elsewhere (`postgres/in_flight.rs`).
+//! here between two rows. A query in flight is interrupted elsewhere (`common/postgres/src/in_flight.rs`).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -9,8 +9,8 @@ use std::time::Instant;
 use muster_common::limits;
 use muster_proto::work::Assign;
 
+use crate::phase::Phase;
 use crate::waiter::{Waiter, Waker};
-use crate::worker::Phase;
 
 /// The worker's half.
 pub(crate) struct Inbox {

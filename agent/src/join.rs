@@ -9,8 +9,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use crate::config::AgentConfig;
-use crate::dial::{Client, causes};
-use crate::session::{Past, SessionError, UnackedResults};
+use crate::dial::Client;
+use crate::history::History;
+use crate::session_end::{SessionError, causes};
 
 /// The role that the coordinator gave to this agent.
 pub(crate) enum Joined {
@@ -44,18 +45,17 @@ impl Control {
     }
 }
 
-/// Sends Hello and waits for the reply. `unacked` are results that an earlier session still holds.
+/// Sends Hello and waits for the reply.
 ///
 /// # Errors
 /// When the coordinator does not reply in time, or rejects the agent.
 pub(crate) async fn join(
     client: &mut Client,
     config: &AgentConfig,
-    past: &Past,
-    unacked: Option<&UnackedResults>,
+    history: &History,
 ) -> Result<(Control, Joined), SessionError> {
     let (sender, receiver) = mpsc::channel(limits::SESSION_QUEUE_MAX + limits::SERVERS_MAX);
-    sender.try_send(FromAgent::Hello(hello(config, past, unacked)).into()).expect("a new channel has room");
+    sender.try_send(FromAgent::Hello(hello(config, history)).into()).expect("a new channel has room");
     let reply = async {
         let inbound = client.control(ReceiverStream::new(receiver)).await.map_err(join_error)?.into_inner();
         let mut control = Control { sender, inbound };
@@ -88,7 +88,7 @@ fn join_error(status: Status) -> SessionError {
     }
 }
 
-fn hello(config: &AgentConfig, past: &Past, unacked: Option<&UnackedResults>) -> Hello {
+fn hello(config: &AgentConfig, history: &History) -> Hello {
     Hello {
         protocol_version: limits::PROTOCOL_VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -97,11 +97,11 @@ fn hello(config: &AgentConfig, past: &Past, unacked: Option<&UnackedResults>) ->
         workers: config.workers,
         slot: config.slot,
         has_database: config.database.is_some(),
-        ended: past.ended.clone(),
+        ended: history.ended.clone(),
         can_report_stats: true,
-        instance: past.instance,
-        ran: past.ran.clone(),
-        former: unacked.map(|unacked| unacked.sessions.clone()).unwrap_or_default(),
+        instance: history.instance,
+        ran: history.ran.clone(),
+        former: history.unacked.as_ref().map(|unacked| unacked.sessions.clone()).unwrap_or_default(),
     }
 }
 

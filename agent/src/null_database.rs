@@ -1,12 +1,12 @@
 //! A driver without a database, for benchmarks of Muster itself: every row completes at once with an empty result. The report states that
 //! no database was used, and its verdict is VOID.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::sample::{Answer, Outcome, QueryError};
-use muster_proto::control::{Database, RunConfig, Statement};
+use muster_proto::control::{RunConfig, Statement};
 
 use crate::config::AgentConfig;
 use crate::driver::{CannotStart, Driver, Execute, Executed, Prepared, Route, Worker, WorkerPool};
@@ -35,7 +35,8 @@ impl Driver for NullDatabase {
         _: String,
     ) -> Result<Box<dyn WorkerPool>, CannotStart> {
         let statements = run.statements.clone();
-        let open = move |_, _| Ok((vec![NullConnection::to(&statements)], prepared()));
+        // The description has no server version, because there is no server.
+        let open = move |_, _| Ok((vec![NullConnection::to(&statements)], Prepared::default()));
         Ok(Box::new(NullWorkerPool(Threads::start(workers, open)?)))
     }
 }
@@ -57,20 +58,6 @@ impl NullConnection {
     }
 }
 
-/// Returns a description without a server version, because there is no server.
-pub fn prepared() -> Prepared {
-    Prepared {
-        connect: Duration::ZERO,
-        prepare: Duration::ZERO,
-        database: Database::default(),
-        sql: String::new(),
-        bucket_function: None,
-        is_pooled: false,
-        versus: None,
-        results: Vec::new(),
-    }
-}
-
 impl Execute for NullConnection {
     fn parameters(&self, statement: u16) -> Option<usize> {
         self.parameters.get(usize::from(statement)).copied()
@@ -86,13 +73,6 @@ impl Execute for NullConnection {
         let start = Instant::now();
         let service_time = start.elapsed();
         let outcome = Outcome::Completed(Answer::default());
-        Some(Executed {
-            start,
-            service_time,
-            number: self.executions,
-            outcome,
-            connected_at: None,
-            reconnect: None,
-        })
+        Some(Executed::new(start, service_time, self.executions, outcome))
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::clock;
+use crate::clock::{self, nanoseconds};
 
 #[derive(Debug)]
 pub(crate) struct Permit {
@@ -23,8 +23,8 @@ impl Permit {
 
     /// Extends the permit. A time earlier than the current one has no effect.
     pub(crate) fn prolong(&self, lapses_at: Instant) {
-        let ns = lapses_at.saturating_duration_since(self.origin).as_nanos();
-        self.lapses_at_ns.fetch_max(u64::try_from(ns).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let ns = nanoseconds(lapses_at.saturating_duration_since(self.origin));
+        self.lapses_at_ns.fetch_max(ns, Ordering::Relaxed);
     }
 
     pub(crate) fn has_lapsed(&self, now: Instant) -> bool {

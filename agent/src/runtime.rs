@@ -6,13 +6,13 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use muster_net::address::Coordinator;
 use muster_process::random;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::databases::Databases;
 use crate::driver::Driver;
 use crate::metrics::AgentMetrics;
-use muster_net::address::Coordinator;
 
 #[derive(Clone)]
 pub struct Runtime {

@@ -1,16 +1,18 @@
 //! The main loop of an agent: join a run, serve it, join the next one. Without a coordinator the agent waits for one, without a limit.
 
-use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use muster_common::limits;
+use muster_common::random::SplitMix64;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::config::AgentConfig;
+use crate::history::History;
 use crate::runtime::Runtime;
-use crate::session::{self, Ended, Past, SessionError, UnackedResults};
+use crate::session;
+use crate::session_end::{Ended, SessionError, causes};
 
 /// Why an agent gave up. After any other error it joins again.
 #[derive(Debug, thiserror::Error)]
@@ -37,15 +39,14 @@ pub async fn serve_in(
     config: AgentConfig,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
-    let mut retry = Retry::new(runtime.seed);
-    let mut unacked = None;
-    let mut past = Past::new(runtime.seed);
+    let mut retry = Retry::new(SplitMix64::new(runtime.seed));
+    let mut history = History::new(runtime.seed);
     let mut lost_at = None;
     while !shutdown.is_cancelled() {
         let began = clock::now();
-        let served = session::serve(&config, runtime, &mut unacked, &mut past, &shutdown).await;
+        let served = session::serve(&config, runtime, &mut history, &shutdown).await;
         // Not after every session: an agent that joins but cannot prepare must not retry many times a second.
-        if std::mem::take(&mut past.got_ready) {
+        if std::mem::take(&mut history.got_ready) {
             retry.restart();
         }
         match served {
@@ -71,13 +72,9 @@ pub async fn serve_in(
                 retry.log_error(&config, &error);
             }
         }
-        check_parked(&config, &mut unacked, lost_at)?;
-        runtime.metrics.set_unacknowledged(unacked.as_ref().map_or(0, UnackedResults::count));
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(retry.next_delay()) => {}
-        }
+        check_parked(&config, &mut history, lost_at)?;
+        runtime.metrics.set_unacknowledged(history.count_unacked());
+        shutdown.run_until_cancelled(tokio::time::sleep(retry.next_delay())).await;
     }
     Ok(())
 }
@@ -86,11 +83,11 @@ pub async fn serve_in(
 /// time.
 fn check_parked(
     config: &AgentConfig,
-    unacked: &mut Option<UnackedResults>,
+    history: &mut History,
     lost_at: Option<Instant>,
 ) -> Result<(), AgentError> {
     if let Some(old) =
-        unacked.take_if(|unacked| clock::since(unacked.since) > limits::UNACKED_RESULTS_TIMEOUT)
+        history.unacked.take_if(|unacked| clock::since(unacked.since) > limits::UNACKED_RESULTS_TIMEOUT)
     {
         warn!(
             "{} results of run {} are dropped: the coordinator did not come back within {:?}",
@@ -109,31 +106,22 @@ fn check_parked(
 struct Retry {
     delay: Duration,
     last_shown: Option<String>,
-    random: u64,
+    random: SplitMix64,
 }
 
 impl Retry {
-    fn new(seed: u64) -> Self {
-        Self { delay: limits::RETRY_FIRST, last_shown: None, random: seed }
+    fn new(random: SplitMix64) -> Self {
+        Self { delay: limits::RETRY_FIRST, last_shown: None, random }
     }
 
     fn restart(&mut self) {
-        *self = Self::new(self.random);
+        *self = Self::new(self.random.clone());
     }
 
     fn next_delay(&mut self) -> Duration {
         let delay = self.delay;
         self.delay = (delay * 2).min(limits::RETRY_MAX);
-        delay.mul_f64(0.5 + 0.5 * self.jitter())
-    }
-
-    /// Returns a number from 0 to 1. The generator is SplitMix64, for which every seed is equally good.
-    fn jitter(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        delay.mul_f64(0.5 + 0.5 * self.random.unit())
     }
 
     /// Logs the end of a run. A repeated reason goes to the debug log.
@@ -148,7 +136,7 @@ impl Retry {
 
     /// Logs an error. A repeated error goes to the debug log.
     fn log_error(&mut self, config: &AgentConfig, error: &SessionError) {
-        let text = with_causes(error);
+        let text = causes(error);
         if self.last_shown.as_deref() == Some(&text) {
             debug!("{text}; trying again");
             return;
@@ -163,26 +151,13 @@ impl Retry {
     }
 }
 
-fn with_causes(error: &SessionError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_backoff_doubles_up_to_its_bound() {
-        let mut retry = Retry::new(7);
+        let mut retry = Retry::new(SplitMix64::new(7));
         let mut bound = limits::RETRY_FIRST;
         for _ in 0..12 {
             let delay = retry.next_delay();

@@ -6,19 +6,15 @@ use std::sync::mpsc as blocking;
 use std::thread;
 
 use muster_common::limits;
-use muster_proto::control::PrepareFailed;
+use muster_postgres::Execute;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::driver::{CannotStart, Execute};
+use crate::driver::CannotStart;
 use crate::waiter::ThreadWaiter;
-use crate::worker::{Worker, WorkerEvent};
-use muster_postgres::Prepared;
-
-/// Stack size of a worker thread. Opening a TLS connection needs most of it. Only pages that the thread has touched take memory.
-const STACK_BYTES: usize = 512 << 10;
+use crate::worker::{Opened, Worker, WorkerEvent};
 
 /// The threads of one session's workers.
 pub(crate) struct Threads {
@@ -38,10 +34,7 @@ impl Threads {
     /// workers are started, or none.
     pub(crate) fn start<E: Execute>(
         workers: Vec<Worker>,
-        open: impl Fn(u16, CancellationToken) -> Result<(Vec<E>, Prepared), PrepareFailed>
-        + Clone
-        + Send
-        + 'static,
+        open: impl Fn(u16, CancellationToken) -> Opened<E> + Clone + Send + 'static,
     ) -> Result<Self, CannotStart> {
         let (held, running) = mpsc::channel(1);
         let start = |worker: &Worker| {
@@ -84,14 +77,12 @@ fn start_one(index: u16, run: impl FnOnce(Worker) + Send + 'static) -> io::Resul
             run(worker);
         }
     };
-    let builder = thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK_BYTES);
+    let builder =
+        thread::Builder::new().name(format!("worker-{index}")).stack_size(limits::WORKER_STACK_BYTES);
     Ok(Started { hand_over, thread: builder.spawn(body)? })
 }
 
-fn run<E: Execute>(
-    worker: Worker,
-    open: impl Fn(u16, CancellationToken) -> Result<(Vec<E>, Prepared), PrepareFailed>,
-) {
+fn run<E: Execute>(worker: Worker, open: impl Fn(u16, CancellationToken) -> Opened<E>) {
     let (index, events) = (worker.index, worker.events.clone());
     let waiter = ThreadWaiter::registered(worker.gauges.register_thread());
     let ran = || worker.run(waiter, |cancel| open(index, cancel));

@@ -3,28 +3,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use muster_common::ids::{Epoch, RunId, SlotId};
 use muster_common::limits;
 use muster_common::server_identity::{Reconnects, ServerIdentity};
-use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
-use muster_proto::control::{
-    Database, Explain, PrepareFailed, PrepareFailure, Ready, RunConfig, WorkerReport,
-};
+use muster_postgres::no_database;
+use muster_proto::control::{Database, PrepareFailed, PrepareFailure, Ready, RunConfig, WorkerReport};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::nanoseconds;
 use crate::config::AgentConfig;
 use crate::driver::{CannotStart, Driver, Prepared, Reconnect, WorkerPool};
 use crate::health::Gauges;
 use crate::inbox::{RowSender, WorkerHandle, inbox};
 use crate::permit::Permit;
+use crate::phase::{Phase, Round};
 use crate::route::Route;
-use crate::worker::{Phase, Round, Worker, WorkerEvent};
+use crate::worker::{Worker, WorkerEvent};
 use crate::worker_results::{self, WorkerResultReceiver};
-use muster_postgres::no_database;
 
 /// An event of the workers that the session handles.
 pub(crate) enum WorkerSetEvent {
@@ -52,9 +49,6 @@ pub(crate) struct WorkerSet {
     limit: Option<String>,
 }
 
-/// The most events that a worker sends while the session is busy: prepared, placed, a reconnect and the end.
-const EVENTS_PER_WORKER: usize = 4;
-
 type Queues = Vec<RowSender>;
 
 impl WorkerSet {
@@ -69,7 +63,7 @@ impl WorkerSet {
         gauges: &Arc<Gauges>,
     ) -> (Self, Queues, WorkerResultReceiver) {
         let count = usize::from(config.workers);
-        let (event_sender, events) = mpsc::channel(EVENTS_PER_WORKER * count);
+        let (event_sender, events) = mpsc::channel(limits::EVENTS_PER_WORKER * count);
         let (senders, worker_results) = worker_results::channel(config.workers);
         let mut handles = Vec::with_capacity(count);
         let cancel = CancellationToken::new();
@@ -124,15 +118,13 @@ impl WorkerSet {
         }
     }
 
-    /// Terminates backends that lost sessions of a slot left in the workers' databases.
-    pub(crate) fn end_backends(
+    /// Sends a request to the databases of the workers, on a connection of its own.
+    pub(crate) fn request<T: Send + 'static>(
         &self,
-        run: &RunId,
-        slot: SlotId,
-        below: Epoch,
-    ) -> BoxFuture<'static, Result<u32, String>> {
+        request: impl FnOnce(&dyn WorkerPool) -> BoxFuture<'static, Result<T, String>>,
+    ) -> BoxFuture<'static, Result<T, String>> {
         match &self.pool {
-            Some(pool) => pool.end_backends(run, slot, below),
+            Some(pool) => request(&**pool),
             None => Box::pin(std::future::ready(Err("no database".to_owned()))),
         }
     }
@@ -140,30 +132,6 @@ impl WorkerSet {
     /// Returns the reason if this process cannot start workers in any run.
     pub(crate) fn limit(&self) -> Option<&str> {
         self.limit.as_deref()
-    }
-
-    /// Reads the server's statistics. `is_last` is true when the workers have ended.
-    pub(crate) fn read_stats(
-        &self,
-        run: &RunId,
-        is_last: bool,
-    ) -> BoxFuture<'static, Result<StatsSnapshot, String>> {
-        match &self.pool {
-            Some(pool) => pool.read_stats(run, is_last),
-            None => Box::pin(std::future::ready(Err("no database".to_owned()))),
-        }
-    }
-
-    /// Executes a row once more and returns its plan.
-    pub(crate) fn explain(
-        &self,
-        run: &RunId,
-        request: Explain,
-    ) -> BoxFuture<'static, Result<ExplainedPlan, String>> {
-        match &self.pool {
-            Some(pool) => pool.explain(run, request),
-            None => Box::pin(std::future::ready(Err("no database".to_owned()))),
-        }
     }
 
     /// Starts a round. A second call for the same round has no effect.
@@ -278,8 +246,4 @@ fn merged<'a>(first: &Database, all: impl Iterator<Item = &'a Database>) -> Data
         }
     }
     Database { identities, ..first.clone() }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,9 +8,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
-use muster_agent::driver::{CannotStart, Driver, Execute, Executed, Route, ThreadWaiter, Worker, WorkerPool};
+use muster_agent::driver::{
+    CannotStart, Driver, Execute, Executed, Prepared, Route, ThreadWaiter, Worker, WorkerPool,
+};
 use muster_agent::metrics::AgentMetrics;
-use muster_agent::null_database::{NullConnection, prepared};
+use muster_agent::null_database::NullConnection;
 use muster_agent::runtime::{Network, Runtime};
 use muster_agent::{AgentConfig, serve_in};
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
@@ -85,7 +87,7 @@ impl Driver for BenchDriver {
             let connection = Connection { inner, has_begun: false, starts: Arc::clone(&self.starts) };
             std::thread::Builder::new()
                 .stack_size(STACK_BYTES)
-                .spawn(|| worker.run(ThreadWaiter::new(), |_| Ok((vec![connection], prepared()))))
+                .spawn(|| worker.run(ThreadWaiter::new(), |_| Ok((vec![connection], Prepared::default()))))
                 .map_err(CannotStart::Thread)
         };
         Ok(Box::new(Threads(workers.into_iter().map(start).collect::<Result<_, _>>()?)))

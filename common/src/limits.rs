@@ -19,6 +19,8 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 pub const PARAMETERS_MAX: usize = 65_535;
 /// Maximum number of statements of a mix: the statement of each row is stored in one byte.
 pub const STATEMENTS_MAX: usize = 255;
+/// Number of a role's privileges that are named in a message. A role may have thousands.
+pub const PRIVILEGES_SHOWN: usize = 5;
 /// Number of invalid records that are shown; all are counted.
 pub const BAD_ROWS_SHOWN: usize = 10;
 /// Maximum number of hosts in the result, slowest first; the text report shows ten.
@@ -34,6 +36,10 @@ pub const ADVICE_CHARS_MAX: usize = 300;
 /// larger workload is sampled.
 pub const ANSWERS_COMPARED_MAX: usize = 64 << 10;
 
+/// Minimum free space for one read from a database connection. A response that fits into it is received with a single read.
+pub const ANSWER_READ_BYTES: usize = 16 << 10;
+/// Buffer size that a database connection keeps from one response to the next.
+pub const ANSWER_BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// Maximum size of one query's result rows that are buffered for the digest until the clock has stopped; a larger result is hashed while
 /// it is read.
 pub const ANSWER_BYTES_KEPT: usize = 16 << 20;
@@ -64,7 +70,8 @@ pub const RESULT_LINGER: Duration = Duration::from_millis(100);
 pub const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
 /// HTTP/2 windows of all other servers: the smallest that HTTP/2 allows for a connection.
 pub const HTTP2_WINDOW_BYTES_SMALL: u32 = 65_535;
-/// Buffer size of a connection within a process: a few batches of rows, like a socket's buffer.
+/// Buffer size of a connection within a process: a few batches of rows, like a socket's buffer, and more than any message that sets up a
+/// database session.
 pub const IN_PROCESS_BUFFER_BYTES: usize = 64 << 10;
 /// Timeout for sending on a work stream. An agent reads its work stream at once, even if its workers are busy. An agent that sends
 /// heartbeats but does not read for this long would keep its rows from other agents. The slowest useful link transfers a message of the
@@ -101,8 +108,6 @@ pub const RUNS_SHOWN: usize = 10;
 
 // -- flow of rows ------------------------------------------------------------------------------------------------------
 
-/// Number of rows that a worker may hold before its speed is known.
-pub const CREDIT_ROWS_FIRST: u32 = 16;
 /// Minimum window: one row running and one waiting.
 pub const CREDIT_ROWS_MIN: u32 = 2;
 /// Maximum window, which also bounds a worker's queue and its unacknowledged results.
@@ -118,6 +123,33 @@ pub const IN_FLIGHT_ROWS_OF_WORKER: usize = 64;
 pub const WORKLOAD_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Duration of the work that is sent ahead to each worker.
 pub const CREDIT_WINDOW: Duration = Duration::from_millis(500);
+
+// -- start of a run ----------------------------------------------------------------------------------------------------
+//
+// All agents join, receive their first rows and start within a short time, on as many machines as there are or on one. The start of each
+// worker must be delayed neither by the messages of the others nor by a wait for rows.
+
+/// Interval before the start: each reply is a reading of the coordinator's clock, and at least one of them should have a short round trip.
+pub const HEARTBEAT_EVERY_BEFORE_START: Duration = Duration::from_millis(250);
+/// Delay of the start per agent, for the burst of joining to end and for every agent to have a reply with a short round trip.
+pub const START_DELAY_PER_AGENT: Duration = Duration::from_micros(300);
+/// Time between Arm and the first query: longer than any reasonable round trip, so that all agents start together.
+pub const ARM_COUNTDOWN: Duration = Duration::from_millis(200);
+/// No heartbeats are sent between Arm and this time after the start: the heartbeats of a thousand agents took a third of two processors and
+/// delayed starts.
+pub const HEARTBEAT_PAUSE_AFTER_START: Duration = Duration::from_millis(50);
+/// Timeout for sending rows ahead of the start; with a slower link, the run starts with the rows that have arrived.
+pub const PREFETCH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Number of rows that a worker may hold before its speed is known.
+pub const CREDIT_ROWS_FIRST: u32 = 16;
+/// Number of rows after which a worker sends its first results, which let its window grow. Not one: all workers start at the same moment, and
+/// sending the first results would delay the start of the others.
+pub const RESULTS_FIRST: u64 = 2;
+/// Capacity per worker of the channel of events, so that no worker's thread waits while the session is busy: prepared, placed, a reconnect
+/// and the end.
+pub const EVENTS_PER_WORKER: usize = 4;
+/// Stack size of a worker's thread. Opening a TLS connection needs most of it. Only pages that the thread has touched take memory.
+pub const WORKER_STACK_BYTES: usize = 512 << 10;
 
 // -- loss --------------------------------------------------------------------------------------------------------------
 
@@ -148,7 +180,7 @@ pub const REFUSED_MACHINES_MAX: usize = 1_024;
 
 // -- unauthenticated connections ---------------------------------------------------------------------------------------
 //
-// Every listener of both programs accepts connections in the same loop and serves HTTP/2 with the same settings (agent/src/listen). The
+// Every listener of both programs accepts connections in the same loop and serves HTTP/2 with the same settings (common/net/src/listen). The
 // memory that unauthenticated peers can take is at most (connections) × (bytes that each may send + what the settings below let it hold).
 
 /// Maximum number of connections to the port for agents on which no agent has joined yet. Each may send [`ADMISSION_BYTES_MAX`], so
@@ -179,29 +211,27 @@ pub const HTTP2_RESETS_MAX: usize = 16;
 
 /// Interval of an agent's heartbeats.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
-/// Interval before the start: each reply is a reading of the coordinator's clock, and at least one of them should have a short round trip.
-pub const HEARTBEAT_EVERY_BEFORE_START: Duration = Duration::from_millis(250);
-/// Delay of the start per agent, for the burst of joining to end and for every agent to have a reply with a short round trip.
-pub const START_DELAY_PER_AGENT: Duration = Duration::from_micros(300);
 /// An agent stops if no heartbeat sent within this time was acknowledged. Measured from *sending* the heartbeat.
 pub const LEASE: Duration = Duration::from_secs(3);
 /// The coordinator fences a session this long after *receiving* its last heartbeat. The agent stops earlier, without a shared clock.
 pub const FENCE: Duration = Duration::from_millis(3_300);
-/// Time between Arm and the first query: longer than any reasonable round trip, so that all agents start together.
-pub const ARM_COUNTDOWN: Duration = Duration::from_millis(200);
-/// No heartbeats are sent between Arm and this time after the start: the heartbeats of a thousand agents took a third of two processors and
-/// delayed starts.
-pub const HEARTBEAT_PAUSE_AFTER_START: Duration = Duration::from_millis(50);
-/// Timeout for sending rows ahead of the start; with a slower link, the run starts with the rows that have arrived.
-pub const PREFETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// `--join-timeout`.
 pub const JOIN_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often the coordinator logs that agents are missing.
 pub const JOIN_NOTICE_EVERY: Duration = Duration::from_secs(5);
 /// Timeout from the first message of a connection to its Hello or Open, so that a silent peer holds no resources for longer.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for connecting to one coordinator. An agent without a coordinator tries again.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Delay until the next address of a host name is tried. Longer than most handshakes, so that the first address is used if it answers.
+pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// Interval of HTTP/2 pings on an idle connection, below the idle timeouts of common NATs and load balancers.
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 /// Timeout from Welcome to Ready: connecting, preparing, warming up.
 pub const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A worker checks before a row whether its connection is still open if the last query ended longer ago than this. Shortly after a query the
+/// connection is unlikely to be closed, and the check is a system call.
+pub const OPEN_CHECK_AFTER: Duration = Duration::from_millis(1);
 /// Timeout for opening one database connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a worker whose connection broke tries to reconnect before its row fails.
@@ -220,6 +250,12 @@ pub const POOLER_TEST_TIMEOUT: Duration = Duration::from_secs(2);
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// After a cancel request, the server has this long to end the query before the connection is closed.
 pub const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// Interval at which the cancel request is repeated, because one that arrives before its query has no effect.
+pub const CANCEL_EVERY: Duration = Duration::from_secs(1);
+/// Interval at which the server is asked whether the query of a lost connection has ended. Rows of its hosts wait for that.
+pub const PREVIOUS_QUERY_POLL_EVERY: Duration = Duration::from_millis(20);
+/// Interval at which the server is asked whether backends have ended.
+pub const BACKENDS_POLL_EVERY: Duration = Duration::from_millis(50);
 /// When a run ends early, queries in flight have this long before they are cancelled on the server.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Timeout from the reply to Drain until the agent's Report, and from Bye until the streams are closed.

@@ -9,6 +9,7 @@ use muster_common::health::{HealthSample, RunQueue, Starved, StarvedWorker, Unac
 use muster_process::health::Scheduled;
 
 use super::run_queue::{Registered, Threads};
+use crate::clock::nanoseconds;
 
 #[derive(Debug)]
 pub(crate) struct Gauges {
@@ -154,10 +155,6 @@ fn run_queue(before: &Reported, now: &Reported) -> Option<RunQueue> {
         growth.turns += now.turns.saturating_sub(before.turns);
     }
     Some(growth)
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use muster_common::limits;
 use muster_common::scheduling_delay::SchedulingDelay;
-
 use muster_process::health::Delays;
+
+use crate::clock::nanoseconds;
 
 /// A global, because all threads of the process are scheduled alike and one probe is enough.
 static PROBE: Mutex<Probe> = Mutex::new(Probe { subscribers: Vec::new(), is_running: false });
@@ -57,7 +58,7 @@ impl Probe {
     /// Adds a delay to the record of each subscriber. Returns false if there are no subscribers. The thread then ends, and the next
     /// subscriber starts another one.
     fn record(&mut self, delay: Duration) -> bool {
-        let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        let delay_ns = nanoseconds(delay);
         self.subscribers.retain(|subscriber| {
             let delays = subscriber.upgrade();
             if let Some(delays) = &delays {

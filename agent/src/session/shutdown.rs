@@ -1,43 +1,17 @@
-//! The end of a session: what caused it, the final message, and the state that remains.
-
-use std::time::Instant;
+//! The end of a session: the final message, and the state that remains for later sessions.
 
 use muster_common::limits;
-use muster_common::outbox::{Outbox, Unacked};
+use muster_common::outbox::Outbox;
 use muster_common::session_token::GrantedSession;
 use muster_common::slots::Grant;
 use muster_proto::control::{FromAgent, Ran};
 use tokio::time::timeout;
 use tracing::info;
 
-use super::{Session, SessionError, Work};
+use super::state::{Session, Shutdown, Work};
 use crate::clock;
-
-/// The progress of the session's shutdown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shutdown {
-    NotYet,
-    /// The run drains. Report is sent when that is done.
-    Run,
-    /// This agent was asked to stop. Leave is sent when it has drained, at the latest at the deadline.
-    Agent {
-        deadline: Instant,
-    },
-    /// The final message, Report or Leave, was sent.
-    Sent,
-}
-
-/// The state that remains of a session that has ended.
-pub(super) struct Remains {
-    /// Results that were not acknowledged.
-    pub(super) results: Vec<Unacked>,
-    /// The sessions that measured them.
-    pub(super) sessions: Vec<GrantedSession>,
-    /// The session itself, if it held a slot and has no running queries.
-    pub(super) ended: Option<GrantedSession>,
-    /// The progress of the session, if it ran rows.
-    pub(super) ran: Option<Ran>,
-}
+use crate::history::{History, UnackedResults};
+use crate::session_end::SessionError;
 
 impl Session {
     /// Begins to stop this agent: queries in flight finish, every result is delivered, and then Leave is sent.
@@ -60,7 +34,7 @@ impl Session {
     /// Sends Report or Leave once all workers have ended and all results are acknowledged. Returns true if that ends the session.
     pub(super) async fn finish_if_done(&mut self) -> Result<bool, SessionError> {
         let Some(reports) = self.worker_set.reports() else { return Ok(false) };
-        let is_on_standby = matches!(self.work, Work::Waiting(_));
+        let is_on_standby = self.work.is_none();
         match self.shutdown {
             Shutdown::Run if self.is_delivered => {
                 self.finish_reporter().await;
@@ -92,44 +66,40 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the last health sample, which must come before the final message.
-    pub(super) async fn finish_reporter(&mut self) {
-        if let Some(reporter) = self.reporter.take() {
-            reporter.finish().await;
-        }
-    }
-
-    /// Ends everything that this session started.
-    pub(super) async fn stop(self) -> Remains {
-        self.fences.stop().await;
-        self.stats_requests.stop().await;
+    /// Ends everything that this session started, and records what later sessions need.
+    pub(super) async fn stop(self, history: &mut History) {
+        self.requests.stop().await;
         self.worker_set.cancel();
-        match self.work {
-            Work::Open { mut stream, session } => {
+        history.got_ready |= self.got_ready;
+        let (results, sessions) = match self.work {
+            Some(Work { mut stream, session }) => {
                 stream.end();
-                let has_stopped = self.worker_set.stop().await;
+                if self.worker_set.stop().await {
+                    history.ended = Some(session.clone());
+                }
                 let outbox = stream.stop().await;
                 // A session that ran no rows must not hide the progress of an earlier one.
                 let has_run = outbox.as_ref().is_some_and(Outbox::has_measured);
-                let results =
-                    outbox.map(|outbox| outbox.into_unacked(grant_of(&session))).unwrap_or_default();
+                if let Some(round) = self.round.filter(|_| has_run) {
+                    let (session, ran_for) = (session.clone(), clock::since(round.starts_at));
+                    history.ran = Some(Ran { session, round: round.number, ran_for });
+                }
+                let results = outbox.map(|outbox| outbox.into_unacked(grant_of(&session)));
+                let results = results.unwrap_or_default();
                 let mut sessions = self.former;
-                sessions.push(session.clone());
+                sessions.push(session);
                 sessions
                     .retain(|session| results.iter().any(|unacked| unacked.ran_under == grant_of(session)));
-                let ran = self.round.filter(|_| has_run).map(|round| Ran {
-                    session: session.clone(),
-                    round: round.number,
-                    ran_for: clock::since(round.starts_at),
-                });
-                Remains { results, sessions, ended: has_stopped.then_some(session), ran }
+                (results, sessions)
             }
-            Work::Waiting(context) => {
+            None => {
                 self.worker_set.stop().await;
-                let results = context.outbox.into_inherited();
-                Remains { results, sessions: self.former, ended: None, ran: None }
+                let inherited = self.waiting.map(|context| context.outbox.into_inherited());
+                (inherited.unwrap_or_default(), self.former)
             }
-            Work::Opening => Remains { results: Vec::new(), sessions: Vec::new(), ended: None, ran: None },
+        };
+        if !results.is_empty() {
+            history.unacked = Some(UnackedResults { run: self.run, results, sessions, since: clock::now() });
         }
     }
 }

@@ -8,13 +8,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use muster_common::limits;
+use muster_process::blocking::addresses;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
-
-use muster_process::blocking::addresses;
-
-/// The delay until the next address is tried. Longer than most handshakes, so that the first address is used if it answers.
-const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// Connects to the first address of `host` that answers, in the order of the system's resolver. An IPv6 address is given without brackets.
 /// The caller limits the time.
@@ -22,7 +19,7 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// # Errors
 /// The error of each address.
 pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    first_of(addresses(host, port).await?.into(), NEXT_AFTER).await
+    first_of(addresses(host, port).await?.into(), limits::NEXT_ADDRESS_AFTER).await
 }
 
 async fn first_of(mut addresses: VecDeque<SocketAddr>, next_after: Duration) -> io::Result<TcpStream> {
@@ -62,7 +59,7 @@ mod tests {
     const NEVER: Duration = Duration::from_secs(3_600);
     const WITHIN: Duration = Duration::from_secs(60);
 
-    /// Returns an address that refusing connections: the port was bound and is free again.
+    /// Returns an address that refuses connections: the port was bound and is free again.
     async fn refusing() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
     }
@@ -89,7 +86,8 @@ mod tests {
         }
         let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
         let answers = listener.local_addr().unwrap();
-        let stream = timeout(WITHIN, first_of([unanswered, answers].into(), NEXT_AFTER)).await;
+        let stream =
+            timeout(WITHIN, first_of([unanswered, answers].into(), limits::NEXT_ADDRESS_AFTER)).await;
         assert_eq!(stream.expect("the next one is tried").unwrap().peer_addr().unwrap(), answers);
     }
 

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::environment::Environment;
+use crate::environment::Environment;
 
-pub const PORT_DEFAULT: u16 = 5432;
+pub(crate) const PORT_DEFAULT: u16 = 5432;
 
 #[derive(Debug, Clone)]
 pub struct Address {
@@ -28,12 +28,12 @@ pub enum Host {
 }
 
 impl Address {
-    pub fn is_unix(&self) -> bool {
+    pub(crate) fn is_unix(&self) -> bool {
         matches!(self.host, Host::Unix(_))
     }
 
     /// Returns the host as it was written.
-    pub fn host_text(&self) -> String {
+    pub(crate) fn host_text(&self) -> String {
         match &self.host {
             Host::Tcp { name, .. } => name.clone(),
             Host::Unix(directory) => directory.display().to_string(),
@@ -41,7 +41,7 @@ impl Address {
     }
 
     /// Returns the path of the socket. `None` for TCP.
-    pub fn socket(&self) -> Option<PathBuf> {
+    pub(crate) fn socket(&self) -> Option<PathBuf> {
         match &self.host {
             Host::Tcp { .. } => None,
             Host::Unix(directory) => Some(directory.join(format!(".s.PGSQL.{}", self.port))),
@@ -78,7 +78,7 @@ pub enum AddressError {
 }
 
 /// Parses three comma-separated lists. An empty item means the default.
-pub fn parse(
+pub(crate) fn parse(
     host: &str,
     hostaddr: &str,
     port: &str,

@@ -12,7 +12,7 @@ use x509_cert::der::oid::db::rfc5912::{
 
 /// Returns the hash of the certificate, computed with the hash function of the certificate's signature, or with SHA-256 in place of SHA-1.
 /// `None` for signatures without a separate hash function, such as Ed25519, for which the type is not defined.
-pub(super) fn server_end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+pub(crate) fn server_end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = Certificate::from_der(certificate).ok()?;
     Some(match parsed.signature_algorithm.oid {
         SHA_1_WITH_RSA_ENCRYPTION | SHA_256_WITH_RSA_ENCRYPTION | ECDSA_WITH_SHA_256 => {

@@ -14,7 +14,7 @@ pub struct Environment {
 
 impl Environment {
     /// The default socket directories of Debian's packages and of PostgreSQL's own sources.
-    pub const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+    pub(crate) const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
     pub fn from_process() -> Self {
         let variables: BTreeMap<_, _> = std::env::vars_os()
@@ -69,12 +69,12 @@ impl Environment {
     }
 
     /// Returns a path below the home directory. `None` if there is no home directory.
-    pub fn in_home(&self, path: &str) -> Option<PathBuf> {
+    pub(crate) fn in_home(&self, path: &str) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join(path))
     }
 
     /// Returns the first directory that contains the socket of a server on `port`.
-    pub fn socket_directory(&self, port: u16) -> Option<&Path> {
+    pub(crate) fn socket_directory(&self, port: u16) -> Option<&Path> {
         let socket = format!(".s.PGSQL.{port}");
         self.socket_directories
             .iter()

@@ -10,9 +10,9 @@ use std::time::Duration;
 use muster_common::sample::{QueryError, SqlState};
 use tokio_postgres::config::ChannelBinding;
 
-use super::address::{Address, Host};
-use super::settings::{Origin, Settings};
-use super::tls::SslMode;
+use crate::address::{Address, Host};
+use crate::settings::{Origin, Settings};
+use crate::tls::SslMode;
 
 /// The failure of all addresses, with the problems in the order of the attempts.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    pub(super) fn new(settings: &Settings, attempts: Vec<(String, Problem)>) -> Self {
+    pub(crate) fn new(settings: &Settings, attempts: Vec<(String, Problem)>) -> Self {
         let is_handed_over = matches!(settings.origin, Origin::Coordinator { .. });
         Self { target: settings.describe(), is_handed_over, attempts }
     }
@@ -44,18 +44,18 @@ impl ConnectError {
     }
 
     /// Returns the full message, for this agent's log.
-    pub(super) fn in_full(&self) -> String {
+    pub(crate) fn in_full(&self) -> String {
         Self { is_handed_over: false, ..self.clone() }.to_string()
     }
 
     /// Returns true if every address was tried and at least one server did not satisfy `target_session_attrs`.
-    pub(super) fn found_unsuitable_server(&self) -> bool {
+    pub(crate) fn found_unsuitable_server(&self) -> bool {
         let is_unsuitable = |(_, problem): &(String, Problem)| matches!(problem, Problem::Unsuitable(_));
         self.attempts.iter().any(is_unsuitable) && !self.problem().is_some_and(Problem::ends_attempts)
     }
 
     /// Returns true if no connection to any address could be opened.
-    pub(super) fn is_unreachable(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         self.attempts.iter().all(|(_, problem)| {
             matches!(
                 problem,
@@ -143,7 +143,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn of(error: &tokio_postgres::Error) -> Option<Self> {
+    pub(crate) fn of(error: &tokio_postgres::Error) -> Option<Self> {
         let error = error.as_db_error()?;
         let sqlstate = SqlState::try_new(error.code().code()).unwrap_or(SqlState::CANNOT_CONNECT);
         let text = |text: Option<&str>| Some(text?.to_owned());
@@ -155,7 +155,7 @@ impl Refusal {
 }
 
 impl Problem {
-    pub(super) fn of(
+    pub(crate) fn of(
         error: &tokio_postgres::Error,
         is_encrypted: bool,
         address: &Address,
@@ -182,11 +182,11 @@ impl Problem {
     }
 
     /// The loss of an open connection.
-    pub(super) fn of_connection(error: &io::Error) -> Self {
+    pub(crate) fn of_connection(error: &io::Error) -> Self {
         Self::Broken(error.to_string())
     }
 
-    pub(super) fn of_dialling(error: &io::Error, address: &Address, settings: &Settings) -> Self {
+    pub(crate) fn of_dialling(error: &io::Error, address: &Address, settings: &Settings) -> Self {
         match (error.kind(), &address.host) {
             (io::ErrorKind::ConnectionRefused, _) => Self::Refused,
             (io::ErrorKind::TimedOut, _) => Self::Timeout(settings.connect_timeout),
@@ -195,7 +195,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn of_handshake(error: &io::Error) -> Self {
+    pub(crate) fn of_handshake(error: &io::Error) -> Self {
         use rustls::CertificateError as CertError;
         let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let remedy = match cause {
@@ -219,7 +219,7 @@ impl Problem {
     }
 
     /// Returns true if the result could differ with TLS instead of none, or none instead of TLS, because pg_hba.conf may require either.
-    pub(super) fn may_depend_on_tls(&self) -> bool {
+    pub(crate) fn may_depend_on_tls(&self) -> bool {
         match self {
             Self::Server(refusal) => {
                 !matches!(refusal.sqlstate.as_str(), "28P01" | "3D000" | "53300" | "57P03")
@@ -231,7 +231,7 @@ impl Problem {
 
     /// Returns true if no other address is tried. As with libpq, this is the case when a server refused the connection, unless the server
     /// is only starting up.
-    pub(super) fn ends_attempts(&self) -> bool {
+    pub(crate) fn ends_attempts(&self) -> bool {
         match self {
             Self::Server(refusal) => refusal.sqlstate.as_str() != "57P03",
             Self::PasswordMissing | Self::ChannelBinding { .. } | Self::Setup(_) => true,
@@ -277,7 +277,7 @@ fn suffix(remedy: &str) -> String {
 }
 
 /// The problem of a failed set-up query on an open connection.
-pub(super) fn of_setup(error: &tokio_postgres::Error) -> Problem {
+pub(crate) fn of_setup(error: &tokio_postgres::Error) -> Problem {
     match Refusal::of(error) {
         Some(refusal) => Problem::Setup(refusal),
         None => Problem::Broken(with_causes(error)),
@@ -285,7 +285,7 @@ pub(super) fn of_setup(error: &tokio_postgres::Error) -> Problem {
 }
 
 /// Formats an error with its causes. The text of tokio-postgres errors contains only the outermost one.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

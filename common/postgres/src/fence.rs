@@ -2,20 +2,17 @@
 //! cancel its own queries. Uses a separate connection, never a worker's.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
+use muster_common::limits;
 use muster_common::query::quote;
 use tokio::time::sleep;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use super::executor::Target;
-use super::failure::with_causes;
-use super::pool::{Connector, Opened, PoolError, ServerPool};
-use super::role::RoleRule;
-
-/// The interval at which the server is asked whether the backends are gone.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
+use crate::failure::with_causes;
+use crate::pool::{Connector, Opened, PoolError, ServerPool};
+use crate::role::RoleRule;
+use crate::target::Target;
 
 /// Terminates backends of one run in one database.
 pub struct Fence {
@@ -90,7 +87,7 @@ impl EarlierBackends<'_> {
                 terminated.map_err(|error| format!("end backend {process}: {}", with_causes(&error)))?;
                 ended.push(process);
             }
-            sleep(POLL_INTERVAL).await;
+            sleep(limits::BACKENDS_POLL_EVERY).await;
         }
     }
 

@@ -2,9 +2,10 @@
 //! timed path. Values that the server does not report remain unknown. They cause neither the connection nor a transaction to fail.
 
 use muster_common::server_identity::{Role, ServerIdentity};
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleQueryRow};
 
-use super::address::{Address, Host};
+use crate::address::{Address, Host};
+use crate::peer::first_row;
 
 /// A role may lack the right to call `pg_control_system()`, and PostgreSQL checks it even for a branch of a CASE that is not taken. The
 /// text passed to `query_to_xml` runs only where its branch is taken, so a missing right neither fails the query nor fills the server's
@@ -17,14 +18,10 @@ const UNREADABLE: &str = "NULL";
 
 /// Takes one round trip in the simple protocol, which leaves no prepared statement behind. A second one follows only if the server rejects
 /// the first query.
-pub(super) async fn identify(client: &Client, dialled: &Address) -> ServerIdentity {
+pub(crate) async fn identify(client: &Client, dialled: &Address) -> ServerIdentity {
     for system_identifier in [SYSTEM_IDENTIFIER, UNREADABLE] {
         if let Ok(messages) = client.simple_query(&statement(system_identifier)).await {
-            let row = messages.iter().find_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(row),
-                _ => None,
-            });
-            return row.map_or_else(|| unknown(dialled), |row| read(row, dialled));
+            return first_row(&messages).map_or_else(|| unknown(dialled), |row| read(row, dialled));
         }
     }
     unknown(dialled)

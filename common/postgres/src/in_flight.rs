@@ -14,29 +14,29 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_postgres::CancelToken;
 use tokio_util::sync::CancellationToken;
 
-use super::address::Address;
-use super::connect;
-use super::settings::Settings;
-use super::stream::ShutdownHandle;
+use crate::address::Address;
+use crate::cancel::cancel;
+use crate::settings::Settings;
+use crate::stream::ShutdownHandle;
 
 /// The worker's side of one connection.
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     shared: Arc<Shared>,
     number: u64,
     task: JoinHandle<()>,
 }
 
 /// The means to interrupt a query from another thread.
-pub(super) struct Interrupter {
-    pub(super) settings: Arc<Settings>,
-    pub(super) address: Address,
-    pub(super) is_encrypted: bool,
-    pub(super) token: CancelToken,
-    pub(super) shutdown: ShutdownHandle,
+pub(crate) struct Interrupter {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) address: Address,
+    pub(crate) is_encrypted: bool,
+    pub(crate) token: CancelToken,
+    pub(crate) shutdown: ShutdownHandle,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interruption {
+pub(crate) enum Interruption {
     Timeout,
     SessionEnded,
 }
@@ -60,12 +60,10 @@ const STATE_BITS: u32 = 2;
 const STATE: u64 = (1 << STATE_BITS) - 1;
 /// The start of a query without a limit.
 const NEVER: u64 = u64::MAX;
-/// The interval at which the cancel request is repeated.
-const CANCEL_AGAIN: Duration = Duration::from_secs(1);
 
 impl InFlight {
     /// Starts the task. `limit` is the maximum duration of a query.
-    pub(super) fn watch(
+    pub(crate) fn watch(
         runtime: &Handle,
         limit: Option<Duration>,
         cancel: CancellationToken,
@@ -83,12 +81,12 @@ impl InFlight {
     }
 
     /// Marks the start of a query. Returns false if the session has ended, so that no query may begin.
-    pub(super) fn begin(&mut self, now: Instant) -> bool {
+    pub(crate) fn begin(&mut self, now: Instant) -> bool {
         self.start(self.shared.since_origin(now))
     }
 
     /// Marks the start of an exchange that has its own time limit. Only the end of the session interrupts it.
-    pub(super) fn begin_without_limit(&mut self) -> bool {
+    pub(crate) fn begin_without_limit(&mut self) -> bool {
         self.start(NEVER)
     }
 
@@ -105,7 +103,7 @@ impl InFlight {
     }
 
     /// Marks the end of the query or of its connection. Returns the interruption, if there was one.
-    pub(super) fn end(&mut self) -> Option<Interruption> {
+    pub(crate) fn end(&mut self) -> Option<Interruption> {
         match self.shared.state.swap(IDLE, Ordering::AcqRel) & STATE {
             TIMEOUT => Some(Interruption::Timeout),
             SESSION_ENDED => Some(Interruption::SessionEnded),
@@ -114,7 +112,7 @@ impl InFlight {
     }
 
     /// Returns true if the connection was shut down because the query did not end in time.
-    pub(super) fn is_shut_down(&self) -> bool {
+    pub(crate) fn is_shut_down(&self) -> bool {
         self.shared.is_shut_down.load(Ordering::Acquire)
     }
 }
@@ -200,14 +198,13 @@ impl Interrupter {
         let is_waiting = || shared.state.load(Ordering::SeqCst) == interrupted;
         let mut has_warned = false;
         while is_waiting() && Instant::now() < deadline {
-            let cancelling = connect::cancel(&self.settings, &self.address, self.is_encrypted, &self.token);
+            let cancelling = cancel(&self.settings, &self.address, self.is_encrypted, &self.token);
             if let Ok(Err(error)) = timeout_at(deadline.into(), cancelling).await
                 && !std::mem::replace(&mut has_warned, true)
             {
                 tracing::warn!("failed to {error}");
             }
-            // A cancel request that arrives before its query has no effect, so it is repeated.
-            sleep_until(deadline.min(Instant::now() + CANCEL_AGAIN).into()).await;
+            sleep_until(deadline.min(Instant::now() + limits::CANCEL_EVERY).into()).await;
         }
         if is_waiting() {
             self.shut_down(shared);

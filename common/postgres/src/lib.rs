@@ -1,25 +1,35 @@
 //! The client for PostgreSQL: resolves connection settings, opens connections, runs queries and reads the server's properties and
-//! statistics. Does not depend on gRPC or on the rows of a run. Only [`environment`] reads the environment of the process.
+//! statistics. It knows the domain types of the protocol, but neither gRPC nor the phases of a run. Only [`environment`] reads the
+//! environment of the process.
 
-pub mod address;
-mod answer;
-mod call;
+mod address;
+mod attempt;
+mod cancel;
 mod channel_binding;
 pub mod connect;
-pub mod conninfo;
+mod connection;
+mod conninfo;
 pub mod environment;
+mod execute;
 mod executor;
 pub mod failure;
 mod fence;
+mod first_connection;
 mod frontend;
-pub mod handed_over;
+pub mod handed_over_url;
 mod identity;
 mod in_flight;
+mod live_connection;
+mod lost_query;
 mod peer;
-pub mod pgpass;
+mod pgpass;
 pub mod pool;
 mod pooler;
-mod previous;
+mod prepare_failure;
+mod prepared_statement;
+mod query_errors;
+mod reconnector;
+mod result_accumulator;
 mod result_format;
 mod role;
 #[cfg(test)]
@@ -27,22 +37,24 @@ mod secrets_tests;
 pub mod server;
 mod server_error;
 mod server_stats;
-pub mod service;
+mod service;
 mod session_attrs;
+mod session_setup;
 pub mod settings;
 mod stream;
-pub mod tls;
+mod target;
+mod tls;
 mod transport;
-mod unprepared;
 mod verify;
 
-pub use connect::SessionSetup;
 pub use environment::Environment;
-pub use executor::{Executed, Prepared, Reconnect};
-pub use executor::{Executor, Target};
+pub use execute::{Execute, Executed, Prepared, Reconnect};
+pub use executor::Executor;
 pub use fence::Fence;
-pub use handed_over::{Demands, HandedOverError};
+pub use handed_over_url::{Demands, HandedOverError};
+pub use prepare_failure::no_database;
 pub use role::RoleRule;
 pub use server_stats::StatsCollector;
+pub use session_setup::SessionSetup;
 pub use settings::{Settings, SettingsError};
-pub use unprepared::no_database;
+pub use target::Target;

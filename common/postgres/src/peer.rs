@@ -24,9 +24,9 @@ pub enum Peer {
 /// One backend of a server. Its start time distinguishes it from a later backend with the same process id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
-    pub(super) process: i32,
+    pub(crate) process: i32,
     /// The start time of the backend. `None` if the server does not show it.
-    pub(super) started: Option<String>,
+    pub(crate) started: Option<String>,
 }
 
 /// A pooler tracks the application name: it sets the name on the server connection with the first query and leaves it there. Therefore the
@@ -41,7 +41,7 @@ impl Peer {
     ///
     /// # Errors
     /// When the query fails.
-    pub(super) async fn identify(client: &Client) -> Result<Self, tokio_postgres::Error> {
+    pub(crate) async fn identify(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let (process, started) = match own_backend(client, OWN_BACKEND).await {
             // The server may refuse to show when the backend started.
             Err(error) if error.as_db_error().is_some() => own_backend(client, OWN_PROCESS).await?,
@@ -54,7 +54,7 @@ impl Peer {
         })
     }
 
-    pub(super) fn is_pooler(&self) -> bool {
+    pub(crate) fn is_pooler(&self) -> bool {
         *self == Self::Pooler
     }
 }
@@ -71,7 +71,7 @@ async fn own_backend(
 }
 
 /// Returns the first row of a result.
-pub(super) fn first_row(messages: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
+pub(crate) fn first_row(messages: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
     messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,

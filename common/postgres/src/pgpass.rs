@@ -6,11 +6,11 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
-use super::environment::Environment;
+use crate::environment::Environment;
 
 /// The values that a line must match. `host` is the host as written by the user, or the socket directory.
 #[derive(Debug, Clone, Copy)]
-pub struct Login<'a> {
+pub(crate) struct Login<'a> {
     pub host: &'a str,
     pub port: u16,
     pub dbname: &'a str,
@@ -18,7 +18,7 @@ pub struct Login<'a> {
 }
 
 /// Returns the password for a login. `None` if the file is absent or unsafe, or has no line for it.
-pub fn lookup(path: &Path, login: &Login<'_>) -> Option<SecretString> {
+pub(crate) fn lookup(path: &Path, login: &Login<'_>) -> Option<SecretString> {
     let metadata = std::fs::metadata(path).ok()?;
     if !metadata.is_file() {
         tracing::warn!(path = %path.display(), "password file ignored: it is not a plain file");

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio::task::JoinHandle;
 
-use super::address::Address;
-use super::connect::{self, Connection, SessionSetup};
-use super::failure::ConnectError;
-use super::role::{RoleError, RoleRule};
-use super::settings::Settings;
+use crate::address::Address;
+use crate::connect;
+use crate::connection::Connection;
+use crate::failure::ConnectError;
+use crate::role::{RoleError, RoleRule};
+use crate::session_setup::SessionSetup;
+use crate::settings::Settings;
 
 /// The parameters with which every connection is opened.
 #[derive(Clone)]
@@ -87,7 +89,7 @@ impl ServerPool {
     }
 
     /// Closes the connection unless it is in use. The next request opens another one.
-    pub fn end_idle(&self) {
+    pub(crate) fn end_idle(&self) {
         self.pool.retain(|_, _| false);
     }
 

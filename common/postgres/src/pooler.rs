@@ -7,10 +7,11 @@ use muster_common::sample::SqlState;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
-use super::connect::{self, SessionSetup};
-use super::failure::with_causes;
-use super::peer::first_row;
-use super::settings::Settings;
+use crate::connect;
+use crate::failure::with_causes;
+use crate::peer::first_row;
+use crate::session_setup::SessionSetup;
+use crate::settings::Settings;
 
 /// The number of rounds of the test. In each, one of two clients holds a server connection while the other is tested for still having its
 /// own.
@@ -24,7 +25,7 @@ const ALTERNATIVES: &str = "use --protocol extended or --protocol simple, which 
 ///
 /// # Errors
 /// The reason, with the alternatives.
-pub(super) async fn refuse_shared_sessions(
+pub(crate) async fn refuse_shared_sessions(
     client: &Client,
     settings: &Settings,
     setup: &SessionSetup,
@@ -55,7 +56,7 @@ pub(super) async fn refuse_shared_sessions(
 }
 
 /// Explains the error of a shared server connection that the test did not detect.
-pub(super) fn hint(sqlstate: SqlState) -> Option<&'static str> {
+pub(crate) fn hint(sqlstate: SqlState) -> Option<&'static str> {
     (sqlstate.as_str() == "26000").then_some(
         "the connection pooler gave this client another server connection: use --protocol extended or simple, or the server's own port",
     )

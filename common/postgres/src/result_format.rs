@@ -7,8 +7,8 @@ use muster_common::protocol::{Protocol, ResultFormat, UsedFormat};
 use postgres_protocol::Oid;
 use postgres_protocol::message::frontend as write;
 
-use super::frontend::{DATA_ROW, ERROR_RESPONSE, Frontend, Lost};
-use super::server_error::ServerError;
+use crate::frontend::{DATA_ROW, ERROR_RESPONSE, Frontend, Lost};
+use crate::server_error::ServerError;
 
 /// bool, bytea, name, int8, int2, int4, text, oid, json, float4, float8, bpchar, varchar, date, time, timestamp, timestamptz, interval,
 /// numeric, uuid, jsonb. Every server sends these types in binary, so the catalog is not needed for them.
@@ -20,7 +20,7 @@ const BINARY: [Oid; 21] = [
 ///
 /// # Errors
 /// When the connection is lost.
-pub(super) fn choose(
+pub(crate) fn choose(
     frontend: &mut Frontend,
     results: &[Vec<Oid>],
     protocol: Protocol,
@@ -107,7 +107,7 @@ fn text(body: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Returns the types of the columns in a RowDescription. After the count, each column has a name that ends with a zero byte, and 18 more
 /// bytes, in which the type is the second number.
-pub(super) fn column_types(body: &[u8]) -> Vec<Oid> {
+pub(crate) fn column_types(body: &[u8]) -> Vec<Oid> {
     let mut types = Vec::new();
     let mut rest = body.get(2..).unwrap_or_default();
     while let Some(end) = rest.iter().position(|byte| *byte == 0) {

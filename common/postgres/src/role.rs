@@ -1,9 +1,10 @@
 //! Checks whether a session's role can do more than read. A read-only transaction gives no protection, because a statement or function can
 //! end it with `set_config`. A role without the privileges does.
 
+use muster_common::limits;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::failure::with_causes;
+use crate::failure::with_causes;
 
 /// The requirement for the role of the agent's sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,9 +17,6 @@ pub enum RoleRule {
     /// A role that can write is rejected.
     ReadOnly,
 }
-
-/// The number of privileges named in a message. A role may have thousands.
-const SHOWN_MAX: usize = 5;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RoleError {
@@ -41,7 +39,7 @@ impl RoleRule {
     ///
     /// # Errors
     /// When the role can write and the rule forbids it.
-    pub(super) async fn check(self, client: &Client) -> Result<(), RoleError> {
+    pub(crate) async fn check(self, client: &Client) -> Result<(), RoleError> {
         match self {
             Self::ReadOnly => require_read_only(client).await,
             Self::Any | Self::WarnOfSuperuser => Ok(()),
@@ -67,9 +65,12 @@ async fn require_read_only(client: &Client) -> Result<(), RoleError> {
     match rights.len() {
         0 => Ok(()),
         count => {
-            let more =
-                if count > SHOWN_MAX { format!(", and {} more", count - SHOWN_MAX) } else { String::new() };
-            let rights = rights[..count.min(SHOWN_MAX)].join(", ") + &more;
+            let more = if count > limits::PRIVILEGES_SHOWN {
+                format!(", and {} more", count - limits::PRIVILEGES_SHOWN)
+            } else {
+                String::new()
+            };
+            let rights = rights[..count.min(limits::PRIVILEGES_SHOWN)].join(", ") + &more;
             let (role, database) = ((*role).to_owned(), (*database).to_owned());
             Err(RoleError::CanWrite { role, database, rights })
         }

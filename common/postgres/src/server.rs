@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::failure::with_causes;
+use crate::failure::with_causes;
 
 /// Settings that affect timings. One that a server version does not have is omitted.
 pub const SETTINGS: [&str; 10] = [

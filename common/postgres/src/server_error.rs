@@ -3,22 +3,22 @@
 use muster_common::sample::{QueryError, SqlState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ServerError {
+pub(crate) struct ServerError {
     /// True if the server closes the connection. The connection may still look open for a moment, and would fail the next row too.
-    pub(super) is_fatal: bool,
-    pub(super) sqlstate: SqlState,
-    pub(super) message: String,
-    pub(super) detail: Option<String>,
-    pub(super) hint: Option<String>,
+    pub(crate) is_fatal: bool,
+    pub(crate) sqlstate: SqlState,
+    pub(crate) message: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) hint: Option<String>,
     /// The position in the statement in characters, from 1.
-    pub(super) position: Option<u32>,
+    pub(crate) position: Option<u32>,
 }
 
 impl ServerError {
     /// Parses a message's body. Each field is a letter and a text that ends with a zero byte. A zero byte in place of the letter ends the
     /// fields. Never fails: a missing field gets a default, and invalid UTF-8, as in errors before the server has set the encoding, is
     /// replaced.
-    pub(super) fn parse(body: &[u8]) -> Self {
+    pub(crate) fn parse(body: &[u8]) -> Self {
         let mut error = Self {
             is_fatal: false,
             sqlstate: SqlState::CONNECTION_FAILURE,
@@ -45,7 +45,7 @@ impl ServerError {
     }
 
     /// Converts the error. `hint` is used if the server sent none.
-    pub(super) fn into_query_error(self, hint: Option<&str>) -> QueryError {
+    pub(crate) fn into_query_error(self, hint: Option<&str>) -> QueryError {
         let Self { is_fatal: _, sqlstate, message, detail, hint: own, position: _ } = self;
         let hint = own.or(hint.map(str::to_owned));
         QueryError { sqlstate, message, detail, hint }.shortened()

@@ -4,8 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::conninfo::{self, ConninfoError, Parameters};
-use super::environment::Environment;
+use crate::conninfo::{self, ConninfoError, Parameters};
+use crate::environment::Environment;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -27,7 +27,7 @@ pub enum ServiceError {
 }
 
 /// Returns the parameters of a service, from the user's file, or else from the system's.
-pub fn lookup(name: &str, environment: &Environment) -> Result<Parameters, ServiceError> {
+pub(crate) fn lookup(name: &str, environment: &Environment) -> Result<Parameters, ServiceError> {
     let own = match environment.variable("PGSERVICEFILE") {
         Some(path) => Some(PathBuf::from(path)),
         None => environment.in_home(".pg_service.conf"),

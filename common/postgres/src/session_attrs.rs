@@ -1,11 +1,7 @@
 //! `target_session_attrs`, as in libpq since PostgreSQL 14: which of several servers a session may use.
 
-use tokio_postgres::{Client, SimpleQueryMessage};
-
-use super::failure::{Problem, of_setup};
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TargetSessionAttrs {
+pub(crate) enum TargetSessionAttrs {
     Any,
     ReadWrite,
     ReadOnly,
@@ -15,14 +11,10 @@ pub(super) enum TargetSessionAttrs {
     PreferStandby,
 }
 
-/// The query that returns whether the server is a standby and whether its sessions are read-only.
-const STATE: &str =
-    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only') = 'on'";
-
 impl TargetSessionAttrs {
-    pub(super) const ALLOWED: &str = "any, read-write, read-only, primary, standby, prefer-standby";
+    pub(crate) const ALLOWED: &str = "any, read-write, read-only, primary, standby, prefer-standby";
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "" | "any" => Self::Any,
             "read-write" => Self::ReadWrite,
@@ -34,24 +26,8 @@ impl TargetSessionAttrs {
         })
     }
 
-    /// Fails unless the server satisfies the attribute. To be called before the session is set to read-only.
-    pub(super) async fn check(self, client: &Client) -> Result<(), Problem> {
-        if self == Self::Any {
-            return Ok(());
-        }
-        let messages = client.simple_query(STATE).await.map_err(|error| of_setup(&error))?;
-        let row = messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some([0, 1].map(|column| matches!(row.try_get(column), Ok(Some("t")))))
-            }
-            _ => None,
-        });
-        let [is_standby, is_read_only] = row.unwrap_or_default();
-        self.mismatch(is_standby, is_read_only).map_or(Ok(()), |why| Err(Problem::Unsuitable(why)))
-    }
-
     /// Returns why the server does not satisfy the attribute. `None` if it does.
-    fn mismatch(self, is_standby: bool, is_read_only: bool) -> Option<&'static str> {
+    pub(crate) fn mismatch(self, is_standby: bool, is_read_only: bool) -> Option<&'static str> {
         match self {
             Self::ReadWrite if is_read_only => Some("the server does not allow writes"),
             Self::ReadOnly if !is_read_only => Some("the server is not read-only"),

@@ -10,34 +10,13 @@ use muster_common::limits;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::ChannelBinding;
 
-use super::address::{self, Address, AddressError};
-use super::conninfo::{self, ConninfoError, Parameters};
-use super::environment::Environment;
-use super::pgpass;
-use super::service::{self, ServiceError};
-use super::session_attrs::TargetSessionAttrs;
-use super::tls::{Tls, TlsError};
-
-/// Environment variables and the parameter that each one sets.
-const VARIABLES: [(&str, &str); 17] = [
-    ("PGCHANNELBINDING", "channel_binding"),
-    ("PGCONNECT_TIMEOUT", "connect_timeout"),
-    ("PGDATABASE", "dbname"),
-    ("PGHOST", "host"),
-    ("PGHOSTADDR", "hostaddr"),
-    ("PGOPTIONS", "options"),
-    ("PGPASSFILE", "passfile"),
-    ("PGPASSWORD", "password"),
-    ("PGPORT", "port"),
-    ("PGSERVICE", "service"),
-    ("PGSSLCERT", "sslcert"),
-    ("PGSSLKEY", "sslkey"),
-    ("PGSSLMODE", "sslmode"),
-    ("PGSSLROOTCERT", "sslrootcert"),
-    ("PGSSLSNI", "sslsni"),
-    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
-    ("PGUSER", "user"),
-];
+use crate::address::{self, Address, AddressError};
+use crate::conninfo::{self, ConninfoError, PARAMETERS, Parameters};
+use crate::environment::Environment;
+use crate::pgpass;
+use crate::service::{self, ServiceError};
+use crate::session_attrs::TargetSessionAttrs;
+use crate::tls::{Tls, TlsError};
 
 /// Variables that restrict which servers are trusted. They are not supported, and ignoring them would weaken security, so setting one is an
 /// error.
@@ -49,23 +28,23 @@ const NAMING: [&str; 5] = ["PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGSE
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The addresses in the order in which they are tried. Never empty.
-    pub(super) addresses: Vec<Address>,
-    pub(super) dbname: String,
-    pub(super) user: String,
-    pub(super) tls: Tls,
-    pub(super) channel_binding: ChannelBinding,
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) dbname: String,
+    pub(crate) user: String,
+    pub(crate) tls: Tls,
+    pub(crate) channel_binding: ChannelBinding,
     /// The time limit for each address. Includes connecting, TLS, authentication and session setup.
-    pub(super) connect_timeout: Duration,
-    pub(super) options: Option<String>,
-    pub(super) target_session_attrs: TargetSessionAttrs,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) options: Option<String>,
+    pub(crate) target_session_attrs: TargetSessionAttrs,
     /// The parameters from which these settings were resolved.
-    pub(super) given: Parameters,
-    pub(super) origin: Origin,
+    pub(crate) given: Parameters,
+    pub(crate) origin: Origin,
 }
 
 /// The origin of the database's name.
 #[derive(Debug, Clone)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// The user of this process.
     Own,
     /// A coordinator. It is sent only the server's SQLSTATE when a connection fails. `logged` is the message that was logged last, so that
@@ -111,7 +90,7 @@ impl Settings {
         Self::of(Given::collect(url, environment)?, environment)
     }
 
-    pub(super) fn of(given: Given, environment: &Environment) -> Result<Self, SettingsError> {
+    pub(crate) fn of(given: Given, environment: &Environment) -> Result<Self, SettingsError> {
         let user = match given.get("user") {
             "" => environment.user().ok_or(SettingsError::NoUser)?,
             user => user,
@@ -167,19 +146,19 @@ impl Settings {
         self.describe_at(&hosts.join(","))
     }
 
-    pub(super) fn describe_at(&self, host: &dyn fmt::Display) -> String {
+    pub(crate) fn describe_at(&self, host: &dyn fmt::Display) -> String {
         format!("{host}/{} as {}", self.dbname, self.user)
     }
 }
 
 /// The given parameters. The URL takes precedence over the service, and the service over the variables.
-pub(super) struct Given(pub(super) Parameters);
+pub(crate) struct Given(pub(crate) Parameters);
 
 impl Given {
     fn collect(url: Option<&SecretString>, environment: &Environment) -> Result<Self, SettingsError> {
         refuse_variables(environment)?;
         let mut given = Parameters::new();
-        for (variable, parameter) in VARIABLES {
+        for (parameter, variable) in PARAMETERS {
             if let Some(value) = environment.variable(variable) {
                 if value.starts_with(['"', '\'']) && parameter != "password" {
                     return Err(SettingsError::Quoted(variable));
@@ -205,7 +184,7 @@ impl Given {
     }
 }
 
-pub(super) fn refuse_variables(environment: &Environment) -> Result<(), SettingsError> {
+pub(crate) fn refuse_variables(environment: &Environment) -> Result<(), SettingsError> {
     let set = REFUSED.into_iter().find(|name| environment.variable(name).is_some());
     set.map_or(Ok(()), |name| Err(SettingsError::Variable(name)))
 }
@@ -267,5 +246,4 @@ fn connect_timeout(value: &str) -> Result<Duration, SettingsError> {
 }
 
 #[cfg(test)]
-#[path = "settings_tests.rs"]
 mod tests;

@@ -10,7 +10,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use rustls::{ClientConnection, StreamOwned};
 
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -18,24 +18,24 @@ pub(super) enum Stream {
 
 /// Shuts down a connection from another thread.
 #[derive(Debug)]
-pub(super) struct ShutdownHandle(OwnedFd);
+pub(crate) struct ShutdownHandle(OwnedFd);
 
 impl ShutdownHandle {
     /// Shuts down both directions, so that a blocked read or write returns.
-    pub(super) fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         // Fails only if the connection has already ended.
         let _ = shutdown(&self.0, Shutdown::Both);
     }
 }
 
 impl Stream {
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
     /// # Errors
     /// When this process has too many open files.
-    pub(super) fn shutdown_handle(&self) -> io::Result<ShutdownHandle> {
+    pub(crate) fn shutdown_handle(&self) -> io::Result<ShutdownHandle> {
         self.as_fd().try_clone_to_owned().map(ShutdownHandle)
     }
 
@@ -43,7 +43,7 @@ impl Stream {
     ///
     /// # Errors
     /// The errors of the system call.
-    pub(super) fn set_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn set_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         set_socket_timeout(self, Timeout::Recv, limit)?;
         set_socket_timeout(self, Timeout::Send, limit)?;
         Ok(())
@@ -51,13 +51,13 @@ impl Stream {
 
     /// # Errors
     /// The errors of the system call.
-    pub(super) fn set_nonblocking(&self, is_nonblocking: bool) -> io::Result<()> {
+    pub(crate) fn set_nonblocking(&self, is_nonblocking: bool) -> io::Result<()> {
         rustix::io::ioctl_fionbio(self, is_nonblocking)?;
         Ok(())
     }
 
     /// Returns true if the connection is open and no bytes are available. Takes one system call and does not block.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [0; 1];
         recv(self, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)
             .is_err_and(|error| error == rustix::io::Errno::AGAIN)

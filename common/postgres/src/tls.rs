@@ -15,9 +15,9 @@ use secrecy::ExposeSecret;
 use tokio_postgres::config::SslMode as Negotiation;
 use tokio_rustls::TlsConnector;
 
-use super::conninfo::Parameters;
-use super::environment::Environment;
-use super::verify::{Roots, Trust, Verifier};
+use crate::conninfo::Parameters;
+use crate::environment::Environment;
+use crate::verify::{Roots, Trust, Verifier};
 
 /// The values of `sslmode`, from weakest to strongest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,20 +31,21 @@ pub enum SslMode {
 }
 
 impl SslMode {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "disable" => Self::Disable,
-            "allow" => Self::Allow,
-            "prefer" => Self::Prefer,
-            "require" => Self::Require,
-            "verify-ca" => Self::VerifyCa,
-            "verify-full" => Self::VerifyFull,
-            _ => return None,
-        })
+    const NAMES: [(&str, Self); 6] = [
+        ("disable", Self::Disable),
+        ("allow", Self::Allow),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-full", Self::VerifyFull),
+    ];
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.into_iter().find_map(|(name, mode)| (name == text).then_some(mode))
     }
 
     /// Returns the negotiations to try with one server, in this order.
-    pub(super) fn negotiations(self) -> &'static [Negotiation] {
+    pub(crate) fn negotiations(self) -> &'static [Negotiation] {
         match self {
             Self::Disable => &[Negotiation::Disable],
             Self::Allow => &[Negotiation::Disable, Negotiation::Require],
@@ -56,14 +57,7 @@ impl SslMode {
 
 impl fmt::Display for SslMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Disable => "disable",
-            Self::Allow => "allow",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        })
+        f.write_str(Self::NAMES[*self as usize].0)
     }
 }
 
@@ -102,9 +96,9 @@ pub enum TlsError {
 
 /// A mode and its TLS configuration, which can be used for any number of connections.
 #[derive(Clone)]
-pub struct Tls {
-    pub(super) mode: SslMode,
-    pub(super) connector: TlsConnector,
+pub(crate) struct Tls {
+    pub(crate) mode: SslMode,
+    pub(crate) connector: TlsConnector,
 }
 
 impl fmt::Debug for Tls {
@@ -115,13 +109,13 @@ impl fmt::Debug for Tls {
 
 impl Tls {
     /// Returns settings without TLS. Reads no files.
-    pub fn disabled() -> Self {
+    pub(crate) fn disabled() -> Self {
         let connector = connector(Trust::Anyone, None, true)
             .expect("the configuration is valid without a client certificate");
         Self { mode: SslMode::Disable, connector }
     }
 
-    pub fn resolve(given: &Parameters, environment: &Environment) -> Result<Self, TlsError> {
+    pub(crate) fn resolve(given: &Parameters, environment: &Environment) -> Result<Self, TlsError> {
         let get = |name: &str| given.get(name).map_or("", |value| value.expose_secret());
         let root = get("sslrootcert");
         let mode = match get("sslmode") {

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use muster_common::limits;
+use muster_process::blocking::addresses;
 use postgres_protocol::message::frontend as write;
 use rustls::pki_types::ServerName;
 use tokio::io::{
@@ -16,14 +18,13 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as Negotiation;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use super::address::{Address, Host};
-use super::channel_binding::server_end_point;
-use super::failure::Problem;
-use super::settings::Settings;
-use super::stream::Stream;
-use muster_process::blocking::addresses;
+use crate::address::{Address, Host};
+use crate::channel_binding::server_end_point;
+use crate::failure::Problem;
+use crate::settings::Settings;
+use crate::stream::Stream;
 
-pub(super) enum Transport {
+pub(crate) enum Transport {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
@@ -31,8 +32,6 @@ pub(super) enum Transport {
 
 /// The server's response when it accepts TLS.
 const TLS_ACCEPTED: u8 = b'S';
-/// The buffer size of the relay. Larger than any message of the session setup.
-const PIPE_BYTES: usize = 64 << 10;
 
 trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -43,7 +42,7 @@ impl Transport {
     ///
     /// # Errors
     /// The reason why there is no connection.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         settings: &Settings,
         address: &Address,
         negotiation: Negotiation,
@@ -72,7 +71,7 @@ impl Transport {
         Ok(Self::Tls(Box::new(encrypted.map_err(|error| Problem::of_handshake(&error))?)))
     }
 
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
@@ -95,7 +94,7 @@ impl Transport {
     ///
     /// # Errors
     /// The errors of the system call.
-    pub(super) fn into_blocking(self) -> io::Result<Stream> {
+    pub(crate) fn into_blocking(self) -> io::Result<Stream> {
         let tcp = |stream: TcpStream| {
             let stream = stream.into_std()?;
             stream.set_nonblocking(false)?;
@@ -137,19 +136,19 @@ async fn request_tls(stream: &mut TcpStream) -> io::Result<bool> {
 }
 
 /// The connection that is passed to tokio-postgres. If TLS is used, it is already established.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     bytes: Box<dyn ByteStream>,
     binding: Option<Vec<u8>>,
 }
 
 impl Wire {
-    pub(super) fn new(transport: Transport) -> Self {
+    pub(crate) fn new(transport: Transport) -> Self {
         Self { binding: transport.channel_binding(), bytes: transport.into_bytes() }
     }
 }
 
 /// The TLS step for tokio-postgres. It does nothing, because TLS is already established.
-pub(super) struct Encrypted;
+pub(crate) struct Encrypted;
 
 impl TlsConnect<Wire> for Encrypted {
     type Stream = Wire;
@@ -197,15 +196,15 @@ impl AsyncWrite for Wire {
 
 /// Copies bytes between a transport and a [`Wire`], until the transport is taken back. This allows tokio-postgres to open a session and set
 /// it up on a socket that is then passed to a worker.
-pub(super) struct Relay {
+pub(crate) struct Relay {
     stop: oneshot::Sender<()>,
     task: JoinHandle<(Transport, io::Result<()>)>,
 }
 
 impl Relay {
     /// Starts copying on the current runtime.
-    pub(super) fn start(transport: Transport) -> (Wire, Self) {
-        let (near, far) = duplex(PIPE_BYTES);
+    pub(crate) fn start(transport: Transport) -> (Wire, Self) {
+        let (near, far) = duplex(limits::IN_PROCESS_BUFFER_BYTES);
         let wire = Wire { binding: transport.channel_binding(), bytes: Box::new(near) };
         let (stop, stopped) = oneshot::channel();
         (wire, Self { stop, task: tokio::spawn(relay(transport, far, stopped)) })
@@ -216,7 +215,7 @@ impl Relay {
     ///
     /// # Errors
     /// The error by which the connection broke.
-    pub(super) async fn take_back(self) -> io::Result<Transport> {
+    pub(crate) async fn take_back(self) -> io::Result<Transport> {
         // The task may have ended already.
         let _ = self.stop.send(());
         let (transport, copied) = self.task.await.map_err(io::Error::other)?;

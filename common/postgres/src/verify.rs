@@ -9,13 +9,13 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 #[derive(Debug)]
-pub(super) struct Verifier {
-    pub(super) trust: Trust,
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
+pub(crate) struct Verifier {
+    pub(crate) trust: Trust,
+    pub(crate) algorithms: WebPkiSupportedAlgorithms,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
     /// Accepts any certificate: modes up to `require` without a root certificate. Encrypted but not authenticated.
     Anyone,
     /// Verifies the chain: `verify-ca`, and every weaker mode with a root certificate.
@@ -25,10 +25,10 @@ pub(super) enum Trust {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Roots {
-    pub(super) store: RootCertStore,
+pub(crate) struct Roots {
+    pub(crate) store: RootCertStore,
     /// The same certificates, to recognise one that a server uses itself.
-    pub(super) certificates: Vec<CertificateDer<'static>>,
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Roots {

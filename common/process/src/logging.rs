@@ -68,7 +68,7 @@ impl Terminal {
     }
 
     /// Returns true if colours can be used. A non-empty value of `NO_COLOR` forbids them (<https://no-color.org>).
-    pub fn has_colours(self) -> bool {
+    pub(crate) fn has_colours(self) -> bool {
         self.moves_cursor() && !self.forbids_colours
     }
 }

@@ -76,7 +76,7 @@ impl Link {
         starved
     }
 
-    /// Simulates `agent/src/results.rs`, which exchanges messages when one has arrived, or when results are due or have lingered; and the
+    /// Simulates `agent/src/result_sender.rs`, which exchanges messages when one has arrived, or when results are due or have lingered; and the
     /// coordinator's replies.
     fn exchange(&mut self, flushes: bool) {
         self.received = arrived(&mut self.rows, self.now).unwrap_or(self.received);

@@ -14,7 +14,7 @@ use muster_common::load::Warmup;
 use muster_common::query::name_parameters;
 use muster_common::result::Ending;
 use muster_net::address::{Coordinator, Coordinators};
-use muster_postgres::handed_over::NotHandedOver;
+use muster_postgres::handed_over_url::NotHandedOver;
 use muster_postgres::{Environment, RoleRule, Settings};
 use muster_process::blocking::blocking;
 use muster_process::logging::Terminal;

@@ -291,8 +291,8 @@ fn settled(measurement: &Sample) -> Settled {
 #[cfg(test)]
 mod tests {
     use muster_common::ids::SlotId;
-    use muster_common::sample::{Execution, Lag};
     use muster_common::queue::Queue;
+    use muster_common::sample::{Execution, Lag};
     use muster_common::slots::Grant;
 
     use super::*;

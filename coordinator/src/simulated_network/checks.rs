@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use muster_common::ids::{Epoch, RowId};
-use muster_common::sample::Outcome;
 use muster_common::result::{Ending, RunResult};
+use muster_common::sample::Outcome;
 
 use super::coordinator::Ended;
 use super::database::Execution;

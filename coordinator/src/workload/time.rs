@@ -2,7 +2,7 @@
 //! module cannot parse is accepted, unless PostgreSQL certainly refuses it. The database receives the text unchanged.
 //!
 //! Formats that are parsed completely: `YYYY-MM-DD` or `YYYY/MM/DD`, followed by an optional time of day after a space or `T` and an
-//! optional offset, and `infinity`. `coordinator/tests/times.rs` compares the results with PostgreSQL.
+//! optional offset, and `infinity`. `coordinator/tests/runs/times.rs` compares the results with PostgreSQL.
 
 use jiff::SignedDuration;
 use jiff::civil;

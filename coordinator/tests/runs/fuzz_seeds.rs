@@ -59,7 +59,7 @@ fn query_seeds_pass_the_check() {
 
 #[test]
 fn database_url_seeds_pass_the_check() {
-    replay("database_url", muster_postgres::handed_over::fuzzing::check);
+    replay("database_url", muster_postgres::handed_over_url::fuzzing::check);
 }
 
 #[test]

@@ -4,15 +4,11 @@
 mod accept;
 mod bounded;
 
-use std::time::Duration;
-
 use muster_common::limits;
 use tonic::transport::Server;
 
 pub use accept::{AcceptLimits, AcceptProblem, Accepted, accept};
 pub use bounded::{Bounded, ConnectionLimits, Peer};
-
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Returns a server with limits on streams, headers, resets and buffers of each connection. By default tonic does not limit streams.
 pub fn server() -> Server {
@@ -23,6 +19,6 @@ pub fn server() -> Server {
         .http2_max_local_error_reset_streams(Some(limits::HTTP2_RESETS_MAX))
         .initial_stream_window_size(limits::HTTP2_WINDOW_BYTES_SMALL)
         .initial_connection_window_size(limits::HTTP2_WINDOW_BYTES_SMALL)
-        .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+        .http2_keepalive_interval(Some(limits::KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(limits::FENCE))
 }

@@ -48,7 +48,7 @@ impl Page<'_> {
     }
 
     /// Writes a counter of seconds, which may be fractional.
-    pub fn counter_of_seconds(&mut self, name: &str, help: &str, seconds: f64) -> fmt::Result {
+    pub(crate) fn counter_of_seconds(&mut self, name: &str, help: &str, seconds: f64) -> fmt::Result {
         let metric = self.0.encode_descriptor(family_of(name), help, None, MetricType::Counter)?;
         ConstCounter::new(seconds).encode(metric)
     }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::page::{Page, Source, seconds};
 use muster_process::health;
+
+use super::page::{Page, Source, seconds};
 
 #[derive(Debug)]
 pub(super) struct ThisProcess;

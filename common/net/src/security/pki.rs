@@ -4,12 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use muster_process::secret_file;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-use muster_process::secret_file;
 
 /// The paths of the three files. Either all or none are given.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -9,12 +9,12 @@ use muster_common::protocol::Protocol;
 use muster_common::query::{quote, with_literals};
 use muster_common::sample::Execution;
 use muster_common::server_side::{ExplainedPlan, PlanKind};
+use muster_process::random;
 use muster_proto::control::Explain;
 use tokio_postgres::Client;
 
 use super::rows::{QueryError, Row, rows};
-use crate::call::Source;
-use muster_process::random;
+use crate::prepared_statement::Source;
 
 const ANALYZE: &str = "ANALYZE, BUFFERS";
 const NAME: &str = "muster_explain";

@@ -9,7 +9,7 @@ mod rows;
 mod statements;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use muster_common::ids::RunId;
 use muster_common::limits;
@@ -20,17 +20,14 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
-use super::address::Address;
-use super::call::Source;
-use super::connect::SessionSetup;
-use super::executor::Target;
-use super::identity::identify;
-use super::pool::{Connector, Opened, PoolError, ServerPool};
-use super::server::describe_server;
+use crate::address::Address;
+use crate::identity::identify;
+use crate::pool::{Connector, Opened, PoolError, ServerPool};
+use crate::prepared_statement::Source;
+use crate::server::describe_server;
+use crate::session_setup::SessionSetup;
+use crate::target::Target;
 use rows::rows;
-
-/// The interval at which the server is request whether the workers' backends have ended.
-const STATS_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Reads the statistics for one session. Concurrent requests are handled one after another.
 pub struct StatsCollector {
@@ -152,7 +149,7 @@ impl StatsCollector {
                 // No backends remain, or the role may not see them.
                 Ok(_) | Err(_) => return,
             }
-            sleep(STATS_POLL_INTERVAL).await;
+            sleep(limits::BACKENDS_POLL_EVERY).await;
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::explain::{NO_PLAN, SYNTAX_ERROR, begin, end, explained};
 use super::rows::QueryError;
-use crate::call::Source;
+use crate::prepared_statement::Source;
 
 /// The first version whose EXPLAIN prints query ids.
 const HAS_QUERY_IDS: u32 = 140_000;

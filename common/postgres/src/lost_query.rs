@@ -2,7 +2,7 @@
 //! query, or waits for its end, before it runs its next row, so a host never has two queries running at once. The one exception is a server
 //! that can no longer be reached after the worker has moved to another one.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use muster_common::limits;
 use muster_common::query::quote;
@@ -10,26 +10,24 @@ use muster_common::server_identity::ServerIdentity;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
-use super::address::Address;
-use super::connect::{self, SessionSetup};
-use super::failure::with_causes;
-use super::identity::identify;
-use super::peer::{Backend, Peer, first_row};
-use super::session_attrs::TargetSessionAttrs;
-use super::settings::Settings;
-
-/// The interval at which the server is asked whether the query has ended.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+use crate::address::Address;
+use crate::connect;
+use crate::failure::with_causes;
+use crate::identity::identify;
+use crate::peer::{Backend, Peer, first_row};
+use crate::session_attrs::TargetSessionAttrs;
+use crate::session_setup::SessionSetup;
+use crate::settings::Settings;
 
 /// A connection that was lost while it executed a query.
 #[derive(Debug, Clone)]
-pub(super) struct Previous {
-    pub(super) address: Address,
-    pub(super) server: ServerIdentity,
-    pub(super) peer: Peer,
+pub(crate) struct LostQuery {
+    pub(crate) address: Address,
+    pub(crate) server: ServerIdentity,
+    pub(crate) peer: Peer,
     /// Behind a pooler the name is unique to the worker, and only its transactions have it.
-    pub(super) application_name: String,
-    pub(super) lost_at: Instant,
+    pub(crate) application_name: String,
+    pub(crate) lost_at: Instant,
 }
 
 /// Like [`wait_for_end`], after the worker has connected to another server. Uses a separate connection to the first server. If that server
@@ -37,33 +35,28 @@ pub(super) struct Previous {
 ///
 /// # Errors
 /// As [`wait_for_end`], and when the first server refuses the connection within [`limits::PREVIOUS_QUERY_TIMEOUT`] after the loss.
-pub(super) async fn wait_for_end_on_other_server(
+pub(crate) async fn wait_for_end_on_other_server(
     settings: &Settings,
     setup: &SessionSetup,
-    previous: &Previous,
+    lost: &LostQuery,
 ) -> Result<(), String> {
     let mut first = settings.clone();
-    first.addresses = vec![previous.address.clone()];
+    first.addresses = vec![lost.address.clone()];
     first.target_session_attrs = TargetSessionAttrs::Any;
     first.connect_timeout = settings.connect_timeout.min(limits::PREVIOUS_SERVER_TIMEOUT);
-    let connection = match connect::connect(&first, &previous.application_name, setup).await {
+    let connection = match connect::connect(&first, &lost.application_name, setup).await {
         Ok(connection) => connection,
-        Err(error)
-            if error.is_unreachable() || previous.lost_at.elapsed() >= limits::PREVIOUS_QUERY_TIMEOUT =>
-        {
-            tracing::warn!("a query may still be running on {}: {error}", previous.server);
+        Err(error) if error.is_unreachable() || lost.lost_at.elapsed() >= limits::PREVIOUS_QUERY_TIMEOUT => {
+            tracing::warn!("a query may still be running on {}: {error}", lost.server);
             return Ok(());
         }
         Err(error) => return Err(unknown(&error.to_string())),
     };
     let driver = tokio::spawn(connection.driver.run());
-    let ended = match identify(&connection.client, &previous.address).await {
-        server if previous.server.is_same_server(&server) => wait_for_end(&connection.client, previous).await,
+    let ended = match identify(&connection.client, &lost.address).await {
+        server if lost.server.is_same_server(&server) => wait_for_end(&connection.client, lost).await,
         server => {
-            tracing::warn!(
-                "a query may still be running on {}: its address leads to {server}",
-                previous.server
-            );
+            tracing::warn!("a query may still be running on {}: its address leads to {server}", lost.server);
             Ok(())
         }
     };
@@ -78,9 +71,9 @@ pub(super) async fn wait_for_end_on_other_server(
 ///
 /// # Errors
 /// When it is not known within [`limits::PREVIOUS_QUERY_TIMEOUT`] that the query has ended.
-pub(super) async fn wait_for_end(client: &Client, previous: &Previous) -> Result<(), String> {
+pub(crate) async fn wait_for_end(client: &Client, lost: &LostQuery) -> Result<(), String> {
     let deadline = Instant::now() + limits::PREVIOUS_QUERY_TIMEOUT;
-    let (what, ending, asking) = match &previous.peer {
+    let (what, ending, asking) = match &lost.peer {
         Peer::Server(Backend { process, started: None }) => {
             return Err(unknown(&format!("the server does not show when backend {process} was started")));
         }
@@ -95,7 +88,7 @@ pub(super) async fn wait_for_end(client: &Client, previous: &Previous) -> Result
         Peer::Pooler => {
             let asking = format!(
                 "SELECT pid FROM pg_catalog.pg_stat_activity WHERE application_name = {} AND pid <> pg_catalog.pg_backend_pid()",
-                quote(&previous.application_name)
+                quote(&lost.application_name)
             );
             ("the query behind the pooler".to_owned(), None, asking)
         }
@@ -118,7 +111,7 @@ pub(super) async fn wait_for_end(client: &Client, previous: &Previous) -> Result
             let within = limits::PREVIOUS_QUERY_TIMEOUT;
             return Err(unknown(&format!("{what} did not end within {within:?}{refusal}")));
         }
-        sleep(POLL_INTERVAL).await;
+        sleep(limits::PREVIOUS_QUERY_POLL_EVERY).await;
     }
 }
 

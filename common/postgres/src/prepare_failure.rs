@@ -2,9 +2,9 @@
 
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 
-use super::server_error::ServerError;
+use crate::server_error::ServerError;
 
-pub(super) fn refused(error: ServerError, sql: &str) -> PrepareFailed {
+pub(crate) fn refused(error: ServerError, sql: &str) -> PrepareFailed {
     let ServerError { is_fatal: _, sqlstate, message, detail, hint, position } = error;
     let failed = failed(PrepareFailure::Statement, sql);
     PrepareFailed { message, sqlstate: Some(sqlstate), detail, hint, position, ..failed }
@@ -14,7 +14,7 @@ pub fn no_database(error: &dyn std::fmt::Display) -> PrepareFailed {
     PrepareFailed { message: error.to_string(), ..failed(PrepareFailure::Database, "") }
 }
 
-pub(super) fn failed(kind: PrepareFailure, sql: &str) -> PrepareFailed {
+pub(crate) fn failed(kind: PrepareFailure, sql: &str) -> PrepareFailed {
     PrepareFailed {
         kind,
         message: String::new(),

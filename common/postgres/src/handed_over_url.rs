@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::address::{Address, Host};
-use super::conninfo::{self, ConninfoError, Parameters};
-use super::environment::Environment;
-use super::settings::{Given, Origin, Settings, SettingsError, refuse_variables};
-use super::tls::{SslMode, TlsError};
+use crate::address::{Address, Host};
+use crate::conninfo::{self, ConninfoError, Parameters};
+use crate::environment::Environment;
+use crate::settings::{Given, Origin, Settings, SettingsError, refuse_variables};
+use crate::tls::{SslMode, TlsError};
 
 const ALLOWED: [&str; 6] = ["dbname", "host", "password", "port", "sslmode", "user"];
 
@@ -213,7 +213,6 @@ impl Settings {
 pub struct NotHandedOver(String);
 
 #[cfg(test)]
-#[path = "handed_over_tests.rs"]
 mod tests;
 
 /// Properties that hold for every URL from a coordinator, for the fuzzer and for the tests that replay its findings.

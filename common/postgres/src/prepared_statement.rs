@@ -11,32 +11,32 @@ use muster_proto::control::{self, PrepareFailed, PrepareFailure};
 use postgres_protocol::message::frontend::{self as write, BindError};
 use postgres_protocol::{IsNull, Oid};
 
-use super::connect::LocalSettings;
-use super::frontend::{ERROR_RESPONSE, Frontend, PARAMETER_DESCRIPTION, ROW_DESCRIPTION};
-use super::result_format::column_types;
-use super::server::ServerFacts;
-use super::server_error::ServerError;
-use super::unprepared::{failed, no_database, refused};
+use crate::frontend::{ERROR_RESPONSE, Frontend, PARAMETER_DESCRIPTION, ROW_DESCRIPTION};
+use crate::prepare_failure::{failed, no_database, refused};
+use crate::result_format::column_types;
+use crate::server::ServerFacts;
+use crate::server_error::ServerError;
+use crate::session_setup::LocalSettings;
 
 /// The text of a statement, as it is sent to this server.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
-    pub(super) sql: String,
+pub(crate) struct Source {
+    pub(crate) sql: String,
     /// The number of values per row.
-    pub(super) parameters: usize,
-    pub(super) placeholders: Vec<Placeholder>,
+    pub(crate) parameters: usize,
+    pub(crate) placeholders: Vec<Placeholder>,
     /// The bucket function that the default query uses. `None` for other queries.
-    pub(super) bucket_function: Option<BucketFunction>,
+    pub(crate) bucket_function: Option<BucketFunction>,
     /// The format of the result rows.
-    pub(super) format: ResultFormat,
+    pub(crate) format: ResultFormat,
 }
 
 /// A statement that was checked on a connection, and prepared if the protocol requires it.
-pub(super) struct PreparedStatement {
+pub(crate) struct PreparedStatement {
     name: String,
     parameter_types: Vec<Oid>,
     /// The types of the result's columns; empty for a statement that returns no rows.
-    pub(super) result_types: Vec<Oid>,
+    pub(crate) result_types: Vec<Oid>,
     executions: u32,
 }
 
@@ -44,7 +44,7 @@ const ALL_ROWS: i32 = 0;
 const UNNAMED: &str = "";
 
 impl Source {
-    pub(super) fn new(statement: &control::Statement, facts: &ServerFacts) -> Self {
+    pub(crate) fn new(statement: &control::Statement, facts: &ServerFacts) -> Self {
         let control::Statement { sql, parameters, placeholders } = statement.clone();
         match sql {
             Some(sql) => {
@@ -69,7 +69,7 @@ impl Source {
 impl PreparedStatement {
     /// Lets the server check the statement and report the types of its parameters and columns. The server keeps the statement under `name`,
     /// or not at all if the name is empty. It must reply within `limit`.
-    pub(super) fn prepare(
+    pub(crate) fn prepare(
         frontend: &mut Frontend,
         name: String,
         source: &Source,
@@ -96,12 +96,12 @@ impl PreparedStatement {
     }
 
     /// Writes a Close message for a named statement. The caller writes the Sync.
-    pub(super) fn close(&self, out: &mut BytesMut) -> io::Result<()> {
+    pub(crate) fn close(&self, out: &mut BytesMut) -> io::Result<()> {
         if self.name.is_empty() { Ok(()) } else { write::close(b'S', &self.name, out) }
     }
 
     /// Counts one more execution and returns its number, from 1.
-    pub(super) fn next_number(&mut self) -> u32 {
+    pub(crate) fn next_number(&mut self) -> u32 {
         self.executions = self.executions.saturating_add(1);
         self.executions
     }
@@ -110,7 +110,7 @@ impl PreparedStatement {
     ///
     /// # Errors
     /// For values that the protocol cannot transmit: longer than 2 GiB, or a zero byte in a statement with literals.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         protocol: Protocol,
         source: &Source,

@@ -3,11 +3,11 @@
 use muster_common::sample::Answer;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::frontend::{COMMAND_COMPLETE, DATA_ROW, ERROR_RESPONSE, Message};
-use super::server_error::ServerError;
+use crate::frontend::{COMMAND_COMPLETE, DATA_ROW, ERROR_RESPONSE, Message};
+use crate::server_error::ServerError;
 
 /// Accumulates the messages of one execution. It is reused for the next one, because the hash has a state of several hundred bytes.
-pub(super) struct ResultAccumulator {
+pub(crate) struct ResultAccumulator {
     /// The number of statements before the measured one in each execution.
     before: usize,
     /// The number of these statements whose CommandComplete has not arrived yet.
@@ -24,11 +24,11 @@ const LENGTH_BYTES: usize = 4;
 
 impl ResultAccumulator {
     /// Ignores the results of the first `before` statements of each execution.
-    pub(super) fn new(before: usize) -> Self {
+    pub(crate) fn new(before: usize) -> Self {
         Self { before, skip: before, rows: 0, bytes: 0, hash: Xxh3::new(), error: None }
     }
 
-    pub(super) fn take(&mut self, message: Message<'_>) {
+    pub(crate) fn take(&mut self, message: Message<'_>) {
         match message.tag {
             COMMAND_COMPLETE if self.skip > 0 => self.skip -= 1,
             DATA_ROW if self.skip > 0 => {}
@@ -48,7 +48,7 @@ impl ResultAccumulator {
     }
 
     /// Returns counts and digest, or the server's error, and resets the accumulator.
-    pub(super) fn finish(&mut self) -> Result<Answer, ServerError> {
+    pub(crate) fn finish(&mut self) -> Result<Answer, ServerError> {
         let answer = Answer { rows: self.rows, bytes: self.bytes, digest: self.hash.digest() };
         (self.skip, self.rows, self.bytes) = (self.before, 0, 0);
         self.hash.reset();

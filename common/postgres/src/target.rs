@@ -1,0 +1,49 @@
+//! What the workers of a session connect to.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use muster_common::protocol::{Protocol, ResultFormat};
+use muster_proto::control::Statement;
+
+use crate::role::RoleRule;
+use crate::session_setup::SessionSetup;
+use crate::settings::Settings;
+
+/// The configuration with which every worker of a session opens its connection.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub settings: Arc<Settings>,
+    pub setup: SessionSetup,
+    /// The application name of the session. Behind a pooler each worker adds its number ([`Target::worker_name`]).
+    pub application_name: String,
+    /// The statements of the run, at least one.
+    pub statements: Vec<Statement>,
+    pub protocol: Protocol,
+    /// The requested format. `None` is binary, or text for a statement with a type that has no binary output.
+    pub results: Option<ResultFormat>,
+    pub timeout: Option<Duration>,
+    pub role: RoleRule,
+    /// Descriptions of the databases for which the warning about a superuser has been logged.
+    pub warned: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Target {
+    /// Logs a warning once for each database.
+    pub(crate) fn warn_of_superuser(&self) {
+        let database = self.settings.describe();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.role == RoleRule::WarnOfSuperuser && warned.insert(database.clone()) {
+            tracing::warn!(
+                "the role of {database} is a superuser, and the coordinator's SQL runs with its privileges: use a role that can only read \
+                 (agent --require-read-only-role prints how to make one)"
+            );
+        }
+    }
+
+    /// Returns the application name of one worker. Behind a pooler, only this name distinguishes its queries from those of other clients.
+    pub(crate) fn worker_name(&self, worker: u16) -> String {
+        format!("{}/{worker}", self.application_name)
+    }
+}
