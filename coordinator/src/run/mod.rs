@@ -14,6 +14,7 @@ mod own_health;
 mod plan;
 mod record;
 mod replay;
+mod round;
 mod rows;
 mod seen_answers;
 mod server_side;
@@ -40,11 +41,10 @@ use controller::{Conclusion, ListenAddress, RunController};
 pub(crate) use host_samples::HostSamples;
 use keeper::Aggregates;
 pub(crate) use keeper::Batch;
-pub(crate) use link::{
-    Admission, ControlSender, ControllerHandle, Joining, Loss, MemberId, Refusal, Share, WorkPorts,
-};
+pub(crate) use link::{Admission, ControlSender, ControllerHandle, Joining, Share, WorkPorts};
+pub(crate) use membership::{Loss, MemberId, OnAgentLoss, Refusal};
 pub(crate) use metrics::Metrics;
-pub(crate) use plan::{Handover, OnAgentLoss, Retried, RunPlan};
+pub(crate) use plan::{Handover, Retried, RunPlan};
 pub(crate) use record::resets_aggregates;
 pub(crate) use replay::{Replayed, replay};
 pub(crate) use rows::SettledResults;
@@ -78,7 +78,7 @@ pub(crate) async fn run<I: Incoming>(
     interrupt: CancellationToken,
 ) -> Result<Outcome, RunError> {
     let listen_address = ListenAddress {
-        address: listener.address(),
+        address: listener.address().filter(|_| !plan.has_local_agents),
         options: listener.options(),
         problem: listener.problem(),
     };

@@ -14,6 +14,7 @@ use muster_common::slots::Grant;
 use muster_proto::control::{Hello, Ready};
 use serde::{Deserialize, Serialize};
 
+use super::membership;
 use super::rows::Dropped;
 use super::seen_answers::SeenAnswer;
 use super::server_side::{Explained, ServerStats};
@@ -315,6 +316,11 @@ impl Fact {
             workers: hello.workers,
             instance: hello.instance,
         }
+    }
+
+    pub(crate) fn lost(epoch: Epoch, loss: &membership::Loss) -> Self {
+        let (reason, drained, left) = (loss.reason.clone(), loss.is_drained, loss.has_left);
+        Self::Lost { epoch: epoch.get(), reason, drained, left }
     }
 
     pub(crate) fn other_answer(answer: SeenAnswer) -> Self {
