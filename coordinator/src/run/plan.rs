@@ -15,9 +15,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::membership::OnAgentLoss;
 use super::metrics::Metrics;
+use super::scope::{Retried, Scope};
 use super::statements::{Statement, Statements};
-use super::summary::{StatementText, Subject};
-use super::tally::Scope;
+use super::subject::{StatementText, Subject};
 use crate::threshold::Threshold;
 use crate::workload::Workload;
 
@@ -58,13 +58,6 @@ pub(crate) struct RunPlan {
     pub(crate) explain_slowest: u16,
     /// Publishes the status and progress of the run.
     pub(crate) metrics: Metrics,
-}
-
-/// Whether the latencies include the service times of rows that may have run before. Their second run may have found a warm cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retried {
-    LeftOut,
-    Included,
 }
 
 /// The databases whose connection strings the coordinator has for agents.

@@ -10,11 +10,12 @@ use muster_common::measurement::{Execution, Measurement, Outcome};
 use muster_common::passes::Passes;
 
 use super::host_samples::HostSamples;
-use super::keeper::Executed;
 use super::record::{Fact, Record};
+use super::results::Executed;
+use super::scope::Scope;
 use super::seen_answers::SeenAnswer;
 use super::summary::Counted;
-use super::tally::{Scope, Tally};
+use super::tally::Tally;
 use crate::journal::{Entry, JournalError, Reader, Sample, Tail};
 use crate::workload::HostIndex;
 

@@ -29,8 +29,9 @@ use crate::run::link::Call;
 use crate::run::plan::RunPlan;
 use crate::run::record::{Fact, Record};
 use crate::run::replay::Replayed;
+use crate::run::results::Dropped;
 use crate::run::round::{Layout, Round, RoundSpec, WARMUP};
-use crate::run::rows::{Dropped, Rows};
+use crate::run::rows::Rows;
 use crate::run::slowest::Slowest;
 
 pub(crate) struct RunController<'a> {

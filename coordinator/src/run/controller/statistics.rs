@@ -18,7 +18,7 @@ use crate::clock;
 use crate::output::units::counted;
 use crate::run::plan::RunPlan;
 use crate::run::record::Fact;
-use crate::run::server_side;
+use crate::run::server_stats;
 use crate::run::slowest::{Slow, Slowest};
 use crate::workload::{RowReader, Workload};
 
@@ -102,7 +102,7 @@ pub(super) async fn explain_slowest(
         let (row, kind) = (row.get(), explained.as_ref().ok().and_then(|plan| plan.kind));
         let plan = explained.map(|plan| plan.lines);
         let explained =
-            server_side::Explained { row, host, statement, service_time_ns, plan, execution, kind };
+            server_stats::Explained { row, host, statement, service_time_ns, plan, execution, kind };
         events.sessions().log().note(Fact::Explained(Box::new(explained)));
     }
 }

@@ -11,6 +11,7 @@ use super::effect::{Effect, EndReason};
 use super::fences::{Fences, Then};
 use super::member::{Applicant, Loss, Member, MemberId, Refusal};
 use super::members::Members;
+use super::placed::PlacedWorkers;
 use super::policy::{OnAgentLoss, Phase, Policy};
 use super::suspects::Suspects;
 
@@ -19,8 +20,7 @@ pub(crate) struct Membership {
     policy: Policy,
     phase: Phase,
     members: Members,
-    /// The number of workers of each slot. Empty until hosts are placed.
-    workers_of_slot: Vec<u16>,
+    placed: PlacedWorkers,
     fences: Fences,
     suspects: Suspects,
     /// In a resumed run, before its rows begin.
@@ -37,7 +37,7 @@ impl Membership {
             policy,
             phase: Phase::WaitingForAgents,
             members: Members::new(agents, first_epoch),
-            workers_of_slot,
+            placed: PlacedWorkers::new(workers_of_slot),
             fences: Fences::default(),
             suspects: Suspects::default(),
             clearance: None,
@@ -66,8 +66,9 @@ impl Membership {
     pub(crate) fn start(&mut self) -> Vec<u16> {
         self.phase = Phase::Running;
         self.clearance = None;
-        self.workers_of_slot = self.members.live().map(|(member, _)| member.applicant.workers).collect();
-        self.workers_of_slot.clone()
+        let workers: Vec<u16> = self.members.live().map(|(member, _)| member.applicant.workers).collect();
+        self.placed = PlacedWorkers::new(workers.clone());
+        workers
     }
 
     /// Begins a round: every prepared agent runs the rows of its slot. Returns the sessions that run, by slot. An agent whose slot still
@@ -255,7 +256,7 @@ impl Membership {
         now: Instant,
         effects: &mut Vec<Effect>,
     ) -> Result<MemberId, Refusal> {
-        let slot = self.slot_for(&applicant)?;
+        let slot = self.placed.slot_for(&applicant, self.members.slots())?;
         if slot.is_none() && self.members.standbys().count() >= limits::STANDBYS_MAX {
             let reason = "all slots are taken, and there are enough standby agents".to_owned();
             return Err(Refusal { reason, retry: true });
@@ -268,40 +269,12 @@ impl Membership {
         Ok(member)
     }
 
-    /// The slot that an agent may take. `None` if it has to wait for one.
-    fn slot_for(&self, applicant: &Applicant) -> Result<Option<SlotId>, Refusal> {
-        let Some(wanted) = applicant.slot else {
-            let vacant = self.members.slots().vacant();
-            let mut fitting = vacant.into_iter().filter(|slot| self.fits(*slot, applicant));
-            // An agent that returns has results of its slot's rows, which no other agent should run meanwhile.
-            let own = applicant.ended.map(|ended| ended.slot);
-            let first = fitting.clone().next();
-            return Ok(fitting.find(|slot| own == Some(*slot)).or(first));
-        };
-        // The slot may still be held by a session that has just died. The agent tries again.
-        match self.workers_of_slot.get(wanted.index()) {
-            Some(needed) if !self.fits(wanted, applicant) => {
-                let own = applicant.workers;
-                let reason =
-                    format!("{wanted} has hosts for {needed} workers in this run, the agent has {own}");
-                Err(Refusal { reason, retry: true })
-            }
-            _ => Ok(Some(wanted)),
-        }
-    }
-
-    /// Once hosts are placed, none may move, so a slot needs the same number of workers as before: with fewer, some of its hosts would have
-    /// no worker.
-    fn fits(&self, slot: SlotId, applicant: &Applicant) -> bool {
-        self.workers_of_slot.get(slot.index()).is_none_or(|needed| *needed == applicant.workers)
-    }
-
     /// Assigns a vacant slot to a prepared standby.
     fn fill(&mut self, slot: SlotId, now: Instant, effects: &mut Vec<Effect>) {
         if self.phase >= Phase::Draining {
             return;
         }
-        let fits = |member: &&Member| member.is_ready && self.fits(slot, &member.applicant);
+        let fits = |member: &&Member| member.is_ready && self.placed.fits(slot, &member.applicant);
         let fitting = self.members.standbys().find(fits).map(|member| member.id);
         if let Some(member) = fitting
             && let Some(grant) = self.members.promote(member, slot, now)

@@ -7,6 +7,7 @@ mod fences;
 mod machine;
 mod member;
 mod members;
+mod placed;
 mod policy;
 mod suspects;
 #[cfg(test)]

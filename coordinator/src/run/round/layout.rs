@@ -21,7 +21,8 @@ use crate::run::plan::RunPlan;
 use crate::run::record::Record;
 use crate::run::replay::Replayed;
 use crate::run::rows::Rows;
-use crate::run::tally::{Scope, Tally};
+use crate::run::scope::Scope;
+use crate::run::tally::Tally;
 
 /// The placement of a run, from which each of its rounds is made.
 pub(crate) struct Layout {
