@@ -9,7 +9,16 @@ use muster_common::result::Latency;
 use crate::threshold::{HostFigures, Threshold};
 use crate::workload::{HostIndex, HostTable};
 
-use super::tally::HostTally;
+/// The sums of one host.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HostTally {
+    pub(crate) completed: u32,
+    pub(crate) failed: u32,
+    /// Completed rows whose times are among the latencies.
+    pub(crate) timed: u32,
+    pub(crate) service_time_sum_ns: u64,
+    pub(crate) service_time_max_ns: u64,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct HostSamples {

@@ -9,7 +9,7 @@ use muster_common::buckets::Buckets;
 use muster_common::ids::{Epoch, RowId};
 use muster_common::limits;
 use muster_common::result::Latency;
-use muster_common::sample::{Outcome, Sample};
+use muster_common::sample::Outcome;
 use muster_common::search::Figures;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -17,33 +17,19 @@ use tokio::time::MissedTickBehavior;
 
 use super::latencies::{DueTimes, Latencies};
 use super::record::Fact;
+use super::results::Executed;
 use super::rows::Rows;
 use super::seen_answers::SeenAnswer;
 use super::slowest::Slowest;
 use super::tally::Tally;
 use crate::clock;
 use crate::journal::{CountedSample, Writer};
-use crate::workload::HostIndex;
 
 /// The interval at which the figures for the display are updated.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// The maximum service time that the display distinguishes: one hour.
 const DISPLAYED_NS_MAX: u64 = 3_600_000_000_000;
-
-/// One counted result, with the properties of its row.
-#[derive(Debug)]
-pub(crate) struct Executed {
-    /// Position in the placement's list of workers.
-    pub(crate) worker: usize,
-    pub(crate) host: HostIndex,
-    /// The session that ran it.
-    pub(crate) epoch: Epoch,
-    /// Greater than 1 if the row may have run before.
-    pub(crate) attempt: u32,
-    /// The start of the measurement is relative to the start of the run.
-    pub(crate) measurement: Sample,
-}
 
 /// The results of one message, and the channel for their acknowledgement.
 pub(crate) struct Batch {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::keeper::KeeperHandle;
-use super::record::Fact;
+use super::membership::{Loss, MemberId, Refusal};
 use super::rows::Rows;
 use crate::workload::{Workload, WorkloadError};
 
@@ -55,33 +55,6 @@ pub(crate) enum Call {
     },
 }
 
-/// Identifies one participation of an agent in this run, from Hello to its end. The agent may hold no slot, or get one later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct MemberId(pub(crate) u32);
-
-/// The reason why a session ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Loss {
-    pub(crate) reason: String,
-    /// The session has reported everything that it ran. The rows that it still has were not run.
-    pub(crate) is_drained: bool,
-    /// The process was asked to stop and reported that.
-    pub(crate) has_left: bool,
-    /// The time by which the agent stops on its own, because its lease has expired. `None` if the time of its last heartbeat is unknown.
-    pub(crate) lapses_at: Option<Instant>,
-}
-
-impl Loss {
-    pub(crate) fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_drained: false, has_left: false, lapses_at: None }
-    }
-
-    pub(crate) fn fact(&self, epoch: Epoch) -> Fact {
-        let (reason, drained, left) = (self.reason.clone(), self.is_drained, self.has_left);
-        Fact::Lost { epoch: epoch.get(), reason, drained, left }
-    }
-}
-
 /// A request of an agent to join.
 pub(crate) struct Joining {
     pub(crate) hello: Hello,
@@ -97,12 +70,6 @@ pub(crate) struct Admission {
     pub(crate) ended: CancellationToken,
     /// The zero of the run clock that the coordinator sends to agents.
     pub(crate) clock_zero: Instant,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Refusal {
-    pub(crate) reason: String,
-    pub(crate) retry: bool,
 }
 
 /// The endpoints that the Work stream of a session uses.
@@ -158,10 +125,9 @@ impl ControllerHandle {
     }
 
     pub(crate) async fn join(&self, joining: Joining) -> Result<Admission, Refusal> {
-        let over = Refusal { reason: "the run is over".to_owned(), retry: true };
         let (answer, answered) = oneshot::channel();
-        self.calls.send(Call::Join { joining, answer }).await.map_err(|_| over.clone())?;
-        answered.await.map_err(|_| over)?
+        self.calls.send(Call::Join { joining, answer }).await.map_err(|_| Refusal::over())?;
+        answered.await.map_err(|_| Refusal::over())?
     }
 
     pub(crate) async fn received(&self, member: MemberId, message: FromAgent) {

@@ -14,12 +14,17 @@ mod own_health;
 mod plan;
 mod record;
 mod replay;
+mod results;
+mod round;
 mod rows;
+mod scope;
 mod seen_answers;
 mod server_side;
+mod server_stats;
 mod servers;
 mod slowest;
 mod statements;
+mod subject;
 mod summary;
 mod tally;
 mod times;
@@ -40,18 +45,18 @@ use controller::{Conclusion, ListenAddress, RunController};
 pub(crate) use host_samples::HostSamples;
 use keeper::Aggregates;
 pub(crate) use keeper::Batch;
-pub(crate) use link::{
-    Admission, ControlSender, ControllerHandle, Joining, Loss, MemberId, Refusal, Share, WorkPorts,
-};
+pub(crate) use link::{Admission, ControlSender, ControllerHandle, Joining, Share, WorkPorts};
+pub(crate) use membership::{Loss, MemberId, OnAgentLoss, Refusal};
 pub(crate) use metrics::Metrics;
-pub(crate) use plan::{Handover, OnAgentLoss, Retried, RunPlan};
+pub(crate) use plan::{Handover, RunPlan};
 pub(crate) use record::resets_aggregates;
 pub(crate) use replay::{Replayed, replay};
 pub(crate) use rows::SettledResults;
+pub(crate) use scope::{Retried, Scope};
 pub(crate) use statements::{Statement, Statements};
+pub(crate) use subject::{StatementText, Subject};
 use summary::Counted;
-pub(crate) use summary::{StatementText, Subject, summarize};
-pub(crate) use tally::Scope;
+pub(crate) use summary::summarize;
 
 use crate::clock;
 use crate::grpc::{Incoming, Listener, Server};
@@ -78,7 +83,7 @@ pub(crate) async fn run<I: Incoming>(
     interrupt: CancellationToken,
 ) -> Result<Outcome, RunError> {
     let listen_address = ListenAddress {
-        address: listener.address(),
+        address: listener.address().filter(|_| !plan.has_local_agents),
         options: listener.options(),
         problem: listener.problem(),
     };

@@ -13,10 +13,11 @@ use muster_common::slots::Grant;
 use muster_proto::control::{RunConfig, WITHHELD};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::membership::OnAgentLoss;
 use super::metrics::Metrics;
+use super::scope::{Retried, Scope};
 use super::statements::{Statement, Statements};
-use super::summary::{StatementText, Subject};
-use super::tally::Scope;
+use super::subject::{StatementText, Subject};
 use crate::threshold::Threshold;
 use crate::workload::Workload;
 
@@ -57,24 +58,6 @@ pub(crate) struct RunPlan {
     pub(crate) explain_slowest: u16,
     /// Publishes the status and progress of the run.
     pub(crate) metrics: Metrics,
-}
-
-/// What happens if no agent takes a lost agent's slot within the grace period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnAgentLoss {
-    /// The hosts of that slot move to the remaining agents. No other host moves.
-    Reassign,
-    /// The run ends with a partial report.
-    Fail,
-    /// The other agents continue, and the run waits for a replacement without a time limit.
-    Wait,
-}
-
-/// Whether the latencies include the service times of rows that may have run before. Their second run may have found a warm cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retried {
-    LeftOut,
-    Included,
 }
 
 /// The databases whose connection strings the coordinator has for agents.

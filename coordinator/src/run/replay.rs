@@ -10,11 +10,12 @@ use muster_common::passes::Passes;
 use muster_common::sample::Outcome;
 
 use super::host_samples::HostSamples;
-use super::keeper::Executed;
 use super::record::{Fact, Record};
+use super::results::Executed;
+use super::scope::Scope;
 use super::seen_answers::SeenAnswer;
 use super::summary::Counted;
-use super::tally::{Scope, Tally};
+use super::tally::Tally;
 use crate::journal::{CountedSample, Entry, JournalError, Reader, Tail};
 use crate::workload::HostIndex;
 

@@ -13,7 +13,7 @@ use muster_common::queue::Task;
 use muster_common::sample::{Answer, Outcome, Sample};
 use tokio::sync::watch;
 
-use super::keeper::Executed;
+use super::results::{Dropped, Executed};
 use super::seen_answers::SeenAnswer;
 use crate::workload::Workload;
 
@@ -43,15 +43,6 @@ struct Session {
     offset_ns: u64,
     /// For a session of an earlier coordinator: how long the run had run when it was resumed.
     ran_before_ns: Option<u64>,
-}
-
-/// Results that were not counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Dropped {
-    /// Results of rows that already had one.
-    pub(crate) duplicates: u64,
-    /// Results of sessions that had lost their slots, or that are unknown.
-    pub(crate) stale: u64,
 }
 
 /// The outcome of settling one message of results.

@@ -1,45 +1,17 @@
 //! Server statistics of a run: computes the differences between two snapshots, compares them with the client's figures, and adds the plans
 //! of the slowest rows. Pure.
 
-use muster_common::result::{Plan, PlanKind, ServerDatabase, ServerSide, ServerStatement};
+use muster_common::result::{Plan, ServerDatabase, ServerSide, ServerStatement};
 use muster_common::server_side::{DatabaseCounters, StatementCounters, StatsSnapshot, Window};
-use serde::{Deserialize, Serialize};
 
 use super::latencies::{Latencies, Part};
-use super::summary::StatementText;
+use super::server_stats::{Explained, ServerStats};
+use super::subject::StatementText;
 use crate::output::units::{count, counted};
 
 /// The note for the embedded server. It replaces the agent's note, which explains how to set up pg_stat_statements.
 const EMBEDDED: &str = "the embedded server runs without pg_stat_statements; use a server that has it (--database-url) to see the server's \
                         times, too";
-
-/// The server statistics of a run, as recorded by the facts so far.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct ServerStats {
-    /// The snapshot before the counted rows.
-    pub(crate) before: Option<StatsSnapshot>,
-    /// The snapshot after the counted rows.
-    pub(crate) after: Option<StatsSnapshot>,
-    /// The reasons why statistics are missing.
-    pub(crate) problems: Vec<String>,
-    /// Slowest first.
-    pub(crate) plans: Vec<Explained>,
-}
-
-/// A slow row, with its plan or the reason why the plan is missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Explained {
-    pub(crate) row: u32,
-    pub(crate) host: String,
-    pub(crate) statement: u16,
-    pub(crate) service_time_ns: u64,
-    pub(crate) plan: Result<Vec<String>, String>,
-    /// The number of the execution, counted by statement and connection; 0 where it is not known.
-    #[serde(default)]
-    pub(crate) execution: u32,
-    #[serde(default)]
-    pub(crate) kind: Option<PlanKind>,
-}
 
 /// The statements of the run and the client's measurements of them.
 pub(super) struct Client<'a> {
@@ -49,13 +21,6 @@ pub(super) struct Client<'a> {
     pub(super) is_resumed: bool,
     /// True if the server is the embedded one, which the user cannot configure.
     pub(super) has_embedded_server: bool,
-}
-
-impl ServerStats {
-    pub(crate) fn add_snapshot(&mut self, is_last: bool, snapshot: StatsSnapshot) {
-        let slot = if is_last { &mut self.after } else { &mut self.before };
-        *slot = Some(snapshot);
-    }
 }
 
 /// Returns `None` if no statistics were requested.

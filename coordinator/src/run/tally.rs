@@ -8,11 +8,12 @@ use muster_common::compare::Timed;
 use muster_common::ids::RowId;
 use muster_common::limits;
 use muster_common::passes::Passes;
+use muster_common::result;
 use muster_common::sample::{Answer, Outcome, QueryError, Sample, SqlState};
 
-use super::host_samples::HostSamples;
-use super::keeper::Executed;
-use super::plan::Retried;
+use super::host_samples::{HostSamples, HostTally};
+use super::results::Executed;
+use super::scope::{Retried, Scope};
 use super::seen_answers::{SeenAnswer, SeenAnswers};
 use super::slowest::{Slow, Slowest};
 use super::times::{Class, Times};
@@ -48,19 +49,6 @@ pub(crate) struct Tally {
     other_errors: HashMap<SqlState, ErrorTally>,
 }
 
-/// The rows of a run, and which of their times are kept.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Scope {
-    pub(crate) passes: Passes,
-    pub(crate) retried: Retried,
-    /// True if rows have due times. Their lag is then kept, too.
-    pub(crate) has_due_times: bool,
-    /// The number of slowest rows that are kept.
-    pub(crate) slowest: u16,
-    /// True if metrics are enabled. Service times are then counted in buckets, too.
-    pub(crate) has_metrics: bool,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct WorkerTally {
     /// The times of completed rows.
@@ -88,16 +76,6 @@ impl Occupied {
         self.delay_ns = self.delay_ns.saturating_add(lag.generator_delay_ns);
         self.ended_ns = self.ended_ns.max(start_ns.saturating_add(service_time_ns));
     }
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct HostTally {
-    pub(crate) completed: u32,
-    pub(crate) failed: u32,
-    /// Completed rows whose times are among the latencies.
-    pub(crate) timed: u32,
-    pub(crate) service_time_sum_ns: u64,
-    pub(crate) service_time_max_ns: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,6 +107,11 @@ impl Answers {
         self.rows = self.rows.saturating_add(answer.rows);
         self.bytes = self.bytes.saturating_add(answer.bytes);
         self.digest = self.digest.wrapping_add(answer.digest_of(row.get().into()));
+    }
+
+    pub(crate) fn to_result(self) -> result::Answers {
+        let Self { rows, bytes, digest } = self;
+        result::Answers { rows, bytes, digest: format!("{digest:016x}") }
     }
 }
 

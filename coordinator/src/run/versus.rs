@@ -10,7 +10,6 @@ use muster_common::result::{self, Latency, RunResult};
 use super::latencies::{DueTimes, Latencies, Part};
 use super::record::Record;
 use super::servers;
-use super::summary::answers;
 use super::tally::Tally;
 
 /// Returns `None` for a run against one database. `base` is the result of the run, which is that of the first database.
@@ -52,7 +51,7 @@ fn side(result: &RunResult, latencies: &Latencies, tally: &Tally, record: &Recor
     } else {
         result.response_time_ms = result.service_time_ms.clone();
     }
-    result.result = answers(&tally.answers[usize::from(target > 0)]);
+    result.result = tally.answers[usize::from(target > 0)].to_result();
     if target > 0 {
         let found = record.sessions.iter().find_map(|session| session.found.as_ref()?.versus.as_ref());
         result.database = found.map(|found| {

@@ -1,97 +1,114 @@
-//! The agents' connections to the database: the servers that they lead to, and the connections that broke and were reopened. Reconnects are
-//! recorded at once. They are shown as events in groups, so that many workers that lose a server together cause one event.
+//! What belongs to the connections of the members: channels, tokens and what the agents sent. Which member may do what is decided by the
+//! membership.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
-use muster_common::ids::SlotId;
-use muster_common::limits;
-use muster_common::server_identity::Reconnects;
-use muster_proto::control::WorkerReport;
+use muster_common::session_token::GrantedSession;
+use muster_common::slots::Grant;
+use muster_proto::control::{FromCoordinator, Hello, Ready};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::messages::list;
-use super::{RoundContext, RunController};
-use crate::clock;
-use crate::run::link::MemberId;
-use crate::run::record::{Fact, Session};
-use crate::run::servers::{Broken, Change, changes};
+use crate::run::link::{ControlSender, Joining, Share, WorkPorts};
+use crate::run::membership::MemberId;
 
-/// Reconnects that are reported as one event.
-#[derive(Debug)]
-pub(super) struct Outage {
-    broken: Broken,
-    slots: BTreeSet<SlotId>,
-    last_at: Instant,
+/// The connections of all members that are not forgotten.
+#[derive(Default)]
+pub(super) struct Connections(BTreeMap<MemberId, Connection>);
+
+pub(super) struct Connection {
+    pub(super) hello: Hello,
+    /// The agent may receive the connection string of the coordinator's database.
+    pub(super) is_private: bool,
+    /// What the agent found when it last prepared.
+    pub(super) ready: Option<Ready>,
+    control: ControlSender,
+    /// Cancelled when the session's tasks must end.
+    ended: CancellationToken,
+    share: watch::Sender<Option<Share>>,
+    has_work: bool,
 }
 
-impl RunController<'_> {
-    pub(super) fn note_reconnects(&mut self, id: MemberId, round: u32, reconnects: Reconnects) {
-        let Some(grant) = self.membership.present_mut(id).and_then(|member| member.grant) else { return };
-        let Reconnects { count, outage_max_ns, .. } = reconnects;
-        // A report of the warm-up may arrive when the counted round has begun.
-        let is_of_counted = |round_context: &Arc<RoundContext>| {
-            round_context.round.is_counted && round_context.round.number == round
-        };
-        let is_counted = self.round_context.as_ref().is_none_or(is_of_counted);
-        let epoch = grant.epoch.get();
-        self.note_with_changes(Fact::Reconnected { epoch, reconnects: Box::new(reconnects), is_counted });
-        if count == 0 {
-            return;
-        }
-        let now = clock::now();
-        let outage = self.outage.get_or_insert_with(|| Outage {
-            broken: Broken::default(),
-            slots: BTreeSet::new(),
-            last_at: now,
-        });
-        outage.last_at = now;
-        outage.slots.insert(grant.slot);
-        outage.broken.reconnects = outage.broken.reconnects.saturating_add(count);
-        outage.broken.outage_max_ns = outage.broken.outage_max_ns.max(outage_max_ns);
+impl Connection {
+    /// The agent's machine and process id, such as `db1/4711`.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.hello.machine, self.hello.process_id)
     }
 
-    /// Notes a fact that may show another server or another state of a server. Each new change is an event.
-    pub(super) fn note_with_changes(&mut self, fact: Fact) {
-        self.note(fact);
-        for what in self.new_changes() {
-            self.report(what);
-        }
+    /// Its earlier sessions whose results it still holds.
+    pub(super) fn former(&self) -> Arc<[Grant]> {
+        self.hello.former.iter().map(grant_of).collect()
     }
 
-    /// Differences between the servers, including those of agents that will run rows. Each difference is returned once.
-    pub(super) fn new_changes(&mut self) -> Vec<String> {
-        let takes_part = |session: &Session| session.offset_ns.is_some() || session.lost.is_none();
-        let all = changes(&self.record, takes_part).into_iter().map(|Change { what, .. }| what);
-        all.filter(|what| self.reported_changes.insert(what.clone())).collect()
+    pub(super) fn share(&self, share: Share) {
+        self.share.send_replace(Some(share));
     }
 
-    /// Reports the outage if no connection has been reopened for a while.
-    pub(super) fn close_outage_if_quiet(&mut self) {
-        let is_quiet = |outage: &Outage| clock::since(outage.last_at) >= limits::RECONNECTS_QUIET;
-        if self.outage.as_ref().is_some_and(is_quiet) {
-            self.close_outage();
-        }
+    pub(super) fn has_share(&self) -> bool {
+        self.share.borrow().is_some()
     }
 
-    pub(super) fn close_outage(&mut self) {
-        let Some(Outage { broken, slots, .. }) = self.outage.take() else { return };
-        let slots: Vec<SlotId> = slots.into_iter().collect();
-        if let Some(what) = broken.reconnected() {
-            self.report(format!("{what} ({})", list(&slots)));
+    fn end(&self) {
+        self.ended.cancel();
+        self.share.send_replace(None);
+    }
+}
+
+pub(super) fn grant_of(session: &GrantedSession) -> Grant {
+    Grant { slot: session.id.slot, epoch: session.id.epoch }
+}
+
+impl Connections {
+    /// Adds a member. Returns the token that ends its tasks.
+    pub(super) fn add(&mut self, id: MemberId, joining: Joining) -> CancellationToken {
+        let Joining { hello, is_private, control } = joining;
+        let ended = CancellationToken::new();
+        let (share, token) = (watch::channel(None).0, ended.clone());
+        self.0.insert(
+            id,
+            Connection { hello, is_private, ready: None, control, ended, share, has_work: false },
+        );
+        token
+    }
+
+    pub(super) fn get(&self, id: MemberId) -> Option<&Connection> {
+        self.0.get(&id)
+    }
+
+    /// A message that does not fit into the queue is lost: the queue belongs to a dead peer, whose fence falls soon.
+    pub(super) fn send(&self, id: MemberId, message: FromCoordinator) {
+        if let Some(connection) = self.0.get(&id) {
+            connection.control.send(message);
         }
     }
 
-    /// Records that a session has reported everything that it ran.
-    pub(super) fn note_report(&mut self, slot: SlotId, epoch: u64, reports: &[WorkerReport]) {
-        let outages = || reports.iter().filter_map(|report| report.disconnected);
-        let outage_max = outages().max().unwrap_or_default();
-        let disconnected = outages().count() as u64;
-        let disconnected_max_ns = u64::try_from(outage_max.as_nanos()).unwrap_or(u64::MAX);
-        self.note(Fact::Reported { epoch, disconnected, disconnected_max_ns });
-        let broken = Broken { disconnected, disconnected_max_ns, ..Broken::default() };
-        if let Some(what) = broken.still_broken() {
-            self.report(format!("{slot}: {what}"));
+    pub(super) fn prepared(&mut self, id: MemberId, ready: Ready) {
+        if let Some(connection) = self.0.get_mut(&id) {
+            connection.ready = Some(ready);
         }
+    }
+
+    /// Returns the ports of a member's Work stream. Succeeds once per member, because a second stream would get the same rows.
+    pub(super) fn open_work(&mut self, member: MemberId) -> Option<WorkPorts> {
+        let connection = self.0.get_mut(&member).filter(|connection| !connection.has_work)?;
+        connection.has_work = true;
+        let (ended, share) = (connection.ended.clone(), connection.share.subscribe());
+        Some(WorkPorts { member, ended, share })
+    }
+
+    /// Ends the tasks of a session and takes back its share.
+    pub(super) fn end(&mut self, id: MemberId, is_forgotten: bool) {
+        if let Some(connection) = self.0.get(&id) {
+            connection.end();
+        }
+        if is_forgotten {
+            self.0.remove(&id);
+        }
+    }
+
+    /// Ends the tasks of every session. The keeper closes when no session can settle rows any more.
+    pub(super) fn end_all(&self) {
+        self.0.values().for_each(Connection::end);
     }
 }

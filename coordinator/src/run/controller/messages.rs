@@ -1,24 +1,23 @@
-//! Messages about agents that have not joined or are not ready, with the command that starts one.
+//! Texts of messages and events about agents, with the command that starts one.
 
 use std::net::SocketAddr;
 
 use muster_common::ids::SlotId;
+use muster_common::slots::Slots;
 use muster_net::listen::AcceptProblem;
-
-use super::{RunController, RunError};
 
 /// The address where agents connect, and the additional options that they need.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenAddress {
-    /// `None` if no port is open.
+    /// `None` if the user does not have to start agents.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) options: &'static str,
     pub(crate) problem: AcceptProblem,
 }
 
-impl RunController<'_> {
-    pub(super) fn missing_agents(&self) -> String {
-        let slots = self.membership.slots();
+impl ListenAddress {
+    /// Which agents have not joined or are not ready.
+    pub(super) fn missing_agents(&self, slots: &Slots) -> String {
         let vacant = slots.vacant();
         if vacant.is_empty() {
             return format!("waiting for {} to connect and prepare", list(&slots.preparing()));
@@ -27,36 +26,26 @@ impl RunController<'_> {
         format!("waiting for {missing} of {wanted} agents ({}){}", list(&vacant), self.start_hint())
     }
 
-    fn start_hint(&self) -> String {
-        let problem =
-            self.listen_address.problem.get().map(|problem| format!("; {problem}")).unwrap_or_default();
-        let Some(address) = self.listen_address.address.filter(|_| !self.plan.has_local_agents) else {
-            return problem;
-        };
+    pub(super) fn start_hint(&self) -> String {
+        let problem = self.problem.get().map(|problem| format!("; {problem}")).unwrap_or_default();
+        let Some(address) = self.address else { return problem };
         let address = match address.ip().is_unspecified() {
             true => format!("HOST:{}", address.port()),
             false => address.to_string(),
         };
-        format!("{problem}; start each with: agent --coordinator {address}{}", self.listen_address.options)
-    }
-
-    pub(super) fn timeout_error(&self, is_full: bool) -> RunError {
-        let slots = self.membership.slots();
-        if is_full {
-            return RunError::NotReady { slots: list(&slots.preparing()) };
-        }
-        RunError::NotJoined {
-            joined: slots.joined(),
-            wanted: slots.count(),
-            waited: self.plan.join_timeout,
-            hint: self.start_hint(),
-        }
+        format!("{problem}; start each with: agent --coordinator {address}{}", self.options)
     }
 }
 
 /// `1 row`, `20 rows`.
 pub(super) fn rows(count: usize) -> String {
     if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
+/// `slot-0 joined: db1/4711, 2 workers`.
+pub(super) fn joined(slot: SlotId, name: &str, workers: u16) -> String {
+    let plural = if workers == 1 { "" } else { "s" };
+    format!("{slot} joined: {name}, {workers} worker{plural}")
 }
 
 /// The names of the first few slots.

@@ -1,163 +1,211 @@
-//! Rounds: parts of a run in which all agents start together and run until all rows have run or the time is over. A warm-up is a separate
-//! round that is not counted: its rows, aggregates and results are independent of those of the run.
+//! Runs a round: prefetch → read server statistics → synchronize clocks → arm → run until every row is settled or something ends the run
+//! earlier.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::load::Warmup;
-use muster_common::passes::Passes;
-use muster_common::placement::Assignment;
+use muster_common::limits;
 use muster_common::result::Ending;
-use muster_common::schedule::Schedule;
-use muster_proto::control::{Arm, FromCoordinator};
 
-use super::{RoundContext, RunController};
+use super::error::Stop;
+use super::event_loop::{EventLoop, Woken};
+use super::statistics::request_stats;
 use crate::clock;
-use crate::run::keeper::Keeper;
-use crate::run::membership::Member;
+use crate::progress;
+use crate::run::keeper::Progress;
 use crate::run::own_health::OwnHealth;
-use crate::run::record::{Fact, Move};
+use crate::run::record::Fact;
+use crate::run::round::Round;
 
-/// The number of the round that is reported and journaled. Rounds are numbered in order, because agents may hold rows of a round that has
-/// not begun.
-pub(super) const COUNTED: u32 = 1;
-const WARMUP: u32 = 0;
+/// The interval at which the display is updated while rows run, and time is handled.
+const TICK_EVERY: Duration = Duration::from_millis(100);
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Round {
-    pub(super) number: u32,
-    /// No row begins later than this after the start of the round.
-    pub(super) lasts: Option<Duration>,
-    pub(super) is_counted: bool,
+/// Runs rounds, one after the other.
+pub(super) struct Rounds<'a> {
+    events: EventLoop<'a>,
+    /// `None` until the agents start the round that counts.
+    own_health: Option<OwnHealth>,
+    /// True if the latest round counts and statistics were read before it.
+    has_stats_before: bool,
 }
 
-impl Round {
-    pub(super) fn counted(lasts: Option<Duration>) -> Self {
-        Self { number: COUNTED, lasts, is_counted: true }
+impl<'a> Rounds<'a> {
+    pub(super) fn new(events: EventLoop<'a>) -> Self {
+        Self { events, own_health: None, has_stats_before: false }
     }
 
-    /// The Arm message for a session that begins when the round has run for `offset`. `starts_at` is a time on the run clock that the
-    /// coordinator sends to agents.
-    pub(super) fn arm(&self, countdown: Duration, starts_at: Duration, offset: Duration) -> Arm {
-        let lasts = self.lasts.map(|lasts| lasts.saturating_sub(offset));
-        Arm { countdown, starts_at, round: self.number, offset, lasts }
+    pub(super) fn events(&mut self) -> &mut EventLoop<'a> {
+        &mut self.events
     }
-}
 
-impl RunController<'_> {
+    pub(super) fn into_events(self) -> EventLoop<'a> {
+        self.events
+    }
+
+    pub(super) fn has_stats_before(&self) -> bool {
+        self.has_stats_before
+    }
+
     /// Runs one round from its first row to its last.
-    pub(super) async fn run_round(&mut self, round_context: Arc<RoundContext>, keeper: &Keeper) -> Ending {
-        // Slots that were given up in an earlier round have no hosts in this one either.
-        for Move { from, to } in &self.record.moves {
-            round_context.move_hosts(*from, to);
-        }
-        self.started = None;
-        let is_counted = round_context.round.is_counted;
-        self.hand_out(round_context);
-        self.publish_status();
-        self.write_down().await;
-        let mut prepared = self.prefetch().await;
-        if prepared.is_ok() {
-            prepared = self.collect_stats_before(is_counted).await;
-        }
-        if prepared.is_ok() {
-            prepared = self.sync_clocks().await;
-        }
-        match prepared {
-            Ok(()) => {
-                self.arm();
-                self.watch(keeper).await
-            }
+    pub(super) async fn run(&mut self, round: Round) -> Ending {
+        let is_counted = round.is_counted();
+        self.events.sessions().begin_round(round);
+        self.events.write_down().await;
+        match self.start(is_counted).await {
+            Ok(()) => self.watch().await,
             Err(ending) => ending,
         }
     }
 
-    /// Runs the warm-up, which is not counted. Returns `Err` if the run ended during it.
-    pub(super) async fn warm_up(&mut self, assignment: &Assignment) -> Result<(), Ending> {
-        let Some(warmup) = self.plan.load.warmup else { return Ok(()) };
-        let records = self.plan.workload.rows();
-        let seed = self.plan.load.seed;
-        let (passes, records_max, lasts) = match warmup {
-            Warmup::Rows(rows) => {
-                let passes = self.plan.load.warmup_passes(records, rows);
-                (passes.expect("checked before the port was bound"), rows, None)
-            }
-            Warmup::Time(time) => {
-                (Passes::endless(records, self.plan.passes.targets(), seed), u32::MAX, Some(time))
-            }
-        };
-        let round = Round { number: WARMUP, lasts, is_counted: false };
-        let schedule = self.plan.load.schedule.as_ref().map(Schedule::at_initial_rate);
-        let (keeper, round_context) =
-            self.lay_out_uncounted(assignment, round, passes, records_max, schedule.as_ref());
-        let began = clock::now();
-        let ending = self.run_round(Arc::clone(&round_context), &keeper).await;
-        self.warmed_up = round_context.keeper.slowest().await.unwrap_or_default();
-        self.round_context = None;
-        self.started = None;
-        let aggregates = keeper.progress().borrow().clone();
-        let (completed, failed) = (aggregates.completed, aggregates.failed);
-        self.log(format!(
-            "warm-up: {completed} queries completed and {failed} failed in {:.1} s; they are not counted",
-            clock::since(began).as_secs_f64()
-        ));
-        match ending {
-            Ending::Completed => Ok(()),
-            ending => Err(ending),
+    async fn start(&mut self, is_counted: bool) -> Result<(), Ending> {
+        if let Err(stop) = self.prefetch().await {
+            return Err(self.events.ending(stop));
         }
-    }
-
-    /// Returns true if the sessions of the round are part of the record: in the round that counts, and in the steps of a search.
-    pub(super) fn is_reported(&self, round_context: &RoundContext) -> bool {
-        round_context.round.is_counted || self.plan.load.search.is_some()
-    }
-
-    /// Starts all agents together after a countdown.
-    fn arm(&mut self) {
-        let Some(round_context) = self.round_context.clone() else { return };
-        let countdown = muster_common::limits::ARM_COUNTDOWN;
-        let starts_at = clock::since(self.clock_zero) + countdown;
-        let arm = round_context.round.arm(countdown, starts_at, round_context.ran_before);
-        for member in self.membership.running() {
-            member.control.send(FromCoordinator::Arm(arm));
+        self.has_stats_before = is_counted && request_stats(&mut self.events, false).await?;
+        if let Err(stop) = self.sync_clocks().await {
+            return Err(self.events.ending(stop));
         }
-        self.started = Some(clock::now() + countdown);
-        self.publish_status();
-        if round_context.round.is_counted {
+        self.events.sessions().arm();
+        if is_counted {
             self.own_health = Some(OwnHealth::start());
-            self.log(format!("all {} agents armed", self.membership.running().count()));
         }
-        if self.is_reported(&round_context) {
-            let at = jiff::Timestamp::try_from(std::time::SystemTime::now() + countdown);
-            self.note(Fact::Armed { at: at.map(|at| format!("{at:.3}")).unwrap_or_default() });
+        Ok(())
+    }
+
+    /// Waits until every agent has been sent the first rows that its credit allows.
+    async fn prefetch(&mut self) -> Result<(), Stop> {
+        // Agents on slow links start with the rows that they have received by then.
+        let deadline = clock::now() + limits::PREFETCH_TIMEOUT;
+        while !self.have_prefetched() && self.events.step(deadline).await? != Woken::Due {}
+        Ok(())
+    }
+
+    fn have_prefetched(&mut self) -> bool {
+        let sessions = self.events.sessions();
+        let running = sessions.members().running().map(|(member, _)| member.id);
+        sessions.round().is_none_or(|round| round.clock.have_prefetched(running))
+    }
+
+    /// Waits while agents synchronize with the clock by which they start, without other traffic on their links.
+    async fn sync_clocks(&mut self) -> Result<(), Stop> {
+        let agents = u32::try_from(self.events.sessions().members().slots().count()).unwrap_or(u32::MAX);
+        let deadline = clock::now() + limits::START_DELAY_PER_AGENT * agents;
+        while self.events.step(deadline).await? != Woken::Due {}
+        Ok(())
+    }
+
+    /// Runs until every row is settled or something ends the run earlier.
+    async fn watch(&mut self) -> Ending {
+        let Some(mut progress) = self.events.sessions().round().map(Round::progress) else {
+            return Ending::Unfinished;
+        };
+        let mut tick_at = clock::now();
+        loop {
+            self.events.write_down().await;
+            let so_far = progress.borrow_and_update().clone();
+            if let Some(problem) = &so_far.journal_problem {
+                let what = format!("{problem}; nothing more is acknowledged, and the run ends");
+                self.events.sessions().log().report_error(what);
+                return Ending::CannotWrite;
+            }
+            self.close_if_over().await;
+            if self.events.sessions().round().is_some_and(|round| round.is_finished(&so_far)) {
+                self.show(&so_far);
+                return Ending::Completed;
+            }
+            match self.events.step_or_progress(tick_at, &mut progress).await {
+                Ok(Woken::Due) => {
+                    tick_at = clock::now() + TICK_EVERY;
+                    self.show(&so_far);
+                    self.note_own_health();
+                    if let Some(ending) = self.events.sessions().tick() {
+                        return ending;
+                    }
+                }
+                Ok(_) => {}
+                Err(stop) => return self.interrupted(stop),
+            }
         }
+    }
+
+    /// Waits until every slot is held by a prepared agent or given up, so that a round begins with all agents.
+    pub(super) async fn regroup(&mut self) -> Result<(), Ending> {
+        let mut tick_at = clock::now();
+        loop {
+            if self.events.is_interrupted() {
+                return Err(self.interrupted(Stop::Interrupted));
+            }
+            if self.events.sessions().are_settled() {
+                return Ok(());
+            }
+            match self.events.step(tick_at).await {
+                Ok(Woken::Due) => {
+                    tick_at = clock::now() + TICK_EVERY;
+                    if let Some(ending) = self.events.sessions().tick() {
+                        return Err(ending);
+                    }
+                }
+                Ok(_) => {}
+                Err(stop) => return Err(self.interrupted(stop)),
+            }
+        }
+    }
+
+    fn interrupted(&mut self, stop: Stop) -> Ending {
+        if matches!(stop, Stop::Interrupted) {
+            let log = self.events.sessions().log();
+            log.log("the run was interrupted");
+            log.display().println(&format!(
+                "interrupted: waiting for queries in flight for at most {:?}; press Ctrl-C again to exit at once without a report",
+                limits::DRAIN_TIMEOUT
+            ));
+        }
+        self.events.ending(stop)
     }
 
     /// Closes the round when its time is over and every running agent has reported what it ran. The remaining rows are not run.
-    pub(super) async fn close_time_if_over(&mut self) {
-        let Some(round_context) = self.round_context.clone() else { return };
-        let number = round_context.round.number;
-        let Some(lasts) = round_context.round.lasts else { return };
-        let since_start = self.started.map(clock::since).unwrap_or_default();
-        if since_start + round_context.ran_before < lasts {
-            return;
-        }
-        let has_reported = |member: &Member| member.round_over == Some(number);
-        let all_reported =
-            self.membership.running().next().is_some() && self.membership.running().all(has_reported);
-        if all_reported && round_context.rows.close_time() && round_context.round.is_counted {
-            self.note(Fact::TimeOver);
-            self.write_down().await;
+    async fn close_if_over(&mut self) {
+        let sessions = self.events.sessions();
+        let is_closed = sessions.round().is_some_and(|round| {
+            let running = sessions.members().running().map(|(member, _)| member.id);
+            round.clock.is_over(clock::now(), running) && round.rows().close_time() && round.is_counted()
+        });
+        if is_closed {
+            sessions.log().note(Fact::TimeOver);
+            self.events.write_down().await;
         }
     }
-}
 
-impl RoundContext {
-    /// The number of queries of the round; 0 if the clock ends it.
-    pub(super) fn rows_expected(&self) -> u64 {
-        match self.round.lasts {
-            Some(_) => 0,
-            None => self.rows.passes().rows().into(),
+    fn show(&mut self, so_far: &Progress) {
+        let sessions = self.events.sessions();
+        sessions.publish_status();
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        let (slots, round) = (sessions.members().slots(), sessions.round());
+        let progress = progress::Progress {
+            step: round.and_then(|round| round.step.clone()),
+            joined: slots.joined() as u64,
+            agents_wanted: slots.count() as u64,
+            rows_total: round.map_or(0, Round::rows_expected),
+            rows_done: so_far.completed + so_far.failed,
+            failed: so_far.failed,
+            p50_ms: so_far.p50.map(milliseconds),
+            p95_ms: so_far.p95.map(milliseconds),
+            elapsed: round.map(|round| round.clock.elapsed(clock::now())).unwrap_or_default(),
+        };
+        sessions.log().display().running(&progress);
+    }
+
+    fn note_own_health(&mut self) {
+        if let Some(totals) = self.own_health.as_mut().and_then(OwnHealth::add_samples) {
+            self.events.sessions().log().note(Fact::CoordinatorHealth { sum: Box::new(totals) });
+        }
+    }
+
+    /// Records what is still open when no row runs any more.
+    pub(super) async fn close(&mut self) {
+        self.events.sessions().close();
+        if let Some(own) = self.own_health.take() {
+            let sum = Box::new(own.finish().await);
+            self.events.sessions().log().note(Fact::CoordinatorHealth { sum });
         }
     }
 }

@@ -6,135 +6,142 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::placement::Assignment;
+use muster_common::passes::Passes;
 use muster_common::result::{Ending, SearchStep};
 use muster_common::schedule::Schedule;
 use muster_common::search::{self, Figures, Next, Plan, Step};
 
-use super::rounds::{COUNTED, Round};
-use super::{DISPLAY_EVERY, Handled, RoundContext, RunController};
+use super::rounds::Rounds;
+use super::sessions::Sessions;
 use crate::output::units::{duration, figure};
 use crate::run::keeper::{Keeper, KeeperHandle};
-use crate::run::record::Fact;
+use crate::run::record::{Fact, Record};
+use crate::run::round::{COUNTED, Layout, Round, RoundClock, RoundSpec};
 use crate::run::rows::Rows;
 
 /// The duration of the closed loop from which the first rate is estimated.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// The state that every round of a search uses.
-struct SearchContext<'a> {
+pub(super) struct Search<'s, 'a> {
     plan: Plan,
-    assignment: &'a Assignment,
+    seed: u64,
+    passes: Passes,
+    layout: &'s Layout,
+    rounds: &'s mut Rounds<'a>,
     /// The keeper of the counted aggregates.
-    keeper: &'a Keeper,
+    keeper: &'s Keeper,
     handle: KeeperHandle,
     rows_of_worker: Vec<u64>,
+    /// The rows of the round that counts.
+    counted: Arc<Rows>,
     /// The number of the last round.
-    round: u32,
+    number: u32,
 }
 
-impl RunController<'_> {
-    /// Runs the whole search. `counted` is set to the rows of the round that counts.
-    pub(super) async fn search(
-        &mut self,
-        assignment: &Assignment,
-        round_context: Arc<RoundContext>,
-        keeper: &Keeper,
-        counted: &mut Arc<Rows>,
-    ) -> Ending {
-        let Some(plan) = self.plan.load.search.clone() else { return Ending::Completed };
-        let handle = round_context.keeper.clone();
+impl<'s, 'a> Search<'s, 'a> {
+    /// `round` is the round that counts until a confirmation replaces it.
+    pub(super) fn new(
+        plan: Plan,
+        seed: u64,
+        layout: &'s Layout,
+        rounds: &'s mut Rounds<'a>,
+        keeper: &'s Keeper,
+        round: &Round,
+    ) -> Self {
+        Self {
+            plan,
+            seed,
+            passes: *round.rows().passes(),
+            layout,
+            rounds,
+            keeper,
+            handle: round.keeper().clone(),
+            rows_of_worker: layout.rows_of_worker(),
+            counted: Arc::clone(round.rows()),
+            number: COUNTED,
+        }
+    }
+
+    /// Runs the whole search. Returns its end and the rows of the round that counts.
+    pub(super) async fn run(mut self, round: Round) -> (Ending, Arc<Rows>) {
         // Losses between two rounds are handled in the context of the earlier one.
-        self.round_context = Some(Arc::clone(&round_context));
-        let rows_of_worker = assignment.table().workers.iter().map(|load| load.rows).collect();
-        let mut context = SearchContext { plan, assignment, keeper, handle, rows_of_worker, round: COUNTED };
-        let ending = match self.run_steps(&mut context, counted).await {
+        self.sessions().set_round(Some(round.clone()));
+        let ending = match self.run_steps().await {
             Ok(()) => Ending::Completed,
             Err(ending) => ending,
         };
-        self.step = None;
-        self.write_to(&context.handle).await;
+        self.write().await;
         // Later facts are written to the journal of the counted rows.
-        self.round_context = Some(round_context);
-        ending
+        self.sessions().set_round(Some(round));
+        (ending, self.counted)
     }
 
-    async fn run_steps(
-        &mut self,
-        context: &mut SearchContext<'_>,
-        counted: &mut Arc<Rows>,
-    ) -> Result<(), Ending> {
-        self.write_to(&context.handle).await;
-        let Some(first) = self.first_rate(context).await? else {
-            self.report("no query completed in a closed loop, so there is no rate to start with".to_owned());
+    async fn run_steps(&mut self) -> Result<(), Ending> {
+        self.write().await;
+        let Some(first) = self.first_rate().await? else {
+            let log = self.sessions().log();
+            log.report("no query completed in a closed loop, so there is no rate to start with");
             return Ok(());
         };
-        while let Next::Run(step) = search::next(&context.plan, first, &self.record.search.steps) {
-            let outcome = self.run_step(context, &step, counted).await?;
+        while let Next::Run(step) =
+            search::next(&self.plan, first, &self.rounds.events().sessions().record().search.steps)
+        {
+            let outcome = self.run_step(&step).await?;
             let message = describe(&outcome);
-            self.note(Fact::Searched(Box::new(outcome)));
-            self.display.println(&message);
-            self.write_to(&context.handle).await;
+            self.sessions().log().note(Fact::Searched(Box::new(outcome)));
+            self.sessions().log().display().println(&message);
+            self.write().await;
         }
         Ok(())
     }
 
     /// The first rate: in a resumed search the earlier one, otherwise the requested one, otherwise an estimate from a closed loop.
-    async fn first_rate(&mut self, context: &mut SearchContext<'_>) -> Result<Option<f64>, Ending> {
-        if let Some(first) = self.record.search.first_rate {
+    async fn first_rate(&mut self) -> Result<Option<f64>, Ending> {
+        if let Some(first) = self.record().search.first_rate {
             return Ok(Some(first));
         }
-        let first = match context.plan.from {
+        let first = match self.plan.from {
             Some(rate) => Some(rate),
             None => {
-                let figures = self.probe(context).await?;
+                self.rounds.regroup().await?;
+                let lasts = PROBE.min(self.plan.step_time);
+                let figures = self.run_uncounted("closed loop", lasts, None).await?;
                 let mean_ms = figures.service.map(|service| service.mean);
-                mean_ms.and_then(|mean| search::first_rate(mean, context.rows_of_worker.iter().copied()))
+                mean_ms.and_then(|mean| search::first_rate(mean, self.rows_of_worker.iter().copied()))
             }
         };
         if let Some(first_rate) = first {
-            self.note(Fact::SearchBegan { first_rate });
+            self.sessions().log().note(Fact::SearchBegan { first_rate });
         }
         Ok(first)
     }
 
-    async fn probe(&mut self, context: &mut SearchContext<'_>) -> Result<Figures, Ending> {
-        self.step = Some("closed loop".to_owned());
-        self.regroup().await?;
-        let lasts = PROBE.min(context.plan.step_time);
-        self.run_uncounted(context, lasts, None).await
-    }
-
     /// Runs one step, and repeats it once if an agent was lost during it, because then it measured fewer agents.
-    async fn run_step(
-        &mut self,
-        context: &mut SearchContext<'_>,
-        step: &Step,
-        counted: &mut Arc<Rows>,
-    ) -> Result<SearchStep, Ending> {
-        let number = self.record.search.steps.len() + 1;
+    async fn run_step(&mut self, step: &Step) -> Result<SearchStep, Ending> {
+        let number = self.record().search.steps.len() + 1;
         let name = if step.is_confirmation { "confirmation" } else { "step" };
         let what = format!("{name} {number}: {} queries/s", figure(step.rate));
-        let Some(schedule) = context.plan.schedule(step.rate, self.plan.load.seed) else {
+        let Some(schedule) = self.plan.schedule(step.rate, self.seed) else {
             return Err(Ending::Unfinished);
         };
         for _ in 0..2 {
-            self.step = Some(what.clone());
-            self.regroup().await?;
-            self.display.println(&format!("{what} for {}", duration(step.time.as_secs_f64() * 1e3)));
+            self.rounds.regroup().await?;
+            let notice = format!("{what} for {}", duration(step.time.as_secs_f64() * 1e3));
+            self.sessions().log().display().println(&notice);
             let losses = self.losses();
             let figures = match step.is_confirmation {
-                true => self.confirm(context, step, &schedule, counted).await?,
-                false => self.run_uncounted(context, step.time, Some(&schedule)).await?,
+                true => self.confirm(&what, step, &schedule).await?,
+                false => self.run_uncounted(&what, step.time, Some(&schedule)).await?,
             };
             if self.losses() == losses {
-                let due = search::due_within(&schedule, &context.rows_of_worker, step.time);
-                let workers = context.rows_of_worker.iter().filter(|rows| **rows > 0).count();
-                return Ok(search::judge(&context.plan, step, due, workers, figures));
+                let due = search::due_within(&schedule, &self.rows_of_worker, step.time);
+                let workers = self.rows_of_worker.iter().filter(|rows| **rows > 0).count();
+                return Ok(search::judge(&self.plan, step, due, workers, figures));
             }
-            self.report(format!("{what}: an agent was lost during it, so its result is discarded"));
+            let log = self.sessions().log();
+            log.report(format!("{what}: an agent was lost during it, so its result is discarded"));
         }
-        self.report(format!(
+        self.sessions().log().report(format!(
             "{what}: agents were lost during it twice; the search ends with the steps so far"
         ));
         Err(Ending::AgentsLost)
@@ -143,82 +150,66 @@ impl RunController<'_> {
     /// Runs a round with separate aggregates. Without a schedule it is a closed loop.
     async fn run_uncounted(
         &mut self,
-        context: &mut SearchContext<'_>,
+        what: &str,
         lasts: Duration,
         schedule: Option<&Schedule>,
     ) -> Result<Figures, Ending> {
-        context.round += 1;
-        let round = Round { number: context.round, lasts: Some(lasts), is_counted: false };
-        let passes = self.plan.passes;
-        let (keeper, round_context) =
-            self.lay_out_uncounted(context.assignment, round, passes, u32::MAX, schedule);
-        let handle = round_context.keeper.clone();
-        match self.run_round(round_context, &keeper).await {
-            Ending::Completed => handle.figures().await.ok_or(Ending::Unfinished),
-            ending => Err(ending),
-        }
+        let spec = self.next_round(lasts, false);
+        let (_keeper, round) = self.layout.uncounted(spec, self.passes, u32::MAX, schedule);
+        let handle = round.keeper().clone();
+        self.run_round(what, round, &handle).await
     }
 
     /// Runs a round that counts, unless a later one replaces it.
-    async fn confirm(
-        &mut self,
-        context: &mut SearchContext<'_>,
-        step: &Step,
-        schedule: &Schedule,
-        counted: &mut Arc<Rows>,
-    ) -> Result<Figures, Ending> {
-        context.round += 1;
-        let round = Round { number: context.round, lasts: Some(step.time), is_counted: true };
-        let passes = self.plan.passes;
-        let (rows, tally) =
-            self.new_aggregates(context.assignment, round.number, passes, u32::MAX, Some(schedule));
-        self.note(Fact::Confirming { rate: step.rate, lasts_ms: step.time.as_secs_f64() * 1e3 });
-        let facts = std::mem::take(&mut self.unwritten);
-        context.handle.restart(facts, Arc::clone(&rows), tally).await;
-        *counted = Arc::clone(&rows);
-        let round_context = self.round_context(round, true, Duration::ZERO, rows, context.handle.clone());
-        match self.run_round(Arc::new(round_context), context.keeper).await {
-            Ending::Completed => context.handle.figures().await.ok_or(Ending::Unfinished),
-            ending => Err(ending),
-        }
+    async fn confirm(&mut self, what: &str, step: &Step, schedule: &Schedule) -> Result<Figures, Ending> {
+        let spec = self.next_round(step.time, true);
+        let (rows, tally) = self.layout.aggregates(spec.number, self.passes, u32::MAX, Some(schedule));
+        let log = self.rounds.events().sessions().log();
+        log.note(Fact::Confirming { rate: step.rate, lasts_ms: step.time.as_secs_f64() * 1e3 });
+        let facts = log.take_unwritten();
+        self.handle.restart(facts, Arc::clone(&rows), tally).await;
+        self.counted = Arc::clone(&rows);
+        let clock = RoundClock::new(spec, Duration::ZERO);
+        let handle = self.handle.clone();
+        let round = self.layout.round(clock, true, rows, self.keeper, handle.clone());
+        self.run_round(what, round, &handle).await
     }
 
-    /// Waits until every slot is held by a prepared agent or given up, so that a round begins with all agents.
-    async fn regroup(&mut self) -> Result<(), Ending> {
-        let interrupt = self.interrupt.clone();
-        let mut ticks = tokio::time::interval(DISPLAY_EVERY);
-        loop {
-            let slots = self.membership.slots();
-            if interrupt.is_cancelled() {
-                return Err(self.note_interrupt());
-            }
-            if slots.vacant().is_empty() && slots.preparing().is_empty() && self.fences.is_empty() {
-                return Ok(());
-            }
-            tokio::select! {
-                () = interrupt.cancelled() => {}
-                _ = ticks.tick() => {
-                    if let Some(ending) = self.round_context.clone().and_then(|round_context| self.handle_vacant_slots(&round_context)) {
-                        return Err(ending);
-                    }
-                }
-                Some(call) = self.calls.recv() => {
-                    if let Handled::Unreadable(problem) = self.handle_call(call) {
-                        return Err(self.end_for_workload(&problem));
-                    }
-                }
-            }
+    fn next_round(&mut self, lasts: Duration, is_counted: bool) -> RoundSpec {
+        self.number += 1;
+        RoundSpec { number: self.number, lasts: Some(lasts), is_counted }
+    }
+
+    async fn run_round(
+        &mut self,
+        what: &str,
+        mut round: Round,
+        keeper: &KeeperHandle,
+    ) -> Result<Figures, Ending> {
+        round.step = Some(what.to_owned());
+        match self.rounds.run(round).await {
+            Ending::Completed => keeper.figures().await.ok_or(Ending::Unfinished),
+            ending => Err(ending),
         }
     }
 
     /// The number of sessions that held a slot and were lost.
-    fn losses(&self) -> usize {
-        self.record.sessions.iter().filter(|session| session.lost.is_some()).count()
+    fn losses(&mut self) -> usize {
+        self.record().sessions.iter().filter(|session| session.lost.is_some()).count()
     }
 
     /// Writes the facts of uncounted rounds, too, so that a resumed search can continue from them.
-    async fn write_to(&mut self, handle: &KeeperHandle) {
-        handle.note(std::mem::take(&mut self.unwritten)).await;
+    async fn write(&mut self) {
+        let facts = self.sessions().log().take_unwritten();
+        self.handle.note(facts).await;
+    }
+
+    fn sessions(&mut self) -> &mut Sessions<'a> {
+        self.rounds.events().sessions()
+    }
+
+    fn record(&mut self) -> &Record {
+        self.sessions().record()
     }
 }
 

@@ -1,0 +1,34 @@
+//! How a run reacts to losses, and what agents may do in each of its phases.
+
+use std::time::Duration;
+
+/// How the run reacts to losses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// A lost agent's slot waits this long for a replacement.
+    pub(crate) slot_grace: Duration,
+    pub(crate) on_agent_loss: OnAgentLoss,
+    /// The time after which the server has ended each query. `None` without a statement timeout.
+    pub(crate) queries_end_within: Option<Duration>,
+}
+
+/// What agents may do: join at first, run, report at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    WaitingForAgents,
+    Running,
+    Draining,
+    /// Agents were sent Bye and disconnect.
+    Dismissed,
+}
+
+/// What happens if no agent takes a lost agent's slot within the grace period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAgentLoss {
+    /// The hosts of that slot move to the remaining agents. No other host moves.
+    Reassign,
+    /// The run ends with a partial report.
+    Fail,
+    /// The other agents continue, and the run waits for a replacement without a time limit.
+    Wait,
+}

@@ -1,0 +1,11 @@
+//! From the aggregates and the record of a run to its result.
+
+mod inputs;
+mod judged;
+mod load;
+mod result;
+mod statements;
+mod workers;
+
+pub(crate) use inputs::Counted;
+pub(crate) use result::summarize;
