@@ -6,7 +6,8 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use muster_common::ids::{Epoch, RowId, RunId, SlotId};
 use muster_common::sample::{Answer, Outcome, QueryError};
-use muster_proto::control::{RunConfig, Statement};
+use muster_common::session_spec::Statement;
+use muster_proto::control::RunConfig;
 
 use crate::config::AgentConfig;
 use crate::driver::{CannotStart, Driver, Execute, Executed, Prepared, Route, Worker, WorkerPool};
@@ -34,9 +35,9 @@ impl Driver for NullDatabase {
         _: &Route,
         _: String,
     ) -> Result<Box<dyn WorkerPool>, CannotStart> {
-        let statements = run.statements.clone();
+        let statements = run.session.statements.clone();
         // The description has no server version, because there is no server.
-        let open = move |_, _| Ok((vec![NullConnection::to(&statements)], Prepared::default()));
+        let open = move |_, _| Ok((vec![NullConnection::to(statements.as_slice())], Prepared::default()));
         Ok(Box::new(NullWorkerPool(Threads::start(workers, open)?)))
     }
 }
@@ -53,7 +54,7 @@ impl WorkerPool for NullWorkerPool {
 
 impl NullConnection {
     pub fn to(statements: &[Statement]) -> Self {
-        let parameters = statements.iter().map(|statement| statement.parameters).collect();
+        let parameters = statements.iter().map(|statement| statement.template().columns().len()).collect();
         Self { parameters, executions: 0 }
     }
 }

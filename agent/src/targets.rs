@@ -38,20 +38,17 @@ impl Targets {
             }
         };
         let setup = SessionSetup {
-            timezone: run.timezone.clone(),
+            timezone: run.session.timezone.clone(),
             read_only: !config.allow_writes,
             // The agent cancels queries at the timeout. The server's own limit is for an agent that has died.
-            statement_timeout: run.timeout.map(|limit| limit + limits::CANCEL_GRACE),
-            plan_cache_mode: run.plan_cache_mode,
+            statement_timeout: run.session.timeout.map(|limit| limit + limits::CANCEL_GRACE),
+            plan_cache_mode: run.session.load.plan_cache_mode,
         };
         let first = Target {
             settings: Arc::new(settings),
             setup,
             application_name,
-            statements: run.statements.clone(),
-            protocol: run.protocol,
-            results: run.results,
-            timeout: run.timeout,
+            spec: Arc::new(run.session.clone()),
             role: config.role,
             warned,
         };

@@ -79,7 +79,7 @@ impl WorkerSet {
                 events: event_sender.clone(),
                 cancel: cancel.clone(),
                 permit: Arc::clone(permit),
-                think_time: run.think_time,
+                think_time: run.session.load.think_time,
                 gauges: Arc::clone(gauges),
             }
         });

@@ -83,7 +83,7 @@ impl Driver for BenchDriver {
         _: String,
     ) -> Result<Box<dyn WorkerPool>, CannotStart> {
         let start = |worker: Worker| {
-            let inner = NullConnection::to(&run.statements);
+            let inner = NullConnection::to(run.session.statements.as_slice());
             let connection = Connection { inner, has_begun: false, starts: Arc::clone(&self.starts) };
             std::thread::Builder::new()
                 .stack_size(STACK_BYTES)

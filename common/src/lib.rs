@@ -32,6 +32,7 @@ pub mod scheduling_delay;
 pub mod search;
 pub mod server_identity;
 pub mod server_side;
+pub mod session_spec;
 pub mod session_token;
 pub mod slots;
 pub mod statistics;

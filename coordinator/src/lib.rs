@@ -16,5 +16,6 @@ mod run;
 pub mod run_dir;
 #[cfg(test)]
 mod simulated_network;
+pub mod spec;
 pub mod threshold;
 pub mod workload;

@@ -12,7 +12,7 @@ use muster_common::sample::SqlState;
 use muster_common::server_identity::{Reconnects, ServerIdentity};
 use muster_common::session_token::GrantedSession;
 
-pub use crate::config::{RunConfig, Statement, WITHHELD};
+pub use crate::config::{RunConfig, WITHHELD};
 pub use crate::server_stats::{Explain, Explained, StatsReply, StatsRequest};
 use crate::v1;
 use crate::v1::agent_control::Kind as AgentKind;

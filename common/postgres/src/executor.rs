@@ -53,7 +53,7 @@ impl Executor {
         let (connection, Opened { connect, facts, server }) = opened.map_err(|error| no_database(&error))?;
         let is_pooled = connection.peer.is_pooler();
         let mut sources: Vec<Source> =
-            target.statements.iter().map(|statement| Source::new(statement, &facts)).collect();
+            target.spec.statements.iter().map(|statement| Source::new(statement, &facts)).collect();
         let first = sources.first().ok_or_else(|| no_database(&"the run has no statement"))?;
         let (sql, bucket_function) = (first.sql.clone(), first.bucket_function);
         let preparing = Instant::now();
@@ -62,7 +62,7 @@ impl Executor {
         let prepare = preparing.elapsed();
         let types: Vec<_> = live.statements.iter().map(|statement| statement.result_types.clone()).collect();
         let choose = |frontend: &mut Frontend| {
-            result_format::choose(frontend, &types, target.protocol, target.results)
+            result_format::choose(frontend, &types, target.spec.load.protocol, target.spec.load.results)
         };
         let results = live.ask(choose).ok_or_else(|| no_database(&SESSION_ENDED))?;
         let results = results.map_err(|lost| no_database(&lost))?;
@@ -103,7 +103,9 @@ impl Executor {
         let prepared = &mut live.statements[statement];
         let number = prepared.next_number();
         let local = live.local.as_ref();
-        if let Err(error) = prepared.write(target.protocol, source, local, values, live.frontend.outgoing()) {
+        if let Err(error) =
+            prepared.write(target.spec.load.protocol, source, local, values, live.frontend.outgoing())
+        {
             self.live = Some(live);
             return Some(not_sent(number, cannot_send(&error)));
         }
@@ -121,7 +123,7 @@ impl Executor {
             self.reconnector.remember_lost_query(&live);
         }
         let (target, source) = self.reconnector.statement(statement);
-        if let (Some(Interruption::Timeout), Some(limit)) = (interruption, target.timeout)
+        if let (Some(Interruption::Timeout), Some(limit)) = (interruption, target.spec.timeout)
             && (service_time > limit || connection.is_err())
         {
             let ended = Some(service_time).filter(|_| !live.in_flight.is_shut_down());
@@ -139,9 +141,9 @@ impl Executor {
             }
             (Ok(_), Err(lost)) => (Outcome::Failed(connection_lost(&lost)), true),
             (Ok(answer), Ok(())) if source.format == ResultFormat::Text => {
-                (check_timeout(target.timeout, service_time, answer.as_text()), false)
+                (check_timeout(target.spec.timeout, service_time, answer.as_text()), false)
             }
-            (Ok(answer), Ok(())) => (check_timeout(target.timeout, service_time, answer), false),
+            (Ok(answer), Ok(())) => (check_timeout(target.spec.timeout, service_time, answer), false),
         };
         if is_over {
             self.reconnector.mark_broken();

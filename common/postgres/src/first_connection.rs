@@ -35,7 +35,7 @@ pub(crate) async fn open(target: &Target) -> Result<(WorkerConnection, Opened), 
             target.warn_of_superuser();
         }
         let server = identify(client, address).await;
-        if peer.is_pooler() && target.protocol == Protocol::Prepared {
+        if peer.is_pooler() && target.spec.load.protocol == Protocol::Prepared {
             pooler::refuse_shared_sessions(client, &target.settings, &target.setup).await?;
         }
         Ok(Opened { connect, facts, server })

@@ -78,7 +78,7 @@ impl LiveConnection {
         let WorkerContext { target, runtime, cancel, .. } = context;
         let WorkerConnection { stream, token, address, peer } = connection;
         let local = peer.is_pooler().then(|| target.setup.local(&context.worker_name()));
-        let skip = match (&local, target.protocol) {
+        let skip = match (&local, target.spec.load.protocol) {
             (None, _) => 0,
             (Some(local), Protocol::Simple) => local.simple_statements,
             (Some(_), Protocol::Prepared | Protocol::Extended) => 1,
@@ -91,7 +91,7 @@ impl LiveConnection {
             shutdown: stream.shutdown_handle().map_err(|error| no_database(&error))?,
         };
         let mut live = Self {
-            in_flight: InFlight::watch(runtime, target.timeout, cancel.clone(), interrupter),
+            in_flight: InFlight::watch(runtime, target.spec.timeout, cancel.clone(), interrupter),
             frontend: Frontend::new(stream),
             open_at: Instant::now(),
             address,
@@ -104,7 +104,7 @@ impl LiveConnection {
         // The seed makes the names differ from those of other clients that share the session.
         let seed = random::seed();
         for (index, source) in sources.iter().enumerate() {
-            let name = match target.protocol {
+            let name = match target.spec.load.protocol {
                 Protocol::Prepared => format!("muster:{seed:016x}:{index}"),
                 Protocol::Extended | Protocol::Simple => String::new(),
             };

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use muster_common::protocol::{Protocol, ResultFormat};
 use muster_common::query::{self, BucketFunction, Placeholder, Template, default_sql, with_literals};
-use muster_proto::control::{self, PrepareFailed, PrepareFailure};
+use muster_common::session_spec::Statement;
+use muster_proto::control::{PrepareFailed, PrepareFailure};
 use postgres_protocol::message::frontend::{self as write, BindError};
 use postgres_protocol::{IsNull, Oid};
 
@@ -44,24 +45,19 @@ const ALL_ROWS: i32 = 0;
 const UNNAMED: &str = "";
 
 impl Source {
-    pub(crate) fn new(statement: &control::Statement, facts: &ServerFacts) -> Self {
-        let control::Statement { sql, parameters, placeholders } = statement.clone();
-        match sql {
-            Some(sql) => {
-                Self { sql, parameters, placeholders, bucket_function: None, format: ResultFormat::Binary }
-            }
-            None => {
-                let function = query::for_server(facts.version_num, facts.timescaledb.is_some());
-                let template =
-                    Template::parse(default_sql(function)).expect("a test parses every default query");
-                Self {
-                    sql: template.sql().to_owned(),
-                    parameters,
-                    placeholders: template.placeholders().to_owned(),
-                    bucket_function: Some(function),
-                    format: ResultFormat::Binary,
-                }
-            }
+    pub(crate) fn new(statement: &Statement, facts: &ServerFacts) -> Self {
+        let bucket_function =
+            statement.is_default().then(|| query::for_server(facts.version_num, facts.timescaledb.is_some()));
+        let of_server = bucket_function.map(|function| {
+            Template::parse(default_sql(function)).expect("a test parses every default query")
+        });
+        let template = of_server.as_ref().unwrap_or(statement.template());
+        Self {
+            sql: template.sql().to_owned(),
+            parameters: template.columns().len(),
+            placeholders: template.placeholders().to_owned(),
+            bucket_function,
+            format: ResultFormat::Binary,
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use muster_common::protocol::{Protocol, ResultFormat};
-use muster_proto::control::Statement;
+use muster_common::session_spec::SessionSpec;
 
 use crate::role::RoleRule;
 use crate::session_setup::SessionSetup;
@@ -18,12 +16,7 @@ pub struct Target {
     pub setup: SessionSetup,
     /// The application name of the session. Behind a pooler each worker adds its number ([`Target::worker_name`]).
     pub application_name: String,
-    /// The statements of the run, at least one.
-    pub statements: Vec<Statement>,
-    pub protocol: Protocol,
-    /// The requested format. `None` is binary, or text for a statement with a type that has no binary output.
-    pub results: Option<ResultFormat>,
-    pub timeout: Option<Duration>,
+    pub spec: Arc<SessionSpec>,
     pub role: RoleRule,
     /// Descriptions of the databases for which the warning about a superuser has been logged.
     pub warned: Arc<Mutex<BTreeSet<String>>>,

@@ -10,7 +10,6 @@ use muster_common::limits;
 use muster_net::security::pki::{Pki, PkiArgs};
 
 use super::Failure;
-use super::job::Job;
 use super::values::duration;
 use crate::grpc::Access;
 use crate::identity::{self, Identity, IdentityError};
@@ -58,16 +57,17 @@ pub(super) struct ListenConfig {
 }
 
 impl ListenConfig {
-    pub(super) fn from_args(args: &ListenArgs, job: &Job) -> Result<Self, Failure> {
-        let config = Self::resolve(args, job)?;
+    /// `is_local` states whether this process starts the agents.
+    pub(super) fn from_args(args: &ListenArgs, is_local: bool) -> Result<Self, Failure> {
+        let config = Self::resolve(args, is_local)?;
         Ok(Self { admission_timeout: args.admission_timeout.unwrap_or(config.admission_timeout), ..config })
     }
 
-    fn resolve(args: &ListenArgs, job: &Job) -> Result<Self, Failure> {
-        let default = job.local.is_none().then(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
+    fn resolve(args: &ListenArgs, is_local: bool) -> Result<Self, Failure> {
+        let default = (!is_local).then(|| (Ipv4Addr::LOCALHOST, DEFAULT_PORT).into());
         let address = args.listen.or(default);
         if let Some(pki) = args.pki.read().map_err(Failure::usage)? {
-            return Self::certified(address, pki, job);
+            return Self::certified(address, pki, is_local);
         }
         if args.insecure {
             return Ok(Self::plaintext(address));
@@ -102,8 +102,8 @@ impl ListenConfig {
         Ok(Self::new(address, access))
     }
 
-    fn certified(address: Option<SocketAddr>, pki: Pki, job: &Job) -> Result<Self, Failure> {
-        if job.local.is_some() {
+    fn certified(address: Option<SocketAddr>, pki: Pki, is_local: bool) -> Result<Self, Failure> {
+        if is_local {
             return Err(Failure::usage(anyhow::anyhow!(
                 "--local starts the agents in this process, but --tls-cert is for agents on other machines: remove one of the two"
             )));

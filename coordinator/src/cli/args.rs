@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use muster_common::limits;
 use muster_common::placement::Method;
 use secrecy::SecretString;
@@ -19,7 +19,9 @@ use super::token::TokenArgs;
 use super::values::{duration, duration_or_zero, percent};
 use crate::output::OutputSpec;
 use crate::output::samples::SamplesFile;
+use crate::spec::OnAgentLoss;
 use crate::threshold;
+use crate::workload::OnBadRow;
 
 /// Measures how long queries take on PostgreSQL or TimescaleDB when many workers on many machines run them.
 ///
@@ -82,8 +84,8 @@ pub(super) struct WorkloadArgs {
     pub(super) host_column: String,
 
     /// What to do with invalid rows
-    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnBadRowArg::Fail)]
-    pub(super) on_bad_row: OnBadRowArg,
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnBadRow::Fail)]
+    pub(super) on_bad_row: OnBadRow,
 
     /// Run only the first ROWS valid rows
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -95,14 +97,6 @@ pub(super) struct WorkloadArgs {
     /// times its fair share of rows where whole hosts allow it.
     #[arg(long, value_name = "METHOD", default_value_t = Method::Rendezvous)]
     pub(super) placement: Method,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum OnBadRowArg {
-    /// List them and exit without running any row
-    Fail,
-    /// Run the valid rows and report how many rows were skipped
-    Skip,
 }
 
 /// The number of agents.
@@ -152,8 +146,8 @@ pub(super) struct RunArgs {
     pub(super) slot_grace: Duration,
 
     /// What to do when a lost agent has not been replaced within --slot-grace
-    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnAgentLossArg::Reassign, help_heading = "Agents")]
-    pub(super) on_agent_loss: OnAgentLossArg,
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t = OnAgentLoss::Reassign, help_heading = "Agents")]
+    pub(super) on_agent_loss: OnAgentLoss,
 
     #[command(flatten)]
     pub(super) listen: ListenArgs,
@@ -297,16 +291,6 @@ pub(super) struct CompareArgs {
     /// Reports to write; a format without a file goes to stdout
     #[arg(long, short = 'o', value_name = "FORMAT[=FILE],…", default_value = "text")]
     pub(super) output: OutputSpec,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum OnAgentLossArg {
-    /// Reassign its hosts, and no others, to the remaining agents
-    Reassign,
-    /// End the run with a partial report and exit code 13
-    Fail,
-    /// Continue without it and wait for a replacement without a time limit
-    Wait,
 }
 
 /// The database to use.

@@ -76,7 +76,7 @@ fn read(args: &CompareArgs, run: &str) -> Result<RunData, Failure> {
     let dir = run_store::find(args.run_dir.as_deref(), run)?;
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let hosts = dir.hosts().map_err(Failure::usage)?;
-    let thresholds = &dir.manifest().thresholds;
+    let thresholds = &dir.manifest().spec.thresholds;
     let replayed = report::read(&dir, &hosts, retried, thresholds)?;
     report::warn_if_torn(&dir, replayed.tail)?;
     let result = report::summarize_replayed(&dir, &hosts, replayed, thresholds)?;
@@ -108,7 +108,7 @@ fn read_result(path: &Path) -> anyhow::Result<RunResult> {
 /// Reads the rows whose latencies a report contains: counted once, completed, and not retried unless `retried` includes those.
 fn samples(dir: &RunDir, retried: Retried) -> anyhow::Result<Series> {
     let manifest = dir.manifest();
-    let passes = manifest.load.passes(manifest.workload.rows)?;
+    let passes = manifest.spec.session.load.passes(manifest.spec.workload.content.rows)?;
     let mut ledger = Ledger::new(passes.rows_at_start());
     let mut timed = Vec::with_capacity(usize::try_from(ledger.rows())?);
     for entry in report::counted_entries(dir)? {

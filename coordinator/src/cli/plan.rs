@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::PlanArgs;
 use super::run::open_workload;
-use super::{Failure, job};
+use super::{Failure, run_spec};
 use crate::exit::Exit;
 use crate::output::report::plan::{self, PlanTable, PlanWorker};
 use crate::output::{json, text};
@@ -19,7 +19,8 @@ use crate::progress::ProgressDisplay;
 pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let statements = super::query::statements(&args.workload.query)?;
     let display = Arc::new(ProgressDisplay::new(Terminal::of_process().moves_cursor()));
-    let (file, options) = (job::file(&args.workload), job::options(&args.workload, &statements, 0, None));
+    let (file, options) =
+        (run_spec::file(&args.workload), run_spec::options(&args.workload, &statements, 0, None));
     let workload = open_workload(file, options, &display, &interrupt).await?;
     display.finish();
     let slots = (0..args.agents.agents).map(SlotId::new);

@@ -8,11 +8,11 @@ use std::str::FromStr;
 use anyhow::{Context, anyhow, bail};
 use muster_common::limits;
 use muster_common::printable::printable;
-use muster_common::query::{self, BucketFunction, Template};
+use muster_common::query::Template;
+use muster_common::session_spec::{Statement, StatementText, Statements};
 
 use super::Failure;
 use crate::output::text::page;
-use crate::run::{Statement, Statements};
 use crate::workload::{Checks, ExpectedContent, FileFormat, Mix, MixStatement};
 
 /// `FILE.sql` or `NAME=FILE.sql`, optionally followed by `@WEIGHT`.
@@ -72,14 +72,10 @@ impl QueryArg {
 
 pub(super) fn statements(queries: &[QueryArg]) -> Result<Statements, Failure> {
     match queries {
-        [] => {
-            let sql = query::default_sql(BucketFunction::TimeBucket);
-            let template = Template::parse(sql).map_err(Failure::internal)?;
-            Ok(Statements::new(Statement::Default(template), Vec::new()))
-        }
+        [] => Ok(Statement::default_query().into()),
         [single] => {
             let name = single.name.clone().unwrap_or_else(|| single.file.display().to_string());
-            let statements = Statements::new(own(name, &single.file, single.weight)?, Vec::new());
+            let statements = Statements::from(own(name, &single.file, single.weight)?);
             check_size(&statements, queries).map_err(Failure::usage)?;
             Ok(statements)
         }
@@ -94,7 +90,7 @@ pub(super) fn statements(queries: &[QueryArg]) -> Result<Statements, Failure> {
 /// All statements are sent to an agent in one message of limited size. An agent that cannot receive it would rejoin repeatedly.
 fn check_size(statements: &Statements, queries: &[QueryArg]) -> anyhow::Result<()> {
     let limit = limits::STATEMENTS_BYTES_MAX;
-    let sizes: Vec<usize> = statements.iter().map(|one| one.for_agents().encoded_len()).collect();
+    let sizes = statements.iter().map(encoded_len).collect::<serde_json::Result<Vec<usize>>>()?;
     let total: usize = sizes.iter().sum();
     let largest = sizes.iter().zip(queries).max_by_key(|(size, _)| **size);
     match largest {
@@ -102,7 +98,7 @@ fn check_size(statements: &Statements, queries: &[QueryArg]) -> anyhow::Result<(
             let file = file.display();
             Err(match sizes.len() {
                 1 => anyhow!(
-                    "the query in '{file}' takes {size} bytes with its placeholders, but all queries of a run are limited to {limit}"
+                    "the query in '{file}' takes {size} bytes in a message, but all queries of a run are limited to {limit}"
                 ),
                 count => anyhow!(
                     "the {count} queries take {total} bytes, but all queries of a run are limited to {limit}; the largest, '{file}', takes {size}"
@@ -111,6 +107,11 @@ fn check_size(statements: &Statements, queries: &[QueryArg]) -> anyhow::Result<(
         }
         _ => Ok(()),
     }
+}
+
+/// The bytes of a statement in that message.
+fn encoded_len(statement: &Statement) -> serde_json::Result<usize> {
+    Ok(serde_json::to_string(statement)?.len())
 }
 
 fn mix(queries: &[QueryArg]) -> anyhow::Result<Statements> {
@@ -128,15 +129,14 @@ fn mix(queries: &[QueryArg]) -> anyhow::Result<Statements> {
         }
         statements.push(own(name, file, *weight).map_err(|failure| failure.error)?);
     }
-    let first = statements.remove(0);
-    Ok(Statements::new(first, statements))
+    Ok(statements.try_into()?)
 }
 
 fn own(name: String, file: &Path, weight: u32) -> Result<Statement, Failure> {
     let shown = file.display();
-    let source = read(file).map_err(Failure::usage)?;
-    let template = Template::parse(&source).with_context(|| shown.to_string()).map_err(Failure::usage)?;
-    Ok(Statement::Own { name, source, template, weight })
+    let sql = Some(read(file).map_err(Failure::usage)?);
+    let statement = Statement::try_from(StatementText { name, sql, weight });
+    statement.with_context(|| shown.to_string()).map_err(Failure::usage)
 }
 
 /// Reads an SQL file, up to the size limit of a run, because the file may be a pipe that never ends.
@@ -196,13 +196,13 @@ pub(super) fn choice(statements: &Statements, column: &str, seed: u64) -> Option
 
 /// Only the columns of the default query can be checked in advance. `timezone` is the time zone of the sessions, if known.
 pub(super) fn checks(statements: &Statements, timezone: Option<&str>) -> Checks {
-    match statements.first() {
-        Statement::Default(_) => Checks::DemoWindow {
+    match statements.first().is_default() {
+        true => Checks::DemoWindow {
             start_time: "start_time".to_owned(),
             end_time: "end_time".to_owned(),
             timezone: timezone.map(str::to_owned),
         },
-        Statement::Own { .. } => Checks::None,
+        false => Checks::None,
     }
 }
 
@@ -338,12 +338,11 @@ mod tests {
         let both = problem(&[("a.sql", &half), ("b.sql", &more)]);
         assert!(both.starts_with("the 2 queries take 73400"), "{both}");
         assert!(both.contains("are limited to 7340032; the largest, 'b.sql', takes 36700"), "{both}");
-        // Each placeholder is sent in addition to the text.
-        let placeholders = format!("SELECT 1 WHERE 1 IN (:a{})", ",:a".repeat(700_000)).into_bytes();
-        assert!(placeholders.len() < limit / 2);
-        let error = problem(&[("q.sql", &placeholders)]);
+        // Quotation marks take two bytes in a message.
+        let quotes = format!("SELECT 1 --{}", "\"".repeat(limit / 2)).into_bytes();
+        let error = problem(&[("q.sql", &quotes)]);
         assert!(
-            error.starts_with("the query in 'q.sql' takes ") && error.contains("with its placeholders"),
+            error.starts_with("the query in 'q.sql' takes ") && error.contains(" bytes in a message, but "),
             "{error}"
         );
     }

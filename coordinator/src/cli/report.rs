@@ -8,15 +8,14 @@ use muster_common::placement;
 use muster_common::result;
 
 use super::args::ReportArgs;
-use super::{Failure, job, outcome, run_store};
+use super::{Failure, outcome, run_store};
 use crate::exit::Exit;
 use crate::journal::{Entry, JournalError, Tail};
 use crate::output;
 use crate::output::samples::{SampleRow, SamplesFile};
-use crate::run::{
-    self, HostSamples, Replayed, Retried, StatementText, Statements, Subject, replay, summarize,
-};
-use crate::run_dir::{Manifest, RunDir, RunDirError};
+use crate::run::{self, HostSamples, Replayed, Retried, Subject, replay, summarize};
+use crate::run_dir::{RunDir, RunDirError};
+use crate::spec::RunSpec;
 use crate::threshold::Threshold;
 use crate::workload::HostTable;
 
@@ -30,7 +29,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let typed: Vec<Threshold> = args.thresholds.iter().flat_map(|list| list.0.clone()).collect();
     Threshold::check(&typed, &hosts).map_err(Failure::usage)?;
-    let thresholds = if typed.is_empty() { &dir.manifest().thresholds } else { &typed };
+    let thresholds = if typed.is_empty() { &dir.manifest().spec.thresholds } else { &typed };
     let replayed = read(&dir, &hosts, retried, thresholds)?;
     if let Some(file) = &args.samples {
         write_samples(file, &dir, &hosts, &replayed.record.workers())?;
@@ -51,7 +50,7 @@ pub(super) fn warn_if_torn(dir: &RunDir, tail: Tail) -> Result<(), Failure> {
     {
         super::print_notice(&format!(
             "the journal of {} ends in {bytes} unreadable bytes at byte {offset}: {reason}; the report covers the entries before them",
-            dir.manifest().run_id
+            dir.manifest().spec.run_id
         ));
     }
     Ok(())
@@ -64,19 +63,18 @@ pub(super) fn summarize_replayed(
     replayed: Replayed,
     thresholds: &[Threshold],
 ) -> Result<result::RunResult, Failure> {
-    let statements = job::statements(&dir.manifest().statements)?;
+    let spec = &dir.manifest().spec;
     let (record, counted) = replayed.into_counted();
     let placed = hosts.iter().map(|(_, name, rows)| (name, u64::from(rows)));
     let workers = record.workers();
     let no_hosts = std::iter::empty::<(&str, u64)>();
     let assignment = match workers.is_empty() {
         // No host has been assigned yet.
-        true => placement::place(dir.manifest().placement, no_hosts, &workers),
-        false => placement::place(dir.manifest().placement, placed, &workers),
+        true => placement::place(spec.placement, no_hosts, &workers),
+        false => placement::place(spec.placement, placed, &workers),
     };
-    let mut subject = subject(dir.manifest(), hosts, &statements);
-    subject.thresholds = thresholds;
-    Ok(summarize(&subject, record, &assignment, counted))
+    let spec = RunSpec { thresholds: thresholds.to_vec(), ..spec.clone() };
+    Ok(summarize(&Subject { spec: &spec, hosts }, record, &assignment, counted))
 }
 
 pub(super) fn read(
@@ -99,7 +97,8 @@ fn write_samples(
     workers: &[WorkerId],
 ) -> Result<(), Failure> {
     let manifest = dir.manifest();
-    let passes = manifest.load.passes(manifest.workload.rows).map_err(Failure::usage)?;
+    let passes =
+        manifest.spec.session.load.passes(manifest.spec.workload.content.rows).map_err(Failure::usage)?;
     let mut ledger = Ledger::new(passes.rows_at_start());
     let journal = counted_entries(dir).map_err(Failure::usage)?;
     let samples = journal.flat_map(|entry| match entry {
@@ -129,7 +128,7 @@ pub(super) fn counted_entries(
 }
 
 fn entries_before_confirming(dir: &RunDir) -> Result<usize, RunDirError> {
-    if dir.manifest().load.search.is_none() {
+    if dir.manifest().spec.session.load.search.is_none() {
         return Ok(0);
     }
     let journal = dir.journal()?.enumerate();
@@ -137,25 +136,4 @@ fn entries_before_confirming(dir: &RunDir) -> Result<usize, RunDirError> {
     let begins =
         journal.filter_map(|(position, entry)| entry.is_ok_and(|entry| is_begin(&entry)).then_some(position));
     Ok(begins.last().unwrap_or(0))
-}
-
-fn subject<'a>(manifest: &'a Manifest, hosts: &'a HostTable, statements: &Statements) -> Subject<'a> {
-    let workload = &manifest.workload;
-    Subject {
-        run_id: manifest.run_id.to_string(),
-        workload: result::Workload {
-            file: workload.file.clone(),
-            sha256: workload.sha256.clone(),
-            rows: workload.rows.into(),
-            hosts: workload.hosts.into(),
-            skipped: workload.skipped,
-        },
-        hosts,
-        placement: manifest.placement,
-        statements: statements.iter().map(StatementText::of).collect(),
-        load: &manifest.load,
-        embedded: manifest.embedded.clone(),
-        command: manifest.command.clone(),
-        thresholds: &manifest.thresholds,
-    }
 }

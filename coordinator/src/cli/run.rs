@@ -1,7 +1,7 @@
 //! `coordinator run`: from the command line to the exit code. This file orders the steps, which are implemented elsewhere.
 
 use std::io::{self, stdout};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use muster_common::limits;
 use muster_common::load::Warmup;
 use muster_common::query::name_parameters;
 use muster_common::result::Ending;
+use muster_common::session_spec::{Statement, Statements};
 use muster_net::address::{Coordinator, Coordinators};
 use muster_postgres::handed_over_url::NotHandedOver;
 use muster_postgres::{Environment, RoleRule, Settings};
@@ -27,9 +28,8 @@ use tokio_util::sync::CancellationToken;
 use super::access::ListenConfig;
 use super::args::RunArgs;
 use super::database::{self, Choice};
-use super::job::Job;
 use super::run_store::{ResumedRun, RunStore};
-use super::{Failure, job, outcome, run_store};
+use super::{Failure, outcome, run_spec, run_store};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Source};
 use crate::embedded::Embedded;
@@ -38,8 +38,9 @@ use crate::grpc::{Incoming, Listener, in_process};
 use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
-use crate::run::{self, Metrics, Outcome, Replayed, Retried, RunError, RunPlan, Statement, Statements};
-use crate::run_dir::{LocalAgents, Manifest};
+use crate::run::{self, Metrics, Outcome, Replayed, Retried, RunError, RunPlan};
+use crate::run_dir::Manifest;
+use crate::spec::{Content, LocalAgents, RunSpec};
 use crate::threshold::Threshold;
 use crate::workload::{self, Workload};
 
@@ -47,12 +48,13 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     muster_process::fd_limit::raise_fd_limit();
     let resumed = args.resume.as_deref().map(|run| run_store::find(args.run_dir.run_dir.as_deref(), run));
     let resumed = resumed.transpose()?;
-    let job = match &resumed {
-        None => Job::from_args(&args)?,
-        Some(dir) => Job::from_manifest(&args, dir.manifest())?,
+    let recorded = resumed.as_ref().map(|dir| dir.manifest().spec.clone());
+    let mut spec = match &recorded {
+        None => run_spec::from_args(&args)?,
+        Some(recorded) => recorded.clone(),
     };
-    let versus = versus(&args, &job)?;
-    let listen = ListenConfig::from_args(&args.listen, &job)?;
+    let versus = versus(&args, &spec)?;
+    let listen = ListenConfig::from_args(&args.listen, spec.local.is_some())?;
     output::check_writable(&args.output).map_err(Failure::write)?;
     let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
@@ -64,66 +66,61 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         display.println(&format!("metrics at http://{}/metrics", server.address()));
     }
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
-    let manifest = resumed.as_ref().map(|dir| dir.manifest().clone());
     let explain_slowest = args.explain_slowest.unwrap_or(0);
     let read = |dir| ResumedRun::read(dir, retried, explain_slowest, metrics.are_enabled(), &display);
     let resumed = resumed.map(read).transpose()?;
-    let workload = open_workload(&job.file, job.options.clone(), &display, &interrupt).await?;
-    if let Some(manifest) = &manifest {
-        job::check_same(manifest, &workload)?;
+    let workload = open_workload(
+        &run_spec::path(&args, recorded.as_ref())?,
+        spec.workload.options.clone(),
+        &display,
+        &interrupt,
+    )
+    .await?;
+    match &recorded {
+        Some(recorded) => run_spec::check_same(recorded, &workload)?,
+        None => spec.workload.content = Content::of(&workload),
     }
-    let passes = job.load.passes(workload.rows()).map_err(Failure::usage)?;
-    if let Some(Warmup::Rows(rows)) = job.load.warmup {
-        job.load.warmup_passes(workload.rows(), rows).context("--warmup").map_err(Failure::usage)?;
+    let load = &spec.session.load;
+    let passes = load.passes(workload.rows()).map_err(Failure::usage)?;
+    if let Some(Warmup::Rows(rows)) = load.warmup {
+        load.warmup_passes(workload.rows(), rows).context("--warmup").map_err(Failure::usage)?;
     }
-    Threshold::check(&job.thresholds, workload.hosts()).map_err(Failure::usage)?;
-    let (embedded, settings) = database(&args, &job, manifest.as_ref(), &interrupt, &display).await?;
-    let origin = embedded.as_ref().map(|server| server.origin().to_owned());
+    Threshold::check(&spec.thresholds, workload.hosts()).map_err(Failure::usage)?;
+    let (embedded, settings) = database(&args, &spec, recorded.as_ref(), &interrupt, &display).await?;
+    spec.embedded = embedded.as_ref().map(|server| server.origin().to_owned());
     let (store, resumed) = match resumed {
         Some(resumed) => {
             let (store, replayed) = resumed.begin()?;
             (Some(store), Some(replayed))
         }
         None => {
-            let manifest = job.manifest(&workload, listen.address, origin.clone());
+            let address = listen.address.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
+            let manifest = Manifest::of(spec.clone(), address);
             (run_store::create(&args.run_dir, manifest, workload.hosts(), &display)?, None)
         }
     };
-    let has_local_agents = job.local.is_some();
+    let local = spec.local;
     let notice = |problem: &NotHandedOver| {
         // Agents that join may have their own database settings.
-        if !has_local_agents {
+        if local.is_none() {
             display.println(&problem.to_string());
         }
     };
     let [database_url, versus_url] = [&settings, &versus].map(|url| for_agents(url.as_ref(), notice));
-    let local = job.local.map(|local| local_agents(job.agents, local, settings.as_ref(), versus.as_ref()));
+    let local = local.map(|local| local_agents(spec.agents, local, settings.as_ref(), versus.as_ref()));
     let plan = RunPlan {
-        id: job.id,
+        spec,
         key: run_store::session_key(store.as_ref())?,
-        agents: job.agents,
-        file: job.file_typed,
         workload: Arc::new(workload),
-        placement: job.placement,
-        statements: job.statements,
-        load: job.load,
         passes,
-        timezone: job.timezone,
-        timeout: job.timeout,
         join_timeout: args.join_timeout,
-        on_agent_loss: job.on_agent_loss,
-        slot_grace: job.slot_grace,
         retried,
         versus_url,
         database_url,
-        has_local_agents,
-        embedded: origin,
-        command: job.command,
-        thresholds: job.thresholds,
         explain_slowest,
         metrics,
     };
-    let tolerated = outcome::Tolerated::of(&plan.thresholds, args.allow_void);
+    let tolerated = outcome::Tolerated::of(&plan.spec.thresholds, args.allow_void);
     let (dir, journal) = store.map(|RunStore { dir, journal }| (dir, journal)).unzip();
     let outcome = listen_and_serve(local, plan, listen, &display, journal, resumed, interrupt).await;
     display.finish();
@@ -174,8 +171,8 @@ pub(super) async fn open_workload(
 }
 
 /// The second database, if the run compares two.
-fn versus(args: &RunArgs, job: &Job) -> Result<Option<Settings>, Failure> {
-    match (&args.versus, job.load.versus) {
+fn versus(args: &RunArgs, spec: &RunSpec) -> Result<Option<Settings>, Failure> {
+    match (&args.versus, spec.session.load.versus) {
         (None, false) => Ok(None),
         (Some(url), true) => {
             let settings = Settings::resolve(Some(url), &Environment::from_process());
@@ -193,15 +190,15 @@ fn versus(args: &RunArgs, job: &Job) -> Result<Option<Settings>, Failure> {
 /// The coordinator's database: configured, embedded, or none if every agent uses its own settings.
 async fn database(
     args: &RunArgs,
-    job: &Job,
-    recorded: Option<&Manifest>,
+    spec: &RunSpec,
+    recorded: Option<&RunSpec>,
     interrupt: &CancellationToken,
     display: &ProgressDisplay,
 ) -> Result<(Option<Embedded>, Option<Settings>), Failure> {
     match database::choose(args.database.database_url.as_ref())? {
         Choice::Configured(settings) => return Ok((None, Some(settings))),
-        Choice::Unconfigured if job.local.is_none() => return Ok((None, None)),
-        Choice::Unconfigured if recorded.is_some_and(|manifest| manifest.embedded.is_none()) => {
+        Choice::Unconfigured if spec.local.is_none() => return Ok((None, None)),
+        Choice::Unconfigured if recorded.is_some_and(|recorded| recorded.embedded.is_none()) => {
             return Err(Failure::usage(anyhow::anyhow!(
                 "this run used your own database, and database URLs are not stored: pass it again with --database-url"
             )));
@@ -212,10 +209,10 @@ async fn database(
         Choice::Embedded => {}
     }
     let print = |line: &str| display.println(line);
-    let workers = job.local.map_or(args.workers, |local| local.workers);
+    let workers = spec.local.map_or(args.workers, |local| local.workers);
     // --versus may name the same database: a comparison with itself shows the noise.
-    let databases = if job.load.versus { 2 } else { 1 };
-    let connections = u32::from(job.agents) * u32::from(workers) * databases;
+    let databases = if spec.session.load.versus { 2 } else { 1 };
+    let connections = u32::from(spec.agents) * u32::from(workers) * databases;
     let (embedded, settings) = database::start(&args.database, connections, interrupt, &print).await?;
     let options =
         migrate::Options { source: Source::Generated(Shape::default()), index: false, replace: false };
@@ -288,7 +285,7 @@ async fn serve<I: Incoming>(
     if timeout(limits::CANCEL_GRACE + limits::SHUTDOWN_TIMEOUT, join_all(&mut agents)).await.is_err() {
         tracing::warn!("some local agents did not stop in time");
     }
-    outcome.map_err(|error| failure(error, &plan.statements))
+    outcome.map_err(|error| failure(error, &plan.spec.session.statements))
 }
 
 async fn join_all(agents: &mut JoinSet<Result<(), AgentError>>) {

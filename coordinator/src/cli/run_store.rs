@@ -81,7 +81,7 @@ impl ResumedRun {
         let lock = dir.lock().map_err(Failure::usage)?;
         let scope = Scope { slowest, has_metrics, ..scope(dir.manifest(), retried)? };
         let reader = lock.reader().map_err(Failure::usage)?;
-        let host_samples = HostSamples::wanted(&dir.manifest().thresholds, &hosts);
+        let host_samples = HostSamples::wanted(&dir.manifest().spec.thresholds, &hosts);
         let replayed = replay(reader, scope, hosts.len(), host_samples).map_err(Failure::usage)?;
         if let Tail::Torn { offset, bytes, reason } = replayed.tail {
             display.println(&format!(
@@ -89,7 +89,7 @@ impl ResumedRun {
             ));
         }
         let (rows, open) = (replayed.ledger.expected(), replayed.ledger.unaccounted());
-        let is_complete = match dir.manifest().load.search {
+        let is_complete = match dir.manifest().spec.session.load.search {
             // Another round may follow even if the time of the last one is over.
             Some(_) => replayed.record.ending == Some(Ending::Completed),
             None => replayed.is_time_over || (open == 0 && !scope.passes.is_endless()),
@@ -97,11 +97,11 @@ impl ResumedRun {
         if is_complete {
             return Err(Failure::usage(anyhow::anyhow!(
                 "run {} is complete; print its report with: coordinator report {}",
-                dir.manifest().run_id,
+                dir.manifest().spec.run_id,
                 dir.path().display()
             )));
         }
-        if dir.manifest().load.search.is_some() {
+        if dir.manifest().spec.session.load.search.is_some() {
             let steps = replayed.record.search.steps.len();
             display.println(&format!("resuming the search: {steps} steps are complete"));
             return Ok(Self { dir, lock, replayed });
@@ -131,8 +131,9 @@ pub(super) fn finish(dir: &RunDir, journal: Option<Writer>, result: &RunResult) 
 
 /// The rows that a stored run comprises.
 pub(super) fn scope(manifest: &Manifest, retried: Retried) -> Result<Scope, Failure> {
-    let passes = manifest.load.passes(manifest.workload.rows).map_err(Failure::usage)?;
-    let has_due_times = manifest.load.has_due_times();
+    let passes =
+        manifest.spec.session.load.passes(manifest.spec.workload.content.rows).map_err(Failure::usage)?;
+    let has_due_times = manifest.spec.session.load.has_due_times();
     Ok(Scope { passes, retried, has_due_times, slowest: 0, has_metrics: false })
 }
 
@@ -145,7 +146,7 @@ pub(super) fn find(run_dir: Option<&Path>, run: &str) -> Result<RunDir, Failure>
 /// The command that resumes a run, for messages.
 pub(super) fn resume_hint(dir: &RunDir, args: &RunDirArgs) -> String {
     let run: PathBuf = match args.run_dir {
-        None => PathBuf::from(dir.manifest().run_id.as_str()),
+        None => PathBuf::from(dir.manifest().spec.run_id.as_str()),
         Some(_) => dir.path().to_owned(),
     };
     format!("coordinator run --resume {}", run.display())

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use muster_common::limits;
+
+use crate::spec::OnAgentLoss;
+use crate::workload::OnBadRow;
 
 /// Parses a duration above zero: `500ms`, `5s`, `2m`, `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -29,6 +34,36 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     number
         .filter(|percent: &f64| (0.0..=1_000.0).contains(percent))
         .ok_or_else(|| format!("'{text}' is not a percentage of 0 or more, such as 5 or 0.5"))
+}
+
+impl ValueEnum for OnBadRow {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Fail, Self::Skip]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Fail => PossibleValue::new("fail").help("List them and exit without running any row"),
+            Self::Skip => {
+                PossibleValue::new("skip").help("Run the valid rows and report how many rows were skipped")
+            }
+        })
+    }
+}
+
+impl ValueEnum for OnAgentLoss {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Reassign, Self::Fail, Self::Wait]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Reassign => ("reassign", "Reassign its hosts, and no others, to the remaining agents"),
+            Self::Fail => ("fail", "End the run with a partial report and exit code 13"),
+            Self::Wait => ("wait", "Continue without it and wait for a replacement without a time limit"),
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ mod server_side;
 mod server_stats;
 mod servers;
 mod slowest;
-mod statements;
 mod subject;
 mod summary;
 mod tally;
@@ -46,15 +45,14 @@ pub(crate) use host_samples::HostSamples;
 use keeper::Aggregates;
 pub(crate) use keeper::Batch;
 pub(crate) use link::{Admission, ControlSender, ControllerHandle, Joining, Share, WorkPorts};
-pub(crate) use membership::{Loss, MemberId, OnAgentLoss, Refusal};
+pub(crate) use membership::{Loss, MemberId, Refusal};
 pub(crate) use metrics::Metrics;
 pub(crate) use plan::{Handover, RunPlan};
 pub(crate) use record::resets_aggregates;
 pub(crate) use replay::{Replayed, replay};
 pub(crate) use rows::SettledResults;
 pub(crate) use scope::{Retried, Scope};
-pub(crate) use statements::{Statement, Statements};
-pub(crate) use subject::{StatementText, Subject};
+pub(crate) use subject::Subject;
 use summary::Counted;
 pub(crate) use summary::summarize;
 
@@ -83,7 +81,7 @@ pub(crate) async fn run<I: Incoming>(
     interrupt: CancellationToken,
 ) -> Result<Outcome, RunError> {
     let listen_address = ListenAddress {
-        address: listener.address().filter(|_| !plan.has_local_agents),
+        address: listener.address().filter(|_| !plan.spec.local.is_some()),
         options: listener.options(),
         problem: listener.problem(),
     };

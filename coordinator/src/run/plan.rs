@@ -3,57 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::ids::{RunId, SessionId};
-use muster_common::load::Load;
+use muster_common::ids::SessionId;
 use muster_common::passes::Passes;
-use muster_common::placement::Method;
-use muster_common::result;
 use muster_common::session_token::{GrantedSession, SessionKey};
 use muster_common::slots::Grant;
 use muster_proto::control::{RunConfig, WITHHELD};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::membership::OnAgentLoss;
 use super::metrics::Metrics;
 use super::scope::{Retried, Scope};
-use super::statements::{Statement, Statements};
-use super::subject::{StatementText, Subject};
-use crate::threshold::Threshold;
+use super::subject::Subject;
+use crate::spec::RunSpec;
 use crate::workload::Workload;
 
 pub(crate) struct RunPlan {
-    pub(crate) id: RunId,
+    pub(crate) spec: RunSpec,
     pub(crate) key: SessionKey,
-    /// 1 to [`muster_common::limits::AGENTS_MAX`].
-    pub(crate) agents: u16,
-    /// The workload file as given on the command line when the run began.
-    pub(crate) file: String,
     pub(crate) workload: Arc<Workload>,
-    pub(crate) placement: Method,
-    pub(crate) statements: Statements,
-    pub(crate) load: Load,
     /// How often and against which databases each record is run.
     pub(crate) passes: Passes,
-    pub(crate) timezone: String,
-    pub(crate) timeout: Option<Duration>,
     pub(crate) join_timeout: Duration,
-    pub(crate) on_agent_loss: OnAgentLoss,
-    /// A lost agent's slot waits this long for a replacement.
-    pub(crate) slot_grace: Duration,
     /// Whether the latencies include rows that may have run before.
     pub(crate) retried: Retried,
     /// The connection string for agents that were started without one. An agent that may not receive it gets [`WITHHELD`] instead.
     pub(crate) database_url: Option<SecretString>,
     /// The second database, against which every row is run as well.
     pub(crate) versus_url: Option<SecretString>,
-    /// True if this process starts the agents, so that the user does not have to.
-    pub(crate) has_local_agents: bool,
-    /// Where the embedded server's programs came from. `None` without an embedded server.
-    pub(crate) embedded: Option<String>,
-    /// The command line, without secrets.
-    pub(crate) command: String,
-    /// The thresholds that the run must meet.
-    pub(crate) thresholds: Vec<Threshold>,
     /// The number of slowest rows that are explained after the run.
     pub(crate) explain_slowest: u16,
     /// Publishes the status and progress of the run.
@@ -76,24 +51,7 @@ impl Handover {
 
 impl RunPlan {
     pub(crate) fn subject(&self) -> Subject<'_> {
-        let workload = &self.workload;
-        Subject {
-            run_id: self.id.to_string(),
-            workload: result::Workload {
-                file: self.file.clone(),
-                sha256: workload.sha256().to_owned(),
-                rows: workload.rows().into(),
-                hosts: workload.hosts().len() as u64,
-                skipped: workload.skipped(),
-            },
-            hosts: workload.hosts(),
-            placement: self.placement,
-            statements: self.statements.iter().map(StatementText::of).collect(),
-            load: &self.load,
-            embedded: self.embedded.clone(),
-            command: self.command.clone(),
-            thresholds: &self.thresholds,
-        }
+        Subject { spec: &self.spec, hosts: self.workload.hosts() }
     }
 
     /// The rows of the run and the times that are kept of them.
@@ -101,7 +59,7 @@ impl RunPlan {
         Scope {
             passes: self.passes,
             retried: self.retried,
-            has_due_times: self.load.has_due_times(),
+            has_due_times: self.spec.session.load.has_due_times(),
             slowest: self.explain_slowest,
             has_metrics: self.metrics.are_enabled(),
         }
@@ -109,12 +67,12 @@ impl RunPlan {
 
     /// The session of a grant, with its token.
     pub(crate) fn session(&self, grant: Grant) -> GrantedSession {
-        self.key.grant(SessionId { run: self.id.clone(), slot: grant.slot, epoch: grant.epoch })
+        self.key.grant(SessionId { run: self.spec.run_id.clone(), slot: grant.slot, epoch: grant.epoch })
     }
 
     /// Returns true for a session of this run with a valid token.
     pub(crate) fn has_granted(&self, session: &GrantedSession) -> bool {
-        session.id.run == self.id && self.key.has_issued(session)
+        session.id.run == self.spec.run_id && self.key.has_issued(session)
     }
 
     pub(crate) fn handover(&self) -> Handover {
@@ -130,14 +88,8 @@ impl RunPlan {
             false => WITHHELD.to_owned(),
         };
         RunConfig {
-            statements: self.statements.iter().map(Statement::for_agents).collect(),
-            protocol: self.load.protocol,
-            plan_cache_mode: self.load.plan_cache_mode,
-            results: self.load.results,
-            think_time: self.load.think_time,
+            session: self.spec.session.clone(),
             versus_url: self.versus_url.as_ref().map(for_agent),
-            timezone: self.timezone.clone(),
-            timeout: self.timeout,
             database_url: self.database_url.as_ref().filter(|_| !has_database).map(for_agent),
         }
     }

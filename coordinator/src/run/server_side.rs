@@ -3,10 +3,10 @@
 
 use muster_common::result::{Plan, ServerDatabase, ServerSide, ServerStatement};
 use muster_common::server_side::{DatabaseCounters, StatementCounters, StatsSnapshot, Window};
+use muster_common::session_spec::Statements;
 
 use super::latencies::{Latencies, Part};
 use super::server_stats::{Explained, ServerStats};
-use super::subject::StatementText;
 use crate::output::units::{count, counted};
 
 /// The note for the embedded server. It replaces the agent's note, which explains how to set up pg_stat_statements.
@@ -15,7 +15,7 @@ const EMBEDDED: &str = "the embedded server runs without pg_stat_statements; use
 
 /// The statements of the run and the client's measurements of them.
 pub(super) struct Client<'a> {
-    pub(super) statements: &'a [StatementText],
+    pub(super) statements: &'a Statements,
     pub(super) latencies: &'a Latencies,
     /// True if the run was resumed. Rows that ran under earlier coordinators are in the client's figures but not in the server's.
     pub(super) is_resumed: bool,
@@ -97,7 +97,8 @@ fn other_calls(statement: &ServerStatement) -> String {
 
 impl Client<'_> {
     fn name(&self, position: u16) -> String {
-        self.statements.get(usize::from(position)).map(|statement| statement.name.clone()).unwrap_or_default()
+        let statement = self.statements.as_slice().get(usize::from(position));
+        statement.map(|statement| statement.name().to_owned()).unwrap_or_default()
     }
 
     fn statement(
@@ -208,6 +209,8 @@ mod tests {
     use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
     use muster_common::server_side::Statements;
 
+    use muster_common::session_spec::Statement;
+
     use super::*;
     use crate::run::tally::WorkerTally;
     use crate::run::times::Class;
@@ -251,8 +254,7 @@ mod tests {
             worker.times.count(class, true);
             worker.times.add(class, &measurement);
         }
-        let statements =
-            [StatementText { name: "q".to_owned(), sql: String::new(), columns: Vec::new(), weight: 1 }];
+        let statements = Statement::default_query().into();
         let latencies = Latencies::of(&[worker]);
         let mut client = Client {
             statements: &statements,
@@ -310,8 +312,13 @@ mod tests {
     #[test]
     fn without_a_request_there_are_no_server_statistics() {
         let latencies = Latencies::of(&[]);
-        let client =
-            Client { statements: &[], latencies: &latencies, is_resumed: false, has_embedded_server: false };
+        let statements = Statement::default_query().into();
+        let client = Client {
+            statements: &statements,
+            latencies: &latencies,
+            is_resumed: false,
+            has_embedded_server: false,
+        };
         assert_eq!(summarize(&ServerStats::default(), &client), None);
         let failed = ServerStats { problems: vec!["no answer".to_owned()], ..ServerStats::default() };
         assert_eq!(summarize(&failed, &client).unwrap().notes, ["no answer"]);

@@ -12,7 +12,8 @@ use muster_common::session_token::SessionKey;
 use serde::de::DeserializeOwned;
 
 use super::RunDirError;
-use super::manifest::{Manifest, SCHEMA, Schema, Workload, Written};
+use super::manifest::{Manifest, SCHEMA, Schema, Written};
+use crate::spec::Content;
 use crate::workload::HostTable;
 
 // -- manifest ----------------------------------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ pub(super) fn write_hosts(path: &Path, hosts: &HostTable) -> Result<(), RunDirEr
     write().map_err(RunDirError::on("write", path))
 }
 
-pub(super) fn read_hosts(path: &Path, workload: &Workload) -> Result<HostTable, RunDirError> {
+pub(super) fn read_hosts(path: &Path, content: &Content) -> Result<HostTable, RunDirError> {
     let invalid = |problem: String| RunDirError::Hosts { path: path.to_owned(), problem };
     let file = File::open(path).map_err(RunDirError::on("open", path))?;
     let mut csv = csv::Reader::from_reader(file);
@@ -98,8 +99,8 @@ pub(super) fn read_hosts(path: &Path, workload: &Workload) -> Result<HostTable, 
             _ => return Err(invalid(format!("line {line} is not a new host and its row count"))),
         }
     }
-    if (hosts.len() as u64, rows) != (workload.hosts.into(), workload.rows.into()) {
-        let (found, hosts, expected) = (hosts.len(), workload.hosts, workload.rows);
+    if (hosts.len() as u64, rows) != (content.hosts.into(), content.rows.into()) {
+        let (found, hosts, expected) = (hosts.len(), content.hosts, content.rows);
         return Err(invalid(format!(
             "it has {rows} rows for {found} hosts, but the manifest has {expected} rows for {hosts} hosts"
         )));

@@ -55,10 +55,16 @@ fn summarize(path: &Path) -> Result<Summary, RunDirError> {
     let run = RunDir::at(path)?;
     let Progress { state, total, settled } = progress(&run)?;
     let manifest = run.manifest;
-    let passes = manifest.load.passes(manifest.workload.rows).ok().filter(|passes| !passes.is_endless());
+    let passes = manifest
+        .spec
+        .session
+        .load
+        .passes(manifest.spec.workload.content.rows)
+        .ok()
+        .filter(|passes| !passes.is_endless());
     Ok(Summary {
         started: manifest.created_at,
-        file: manifest.workload.file,
+        file: manifest.spec.workload.file,
         state,
         queries: total.or(passes.map(|passes| passes.rows().into())),
         settled,

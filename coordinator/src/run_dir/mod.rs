@@ -29,7 +29,7 @@ use muster_common::session_token::SessionKey;
 pub use error::RunDirError;
 pub use find::{parent, state};
 pub use list::{Listed, State, Summary, list};
-pub use manifest::{LocalAgents, Manifest, OnAgentLoss, Statement, Workload};
+pub use manifest::Manifest;
 
 use crate::journal::{self, Lock, Reader, Writer};
 use crate::workload::HostTable;
@@ -65,7 +65,7 @@ impl RunDir {
         let unfinished =
             tempfile::Builder::new().prefix(UNFINISHED).permissions(owner_only).tempdir_in(parent);
         let unfinished = unfinished.map_err(RunDirError::on("create a directory in", parent))?;
-        let path = parent.join(manifest.run_id.as_str());
+        let path = parent.join(manifest.spec.run_id.as_str());
         files::write_hosts(&unfinished.path().join(HOSTS), hosts)?;
         let journal = Writer::create(&unfinished.path().join(JOURNAL))?;
         files::write_manifest(&unfinished.path().join(MANIFEST), &manifest)?;
@@ -101,7 +101,7 @@ impl RunDir {
 
     /// Reads the hosts, to which the journal's samples refer by index.
     pub fn hosts(&self) -> Result<HostTable, RunDirError> {
-        files::read_hosts(&self.path.join(HOSTS), &self.manifest.workload)
+        files::read_hosts(&self.path.join(HOSTS), &self.manifest.spec.workload.content)
     }
 
     /// Opens the journal for reading from its start. If the run is active, the reader ends at the journal's current length.

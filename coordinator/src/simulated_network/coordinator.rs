@@ -9,8 +9,8 @@ use std::time::Duration;
 use muster_common::load::Load;
 use muster_common::passes::Passes;
 use muster_common::placement::Method;
-use muster_common::query::Template;
 use muster_common::result::RunResult;
+use muster_common::session_spec::{SessionSpec, Statement, StatementText};
 use muster_common::session_token::SessionKey;
 use muster_net::metrics::written;
 use tokio_util::sync::CancellationToken;
@@ -22,9 +22,8 @@ use super::world::Site;
 use crate::grpc::Listener;
 use crate::journal::{Lock, Writer};
 use crate::progress::ProgressDisplay;
-use crate::run::{
-    self, HostSamples, Metrics, Outcome, Replayed, Retried, RunPlan, Scope, Statement, Statements,
-};
+use crate::run::{self, HostSamples, Metrics, Outcome, Replayed, Retried, RunPlan, Scope};
+use crate::spec::{Content, RunSpec, WorkloadSpec};
 use crate::workload::{self, Checks, OnBadRow, Options, Workload};
 
 const SQL: &str = "SELECT run(:hostname, :takes_ms, :fails)";
@@ -42,8 +41,7 @@ pub(super) enum Ended {
 pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     let address = listener.local_addr()?;
-    let template = Template::parse(SQL)?;
-    let workload = open_workload(&site.csv, &template)?;
+    let workload = workload::open(&site.csv, &options(), &mut |_| ())?;
     let (journal, resumed) = match site.journal.exists() {
         false => (Writer::create(&site.journal)?, None),
         true => match resume(&site.journal, &workload)? {
@@ -57,7 +55,7 @@ pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {
     let incoming = network::incoming(listener, Arc::clone(&site.cutter), Arc::clone(&site.tape));
     let listener = Listener::in_clear(Box::pin(incoming), address);
     let metrics = Metrics::enabled();
-    let plan = Arc::new(plan(&site, workload, template, metrics.clone()));
+    let plan = Arc::new(plan(&site, workload, metrics.clone()));
     let display = ProgressDisplay::silent();
     let never = CancellationToken::new();
     match run::run(plan, listener, &display, Some(journal), resumed, never).await {
@@ -70,16 +68,15 @@ pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {
     Ok(())
 }
 
-fn open_workload(csv: &Path, template: &Template) -> Result<Workload, Box<dyn Error>> {
-    let options = Options {
+fn options() -> Options {
+    Options {
         host_column: "hostname".to_owned(),
-        parameters: template.columns().to_vec(),
+        parameters: ["hostname", "takes_ms", "fails"].map(str::to_owned).to_vec(),
         mix: None,
         checks: Checks::None,
         on_bad_row: OnBadRow::Fail,
         limit: None,
-    };
-    Ok(workload::open(csv, &options, &mut |_| ())?)
+    }
 }
 
 fn resume(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replayed)>, Box<dyn Error>> {
@@ -94,37 +91,45 @@ fn resume(journal: &Path, workload: &Workload) -> Result<Option<(Writer, Replaye
     Ok(Some((lock.append(replayed.end)?, replayed)))
 }
 
-fn plan(site: &Site, workload: Workload, template: Template, metrics: Metrics) -> RunPlan {
+fn plan(site: &Site, workload: Workload, metrics: Metrics) -> RunPlan {
     let scenario = &site.scenario;
     let passes = match scenario.duration {
         Some(_) => Passes::endless(workload.rows(), 1, 0),
         None => Passes::once(workload.rows()),
     };
-    let (name, source) = ("q.sql".to_owned(), SQL.to_owned());
-    let statement = Statement::Own { name, source, template, weight: 1 };
-    RunPlan {
-        id: site.run.clone(),
-        key: SessionKey::new([7; 32]),
+    let text = StatementText { name: "q.sql".to_owned(), sql: Some(SQL.to_owned()), weight: 1 };
+    let statement = Statement::try_from(text).expect("the statement is valid");
+    let spec = RunSpec {
+        run_id: site.run.clone(),
+        command: String::new(),
+        workload: WorkloadSpec {
+            content: Content::of(&workload),
+            ..WorkloadSpec::unread(Path::new("rows.csv"), options())
+        },
         agents: scenario.slots,
-        file: "rows.csv".to_owned(),
-        workload: Arc::new(workload),
         placement: Method::Rendezvous,
-        statements: Statements::new(statement, Vec::new()),
-        load: Load { duration: scenario.duration, ..Load::default() },
-        passes,
+        session: SessionSpec {
+            statements: statement.into(),
+            load: Load { duration: scenario.duration, ..Load::default() },
+            timezone: "UTC".to_owned(),
+            timeout: scenario.timeout,
+        },
+        on_agent_loss: scenario.on_agent_loss,
+        slot_grace: scenario.slot_grace,
+        local: None,
+        embedded: None,
         thresholds: Vec::new(),
+    };
+    RunPlan {
+        spec,
+        key: SessionKey::new([7; 32]),
+        workload: Arc::new(workload),
+        passes,
         explain_slowest: 0,
         metrics,
         versus_url: None,
-        timezone: "UTC".to_owned(),
-        timeout: scenario.timeout,
         join_timeout: Duration::from_secs(120),
-        on_agent_loss: scenario.on_agent_loss,
-        slot_grace: scenario.slot_grace,
         retried: Retried::LeftOut,
         database_url: None,
-        has_local_agents: false,
-        embedded: None,
-        command: String::new(),
     }
 }

@@ -48,7 +48,8 @@ impl Driver for SimulatedDriver {
     ) -> Result<Box<dyn WorkerPool>, CannotStart> {
         let start = |worker: Worker| {
             let (database, rows) = (Arc::clone(&self.database), Arc::clone(&self.rows));
-            let (name, parameters) = (application_name.clone(), run.statements[0].parameters);
+            let (name, parameters) =
+                (application_name.clone(), run.session.statements.first().template().columns().len());
             tokio::spawn(coroutine::run(move |coroutine| {
                 let coroutine = Rc::new(coroutine);
                 let waiter = CoroutineWaiter { coroutine: Rc::clone(&coroutine), woken: Arc::default() };

@@ -9,7 +9,7 @@ use muster_common::ids::SlotId;
 use super::combinations::Combination;
 use super::faults::{Fault, Timed};
 use super::random::Random;
-use crate::run::OnAgentLoss;
+use crate::spec::OnAgentLoss;
 
 pub(super) struct Scenario {
     pub(super) slots: u16,

@@ -494,7 +494,7 @@ pub struct Explained {
     #[prost(enumeration = "PlanKind", tag = "4")]
     pub kind: i32,
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CoordinatorControl {
     #[prost(
         oneof = "coordinator_control::Kind",
@@ -504,7 +504,7 @@ pub struct CoordinatorControl {
 }
 /// Nested message and enum types in `CoordinatorControl`.
 pub mod coordinator_control {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "1")]
         Welcome(super::Welcome),
@@ -531,7 +531,7 @@ pub mod coordinator_control {
     }
 }
 /// The agent has a slot and opens its Work stream. Also sent to an agent on standby when a slot has become vacant.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
     #[prost(message, optional, tag = "1")]
     pub session: ::core::option::Option<Session>,
@@ -539,63 +539,25 @@ pub struct Welcome {
     pub config: ::core::option::Option<::prost::alloc::boxed::Box<RunConfig>>,
 }
 /// No slot is free. The agent connects, prepares and waits for Welcome.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Standby {
     #[prost(string, tag = "1")]
     pub run: ::prost::alloc::string::String,
     #[prost(message, optional, boxed, tag = "2")]
     pub config: ::core::option::Option<::prost::alloc::boxed::Box<RunConfig>>,
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RunConfig {
-    #[prost(string, tag = "3")]
-    pub timezone: ::prost::alloc::string::String,
-    /// A query that takes longer is cancelled on the server. Absent: no limit.
-    #[prost(uint64, optional, tag = "4")]
-    pub timeout_ns: ::core::option::Option<u64>,
     /// The coordinator's database, for an agent without its own. Sent only over TLS, or to an agent of the coordinator's own user; otherwise
     /// present and empty.
     #[prost(string, optional, tag = "5")]
     pub database_url: ::core::option::Option<::prost::alloc::string::String>,
-    /// At least one. Rows refer to them by position.
-    #[prost(message, repeated, tag = "6")]
-    pub statements: ::prost::alloc::vec::Vec<Statement>,
-    #[prost(enumeration = "Protocol", tag = "7")]
-    pub protocol: i32,
-    /// PostgreSQL's plan_cache_mode. Empty: the server's setting.
-    #[prost(string, tag = "8")]
-    pub plan_cache_mode: ::prost::alloc::string::String,
-    /// The pause between the end of a query and the start of the worker's next one, in a closed loop.
-    #[prost(uint64, tag = "9")]
-    pub think_time_ns: u64,
     /// A second database, on which every row is run as well. Sent under the same conditions; otherwise present and empty.
     #[prost(string, optional, tag = "10")]
     pub versus_url: ::core::option::Option<::prost::alloc::string::String>,
-    /// Unspecified: binary, or text for a statement with a type that has no binary output function.
-    #[prost(enumeration = "ResultFormat", tag = "11")]
-    pub results: i32,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Statement {
-    /// The text with placeholders $1, $2, …. Absent for the default query.
-    #[prost(string, optional, tag = "1")]
-    pub sql: ::core::option::Option<::prost::alloc::string::String>,
-    /// Number of values per row.
-    #[prost(uint32, tag = "2")]
-    pub parameters: u32,
-    /// In the order of the text. For the simple protocol, which has no parameters.
-    #[prost(message, repeated, tag = "3")]
-    pub placeholders: ::prost::alloc::vec::Vec<Placeholder>,
-}
-/// A placeholder $n in a statement. The bytes from start to end stand for the row's value with the index `parameter`, from 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Placeholder {
-    #[prost(uint32, tag = "1")]
-    pub start: u32,
-    #[prost(uint32, tag = "2")]
-    pub end: u32,
-    #[prost(uint32, tag = "3")]
-    pub parameter: u32,
+    /// The statements, the load and the settings of sessions, as JSON: `SessionSpec` in common/src/session_spec.rs.
+    #[prost(string, tag = "12")]
+    pub session: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Reject {
@@ -817,42 +779,6 @@ pub struct Assign {
 pub struct Ack {
     #[prost(uint64, tag = "1")]
     pub number: u64,
-}
-/// PostgreSQL's query protocols, with the names of pgbench.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Protocol {
-    Unspecified = 0,
-    /// Parsed once, bound and executed for each row.
-    Prepared = 1,
-    /// Parsed, bound and executed for each row.
-    Extended = 2,
-    /// Sent as one text with the values as literals.
-    Simple = 3,
-}
-impl Protocol {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "PROTOCOL_UNSPECIFIED",
-            Self::Prepared => "PROTOCOL_PREPARED",
-            Self::Extended => "PROTOCOL_EXTENDED",
-            Self::Simple => "PROTOCOL_SIMPLE",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
-            "PROTOCOL_PREPARED" => Some(Self::Prepared),
-            "PROTOCOL_EXTENDED" => Some(Self::Extended),
-            "PROTOCOL_SIMPLE" => Some(Self::Simple),
-            _ => None,
-        }
-    }
 }
 /// How the values of result rows are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -13,8 +13,10 @@ use std::time::Instant;
 
 use muster_common::ids::RunId;
 use muster_common::limits;
+use muster_common::load::Load;
 use muster_common::protocol::Protocol;
 use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
+use muster_common::session_spec::SessionSpec;
 use muster_proto::control::Explain;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
@@ -101,8 +103,15 @@ impl StatsCollector {
         let mut known = self.known.lock().await;
         let (client, known) = self.connected(&mut known).await?;
         let source = known.sources.get(usize::from(request.statement)).ok_or("there is no such statement")?;
-        explain::explain(&client, &known.local, source, self.target.protocol, known.version_num, request)
-            .await
+        explain::explain(
+            &client,
+            &known.local,
+            source,
+            self.target.spec.load.protocol,
+            known.version_num,
+            request,
+        )
+        .await
     }
 
     /// Closes the connection.
@@ -124,7 +133,7 @@ impl StatsCollector {
 
     async fn ask(&self, client: &Client, opened: Opened) -> Result<Known, String> {
         let facts = describe_server(client).await.map_err(|error| error.to_string())?;
-        let Target { statements, protocol, .. } = &*self.target;
+        let SessionSpec { statements, load: Load { protocol, .. }, .. } = &*self.target.spec;
         let Opened { address, is_pooled, number } = opened;
         let local = if is_pooled { self.local.clone() } else { String::new() };
         let version_num = facts.version_num;

@@ -125,7 +125,7 @@ impl<'a> Executor<'a> {
     fn stand_by(&mut self, member: MemberId) {
         let Some(connection) = self.connections.get(member) else { return };
         let config = self.plan.config_for(connection.hello.has_database, connection.is_private);
-        let standby = Standby { run: self.plan.id.clone(), config };
+        let standby = Standby { run: self.plan.spec.run_id.clone(), config };
         self.connections.send(member, FromCoordinator::Standby(standby));
     }
 
@@ -276,7 +276,7 @@ impl<'a> Executor<'a> {
 
     /// Returns true if the sessions of the round are part of the record: in the round that counts, and in the steps of a search.
     fn is_reported(&self) -> bool {
-        self.plan.load.search.is_some() || self.round.as_ref().is_some_and(Round::is_counted)
+        self.plan.spec.session.load.search.is_some() || self.round.as_ref().is_some_and(Round::is_counted)
     }
 
     /// Distributes the hosts of a lost slot over the workers of these slots. No other host moves.

@@ -122,7 +122,7 @@ impl<'a> RunController<'a> {
 
     /// Runs the warm-up, which is not counted. Returns `Err` if the run ended during it.
     async fn warm_up(&mut self, layout: &Layout, warmed_up: &mut Slowest) -> Result<(), Ending> {
-        let load = &self.plan.load;
+        let load = &self.plan.spec.session.load;
         let Some(warmup) = load.warmup else { return Ok(()) };
         let records = self.plan.workload.rows();
         let (passes, records_max, lasts) = match warmup {
@@ -158,8 +158,9 @@ impl<'a> RunController<'a> {
 
     /// Runs the round that is reported, or a search. Returns the rows that count.
     async fn run_rows(&mut self, layout: &Layout, keeper: &Keeper, round: Round) -> (Ending, Arc<Rows>) {
-        if let Some(plan) = self.plan.load.search.clone() {
-            let search = Search::new(plan, self.plan.load.seed, layout, &mut self.rounds, keeper, &round);
+        if let Some(plan) = self.plan.spec.session.load.search.clone() {
+            let search =
+                Search::new(plan, self.plan.spec.session.load.seed, layout, &mut self.rounds, keeper, &round);
             return search.run(round).await;
         }
         // The joins are written to the journal before the first row.

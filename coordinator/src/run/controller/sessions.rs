@@ -194,7 +194,7 @@ impl<'a> Sessions<'a> {
     /// it.
     fn without_unproven(&self, mut hello: Hello) -> Hello {
         let all = hello.former.iter().chain(&hello.ended).chain(hello.ran.as_ref().map(|ran| &ran.session));
-        let own = |session: &&GrantedSession| session.id.run == self.plan.id;
+        let own = |session: &&GrantedSession| session.id.run == self.plan.spec.run_id;
         let unproven = all.filter(own).find(|session| !self.plan.has_granted(session));
         if let Some(GrantedSession { id, .. }) = unproven {
             let (machine, process) = (&hello.machine, hello.process_id);
@@ -322,7 +322,7 @@ impl<'a> Sessions<'a> {
             Status {
                 stage: Some(self.stage()),
                 rows: if passes.is_endless() { 0 } else { passes.rows().into() },
-                agents_wanted: self.plan.agents.into(),
+                agents_wanted: self.plan.spec.agents.into(),
                 agents_joined: self.members().slots().joined() as u64,
                 agents_running: is_running.count() as u64,
                 agents_lost: self.record().lost_while_running().count() as u64,
@@ -346,9 +346,9 @@ impl<'a> Sessions<'a> {
 
 fn membership(plan: &RunPlan, first_epoch: Epoch, workers_of_slot: Vec<u16>) -> Membership {
     let policy = Policy {
-        slot_grace: plan.slot_grace,
-        on_agent_loss: plan.on_agent_loss,
-        queries_end_within: plan.timeout.map(|limit| limit + limits::CANCEL_GRACE),
+        slot_grace: plan.spec.slot_grace,
+        on_agent_loss: plan.spec.on_agent_loss,
+        queries_end_within: plan.spec.session.timeout.map(|limit| limit + limits::CANCEL_GRACE),
     };
-    Membership::new(plan.agents, first_epoch, workers_of_slot, policy)
+    Membership::new(plan.spec.agents, first_epoch, workers_of_slot, policy)
 }

@@ -95,7 +95,13 @@ pub(super) async fn explain_slowest(
             not_explained(events, "interrupted");
             return;
         }
-        let timeout = plan.timeout.unwrap_or(limits::EXPLAIN_TIMEOUT).min(limits::EXPLAIN_TIMEOUT).min(left);
+        let timeout = plan
+            .spec
+            .session
+            .timeout
+            .unwrap_or(limits::EXPLAIN_TIMEOUT)
+            .min(limits::EXPLAIN_TIMEOUT)
+            .min(left);
         let explained = explain(events, &slow, &mut reader, timeout).await;
         let host = plan.workload.hosts().name(slow.host).to_owned();
         let Slow { row, statement, execution, service_time_ns, .. } = slow;

@@ -12,8 +12,9 @@ use super::fences::{Fences, Then};
 use super::member::{Applicant, Loss, Member, MemberId, Refusal};
 use super::members::Members;
 use super::placed::PlacedWorkers;
-use super::policy::{OnAgentLoss, Phase, Policy};
+use super::policy::{Phase, Policy};
 use super::suspects::Suspects;
+use crate::spec::OnAgentLoss;
 
 #[derive(Debug)]
 pub(crate) struct Membership {

@@ -17,4 +17,4 @@ pub(crate) use effect::{Effect, EndReason};
 pub(crate) use machine::Membership;
 pub(crate) use member::{Applicant, Loss, MemberId, Refusal};
 pub(crate) use members::Members;
-pub(crate) use policy::{OnAgentLoss, Phase, Policy};
+pub(crate) use policy::{Phase, Policy};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::spec::OnAgentLoss;
+
 /// How the run reacts to losses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
@@ -20,15 +22,4 @@ pub(crate) enum Phase {
     Draining,
     /// Agents were sent Bye and disconnect.
     Dismissed,
-}
-
-/// What happens if no agent takes a lost agent's slot within the grace period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnAgentLoss {
-    /// The hosts of that slot move to the remaining agents. No other host moves.
-    Reassign,
-    /// The run ends with a partial report.
-    Fail,
-    /// The other agents continue, and the run waits for a replacement without a time limit.
-    Wait,
 }

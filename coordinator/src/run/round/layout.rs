@@ -38,8 +38,9 @@ impl Layout {
         let workers = record.workers();
         let hosts = plan.workload.hosts();
         let hosts = hosts.iter().map(|(_, name, rows)| (name, rows.into()));
-        let assignment = placement::place(plan.placement, hosts, &workers);
-        let workers_of_slot = (0..plan.agents).map(|slot| record.workers_of(SlotId::new(slot))).collect();
+        let assignment = placement::place(plan.spec.placement, hosts, &workers);
+        let workers_of_slot =
+            (0..plan.spec.agents).map(|slot| record.workers_of(SlotId::new(slot))).collect();
         Self { plan, assignment, workers, workers_of_slot }
     }
 
@@ -77,11 +78,11 @@ impl Layout {
                 let rows_of_worker: Vec<u64> =
                     self.rows_of_worker().into_iter().map(|rows| rows * times).collect();
                 let tally = Tally::new(&rows_of_worker, workload.hosts().len(), self.plan.scope());
-                let host_samples = HostSamples::wanted(&self.plan.thresholds, workload.hosts());
+                let host_samples = HostSamples::wanted(&self.plan.spec.thresholds, workload.hosts());
                 (Ledger::new(passes.rows_at_start()), tally.with_host_samples(host_samples), Vec::new())
             }
         };
-        let schedule = self.plan.load.schedule.as_ref();
+        let schedule = self.plan.spec.session.load.schedule.as_ref();
         let mut dispatch = Dispatch::new(ledger, passes, self.queues(passes, u32::MAX, schedule));
         for (epoch, rows) in losses {
             dispatch.remember_loss(rows, epoch);
@@ -97,7 +98,8 @@ impl Layout {
             }
         }
         let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, journal);
-        let spec = RoundSpec { number: COUNTED, lasts: self.plan.load.duration, is_counted: true };
+        let spec =
+            RoundSpec { number: COUNTED, lasts: self.plan.spec.session.load.duration, is_counted: true };
         let clock = RoundClock::new(spec, Duration::from_nanos(ran_before_ns));
         let round = self.round(clock, schedule.is_some(), rows, &keeper, handle);
         (keeper, round)

@@ -29,7 +29,7 @@ impl Judged {
     pub(super) fn of(inputs: &Inputs<'_>) -> Self {
         let Inputs { subject, record, assignment, ledger, tally, latencies, .. } = inputs;
         let was_uninterrupted = inputs.was_uninterrupted();
-        let (workers, agents) = per_worker(inputs, was_uninterrupted.then_some(subject.load));
+        let (workers, agents) = per_worker(inputs, was_uninterrupted.then_some(&subject.spec.session.load));
         let found = record.found();
         let early = latencies.early_and_later(|statement| has_custom_plans_first(subject, found, statement));
         let early_note = early.as_ref().map(|(early, later)| notes::early_executions(early, later));
@@ -37,18 +37,22 @@ impl Judged {
         let service = latencies.service(|part| part.class.is_first());
         let service_time_ms = service.as_ref().map(result::Latency::from);
         // Without due times a row is due when its worker becomes free, so lag is 0 by definition.
-        let has_due_times = subject.load.has_due_times();
+        let has_due_times = subject.spec.session.load.has_due_times();
         let due_times = latencies.due_times(0).or_else(|| {
             let (response, zero) = (service_time_ms.clone()?, no_lag(service_time_ms.as_ref()?));
             let [lag, queueing, generator_delay] = [zero.clone(), zero.clone(), zero];
             Some(DueTimes { response, lag, queueing, generator_delay })
         });
-        let utilization =
-            utilization::utilization(&tally.workers, &inputs.workers, subject.load, was_uninterrupted);
+        let utilization = utilization::utilization(
+            &tally.workers,
+            &inputs.workers,
+            &subject.spec.session.load,
+            was_uninterrupted,
+        );
         let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
         let ran_to_its_end = record.ending == Some(Ending::Completed) && record.resumed == 0;
-        let due = utilization::due(subject.load, &rows_of_worker).filter(|_| ran_to_its_end);
-        let load = load(subject.load, &record.search, ledger, inputs.wall(), due);
+        let due = utilization::due(&subject.spec.session.load, &rows_of_worker).filter(|_| ran_to_its_end);
+        let load = load(&subject.spec.session.load, &record.search, ledger, inputs.wall(), due);
         let cut_off = load.cut_off(inputs.workers.len());
         let fell_behind = due_times
             .as_ref()
@@ -62,7 +66,7 @@ impl Judged {
             ending,
             agents: &agents,
             coordinator: coordinator_health.as_ref(),
-            has_embedded_server: subject.embedded.is_some(),
+            has_embedded_server: subject.spec.embedded.is_some(),
             queries: [ledger.completed(), ledger.failed()],
             service: service_time_ms.as_ref(),
             generator_delay: due_times.as_ref().map(|from| &from.generator_delay).filter(|_| has_due_times),

@@ -44,7 +44,7 @@ pub(crate) fn summarize(
         owners,
     };
     let mut result = of(&inputs, queries(&ledger, tally, record, quarantined));
-    result.thresholds = threshold::judge(subject.thresholds, &result, |wants| {
+    result.thresholds = threshold::judge(&subject.spec.thresholds, &result, |wants| {
         host_samples.figures(subject.hosts, &tally.hosts, wants)
     });
     result.versus = versus::compare(&result, &latencies, tally, record).map(Box::new);
@@ -58,19 +58,19 @@ fn of(inputs: &Inputs<'_>, queries: result::Queries) -> RunResult {
     let total_ns = judged.service.as_ref().map_or(0, |summary| summary.sum_ns);
     RunResult {
         schema: result::SCHEMA.to_owned(),
-        run_id: subject.run_id.clone(),
+        run_id: subject.spec.run_id.to_string(),
         started_at: record.started_at.clone(),
         ending: judged.ending,
         verdict: judged.verdict,
         notes: judged.notes,
-        workload: subject.workload.clone(),
+        workload: subject.workload(),
         queries,
         result: tally.answers[0].to_result(),
         total_processing_time_ms: total_ns as f64 / 1e6,
         wall_time_ms: inputs.wall().as_secs_f64() * 1e3,
         throughput_qps: per_second(ledger.completed(), inputs.wall()),
         load: judged.load,
-        search: search(subject.load, &record.search),
+        search: search(&subject.spec.session.load, &record.search),
         early_executions: judged.early,
         passes: latencies.first_and_later().map(|(first, later)| result::Passes {
             first: first.as_ref().map(result::Latency::from),
@@ -98,7 +98,7 @@ fn of(inputs: &Inputs<'_>, queries: result::Queries) -> RunResult {
             .map(|found| servers::describe(database(subject, found, record), record, 0)),
         tool: result::Tool {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            command: subject.command.clone(),
+            command: subject.spec.command.clone(),
         },
         versus: None,
         events: record.events.clone(),
@@ -106,10 +106,10 @@ fn of(inputs: &Inputs<'_>, queries: result::Queries) -> RunResult {
         server: server_side::summarize(
             &record.server,
             &Client {
-                statements: &subject.statements,
+                statements: &subject.spec.session.statements,
                 latencies,
                 is_resumed: record.resumed > 0,
-                has_embedded_server: subject.embedded.is_some(),
+                has_embedded_server: subject.spec.embedded.is_some(),
             },
         ),
     }
@@ -137,7 +137,7 @@ fn per_second(count: u32, wall: Duration) -> f64 {
 fn placement(subject: &Subject<'_>, assignment: &Assignment) -> result::Placement {
     let table = assignment.table();
     result::Placement {
-        method: subject.placement.to_string(),
+        method: subject.spec.placement.to_string(),
         workers: table.workers.len() as u64,
         idle: table.idle,
         skew: table.skew,

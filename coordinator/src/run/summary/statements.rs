@@ -5,20 +5,21 @@ use muster_common::protocol::{PlanCacheMode, Protocol, UsedFormat};
 use muster_common::query::name_parameters;
 use muster_common::result;
 use muster_common::sample::SqlState;
+use muster_common::session_spec::Statement;
 
 use crate::run::latencies::{Latencies, Part};
 use crate::run::record::{Found, Record};
 use crate::run::servers;
-use crate::run::subject::{StatementText, Subject};
+use crate::run::subject::Subject;
 use crate::run::tally::{ErrorTally, Tally};
 
 /// Returns true if PostgreSQL uses custom plans for the first executions of this statement, and then decides on the plan type.
 pub(super) fn has_custom_plans_first(subject: &Subject<'_>, found: Option<&Found>, statement: u16) -> bool {
     let set = || found.and_then(|found| found.settings.get("plan_cache_mode")?.parse().ok());
-    let mode = subject.load.plan_cache_mode.or_else(set).unwrap_or(PlanCacheMode::Auto);
-    let statement = subject.statements.get(usize::from(statement));
-    let has_parameters = statement.is_some_and(|statement| !statement.columns.is_empty());
-    decides_by_first_executions(subject.load.protocol, mode, has_parameters)
+    let mode = subject.spec.session.load.plan_cache_mode.or_else(set).unwrap_or(PlanCacheMode::Auto);
+    let statement = subject.spec.session.statements.as_slice().get(usize::from(statement));
+    let has_parameters = statement.is_some_and(|statement| !statement.template().columns().is_empty());
+    decides_by_first_executions(subject.spec.session.load.protocol, mode, has_parameters)
 }
 
 /// Returns true only for a prepared statement in the automatic plan cache mode. A statement without parameters has a generic plan from the
@@ -35,8 +36,8 @@ pub(super) fn decides_by_first_executions(
 pub(super) fn errors(tally: &Tally, subject: &Subject<'_>) -> Vec<result::Error> {
     let error = |(sqlstate, message, tally): (SqlState, String, ErrorTally)| {
         let ErrorTally { count, first } = tally;
-        let statement = subject.statements.get(usize::from(first.statement));
-        let columns = statement.map(|statement| statement.columns.as_slice()).unwrap_or_default();
+        let statement = subject.spec.session.statements.as_slice().get(usize::from(first.statement));
+        let columns = statement.map(|statement| statement.template().columns()).unwrap_or_default();
         // Errors of other classes quote values, and `$2` may be part of a value.
         let columns = if sqlstate.is_about_statement() { columns } else { &[] };
         let named = |text: String| name_parameters(&text, columns);
@@ -54,13 +55,13 @@ pub(super) fn errors(tally: &Tally, subject: &Subject<'_>) -> Vec<result::Error>
 }
 
 pub(super) fn query(subject: &Subject<'_>, found: Option<&Found>) -> result::Query {
-    let names: Vec<&str> = subject.statements.iter().map(|statement| statement.name.as_str()).collect();
-    let first = subject.statements.first().map(|statement| statement.sql.clone()).unwrap_or_default();
+    let statements = &subject.spec.session.statements;
+    let names: Vec<&str> = statements.iter().map(Statement::name).collect();
     result::Query {
         name: names.join(" + "),
-        sql: found.map_or(first, |found| found.sql.clone()),
-        protocol: subject.load.protocol.to_string(),
-        results: results(subject.load, found, 0),
+        sql: found.map_or_else(|| statements.first().template().sql().to_owned(), |found| found.sql.clone()),
+        protocol: subject.spec.session.load.protocol.to_string(),
+        results: results(&subject.spec.session.load, found, 0),
         bucket_function: found.and_then(|found| found.bucket_function.clone()),
     }
 }
@@ -84,20 +85,21 @@ pub(super) fn statements(
     latencies: &Latencies,
     found: Option<&Found>,
 ) -> Vec<result::Statement> {
-    if subject.statements.len() < 2 {
+    let statements = &subject.spec.session.statements;
+    if !statements.is_mix() {
         return Vec::new();
     }
     (0u16..)
-        .zip(&subject.statements)
-        .map(|(position, StatementText { name, sql, columns: _, weight })| {
+        .zip(statements.iter())
+        .map(|(position, statement)| {
             let of = |part: &Part| part.class.is_first() && part.class.statement == position;
             let summary = latencies.service(of);
             let (completed, failed) = latencies.counted(of);
             result::Statement {
-                name: name.clone(),
-                sql: sql.clone(),
-                results: results(subject.load, found, usize::from(position)),
-                weight: (*weight).into(),
+                name: statement.name().to_owned(),
+                sql: statement.template().sql().to_owned(),
+                results: results(&subject.spec.session.load, found, usize::from(position)),
+                weight: statement.weight().into(),
                 completed,
                 failed,
                 total_processing_time_ms: summary.as_ref().map_or(0.0, |summary| summary.sum_ns as f64 / 1e6),
@@ -112,7 +114,7 @@ pub(super) fn database(subject: &Subject<'_>, found: &Found, record: &Record) ->
     result::Database {
         server_version: found.server_version.clone(),
         timescaledb: found.timescaledb.clone(),
-        embedded: subject.embedded.clone(),
+        embedded: subject.spec.embedded.clone(),
         settings: found.settings.clone(),
         identity: None,
         other_identities: Vec::new(),

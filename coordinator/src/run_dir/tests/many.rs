@@ -22,7 +22,7 @@ fn a_run_is_found_by_id_prefix_or_path() {
     }
     fs::create_dir(parent.join("20261125-no-run")).unwrap();
     let open = |run: &str| RunDir::open(Some(parent), run);
-    let found = |run: &str| open(run).unwrap().manifest.run_id.to_string();
+    let found = |run: &str| open(run).unwrap().manifest.spec.run_id.to_string();
     assert_eq!(found("20261124-1"), "20261124-1");
     assert_eq!(found("20261124"), "20261124-1");
     assert_eq!(found("20261123-1"), "20261123-1", "an exact id takes precedence over a prefix");

@@ -6,52 +6,58 @@ mod one;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use muster_common::ids::{RowId, RunId};
 use muster_common::placement::Method;
 use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_common::session_spec::{SessionSpec, Statement};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{LocalAgents, MANIFEST, Manifest, OnAgentLoss, RunDir, RunDirError, Statement, Workload, Writer};
+use super::{MANIFEST, Manifest, RunDir, RunDirError, Writer};
 use crate::journal::CountedSample;
+use crate::spec::{Content, LocalAgents, OnAgentLoss, RunSpec, WorkloadSpec};
 use crate::workload::{Checks, HostIndex, HostTable, OnBadRow, Options};
 
 fn manifest(id: &str) -> Manifest {
     let [hostname, start_time, end_time] = ["hostname", "start_time", "end_time"].map(str::to_owned);
-    Manifest {
+    let options = Options {
+        host_column: hostname.clone(),
+        parameters: vec![hostname, start_time.clone(), end_time.clone()],
+        mix: None,
+        checks: Checks::DemoWindow { start_time, end_time, timezone: Some("UTC".to_owned()) },
+        on_bad_row: OnBadRow::Skip,
+        limit: Some(5),
+    };
+    let spec = RunSpec {
         run_id: RunId::try_new(id).unwrap(),
-        created_at: "2026-11-23T21:31:53.779Z".parse().unwrap(),
-        tool_version: "0.1.0".to_owned(),
         command: "coordinator run --agents 2 --database-url … rows.csv".to_owned(),
-        workload: Workload {
+        workload: WorkloadSpec {
             file: "rows.csv".to_owned(),
             path: Some("/data/rows.csv".into()),
-            sha256: "115b6751ef89".to_owned(),
-            rows: 5,
-            hosts: 2,
-            skipped: 1,
-            options: Options {
-                host_column: hostname.clone(),
-                parameters: vec![hostname, start_time.clone(), end_time.clone()],
-                mix: None,
-                checks: Checks::DemoWindow { start_time, end_time, timezone: Some("UTC".to_owned()) },
-                on_bad_row: OnBadRow::Skip,
-                limit: Some(5),
-            },
+            content: Content { sha256: "115b6751ef89".to_owned(), rows: 5, hosts: 2, skipped: 1 },
+            options,
         },
         agents: 2,
         placement: Method::Balanced,
-        statements: vec![Statement { name: "default".to_owned(), sql: None, weight: 1 }],
-        timezone: "UTC".to_owned(),
-        timeout_ms: Some(30_000.0),
+        session: SessionSpec {
+            statements: Statement::default_query().into(),
+            load: muster_common::load::Load { seed: u64::MAX, ..Default::default() },
+            timezone: "UTC".to_owned(),
+            timeout: Some(Duration::from_secs(30)),
+        },
         on_agent_loss: OnAgentLoss::Reassign,
-        slot_grace_ms: 10_000.0,
-        listen: "127.0.0.1:50051".parse().unwrap(),
+        slot_grace: Duration::from_secs(10),
         local: Some(LocalAgents { workers: 4 }),
         embedded: Some("PostgreSQL 15.18".to_owned()),
-        load: muster_common::load::Load { seed: u64::MAX, ..Default::default() },
         thresholds: vec!["p95<50ms".parse().unwrap()],
+    };
+    Manifest {
+        created_at: "2026-11-23T21:31:53.779Z".parse().unwrap(),
+        tool_version: "0.1.0".to_owned(),
+        listen: "127.0.0.1:50051".parse().unwrap(),
+        spec,
     }
 }
 

@@ -7,10 +7,12 @@ use std::path::Path;
 
 use muster_common::ids::Epoch;
 
-use super::super::{HOSTS, JOURNAL, MANIFEST, REPORT_JSON, REPORT_TEXT, RunDir, Workload};
+use super::super::{HOSTS, JOURNAL, MANIFEST, REPORT_JSON, REPORT_TEXT, RunDir};
 use super::{check_refused, create, hosts, manifest, sample};
 use crate::journal::Entry;
+use crate::spec::{Content, WorkloadSpec};
 use crate::workload::{Checks, OnBadRow, Options};
+use muster_common::session_spec::{Statement, StatementText};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -154,16 +156,18 @@ fn a_directory_is_created_atomically() {
 #[test]
 fn every_combination_of_workload_options_is_stored() {
     let directory = tempfile::tempdir().unwrap();
-    for (i, checks) in [Checks::None, manifest("x").workload.options.checks].into_iter().enumerate() {
+    for (i, checks) in [Checks::None, manifest("x").spec.workload.options.checks].into_iter().enumerate() {
         for (j, on_bad_row) in [OnBadRow::Fail, OnBadRow::Skip].into_iter().enumerate() {
             for (k, limit) in [None, Some(1), Some(u64::MAX)].into_iter().enumerate() {
                 let id = format!("r-{i}-{j}-{k}");
                 let mut manifest = manifest(&id);
-                let Options { host_column, parameters, .. } = manifest.workload.options;
-                manifest.workload.options =
+                let Options { host_column, parameters, .. } = manifest.spec.workload.options;
+                manifest.spec.workload.options =
                     Options { host_column, parameters, mix: None, checks: checks.clone(), on_bad_row, limit };
-                manifest.workload.path = None;
-                manifest.statements[0].sql = Some("SELECT :\"ü\"\n".to_owned());
+                manifest.spec.workload.path = None;
+                let sql = Some("SELECT :\"ü\"\n".to_owned());
+                let statement = Statement::try_from(StatementText { name: "ü".to_owned(), sql, weight: 1 });
+                manifest.spec.session.statements = statement.unwrap().into();
                 drop(RunDir::create(directory.path(), manifest.clone(), &hosts()).unwrap());
                 assert_eq!(RunDir::open(Some(directory.path()), &id).unwrap().manifest, manifest);
             }
@@ -185,9 +189,10 @@ fn the_workload_path_is_stored_as_absolute() {
         limit: None,
     };
     let workload = crate::workload::open(&path, &options, &mut |_| {}).unwrap();
-    let of = |path: &Path| Workload::of(&workload, path, options.clone());
+    let of = |path: &Path| WorkloadSpec::unread(path, options.clone());
     assert_eq!(of(&path).path.as_deref(), Some(path.as_path()));
-    assert_eq!((of(&path).rows, of(&path).hosts), (2, 2));
+    let content = Content::of(&workload);
+    assert_eq!((content.rows, content.hosts), (2, 2));
     let here = std::env::current_dir().unwrap();
     assert_eq!(of(Path::new("rows.csv")).path, Some(here.join("rows.csv")));
     assert_eq!(of(Path::new("-")).path, None);

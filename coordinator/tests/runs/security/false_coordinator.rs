@@ -4,14 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
-use muster_common::protocol::Protocol;
+use muster_common::load::Load;
+use muster_common::session_spec::{SessionSpec, Statement, StatementText};
 use muster_common::session_token::SessionKey;
-use muster_proto::control::{
-    FromAgent, FromCoordinator, PrepareFailed, RunConfig, Statement, StatsRequest, Welcome,
-};
+use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, RunConfig, StatsRequest, Welcome};
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};
 use tokio::sync::mpsc;
@@ -49,7 +47,7 @@ impl Muster for FalseCoordinator {
         &self,
         request: Request<Streaming<v1::AgentControl>>,
     ) -> Result<Response<Self::ControlStream>, Status> {
-        let statement = Statement { sql: Some(self.sql.to_owned()), parameters: 0, placeholders: Vec::new() };
+        let text = StatementText { name: "q".to_owned(), sql: Some(self.sql.to_owned()), weight: 1 };
         let welcome = FromCoordinator::Welcome(Welcome {
             session: SessionKey::new([1; 32]).grant(SessionId {
                 run: RunId::try_new("20261130-1200-abcd").unwrap(),
@@ -57,13 +55,12 @@ impl Muster for FalseCoordinator {
                 epoch: Epoch::new(1),
             }),
             config: RunConfig {
-                statements: vec![statement],
-                protocol: Protocol::Prepared,
-                plan_cache_mode: None,
-                results: None,
-                think_time: Duration::ZERO,
-                timezone: "UTC".to_owned(),
-                timeout: None,
+                session: SessionSpec {
+                    statements: Statement::try_from(text).unwrap().into(),
+                    load: Load::default(),
+                    timezone: "UTC".to_owned(),
+                    timeout: None,
+                },
                 database_url: Some(self.database_url.clone()),
                 versus_url: None,
             },

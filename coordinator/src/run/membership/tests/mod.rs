@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use muster_common::ids::{Epoch, SlotId};
 use muster_common::slots::Grant;
 
-use super::{Applicant, Effect, Loss, MemberId, Membership, OnAgentLoss, Policy, Refusal};
+use super::{Applicant, Effect, Loss, MemberId, Membership, Policy, Refusal};
+use crate::spec::OnAgentLoss;
 
 const GRACE: Duration = Duration::from_secs(10);
 
