@@ -40,17 +40,20 @@ pub fn visit(visitor: &mut impl Visitor) -> Option<()> {
     visitor.column(
         Column { is_short: true, ..column("statement") },
         |sample| sample.execution.statement.into(),
-        |sample, number| Some(sample.execution.statement = number.try_into().ok()?),
+        |sample, number| number.try_into().ok().map(|number| sample.execution.statement = number),
     )?;
     visitor.column(
         Column { is_sequence: true, is_short: true, ..column("execution") },
         |sample| sample.execution.number.into(),
-        |sample, number| Some(sample.execution.number = number.try_into().ok()?),
+        |sample, number| number.try_into().ok().map(|number| sample.execution.number = number),
     )?;
     visitor.column(
         Column { is_sequence: true, ..column("start_ns") },
         |sample| sample.start_ns,
-        |sample, number| Some(sample.start_ns = number),
+        |sample, number| {
+            sample.start_ns = number;
+            Some(())
+        },
     )?;
     visitor.column(
         Column { source: Source::Derived, ..column("lag_ns") },
@@ -60,26 +63,41 @@ pub fn visit(visitor: &mut impl Visitor) -> Option<()> {
     visitor.column(
         column("queueing_ns"),
         |sample| sample.lag.queueing_ns,
-        |sample, number| Some(sample.lag.queueing_ns = number),
+        |sample, number| {
+            sample.lag.queueing_ns = number;
+            Some(())
+        },
     )?;
     visitor.column(
         column("generator_delay_ns"),
         |sample| sample.lag.generator_delay_ns,
-        |sample, number| Some(sample.lag.generator_delay_ns = number),
+        |sample, number| {
+            sample.lag.generator_delay_ns = number;
+            Some(())
+        },
     )?;
     visitor.column(
         column("service_time_ns"),
         |sample| sample.service_time_ns,
-        |sample, number| Some(sample.service_time_ns = number),
+        |sample, number| {
+            sample.service_time_ns = number;
+            Some(())
+        },
     )?;
     visitor.column(
         Column { source: Source::Answer, ..column("result_rows") },
         |sample| sample.answer().map_or(0, |answer| answer.rows),
-        |sample, number| Some(sample.set_answer(|answer| answer.rows = number)),
+        |sample, number| {
+            sample.set_answer(|answer| answer.rows = number);
+            Some(())
+        },
     )?;
     visitor.column(
         Column { source: Source::Answer, ..column("result_bytes") },
         |sample| sample.answer().map_or(0, |answer| answer.bytes),
-        |sample, number| Some(sample.set_answer(|answer| answer.bytes = number)),
+        |sample, number| {
+            sample.set_answer(|answer| answer.bytes = number);
+            Some(())
+        },
     )
 }

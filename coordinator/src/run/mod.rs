@@ -81,7 +81,7 @@ pub(crate) async fn run<I: Incoming>(
     interrupt: CancellationToken,
 ) -> Result<Outcome, RunError> {
     let listen_address = ListenAddress {
-        address: listener.address().filter(|_| !plan.spec.local.is_some()),
+        address: listener.address().filter(|_| plan.spec.local.is_none()),
         options: listener.options(),
         problem: listener.problem(),
     };
