@@ -24,7 +24,6 @@ use super::slowest::Slowest;
 use super::tally::Tally;
 use crate::clock;
 use crate::journal::{Sample, Writer};
-use crate::workload::HostIndex;
 
 /// The interval at which the figures for the display are updated.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
 //! Server statistics of a run: computes the differences between two snapshots, compares them with the client's figures, and adds the plans
 //! of the slowest rows. Pure.
 
-use muster_common::result::{Plan, PlanKind, ServerDatabase, ServerSide, ServerStatement};
+use muster_common::result::{Plan, ServerDatabase, ServerSide, ServerStatement};
 use muster_common::server_side::{DatabaseCounters, StatementCounters, StatsSnapshot, Window};
 
 use super::latencies::{Latencies, Part};

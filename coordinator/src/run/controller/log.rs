@@ -158,7 +158,7 @@ mod tests {
         let display = ProgressDisplay::silent();
         let mut log = RunLog::new(&display);
         let slot = SlotId::new(0);
-        let mut lose = |log: &mut RunLog<'_>, reason: &str| {
+        let lose = |log: &mut RunLog<'_>, reason: &str| {
             log.report_unready_loss(slot, reason, format!("slot-0 lost: {reason}"));
             tokio::time::advance(Duration::from_secs(1))
         };

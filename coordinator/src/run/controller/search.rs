@@ -183,10 +183,11 @@ impl<'s, 'a> Search<'s, 'a> {
     async fn run_round(
         &mut self,
         what: &str,
-        round: Round,
+        mut round: Round,
         keeper: &KeeperHandle,
     ) -> Result<Figures, Ending> {
-        match self.rounds.run(Round { step: Some(what.to_owned()), ..round }).await {
+        round.step = Some(what.to_owned());
+        match self.rounds.run(round).await {
             Ending::Completed => keeper.figures().await.ok_or(Ending::Unfinished),
             ending => Err(ending),
         }
