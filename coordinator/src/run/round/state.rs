@@ -116,3 +116,99 @@ impl Round {
         self.workers_of_slot.get(slot.index()).cloned().unwrap_or(0..0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use muster_common::dispatch::Dispatch;
+    use muster_common::ledger::Ledger;
+    use muster_common::passes::Passes;
+    use muster_common::placement::{self, Method};
+    use muster_common::queue::Queue;
+
+    use super::*;
+    use crate::run::keeper::Keeper;
+    use crate::run::round::{RoundSpec, WARMUP};
+    use crate::run::scope::{Retried, Scope};
+    use crate::run::tally::Tally;
+    use crate::workload::{self, Checks, OnBadRow, Options};
+
+    const ROWS: usize = 40;
+
+    fn workload() -> Workload {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "hostname").unwrap();
+        (0..ROWS).for_each(|row| writeln!(file, "host-{}", row % 10).unwrap());
+        let options = Options {
+            host_column: "hostname".to_owned(),
+            parameters: vec!["hostname".to_owned()],
+            mix: None,
+            checks: Checks::None,
+            on_bad_row: OnBadRow::Fail,
+            limit: None,
+        };
+        workload::open(file.path(), &options, &mut |_| ()).unwrap()
+    }
+
+    /// A round of 40 rows of ten hosts on two slots with one worker each.
+    fn round() -> (Keeper, Round) {
+        let workload = Arc::new(workload());
+        let workers: Vec<WorkerId> = (0..2).map(|slot| WorkerId::new(SlotId::new(slot), 0)).collect();
+        let hosts = workload.hosts().iter().map(|(_, name, rows)| (name, rows.into()));
+        let assignment = placement::place(Method::Rendezvous, hosts, &workers);
+        let passes = Passes::once(workload.rows());
+        let records = workload.by_worker(assignment.workers(), workers.len());
+        let queues = records.into_iter().map(|records| Queue::new(records, passes, None)).collect();
+        let dispatch = Dispatch::new(Ledger::new(passes.rows_at_start()), passes, queues);
+        let rows = Arc::new(Rows::new(Arc::clone(&workload), passes, WARMUP, dispatch));
+        let scope =
+            Scope { passes, retried: Retried::LeftOut, has_due_times: false, slowest: 0, has_metrics: false };
+        let tally = Tally::new(&[0, 0], workload.hosts().len(), scope);
+        let (keeper, handle) = Keeper::start(Arc::clone(&rows), tally, None);
+        let spec = RoundSpec { number: WARMUP, lasts: None, is_counted: false };
+        let round = Round {
+            clock: RoundClock::new(spec, Duration::ZERO),
+            step: None,
+            is_open_loop: false,
+            workload,
+            rows,
+            keeper: handle,
+            progress: keeper.progress(),
+            workers,
+            workers_of_slot: vec![0..1, 1..2],
+        };
+        (keeper, round)
+    }
+
+    fn grant(slot: u16, epoch: u64) -> Grant {
+        Grant { slot: SlotId::new(slot), epoch: Epoch::new(epoch) }
+    }
+
+    #[tokio::test]
+    async fn rows_of_a_lost_session_wait_and_move_with_the_hosts_of_its_slot() {
+        let (_keeper, round) = round();
+        assert_eq!(round.rows_expected(), ROWS as u64);
+        round.begin(grant(0, 1), 0);
+        let sent = round.rows().take(0, Epoch::new(1), 3).len();
+        assert_eq!(round.lost(grant(0, 1)), sent, "they may have run");
+        assert!(round.rows().take(0, Epoch::new(1), 3).is_empty());
+        let moved = round.move_hosts(SlotId::new(0), &[1]);
+        round.begin(grant(1, 2), 0);
+        assert!(moved > 0 && moved < ROWS);
+        assert_eq!(round.rows().take(1, Epoch::new(2), ROWS).len(), ROWS, "one worker runs all of them");
+        assert!(!round.is_finished(&Progress::default()));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_has_reported_hands_back_what_it_did_not_run() {
+        let (_keeper, round) = round();
+        round.begin(grant(1, 1), 0);
+        let sent = round.rows().take(1, Epoch::new(1), 2).len();
+        assert_eq!(round.handed_back(grant(1, 1)), sent);
+        assert!(round.rows().suspects().is_empty());
+        let share = round.share(grant(1, 2), Arc::new([]));
+        assert_eq!((share.workers, share.epoch), (1..2, Epoch::new(2)));
+    }
+}
