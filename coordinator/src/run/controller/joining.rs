@@ -39,12 +39,11 @@ async fn wait_for_agents(events: &mut EventLoop<'_>, join_timeout: Duration) -> 
         let is_full = slots.vacant().is_empty();
         full_since = is_full.then(|| full_since.unwrap_or_else(clock::now));
         let deadline = full_since.map_or(join_deadline, |since| since + limits::PREPARE_TIMEOUT);
-        if events.step(deadline.min(notice_at)).await? == Woken::Due {
-            let now = clock::now();
-            if now >= deadline {
-                return Err(timeout_error(events, is_full, join_timeout));
-            }
-            notice_at = now + limits::JOIN_NOTICE_EVERY;
+        if clock::now() >= deadline {
+            return Err(timeout_error(events, is_full, join_timeout));
+        }
+        if events.step(deadline.min(notice_at)).await? == Woken::Due && clock::now() >= notice_at {
+            notice_at += limits::JOIN_NOTICE_EVERY;
             let sessions = events.sessions();
             let notice = sessions.listen_address().missing_agents(sessions.members().slots());
             sessions.log().display().println(&notice);
