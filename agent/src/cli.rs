@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, ValueEnum};
-use muster_common::ids::SlotId;
-use muster_common::join_string::JoinString;
-use muster_common::limits;
+use muster_core::ids::SlotId;
+use muster_core::limits;
+use muster_net::join_string::JoinString;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

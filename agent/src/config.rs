@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use muster_common::ids::SlotId;
+use muster_core::ids::SlotId;
 use muster_net::address::Coordinators;
 use muster_net::security::Security;
 use muster_postgres::{RoleRule, Settings};
@@ -14,7 +14,7 @@ use crate::route::Route;
 pub struct AgentConfig {
     pub coordinators: Coordinators,
     pub security: Security,
-    /// 1 to [`muster_common::limits::WORKERS_PER_AGENT_MAX`].
+    /// 1 to [`muster_core::limits::WORKERS_PER_AGENT_MAX`].
     pub workers: u16,
     /// The slot to request. `None` requests any free slot.
     pub slot: Option<SlotId>,

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::future::BoxFuture;
-use muster_common::ids::{Epoch, RunId, SlotId};
-use muster_common::protocol::ResultFormat;
-use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
+use muster_core::ids::{Epoch, RunId, SlotId};
+use muster_core::protocol::ResultFormat;
+use muster_core::server_side::{ExplainedPlan, StatsSnapshot};
 use muster_postgres::{Executor, Fence, Prepared, StatsCollector};
 use muster_proto::control::{Explain, RunConfig};
 use tokio::runtime::Handle;

@@ -8,10 +8,10 @@ use std::task::{self, Poll};
 
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
-use muster_common::join_string::Secret;
-use muster_common::limits;
+use muster_core::limits;
 use muster_net::address::{Coordinator, Coordinators};
 use muster_net::happy_eyeballs;
+use muster_net::join_string::Secret;
 use muster_net::security::{Security, Tls};
 use muster_proto::v1::muster_client::MusterClient;
 use rustls::CertificateError;

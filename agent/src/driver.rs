@@ -2,8 +2,8 @@
 //! set and its workers use both through these traits only.
 
 use futures_util::future::BoxFuture;
-use muster_common::ids::{Epoch, RunId, SlotId};
-use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
+use muster_core::ids::{Epoch, RunId, SlotId};
+use muster_core::server_side::{ExplainedPlan, StatsSnapshot};
 use muster_proto::control::{Explain, PrepareFailed, RunConfig};
 
 use crate::config::AgentConfig;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use muster_common::ids::RunId;
-use muster_common::outbox::Unacked;
-use muster_common::session_token::GrantedSession;
+use muster_core::ids::RunId;
+use muster_core::outbox::Unacked;
+use muster_core::session_token::GrantedSession;
 use muster_proto::control::Ran;
 use tracing::warn;
 

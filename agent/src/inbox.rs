@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_proto::work::Assign;
 
 use crate::phase::Phase;

@@ -1,6 +1,6 @@
 //! Joining a run: sends Hello and receives the reply.
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello, Standby, Welcome};
 use muster_proto::v1;
 use tokio::sync::mpsc;

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_common::buckets::Buckets;
-use muster_common::sample::Outcome;
+use muster_core::sample::Outcome;
 use muster_net::metrics::{BindError, Page, Server, Source};
+use muster_stats::buckets::Buckets;
 
 use crate::worker_results::WorkerResult;
 
@@ -160,8 +160,8 @@ impl Source for AgentMetrics {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::ids::RowId;
-    use muster_common::sample::{Answer, Execution, Lag, QueryError, Sample, SqlState};
+    use muster_core::ids::RowId;
+    use muster_core::sample::{Answer, Execution, Lag, QueryError, Sample, SqlState};
 
     use super::*;
     use muster_net::metrics::written;

@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use muster_common::ids::{Epoch, RowId, RunId, SlotId};
-use muster_common::sample::{Answer, Outcome, QueryError};
-use muster_common::session_spec::Statement;
+use muster_core::ids::{Epoch, RowId, RunId, SlotId};
+use muster_core::sample::{Answer, Outcome, QueryError};
+use muster_core::session_spec::Statement;
 use muster_proto::control::RunConfig;
 
 use crate::config::AgentConfig;

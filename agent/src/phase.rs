@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::sample::Lag;
+use muster_core::sample::Lag;
 use muster_proto::control::Arm;
 
 use crate::clock::nanoseconds;

@@ -12,8 +12,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_common::limits;
-use muster_common::outbox::Outbox;
+use muster_core::limits;
+use muster_core::outbox::Outbox;
 use muster_proto::v1;
 use muster_proto::work::FromAgent;
 use tokio::sync::{mpsc, watch};
@@ -149,9 +149,9 @@ async fn send(sender: &mpsc::Sender<v1::AgentWork>, message: FromAgent) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use muster_common::ids::{Epoch, RowId, SlotId};
-    use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
-    use muster_common::slots::Grant;
+    use muster_core::ids::{Epoch, RowId, SlotId};
+    use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+    use muster_core::slots::Grant;
 
     use super::*;
     use crate::worker_results::channel;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::limits;
-use muster_common::random::SplitMix64;
+use muster_core::limits;
+use muster_stats::random::SplitMix64;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 

@@ -8,8 +8,8 @@ mod state;
 
 use std::sync::Arc;
 
-use muster_common::lease::Lease;
-use muster_common::limits;
+use muster_core::lease::Lease;
+use muster_core::limits;
 use muster_proto::control::FromAgent;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;

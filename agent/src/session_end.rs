@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_proto::WireError;
 
 /// A session that ended without an error.

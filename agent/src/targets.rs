@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_postgres::{Demands, Environment, HandedOverError, SessionSetup, Settings, Target, no_database};
 use muster_proto::control::{PrepareFailed, RunConfig, WITHHELD};
 use secrecy::SecretString;

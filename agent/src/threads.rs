@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc as blocking;
 use std::thread;
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_postgres::Execute;
 use tokio::sync::mpsc;
 use tokio::time::timeout;

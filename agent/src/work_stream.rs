@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 
-use muster_common::limits;
-use muster_common::outbox::Outbox;
-use muster_common::session_token::GrantedSession;
+use muster_core::limits;
+use muster_core::outbox::Outbox;
+use muster_core::session_token::GrantedSession;
 use muster_proto::v1;
 use muster_proto::work::{FromAgent, FromCoordinator};
 use tokio::sync::{mpsc, watch};

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::parameters::Values;
-use muster_common::sample::{Execution, Lag, Sample};
+use muster_core::parameters::Values;
+use muster_core::sample::{Execution, Lag, Sample};
 use muster_postgres::{Execute, Executed, Prepared, Reconnect, no_database};
 use muster_proto::control::{PrepareFailed, WorkerReport};
 use muster_proto::work::{Assign, Order};

@@ -6,8 +6,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_common::limits;
-use muster_common::sample::Sample;
+use muster_core::limits;
+use muster_core::sample::Sample;
 use tokio::sync::Notify;
 
 /// What a worker reports about its rows, in the order in which it processes them.
@@ -155,8 +155,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::ids::RowId;
-    use muster_common::sample::{Answer, Execution, Lag, Outcome};
+    use muster_core::ids::RowId;
+    use muster_core::sample::{Answer, Execution, Lag, Outcome};
 
     use super::*;
 

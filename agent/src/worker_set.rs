@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use muster_common::limits;
-use muster_common::server_identity::{Reconnects, ServerIdentity};
+use muster_core::limits;
+use muster_core::server_identity::{Reconnects, ServerIdentity};
 use muster_postgres::no_database;
 use muster_proto::control::{Database, PrepareFailed, PrepareFailure, Ready, RunConfig, WorkerReport};
 use tokio::sync::mpsc;

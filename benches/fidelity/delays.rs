@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use muster_common::random::SplitMix64;
+use muster_stats::random::SplitMix64;
 
 use super::SEED;
 

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use muster_common::result::RunResult;
+use muster_report::result::RunResult;
 
 use super::figures::{ascending, median, ms, quantile};
 use muster_testing::fake_postgres::FakePostgres;

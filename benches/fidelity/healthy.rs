@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::result::RunResult;
+use muster_report::result::RunResult;
 
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::scripted_run::Run;

@@ -7,7 +7,7 @@
 use std::thread;
 use std::time::Duration;
 
-use muster_common::result::{Latency, RunResult};
+use muster_report::result::{Latency, RunResult};
 
 use super::figures::{ascending, quantile};
 use muster_testing::fake_postgres::FakePostgres;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-use muster_common::random::SplitMix64;
+use muster_stats::random::SplitMix64;
 
 use super::SEED;
 use super::figures::{ascending, mean, median, quantile};

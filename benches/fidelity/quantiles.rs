@@ -1,7 +1,7 @@
 //! Compares every reported quantile with the fake server's own clock, which runs from the receipt of the query to the last byte of its
 //! result. A minimal client runs alternately with Muster for comparison: on a busy machine both wake with a delay.
 
-use muster_common::result::RunResult;
+use muster_report::result::RunResult;
 
 use super::bare;
 use super::delays::Distribution;

@@ -1,8 +1,8 @@
 //! One worker with Poisson arrivals and exponential service times is an M/M/1 queue. Its mean response time is known: it follows from the
 //! Pollaczek–Khinchine formula with the measured moments of the service time.
 
-use muster_common::random::SplitMix64;
-use muster_common::result::RunResult;
+use muster_report::result::RunResult;
+use muster_stats::random::SplitMix64;
 
 use super::SEED;
 use muster_testing::fake_postgres::FakePostgres;
@@ -27,7 +27,7 @@ pub(crate) fn print() {
         // Daley 1968: the asymptotic variance of the mean wait.
         let variance = rho * (2.0 + 5.0 * rho - 4.0 * rho.powi(2) + rho.powi(3)) / (1.0 - rho).powi(4);
         let margin = 1.96 * mean * (variance / service.count as f64).sqrt();
-        let p99 = |latency: &Option<muster_common::result::Latency>| latency.as_ref().unwrap().p99.unwrap();
+        let p99 = |latency: &Option<muster_report::result::Latency>| latency.as_ref().unwrap().p99.unwrap();
         println!(
             "| {:.1} % | {:?} | {mean:.3} ms | {:.3} ms | {expected:.3} ± {margin:.3} ms | {:.1} ms | {:.3} ms |",
             rho * 100.0,

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use muster_common::result::RunResult;
 use muster_coordinator::embedded::{Embedded, Options};
+use muster_report::result::RunResult;
 use tokio::runtime::Runtime;
 
 pub(crate) struct Server {

@@ -4,7 +4,7 @@
 //! begins when those before it are done, at S + (j − 1)·s, and ends at S + j·s. It was due at j·T, so its response time is S − j·(T − s)
 //! as long as that is more than s. All other rows take s. Every quantile follows by counting.
 
-use muster_common::result::{Latency, RunResult};
+use muster_report::result::{Latency, RunResult};
 
 use super::figures::{ascending, quantile};
 use muster_testing::fake_postgres::FakePostgres;

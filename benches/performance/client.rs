@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use muster_common::random::SplitMix64;
-use muster_common::result::RunResult;
+use muster_report::result::RunResult;
+use muster_stats::random::SplitMix64;
 
 use crate::SEED;
 use crate::bare_client;

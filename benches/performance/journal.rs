@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
 use muster_coordinator::journal::{CountedSample, Entry, Reader, Tail, Writer};
 use muster_coordinator::workload::HostIndex;
+use muster_core::ids::{Epoch, RowId};
+use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
 
 use crate::figures::median;
 

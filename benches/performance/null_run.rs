@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use muster_common::result::RunResult;
+use muster_report::result::RunResult;
 use tempfile::TempDir;
 
 use crate::children::{Watched, watch};

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use muster_common::result::RunResult;
+use muster_report::result::RunResult;
 
 use crate::bare;
 use crate::figures::{ascending, median, ms, quantile};

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::Instant;
 
-use muster_common::ids::{SlotId, WorkerId};
-use muster_common::placement::{self, Method};
+use muster_core::ids::{SlotId, WorkerId};
+use muster_core::placement::{self, Method};
 
 use crate::figures::{median, ms};
 

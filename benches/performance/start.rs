@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use muster_common::result::RunResult;
+use muster_report::result::RunResult;
 
 use crate::figures::{ascending, median, ms, quantile};
 use crate::server::{Server, coordinator};

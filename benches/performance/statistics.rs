@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use muster_common::latency::{Samples, Summary};
-use muster_common::random::SplitMix64;
+use muster_stats::latency::{Samples, Summary};
+use muster_stats::random::SplitMix64;
 
 use crate::SEED;
 use crate::children::end;

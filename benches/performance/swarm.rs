@@ -15,8 +15,8 @@ use muster_agent::metrics::AgentMetrics;
 use muster_agent::null_database::NullConnection;
 use muster_agent::runtime::{Network, Runtime};
 use muster_agent::{AgentConfig, serve_in};
-use muster_common::ids::{Epoch, RowId, RunId, SlotId};
-use muster_common::sample::QueryError;
+use muster_core::ids::{Epoch, RowId, RunId, SlotId};
+use muster_core::sample::QueryError;
 use muster_proto::control::RunConfig;
 use tokio_util::sync::CancellationToken;
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{RowId, SlotId, WorkerId};
-use muster_common::limits::BATCH_ROWS_MAX;
-use muster_common::parameters::PackedParameters;
-use muster_common::placement::{self, Method};
 use muster_coordinator::workload::{RowReader, Workload, open};
+use muster_core::ids::{RowId, SlotId, WorkerId};
+use muster_core::limits::BATCH_ROWS_MAX;
+use muster_core::parameters::PackedParameters;
+use muster_core::placement::{self, Method};
 
 use crate::figures::median;
 use crate::memory::{peak_mb, reset_peak};

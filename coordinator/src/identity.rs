@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use muster_common::join_string::{JoinString, Pin, Secret};
+use muster_net::join_string::{JoinString, Pin, Secret};
 use muster_process::secret_file::{self, OpenToOthers};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::crypto::CryptoProvider;

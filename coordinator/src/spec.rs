@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_common::ids::RunId;
-use muster_common::placement::Method;
-use muster_common::session_spec::{SessionSpec, milliseconds};
+use muster_core::ids::RunId;
+use muster_core::placement::Method;
+use muster_core::session_spec::{SessionSpec, milliseconds};
 use serde::{Deserialize, Serialize};
 
 use crate::threshold::Threshold;
@@ -18,7 +18,7 @@ pub struct RunSpec {
     /// The command line, without secrets.
     pub command: String,
     pub workload: WorkloadSpec,
-    /// Slots, 1 to [`muster_common::limits::AGENTS_MAX`].
+    /// Slots, 1 to [`muster_core::limits::AGENTS_MAX`].
     pub agents: u16,
     pub placement: Method,
     #[serde(flatten)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use muster_common::protocol::{ResultFormat, UsedFormat};
-use muster_common::session_spec::SessionSpec;
+use muster_core::protocol::{ResultFormat, UsedFormat};
+use muster_core::session_spec::SessionSpec;
 
 use crate::v1;
 use crate::wire::{self, WireError};

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use muster_common::health::HealthSample;
-use muster_common::ids::{Epoch, RunId, SlotId};
-use muster_common::limits;
-use muster_common::protocol::UsedFormat;
-use muster_common::sample::SqlState;
-use muster_common::server_identity::{Reconnects, ServerIdentity};
-use muster_common::session_token::GrantedSession;
+use muster_core::health::HealthSample;
+use muster_core::ids::{Epoch, RunId, SlotId};
+use muster_core::limits;
+use muster_core::protocol::UsedFormat;
+use muster_core::sample::SqlState;
+use muster_core::server_identity::{Reconnects, ServerIdentity};
+use muster_core::session_token::GrantedSession;
 
 pub use crate::config::{RunConfig, WITHHELD};
 pub use crate::server_stats::{Explain, Explained, StatsReply, StatsRequest};

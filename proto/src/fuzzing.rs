@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use muster_common::parameters::Values;
+use muster_core::parameters::Values;
 use prost::Message;
 
 use crate::{control, v1, work};

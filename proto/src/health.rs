@@ -1,7 +1,7 @@
 //! Conversion of an agent's health samples.
 
-use muster_common::health::{HealthSample, MachineTime, RunQueue, Starved, StarvedWorker, Unacked};
-use muster_common::scheduling_delay::{Parts, SchedulingDelay, TooManyClasses};
+use muster_core::health::{HealthSample, MachineTime, RunQueue, Starved, StarvedWorker, Unacked};
+use muster_stats::scheduling_delay::{Parts, SchedulingDelay, TooManyClasses};
 
 use crate::v1;
 use crate::wire::{WireError, narrow};
@@ -107,7 +107,7 @@ impl From<RunQueue> for v1::RunQueue {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::scheduling_delay::CLASSES_MAX;
+    use muster_stats::scheduling_delay::CLASSES_MAX;
     use prost::Message;
 
     use super::*;

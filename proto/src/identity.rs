@@ -1,6 +1,6 @@
 //! The servers of an agent's connections, and reconnects to them.
 
-use muster_common::server_identity::{Reconnects, Role, ServerIdentity};
+use muster_core::server_identity::{Reconnects, Role, ServerIdentity};
 
 use crate::v1;
 use crate::wire::{self, WireError, narrow};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_common::limits;
-use muster_common::server_side::{
+use muster_core::limits;
+use muster_core::server_side::{
     DatabaseCounters, ExplainedPlan, Hypertable, PlanKind, StatementCounters, Statements, StatsSnapshot,
 };
 
@@ -25,7 +25,7 @@ pub struct Explain {
     pub number: u32,
     /// Position among the run's statements.
     pub statement: u16,
-    /// The row's values in the layout of [`muster_common::parameters`].
+    /// The row's values in the layout of [`muster_core::parameters`].
     pub parameters: Bytes,
     pub timeout: Duration,
     /// The number of the row's execution, counted from 1 by statement and connection. 0 if unknown.
@@ -364,9 +364,9 @@ mod tests {
         let counters = StatementCounters { calls: 3, exec_ns: 4, ..StatementCounters::default() };
         let snapshot = StatsSnapshot {
             server: "1/5".to_owned(),
-            identity: Some(muster_common::server_identity::ServerIdentity {
+            identity: Some(muster_core::server_identity::ServerIdentity {
                 address: "10.0.0.1:5432".to_owned(),
-                role: Some(muster_common::server_identity::Role::Standby),
+                role: Some(muster_core::server_identity::Role::Standby),
                 ..Default::default()
             }),
             database: DatabaseCounters { blocks_hit: 7, ..DatabaseCounters::default() },

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
-use muster_common::session_token::{GrantedSession, SessionToken, TOKEN_BYTES};
-use muster_common::{limits, printable};
+use muster_core::ids::{Epoch, RunId, SessionId, SlotId};
+use muster_core::limits;
+use muster_core::printable;
+use muster_core::session_token::{GrantedSession, SessionToken, TOKEN_BYTES};
 
 use crate::v1;
 

@@ -1,12 +1,12 @@
 //! The messages of the Work stream as domain types: batches of rows to the agent, and batches of measurements from it.
 
 use bytes::Bytes;
-use muster_common::ids::{Epoch, RowId, SlotId};
-pub use muster_common::outbox::{Credit, Results};
-use muster_common::sample::columns::{self, Column, Source, Visitor};
-use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
-use muster_common::session_token::GrantedSession;
-use muster_common::slots::Grant;
+use muster_core::ids::{Epoch, RowId, SlotId};
+pub use muster_core::outbox::{Credit, Results};
+use muster_core::sample::columns::{self, Column, Source, Visitor};
+use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+use muster_core::session_token::GrantedSession;
+use muster_core::slots::Grant;
 
 use crate::v1;
 use crate::v1::agent_work::Kind as AgentKind;
@@ -38,7 +38,7 @@ pub struct Assign {
     /// The round of the rows.
     pub round: u32,
     pub rows: Vec<Order>,
-    /// The values of all rows in the layout of [`muster_common::parameters`].
+    /// The values of all rows in the layout of [`muster_core::parameters`].
     pub parameters: Bytes,
 }
 

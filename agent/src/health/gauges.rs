@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use muster_common::health::{HealthSample, RunQueue, Starved, StarvedWorker, Unacked};
+use muster_core::health::{HealthSample, RunQueue, Starved, StarvedWorker, Unacked};
 use muster_process::health::Scheduled;
 
 use super::run_queue::{Registered, Threads};

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use muster_common::limits;
-use muster_common::scheduling_delay::SchedulingDelay;
+use muster_core::limits;
 use muster_process::health::Delays;
+use muster_stats::scheduling_delay::SchedulingDelay;
 
 use crate::clock::nanoseconds;
 

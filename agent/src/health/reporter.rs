@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use muster_common::health::HealthSample;
-use muster_common::limits;
+use muster_core::health::HealthSample;
+use muster_core::limits;
 use muster_process::health::{Delays, Watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_proto::control::{Arm, FromCoordinator, Welcome};
 use tracing::debug;
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::ids::{Epoch, RunId, SlotId};
-use muster_common::limits;
+use muster_core::ids::{Epoch, RunId, SlotId};
+use muster_core::limits;
 use muster_proto::control::{BackendsEnded, Explain, Explained, FromAgent, StatsReply, StatsRequest};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;

@@ -1,9 +1,9 @@
 //! The end of a session: the final message, and the state that remains for later sessions.
 
-use muster_common::limits;
-use muster_common::outbox::Outbox;
-use muster_common::session_token::GrantedSession;
-use muster_common::slots::Grant;
+use muster_core::limits;
+use muster_core::outbox::Outbox;
+use muster_core::session_token::GrantedSession;
+use muster_core::slots::Grant;
 use muster_proto::control::{FromAgent, Ran};
 use tokio::time::timeout;
 use tracing::info;

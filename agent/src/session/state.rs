@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use muster_common::ids::RunId;
-use muster_common::lease::Lease;
-use muster_common::outbox::Outbox;
-use muster_common::remote_clock::RemoteClock;
-use muster_common::session_token::GrantedSession;
+use muster_core::ids::RunId;
+use muster_core::lease::Lease;
+use muster_core::outbox::Outbox;
+use muster_core::remote_clock::RemoteClock;
+use muster_core::session_token::GrantedSession;
 use muster_proto::control::{FromAgent, Standby, Welcome};
 use tracing::{debug, info};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use muster_common::limits;
+use muster_core::limits;
 use muster_process::blocking::addresses;
 use tokio::net::TcpStream;
 use tokio::time::sleep;

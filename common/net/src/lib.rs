@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod happy_eyeballs;
+pub mod join_string;
 pub mod listen;
 pub mod metrics;
 pub mod peer_user;

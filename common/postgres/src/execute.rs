@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::ids::RowId;
-use muster_common::protocol::UsedFormat;
-use muster_common::sample::{Outcome, QueryError};
-use muster_common::server_identity::ServerIdentity;
+use muster_core::ids::RowId;
+use muster_core::protocol::UsedFormat;
+use muster_core::sample::{Outcome, QueryError};
+use muster_core::server_identity::ServerIdentity;
 use muster_proto::control::Database;
 
 /// One worker's connection to a database, with its prepared statements. Only the worker's thread calls it, and calls may block.

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::RowId;
-use muster_common::limits;
-use muster_common::protocol::ResultFormat;
-use muster_common::sample::{Outcome, QueryError};
+use muster_core::ids::RowId;
+use muster_core::limits;
+use muster_core::protocol::ResultFormat;
+use muster_core::sample::{Outcome, QueryError};
 use muster_proto::control::PrepareFailed;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use muster_common::sample::{QueryError, SqlState};
+use muster_core::sample::{QueryError, SqlState};
 use tokio_postgres::config::ChannelBinding;
 
 use crate::address::{Address, Host};

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
-use muster_common::limits;
-use muster_common::query::quote;
+use muster_core::ids::{Epoch, RunId, SessionId, SlotId};
+use muster_core::limits;
+use muster_core::query::quote;
 use tokio::time::sleep;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 

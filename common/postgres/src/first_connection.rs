@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::protocol::Protocol;
-use muster_common::server_identity::ServerIdentity;
+use muster_core::protocol::Protocol;
+use muster_core::server_identity::ServerIdentity;
 use muster_proto::control::Database;
 use tokio_postgres::Client;
 

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use muster_common::limits;
+use muster_core::limits;
 
 use crate::stream::Stream;
 

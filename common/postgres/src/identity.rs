@@ -1,7 +1,7 @@
 //! Identifies the server of a connection. Each connection of a worker is queried once, before its statements are prepared and never on the
 //! timed path. Values that the server does not report remain unknown. They cause neither the connection nor a transaction to fail.
 
-use muster_common::server_identity::{Role, ServerIdentity};
+use muster_core::server_identity::{Role, ServerIdentity};
 use tokio_postgres::{Client, SimpleQueryRow};
 
 use crate::address::{Address, Host};

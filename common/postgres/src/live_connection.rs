@@ -4,11 +4,11 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
-use muster_common::limits;
-use muster_common::protocol::Protocol;
-use muster_common::query::quote;
-use muster_common::sample::QueryError;
-use muster_common::server_identity::ServerIdentity;
+use muster_core::limits;
+use muster_core::protocol::Protocol;
+use muster_core::query::quote;
+use muster_core::sample::QueryError;
+use muster_core::server_identity::ServerIdentity;
 use muster_process::random;
 use muster_proto::control::PrepareFailed;
 use postgres_protocol::message::frontend as write;

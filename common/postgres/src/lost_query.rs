@@ -4,9 +4,9 @@
 
 use std::time::Instant;
 
-use muster_common::limits;
-use muster_common::query::quote;
-use muster_common::server_identity::ServerIdentity;
+use muster_core::limits;
+use muster_core::query::quote;
+use muster_core::server_identity::ServerIdentity;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 

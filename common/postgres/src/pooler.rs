@@ -2,8 +2,8 @@
 //! that it does not. Therefore the only session state behind a pooler is what `--protocol prepared` requires: prepared statements. Their
 //! names are random, so that another client's statement is never executed, and they are closed at the end.
 
-use muster_common::limits;
-use muster_common::sample::SqlState;
+use muster_core::limits;
+use muster_core::sample::SqlState;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 

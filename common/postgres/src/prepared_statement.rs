@@ -5,9 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use muster_common::protocol::{Protocol, ResultFormat};
-use muster_common::query::{self, BucketFunction, Placeholder, Template, default_sql, with_literals};
-use muster_common::session_spec::Statement;
+use muster_core::protocol::{Protocol, ResultFormat};
+use muster_core::query::{self, BucketFunction, Placeholder, Template, default_sql, with_literals};
+use muster_core::session_spec::Statement;
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 use postgres_protocol::message::frontend::{self as write, BindError};
 use postgres_protocol::{IsNull, Oid};

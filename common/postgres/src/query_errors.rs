@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use muster_common::limits;
-use muster_common::protocol::ResultFormat;
-use muster_common::sample::{Answer, Outcome, QueryError, SqlState};
+use muster_core::limits;
+use muster_core::protocol::ResultFormat;
+use muster_core::sample::{Answer, Outcome, QueryError, SqlState};
 
 use crate::frontend::Lost;
 

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use muster_common::limits;
-use muster_common::sample::QueryError;
+use muster_core::limits;
+use muster_core::sample::QueryError;
 use tokio::time::{sleep, timeout_at};
 use tokio_postgres::Client;
 

@@ -1,6 +1,6 @@
 //! Reduces the result of a query to counts and a digest, after the clock has stopped.
 
-use muster_common::sample::Answer;
+use muster_core::sample::Answer;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::frontend::{COMMAND_COMPLETE, DATA_ROW, ERROR_RESPONSE, Message};
@@ -58,7 +58,7 @@ impl ResultAccumulator {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::sample::SqlState;
+    use muster_core::sample::SqlState;
 
     use super::*;
 

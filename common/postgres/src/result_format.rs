@@ -2,8 +2,8 @@
 //! query whose result has a type without a binary output function (aclitem, isn, seg, PostGIS' box2d) fails unless it requests text. The
 //! catalog lists these types. It is read once, when a worker prepares for the first time.
 
-use muster_common::limits;
-use muster_common::protocol::{Protocol, ResultFormat, UsedFormat};
+use muster_core::limits;
+use muster_core::protocol::{Protocol, ResultFormat, UsedFormat};
 use postgres_protocol::Oid;
 use postgres_protocol::message::frontend as write;
 

@@ -1,7 +1,7 @@
 //! Checks whether a session's role can do more than read. A read-only transaction gives no protection, because a statement or function can
 //! end it with `set_config`. A role without the privileges does.
 
-use muster_common::limits;
+use muster_core::limits;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::failure::with_causes;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
-use muster_common::random::SplitMix64;
+use muster_stats::random::SplitMix64;
 use secrecy::ExposeSecret;
 
 use super::conninfo;

@@ -1,6 +1,6 @@
 //! The fields of a server's ErrorResponse.
 
-use muster_common::sample::{QueryError, SqlState};
+use muster_core::sample::{QueryError, SqlState};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerError {

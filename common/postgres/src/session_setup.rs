@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use muster_common::protocol::PlanCacheMode;
-use muster_common::query::quote;
+use muster_core::protocol::PlanCacheMode;
+use muster_core::query::quote;
 
 /// The settings of every session, made before its first query. They are sent as a statement, because poolers refuse startup `options`.
 /// Behind a pooler nothing is set for the session. Instead, each transaction sets them for itself ([`SessionSetup::local`]).

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use muster_common::limits;
+use muster_core::limits;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::ChannelBinding;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_common::session_spec::SessionSpec;
+use muster_core::session_spec::SessionSpec;
 
 use crate::role::RoleRule;
 use crate::session_setup::SessionSetup;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use muster_common::limits;
+use muster_core::limits;
 use muster_process::blocking::addresses;
 use postgres_protocol::message::frontend as write;
 use rustls::pki_types::ServerName;

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::{IsTerminal, stderr};
 
-use muster_common::printable::printable;
+use muster_core::printable::printable;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;

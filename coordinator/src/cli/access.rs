@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_net::security::pki::{Pki, PkiArgs};
 
 use super::Failure;

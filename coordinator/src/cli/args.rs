@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use muster_common::limits;
-use muster_common::placement::Method;
+use muster_core::limits;
+use muster_core::placement::Method;
 use secrecy::SecretString;
 
 use super::access::ListenArgs;

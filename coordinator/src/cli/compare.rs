@@ -5,10 +5,10 @@ use std::io::{Read, stdout};
 use std::path::Path;
 
 use anyhow::Context;
-use muster_common::compare::{self, Options, Run, Series, Timed, Timing};
-use muster_common::ledger::{Ledger, Settled, Settlement};
-use muster_common::limits::RESULT_BYTES_MAX;
-use muster_common::result::{self, RunResult};
+use muster_core::ledger::{Ledger, Settled, Settlement};
+use muster_core::limits::RESULT_BYTES_MAX;
+use muster_report::compare::{self, Options, Run, Series, Timed, Timing};
+use muster_report::result::{self, RunResult};
 
 use super::args::CompareArgs;
 use super::{Failure, report, run_store};
@@ -137,8 +137,8 @@ fn time(counted: &CountedSample, retried: Retried) -> Option<Timed> {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::ids::RowId;
-    use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+    use muster_core::ids::RowId;
+    use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 
     use super::*;
     use crate::workload::HostIndex;

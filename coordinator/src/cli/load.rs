@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use muster_common::load::Warmup;
-use muster_common::protocol::{PlanCacheMode, Protocol, ResultFormat};
-use muster_common::schedule::Rate;
+use muster_core::load::Warmup;
+use muster_core::protocol::{PlanCacheMode, Protocol, ResultFormat};
+use muster_core::schedule::Rate;
 
 use super::values::duration;
 

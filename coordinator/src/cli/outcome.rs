@@ -2,7 +2,7 @@
 //! then no figure is reliable; 11, a VOID verdict, because then the latencies are not reliable; 10, a missed threshold; 14, failed
 //! queries.
 
-use muster_common::result::{Ending, RunResult, VerdictStatus};
+use muster_report::result::{Ending, RunResult, VerdictStatus};
 
 use crate::exit::Exit;
 use crate::threshold::Threshold;
@@ -51,7 +51,7 @@ pub(super) fn misses_threshold(result: &RunResult) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::result::RunResult;
+    use muster_report::result::RunResult;
 
     use super::*;
     use crate::output::fixtures;

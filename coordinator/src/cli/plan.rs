@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use muster_common::ids::{SlotId, WorkerId};
-use muster_common::placement;
+use muster_core::ids::{SlotId, WorkerId};
+use muster_core::placement;
 use muster_process::logging::Terminal;
 use tokio_util::sync::CancellationToken;
 

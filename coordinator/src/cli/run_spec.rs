@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, ensure};
-use muster_common::ids::RunId;
-use muster_common::load::Load;
-use muster_common::schedule::{Process, Schedule};
-use muster_common::session_spec::{SessionSpec, Statements};
+use muster_core::ids::RunId;
+use muster_core::load::Load;
+use muster_core::schedule::{Process, Schedule};
+use muster_core::session_spec::{SessionSpec, Statements};
 
 use super::Failure;
 use super::args::{DEFAULT_WORKLOAD, RunArgs, WorkloadArgs};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use muster_common::result::{Ending, RunResult};
-use muster_common::session_token::SessionKey;
+use muster_core::session_token::SessionKey;
+use muster_report::result::{Ending, RunResult};
 
 use super::Failure;
 use super::args::RunDirArgs;

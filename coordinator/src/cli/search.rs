@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use muster_common::objective::Objective;
-use muster_common::schedule::Process;
-use muster_common::search::{self, Plan};
+use muster_core::objective::Objective;
+use muster_core::schedule::Process;
+use muster_core::search::{self, Plan};
 
 use super::values::duration;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use muster_common::limits;
+use muster_core::limits;
 
 use crate::spec::OnAgentLoss;
 use crate::workload::OnBadRow;

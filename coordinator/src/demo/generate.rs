@@ -10,7 +10,7 @@ mod tests;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
-use muster_common::random::SplitMix64;
+use muster_stats::random::SplitMix64;
 
 use random::Walk;
 pub use shape::{Shape, ShapeError, Windows};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_net::listen::{ConnectionLimits, Peer};
 use muster_net::peer_user;
 use muster_process::blocking::blocking;

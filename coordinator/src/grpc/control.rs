@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use muster_common::lease::Fence;
-use muster_common::limits;
+use muster_core::lease::Fence;
+use muster_core::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
 use muster_proto::v1;
 use tokio::sync::mpsc;

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use muster_common::join_string::Secret;
-use muster_common::limits;
+use muster_core::limits;
+use muster_net::join_string::Secret;
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 use tracing::{debug, error, warn};

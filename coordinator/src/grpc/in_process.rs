@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use muster_agent::runtime::{ByteStream, Connect};
-use muster_common::limits;
+use muster_core::limits;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

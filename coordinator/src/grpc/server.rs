@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_net::listen::{self, AcceptLimits, AcceptProblem, Accepted};
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::stream::{Stream, StreamExt};
-use muster_common::limits;
+use muster_core::limits;
 use muster_net::listen::Accepted;
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;

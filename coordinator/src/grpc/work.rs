@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use muster_common::limits;
-use muster_common::parameters::PackedParameters;
-use muster_common::queue::Task;
+use muster_core::limits;
+use muster_core::parameters::PackedParameters;
+use muster_core::queue::Task;
 use muster_proto::v1;
 use muster_proto::work::{Assign, Credit, FromAgent, FromCoordinator, Order, Results};
 use tokio::sync::{mpsc, watch};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use muster_common::limits;
+use muster_core::limits;
 
 use super::format;
 

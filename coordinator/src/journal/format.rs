@@ -9,7 +9,7 @@
 //!
 //! All numbers are little-endian. A length of 0 is invalid, because a file system that lost data may leave zeros.
 
-use muster_common::limits;
+use muster_core::limits;
 
 pub(super) const MAGIC: &[u8; 8] = b"MSTRJRNL";
 /// Format version of the whole file, payloads included. It increases with every change that an older reader would misinterpret.

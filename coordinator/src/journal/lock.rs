@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use muster_common::limits;
+use muster_core::limits;
 
 use super::{JournalError, Reader, Writer};
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use muster_common::limits::JOURNAL_RECORD_BYTES_MAX;
+use muster_core::limits::JOURNAL_RECORD_BYTES_MAX;
 
 use super::JournalError;
 use super::format::{self, FRAME_HEAD_BYTES, Fault, HEADER_BYTES, Header};

@@ -8,10 +8,10 @@
 //! - `Sent`: number of rows, epoch, worker, the column of rows.
 //! - `Fact`: JSON.
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::limits::{ADVICE_CHARS_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
-use muster_common::sample::columns::{self, Column, Source, Visitor};
-use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+use muster_core::ids::{Epoch, RowId};
+use muster_core::limits::{ADVICE_CHARS_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
+use muster_core::sample::columns::{self, Column, Source, Visitor};
+use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 
 use super::columns::{Bytes, put, put_column, put_deltas};
 use super::format::Fault;

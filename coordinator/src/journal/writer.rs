@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::limits::{
+use muster_core::ids::{Epoch, RowId};
+use muster_core::limits::{
     ADVICE_CHARS_MAX, JOURNAL_BUFFER_BYTES_MAX, JOURNAL_RECORD_BYTES_MAX, JOURNAL_RECORD_ROWS_MAX,
     MESSAGE_CHARS_MAX,
 };

@@ -3,8 +3,8 @@
 //! them and two more columns, `value` and `passed`. The csv crate does the quoting, and [`csv_cell`] prevents a spreadsheet from
 //! executing a name.
 
-use muster_common::latency::figure::{self, Figure};
-use muster_common::result::{Host, RunResult};
+use muster_report::result::{Host, RunResult};
+use muster_stats::latency::figure::{self, Figure};
 
 use super::csv_cell::csv_cell;
 

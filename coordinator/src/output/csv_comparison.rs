@@ -1,7 +1,7 @@
 //! The figures of a comparison as CSV for a spreadsheet or a data frame, one line each. Times are in milliseconds, changes are shares.
 //! A cell is empty if there is no figure.
 
-use muster_common::result::comparison::{Comparison, Figure, Finding};
+use muster_report::result::comparison::{Comparison, Figure, Finding};
 
 const COLUMNS: [&str; 8] =
     ["of", "figure", "base_ms", "new_ms", "change", "change_low", "change_high", "finding"];

@@ -5,7 +5,7 @@ mod parts;
 mod search;
 mod server;
 
-use muster_common::result::*;
+use muster_report::result::*;
 
 pub(in crate::output) use search::{search, search_without_rate};
 pub(crate) use server::server_side;

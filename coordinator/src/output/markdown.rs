@@ -1,8 +1,8 @@
 //! Renders a report as Markdown, for a pull request or a wiki. Long lists of agents and hosts are left out. External text is put into code
 //! spans, in which Markdown has no meaning.
 
-use muster_common::printable::{harmless, printable};
-use muster_common::result::Error;
+use muster_core::printable::{harmless, printable};
+use muster_report::result::Error;
 
 use super::report::model::{
     Block, Check, Field, Listing, Note, NoteKind, Report, Section, SectionKind, Span, Title,

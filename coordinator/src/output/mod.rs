@@ -18,8 +18,8 @@ pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;
 
-use muster_common::result::RunResult;
-use muster_common::result::comparison::Comparison;
+use muster_report::result::RunResult;
+use muster_report::result::comparison::Comparison;
 use serde::Serialize;
 
 use report::model::Report;

@@ -4,7 +4,7 @@ mod comparison;
 mod findings;
 mod schema;
 
-use muster_common::result::{Reconnects, Role, ServerIdentity};
+use muster_report::result::{Reconnects, Role, ServerIdentity};
 
 use proptest::prelude::*;
 
@@ -72,7 +72,7 @@ proptest! {
             let report = render(format, &hostile);
             prop_assert_eq!(structure(format, &report), structure(format, &render(format, &plain)), "{}: {}", format, report);
             if matches!(format, Format::Text | Format::Markdown) {
-                let is_bad = |c: char| c != '\n' && !muster_common::printable::is_printable(c);
+                let is_bad = |c: char| c != '\n' && !muster_core::printable::is_printable(c);
                 prop_assert!(!report.contains(is_bad), "{}: {:?}", format, report);
             }
             if format == Format::Text {
@@ -86,7 +86,7 @@ proptest! {
             let executed = |cell: &str| cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
             prop_assert!(!record.iter().any(executed), "{:?}", record);
         }
-        let read: muster_common::result::RunResult = serde_json::from_str(&render(Format::Json, &hostile)).unwrap();
+        let read: muster_report::result::RunResult = serde_json::from_str(&render(Format::Json, &hostile)).unwrap();
         prop_assert!(read == hostile);
     }
 }

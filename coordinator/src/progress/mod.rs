@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
-use muster_common::printable::printable;
+use muster_core::printable::printable;
 
 use crate::workload;
 use line::{bar_line, joining_line, plain_line, reading_line};

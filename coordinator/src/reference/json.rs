@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::result;
+use muster_report::result;
 use serde_json::Value;
 
 use super::json_schema::{Schema, Shape, description, fields, values};

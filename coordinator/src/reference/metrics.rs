@@ -70,6 +70,6 @@ fn metric(family: &Family<'_>) -> [String; 4] {
 }
 
 fn buckets() -> String {
-    let bounds = muster_common::buckets::BOUNDS_NS.map(|bound| (bound as f64 / 1e9).to_string());
+    let bounds = muster_stats::buckets::BOUNDS_NS.map(|bound| (bound as f64 / 1e9).to_string());
     format!("The buckets of a histogram end at {} seconds and `+Inf` (label `le`).", bounds.join(", "))
 }

@@ -1,8 +1,8 @@
 //! Derives from the record of a run the evidence for its verdict and the health of its processes.
 
-use muster_common::health::HealthTotals;
-use muster_common::ids::SlotId;
-use muster_common::result::{Agent, AgentHealth, Ending, Latency, ProcessHealth, Utilization, Verdict};
+use muster_core::health::HealthTotals;
+use muster_core::ids::SlotId;
+use muster_report::result::{Agent, AgentHealth, Ending, Latency, ProcessHealth, Utilization, Verdict};
 
 use super::record::{Loss, Record, Session};
 use super::servers;
@@ -63,7 +63,7 @@ pub(crate) fn verdict(record: &Record, input: &VerdictInput<'_>) -> Verdict {
 pub(crate) fn agent_health(record: &Record, slot: SlotId, busy_ms: f64) -> Option<AgentHealth> {
     let of_slot = |session: &&Session| session.grant.slot == slot && session.offset_ns.is_some();
     let totals = record.sessions.iter().filter(of_slot).filter_map(|session| session.health.as_ref());
-    merged(totals).map(|totals| totals.of_agent(busy_ms))
+    merged(totals).map(|totals| AgentHealth::of(&totals, busy_ms))
 }
 
 /// The health of all coordinator processes of the run.

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::health::{HealthSample, HealthTotals};
-use muster_common::ids::Epoch;
-use muster_common::limits;
+use muster_core::health::{HealthSample, HealthTotals};
+use muster_core::ids::Epoch;
+use muster_core::limits;
 
 /// The health totals of the sessions that run.
 #[derive(Debug, Default)]

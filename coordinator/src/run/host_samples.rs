@@ -2,9 +2,9 @@
 //! nothing without such a threshold. At most [`limits::HOST_SAMPLES_MAX`] are kept, and a threshold on a host with missing samples cannot
 //! be evaluated.
 
-use muster_common::latency::{Samples, Sorted, Summary};
-use muster_common::limits;
-use muster_common::result::Latency;
+use muster_core::limits;
+use muster_report::result::Latency;
+use muster_stats::latency::{Samples, Sorted, Summary};
 
 use crate::threshold::{HostFigures, Threshold};
 use crate::workload::{HostIndex, HostTable};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use muster_common::buckets::Buckets;
-use muster_common::ids::{Epoch, RowId};
-use muster_common::limits;
-use muster_common::result::Latency;
-use muster_common::sample::Outcome;
-use muster_common::search::Figures;
+use muster_core::ids::{Epoch, RowId};
+use muster_core::limits;
+use muster_core::sample::Outcome;
+use muster_core::search::Figures;
+use muster_report::result::Latency;
+use muster_stats::buckets::Buckets;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;

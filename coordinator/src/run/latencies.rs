@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use muster_common::ids::SlotId;
-use muster_common::latency::{Samples, Sorted, Summary};
-use muster_common::result::Latency;
-use muster_common::statistics::mann_whitney::MannWhitney;
+use muster_core::ids::SlotId;
+use muster_report::result::Latency;
+use muster_stats::latency::{Samples, Sorted, Summary};
+use muster_stats::statistics::mann_whitney::MannWhitney;
 
 use super::record::Record;
 use super::tally::WorkerTally;

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use muster_common::ids::Epoch;
-use muster_common::limits;
-use muster_common::session_token::GrantedSession;
-use muster_common::slots::Grant;
+use muster_core::ids::Epoch;
+use muster_core::limits;
+use muster_core::session_token::GrantedSession;
+use muster_core::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
 use muster_proto::v1;
 use tokio::sync::{mpsc, oneshot, watch};

@@ -34,9 +34,9 @@ mod versus;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use muster_common::limits;
-use muster_common::result::RunResult;
+use muster_core::limits;
 use muster_process::blocking::blocking;
+use muster_report::result::RunResult;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use controller::RunError;

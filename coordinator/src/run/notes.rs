@@ -1,10 +1,10 @@
 //! Notes on a run that do not change the verdict, as plain sentences. Pure.
 
-use muster_common::ids::Epoch;
-use muster_common::latency::{Sorted, Summary};
-use muster_common::result::{self, Latency, Utilization};
-use muster_common::sample::Execution;
-use muster_common::statistics::outlying::{Outlier, outlying};
+use muster_core::ids::Epoch;
+use muster_core::sample::Execution;
+use muster_report::result::{self, Latency, Utilization};
+use muster_stats::latency::{Sorted, Summary};
+use muster_stats::statistics::outlying::{Outlier, outlying};
 
 use super::latencies::DueTimes;
 use super::record::Record;
@@ -185,7 +185,7 @@ fn outlier_note(agent: &result::Agent, outlier: &Outlier) -> String {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::latency::Samples;
+    use muster_stats::latency::Samples;
 
     use super::*;
 

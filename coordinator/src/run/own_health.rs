@@ -3,8 +3,8 @@
 
 use std::sync::PoisonError;
 
-use muster_common::health::{HealthSample, HealthTotals};
-use muster_common::limits;
+use muster_core::health::{HealthSample, HealthTotals};
+use muster_core::limits;
 use muster_process::health::{Delays, Watch};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::ids::SessionId;
-use muster_common::passes::Passes;
-use muster_common::session_token::{GrantedSession, SessionKey};
-use muster_common::slots::Grant;
+use muster_core::ids::SessionId;
+use muster_core::passes::Passes;
+use muster_core::session_token::{GrantedSession, SessionKey};
+use muster_core::slots::Grant;
 use muster_proto::control::{RunConfig, WITHHELD};
 use secrecy::{ExposeSecret, SecretString};
 

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use muster_common::dispatch::Dispatch;
-use muster_common::ids::{Epoch, RowId};
-use muster_common::ledger::{Ledger, Settled, Settlement};
-use muster_common::passes::Passes;
-use muster_common::sample::Outcome;
+use muster_core::dispatch::Dispatch;
+use muster_core::ids::{Epoch, RowId};
+use muster_core::ledger::{Ledger, Settled, Settlement};
+use muster_core::passes::Passes;
+use muster_core::sample::Outcome;
 
 use super::host_samples::HostSamples;
 use super::record::{Fact, Record};

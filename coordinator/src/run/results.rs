@@ -1,7 +1,7 @@
 //! Results of rows: those that count, and those that do not.
 
-use muster_common::ids::Epoch;
-use muster_common::sample::Sample;
+use muster_core::ids::Epoch;
+use muster_core::sample::Sample;
 
 use crate::workload::HostIndex;
 

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_common::dispatch::{Dispatch, Receipt};
-use muster_common::ids::{Epoch, RowId};
-use muster_common::ledger::{Ledger, Settled};
-use muster_common::outbox::Results;
-use muster_common::passes::Passes;
-use muster_common::queue::Task;
-use muster_common::sample::{Answer, Outcome, Sample};
+use muster_core::dispatch::{Dispatch, Receipt};
+use muster_core::ids::{Epoch, RowId};
+use muster_core::ledger::{Ledger, Settled};
+use muster_core::outbox::Results;
+use muster_core::passes::Passes;
+use muster_core::queue::Task;
+use muster_core::sample::{Answer, Outcome, Sample};
 use tokio::sync::watch;
 
 use super::results::{Dropped, Executed};
@@ -281,10 +281,10 @@ fn settled(measurement: &Sample) -> Settled {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::ids::SlotId;
-    use muster_common::queue::Queue;
-    use muster_common::sample::{Execution, Lag};
-    use muster_common::slots::Grant;
+    use muster_core::ids::SlotId;
+    use muster_core::queue::Queue;
+    use muster_core::sample::{Execution, Lag};
+    use muster_core::slots::Grant;
 
     use super::*;
     use crate::workload::{self, Checks, OnBadRow, Options};

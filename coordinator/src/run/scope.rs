@@ -1,6 +1,6 @@
 //! The rows of a run, and which of their times are kept.
 
-use muster_common::passes::Passes;
+use muster_core::passes::Passes;
 
 /// The rows of a run, and which of their times are kept.
 #[derive(Debug, Clone, Copy)]

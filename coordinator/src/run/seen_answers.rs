@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::limits::ANSWERS_COMPARED_MAX;
-use muster_common::passes::Passes;
-use muster_common::random::SplitMix64;
+use muster_core::ids::{Epoch, RowId};
+use muster_core::limits::ANSWERS_COMPARED_MAX;
+use muster_core::passes::Passes;
+use muster_stats::random::SplitMix64;
 
 use crate::workload::HostIndex;
 

@@ -1,9 +1,9 @@
 //! Server statistics of a run: computes the differences between two snapshots, compares them with the client's figures, and adds the plans
 //! of the slowest rows. Pure.
 
-use muster_common::result::{Plan, ServerDatabase, ServerSide, ServerStatement};
-use muster_common::server_side::{DatabaseCounters, StatementCounters, StatsSnapshot, Window};
-use muster_common::session_spec::Statements;
+use muster_core::server_side::{DatabaseCounters, StatementCounters, StatsSnapshot, Window};
+use muster_core::session_spec::Statements;
+use muster_report::result::{Plan, ServerDatabase, ServerSide, ServerStatement};
 
 use super::latencies::{Latencies, Part};
 use super::server_stats::{Explained, ServerStats};
@@ -204,12 +204,12 @@ fn milliseconds(ns: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use muster_common::ids::RowId;
-    use muster_common::passes::Passes;
-    use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
-    use muster_common::server_side::Statements;
+    use muster_core::ids::RowId;
+    use muster_core::passes::Passes;
+    use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+    use muster_core::server_side::Statements;
 
-    use muster_common::session_spec::Statement;
+    use muster_core::session_spec::Statement;
 
     use super::*;
     use crate::run::tally::WorkerTally;

@@ -1,7 +1,7 @@
 //! Server statistics as recorded, before anything is computed from them.
 
-use muster_common::result::PlanKind;
-use muster_common::server_side::StatsSnapshot;
+use muster_core::server_side::StatsSnapshot;
+use muster_report::result::PlanKind;
 use serde::{Deserialize, Serialize};
 
 /// The server statistics of a run, as recorded by the facts so far.

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use muster_common::ids::RowId;
-use muster_common::limits;
-use muster_common::sample::Execution;
+use muster_core::ids::RowId;
+use muster_core::limits;
+use muster_core::sample::Execution;
 
 use crate::workload::HostIndex;
 

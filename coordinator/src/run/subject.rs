@@ -1,6 +1,6 @@
 //! What the result says about the run itself.
 
-use muster_common::result;
+use muster_report::result;
 
 use crate::spec::RunSpec;
 use crate::workload::HostTable;

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use muster_common::buckets::Buckets;
-use muster_common::compare::Timed;
-use muster_common::ids::RowId;
-use muster_common::limits;
-use muster_common::passes::Passes;
-use muster_common::result;
-use muster_common::sample::{Answer, Outcome, QueryError, Sample, SqlState};
+use muster_core::ids::RowId;
+use muster_core::limits;
+use muster_core::passes::Passes;
+use muster_core::sample::{Answer, Outcome, QueryError, Sample, SqlState};
+use muster_report::compare::Timed;
+use muster_report::result;
+use muster_stats::buckets::Buckets;
 
 use super::host_samples::{HostSamples, HostTally};
 use super::results::Executed;
@@ -272,8 +272,8 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_common::ids::Epoch;
-    use muster_common::sample::{Execution, Lag};
+    use muster_core::ids::Epoch;
+    use muster_core::sample::{Execution, Lag};
 
     fn executed(host: u32, row: u32, service_time_ns: u64, outcome: Outcome) -> Executed {
         let (row, execution) = (RowId::new(row), Execution::default());

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::latency::Samples;
-use muster_common::passes::Passes;
-use muster_common::sample::Sample;
+use muster_core::passes::Passes;
+use muster_core::sample::Sample;
+use muster_stats::latency::Samples;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Class {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use muster_common::ids::WorkerId;
-use muster_common::load::Load;
-use muster_common::result::{self, Latency, Utilization, WorkerShare};
-use muster_common::search;
+use muster_core::ids::WorkerId;
+use muster_core::load::Load;
+use muster_core::search;
+use muster_report::result::{self, Latency, Utilization, WorkerShare};
 
 use super::tally::{Occupied, WorkerTally};
 
@@ -92,8 +92,8 @@ pub(super) fn fell_behind(
 
 #[cfg(test)]
 mod tests {
-    use muster_common::ids::SlotId;
-    use muster_common::schedule::{Process, Schedule};
+    use muster_core::ids::SlotId;
+    use muster_core::schedule::{Process, Schedule};
 
     use super::*;
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use muster_common::compare::{self, Options, Run, Series, Timing};
-use muster_common::result::comparison::Comparison;
-use muster_common::result::{self, Latency, RunResult};
+use muster_report::compare::{self, Options, Run, Series, Timing};
+use muster_report::result::comparison::Comparison;
+use muster_report::result::{self, Latency, RunResult};
 
 use super::latencies::{DueTimes, Latencies, Part};
 use super::record::Record;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use muster_common::limits::RUNS_SHOWN;
+use muster_core::limits::RUNS_SHOWN;
 
 use super::manifest::SCHEMA;
 use crate::journal::JournalError;

@@ -6,9 +6,9 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use muster_common::limits::MANIFEST_BYTES_MAX;
-use muster_common::result::RunResult;
-use muster_common::session_token::SessionKey;
+use muster_core::limits::MANIFEST_BYTES_MAX;
+use muster_core::session_token::SessionKey;
+use muster_report::result::RunResult;
 use serde::de::DeserializeOwned;
 
 use super::RunDirError;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use muster_common::result::Ending;
+use muster_report::result::Ending;
 use serde::Deserialize;
 
 use super::{REPORT_JSON, RunDir, RunDirError, files, find};

@@ -23,8 +23,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use muster_common::result::RunResult;
-use muster_common::session_token::SessionKey;
+use muster_core::session_token::SessionKey;
+use muster_report::result::RunResult;
 
 pub use error::RunDirError;
 pub use find::{parent, state};

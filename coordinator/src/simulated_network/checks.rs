@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::result::{Ending, RunResult};
-use muster_common::sample::Outcome;
+use muster_core::ids::{Epoch, RowId};
+use muster_core::sample::Outcome;
+use muster_report::result::{Ending, RunResult};
 
 use super::coordinator::Ended;
 use super::database::Execution;

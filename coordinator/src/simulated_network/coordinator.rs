@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::load::Load;
-use muster_common::passes::Passes;
-use muster_common::placement::Method;
-use muster_common::result::RunResult;
-use muster_common::session_spec::{SessionSpec, Statement, StatementText};
-use muster_common::session_token::SessionKey;
+use muster_core::load::Load;
+use muster_core::passes::Passes;
+use muster_core::placement::Method;
+use muster_core::session_spec::{SessionSpec, Statement, StatementText};
+use muster_core::session_token::SessionKey;
 use muster_net::metrics::written;
+use muster_report::result::RunResult;
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
 

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_common::ids::{Epoch, RowId, RunId, SessionId, SlotId};
+use muster_core::ids::{Epoch, RowId, RunId, SessionId, SlotId};
 use tokio_util::sync::CancellationToken;
 
 use super::invariants::{Invariant, Violation};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::limits;
+use muster_core::ids::{Epoch, RowId};
+use muster_core::limits;
 use serde::Deserialize;
 
 use super::database::Execution;

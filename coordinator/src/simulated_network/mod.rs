@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use coordinator::Ended;
 use invariants::{Invariant, Violation};
-use muster_common::result::Ending;
+use muster_report::result::Ending;
 use scenario::Scenario;
 use tally::Tally;
 use tape::Recorded;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::ids::SlotId;
+use muster_core::ids::SlotId;
 
 use super::combinations::Combination;
 use super::faults::{Fault, Timed};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use muster_common::result::Ending;
+use muster_report::result::Ending;
 
 use super::coordinator::Ended;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use muster_agent::metrics::AgentMetrics;
 use muster_agent::runtime::{Network, Runtime};
 use muster_agent::{AgentConfig, serve_in};
-use muster_common::ids::RunId;
+use muster_core::ids::RunId;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

@@ -1,8 +1,8 @@
 //! Evaluates thresholds on a finished result. A threshold on a figure that the sample cannot support cannot be decided and counts as
 //! missed, so that a threshold never passes without evidence.
 
-use muster_common::latency::figure::Figure;
-use muster_common::result::{self, Latency, RunResult};
+use muster_report::result::{self, Latency, RunResult};
+use muster_stats::latency::figure::Figure;
 
 use super::{Metric, Scope, Threshold, Times};
 use crate::output::units::{count, counted};
@@ -14,7 +14,7 @@ pub(crate) struct HostFigures<'a> {
     pub(crate) failed: u64,
     /// `None` if none of its queries was timed.
     pub(crate) service: Option<Latency>,
-    /// True if not every sample could be stored, see [`muster_common::limits::HOST_SAMPLES_MAX`].
+    /// True if not every sample could be stored, see [`muster_core::limits::HOST_SAMPLES_MAX`].
     pub(crate) is_cut: bool,
 }
 

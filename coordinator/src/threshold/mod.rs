@@ -9,8 +9,8 @@ mod tests;
 
 use std::fmt;
 
-use muster_common::bound::Comparison;
-use muster_common::latency::figure::Figure;
+use muster_core::bound::Comparison;
+use muster_stats::latency::figure::Figure;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use judge::{HostFigures, judge};

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use muster_common::bound::{self, Comparison};
-use muster_common::latency::figure::Figure;
+use muster_core::bound::{self, Comparison};
+use muster_stats::latency::figure::Figure;
 
 use super::{Metric, Pattern, Scope, Threshold, Times};
 

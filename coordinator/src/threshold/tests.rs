@@ -1,10 +1,10 @@
-use muster_common::result::{self, Latency, RunResult};
+use muster_report::result::{self, Latency, RunResult};
 
 use super::judge::{HostFigures, judge};
 use super::parse::List;
 use super::*;
 use crate::output::fixtures;
-use muster_common::latency::figure;
+use muster_stats::latency::figure;
 
 fn threshold(text: &str) -> Threshold {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
@@ -163,7 +163,7 @@ fn latency(count: u64, median: f64) -> Latency {
         p95: None,
         p99: None,
         p99_9: None,
-        intervals: muster_common::result::Intervals::default(),
+        intervals: muster_report::result::Intervals::default(),
     }
 }
 

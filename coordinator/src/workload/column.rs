@@ -1,7 +1,7 @@
 //! Per-row numbers, stored in chunks. A `Vec` doubles its capacity and holds the old and the new buffer while it copies, which takes up to
 //! three times the memory that is needed. Ten million rows must fit into 300 MB, and the number of rows in a pipe is not known in advance.
 
-use muster_common::ids::RowId;
+use muster_core::ids::RowId;
 
 const CHUNK_ROWS: usize = 1 << 16;
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 
-use muster_common::ids::RowId;
-use muster_common::limits::{RECORD_BYTES_MAX, ROWS_MAX};
+use muster_core::ids::RowId;
+use muster_core::limits::{RECORD_BYTES_MAX, ROWS_MAX};
 
 use super::source::{ExpectedContent, FileFormat};
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use muster_common::ids::RowId;
-use muster_common::parameters::{PackedParameters, Values};
+use muster_core::ids::RowId;
+use muster_core::parameters::{PackedParameters, Values};
 
 use super::records::{Records, Step};
 use super::source::Source;

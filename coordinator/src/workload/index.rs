@@ -2,7 +2,7 @@
 //! checksum for each piece of the file. The text is dropped when the next block is read. The pass stops at the first fault of the file as a
 //! whole; faults of single rows are counted.
 
-use muster_common::limits::{BAD_ROWS_SHOWN, ROWS_MAX};
+use muster_core::limits::{BAD_ROWS_SHOWN, ROWS_MAX};
 use sha2::{Digest, Sha256};
 
 use super::column::{Column, Offsets};

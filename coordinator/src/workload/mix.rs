@@ -1,8 +1,8 @@
 //! Selects the statement of each row in a run with several statements. The row's query column names it, or it is drawn by weight. The draw
 //! depends only on the seed and the row id, so it is the same in every pass and for every worker.
 
-use muster_common::ids::RowId;
-use muster_common::random::SplitMix64;
+use muster_core::ids::RowId;
+use muster_stats::random::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use super::error::Fault;

@@ -27,7 +27,7 @@ mod tests;
 
 use std::path::Path;
 
-use muster_common::ids::RowId;
+use muster_core::ids::RowId;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use csv_file::CsvFile;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use muster_common::ids::RowId;
-use muster_common::parameters::PackedParameters;
+use muster_core::ids::RowId;
+use muster_core::parameters::PackedParameters;
 
 use super::Workload;
 use super::error::WorkloadError;

@@ -4,7 +4,7 @@
 //! quotes; [`Quotes`] finds those that join separate rows.
 //! This module does no I/O; the `check` module validates the records.
 
-use muster_common::limits::RECORD_BYTES_MAX;
+use muster_core::limits::RECORD_BYTES_MAX;
 
 use super::quotes::{BadQuote, Quotes};
 

@@ -1,6 +1,6 @@
 //! The first message of an agent, for tests that send protocol messages themselves.
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_proto::control::Hello;
 
 /// An agent with one worker, its own database and no earlier session. Tests change the fields that they need.

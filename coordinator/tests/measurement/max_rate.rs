@@ -2,7 +2,7 @@
 //! time, so that W connections with equal numbers of rows run at most W ÷ 20 ms.
 #![cfg(target_os = "linux")]
 
-use muster_common::result::{Ending, LoadModel, RunResult, Search, VerdictStatus};
+use muster_report::result::{Ending, LoadModel, RunResult, Search, VerdictStatus};
 use muster_testing::database::Database;
 use muster_testing::exclusive;
 use muster_testing::fake_postgres::{FakePostgres, QUERY};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use muster_common::result::{Latency, RunResult, VerdictStatus, Worker};
+use muster_report::result::{Latency, RunResult, VerdictStatus, Worker};
 use muster_testing::exclusive;
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::fake_postgres::{Execution, Record};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use muster_common::result::{Latency, LoadModel, RunResult};
+use muster_report::result::{Latency, LoadModel, RunResult};
 use muster_testing::exclusive;
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::fake_postgres::Record;

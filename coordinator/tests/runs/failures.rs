@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use muster_common::result::{Ending, RunResult};
+use muster_report::result::{Ending, RunResult};
 use muster_testing::fake_postgres::{FICKLE, FakePostgres, NONSENSE, QUERY};
 use muster_testing::scripted_run::Run;
 use tokio::net::TcpSocket;

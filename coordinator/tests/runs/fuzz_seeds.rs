@@ -54,7 +54,7 @@ fn message_seeds_pass_the_check() {
 
 #[test]
 fn query_seeds_pass_the_check() {
-    replay("query", muster_common::query::fuzzing::check);
+    replay("query", muster_core::query::fuzzing::check);
 }
 
 #[test]

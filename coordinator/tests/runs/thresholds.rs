@@ -1,7 +1,7 @@
 //! Thresholds of whole runs against a fake PostgreSQL whose delays are known, with the built programs: passed and missed thresholds, the
 //! exit code of the run, and the lines of each report.
 
-use muster_common::result::{RunResult, Threshold};
+use muster_report::result::{RunResult, Threshold};
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::processes::Ended;
 use muster_testing::scripted_run::Run;

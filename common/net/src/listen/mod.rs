@@ -4,7 +4,7 @@
 mod accept;
 mod bounded;
 
-use muster_common::limits;
+use muster_core::limits;
 use tonic::transport::Server;
 
 pub use accept::{AcceptLimits, AcceptProblem, Accepted, accept};

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use muster_common::buckets::Buckets;
+use muster_stats::buckets::Buckets;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use futures_util::StreamExt;
-use muster_common::limits;
+use muster_core::limits;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;

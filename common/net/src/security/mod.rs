@@ -6,7 +6,7 @@ pub mod pki;
 
 use std::sync::Arc;
 
-use muster_common::join_string::{JoinString, Secret};
+use crate::join_string::{JoinString, Secret};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 

@@ -1,7 +1,7 @@
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use muster_common::random::SplitMix64;
+use muster_stats::random::SplitMix64;
 
 use super::*;
 

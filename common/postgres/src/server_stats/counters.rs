@@ -1,6 +1,6 @@
 //! Reads `pg_stat_database` for the database that the workers use. Any role may read it.
 
-use muster_common::server_side::DatabaseCounters;
+use muster_core::server_side::DatabaseCounters;
 use tokio_postgres::Client;
 
 use super::rows::{QueryError, rows};

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::limits;
-use muster_common::parameters::Values;
-use muster_common::protocol::Protocol;
-use muster_common::query::{quote, with_literals};
-use muster_common::sample::Execution;
-use muster_common::server_side::{ExplainedPlan, PlanKind};
+use muster_core::limits;
+use muster_core::parameters::Values;
+use muster_core::protocol::Protocol;
+use muster_core::query::{quote, with_literals};
+use muster_core::sample::Execution;
+use muster_core::server_side::{ExplainedPlan, PlanKind};
 use muster_process::random;
 use muster_proto::control::Explain;
 use tokio_postgres::Client;

@@ -1,8 +1,8 @@
 //! Reads the properties of the hypertables that the statements use, from TimescaleDB's documented views only.
 
-use muster_common::limits;
-use muster_common::query::quote;
-use muster_common::server_side::Hypertable;
+use muster_core::limits;
+use muster_core::query::quote;
+use muster_core::server_side::Hypertable;
 use tokio_postgres::Client;
 
 use super::rows::{QueryError, Row, rows};

@@ -11,12 +11,12 @@ mod statements;
 use std::sync::Arc;
 use std::time::Instant;
 
-use muster_common::ids::RunId;
-use muster_common::limits;
-use muster_common::load::Load;
-use muster_common::protocol::Protocol;
-use muster_common::server_side::{ExplainedPlan, StatsSnapshot};
-use muster_common::session_spec::SessionSpec;
+use muster_core::ids::RunId;
+use muster_core::limits;
+use muster_core::load::Load;
+use muster_core::protocol::Protocol;
+use muster_core::server_side::{ExplainedPlan, StatsSnapshot};
+use muster_core::session_spec::SessionSpec;
 use muster_proto::control::Explain;
 use tokio::sync::Mutex;
 use tokio::time::sleep;

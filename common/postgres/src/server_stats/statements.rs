@@ -1,8 +1,8 @@
 //! Reads `pg_stat_statements` for the run's statements. A role can read the entries of its own statements. Only the texts of others' are
 //! hidden.
 
-use muster_common::query::quote;
-use muster_common::server_side::{StatementCounters, Statements};
+use muster_core::query::quote;
+use muster_core::server_side::{StatementCounters, Statements};
 use tokio_postgres::Client;
 
 use super::rows::{QueryError, Row, rows};

@@ -6,8 +6,8 @@ mod system;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_common::health::HealthSample;
-use muster_common::scheduling_delay::SchedulingDelay;
+use muster_core::health::HealthSample;
+use muster_stats::scheduling_delay::SchedulingDelay;
 
 pub use procfs::{Scheduled, scheduled};
 use system::{Reading, System};

@@ -1,6 +1,6 @@
 //! Parsers for files below /proc on Linux. They take the text of a file, and return `None` if it does not have the expected format.
 
-use muster_common::health::MachineTime;
+use muster_core::health::MachineTime;
 
 /// The unit of `/proc/stat`: USER_HZ is 100 on every architecture that this program runs on.
 const TICK_NS: u64 = 10_000_000;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
-use muster_common::health::{HealthSample, MachineTime};
+use muster_core::health::{HealthSample, MachineTime};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cgroup::{self, Groups, Version};

@@ -1,6 +1,6 @@
 //! The random walk of a host's CPU usage, computed with integers only.
 
-use muster_common::random::SplitMix64;
+use muster_stats::random::SplitMix64;
 
 /// A usage between 0 and 100 percent that changes by about one percentage point per step.
 #[derive(Debug, Clone)]

@@ -8,8 +8,8 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+use muster_core::ids::{Epoch, RowId};
+use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 use tempfile::TempDir;
 
 use super::{CountedSample, Entry, JournalError, Reader, Tail, Writer};

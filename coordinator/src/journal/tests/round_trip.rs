@@ -4,9 +4,9 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::limits::{JOURNAL_RECORD_BYTES_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
-use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+use muster_core::ids::{Epoch, RowId};
+use muster_core::limits::{JOURNAL_RECORD_BYTES_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
+use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
 use proptest::prelude::*;
 use serde_json::json;
 

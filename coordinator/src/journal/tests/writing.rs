@@ -3,8 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
 
-use muster_common::ids::{Epoch, RowId};
-use muster_common::limits::JOURNAL_BUFFER_BYTES_MAX;
+use muster_core::ids::{Epoch, RowId};
+use muster_core::limits::JOURNAL_BUFFER_BYTES_MAX;
 use serde_json::json;
 
 use super::super::format::HEADER_BYTES;

@@ -1,6 +1,6 @@
 //! The report of a comparison of two runs, and its part in the report of a run on two databases.
 
-use muster_common::result::comparison::{
+use muster_report::result::comparison::{
     self, Comparison, Figure, Finding, Method, RankTest, RowByRow, Rows, Side,
 };
 

@@ -1,6 +1,6 @@
 //! What was measured: the database, its settings, the query and the command.
 
-use muster_common::result::{Database, Reconnects, ResultFormat, RunResult};
+use muster_report::result::{Database, Reconnects, ResultFormat, RunResult};
 
 use super::model::{Field, Section, Span};
 use crate::output::units::{counted, duration};

@@ -1,6 +1,6 @@
 //! The health of the load generator: one line in every report, and a table if the verdict is about the load generator.
 
-use muster_common::result::{Agent, AgentHealth, Cause, Late, ProcessHealth, RunResult};
+use muster_report::result::{Agent, AgentHealth, Cause, Late, ProcessHealth, RunResult};
 
 use super::model::{Block, Note, NoteKind, Section};
 use super::table::{TableOf, Unit};

@@ -1,7 +1,7 @@
 //! The latencies of a run: every figure of service time, and of response time and waits if queries had due times.
 
-use muster_common::latency::figure::{self, Figure};
-use muster_common::result::{Latency, LoadModel, RunResult};
+use muster_report::result::{Latency, LoadModel, RunResult};
+use muster_stats::latency::figure::{self, Figure};
 
 use super::load;
 use super::model::{Block, Section};

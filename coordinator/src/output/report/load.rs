@@ -1,7 +1,7 @@
 //! Describes when queries were sent, which the interpretation of every figure depends on.
 
-use muster_common::latency::figure::{self, Figure};
-use muster_common::result::{Latency, Load, LoadModel, RunResult};
+use muster_report::result::{Latency, Load, LoadModel, RunResult};
+use muster_stats::latency::figure::{self, Figure};
 
 use super::model::Field;
 use crate::output::units::{count, counted, duration, figure as number};

@@ -1,7 +1,7 @@
 //! The report model: what a report says, as plain values. It has no padding, wrapping or markup; how a part looks is up to the renderers
 //! ([`crate::output::text`], [`crate::output::markdown`]), each of which is one pure function from a [`Report`] to a string.
 
-use muster_common::result::Error;
+use muster_report::result::Error;
 
 use super::table::Table;
 

@@ -1,7 +1,7 @@
 //! How hosts are placed on workers, for the report and for `coordinator plan`. If the placement loads workers unevenly, it states the
 //! cause and the remedy.
 
-use muster_common::result::Placement;
+use muster_report::result::Placement;
 
 use super::model::Field;
 use crate::output::units::{count, counted, times};

@@ -1,6 +1,6 @@
 //! The placement plan that `coordinator plan` prints. The placement is computed elsewhere; the JSON has the fields of [`PlanTable`].
 
-use muster_common::result::Placement;
+use muster_report::result::Placement;
 use serde::Serialize;
 
 use super::model::{Block, Field, Report, Section, Span};

@@ -1,6 +1,6 @@
 //! What went wrong or was checked: thresholds, errors, rows without a result, and events.
 
-use muster_common::result::{Error, Event, Queries, Threshold};
+use muster_report::result::{Error, Event, Queries, Threshold};
 
 use super::model::{Block, Check, Note, NoteKind, Section};
 use crate::output::units::{count, counted, duration, figure};

@@ -1,7 +1,7 @@
 //! The report of a run. [`report`] defines the order of its sections: verdict, totals, latency, server, thresholds, placement, agents,
 //! hosts, errors, events and environment.
 
-use muster_common::result::{Ending, Latency, RunResult};
+use muster_report::result::{Ending, Latency, RunResult};
 
 use super::model::{Field, Note, NoteKind, Report, Section, Span, Title};
 use super::{comparison, environment, generator, latency, load, placement, problems, search, server, tables};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use muster_common::result::Ending;
+use muster_report::result::Ending;
 
 use super::model::{Block, Note, NoteKind, Report, Section, Span};
 use super::table::{Cell, ColumnKind, TableOf};

@@ -1,8 +1,8 @@
 //! The search for the highest rate: its result in a sentence and its steps as a table by rate, which shows the response time curve.
 
-use muster_common::latency::figure::{self, Figure};
-use muster_common::objective::Objective;
-use muster_common::result::{Latency, RunResult, Search, SearchStep};
+use muster_core::objective::Objective;
+use muster_report::result::{Latency, RunResult, Search, SearchStep};
+use muster_stats::latency::figure::{self, Figure};
 
 use super::model::{Block, Note, NoteKind, Section};
 use super::table::{Cell, Table, TableOf, Unit};

@@ -1,6 +1,6 @@
 //! The server's statistics: its own counters beside the client's times, and the plans of the slowest rows.
 
-use muster_common::result::{Hypertable, Plan, PlanKind, RunResult, ServerDatabase, ServerStatement};
+use muster_report::result::{Hypertable, Plan, PlanKind, RunResult, ServerDatabase, ServerStatement};
 
 use super::model::{Block, Field, Listing, Note, Section};
 use super::table::{TableOf, Unit};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use muster_common::latency::Latency;
-use muster_common::latency::figure::Figure;
+use muster_stats::latency::Latency;
+use muster_stats::latency::figure::Figure;
 
 use crate::output::units::{
     NONE, count, counted, duration_or_none, duration_range, figure, percent, percent_range, share, share_down,

@@ -1,7 +1,7 @@
 //! The tables of queries, agents, workers and hosts. A truncated table states where the other rows are.
 
-use muster_common::latency::figure::{self, Figure};
-use muster_common::result::{Agent, Host, RunResult, Statement};
+use muster_report::result::{Agent, Host, RunResult, Statement};
+use muster_stats::latency::figure::{self, Figure};
 
 use super::model::{Block, Note, NoteKind, Section};
 use super::table::{Cell, ColumnKind, Table, TableOf};

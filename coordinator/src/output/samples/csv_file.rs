@@ -4,8 +4,8 @@ use std::fmt::{Display, Write as _};
 use std::io::Write;
 
 use csv::ByteRecord;
-use muster_common::sample::columns::{self, Column, Source, Visitor};
-use muster_common::sample::{Outcome, Sample};
+use muster_core::sample::columns::{self, Column, Source, Visitor};
+use muster_core::sample::{Outcome, Sample};
 
 use super::super::csv_cell::csv_cell;
 use super::{Failure, RowWriter, SampleRow};

@@ -11,9 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use muster_common::ids::{RowId, WorkerId};
-use muster_common::passes::Passes;
-use muster_common::sample::Sample;
+use muster_core::ids::{RowId, WorkerId};
+use muster_core::passes::Passes;
+use muster_core::sample::Sample;
 use parquet::errors::ParquetError;
 
 use super::write;
@@ -22,7 +22,7 @@ use crate::workload::HostTable;
 use csv_file::CsvFile;
 use parquet_file::ParquetFile;
 
-/// One record: a counted row. The columns are row, host, slot, worker, attempt, pass, those of [`visit`](muster_common::sample::columns::visit)
+/// One record: a counted row. The columns are row, host, slot, worker, attempt, pass, those of [`visit`](muster_core::sample::columns::visit)
 /// and sqlstate, in this order. The columns of an answer are empty for a failed query, and `sqlstate` for a
 /// completed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

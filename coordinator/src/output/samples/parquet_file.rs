@@ -6,10 +6,10 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use muster_common::ids::WorkerId;
-use muster_common::limits::ROW_GROUP_ROWS_MAX;
-use muster_common::sample::columns::{self, Column, Source, Visitor};
-use muster_common::sample::{Outcome, Sample};
+use muster_core::ids::WorkerId;
+use muster_core::limits::ROW_GROUP_ROWS_MAX;
+use muster_core::sample::columns::{self, Column, Source, Visitor};
+use muster_core::sample::{Outcome, Sample};
 use parquet::basic::{Compression, Encoding};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;

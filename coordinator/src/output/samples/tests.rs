@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use muster_common::ids::{RowId, SlotId, WorkerId};
-use muster_common::limits::ROW_GROUP_ROWS_MAX;
-use muster_common::sample::{Answer, Execution, Lag, Outcome, QueryError, SqlState};
+use muster_core::ids::{RowId, SlotId, WorkerId};
+use muster_core::limits::ROW_GROUP_ROWS_MAX;
+use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, SqlState};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 

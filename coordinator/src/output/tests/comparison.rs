@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use muster_common::result::comparison::{Comparison, json_schema};
+use muster_report::result::comparison::{Comparison, json_schema};
 use serde_json::Value;
 
 use super::{check_lines, check_rows};

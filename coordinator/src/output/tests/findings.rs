@@ -1,7 +1,7 @@
 //! What a comparison of two results finds and warns of.
 
-use muster_common::result::comparison::{Comparison, Finding, Method};
-use muster_common::result::{Ending, RunResult};
+use muster_report::result::comparison::{Comparison, Finding, Method};
+use muster_report::result::{Ending, RunResult};
 
 use crate::output::fixtures::{self, comparisons};
 
@@ -118,7 +118,7 @@ fn warnings(base: &RunResult, change: impl Fn(&mut RunResult)) -> Vec<String> {
 }
 
 fn summarized(base: &RunResult, new: &RunResult) -> Comparison {
-    use muster_common::compare::{Options, Run, compare};
+    use muster_report::compare::{Options, Run, compare};
     let run = |result| Run { result, samples: None };
     compare(run(base), run(new), Options::default())
 }

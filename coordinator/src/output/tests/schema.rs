@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use muster_common::result::{RunResult, json_schema};
+use muster_report::result::{RunResult, json_schema};
 use serde_json::Value;
 
 use crate::output::{Format, fixtures, render};

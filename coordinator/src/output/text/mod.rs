@@ -5,7 +5,7 @@ pub(crate) mod page;
 mod snapshots;
 mod table;
 
-use muster_common::result::Error;
+use muster_report::result::Error;
 use page::{LABEL_WIDTH, Page, WIDTH, columns, shorten, shorten_path};
 
 use super::report::model::{

@@ -1,7 +1,7 @@
 //! A text page of at most 80 columns, for a terminal or a file, with fields and wrapped paragraphs. Each method escapes external text
 //! exactly once and limits every line to the page width. Independent of reports.
 
-use muster_common::printable::{harmless, printable};
+use muster_core::printable::{harmless, printable};
 use unicode_width::UnicodeWidthChar;
 
 /// Width of a report in columns. Every terminal, mail program and diff shows this many without wrapping.

@@ -325,7 +325,7 @@ fn a_run_that_never_started_is_reported_as_such() {
     let mut result = fixtures::all_failed();
     result.started_at = None;
     result.database = None;
-    result.ending = muster_common::result::Ending::Interrupted;
+    result.ending = muster_report::result::Ending::Interrupted;
     result.agents.clear();
     let text = render(Format::Text, &result);
     assert!(

@@ -2,7 +2,7 @@
 //! headings are broken into two lines, then the widest column of names is shortened; columns of numbers are never shortened. comfy-table is
 //! not used, because these tables have no borders, no colours and only these rules for narrowing.
 
-use muster_common::printable::harmless;
+use muster_core::printable::harmless;
 
 use super::page::{columns, pad_left, pad_right, shorten_middle};
 use crate::output::report::table::{Cell, Column, ColumnKind, Table};
@@ -154,7 +154,7 @@ fn total(widths: &[usize]) -> usize {
 #[cfg(test)]
 mod tests {
     use ColumnKind::{Name, Number};
-    use muster_common::result::Latency;
+    use muster_report::result::Latency;
 
     use super::*;
     use crate::output::fixtures;

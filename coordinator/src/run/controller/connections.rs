@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster_common::session_token::GrantedSession;
-use muster_common::slots::Grant;
+use muster_core::session_token::GrantedSession;
+use muster_core::slots::Grant;
 use muster_proto::control::{FromCoordinator, Hello, Ready};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::limits;
-use muster_common::result::Ending;
+use muster_core::limits;
 use muster_proto::control::FromCoordinator;
+use muster_report::result::Ending;
 
 use super::event_loop::{EventLoop, Woken};
 use crate::clock;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use muster_common::ids::SlotId;
-use muster_common::limits;
+use muster_core::ids::SlotId;
+use muster_core::limits;
 use muster_proto::control::{PrepareFailed, PrepareFailure};
 
 use crate::workload::WorkloadError;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::result::Ending;
 use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed};
+use muster_report::result::Ending;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;

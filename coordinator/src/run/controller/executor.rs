@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{Epoch, RowId, SlotId};
-use muster_common::limits;
-use muster_common::result::Ending;
-use muster_common::slots::Grant;
+use muster_core::ids::{Epoch, RowId, SlotId};
+use muster_core::limits;
+use muster_core::slots::Grant;
 use muster_proto::control::{Database, FromCoordinator, Ready, Standby, Welcome};
+use muster_report::result::Ending;
 use tracing::debug;
 
 use super::connections::{Connection, Connections};

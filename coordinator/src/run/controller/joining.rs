@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use muster_common::limits;
+use muster_core::limits;
 
 use super::error::{RunError, Stop};
 use super::event_loop::{EventLoop, Woken};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use muster_common::ids::SlotId;
-use muster_common::result::Event;
+use muster_core::ids::SlotId;
+use muster_report::result::Event;
 use tracing::info;
 
 use crate::clock;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use muster_common::ids::SlotId;
-use muster_common::slots::Slots;
+use muster_core::ids::SlotId;
+use muster_core::slots::Slots;
 use muster_net::listen::AcceptProblem;
 
 /// The address where agents connect, and the additional options that they need.

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use muster_common::ids::SlotId;
-use muster_common::limits;
-use muster_common::server_identity::Reconnects;
+use muster_core::ids::SlotId;
+use muster_core::limits;
+use muster_core::server_identity::Reconnects;
 
 use super::messages::list;
 use crate::run::servers::Broken;

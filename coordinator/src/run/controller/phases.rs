@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use muster_common::load::Warmup;
-use muster_common::passes::Passes;
-use muster_common::placement::Assignment;
-use muster_common::result::Ending;
-use muster_common::schedule::Schedule;
+use muster_core::load::Warmup;
+use muster_core::passes::Passes;
+use muster_core::placement::Assignment;
+use muster_core::schedule::Schedule;
+use muster_report::result::Ending;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

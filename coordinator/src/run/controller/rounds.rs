@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use muster_common::limits;
-use muster_common::result::Ending;
+use muster_core::limits;
+use muster_report::result::Ending;
 
 use super::error::Stop;
 use super::event_loop::{EventLoop, Woken};

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::passes::Passes;
-use muster_common::result::{Ending, SearchStep};
-use muster_common::schedule::Schedule;
-use muster_common::search::{self, Figures, Next, Plan, Step};
+use muster_core::passes::Passes;
+use muster_core::schedule::Schedule;
+use muster_core::search::{self, Figures, Next, Plan, Step};
+use muster_report::result::{Ending, SearchStep};
 
 use super::rounds::Rounds;
 use super::sessions::Sessions;

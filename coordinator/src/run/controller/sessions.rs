@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use muster_common::health::HealthSample;
-use muster_common::ids::Epoch;
-use muster_common::limits;
-use muster_common::result::Ending;
-use muster_common::server_identity::Reconnects;
-use muster_common::session_token::GrantedSession;
+use muster_core::health::HealthSample;
+use muster_core::ids::Epoch;
+use muster_core::limits;
+use muster_core::server_identity::Reconnects;
+use muster_core::session_token::GrantedSession;
 use muster_proto::control::{BackendsEnded, FromCoordinator, Hello, Ran, Ready, WorkerReport};
+use muster_report::result::Ending;
 use tracing::warn;
 
 use super::connections::grant_of;

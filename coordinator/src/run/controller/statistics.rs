@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_common::ids::RowId;
-use muster_common::limits;
-use muster_common::parameters::PackedParameters;
-use muster_common::result::Ending;
-use muster_common::server_side::ExplainedPlan;
+use muster_core::ids::RowId;
+use muster_core::limits;
+use muster_core::parameters::PackedParameters;
+use muster_core::server_side::ExplainedPlan;
 use muster_proto::control::{Explain, Explained, FromCoordinator, StatsReply, StatsRequest};
+use muster_report::result::Ending;
 
 use super::event_loop::EventLoop;
 use super::stats_collector::Reply;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::SlotId;
-use muster_common::limits;
+use muster_core::ids::SlotId;
+use muster_core::limits;
 
 /// How long to wait for each reply.
 const PATIENCE: Duration = limits::END_BACKENDS_TIMEOUT.saturating_add(limits::FENCE);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use muster_common::ids::{Epoch, RowId, SlotId};
-use muster_common::slots::Grant;
+use muster_core::ids::{Epoch, RowId, SlotId};
+use muster_core::slots::Grant;
 
 use super::member::{Loss, MemberId};
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use muster_common::ids::{Epoch, SlotId};
-use muster_common::limits;
-use muster_common::slots::Grant;
+use muster_core::ids::{Epoch, SlotId};
+use muster_core::limits;
+use muster_core::slots::Grant;
 
 use super::effect::Effect;
 use super::member::MemberId;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use muster_common::ids::{Epoch, RowId, SlotId};
-use muster_common::limits;
-use muster_common::slots::Grant;
+use muster_core::ids::{Epoch, RowId, SlotId};
+use muster_core::limits;
+use muster_core::slots::Grant;
 
 use super::clearance::Clearance;
 use super::effect::{Effect, EndReason};

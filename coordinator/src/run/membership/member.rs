@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use muster_common::ids::SlotId;
-use muster_common::slots::{Grant, JoinError};
+use muster_core::ids::SlotId;
+use muster_core::slots::{Grant, JoinError};
 
 /// Identifies one participation of an agent in this run, from Hello to its end. The agent may hold no slot, or get one later. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{Epoch, SlotId};
-use muster_common::slots::{Grant, JoinError, Slots};
+use muster_core::ids::{Epoch, SlotId};
+use muster_core::slots::{Grant, JoinError, Slots};
 
 use super::member::{Applicant, Member, MemberId};
 

@@ -1,8 +1,8 @@
 //! Which slot an agent may take. Once hosts are placed, none may move, so a slot needs the same number of workers as before: with fewer,
 //! some of its hosts would have no worker.
 
-use muster_common::ids::SlotId;
-use muster_common::slots::Slots;
+use muster_core::ids::SlotId;
+use muster_core::slots::Slots;
 
 use super::member::{Applicant, Refusal};
 

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use muster_common::ids::RowId;
-use muster_common::limits;
+use muster_core::ids::RowId;
+use muster_core::limits;
 
 #[derive(Debug, Default)]
 pub(super) struct Suspects(Vec<(Instant, Vec<RowId>)>);

@@ -1,12 +1,12 @@
 //! Facts: what is noted while a run goes on, and stored in its journal.
 
-use muster_common::health::HealthTotals;
-use muster_common::ids::Epoch;
-use muster_common::result::{Ending, Event, SearchStep};
-use muster_common::server_identity::Reconnects;
-use muster_common::server_side::StatsSnapshot;
-use muster_common::slots::Grant;
+use muster_core::health::HealthTotals;
+use muster_core::ids::Epoch;
+use muster_core::server_identity::Reconnects;
+use muster_core::server_side::StatsSnapshot;
+use muster_core::slots::Grant;
 use muster_proto::control::Hello;
+use muster_report::result::{Ending, Event, SearchStep};
 use serde::{Deserialize, Serialize};
 
 use super::found::Found;

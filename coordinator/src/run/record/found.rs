@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use muster_common::protocol::UsedFormat;
-use muster_common::server_identity::ServerIdentity;
+use muster_core::protocol::UsedFormat;
+use muster_core::server_identity::ServerIdentity;
 use muster_proto::control::Ready;
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,9 @@
 //! The sessions of a run.
 
-use muster_common::health::HealthTotals;
-use muster_common::ids::SlotId;
-use muster_common::server_identity::{Reconnects, ServerIdentity};
-use muster_common::slots::Grant;
+use muster_core::health::HealthTotals;
+use muster_core::ids::SlotId;
+use muster_core::server_identity::{Reconnects, ServerIdentity};
+use muster_core::slots::Grant;
 
 use super::found::Found;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use muster_common::health::HealthTotals;
-use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
-use muster_common::result::{Ending, Event, SearchStep};
-use muster_common::server_identity::Reconnects;
-use muster_common::slots::Grant;
+use muster_core::health::HealthTotals;
+use muster_core::ids::{Epoch, RowId, SlotId, WorkerId};
+use muster_core::server_identity::Reconnects;
+use muster_core::slots::Grant;
+use muster_report::result::{Ending, Event, SearchStep};
 
 use super::fact::Fact;
 use super::found::Found;

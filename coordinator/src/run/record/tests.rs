@@ -1,12 +1,12 @@
 //! Tests of facts and the record.
 
-use muster_common::server_side::{DatabaseCounters, StatementCounters, Statements};
+use muster_core::server_side::{DatabaseCounters, StatementCounters, Statements};
 
-use muster_common::health::HealthTotals;
-use muster_common::ids::{Epoch, SlotId};
-use muster_common::result::{Ending, Event};
-use muster_common::server_identity::{Reconnects, ServerIdentity};
-use muster_common::server_side::StatsSnapshot;
+use muster_core::health::HealthTotals;
+use muster_core::ids::{Epoch, SlotId};
+use muster_core::server_identity::{Reconnects, ServerIdentity};
+use muster_core::server_side::StatsSnapshot;
+use muster_report::result::{Ending, Event};
 
 use super::{Disconnected, Fact, Record};
 use crate::run::server_stats::{Explained, ServerStats};
@@ -89,7 +89,7 @@ fn facts_survive_json_and_give_the_same_record() {
             service_time_ns: u64::MAX,
             plan: Err("it writes".to_owned()),
             execution: 12,
-            kind: Some(muster_common::result::PlanKind::Generic),
+            kind: Some(muster_report::result::PlanKind::Generic),
         })),
         Fact::Happened(Event::once(1.5, "slot-0 given up".to_owned())),
         Fact::Ended { ending: Ending::Completed, start_skew_ns: Some(5), duplicates: 1, stale: 0 },

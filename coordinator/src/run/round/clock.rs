@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_proto::control::Arm;
 
 use crate::run::membership::MemberId;

@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_common::dispatch::Dispatch;
-use muster_common::ids::{RowId, SlotId, WorkerId};
-use muster_common::ledger::Ledger;
-use muster_common::passes::Passes;
-use muster_common::placement::{self, Assignment};
-use muster_common::queue::Queue;
-use muster_common::schedule::{Schedule, Share};
+use muster_core::dispatch::Dispatch;
+use muster_core::ids::{RowId, SlotId, WorkerId};
+use muster_core::ledger::Ledger;
+use muster_core::passes::Passes;
+use muster_core::placement::{self, Assignment};
+use muster_core::queue::Queue;
+use muster_core::schedule::{Schedule, Share};
 
 use super::clock::{COUNTED, RoundClock, RoundSpec};
 use super::state::Round;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use muster_common::ids::{Epoch, RowId, SlotId, WorkerId};
-use muster_common::limits;
-use muster_common::placement::Candidates;
-use muster_common::slots::Grant;
+use muster_core::ids::{Epoch, RowId, SlotId, WorkerId};
+use muster_core::limits;
+use muster_core::placement::Candidates;
+use muster_core::slots::Grant;
 use tokio::sync::watch;
 
 use super::clock::RoundClock;
@@ -122,11 +122,11 @@ mod tests {
     use std::io::Write;
     use std::time::Duration;
 
-    use muster_common::dispatch::Dispatch;
-    use muster_common::ledger::Ledger;
-    use muster_common::passes::Passes;
-    use muster_common::placement::{self, Method};
-    use muster_common::queue::Queue;
+    use muster_core::dispatch::Dispatch;
+    use muster_core::ledger::Ledger;
+    use muster_core::passes::Passes;
+    use muster_core::placement::{self, Method};
+    use muster_core::queue::Queue;
 
     use super::*;
     use crate::run::keeper::Keeper;

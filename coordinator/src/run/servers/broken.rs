@@ -1,6 +1,6 @@
 //! Connections that broke while rows ran that count.
 
-use muster_common::result;
+use muster_report::result;
 
 use crate::output::units::{counted, duration};
 use crate::run::record::{Disconnected, Record};

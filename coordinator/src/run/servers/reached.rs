@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use muster_common::ids::SlotId;
-use muster_common::limits;
-use muster_common::result::{self, Cause};
-use muster_common::server_identity::ServerIdentity;
+use muster_core::ids::SlotId;
+use muster_core::limits;
+use muster_core::server_identity::ServerIdentity;
+use muster_report::result::{self, Cause};
 
 use crate::run::record::{Record, Session};
 

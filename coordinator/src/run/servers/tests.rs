@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::result::Cause;
-use muster_common::server_identity::{Reconnects, Role, ServerIdentity};
+use muster_core::server_identity::{Reconnects, Role, ServerIdentity};
+use muster_report::result::Cause;
 
 use super::reached::measured;
 use super::{Broken, Change, broken, changes, was_connected};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use muster_common::ids::{RowId, WorkerId};
-use muster_common::ledger::Ledger;
-use muster_common::placement::Assignment;
+use muster_core::ids::{RowId, WorkerId};
+use muster_core::ledger::Ledger;
+use muster_core::placement::Assignment;
 
 use crate::run::latencies::Latencies;
 use crate::run::record::Record;

@@ -1,7 +1,7 @@
 //! The verdict and the notes of the result, with the figures on which they depend.
 
-use muster_common::latency::Summary;
-use muster_common::result::{self, Cause, Ending, Verdict};
+use muster_report::result::{self, Cause, Ending, Verdict};
+use muster_stats::latency::Summary;
 
 use super::inputs::Inputs;
 use super::load::load;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use muster_common::ledger::Ledger;
-use muster_common::load::{Load, Warmup};
-use muster_common::result;
+use muster_core::ledger::Ledger;
+use muster_core::load::{Load, Warmup};
+use muster_report::result;
 
 use crate::run::record::Searched;
 use crate::run::utilization;
@@ -51,7 +51,7 @@ pub(super) fn load(
 
 pub(super) fn search(load: &Load, searched: &Searched) -> Option<result::Search> {
     let plan = load.search.as_ref()?;
-    let answer = muster_common::search::answer(&searched.steps);
+    let answer = muster_core::search::answer(&searched.steps);
     Some(result::Search {
         objective: plan.objective.to_string(),
         highest_rate: answer.map(|answer| answer.rate),

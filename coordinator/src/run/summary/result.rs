@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use muster_common::ids::RowId;
-use muster_common::latency::{Samples, Summary};
-use muster_common::ledger::Ledger;
-use muster_common::placement::Assignment;
-use muster_common::result::{self, RunResult};
+use muster_core::ids::RowId;
+use muster_core::ledger::Ledger;
+use muster_core::placement::Assignment;
+use muster_report::result::{self, RunResult};
+use muster_stats::latency::{Samples, Summary};
 
 use super::inputs::{Counted, Inputs};
 use super::judged::Judged;

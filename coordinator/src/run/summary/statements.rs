@@ -1,11 +1,11 @@
 //! Statements, errors and the database of the result.
 
-use muster_common::load::Load;
-use muster_common::protocol::{PlanCacheMode, Protocol, UsedFormat};
-use muster_common::query::name_parameters;
-use muster_common::result;
-use muster_common::sample::SqlState;
-use muster_common::session_spec::Statement;
+use muster_core::load::Load;
+use muster_core::protocol::{PlanCacheMode, Protocol, UsedFormat};
+use muster_core::query::name_parameters;
+use muster_core::sample::SqlState;
+use muster_core::session_spec::Statement;
+use muster_report::result;
 
 use crate::run::latencies::{Latencies, Part};
 use crate::run::record::{Found, Record};

@@ -1,10 +1,10 @@
 //! Agents, workers and hosts of the result.
 
-use muster_common::ids::{SlotId, WorkerId};
-use muster_common::limits;
-use muster_common::load::Load;
-use muster_common::placement::{Assignment, Candidates};
-use muster_common::result;
+use muster_core::ids::{SlotId, WorkerId};
+use muster_core::limits;
+use muster_core::load::Load;
+use muster_core::placement::{Assignment, Candidates};
+use muster_report::result;
 
 use super::inputs::Inputs;
 use crate::run::evidence;

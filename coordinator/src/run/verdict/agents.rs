@@ -1,8 +1,8 @@
 //! Findings about the agents. Each rule checks one process and returns whether it applies, its severity, and the message. If a rule applies
 //! to several processes, the worst is named and the others are counted.
 
-use muster_common::limits;
-use muster_common::result::Cause;
+use muster_core::limits;
+use muster_report::result::Cause;
 
 use super::process::Process;
 use super::scheduling_delay::{self, Comparison, SchedulingDelay};

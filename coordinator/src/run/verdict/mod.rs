@@ -9,7 +9,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use muster_common::result::{
+use muster_report::result::{
     Agent, Cause, Ending, Intervals, Latency, ProcessHealth, Utilization, Verdict, VerdictStatus,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_common::result::{Agent, Latency, ProcessHealth};
+use muster_report::result::{Agent, Latency, ProcessHealth};
 
 use super::Evidence;
 

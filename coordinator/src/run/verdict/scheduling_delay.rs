@@ -12,7 +12,7 @@
 //! - DEGRADED if a single delay exceeds a quarter of a second and the median service time. The scheduler does not cause such a delay: the
 //!   process or its machine was paused. It affects the maximum and as many queries as there are workers.
 
-use muster_common::result::{Late, Latency};
+use muster_report::result::{Late, Latency};
 
 const DEGRADED_SHARE: f64 = 0.2;
 const DEGRADED_MS: f64 = 1.0;
@@ -94,7 +94,7 @@ mod tests {
             p95,
             p99,
             p99_9: None,
-            intervals: muster_common::result::Intervals::default(),
+            intervals: muster_report::result::Intervals::default(),
         }
     }
 

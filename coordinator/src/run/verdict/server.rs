@@ -1,6 +1,6 @@
 //! Findings about the server and its connections: a run may cover different servers, or different states of one server.
 
-use muster_common::result::Cause;
+use muster_report::result::Cause;
 
 use super::Finding;
 use crate::run::servers::{Broken, Change};

@@ -1,4 +1,4 @@
-use muster_common::result::{AgentHealth, Late, RunQueue, WorkerShare};
+use muster_report::result::{AgentHealth, Late, RunQueue, WorkerShare};
 
 use super::*;
 

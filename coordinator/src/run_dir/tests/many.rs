@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use muster_common::ids::Epoch;
-use muster_common::result::Ending;
+use muster_core::ids::Epoch;
+use muster_report::result::Ending;
 use serde_json::json;
 
 use super::super::{MANIFEST, RunDir, RunDirError, State, Summary, list};

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use muster_common::ids::{RowId, RunId};
-use muster_common::placement::Method;
-use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
-use muster_common::session_spec::{SessionSpec, Statement};
+use muster_core::ids::{RowId, RunId};
+use muster_core::placement::Method;
+use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_core::session_spec::{SessionSpec, Statement};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -43,7 +43,7 @@ fn manifest(id: &str) -> Manifest {
         placement: Method::Balanced,
         session: SessionSpec {
             statements: Statement::default_query().into(),
-            load: muster_common::load::Load { seed: u64::MAX, ..Default::default() },
+            load: muster_core::load::Load { seed: u64::MAX, ..Default::default() },
             timezone: "UTC".to_owned(),
             timeout: Some(Duration::from_secs(30)),
         },

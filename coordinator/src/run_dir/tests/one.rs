@@ -5,14 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use muster_common::ids::Epoch;
+use muster_core::ids::Epoch;
 
 use super::super::{HOSTS, JOURNAL, MANIFEST, REPORT_JSON, REPORT_TEXT, RunDir};
 use super::{check_refused, create, hosts, manifest, sample};
 use crate::journal::Entry;
 use crate::spec::{Content, WorkloadSpec};
 use crate::workload::{Checks, OnBadRow, Options};
-use muster_common::session_spec::{Statement, StatementText};
+use muster_core::session_spec::{Statement, StatementText};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -51,9 +51,10 @@ fn the_manifest_has_this_format_and_contains_no_secrets() {
     insta::assert_snapshot!(fs::read_to_string(run.path().join(MANIFEST)).unwrap(), @r#"
     {
       "schema": "muster.run/v1",
-      "run_id": "20261123-213153-1193",
       "created_at": "2026-11-23T21:31:53.779Z",
       "tool_version": "0.1.0",
+      "listen": "127.0.0.1:50051",
+      "run_id": "20261123-213153-1193",
       "command": "coordinator run --agents 2 --database-url … rows.csv",
       "workload": {
         "file": "rows.csv",
@@ -108,7 +109,6 @@ fn the_manifest_has_this_format_and_contains_no_secrets() {
       "timeout_ms": 30000.0,
       "on_agent_loss": "reassign",
       "slot_grace_ms": 10000.0,
-      "listen": "127.0.0.1:50051",
       "local": {
         "workers": 4
       },
@@ -165,7 +165,7 @@ fn every_combination_of_workload_options_is_stored() {
                 manifest.spec.workload.options =
                     Options { host_column, parameters, mix: None, checks: checks.clone(), on_bad_row, limit };
                 manifest.spec.workload.path = None;
-                let sql = Some("SELECT :\"ü\"\n".to_owned());
+                let sql = Some("SELECT :hostname -- \"ü\"\n".to_owned());
                 let statement = Statement::try_from(StatementText { name: "ü".to_owned(), sql, weight: 1 });
                 manifest.spec.session.statements = statement.unwrap().into();
                 drop(RunDir::create(directory.path(), manifest.clone(), &hosts()).unwrap());

@@ -199,7 +199,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit {
             file: OPENING,
             find: "«record.next_epoch()»",
-            replace: "muster_common::ids::Epoch::new(1)",
+            replace: "muster_core::ids::Epoch::new(1)",
         }],
     },
     Mutant {

@@ -7,8 +7,8 @@ mod reading;
 use std::io::Write;
 use std::sync::Arc;
 
-use muster_common::ids::RowId;
-use muster_common::parameters::{PackedParameters, Values};
+use muster_core::ids::RowId;
+use muster_core::parameters::{PackedParameters, Values};
 use tempfile::NamedTempFile;
 
 use super::*;

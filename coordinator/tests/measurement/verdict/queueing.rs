@@ -1,7 +1,7 @@
 //! Open loops in which queries wait for a busy server, which is what an open loop is used to measure: however slow the server is, the
 //! verdict does not blame the load generator, and the report shows how long queries waited.
 
-use muster_common::random::SplitMix64;
+use muster_stats::random::SplitMix64;
 use tokio::time::{Duration, sleep};
 
 use crate::verdict::fixture::{Generator, health, reason};

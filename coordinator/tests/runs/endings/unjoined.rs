@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use muster_common::limits;
+use muster_core::limits;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
 use muster_proto::v1::muster_client::MusterClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

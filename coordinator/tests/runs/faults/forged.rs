@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use muster_common::ids::{Epoch, RowId, RunId, SessionId, SlotId};
-use muster_common::limits;
-use muster_common::outbox::Results;
-use muster_common::sample::{Answer, Execution, Lag, Outcome, Sample};
-use muster_common::session_token::{GrantedSession, SessionToken, TOKEN_BYTES};
-use muster_common::slots::Grant;
+use muster_core::ids::{Epoch, RowId, RunId, SessionId, SlotId};
+use muster_core::limits;
+use muster_core::outbox::Results;
+use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_core::session_token::{GrantedSession, SessionToken, TOKEN_BYTES};
+use muster_core::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
 use muster_proto::v1::muster_client::MusterClient;
 use muster_proto::{v1, work};

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use bytes::BytesMut;
 use futures_util::TryStreamExt;
-use muster_common::sample::Answer;
+use muster_core::sample::Answer;
 use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use xxhash_rust::xxh3::Xxh3;

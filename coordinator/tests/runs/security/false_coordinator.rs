@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use muster_common::ids::{Epoch, RunId, SessionId, SlotId};
-use muster_common::load::Load;
-use muster_common::session_spec::{SessionSpec, Statement, StatementText};
-use muster_common::session_token::SessionKey;
+use muster_core::ids::{Epoch, RunId, SessionId, SlotId};
+use muster_core::load::Load;
+use muster_core::session_spec::{SessionSpec, Statement, StatementText};
+use muster_core::session_token::SessionKey;
 use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, RunConfig, StatsRequest, Welcome};
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};

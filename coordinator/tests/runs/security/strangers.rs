@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hyper_util::rt::TokioIo;
-use muster_common::limits;
+use muster_core::limits;
 use muster_proto::v1;
 use muster_proto::v1::muster_client::MusterClient;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

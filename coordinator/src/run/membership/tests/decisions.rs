@@ -1,7 +1,7 @@
 //! Single decisions.
 
-use muster_common::ids::RowId;
-use muster_common::limits;
+use muster_core::ids::RowId;
+use muster_core::limits;
 
 use super::super::EndReason;
 use super::*;

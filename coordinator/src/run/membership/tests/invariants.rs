@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_common::limits;
+use muster_core::limits;
 use proptest::prelude::*;
 
 use super::super::{EndReason, Phase};

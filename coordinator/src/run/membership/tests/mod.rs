@@ -5,8 +5,8 @@ mod invariants;
 
 use std::time::{Duration, Instant};
 
-use muster_common::ids::{Epoch, SlotId};
-use muster_common::slots::Grant;
+use muster_core::ids::{Epoch, SlotId};
+use muster_core::slots::Grant;
 
 use super::{Applicant, Effect, Loss, MemberId, Membership, Policy, Refusal};
 use crate::spec::OnAgentLoss;
