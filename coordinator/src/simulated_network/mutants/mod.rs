@@ -147,7 +147,7 @@ fn build() -> PathBuf {
             artifact["target"]["name"] == env!("CARGO_CRATE_NAME") && artifact["profile"]["test"] == true;
         artifact["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
     });
-    artifacts.last().expect("cargo names the program")
+    artifacts.next_back().expect("cargo names the program")
 }
 
 fn is_of_package(variable: &str) -> bool {
