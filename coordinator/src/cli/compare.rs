@@ -25,7 +25,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     let timing = timing(&base.result, &new.result);
     let options = Options { margin: args.margin / 100.0, timing };
     let comparison = compare::compare(base.run(), new.run(), options);
-    output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &comparison))
+    output::write(&args.output, &mut stdout().lock(), |format| muster_report::render(format, &comparison))
         .map_err(Failure::write)?;
     let is_regression = args.fail_on_regression && comparison.is_regression();
     Ok(if is_regression { Exit::ThresholdMissed } else { Exit::Success })
@@ -148,7 +148,7 @@ mod tests {
         let run = |started_at: Option<&str>, wall_time_ms| RunResult {
             started_at: started_at.map(str::to_owned),
             wall_time_ms,
-            ..crate::output::fixtures::good()
+            ..muster_report::fixtures::good()
         };
         let base = run(Some("2026-11-23T10:00:00Z"), 60_000.0);
         let check = |started_at, wall_time_ms, expected| {

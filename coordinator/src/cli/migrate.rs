@@ -11,7 +11,7 @@ use super::{Failure, print_notice};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Migrated, Options, Source};
 use crate::exit::Exit;
-use crate::output::units::counted;
+use muster_report::units::counted;
 
 /// Loaded by default if the file exists.
 const DEFAULT_DATA: &str = "data/cpu_usage.csv";

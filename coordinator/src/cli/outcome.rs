@@ -54,7 +54,7 @@ mod tests {
     use muster_report::result::RunResult;
 
     use super::*;
-    use crate::output::fixtures;
+    use muster_report::fixtures;
 
     #[track_caller]
     fn check(result: &RunResult, thresholds: &[&str], allow_void: bool, code: u8) {

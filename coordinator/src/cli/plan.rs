@@ -12,9 +12,9 @@ use super::args::PlanArgs;
 use super::run::open_workload;
 use super::{Failure, run_spec};
 use crate::exit::Exit;
-use crate::output::report::plan::{self, PlanTable, PlanWorker};
-use crate::output::{json, text};
 use crate::progress::ProgressDisplay;
+use muster_report::report::plan::{self, PlanTable, PlanWorker};
+use muster_report::{json, text};
 
 pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let statements = super::query::statements(&args.workload.query)?;

@@ -12,8 +12,8 @@ use muster_core::query::Template;
 use muster_core::session_spec::{Statement, StatementText, Statements};
 
 use super::Failure;
-use crate::output::text::page;
 use crate::workload::{Checks, ExpectedContent, FileFormat, Mix, MixStatement};
+use muster_report::text::page;
 
 /// `FILE.sql` or `NAME=FILE.sql`, optionally followed by `@WEIGHT`.
 #[derive(Debug, Clone, PartialEq, Eq)]

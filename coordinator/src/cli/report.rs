@@ -36,7 +36,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     }
     warn_if_torn(&dir, replayed.tail)?;
     let result = summarize_replayed(&dir, &hosts, replayed, thresholds)?;
-    output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
+    output::write(&args.output, &mut stdout().lock(), |format| muster_report::render(format, &result))
         .map_err(Failure::write)?;
     // `coordinator run` already returned the outcome of the run; here only thresholds given to this command affect the exit code.
     let is_missed = !typed.is_empty() && outcome::misses_threshold(&result);

@@ -130,7 +130,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     };
     // The report is written first, so that a server that fails to stop cannot cause a loss of results.
     let Outcome { result, journal } = outcome?;
-    output::write(&args.output, &mut stdout().lock(), |format| output::render(format, &result))
+    output::write(&args.output, &mut stdout().lock(), |format| muster_report::render(format, &result))
         .map_err(Failure::write)?;
     if let Some(dir) = &dir {
         run_store::finish(dir, journal, &result)?;

@@ -9,11 +9,11 @@ use muster_report::result::{Ending, RunResult};
 use super::Failure;
 use super::args::RunDirArgs;
 use crate::journal::{Lock, Tail, Writer};
-use crate::output::{self, Format};
 use crate::progress::ProgressDisplay;
 use crate::run::{HostSamples, Replayed, Retried, Scope, replay};
 use crate::run_dir::{self, Manifest, RunDir};
 use crate::workload::HostTable;
+use muster_report::Format;
 
 /// The directory of a run and its open journal.
 pub(super) struct RunStore {
@@ -121,7 +121,7 @@ impl ResumedRun {
 
 /// Stores the reports beside the journal and unlocks it.
 pub(super) fn finish(dir: &RunDir, journal: Option<Writer>, result: &RunResult) -> Result<(), Failure> {
-    let [json, text] = [Format::Json, Format::Text].map(|format| output::render(format, result));
+    let [json, text] = [Format::Json, Format::Text].map(|format| muster_report::render(format, result));
     if let Some(mut journal) = journal {
         journal.sync().map_err(Failure::write)?;
         dir.write_report(&json, &text).map_err(Failure::write)?;

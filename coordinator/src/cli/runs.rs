@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use super::args::RunsArgs;
 use crate::exit::Exit;
-use crate::output::report::runs;
-use crate::output::text;
+use crate::output::runs;
 use crate::run_dir;
+use muster_report::text;
 
 pub(super) async fn run(args: RunsArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let parent = run_dir::parent(args.run_dir.as_deref()).map_err(Failure::usage)?;

@@ -6,7 +6,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::spec::{Format, OutputSpec, Target};
+use muster_report::Format;
+
+use super::spec::{OutputSpec, Target};
 
 /// Writes every output of `spec`; `render` returns the text of a format. If one output fails, the others are still written, so that the
 /// results of a long run are not lost. A broken pipe on stdout is not an error.

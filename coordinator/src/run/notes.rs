@@ -11,8 +11,8 @@ use super::record::Record;
 use super::seen_answers::{Difference, Differences};
 use super::tally::Answers;
 use super::verdict::{DELAY_MS_MAX, DELAY_OF_MEDIAN_MAX, highest, percent};
-use crate::output::units::{count, duration, figure, times};
 use crate::workload::HostTable;
+use muster_report::units::{count, duration, figure, times};
 
 /// The maximum number of outlying agents that are named. The others are counted.
 const OUTLIERS_NAMED_MAX: usize = 5;

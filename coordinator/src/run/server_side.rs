@@ -7,7 +7,7 @@ use muster_report::result::{Plan, ServerDatabase, ServerSide, ServerStatement};
 
 use super::latencies::{Latencies, Part};
 use super::server_stats::{Explained, ServerStats};
-use crate::output::units::{count, counted};
+use muster_report::units::{count, counted};
 
 /// The note for the embedded server. It replaces the agent's note, which explains how to set up pg_stat_statements.
 const EMBEDDED: &str = "the embedded server runs without pg_stat_statements; use a server that has it (--database-url) to see the server's \

@@ -5,7 +5,7 @@ use muster_report::result::{self, Latency, RunResult};
 use muster_stats::latency::figure::Figure;
 
 use super::{Metric, Scope, Threshold, Times};
-use crate::output::units::{count, counted};
+use muster_report::units::{count, counted};
 
 /// The figures of one host.
 pub(crate) struct HostFigures<'a> {

@@ -3,7 +3,7 @@ use muster_report::result::{self, Latency, RunResult};
 use super::judge::{HostFigures, judge};
 use super::parse::List;
 use super::*;
-use crate::output::fixtures;
+use muster_report::fixtures;
 use muster_stats::latency::figure;
 
 fn threshold(text: &str) -> Threshold {

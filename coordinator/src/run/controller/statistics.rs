@@ -15,12 +15,12 @@ use muster_report::result::Ending;
 use super::event_loop::EventLoop;
 use super::stats_collector::Reply;
 use crate::clock;
-use crate::output::units::counted;
 use crate::run::plan::RunPlan;
 use crate::run::record::Fact;
 use crate::run::server_stats;
 use crate::run::slowest::{Slow, Slowest};
 use crate::workload::{RowReader, Workload};
+use muster_report::units::counted;
 
 /// The additional time that an agent has to reply, beyond the timeout of the request.
 const GRACE: Duration = Duration::from_secs(1);

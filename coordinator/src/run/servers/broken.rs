@@ -2,8 +2,8 @@
 
 use muster_report::result;
 
-use crate::output::units::{counted, duration};
 use crate::run::record::{Disconnected, Record};
+use muster_report::units::{counted, duration};
 
 /// Connections that broke during the rows that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,7 +7,7 @@ use muster_report::result::Cause;
 use super::process::Process;
 use super::scheduling_delay::{self, Comparison, SchedulingDelay};
 use super::{Evidence, Finding, percent};
-use crate::output::units::duration;
+use muster_report::units::duration;
 
 /// Maximum share of its available CPU that an agent may use on average over the run.
 const CPU_SHARE_MAX: f64 = limits::CPU_SHARE_MAX_PER_MILLE as f64 / 1e3;

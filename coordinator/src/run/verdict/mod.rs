@@ -14,7 +14,7 @@ use muster_report::result::{
 };
 
 use super::servers::{Broken, Change};
-use crate::output::units::{counted, duration};
+use muster_report::units::{counted, duration};
 
 /// Queries were not sent when they were due if the p99 of the generator delay is above both this and a tenth of the median service time.
 pub(super) const DELAY_MS_MAX: f64 = 1.0;

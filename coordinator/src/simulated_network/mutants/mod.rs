@@ -141,7 +141,7 @@ fn build() -> PathBuf {
     );
     let output = command.output().expect("run cargo");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let artifacts = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| {
+    let mut artifacts = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| {
         let artifact: serde_json::Value = serde_json::from_slice(line).ok()?;
         let is_ours =
             artifact["target"]["name"] == env!("CARGO_CRATE_NAME") && artifact["profile"]["test"] == true;
