@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use futures_util::future::BoxFuture;
 use muster_core::ids::{Epoch, RunId, SlotId};
 use muster_core::protocol::ResultFormat;
+use muster_core::server_side::Explain;
 use muster_core::server_side::{ExplainedPlan, StatsSnapshot};
 use muster_postgres::{Executor, Fence, Prepared, StatsCollector};
-use muster_proto::control::{Explain, RunConfig};
+use muster_proto::control::RunConfig;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 

@@ -3,8 +3,10 @@
 
 use futures_util::future::BoxFuture;
 use muster_core::ids::{Epoch, RunId, SlotId};
+use muster_core::prepare::PrepareFailed;
+use muster_core::server_side::Explain;
 use muster_core::server_side::{ExplainedPlan, StatsSnapshot};
-use muster_proto::control::{Explain, PrepareFailed, RunConfig};
+use muster_proto::control::RunConfig;
 
 use crate::config::AgentConfig;
 pub use crate::route::Route;

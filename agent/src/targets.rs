@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use muster_core::limits;
+use muster_core::prepare::PrepareFailed;
 use muster_postgres::{Demands, Environment, HandedOverError, SessionSetup, Settings, Target, no_database};
-use muster_proto::control::{PrepareFailed, RunConfig, WITHHELD};
+use muster_proto::control::{RunConfig, WITHHELD};
 use secrecy::SecretString;
 use tracing::warn;
 

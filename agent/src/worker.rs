@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster_core::parameters::Values;
+use muster_core::prepare::PrepareFailed;
 use muster_core::sample::{Execution, Lag, Sample};
 use muster_postgres::{Execute, Executed, Prepared, Reconnect, no_database};
-use muster_proto::control::{PrepareFailed, WorkerReport};
+use muster_proto::control::WorkerReport;
 use muster_proto::work::{Assign, Order};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

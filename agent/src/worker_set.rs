@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use muster_core::limits;
+use muster_core::prepare::{Database, PrepareFailed, PrepareFailure};
 use muster_core::server_identity::{Reconnects, ServerIdentity};
 use muster_postgres::no_database;
-use muster_proto::control::{Database, PrepareFailed, PrepareFailure, Ready, RunConfig, WorkerReport};
+use muster_proto::control::{Ready, RunConfig, WorkerReport};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

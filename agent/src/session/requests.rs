@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use muster_core::ids::{Epoch, RunId, SlotId};
 use muster_core::limits;
-use muster_proto::control::{BackendsEnded, Explain, Explained, FromAgent, StatsReply, StatsRequest};
+use muster_core::server_side::Explain;
+use muster_proto::control::{BackendsEnded, Explained, FromAgent, StatsReply, StatsRequest};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;

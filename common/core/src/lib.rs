@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod parameters;
 pub mod passes;
 pub mod placement;
+pub mod prepare;
 pub mod printable;
 pub mod protocol;
 pub mod query;

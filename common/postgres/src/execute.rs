@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use muster_core::ids::RowId;
+use muster_core::prepare::Database;
 use muster_core::protocol::UsedFormat;
 use muster_core::sample::{Outcome, QueryError};
 use muster_core::server_identity::ServerIdentity;
-use muster_proto::control::Database;
 
 /// One worker's connection to a database, with its prepared statements. Only the worker's thread calls it, and calls may block.
 pub trait Execute {

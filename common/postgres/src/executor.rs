@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use muster_core::ids::RowId;
 use muster_core::limits;
+use muster_core::prepare::PrepareFailed;
 use muster_core::protocol::ResultFormat;
 use muster_core::sample::{Outcome, QueryError};
-use muster_proto::control::PrepareFailed;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 

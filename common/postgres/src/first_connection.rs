@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use muster_core::prepare::Database;
 use muster_core::protocol::Protocol;
 use muster_core::server_identity::ServerIdentity;
-use muster_proto::control::Database;
 use tokio_postgres::Client;
 
 use crate::address::Address;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use muster_core::limits;
+use muster_core::prepare::PrepareFailed;
 use muster_core::protocol::Protocol;
 use muster_core::query::quote;
 use muster_core::sample::QueryError;
 use muster_core::server_identity::ServerIdentity;
 use muster_process::random;
-use muster_proto::control::PrepareFailed;
 use postgres_protocol::message::frontend as write;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;

@@ -1,6 +1,6 @@
 //! Converts errors into the reason, for the coordinator, why an agent cannot run the rows of a run.
 
-use muster_proto::control::{PrepareFailed, PrepareFailure};
+use muster_core::prepare::{PrepareFailed, PrepareFailure};
 
 use crate::server_error::ServerError;
 

@@ -5,10 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use muster_core::prepare::{PrepareFailed, PrepareFailure};
 use muster_core::protocol::{Protocol, ResultFormat};
 use muster_core::query::{self, BucketFunction, Placeholder, Template, default_sql, with_literals};
 use muster_core::session_spec::Statement;
-use muster_proto::control::{PrepareFailed, PrepareFailure};
 use postgres_protocol::message::frontend::{self as write, BindError};
 use postgres_protocol::{IsNull, Oid};
 

@@ -10,7 +10,7 @@ use muster_agent::AgentConfig;
 use muster_agent::driver::{CannotStart, Driver, Execute, Executed, Prepared, Route, Worker, WorkerPool};
 use muster_core::ids::{Epoch, RowId, RunId, SlotId};
 use muster_core::sample::{Answer, Outcome, QueryError, SqlState};
-use muster_proto::control::{self, RunConfig};
+use muster_proto::control::RunConfig;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -116,7 +116,7 @@ impl Connection {
         let prepared = Prepared {
             connect: CONNECTING,
             prepare: ROUND_TRIP,
-            database: control::Database::default(),
+            database: muster_core::prepare::Database::default(),
             sql: "SELECT".to_owned(),
             bucket_function: None,
             is_pooled: false,

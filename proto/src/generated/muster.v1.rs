@@ -555,7 +555,7 @@ pub struct RunConfig {
     /// A second database, on which every row is run as well. Sent under the same conditions; otherwise present and empty.
     #[prost(string, optional, tag = "10")]
     pub versus_url: ::core::option::Option<::prost::alloc::string::String>,
-    /// The statements, the load and the settings of sessions, as JSON: `SessionSpec` in common/src/session_spec.rs.
+    /// The statements, the load and the settings of sessions, as JSON: `SessionSpec` in common/core/src/session_spec.rs.
     #[prost(string, tag = "12")]
     pub session: ::prost::alloc::string::String,
 }
@@ -704,7 +704,7 @@ pub struct Results {
     /// All executions belong to this round.
     #[prost(uint32, tag = "12")]
     pub round: u32,
-    /// The numbers of the samples, in the order of `common/src/sample/columns.rs`. A failed execution has 0 in the columns of an answer.
+    /// The numbers of the samples, in the order of `common/core/src/sample/columns.rs`. A failed execution has 0 in the columns of an answer.
     #[prost(message, repeated, tag = "17")]
     pub column: ::prost::alloc::vec::Vec<Column>,
 }

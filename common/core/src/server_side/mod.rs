@@ -2,10 +2,29 @@
 
 mod window;
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::server_identity::ServerIdentity;
 pub use window::Window;
+
+/// Requests one more execution of a row and its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explain {
+    pub number: u32,
+    /// Position among the run's statements.
+    pub statement: u16,
+    /// The row's values in the layout of [`crate::parameters`].
+    pub parameters: Bytes,
+    pub timeout: Duration,
+    /// The number of the row's execution, counted from 1 by statement and connection. 0 if unknown.
+    pub execution: u32,
+    /// The values of the preceding executions on that connection, starting with the first, if known. PostgreSQL chooses the plan of the
+    /// row based on the plans of these executions.
+    pub earlier: Vec<Bytes>,
+}
 
 /// The plan of one execution.
 #[derive(Debug, Clone, PartialEq, Eq)]

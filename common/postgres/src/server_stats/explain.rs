@@ -8,9 +8,9 @@ use muster_core::parameters::Values;
 use muster_core::protocol::Protocol;
 use muster_core::query::{quote, with_literals};
 use muster_core::sample::Execution;
+use muster_core::server_side::Explain;
 use muster_core::server_side::{ExplainedPlan, PlanKind};
 use muster_process::random;
-use muster_proto::control::Explain;
 use tokio_postgres::Client;
 
 use super::rows::{QueryError, Row, rows};

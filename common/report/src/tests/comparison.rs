@@ -276,7 +276,8 @@ fn a_comparison_of_two_databases_in_one_run_does_not_suggest_another_run() {
 
 #[test]
 fn the_committed_schema_matches_the_types() {
-    let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/muster.compare.v1.schema.json");
+    let committed =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/muster.compare.v1.schema.json");
     let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
     if std::env::var_os("UPDATE_SCHEMA").is_some_and(|update| update == "1") {
         std::fs::write(&committed, &fresh).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_core::ids::SlotId;
 use muster_core::limits;
-use muster_proto::control::{PrepareFailed, PrepareFailure};
+use muster_core::prepare::{PrepareFailed, PrepareFailure};
 
 use crate::workload::WorkloadError;
 

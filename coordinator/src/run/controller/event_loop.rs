@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed};
+use muster_core::prepare::PrepareFailed;
+use muster_proto::control::{FromAgent, FromCoordinator};
 use muster_report::result::Ending;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;

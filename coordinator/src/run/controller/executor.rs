@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use muster_core::ids::{Epoch, RowId, SlotId};
 use muster_core::limits;
+use muster_core::prepare::Database;
 use muster_core::slots::Grant;
-use muster_proto::control::{Database, FromCoordinator, Ready, Standby, Welcome};
+use muster_proto::control::{FromCoordinator, Ready, Standby, Welcome};
 use muster_report::result::Ending;
 use tracing::debug;
 

@@ -1,6 +1,6 @@
 //! The search for the highest rate that meets an objective: a sequence of rounds, each with one rate. The steps are not counted; only their
 //! outcomes are recorded. The rate that the search found is confirmed in a round that counts and is journaled, and the report shows the
-//! figures of that round. If the rate does not hold, the aggregates are reset for the next confirmation. `common/src/search.rs` decides
+//! figures of that round. If the rate does not hold, the aggregates are reset for the next confirmation. `common/core/src/search.rs` decides
 //! which rate is next.
 
 use std::sync::Arc;

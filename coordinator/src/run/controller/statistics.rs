@@ -8,8 +8,9 @@ use bytes::Bytes;
 use muster_core::ids::RowId;
 use muster_core::limits;
 use muster_core::parameters::PackedParameters;
+use muster_core::server_side::Explain;
 use muster_core::server_side::ExplainedPlan;
-use muster_proto::control::{Explain, Explained, FromCoordinator, StatsReply, StatsRequest};
+use muster_proto::control::{Explained, FromCoordinator, StatsReply, StatsRequest};
 use muster_report::result::Ending;
 
 use super::event_loop::EventLoop;

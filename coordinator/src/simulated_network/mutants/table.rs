@@ -2,9 +2,9 @@
 
 use super::{Edit, Mutant};
 
-const DISPATCH: &str = "common/src/dispatch.rs";
-const LEASE: &str = "common/src/lease.rs";
-const OUTBOX: &str = "common/src/outbox.rs";
+const DISPATCH: &str = "common/core/src/dispatch.rs";
+const LEASE: &str = "common/core/src/lease.rs";
+const OUTBOX: &str = "common/core/src/outbox.rs";
 const SESSION: &str = "agent/src/session.rs";
 const AGENT_FENCES: &str = "agent/src/session/fences.rs";
 const CONTROLLER: &str = "coordinator/src/run/controller/mod.rs";

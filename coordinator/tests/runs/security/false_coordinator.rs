@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use muster_core::ids::{Epoch, RunId, SessionId, SlotId};
 use muster_core::load::Load;
+use muster_core::prepare::PrepareFailed;
 use muster_core::session_spec::{SessionSpec, Statement, StatementText};
 use muster_core::session_token::SessionKey;
-use muster_proto::control::{FromAgent, FromCoordinator, PrepareFailed, RunConfig, StatsRequest, Welcome};
+use muster_proto::control::{FromAgent, FromCoordinator, RunConfig, StatsRequest, Welcome};
 use muster_proto::v1;
 use muster_proto::v1::muster_server::{Muster, MusterServer};
 use tokio::sync::mpsc;
