@@ -118,8 +118,7 @@ fn place(text: &str, find: &str) -> Result<Range<usize>, &'static str> {
     }
 }
 
-/// Builds the edited sources and returns the program with the tests of this crate. The copy stays in the target directory, so that cargo
-/// builds only what has changed since the last time.
+/// Builds the edited sources and returns the program with the tests of this crate.
 fn build() -> PathBuf {
     let workspace = workspace();
     let program = std::env::current_exe().expect("the path of this program");
@@ -159,17 +158,16 @@ fn copy_sources(workspace: &Path, copy: &Path) -> io::Result<()> {
     listing.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(workspace);
     let edited = edited_sources(workspace).unwrap_or_else(|problem| panic!("{problem}"));
     let files = String::from_utf8(listing.output()?.stdout).expect("names of files are UTF-8");
+    if copy.exists() {
+        fs::remove_dir_all(copy)?;
+    }
     for file in files.split_terminator('\0').filter(|file| workspace.join(file).is_file()) {
-        let text = match edited.get(file) {
-            Some(text) => text.clone().into_bytes(),
-            None => fs::read(workspace.join(file))?,
-        };
-        // A file that is not written keeps its time, and cargo does not build it again.
-        if fs::read(copy.join(file)).is_ok_and(|before| before == text) {
-            continue;
-        }
         fs::create_dir_all(copy.join(file).parent().expect("a file has a directory"))?;
-        fs::write(copy.join(file), text)?;
+        match edited.get(file) {
+            Some(text) => fs::write(copy.join(file), text)?,
+            // Not `copy`, which keeps the mode but on some systems also the time by which cargo knows what has changed.
+            None => fs::write(copy.join(file), fs::read(workspace.join(file))?)?,
+        }
     }
     Ok(())
 }

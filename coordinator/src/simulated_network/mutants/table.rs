@@ -5,14 +5,17 @@ use super::{Edit, Mutant};
 const DISPATCH: &str = "common/core/src/dispatch.rs";
 const LEASE: &str = "common/core/src/lease.rs";
 const OUTBOX: &str = "common/core/src/outbox.rs";
-const SESSION: &str = "agent/src/session.rs";
-const AGENT_FENCES: &str = "agent/src/session/fences.rs";
-const CONTROLLER: &str = "coordinator/src/run/controller/mod.rs";
-const CALLS: &str = "coordinator/src/run/controller/calls.rs";
-const OPENING: &str = "coordinator/src/run/controller/opening.rs";
-const RECOVERY: &str = "coordinator/src/run/controller/recovery.rs";
+const AGENT_REQUESTS: &str = "agent/src/session/requests.rs";
+const AGENT_SHUTDOWN: &str = "agent/src/session/shutdown.rs";
+const CONNECTIONS: &str = "coordinator/src/run/controller/connections.rs";
+const EXECUTOR: &str = "coordinator/src/run/controller/executor.rs";
+const JOINING: &str = "coordinator/src/run/controller/joining.rs";
+const SESSIONS: &str = "coordinator/src/run/controller/sessions.rs";
+const CLEARANCE: &str = "coordinator/src/run/membership/clearance.rs";
+const MEMBERSHIP: &str = "coordinator/src/run/membership/machine.rs";
+const LAYOUT: &str = "coordinator/src/run/round/layout.rs";
+const ROUND: &str = "coordinator/src/run/round/state.rs";
 const KEEPER: &str = "coordinator/src/run/keeper.rs";
-const MEMBERSHIP: &str = "coordinator/src/run/membership.rs";
 const WORK: &str = "coordinator/src/grpc/work.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -45,7 +48,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "unacknowledged results are forgotten",
-        edits: &[Edit { file: SESSION, find: "if «!results.is_empty()» {", replace: "false" }],
+        edits: &[Edit { file: AGENT_SHUTDOWN, find: "if «!results.is_empty()» {", replace: "false" }],
     },
     Mutant {
         name: "new rows run before unacknowledged results are sent again",
@@ -54,11 +57,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a lost session is still served",
         edits: &[
-            Edit {
-                file: MEMBERSHIP,
-                find: "«member.ended.cancel();\n        member.share.send_replace(None);»\n        member.lost =",
-                replace: "",
-            },
+            Edit { file: CONNECTIONS, find: "«connection.end();»", replace: "" },
             Edit { file: DISPATCH, find: "if «known.holder != Some(epoch)» {", replace: "false" },
         ],
     },
@@ -66,12 +65,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a loss moves every host",
         edits: &[
             Edit {
-                file: RECOVERY,
+                file: ROUND,
                 find: "self.rows.reassign(«self.workers_of(slot)», owner)",
                 replace: "0..self.workers.len()",
             },
             Edit {
-                file: RECOVERY,
+                file: ROUND,
                 find: "let best = || «to[candidates.owner(workload.hosts().name(host)) as usize]»;",
                 replace: "to[host.index() % to.len()]",
             },
@@ -104,58 +103,51 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "old backends are not ended",
         edits: &[Edit {
-            file: AGENT_FENCES,
-            find: "«timeout(limits::END_BACKENDS_TIMEOUT, request).await»",
-            replace: "drop(request); Ok(Ok(0))",
+            file: AGENT_REQUESTS,
+            find: r#"«within(limits::END_BACKENDS_TIMEOUT, "older backends did not end", request).await»"#,
+            replace: "drop(request); Ok(0)",
         }],
     },
     Mutant {
         name: "hosts move before old backends are ended",
         edits: &[Edit {
-            file: RECOVERY,
-            find: "retire(slot);\n        «self.ask_to_end_backends(slot, now);»",
-            replace: "self.fences.0.insert(slot, Fence { asked: Asked::Failed, until: now, then: Then::Move });",
+            file: MEMBERSHIP,
+            find: "self.members.retire(slot);\n                    «self.fence(slot, Then::Move, now, effects);»",
+            replace: "let to = self.members.running().map(|(_, grant)| grant.slot).collect(); effects.push(Effect::Move { slot, to });",
         }],
     },
     Mutant {
         name: "no wait after the database refuses",
-        edits: &[
-            Edit {
-                file: RECOVERY,
-                find: "clock::now() + «wait.unwrap_or_default()»",
-                replace: "Duration::ZERO",
-            },
-            Edit {
-                file: RECOVERY,
-                find: "«self.plan.timeout.map_or(Duration::ZERO, |limit| limit + limits::CANCEL_GRACE)»",
-                replace: "Duration::ZERO",
-            },
-        ],
+        edits: &[Edit {
+            file: MEMBERSHIP,
+            find: "now + «wait.unwrap_or_default()»",
+            replace: "std::time::Duration::ZERO",
+        }],
     },
     Mutant {
         name: "a broken connection counts as an expired lease",
         edits: &[Edit {
-            file: RECOVERY,
-            find: "if «!loss.is_drained» {\n            let lapses_at",
+            file: MEMBERSHIP,
+            find: "if «self.phase == Phase::Running && !loss.is_drained» {",
             replace: "false",
         }],
     },
     Mutant {
         name: "a former session stays live",
-        edits: &[Edit { file: CALLS, find: "for id in «former» {", replace: "Vec::<MemberId>::new()" }],
+        edits: &[Edit {
+            file: MEMBERSHIP,
+            find: "for id in «former.map(|(member, _)| member.id).collect::<Vec<_>>()» {",
+            replace: "drop(former); Vec::new()",
+        }],
     },
     Mutant {
         name: "every loss counts as a death",
-        edits: &[Edit {
-            file: CALLS,
-            find: "if «hello.instance != 0 && !returned.is_empty()» {",
-            replace: "false",
-        }],
+        edits: &[Edit { file: EXECUTOR, find: "if «!returned.is_empty()» {", replace: "false" }],
     },
     Mutant {
         name: "resume does not wait one lease",
         edits: &[Edit {
-            file: CONTROLLER,
+            file: JOINING,
             find: "let not_before = clock::now() + «limits::FENCE»;",
             replace: "Duration::ZERO",
         }],
@@ -163,41 +155,40 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "resume ends old backends before their leases expire",
         edits: &[
-            Edit { file: RECOVERY, find: "&& «clock::now() < leases_lapse_at» {", replace: "false" },
+            Edit { file: JOINING, find: "&& «clock::now() < leases_lapse_at» {", replace: "false" },
             Edit {
-                file: RECOVERY,
-                find: "let (mut begins_at, mut give_up_at) = («clock::now()»,",
-                replace: "leases_lapse_at.max(clock::now())",
+                file: JOINING,
+                find: "while let Some(until) = «events.sessions().clear_until()» {",
+                replace: "events.sessions().clear_until().map(|until| until.max(leases_lapse_at))",
             },
         ],
     },
     Mutant {
         name: "resume does not end old backends",
-        edits: &[Edit {
-            file: RECOVERY,
-            find: "let grants: Vec<Grant> = «self.membership.live().filter_map(|member| member.grant).collect()»;",
-            replace: "Vec::new()",
-        }],
+        edits: &[
+            Edit { file: CLEARANCE, find: "Self { open: «slots.collect()»,", replace: "BTreeSet::new()" },
+            Edit {
+                file: MEMBERSHIP,
+                find: "let Some(member) = «live.clone().next().map(|(member, _)| member.id)» else",
+                replace: "None",
+            },
+        ],
     },
     Mutant {
         name: "resume ends old backends of one slot only",
         edits: &[
+            Edit { file: CLEARANCE, find: "if «self.open.is_empty()» {", replace: "true" },
             Edit {
-                file: RECOVERY,
-                find: "for Grant { slot, epoch } in «&grants» {",
-                replace: "&grants[..1]",
-            },
-            Edit {
-                file: RECOVERY,
-                find: "«grants.iter().all(|grant| self.cleared.contains(&grant.slot))»",
-                replace: "!self.cleared.is_empty()",
+                file: MEMBERSHIP,
+                find: "«live.map(|(_, Grant { slot, epoch })| Effect::EndBackends { member, slot, below: epoch }).collect()»",
+                replace: "live.take(1).map(|(_, Grant { slot, epoch })| Effect::EndBackends { member, slot, below: epoch }).collect()",
             },
         ],
     },
     Mutant {
         name: "resume numbers its epochs from 1",
         edits: &[Edit {
-            file: OPENING,
+            file: SESSIONS,
             find: "«record.next_epoch()»",
             replace: "muster_core::ids::Epoch::new(1)",
         }],
@@ -205,7 +196,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "resume forgets which rows were lost before",
         edits: &[Edit {
-            file: OPENING,
+            file: LAYOUT,
             find: "«dispatch.remember_loss(rows, epoch);»",
             replace: "drop((rows, epoch));",
         }],
@@ -213,8 +204,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "resume does not ask agents how long they ran",
         edits: &[Edit {
-            file: OPENING,
-            find: "«tally.ran_for_ns.max(self.former_sessions_ran_for_ns())»",
+            file: LAYOUT,
+            find: "«tally.ran_for_ns.max(sessions_ran_for_ns)»",
             replace: "tally.ran_for_ns",
         }],
     },
