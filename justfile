@@ -75,7 +75,7 @@ proto:
 
 # Regenerate docs/muster.result.v1.schema.json and docs/muster.compare.v1.schema.json after a change of the result types
 schema:
-    UPDATE_SCHEMA=1 cargo test --locked -p muster-coordinator --lib the_committed_schema_matches_the_types
+    UPDATE_SCHEMA=1 cargo test --locked -p muster-report --features schema --lib the_committed_schema
 
 # Regenerate docs/reference and the schemas after a change of options, exit codes, result types or metrics
 reference: schema

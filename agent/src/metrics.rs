@@ -161,24 +161,14 @@ impl Source for AgentMetrics {
 #[cfg(test)]
 mod tests {
     use muster_core::ids::RowId;
-    use muster_core::sample::{Answer, Execution, Lag, QueryError, Sample, SqlState};
+    use muster_core::sample::{Answer, Execution, QueryError, Sample, SqlState};
 
     use super::*;
     use muster_net::metrics::written;
 
     fn measured(service_time_ns: u64, outcome: Outcome) -> (u16, WorkerResult) {
         let (row, execution) = (RowId::new(0), Execution::default());
-        (
-            0,
-            WorkerResult::Measured(Sample {
-                row,
-                start_ns: 0,
-                lag: Lag::default(),
-                service_time_ns,
-                execution,
-                outcome,
-            }),
-        )
+        (0, WorkerResult::Measured(Sample { service_time_ns, execution, outcome, ..Sample::zero(row) }))
     }
 
     #[track_caller]

@@ -150,7 +150,7 @@ async fn send(sender: &mpsc::Sender<v1::AgentWork>, message: FromAgent) -> Resul
 #[cfg(test)]
 mod tests {
     use muster_core::ids::{Epoch, RowId, SlotId};
-    use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+    use muster_core::sample::{Answer, Execution, Outcome, Sample};
     use muster_core::slots::Grant;
 
     use super::*;
@@ -161,8 +161,7 @@ mod tests {
         let (senders, receiver) = channel(1);
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(7);
-        let measurement =
-            Sample { row, start_ns: 0, lag: Lag::default(), service_time_ns: 1, execution, outcome };
+        let measurement = Sample { service_time_ns: 1, execution, outcome, ..Sample::zero(row) };
         let results =
             [WorkerResult::LeftOut(16), WorkerResult::RoundOver(1), WorkerResult::Measured(measurement)];
         for result in results {

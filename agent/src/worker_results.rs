@@ -156,21 +156,14 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use muster_core::ids::RowId;
-    use muster_core::sample::{Answer, Execution, Lag, Outcome};
+    use muster_core::sample::{Answer, Execution, Outcome};
 
     use super::*;
 
     fn measured(row: u32) -> WorkerResult {
         let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
         let row = RowId::new(row);
-        WorkerResult::Measured(Sample {
-            row,
-            start_ns: 0,
-            lag: Lag::default(),
-            service_time_ns: 1,
-            execution,
-            outcome,
-        })
+        WorkerResult::Measured(Sample { service_time_ns: 1, execution, outcome, ..Sample::zero(row) })
     }
 
     async fn is_due(receiver: &WorkerResultReceiver) -> bool {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use muster_coordinator::journal::{CountedSample, Entry, Reader, Tail, Writer};
 use muster_coordinator::workload::HostIndex;
 use muster_core::ids::{Epoch, RowId};
-use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_core::sample::{Answer, Execution, Outcome, Sample};
 
 use crate::figures::median;
 
@@ -121,12 +121,11 @@ fn sample(row: u32) -> CountedSample {
         worker: row % WORKERS,
         attempt: 1,
         sample: Sample {
-            row: RowId::new(row.wrapping_mul(3).wrapping_add(gap)),
             start_ns: u64::from(row / WORKERS) * 1_100_000 + jitter_ns,
-            lag: Lag::default(),
             service_time_ns: 800_000 + jitter_ns,
             execution: Execution { number: 1, ..Execution::default() },
             outcome: Outcome::Completed(Answer { rows: 60, bytes: 1_440, digest: random }),
+            ..Sample::zero(RowId::new(row.wrapping_mul(3).wrapping_add(gap)))
         },
     }
 }

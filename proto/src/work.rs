@@ -204,7 +204,7 @@ mod tests {
                 let lag = Lag { queueing_ns, generator_delay_ns };
                 let execution = Execution { round: ROUND, statement, number };
                 let row = RowId::new(row);
-                (worker, Sample { row, start_ns, lag, service_time_ns, execution, outcome })
+                (worker, Sample { start_ns, lag, service_time_ns, execution, outcome, ..Sample::zero(row) })
             },
         )
     }
@@ -250,12 +250,10 @@ mod tests {
 
     fn one_result() -> v1::Results {
         let sample = Sample {
-            row: RowId::new(7),
             start_ns: 5,
-            lag: Lag::default(),
             service_time_ns: 1_000,
-            execution: Execution::default(),
             outcome: Outcome::Completed(Answer { rows: 1, bytes: 8, digest: 42 }),
+            ..Sample::zero(RowId::new(7))
         };
         Results { number: 1, ran_under: None, measurements: vec![(0, sample)] }.into()
     }

@@ -14,7 +14,7 @@ use muster_core::parameters::PackedParameters;
 use muster_core::passes::Passes;
 use muster_core::placement::{self, Method};
 use muster_core::queue::Queue;
-use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_core::sample::{Answer, Execution, Outcome, Sample};
 use muster_proto::v1;
 use muster_proto::work::{Assign, FromAgent, FromCoordinator, Order, Results};
 use muster_stats::latency::{Samples, Summary};
@@ -211,12 +211,11 @@ fn measurement(row: RowId) -> Sample {
     let random = u64::from(row.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let jitter_ns = (random >> 44) % 500_000;
     Sample {
-        row,
         start_ns: u64::from(row.get()) * 1_100_000 + jitter_ns,
-        lag: Lag::default(),
         service_time_ns: 800_000 + jitter_ns,
         execution: Execution { round: 0, statement: 0, number: row.get() + 1 },
         outcome: Outcome::Completed(Answer { rows: 60, bytes: 1_440, digest: random }),
+        ..Sample::zero(row)
     }
 }
 

@@ -20,6 +20,18 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Returns a completed execution of a row in which every number is 0, for struct updates.
+    pub fn zero(row: RowId) -> Self {
+        Self {
+            row,
+            start_ns: 0,
+            lag: Lag::default(),
+            service_time_ns: 0,
+            execution: Execution::default(),
+            outcome: Outcome::Completed(Answer::default()),
+        }
+    }
+
     /// Returns the result of a completed query.
     pub fn answer(&self) -> Option<&Answer> {
         match &self.outcome {

@@ -138,7 +138,7 @@ fn time(counted: &CountedSample, retried: Retried) -> Option<Timed> {
 #[cfg(test)]
 mod tests {
     use muster_core::ids::RowId;
-    use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+    use muster_core::sample::{Answer, Lag, Outcome, QueryError, Sample, SqlState};
 
     use super::*;
     use crate::workload::HostIndex;
@@ -171,12 +171,11 @@ mod tests {
             worker: 3,
             attempt,
             sample: Sample {
-                row: RowId::new(7),
                 start_ns: 20,
                 lag: Lag { queueing_ns: 1, generator_delay_ns: 0 },
                 service_time_ns: 5,
-                execution: Execution::default(),
                 outcome: outcome.clone(),
+                ..Sample::zero(RowId::new(7))
             },
         };
         let measured = Timed { row: RowId::new(7), worker: 3, start_ns: 20, lag_ns: 1, service_ns: 5 };

@@ -11,7 +11,7 @@
 use muster_core::ids::{Epoch, RowId};
 use muster_core::limits::{ADVICE_CHARS_MAX, JOURNAL_RECORD_ROWS_MAX, MESSAGE_CHARS_MAX};
 use muster_core::sample::columns::{self, Column, Source, Visitor};
-use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+use muster_core::sample::{Outcome, QueryError, Sample, SqlState};
 
 use super::columns::{Bytes, put, put_column, put_deltas};
 use super::format::Fault;
@@ -171,19 +171,8 @@ fn count(bytes: &mut Bytes<'_>) -> Option<usize> {
 fn results(bytes: &mut Bytes<'_>) -> Option<Entry> {
     let count = count(bytes)?;
     let epoch = Epoch::new(bytes.number()?);
-    let empty = CountedSample {
-        host: HostIndex::new(0),
-        worker: 0,
-        attempt: 0,
-        sample: Sample {
-            row: RowId::new(0),
-            start_ns: 0,
-            lag: Lag::default(),
-            service_time_ns: 0,
-            execution: Execution::default(),
-            outcome: Outcome::Completed(Answer::default()),
-        },
-    };
+    let empty =
+        CountedSample { host: HostIndex::new(0), worker: 0, attempt: 0, sample: Sample::zero(RowId::new(0)) };
     let mut samples = vec![empty; count];
     bytes.deltas(count, |i, row| samples[i].sample.row = RowId::new(row))?;
     bytes.column(count, |i, host| samples[i].host = HostIndex::new(host))?;

@@ -283,7 +283,7 @@ fn settled(measurement: &Sample) -> Settled {
 mod tests {
     use muster_core::ids::SlotId;
     use muster_core::queue::Queue;
-    use muster_core::sample::{Execution, Lag};
+    use muster_core::sample::Execution;
     use muster_core::slots::Grant;
 
     use super::*;
@@ -311,12 +311,10 @@ mod tests {
         rows.restore_session(0..1, lost, 0, 1_000);
         rows.begin(0..1, resumed, 1_000);
         let measurement = |row, start_ns| Sample {
-            row,
             start_ns,
-            lag: Lag::default(),
             service_time_ns: 600,
             execution: Execution { round: 1, ..Execution::default() },
-            outcome: Outcome::Completed(Answer::default()),
+            ..Sample::zero(row)
         };
         let measurements = vec![(0, measurement(ids[0], 0)), (0, measurement(ids[1], 600))];
         let ran_under = Some(Grant { slot: SlotId::new(0), epoch: lost });

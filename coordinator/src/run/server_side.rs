@@ -206,7 +206,7 @@ fn milliseconds(ns: u64) -> f64 {
 mod tests {
     use muster_core::ids::RowId;
     use muster_core::passes::Passes;
-    use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+    use muster_core::sample::Sample;
     use muster_core::server_side::Statements;
 
     use muster_core::session_spec::Statement;
@@ -242,14 +242,7 @@ mod tests {
     fn side(before: StatsSnapshot, after: StatsSnapshot, change: impl Fn(&mut Client<'_>)) -> ServerSide {
         let mut worker = WorkerTally::default();
         for row in 0..4 {
-            let measurement = Sample {
-                row: RowId::new(row),
-                start_ns: 0,
-                lag: Lag::default(),
-                service_time_ns: 2_000_000,
-                execution: Execution::default(),
-                outcome: Outcome::Completed(Answer::default()),
-            };
+            let measurement = Sample { service_time_ns: 2_000_000, ..Sample::zero(RowId::new(row)) };
             let class = Class::of(&measurement, &Passes::once(4));
             worker.times.count(class, true);
             worker.times.add(class, &measurement);

@@ -273,12 +273,11 @@ impl Tally {
 mod tests {
     use super::*;
     use muster_core::ids::Epoch;
-    use muster_core::sample::{Execution, Lag};
+    use muster_core::sample::Execution;
 
     fn executed(host: u32, row: u32, service_time_ns: u64, outcome: Outcome) -> Executed {
         let (row, execution) = (RowId::new(row), Execution::default());
-        let measurement =
-            Sample { row, start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome };
+        let measurement = Sample { service_time_ns, execution, outcome, ..Sample::zero(row) };
         Executed { worker: 0, host: HostIndex::new(host), epoch: Epoch::new(1), attempt: 1, measurement }
     }
 

@@ -3,7 +3,7 @@
 use muster_core::ids::{Epoch, RowId, SlotId};
 use muster_core::outbox::Results;
 use muster_core::sample::columns::{self, Column, Source, Visitor};
-use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+use muster_core::sample::{Answer, Execution, Outcome, QueryError, Sample, SqlState};
 use muster_core::slots::Grant;
 
 use super::expect;
@@ -21,12 +21,9 @@ impl TryFrom<v1::Results> for Results {
         let mut measurements = Vec::with_capacity(count);
         for ((worker, row), digest) in wire.worker.into_iter().zip(wire.row).zip(wire.answer_digest) {
             let sample = Sample {
-                row: RowId::new(row),
-                start_ns: 0,
-                lag: Lag::default(),
-                service_time_ns: 0,
                 execution: Execution { round: wire.round, ..Execution::default() },
                 outcome: Outcome::Completed(Answer { digest, ..Answer::default() }),
+                ..Sample::zero(RowId::new(row))
             };
             measurements.push((narrow("results.worker", worker)?, sample));
         }

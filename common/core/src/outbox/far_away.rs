@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Credit, Outbox};
 use crate::ids::RowId;
 use crate::limits;
-use crate::sample::{Answer, Execution, Lag, Outcome, Sample};
+use crate::sample::{Answer, Execution, Outcome, Sample};
 
 const STEP: Duration = Duration::from_micros(100);
 
@@ -109,7 +109,7 @@ fn arrived(in_transit: &mut VecDeque<(Duration, u64)>, now: Duration) -> Option<
 fn measurement(service_time: Duration) -> Sample {
     let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap();
     let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
-    Sample { row: RowId::new(0), start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome }
+    Sample { service_time_ns, execution, outcome, ..Sample::zero(RowId::new(0)) }
 }
 
 #[test]

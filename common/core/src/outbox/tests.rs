@@ -1,12 +1,12 @@
 use super::*;
 use crate::ids::{Epoch, RowId, SlotId};
-use crate::sample::{Answer, Execution, Lag, Outcome};
+use crate::sample::{Answer, Execution, Outcome};
 
 fn measurement(row: u32, service_time: Duration) -> (u16, Sample) {
     let service_time_ns = u64::try_from(service_time.as_nanos()).unwrap();
     let (execution, outcome) = (Execution::default(), Outcome::Completed(Answer::default()));
     let row = RowId::new(row);
-    (0, Sample { row, start_ns: 0, lag: Lag::default(), service_time_ns, execution, outcome })
+    (0, Sample { service_time_ns, execution, outcome, ..Sample::zero(row) })
 }
 
 fn run_rows(outbox: &mut Outbox, rows: std::ops::Range<u32>, service_time: Duration) {

@@ -9,7 +9,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use muster_core::ids::{Epoch, RowId};
-use muster_core::sample::{Answer, Execution, Lag, Outcome, QueryError, Sample, SqlState};
+use muster_core::sample::{Answer, Execution, Outcome, QueryError, Sample, SqlState};
 use tempfile::TempDir;
 
 use super::{CountedSample, Entry, JournalError, Reader, Tail, Writer};
@@ -55,12 +55,11 @@ fn sample(row: u32, outcome: Outcome) -> CountedSample {
         worker: row % 4,
         attempt: 1,
         sample: Sample {
-            row: RowId::new(row),
             start_ns: 3_600_000_000_000 + u64::from(row) * 250_000,
-            lag: Lag::default(),
             service_time_ns: 1_000_000 + u64::from(row.wrapping_mul(2_654_435_761) >> 12),
             execution: Execution { number: 1, ..Execution::default() },
             outcome,
+            ..Sample::zero(RowId::new(row))
         },
     }
 }

@@ -38,12 +38,12 @@ fn any_sample() -> impl Strategy<Value = CountedSample> {
             worker,
             attempt,
             sample: Sample {
-                row: RowId::new(row),
                 start_ns,
                 lag: Lag { queueing_ns, generator_delay_ns },
                 service_time_ns,
                 execution: Execution { round: 0, statement, number: execution },
                 outcome,
+                ..Sample::zero(RowId::new(row))
             },
         },
     )

@@ -24,7 +24,6 @@ fn sample(row: u32) -> CountedSample {
         worker: row % 2,
         attempt: 1 + row % 3,
         sample: Sample {
-            row: RowId::new(row),
             execution: Execution { round: 0, statement: 1, number: 1 + row },
             start_ns: 1_000_000_000 + u64::from(row) * 7,
             lag: Lag { queueing_ns: 30, generator_delay_ns: 4 },
@@ -34,6 +33,7 @@ fn sample(row: u32) -> CountedSample {
             } else {
                 Outcome::Completed(Answer { rows: 60, bytes: u64::MAX, digest: 0 })
             },
+            ..Sample::zero(RowId::new(row))
         },
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use muster_core::ids::{RowId, RunId};
 use muster_core::placement::Method;
-use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_core::sample::Sample;
 use muster_core::session_spec::{SessionSpec, Statement};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -76,14 +76,7 @@ fn sample(row: u32) -> CountedSample {
         host: HostIndex::new(0),
         worker: 0,
         attempt: 1,
-        sample: Sample {
-            row: RowId::new(row),
-            start_ns: 0,
-            lag: Lag::default(),
-            service_time_ns: 1,
-            execution: Execution::default(),
-            outcome: Outcome::Completed(Answer::default()),
-        },
+        sample: Sample { service_time_ns: 1, ..Sample::zero(RowId::new(row)) },
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster_core::ids::{Epoch, RowId, RunId, SessionId, SlotId};
 use muster_core::limits;
 use muster_core::outbox::Results;
-use muster_core::sample::{Answer, Execution, Lag, Outcome, Sample};
+use muster_core::sample::{Execution, Sample};
 use muster_core::session_token::{GrantedSession, SessionToken, TOKEN_BYTES};
 use muster_core::slots::Grant;
 use muster_proto::control::{FromAgent, FromCoordinator, Hello};
@@ -122,12 +122,9 @@ async fn results_of_a_session_that_another_agent_held_do_not_count() {
     let own = welcome.session.clone();
     assert_eq!((&own.id.run, own.id.slot.to_string()), (&run, slot.clone()));
     let measurement = |row| Sample {
-        row: RowId::new(row),
-        start_ns: 0,
-        lag: Lag::default(),
         service_time_ns: u64::try_from(FORGED_TIME.as_nanos()).unwrap(),
         execution: Execution { round: 1, statement: 0, number: 1 },
-        outcome: Outcome::Completed(Answer::default()),
+        ..Sample::zero(RowId::new(row))
     };
     let rows: Vec<u32> = (0..u32::try_from(TWO.rows).unwrap()).collect();
     let batches = rows.chunks(limits::BATCH_ROWS_MAX);
