@@ -7,13 +7,13 @@ use muster_core::ids::{Epoch, RowId};
 use muster_core::sample::Outcome;
 use muster_report::result::{Ending, RunResult};
 
-use super::coordinator::Ended;
 use super::database::Execution;
 use super::driver::{FAILURE, TERMINATED, answer};
 use super::history::History;
 use super::invariants::{Invariant, Violation};
 use super::scenario::Scenario;
-use super::world::Site;
+use super::site::Ended;
+use super::site::Site;
 use crate::journal::CountedSample;
 
 /// Returns the violations of a run, and the number of results that counted after the loss of their session.

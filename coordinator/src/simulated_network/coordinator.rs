@@ -12,13 +12,12 @@ use muster_core::placement::Method;
 use muster_core::session_spec::{SessionSpec, Statement, StatementText};
 use muster_core::session_token::SessionKey;
 use muster_net::metrics::written;
-use muster_report::result::RunResult;
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
 
 use super::checks;
 use super::network::{self, PORT};
-use super::world::Site;
+use super::site::{Ended, Site};
 use crate::grpc::Listener;
 use crate::journal::{Lock, Writer};
 use crate::progress::ProgressDisplay;
@@ -27,15 +26,6 @@ use crate::spec::{Content, RunSpec, WorkloadSpec};
 use crate::workload::{self, Checks, OnBadRow, Options, Workload};
 
 const SQL: &str = "SELECT run(:hostname, :takes_ms, :fails)";
-
-/// How a run ended.
-#[derive(Debug)]
-pub(super) enum Ended {
-    Reported(Box<RunResult>),
-    /// Nothing was left to resume because the previous coordinator had counted the last row.
-    NothingLeft,
-    Failed(String),
-}
 
 /// Serves the run, or resumes it if there is a journal.
 pub(super) async fn serve(site: Arc<Site>) -> turmoil::Result {

@@ -1,9 +1,8 @@
-//! The faults: how they are drawn at random, and how they are injected.
+//! The faults, and how they are drawn at random.
 
 use std::time::Duration;
 
 use super::random::Random;
-use super::world::World;
 
 /// A fault and its time since the start of the simulation.
 #[derive(Debug, Clone)]
@@ -102,26 +101,6 @@ impl Fault {
         }
         faults.sort_by_key(|timed| timed.at);
         faults
-    }
-
-    pub(super) fn inject(&self, world: &mut World<'_>) {
-        match *self {
-            Self::Kill(agent) => world.kill_agent(agent),
-            Self::PowerOff(agent) => {
-                world.partition(agent, Direction::Both);
-                world.kill_agent(agent);
-            }
-            Self::Terminate(agent) => world.terminate_agent(agent),
-            Self::Start(agent) => world.start_agent(agent),
-            Self::KillCoordinator => world.kill_coordinator(),
-            Self::StartCoordinator => world.start_coordinator(),
-            Self::Hold(agent) => world.hold(agent),
-            Self::Release(agent) => world.release(agent),
-            Self::Partition(agent, direction) => world.partition(agent, direction),
-            Self::Repair(agent) => world.repair(agent),
-            Self::Cut(agent, ends) => world.cut(agent, ends),
-            Self::Slow(agent, latency_max) => world.slow(agent, latency_max),
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::database::Execution;
 use super::invariants::{Invariant, Violation};
-use super::world::Site;
+use super::site::Site;
 use crate::journal::{CountedSample, Entry, Reader};
 
 /// A query that ended this shortly before its session may have ended after the session's lease.

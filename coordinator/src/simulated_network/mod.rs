@@ -19,6 +19,7 @@ mod mutants;
 mod network;
 mod random;
 mod scenario;
+mod site;
 mod tally;
 mod tape;
 mod world;
@@ -29,13 +30,14 @@ use std::num::NonZero;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use coordinator::Ended;
 use invariants::{Invariant, Violation};
 use muster_report::result::Ending;
 use scenario::Scenario;
+use site::Backends;
+use site::Ended;
 use tally::Tally;
 use tape::Recorded;
-use world::{Backends, World};
+use world::World;
 
 /// The number of seeds that a plain `cargo test` runs. With fewer seeds, some kinds of faults may not occur.
 const SEEDS: u64 = 100;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use muster_report::result::Ending;
 
-use super::coordinator::Ended;
+use super::site::Ended;
 
 #[derive(Debug, Default)]
 pub(super) struct Tally(BTreeMap<&'static str, u64>);

@@ -1,52 +1,20 @@
 //! Runs one scenario: starts its hosts and the network between them, and injects the faults when they are due.
 
 use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use muster_agent::metrics::AgentMetrics;
-use muster_agent::runtime::{Network, Runtime};
-use muster_agent::{AgentConfig, serve_in};
-use muster_core::ids::RunId;
-use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
-use super::coordinator::{self, Ended};
-use super::database::Database;
-use super::driver::SimulatedDriver;
-use super::faults::{Direction, Ends, Timed};
-use super::network::{self, COORDINATOR, ConnectionCutter, PORT, agent_name};
+use super::coordinator;
+use super::faults::{Direction, Ends, Fault, Timed};
+use super::network::{self, COORDINATOR, agent_name};
 use super::scenario::Scenario;
-use super::tape::Tape;
+use super::site::{Backends, Ended, Site};
 
 /// The step of the simulation. All hosts advance by this much in turn, so no message arrives sooner.
 const TICK: Duration = Duration::from_millis(5);
 /// The upper bound of a run: the last fault ends within 21 s, and all rows together take less than a minute.
 const TIME_MAX: Duration = Duration::from_secs(180);
-
-/// The state that all hosts of one run share, except the network.
-pub(super) struct Site {
-    pub(super) scenario: Scenario,
-    pub(super) run: RunId,
-    pub(super) csv: PathBuf,
-    pub(super) journal: PathBuf,
-    pub(super) database: Arc<Database>,
-    pub(super) cutter: Arc<ConnectionCutter>,
-    pub(super) tape: Arc<Tape>,
-    driver: Arc<SimulatedDriver>,
-    ended: Mutex<Option<Ended>>,
-    agents: Mutex<Vec<Process>>,
-    /// Removed, with its contents, when the run ends.
-    _directory: TempDir,
-}
-
-/// The latest process of an agent.
-#[derive(Default)]
-struct Process {
-    starts: u32,
-    shutdown: CancellationToken,
-}
 
 pub(super) struct World<'a> {
     pub(super) site: Arc<Site>,
@@ -61,78 +29,27 @@ enum Link {
     Partitioned,
 }
 
-/// How the simulated database handles a request to terminate backends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Backends {
-    Ended,
-    /// Terminates no backend, and reports that there was none to terminate.
-    NotEnded,
-}
-
-impl Site {
-    fn of(scenario: Scenario, backends: Backends) -> Self {
-        let directory = tempfile::tempdir().expect("make a directory");
-        let csv = directory.path().join("rows.csv");
-        std::fs::write(&csv, scenario.csv()).expect("write the workload");
-        let run = RunId::try_new("simulated").expect("the name has only letters");
-        let database = Arc::new(Database::new(run.clone(), &scenario, backends == Backends::Ended));
-        let driver = SimulatedDriver { database: Arc::clone(&database), rows: Arc::clone(&scenario.rows) };
-        Self {
-            agents: Mutex::new(scenario.agents.iter().map(|_| Process::default()).collect()),
-            run,
-            csv,
-            journal: directory.path().join("journal"),
-            database,
-            cutter: Arc::default(),
-            tape: Arc::default(),
-            driver: Arc::new(driver),
-            ended: Mutex::default(),
-            _directory: directory,
-            scenario,
-        }
-    }
-
-    pub(super) fn end(&self, ended: Ended) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
-    }
-
-    pub(super) fn take_ended(&self) -> Option<Ended> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn agents(&self) -> MutexGuard<'_, Vec<Process>> {
-        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn serve_agent(self: Arc<Self>, agent: usize) -> turmoil::Result {
-        let (starts, shutdown) = {
-            let process = &mut self.agents()[agent];
-            process.starts += 1;
-            process.shutdown = CancellationToken::new();
-            (process.starts, process.shutdown.clone())
-        };
-        let planned = &self.scenario.agents[agent];
-        if starts == 1 {
-            tokio::time::sleep(planned.starts_after).await;
-        }
-        let connect = network::connect(agent, Arc::clone(&self.cutter), Arc::clone(&self.tape));
-        let runtime = Runtime {
-            network: Network::Other(connect),
-            driver: self.driver.clone(),
-            seed: self.scenario.seed ^ (agent as u64) << 32 ^ u64::from(starts),
-            metrics: AgentMetrics::of(self.scenario.workers),
-        };
-        let config = AgentConfig {
-            workers: self.scenario.workers,
-            slot: planned.slot,
-            ..AgentConfig::joining(format!("{COORDINATOR}:{PORT}").parse()?)
-        };
-        serve_in(&runtime, config, shutdown).await?;
-        Ok(())
-    }
-}
-
 impl World<'_> {
+    fn inject(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::Kill(agent) => self.kill_agent(agent),
+            Fault::PowerOff(agent) => {
+                self.partition(agent, Direction::Both);
+                self.kill_agent(agent);
+            }
+            Fault::Terminate(agent) => self.terminate_agent(agent),
+            Fault::Start(agent) => self.start_agent(agent),
+            Fault::KillCoordinator => self.kill_coordinator(),
+            Fault::StartCoordinator => self.start_coordinator(),
+            Fault::Hold(agent) => self.hold(agent),
+            Fault::Release(agent) => self.release(agent),
+            Fault::Partition(agent, direction) => self.partition(agent, direction),
+            Fault::Repair(agent) => self.repair(agent),
+            Fault::Cut(agent, ends) => self.cut(agent, ends),
+            Fault::Slow(agent, latency_max) => self.slow(agent, latency_max),
+        }
+    }
+
     pub(super) fn of(scenario: Scenario, backends: Backends) -> Self {
         let mut builder = turmoil::Builder::new();
         builder
@@ -163,7 +80,7 @@ impl World<'_> {
             let now = self.sim.elapsed();
             while let Some(Timed { fault, .. }) = faults.next_if(|timed| timed.at <= now) {
                 self.site.tape.log(now, &format!("{fault:?}"));
-                fault.inject(self);
+                self.inject(&fault);
             }
             if let Err(problem) = self.sim.step() {
                 return Ended::Failed(format!("a process failed: {problem}"));

@@ -6,7 +6,7 @@ use std::io;
 use muster_core::ids::RowId;
 use muster_core::limits::{RECORD_BYTES_MAX, ROWS_MAX};
 
-use super::source::{ExpectedContent, FileFormat};
+use super::file_format::{ExpectedContent, FileFormat};
 
 /// The maximum number of characters of a value in a message.
 const SHOWN_CHARS_MAX: usize = 60;

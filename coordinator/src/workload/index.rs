@@ -7,13 +7,14 @@ use sha2::{Digest, Sha256};
 
 use super::column::{Column, Offsets};
 use super::error::{BadRow, Fault, WorkloadError};
+use super::file_format::FileFormat;
 use super::header::Columns;
 use super::hosts::HostTable;
 use super::lines::Lines;
 use super::mix::Choice;
 use super::quotes::BadQuote;
 use super::records::{self, Records, Step};
-use super::source::{CHECKED_BYTES, Checksums, FileFormat, Source};
+use super::source::{CHECKED_BYTES, Checksums, Source};
 use super::{OnBadRow, Options, Progress, ProgressFn, Workload, check};
 
 /// Large enough that the system call and the progress callback are negligible compared with the parsing.

@@ -9,6 +9,7 @@ mod check;
 mod column;
 mod csv_file;
 mod error;
+mod file_format;
 #[doc(hidden)]
 pub mod fuzzing;
 mod header;
@@ -32,11 +33,12 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use csv_file::CsvFile;
 pub use error::{BadRow, Fault, MissingColumn, WorkloadError};
+pub(crate) use file_format::ExpectedContent;
+pub use file_format::FileFormat;
 pub use hosts::{HostIndex, HostTable};
 pub use mix::{Mix, MixStatement, QUERY_COLUMN};
 pub use reader::RowReader;
-pub(crate) use source::ExpectedContent;
-pub use source::{FileFormat, FileStamp};
+pub use source::FileStamp;
 pub(crate) use time::microseconds_since_2000;
 
 /// The default of `--host-column`.
