@@ -15,17 +15,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use muster_net::address::{Coordinators, parse_listen_address};
+use muster_net::security::Security;
+use muster_net::security::pki::PkiArgs;
+use muster_postgres::{Environment, RoleRule, Settings};
+use muster_process::secret_file;
+
 use crate::config::{AcceptDatabaseUrl, AgentConfig};
 use crate::exit::Exit;
 use crate::metrics::AgentMetrics;
 use crate::null_database::NullDatabase;
 use crate::runtime::Runtime;
 use crate::serve::AgentError;
-use muster_net::address::{Coordinators, parse_listen_address};
-use muster_net::security::Security;
-use muster_net::security::pki::PkiArgs;
-use muster_postgres::{Environment, RoleRule, Settings};
-use muster_process::secret_file;
 
 /// Runs timed queries for a Muster coordinator.
 ///

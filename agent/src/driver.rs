@@ -8,11 +8,12 @@ use muster_core::server_side::Explain;
 use muster_core::server_side::{ExplainedPlan, StatsSnapshot};
 use muster_proto::control::RunConfig;
 
+pub use muster_postgres::{Execute, Executed, Prepared, Reconnect};
+
 use crate::config::AgentConfig;
 pub use crate::route::Route;
 pub use crate::waiter::{ThreadWaiter, Waiter, Waker};
 pub use crate::worker::Worker;
-pub use muster_postgres::{Execute, Executed, Prepared, Reconnect};
 
 /// Starts the workers of a session. One driver serves one session after another.
 pub trait Driver: Send + Sync {

@@ -163,8 +163,9 @@ mod tests {
     use muster_core::ids::RowId;
     use muster_core::sample::{Answer, Execution, QueryError, Sample, SqlState};
 
-    use super::*;
     use muster_net::metrics::written;
+
+    use super::*;
 
     fn measured(service_time_ns: u64, outcome: Outcome) -> (u16, WorkerResult) {
         let (row, execution) = (RowId::new(0), Execution::default());

@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Instant;
 
-use super::figures::ms;
 use muster_testing::fake_postgres::QUERY;
+
+use super::figures::ms;
 
 /// Service times in milliseconds of rows `(host, script)`. The hosts are divided among the connections; each runs its rows in order.
 pub(crate) fn measure(url: &str, rows: &[(usize, String)], connections: usize) -> Vec<f64> {

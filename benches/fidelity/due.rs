@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use muster_report::result::RunResult;
 
-use super::figures::{ascending, median, ms, quantile};
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::scripted_run::Run;
+
+use super::figures::{ascending, median, ms, quantile};
 
 const ROUNDS: usize = 5;
 const AGENTS: usize = 4;

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use muster_report::result::{Latency, RunResult};
 
-use super::figures::{ascending, quantile};
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::scripted_run::Run;
+
+use super::figures::{ascending, quantile};
 
 const ROWS: usize = 39_500;
 const RATE: f64 = 2_000.0;

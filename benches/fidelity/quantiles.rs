@@ -3,12 +3,13 @@
 
 use muster_report::result::RunResult;
 
-use super::bare;
-use super::delays::Distribution;
-use super::figures::{ascending, mean, median, ms, quantile};
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::fake_postgres::{Execution, Record};
 use muster_testing::scripted_run::Run;
+
+use super::bare;
+use super::delays::Distribution;
+use super::figures::{ascending, mean, median, ms, quantile};
 
 const ROWS: usize = 1_500;
 const HOSTS: usize = 40;

@@ -4,9 +4,10 @@
 use muster_report::result::RunResult;
 use muster_stats::random::SplitMix64;
 
-use super::SEED;
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::scripted_run::Run;
+
+use super::SEED;
 
 const MEAN_MS: f64 = 5.0;
 /// The duration of each run.

@@ -6,9 +6,10 @@
 
 use muster_report::result::{Latency, RunResult};
 
-use super::figures::{ascending, quantile};
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::scripted_run::Run;
+
+use super::figures::{ascending, quantile};
 
 const ROWS: usize = 2_000;
 const RATE: f64 = 200.0;

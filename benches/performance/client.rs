@@ -13,12 +13,13 @@ use std::time::Duration;
 use muster_report::result::RunResult;
 use muster_stats::random::SplitMix64;
 
+use muster_testing::binaries::agent_binary;
+
 use crate::SEED;
 use crate::bare_client;
 use crate::children::{Ended, end};
 use crate::figures::{ascending, median, quantile};
 use crate::server::{Server, command, coordinator};
-use muster_testing::binaries::agent_binary;
 
 const ROUNDS: usize = 7;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];

@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use muster_report::result::RunResult;
 use tempfile::TempDir;
 
+use muster_testing::binaries::agent_binary;
+
 use crate::children::{Watched, watch};
 use crate::rows;
 use crate::server::{command, coordinator};
 use crate::swarm;
-use muster_testing::binaries::agent_binary;
 
 pub(crate) const HOSTS: u32 = 1_000;
 

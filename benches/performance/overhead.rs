@@ -6,11 +6,12 @@ use std::fmt::Write;
 
 use muster_report::result::RunResult;
 
-use crate::bare;
-use crate::figures::{ascending, median, ms, quantile};
 use muster_testing::fake_postgres::Execution;
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::scripted_run::Run;
+
+use crate::bare;
+use crate::figures::{ascending, median, ms, quantile};
 
 const ROUNDS: usize = 7;
 const ROWS: usize = 3_000;

@@ -7,11 +7,12 @@ use std::time::Instant;
 use jiff::Timestamp;
 use muster_report::result::RunResult;
 
-use crate::figures::{ascending, median, ms, quantile};
-use crate::server::{Server, coordinator};
 use muster_testing::binaries::agent_binary;
 use muster_testing::fake_postgres::FakePostgres;
 use muster_testing::scripted_run::Run;
+
+use crate::figures::{ascending, median, ms, quantile};
+use crate::server::{Server, coordinator};
 
 const ROUNDS: usize = 7;
 const AGENTS: [usize; 3] = [1, 10, 50];

@@ -1,5 +1,9 @@
-//! Parser for `METRIC OPERATOR VALUE`, such as `p99<50ms` and `failed<=1%`, the syntax of thresholds and objectives. Parses only the parts;
-//! the callers decide which metrics and operators are valid together. Pure.
+//! The one syntax of thresholds and objectives: `METRIC OPERATOR VALUE`, such as `p99<50ms` and `failed<=1%`. The callers decide which metrics
+//! and operators are valid together. Pure.
+
+use muster_stats::latency::figure::Figure;
+
+use crate::duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
@@ -20,10 +24,6 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     ("=", Comparison::Equal),
 ];
 
-/// Units in milliseconds. `ms` and `us` also end in `s`, but what precedes that `s` is not a number.
-const UNITS: [(&str, f64); 6] =
-    [("us", 1e-3), ("µs", 1e-3), ("ms", 1.0), ("s", 1e3), ("min", 6e4), ("m", 6e4)];
-
 impl Comparison {
     pub fn holds(self, value: f64, bound: f64) -> bool {
         match self {
@@ -41,6 +41,47 @@ impl Comparison {
     }
 }
 
+/// What a bound limits, and the limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// A latency figure in milliseconds.
+    Time(&'static Figure, f64),
+    /// Failed queries as a percentage of the rows with a result.
+    FailedShare(f64),
+    FailedCount(f64),
+    /// Completed queries per second.
+    Throughput(f64),
+}
+
+impl Limit {
+    /// Parses the two sides of a bound.
+    ///
+    /// # Errors
+    /// Returns what is wrong, for the error message.
+    pub fn parse(metric: &str, value: &str) -> Result<Self, String> {
+        match metric {
+            "failed" if value.ends_with('%') => percent(value).map(Self::FailedShare),
+            "failed" => number(value).filter(|count| count.fract() == 0.0).map(Self::FailedCount),
+            "throughput" => number(value.strip_suffix("/s").unwrap_or(value)).map(Self::Throughput),
+            _ => {
+                let figure = Figure::named(metric).ok_or_else(|| {
+                    let names: Vec<&str> = Figure::names().collect();
+                    format!("unknown metric '{metric}', use one of {}, failed", names.join(", "))
+                })?;
+                let time = duration::parse(value).ok();
+                time.map(|time| Self::Time(figure, time.as_nanos() as f64 / 1e6))
+            }
+        }
+        .ok_or_else(|| match metric {
+            "failed" => {
+                format!("'{value}' is neither a percentage such as 0.1% nor a whole number of queries")
+            }
+            "throughput" => format!("'{value}' is not a number of queries per second"),
+            _ => format!("'{value}' is not a duration such as 500us, 50ms or 2s"),
+        })
+    }
+}
+
 /// Splits a bound into metric, operator and value, without surrounding spaces. Splits at the last operator, because the text before the
 /// metric, such as a host name, may contain one.
 pub fn split(text: &str) -> Option<(&str, Comparison, &str)> {
@@ -53,14 +94,8 @@ pub fn split(text: &str) -> Option<(&str, Comparison, &str)> {
     Some((left.trim(), comparison, rest[operator.len()..].trim()))
 }
 
-/// Parses a time such as `50ms` or `1.5 s` to milliseconds.
-pub fn milliseconds(value: &str) -> Option<f64> {
-    let number_of = |unit: &str| number(value.strip_suffix(unit)?.trim_end());
-    UNITS.into_iter().find_map(|(unit, ms)| Some(number_of(unit)? * ms))
-}
-
 /// Parses a percentage such as `0.1%`; at most 100.
-pub fn percent(value: &str) -> Option<f64> {
+fn percent(value: &str) -> Option<f64> {
     number(value.strip_suffix('%')?.trim_end()).filter(|percent| *percent <= 100.0)
 }
 
@@ -95,19 +130,13 @@ mod tests {
 
     #[test]
     fn values_are_plain_numbers_with_units() {
-        let times = [
-            ("500us", 0.5),
-            ("500µs", 0.5),
-            ("50ms", 50.0),
-            ("1.5 s", 1_500.0),
-            ("2m", 12e4),
-            ("2min", 12e4),
-        ];
-        for (text, ms) in times {
-            assert_eq!(milliseconds(text), Some(ms), "{text}");
-        }
-        for text in ["", "50", "ms", ".ms", "-5ms", "+5ms", "1e3ms", "infms", "nans", "5h", "1.2.3s"] {
-            assert_eq!(milliseconds(text), None, "{text}");
+        let time = |value| match Limit::parse("p99", value) {
+            Ok(Limit::Time(figure, ms)) => Some((figure.name, ms)),
+            _ => None,
+        };
+        assert_eq!((time("500us"), time("1.5 s")), (Some(("p99", 0.5)), Some(("p99", 1_500.0))));
+        for text in ["", "50", "ms", ".ms", "-5ms", "+5ms", "1e3ms", "infms", "nans", "1.2.3s"] {
+            assert_eq!(time(text), None, "{text}");
         }
         assert_eq!((percent("0.1%"), percent("100 %")), (Some(0.1), Some(100.0)));
         assert_eq!((percent("101%"), percent("1"), percent("%")), (None, None, None));

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
 use muster_stats::scheduling_delay::SchedulingDelay;
+
+use crate::limits;
 
 /// Measurements that an agent, or the coordinator, made of its own process since the previous sample. `None` is unknown on this system.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -76,9 +76,10 @@ impl Fence {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
     use std::time::Duration;
+
+    use super::*;
 
     #[test]
     fn only_an_acknowledged_heartbeat_extends_the_lease() {

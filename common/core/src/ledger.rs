@@ -131,9 +131,10 @@ fn shift(row: RowId) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
     use std::collections::HashMap;
+
+    use super::*;
 
     fn settled() -> impl Strategy<Value = Settled> {
         prop_oneof![Just(Settled::Completed), Just(Settled::Failed)]

@@ -3,6 +3,7 @@
 
 pub mod bound;
 pub mod dispatch;
+pub mod duration;
 pub mod health;
 pub mod ids;
 pub mod lease;

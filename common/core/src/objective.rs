@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bound::{self, Comparison};
 use muster_stats::latency::distribution::Latency;
 use muster_stats::latency::figure::Figure;
+
+use crate::bound::{self, Comparison, Limit};
 
 /// One or more bounds on statistics of the response time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,23 +118,25 @@ impl FromStr for Objective {
                 return Err(wrong(format!("'{}' needs an upper bound: use < or <=", part.trim())));
             }
             let text: String = part.chars().filter(|c| !c.is_whitespace()).collect();
-            if name == "failed" {
-                let percent = bound::percent(limit)
-                    .ok_or_else(|| wrong(format!("'{limit}' is not a percentage such as 1%")))?;
-                if objective.failed.is_some() {
+            match Limit::parse(name, limit) {
+                Ok(Limit::Time(figure, limit_ms)) if limit_ms > 0.0 => {
+                    objective.bounds.push(Bound { figure, comparison, limit_ms, text });
+                }
+                Ok(Limit::FailedShare(_)) if objective.failed.is_some() => {
                     return Err(wrong("'failed' is given twice".to_owned()));
                 }
-                objective.failed = Some(FailedBound { comparison, percent, text });
-                continue;
+                Ok(Limit::FailedShare(percent)) => {
+                    objective.failed = Some(FailedBound { comparison, percent, text });
+                }
+                Ok(Limit::Time(..)) => return Err(wrong(format!("'{limit}' is not a positive time"))),
+                Ok(Limit::Throughput(_)) => {
+                    return Err(wrong("the throughput is what the search finds".to_owned()));
+                }
+                Err(reason) if name != "failed" => return Err(wrong(reason)),
+                Ok(Limit::FailedCount(_)) | Err(_) => {
+                    return Err(wrong(format!("'{limit}' is not a percentage such as 1%")));
+                }
             }
-            let figure = Figure::named(name).ok_or_else(|| {
-                let names: Vec<&str> = Figure::names().collect();
-                wrong(format!("unknown metric '{name}', use one of {}, failed", names.join(", ")))
-            })?;
-            let limit_ms = bound::milliseconds(limit)
-                .filter(|ms| *ms > 0.0)
-                .ok_or_else(|| wrong(format!("'{limit}' is not a positive time such as 50ms or 1s")))?;
-            objective.bounds.push(Bound { figure, comparison, limit_ms, text });
         }
         match objective.bounds.is_empty() {
             true => Err(wrong("it has no bound on the response time".to_owned())),
@@ -228,9 +231,9 @@ mod tests {
             ("p99", "'p99' has no '<'"),
             ("p99<1s,failed<0.01", "'0.01' is not a percentage"),
             ("p98<50ms", "unknown metric 'p98', use one of min, median"),
-            ("p99<50", "'50' is not a positive time"),
+            ("p99<50", "'50' is not a duration"),
             ("p99<0ms", "'0ms' is not a positive time"),
-            ("p99<infms", "'infms' is not a positive time"),
+            ("p99<infms", "'infms' is not a duration"),
             ("failed<1%", "it has no bound on the response time"),
             ("p99<1s,failed<200%", "'200%' is not a percentage"),
             ("p99<1s,", "'' has no '<'"),

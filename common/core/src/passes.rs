@@ -2,9 +2,10 @@
 //! ledger: record r in pass p against target t has the id (p · targets + t) · records + r. With one pass and one target a row's id is the
 //! position of its record in the file.
 
+use muster_stats::random::SplitMix64;
+
 use crate::ids::RowId;
 use crate::limits;
-use muster_stats::random::SplitMix64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Passes {

@@ -2,9 +2,10 @@
 
 pub mod columns;
 
+use muster_stats::random::SplitMix64;
+
 use crate::ids::RowId;
 use crate::limits;
-use muster_stats::random::SplitMix64;
 
 /// One execution of one row. All times are durations in nanoseconds of the agent's monotonic clock, never wall-clock times.
 #[derive(Debug, Clone, PartialEq, Eq)]

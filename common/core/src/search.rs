@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use muster_stats::latency::distribution::Latency;
+
 use crate::objective::Objective;
 use crate::schedule::{Process, Rate, Schedule, Share};
-use muster_stats::latency::distribution::Latency;
 
 /// The search ends when the lowest failing rate ÷ the highest holding rate is at most this.
 pub const TOLERANCE: f64 = 1.05;

@@ -81,8 +81,9 @@ fn take_field(text: &str) -> (String, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use secrecy::ExposeSecret;
+
+    use super::*;
 
     const LOGIN: Login<'_> = Login { host: "db", port: 5432, dbname: "metrics", user: "bench" };
 

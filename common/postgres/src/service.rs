@@ -94,8 +94,9 @@ fn section(text: &str, wanted: &str, path: &Path) -> Result<Option<Parameters>, 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use secrecy::ExposeSecret;
+
+    use super::*;
 
     const FILE: &str = "# comment\n[a]\nhost=h-a\n\n[b]\nhost=h-b\nport=5433\n[c]\nhost=h-c\n[d]\nldap://x\n[e]\nservice=a\n";
 

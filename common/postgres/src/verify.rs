@@ -107,8 +107,9 @@ impl ServerCertVerifier for Verifier {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+    use super::*;
 
     /// Creates a self-signed certificate for `db` that is also a CA, like those of `openssl req -x509`.
     fn self_signed(until: i32) -> CertificateDer<'static> {

@@ -3,8 +3,9 @@
 //! them and two more columns, `value` and `passed`. The csv crate does the quoting, and [`csv_cell`] prevents a spreadsheet from
 //! executing a name.
 
-use crate::result::{Host, RunResult};
 use muster_stats::latency::figure::{self, Figure};
+
+use crate::result::{Host, RunResult};
 
 use super::csv_cell::csv_cell;
 

@@ -1,8 +1,9 @@
 //! Converts health totals to the form of the result: times in milliseconds, and shares.
 
-use crate::result;
 use muster_core::health::{HealthTotals, RunQueue, Starved};
 use muster_stats::scheduling_delay::SchedulingDelay;
+
+use crate::result;
 
 impl From<&HealthTotals> for result::ProcessHealth {
     fn from(totals: &HealthTotals) -> Self {
@@ -88,8 +89,9 @@ fn milliseconds(ns: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use muster_core::health::{HealthSample, MachineTime, StarvedWorker, Unacked};
+
+    use super::*;
 
     const SECOND: u64 = 1_000_000_000;
 

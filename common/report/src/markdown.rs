@@ -1,8 +1,9 @@
 //! Renders a report as Markdown, for a pull request or a wiki. Long lists of agents and hosts are left out. External text is put into code
 //! spans, in which Markdown has no meaning.
 
-use crate::result::Error;
 use muster_core::printable::{harmless, printable};
+
+use crate::result::Error;
 
 use super::report::model::{
     Block, Check, Field, Listing, Note, NoteKind, Report, Section, SectionKind, Span, Title,

@@ -14,16 +14,17 @@ pub mod verdict;
 
 use serde::{Deserialize, Serialize};
 
+pub use muster_core::search::SearchStep;
+pub use muster_core::server_identity::{Role, ServerIdentity};
+use muster_stats::latency::distribution;
+pub use muster_stats::latency::distribution::{Intervals, Latency};
+
 pub use accounting::{Answers, Error, Queries, Workload};
 use comparison::Comparison;
 pub use environment::{Database, Query, Reconnects, ResultFormat, Statement, Tool};
 pub use event::Event;
 pub use health::{AgentHealth, Late, ProcessHealth, RunQueue, StarvedWorker};
 pub use load::{EarlyExecutions, Load, LoadModel, Passes, Utilization, WorkerShare};
-pub use muster_core::search::SearchStep;
-pub use muster_core::server_identity::{Role, ServerIdentity};
-use muster_stats::latency::distribution;
-pub use muster_stats::latency::distribution::{Intervals, Latency};
 pub use participants::{Agent, Host, Placement, Session, Worker};
 pub use search::Search;
 pub use server_side::{Hypertable, Plan, PlanKind, ServerDatabase, ServerSide, ServerStatement};

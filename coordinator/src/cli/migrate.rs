@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use muster_postgres::{Environment, Settings};
 use tokio_util::sync::CancellationToken;
 
+use muster_report::units::counted;
+
 use super::args::MigrateArgs;
 use super::database::{self, Choice};
 use super::{Failure, print_notice};
 use crate::demo::generate::Shape;
 use crate::demo::migrate::{self, Migrated, Options, Source};
 use crate::exit::Exit;
-use muster_report::units::counted;
 
 /// Loaded by default if the file exists.
 const DEFAULT_DATA: &str = "data/cpu_usage.csv";

@@ -53,8 +53,9 @@ pub(super) fn misses_threshold(result: &RunResult) -> bool {
 mod tests {
     use muster_report::result::RunResult;
 
-    use super::*;
     use muster_report::fixtures;
+
+    use super::*;
 
     #[track_caller]
     fn check(result: &RunResult, thresholds: &[&str], allow_void: bool, code: u8) {

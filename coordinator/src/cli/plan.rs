@@ -8,13 +8,14 @@ use muster_core::placement;
 use muster_process::logging::Terminal;
 use tokio_util::sync::CancellationToken;
 
+use muster_report::report::plan::{self, PlanTable, PlanWorker};
+use muster_report::{json, text};
+
 use super::args::PlanArgs;
 use super::run::open_workload;
 use super::{Failure, run_spec};
 use crate::exit::Exit;
 use crate::progress::ProgressDisplay;
-use muster_report::report::plan::{self, PlanTable, PlanWorker};
-use muster_report::{json, text};
 
 pub(super) async fn run(args: PlanArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let statements = super::query::statements(&args.workload.query)?;

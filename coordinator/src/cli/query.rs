@@ -11,9 +11,10 @@ use muster_core::printable::printable;
 use muster_core::query::Template;
 use muster_core::session_spec::{Statement, StatementText, Statements};
 
+use muster_report::text::page;
+
 use super::Failure;
 use crate::workload::{Checks, ExpectedContent, FileFormat, Mix, MixStatement};
-use muster_report::text::page;
 
 /// `FILE.sql` or `NAME=FILE.sql`, optionally followed by `@WEIGHT`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,8 @@ use anyhow::Context;
 use muster_core::session_token::SessionKey;
 use muster_report::result::{Ending, RunResult};
 
+use muster_report::Format;
+
 use super::Failure;
 use super::args::RunDirArgs;
 use crate::journal::{Lock, Tail, Writer};
@@ -13,7 +15,6 @@ use crate::progress::ProgressDisplay;
 use crate::run::{HostSamples, Replayed, Retried, Scope, replay};
 use crate::run_dir::{self, Manifest, RunDir};
 use crate::workload::HostTable;
-use muster_report::Format;
 
 /// The directory of a run and its open journal.
 pub(super) struct RunStore {

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use muster_process::blocking::blocking;
 use tokio_util::sync::CancellationToken;
 
+use muster_report::text;
+
 use super::Failure;
 use super::args::RunsArgs;
 use crate::exit::Exit;
 use crate::output::runs;
 use crate::run_dir;
-use muster_report::text;
 
 pub(super) async fn run(args: RunsArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
     let parent = run_dir::parent(args.run_dir.as_deref()).map_err(Failure::usage)?;

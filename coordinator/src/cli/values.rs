@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use muster_core::limits;
+use muster_core::{duration, limits};
 
 use crate::spec::OnAgentLoss;
 use crate::workload::OnBadRow;
@@ -19,9 +19,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses a duration, `0s` included.
 pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
-    let signed: Option<jiff::SignedDuration> = text.parse().ok();
-    let time = signed.and_then(|signed| Duration::try_from(signed).ok());
-    let time = time.ok_or_else(|| format!("'{text}' is not a duration, such as 500ms, 5s or 2m"))?;
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
     match time <= limits::OPTION_TIME_MAX {
         true => Ok(time),
         false => Err(format!("'{text}' is more than a year")),

@@ -147,8 +147,9 @@ impl<'a> Bytes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn deltas(numbers: &[u64]) -> Vec<u8> {
         let mut out = Vec::new();

@@ -5,10 +5,11 @@ use std::path::Path;
 use jiff::Timestamp;
 use muster_report::result::Ending;
 
-use crate::run_dir::{Listed, State, Summary};
 use muster_report::report::model::{Block, Note, NoteKind, Report, Section, Span};
 use muster_report::report::table::{Cell, ColumnKind, TableOf};
 use muster_report::units::NONE;
+
+use crate::run_dir::{Listed, State, Summary};
 
 /// The table of the runs in `parent`. Ids are never shortened, because users type them.
 pub(crate) fn report(parent: &Path, runs: &[Listed], now: Timestamp) -> Report {
@@ -69,12 +70,13 @@ fn ago(started: Timestamp, now: Timestamp) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::run_dir::RunDirError;
     use muster_report::text::{
         self,
         page::{WIDTH, columns},
     };
+
+    use super::*;
+    use crate::run_dir::RunDirError;
 
     fn now() -> Timestamp {
         "2026-11-24T10:00:00Z".parse().unwrap()

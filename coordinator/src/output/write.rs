@@ -179,8 +179,9 @@ pub(super) fn reason(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
 
     fn spec(list: &str) -> OutputSpec {
         list.parse().unwrap()

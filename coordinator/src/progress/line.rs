@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use muster_report::units::{count, counted, duration};
+
 use super::Progress;
 use crate::workload;
-use muster_report::units::{count, counted, duration};
 
 pub(super) fn joining_line(joined: u64, wanted: u64) -> String {
     format!("agents: {} of {} joined", count(joined), count(wanted))

@@ -6,13 +6,14 @@ use muster_report::result::{self, Latency, Utilization};
 use muster_stats::latency::{Sorted, Summary};
 use muster_stats::statistics::outlying::{Outlier, outlying};
 
+use muster_report::units::{count, duration, figure, times};
+
 use super::latencies::DueTimes;
 use super::record::Record;
 use super::seen_answers::{Difference, Differences};
 use super::tally::Answers;
 use super::verdict::{DELAY_MS_MAX, DELAY_OF_MEDIAN_MAX, highest, percent};
 use crate::workload::HostTable;
-use muster_report::units::{count, duration, figure, times};
 
 /// The maximum number of outlying agents that are named. The others are counted.
 const OUTLIERS_NAMED_MAX: usize = 5;

@@ -5,9 +5,10 @@ use muster_core::server_side::{DatabaseCounters, StatementCounters, StatsSnapsho
 use muster_core::session_spec::Statements;
 use muster_report::result::{Plan, ServerDatabase, ServerSide, ServerStatement};
 
+use muster_report::units::{count, counted};
+
 use super::latencies::{Latencies, Part};
 use super::server_stats::{Explained, ServerStats};
-use muster_report::units::{count, counted};
 
 /// The note for the embedded server. It replaces the agent's note, which explains how to set up pg_stat_statements.
 const EMBEDDED: &str = "the embedded server runs without pg_stat_statements; use a server that has it (--database-url) to see the server's \

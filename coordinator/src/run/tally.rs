@@ -271,9 +271,10 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use muster_core::ids::Epoch;
     use muster_core::sample::Execution;
+
+    use super::*;
 
     fn executed(host: u32, row: u32, service_time_ns: u64, outcome: Outcome) -> Executed {
         let (row, execution) = (RowId::new(row), Execution::default());

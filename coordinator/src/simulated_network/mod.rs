@@ -30,8 +30,9 @@ use std::num::NonZero;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use invariants::{Invariant, Violation};
 use muster_report::result::Ending;
+
+use invariants::{Invariant, Violation};
 use scenario::Scenario;
 use site::Backends;
 use site::Ended;

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use super::coordinator;
 use super::faults::{Direction, Ends, Fault, Timed};
 use super::network::{self, COORDINATOR, agent_name};

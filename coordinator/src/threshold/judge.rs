@@ -4,8 +4,9 @@
 use muster_report::result::{self, Latency, RunResult};
 use muster_stats::latency::figure::Figure;
 
-use super::{Metric, Scope, Threshold, Times};
 use muster_report::units::{count, counted};
+
+use super::{Metric, Scope, Threshold, Times};
 
 /// The figures of one host.
 pub(crate) struct HostFigures<'a> {

@@ -2,8 +2,7 @@
 
 use std::str::FromStr;
 
-use muster_core::bound::{self, Comparison};
-use muster_stats::latency::figure::Figure;
+use muster_core::bound::{self, Comparison, Limit};
 
 use super::{Metric, Pattern, Scope, Threshold, Times};
 
@@ -77,31 +76,15 @@ fn scope(left: &str) -> Result<(Scope, Option<Times>, &str), String> {
 }
 
 fn metric(scope: &Scope, times: Option<Times>, name: &str, value: &str) -> Result<(Metric, f64), String> {
-    match name {
-        "failed" | "throughput" if times.is_some() => {
-            Err(format!("'{name}' is not a latency, so no such prefix applies"))
+    let limit = Limit::parse(name, value)?;
+    match limit {
+        Limit::Time(figure, ms) => Ok((Metric::Time(times.unwrap_or(Times::Service), figure), ms)),
+        _ if times.is_some() => Err(format!("'{name}' is not a latency, so no such prefix applies")),
+        Limit::FailedShare(percent) => Ok((Metric::FailedShare, percent)),
+        Limit::FailedCount(count) => Ok((Metric::FailedCount, count)),
+        Limit::Throughput(_) if *scope != Scope::Run => {
+            Err("throughput exists only for the whole run".to_owned())
         }
-        "failed" => failed(value),
-        "throughput" if *scope != Scope::Run => Err("throughput exists only for the whole run".to_owned()),
-        "throughput" => {
-            let number = bound::number(value.strip_suffix("/s").unwrap_or(value));
-            let rate = number.ok_or_else(|| format!("'{value}' is not a number of queries per second"))?;
-            Ok((Metric::Throughput, rate))
-        }
-        _ => {
-            let figure = Figure::named(name).ok_or_else(|| format!("unknown metric '{name}'"))?;
-            let bound_ms = bound::milliseconds(value)
-                .ok_or_else(|| format!("'{value}' is not a duration such as 500us, 50ms or 2s"))?;
-            Ok((Metric::Time(times.unwrap_or(Times::Service), figure), bound_ms))
-        }
+        Limit::Throughput(rate) => Ok((Metric::Throughput, rate)),
     }
-}
-
-fn failed(value: &str) -> Result<(Metric, f64), String> {
-    let error = || format!("'{value}' is neither a percentage such as 0.1% nor a whole number of queries");
-    if value.ends_with('%') {
-        return Ok((Metric::FailedShare, bound::percent(value).ok_or_else(error)?));
-    }
-    let count = bound::number(value).filter(|count| count.fract() == 0.0).ok_or_else(error)?;
-    Ok((Metric::FailedCount, count))
 }

@@ -1,10 +1,11 @@
 use muster_report::result::{self, Latency, RunResult};
 
+use muster_report::fixtures;
+use muster_stats::latency::figure;
+
 use super::judge::{HostFigures, judge};
 use super::parse::List;
 use super::*;
-use muster_report::fixtures;
-use muster_stats::latency::figure;
 
 fn threshold(text: &str) -> Threshold {
     text.parse().unwrap_or_else(|error| panic!("{error}"))

@@ -9,8 +9,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Rate, Schedule};
 use muster_stats::random::SplitMix64;
+
+use super::{Rate, Schedule};
 
 /// The arrival process: how arrivals are distributed over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::duration;
+
 /// Above this rate, due times on several workers would be closer together than the resolution of a clock.
 const RATE_MAX: f64 = 1e7;
 /// Below this rate, the first query of a run could be due after days.
@@ -122,18 +124,9 @@ impl FromStr for Rate {
     }
 }
 
-/// Parses a duration such as `60s`, `500ms`, `2m` or `1h`.
+/// Parses the duration of a ramp or step, from a millisecond to 10,000,000 seconds.
 fn seconds(text: &str) -> Option<f64> {
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit_at);
-    let factor = match unit {
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3_600.0,
-        _ => return None,
-    };
-    let seconds = number.trim().parse::<f64>().ok()? * factor;
+    let seconds = duration::parse(text).ok()?.as_secs_f64();
     (1e-3..=1e7).contains(&seconds).then_some(seconds)
 }
 

@@ -1,8 +1,9 @@
 //! Tests of the search against servers that are modelled by formulas.
 
-use super::*;
 use muster_stats::latency::figure;
 use muster_stats::random::SplitMix64;
+
+use super::*;
 
 fn plan(objective: &str) -> Plan {
     let objective = objective.parse().unwrap();

@@ -6,9 +6,10 @@ pub mod pki;
 
 use std::sync::Arc;
 
-use crate::join_string::{JoinString, Secret};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+
+use crate::join_string::{JoinString, Secret};
 
 use pin::Pinned;
 use pki::{Pki, PkiError};

@@ -1,10 +1,11 @@
 //! Verifies a coordinator by the hash of its certificate alone. Names, dates and authorities in the certificate are ignored.
 
-use crate::join_string::Pin;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+
+use crate::join_string::Pin;
 
 #[derive(Debug)]
 pub(super) struct Pinned {

@@ -16,8 +16,9 @@ use muster_postgres::failure::{ConnectError, Problem};
 use muster_postgres::pool::{Connector, ServerPool};
 use muster_postgres::server::describe_server;
 use muster_postgres::settings::Settings;
-use server::{PASSWORD, Server, utc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use server::{PASSWORD, Server, utc};
 
 async fn open(url: String, environment: &Environment) -> Result<Connection, ConnectError> {
     server::limit_time();

@@ -1,11 +1,12 @@
 //! What follows from the changes of the statistics: a finding for each, one for the whole comparison, and what else a reader must know.
 
+use muster_stats::statistics::Confidence;
+
 use super::input::{Options, Run, Timing};
 use crate::result::RunResult;
 use crate::result::comparison::{
     Comparison, Failed, Finding, Method, RankTest, RowByRow, Rows, SCHEMA, Side, Table, Throughput,
 };
-use muster_stats::statistics::Confidence;
 
 /// The part of a [`Comparison`] that is computed from measurements alone.
 #[derive(Debug, Clone, PartialEq)]

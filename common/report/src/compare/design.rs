@@ -1,7 +1,8 @@
 //! The design of a comparison: how the measurements of two runs are matched, and the error of a difference between them.
 
-use super::series::{Series, Timed};
 use muster_stats::statistics::dependence::{Sequence, SeriesMean};
+
+use super::series::{Series, Timed};
 
 /// A row counts as run at the same time in both runs if it is at most this many batches apart.
 const BATCHES_APART_MAX: usize = 1;
@@ -134,8 +135,9 @@ fn has_same_order(in_new: &[usize], batch: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use muster_core::ids::RowId;
+
+    use super::*;
 
     /// A series of rows in the order in which they ran.
     fn series(rows: &[(u32, u64)]) -> Series {

@@ -7,13 +7,14 @@
 //! confidence limits about effect measures*, 2008), which preserves their asymmetry. For paired rows, κ is the fraction of the variance
 //! that remains after differences in cost between rows have cancelled out.
 
-use super::conclusion::{change, finding};
-use super::design::{Design, Sample};
-use crate::result::comparison::{Figure, Table};
 use muster_stats::latency::figure::{self, COMPARED};
 use muster_stats::latency::percentile::Percentile;
 use muster_stats::statistics::Confidence;
 use muster_stats::statistics::dependence::COUNT_MIN;
+
+use super::conclusion::{change, finding};
+use super::design::{Design, Sample};
+use crate::result::comparison::{Figure, Table};
 
 /// Only rows that are above a percentile in one run and below it in the other determine the error of its change. In a small sample they are
 /// a handful, or none by chance, so this number is added, as Agresti and Coull add four observations to a proportion (1998).

@@ -23,9 +23,10 @@ pub use conclusion::Measured;
 pub use input::{Options, Run, Timing};
 pub use series::{Series, Timed};
 
+use muster_stats::statistics::Confidence;
+
 use crate::result::comparison::{Comparison, Method, Rows};
 use design::Design;
-use muster_stats::statistics::Confidence;
 
 /// Compares two runs.
 pub fn compare(base: Run<'_>, new: Run<'_>, options: Options) -> Comparison {

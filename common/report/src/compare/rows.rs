@@ -1,12 +1,13 @@
 //! Comparisons over all rows: the ratio of each pair of rows, or a rank test of two samples.
 
+use muster_stats::statistics::Confidence;
+use muster_stats::statistics::mann_whitney::{MannWhitney, placement};
+use muster_stats::statistics::signed_rank::SignedRank;
+
 use super::conclusion::finding;
 use super::design::Design;
 use super::figures;
 use crate::result::comparison::{RankTest, RowByRow, SignedRankTest};
-use muster_stats::statistics::Confidence;
-use muster_stats::statistics::mann_whitney::{MannWhitney, placement};
-use muster_stats::statistics::signed_rank::SignedRank;
 
 /// Maximum number of values to which a sample is thinned for computing placements.
 const THINNED_MAX: usize = 1 << 14;

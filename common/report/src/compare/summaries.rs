@@ -1,14 +1,15 @@
 //! Compares two results without their measurements, from the statistics and intervals in the results. The dependence of the queries is
 //! unknown then, so they are assumed to be independent, and rows cannot be paired.
 
+use muster_stats::latency::distribution::Latency;
+use muster_stats::latency::figure::{self, COMPARED};
+use muster_stats::statistics::Confidence;
+
 use super::conclusion::Measured;
 use super::figures::count_min;
 use super::input::Options;
 use crate::result::RunResult;
 use crate::result::comparison::{Figure, Method, Rows, Table};
-use muster_stats::latency::distribution::Latency;
-use muster_stats::latency::figure::{self, COMPARED};
-use muster_stats::statistics::Confidence;
 
 /// A statistic with its 95 % margins of error below and above, as logarithms.
 type Estimate = (f64, Option<[f64; 2]>);

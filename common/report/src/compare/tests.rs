@@ -1,10 +1,11 @@
 //! Comparisons of simulated runs, for which the true difference is known.
 
+use muster_core::ids::RowId;
+use muster_stats::random::SplitMix64;
+
 use super::design::Design;
 use super::*;
 use crate::result::comparison::Finding;
-use muster_core::ids::RowId;
-use muster_stats::random::SplitMix64;
 
 /// A closed loop over rows of different cost. Noise is autocorrelated within a worker.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,8 @@
 //! The latencies of a run: every figure of service time, and of response time and waits if queries had due times.
 
-use crate::result::{Latency, LoadModel, RunResult};
 use muster_stats::latency::figure::{self, Figure};
+
+use crate::result::{Latency, LoadModel, RunResult};
 
 use super::load;
 use super::model::{Block, Section};

@@ -1,7 +1,8 @@
 //! Describes when queries were sent, which the interpretation of every figure depends on.
 
-use crate::result::{Latency, Load, LoadModel, RunResult};
 use muster_stats::latency::figure::{self, Figure};
+
+use crate::result::{Latency, Load, LoadModel, RunResult};
 
 use super::model::Field;
 use crate::units::{count, counted, duration, figure as number};

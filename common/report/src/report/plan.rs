@@ -1,7 +1,8 @@
 //! The placement plan that `coordinator plan` prints. The placement is computed elsewhere; the JSON has the fields of [`PlanTable`].
 
-use crate::result::Placement;
 use serde::Serialize;
+
+use crate::result::Placement;
 
 use super::model::{Block, Field, Report, Section, Span};
 use super::placement;

@@ -1,8 +1,9 @@
 //! The search for the highest rate: its result in a sentence and its steps as a table by rate, which shows the response time curve.
 
-use crate::result::{Latency, RunResult, Search, SearchStep};
 use muster_core::objective::Objective;
 use muster_stats::latency::figure::{self, Figure};
+
+use crate::result::{Latency, RunResult, Search, SearchStep};
 
 use super::model::{Block, Note, NoteKind, Section};
 use super::table::{Cell, Table, TableOf, Unit};

@@ -1,7 +1,8 @@
 //! The tables of queries, agents, workers and hosts. A truncated table states where the other rows are.
 
-use crate::result::{Agent, Host, RunResult, Statement};
 use muster_stats::latency::figure::{self, Figure};
+
+use crate::result::{Agent, Host, RunResult, Statement};
 
 use super::model::{Block, Note, NoteKind, Section};
 use super::table::{Cell, ColumnKind, Table, TableOf};

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::health::AgentHealth;
 use muster_stats::latency::distribution::Latency;
+
+use super::health::AgentHealth;
 
 /// An agent, with the rows placed on its slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

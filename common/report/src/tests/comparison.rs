@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::result::comparison::{Comparison, json_schema};
 use serde_json::Value;
+
+use crate::result::comparison::{Comparison, json_schema};
 
 use super::{check_lines, check_rows};
 use crate::fixtures::comparisons as fixtures;

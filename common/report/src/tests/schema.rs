@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::result::{RunResult, json_schema};
 use serde_json::Value;
+
+use crate::result::{RunResult, json_schema};
 
 use crate::{Format, fixtures, render};
 

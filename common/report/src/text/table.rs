@@ -153,8 +153,9 @@ fn total(widths: &[usize]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::result::Latency;
     use ColumnKind::{Name, Number};
+
+    use crate::result::Latency;
 
     use super::*;
     use crate::fixtures;

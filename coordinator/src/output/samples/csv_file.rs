@@ -7,8 +7,9 @@ use csv::ByteRecord;
 use muster_core::sample::columns::{self, Column, Source, Visitor};
 use muster_core::sample::{Outcome, Sample};
 
-use super::{Failure, RowWriter, SampleRow};
 use muster_report::csv_cell::csv_cell;
+
+use super::{Failure, RowWriter, SampleRow};
 
 const BUFFER_BYTES: usize = 64 << 10;
 const FIRST: [&str; 6] = ["row", "host", "slot", "worker", "attempt", "pass"];

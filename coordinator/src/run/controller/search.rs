@@ -11,13 +11,14 @@ use muster_core::schedule::Schedule;
 use muster_core::search::{self, Figures, Next, Plan, Step};
 use muster_report::result::{Ending, SearchStep};
 
+use muster_report::units::{duration, figure};
+
 use super::rounds::Rounds;
 use super::sessions::Sessions;
 use crate::run::keeper::{Keeper, KeeperHandle};
 use crate::run::record::{Fact, Record};
 use crate::run::round::{COUNTED, Layout, Round, RoundClock, RoundSpec};
 use crate::run::rows::Rows;
-use muster_report::units::{duration, figure};
 
 /// The duration of the closed loop from which the first rate is estimated.
 const PROBE: Duration = Duration::from_secs(2);

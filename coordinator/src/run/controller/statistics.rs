@@ -13,6 +13,8 @@ use muster_core::server_side::ExplainedPlan;
 use muster_proto::control::{Explained, FromCoordinator, StatsReply, StatsRequest};
 use muster_report::result::Ending;
 
+use muster_report::units::counted;
+
 use super::event_loop::EventLoop;
 use super::stats_collector::Reply;
 use crate::clock;
@@ -21,7 +23,6 @@ use crate::run::record::Fact;
 use crate::run::server_stats;
 use crate::run::slowest::{Slow, Slowest};
 use crate::workload::{RowReader, Workload};
-use muster_report::units::counted;
 
 /// The additional time that an agent has to reply, beyond the timeout of the request.
 const GRACE: Duration = Duration::from_secs(1);

@@ -2,8 +2,9 @@
 
 use muster_report::result;
 
-use crate::run::record::{Disconnected, Record};
 use muster_report::units::{counted, duration};
+
+use crate::run::record::{Disconnected, Record};
 
 /// Connections that broke during the rows that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,10 +4,11 @@
 use muster_core::limits;
 use muster_report::result::Cause;
 
+use muster_report::units::duration;
+
 use super::process::Process;
 use super::scheduling_delay::{self, Comparison, SchedulingDelay};
 use super::{Evidence, Finding, percent};
-use muster_report::units::duration;
 
 /// Maximum share of its available CPU that an agent may use on average over the run.
 const CPU_SHARE_MAX: f64 = limits::CPU_SHARE_MAX_PER_MILLE as f64 / 1e3;

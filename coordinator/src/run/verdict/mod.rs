@@ -13,8 +13,9 @@ use muster_report::result::{
     Agent, Cause, Ending, Intervals, Latency, ProcessHealth, Utilization, Verdict, VerdictStatus,
 };
 
-use super::servers::{Broken, Change};
 use muster_report::units::{counted, duration};
+
+use super::servers::{Broken, Change};
 
 /// Queries were not sent when they were due if the p99 of the generator delay is above both this and a tenth of the median service time.
 pub(super) const DELAY_MS_MAX: f64 = 1.0;

@@ -7,12 +7,13 @@ use std::path::Path;
 
 use muster_core::ids::Epoch;
 
+use muster_core::session_spec::{Statement, StatementText};
+
 use super::super::{HOSTS, JOURNAL, MANIFEST, REPORT_JSON, REPORT_TEXT, RunDir};
 use super::{check_refused, create, hosts, manifest, sample};
 use crate::journal::Entry;
 use crate::spec::{Content, WorkloadSpec};
 use crate::workload::{Checks, OnBadRow, Options};
-use muster_core::session_spec::{Statement, StatementText};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
