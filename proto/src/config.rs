@@ -82,3 +82,41 @@ impl fmt::Debug for RunConfig {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_core::load::Load;
+    use muster_core::session_spec::Statement;
+
+    use super::*;
+
+    fn wire() -> v1::RunConfig {
+        let session = SessionSpec {
+            statements: Statement::default_query().into(),
+            load: Load { seed: u64::MAX, ..Load::default() },
+            timezone: "UTC".to_owned(),
+            timeout: Some(std::time::Duration::from_micros(1_500)),
+        };
+        RunConfig { session, database_url: None, versus_url: Some(WITHHELD.to_owned()) }.into()
+    }
+
+    #[test]
+    fn a_configuration_survives_the_round_trip() {
+        let read = RunConfig::try_from(wire()).unwrap();
+        assert_eq!(v1::RunConfig::from(read), wire());
+    }
+
+    #[test]
+    fn an_agent_refuses_what_the_command_line_would_refuse() {
+        let check = |from: &str, to: &str| {
+            let session = wire().session.replace(from, to);
+            assert_ne!(session, wire().session, "{from}");
+            let error = RunConfig::try_from(v1::RunConfig { session, ..wire() }).unwrap_err().to_string();
+            assert!(error.contains("config.session"), "{error}");
+        };
+        check("\"sql\":null", "\"sql\":\"SELECT 1; COMMIT; DELETE FROM t\"");
+        check("\"prepared\"", "\"telepathic\"");
+        check("\"timeout_ms\":1.5", "\"timeout_ms\":-1");
+        check("{", "");
+    }
+}

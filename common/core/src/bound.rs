@@ -64,10 +64,7 @@ impl Limit {
             "failed" => number(value).filter(|count| count.fract() == 0.0).map(Self::FailedCount),
             "throughput" => number(value.strip_suffix("/s").unwrap_or(value)).map(Self::Throughput),
             _ => {
-                let figure = Figure::named(metric).ok_or_else(|| {
-                    let names: Vec<&str> = Figure::names().collect();
-                    format!("unknown metric '{metric}', use one of {}, failed", names.join(", "))
-                })?;
+                let figure = Figure::named(metric).ok_or_else(|| format!("unknown metric '{metric}'"))?;
                 let time = duration::parse(value).ok();
                 time.map(|time| Self::Time(figure, time.as_nanos() as f64 / 1e6))
             }

@@ -132,6 +132,10 @@ impl FromStr for Objective {
                 Ok(Limit::Throughput(_)) => {
                     return Err(wrong("the throughput is what the search finds".to_owned()));
                 }
+                Err(unknown) if name != "failed" && Figure::named(name).is_none() => {
+                    let names: Vec<&str> = Figure::names().collect();
+                    return Err(wrong(format!("{unknown}, use one of {}, failed", names.join(", "))));
+                }
                 Err(reason) if name != "failed" => return Err(wrong(reason)),
                 Ok(Limit::FailedCount(_)) | Err(_) => {
                     return Err(wrong(format!("'{limit}' is not a percentage such as 1%")));
