@@ -165,7 +165,7 @@ fn copy_sources(workspace: &Path, copy: &Path) -> io::Result<()> {
         fs::create_dir_all(copy.join(file).parent().expect("a file has a directory"))?;
         match edited.get(file) {
             Some(text) => fs::write(copy.join(file), text)?,
-            // Not `copy`, which keeps the mode but on some systems also the time by which cargo knows what has changed.
+            // `fs::copy` may keep the time, by which cargo knows what has changed.
             None => fs::write(copy.join(file), fs::read(workspace.join(file))?)?,
         }
     }

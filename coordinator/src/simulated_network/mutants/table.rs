@@ -168,9 +168,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[
             Edit { file: CLEARANCE, find: "Self { open: «slots.collect()»,", replace: "BTreeSet::new()" },
             Edit {
-                file: MEMBERSHIP,
-                find: "let Some(member) = «live.clone().next().map(|(member, _)| member.id)» else",
-                replace: "None",
+                file: MEMBERSHIP, find: "let Some(member) = «live.clone().next()».map(", replace: "None"
             },
         ],
     },
