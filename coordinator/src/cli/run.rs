@@ -11,6 +11,7 @@ use muster_agent::{AgentConfig, AgentError};
 use muster_core::ids::SlotId;
 use muster_core::limits;
 use muster_core::load::Warmup;
+use muster_core::passes::Passes;
 use muster_core::prepare::{PrepareFailed, PrepareFailure};
 use muster_core::query::name_parameters;
 use muster_core::session_spec::{Statement, Statements};
@@ -70,23 +71,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     let explain_slowest = args.explain_slowest.unwrap_or(0);
     let read = |dir| ResumedRun::read(dir, retried, explain_slowest, metrics.are_enabled(), &display);
     let resumed = resumed.map(read).transpose()?;
-    let workload = open_workload(
-        &run_spec::path(&args, recorded.as_ref())?,
-        spec.workload.options.clone(),
-        &display,
-        &interrupt,
-    )
-    .await?;
-    match &recorded {
-        Some(recorded) => run_spec::check_same(recorded, &workload)?,
-        None => spec.workload.content = Content::of(&workload),
-    }
-    let load = &spec.session.load;
-    let passes = load.passes(workload.rows()).map_err(Failure::usage)?;
-    if let Some(Warmup::Rows(rows)) = load.warmup {
-        load.warmup_passes(workload.rows(), rows).context("--warmup").map_err(Failure::usage)?;
-    }
-    Threshold::check(&spec.thresholds, workload.hosts()).map_err(Failure::usage)?;
+    let (workload, passes) = read_workload(&args, &mut spec, recorded.as_ref(), &display, &interrupt).await?;
     let (embedded, settings) = database(&args, &spec, recorded.as_ref(), &interrupt, &display).await?;
     spec.embedded = embedded.as_ref().map(|server| server.origin().to_owned());
     let (store, resumed) = match resumed {
@@ -141,6 +126,29 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     }
     stopped.map_err(Failure::internal)?;
     Ok(outcome::exit(&result, tolerated))
+}
+
+/// Reads the workload of the run, and checks that it belongs to the run and that its rows can be counted.
+async fn read_workload(
+    args: &RunArgs,
+    spec: &mut RunSpec,
+    recorded: Option<&RunSpec>,
+    display: &Arc<ProgressDisplay>,
+    interrupt: &CancellationToken,
+) -> Result<(Workload, Passes), Failure> {
+    let path = run_spec::path(args, recorded)?;
+    let workload = open_workload(&path, spec.workload.options.clone(), display, interrupt).await?;
+    match recorded {
+        Some(recorded) => run_spec::check_same(recorded, &workload)?,
+        None => spec.workload.content = Content::of(&workload),
+    }
+    let load = &spec.session.load;
+    let passes = load.passes(workload.rows()).map_err(Failure::usage)?;
+    if let Some(Warmup::Rows(rows)) = load.warmup {
+        load.warmup_passes(workload.rows(), rows).context("--warmup").map_err(Failure::usage)?;
+    }
+    Threshold::check(&spec.thresholds, workload.hosts()).map_err(Failure::usage)?;
+    Ok((workload, passes))
 }
 
 /// Reads and checks the whole file before anything else starts. This uses a separate thread, because standard input may never end.

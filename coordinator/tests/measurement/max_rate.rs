@@ -206,7 +206,7 @@ async fn invalid_search_options_are_refused_before_anything_starts() {
     for (args, message) in [
         (&["--max-rate"][..], "--slo <OBJECTIVE>"),
         (&["--slo", "p99<50ms"], "--max-rate"),
-        (&["--max-rate", "--slo", "p99<50"], "'50' is not a positive time"),
+        (&["--max-rate", "--slo", "p99<50"], "'50' is not a duration"),
         (&["--max-rate", "--slo", "p99<50ms", "--rate", "5"], "cannot be used with"),
         (&["--max-rate", "--slo", "p99<50ms", "--duration", "5s"], "cannot be used with"),
         (&["--max-rate", "--slo", "p99<50ms", "--repeat", "2"], "cannot be used with"),
