@@ -20,7 +20,8 @@ async fn the_next_query_waits_until_the_old_one_has_ended() {
         ["run", "--local", "--agents", "1", "--output", "json", "--no-run-dir", "--protocol", "extended"];
     let more = [&["--database-url", &url, &rows][..], &args(&sleeps)[1..]].concat();
     let mut run = Process::start(coordinator(&[&own[..], &more].concat()));
-    let running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND application_name LIKE 'muster:%:slot-0:%/0' \
+    // Before its first query, the worker is also active for moments, with statements of its setup.
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND application_name LIKE 'muster:%:slot-0:%/0' \
                    AND datname = current_database()";
     database.wait_for(1, running).await;
     proxy.cut();
