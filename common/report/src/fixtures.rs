@@ -63,6 +63,8 @@ pub fn good() -> RunResult {
         hosts: (0..10).map(host).collect(),
         errors: Vec::new(),
         placement: Placement { method: "rendezvous".to_owned(), workers: 2, idle: 0, skew: 1.2 },
+        series: Vec::new(),
+        distributions: None,
         events: vec![
             event(12.0, "slot-0 joined: db1/4711, 1 worker"),
             event(34.5, "slot-1 joined: db2/4712, 1 worker"),

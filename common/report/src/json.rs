@@ -251,9 +251,12 @@ mod tests {
           "events": [
             {
               "at_ms": 12.0,
+              "run_ms": null,
               "what": "slot-0 joined: db1/4711, 1 worker"
             }
           ],
+          "series": [],
+          "distributions": null,
           "thresholds": [
             {
               "expression": "p95 < 10 ms",

@@ -9,6 +9,7 @@ pub mod health;
 pub mod load;
 pub mod participants;
 pub mod search;
+pub mod series;
 pub mod server_side;
 pub mod verdict;
 
@@ -27,6 +28,7 @@ pub use health::{AgentHealth, Late, ProcessHealth, RunQueue, StarvedWorker};
 pub use load::{EarlyExecutions, Load, LoadModel, Passes, Utilization, WorkerShare};
 pub use participants::{Agent, Host, Placement, Session, Worker};
 pub use search::Search;
+pub use series::{AgentDistribution, Bins, Distributions, Interval, IntervalLatency};
 pub use server_side::{Hypertable, Plan, PlanKind, ServerDatabase, ServerSide, ServerStatement};
 pub use verdict::{Cause, Ending, Threshold, Verdict, VerdictStatus};
 
@@ -120,6 +122,13 @@ pub struct RunResult {
     pub versus: Option<Box<Comparison>>,
     /// What happened during the run, in order: joins, losses, phases.
     pub events: Vec<Event>,
+    /// The run over time, at most 600 intervals; empty if no query ended, and in results of versions that did not record it. With two
+    /// databases, the times are those of the first.
+    #[serde(default)]
+    pub series: Vec<Interval>,
+    /// Distributions of times for plots; `null` if no query completed, and in results of versions that did not record them.
+    #[serde(default)]
+    pub distributions: Option<Distributions>,
     /// The thresholds of `--threshold`, in the order in which they were given.
     pub thresholds: Vec<Threshold>,
     pub query: Query,

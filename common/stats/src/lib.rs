@@ -3,6 +3,7 @@
 
 pub mod buckets;
 pub mod latency;
+pub mod log_histogram;
 pub mod random;
 pub mod scheduling_delay;
 pub mod statistics;

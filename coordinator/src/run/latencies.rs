@@ -6,6 +6,7 @@ use std::ops::Range;
 use muster_core::ids::SlotId;
 use muster_report::result::Latency;
 use muster_stats::latency::{Samples, Sorted, Summary};
+use muster_stats::log_histogram::LogHistogram;
 use muster_stats::statistics::mann_whitney::MannWhitney;
 
 use super::record::Record;
@@ -24,6 +25,8 @@ pub(crate) struct Waits {
     pub(crate) lag: Summary,
     pub(crate) queueing: Summary,
     pub(crate) generator_delay: Summary,
+    /// Lag, queueing and generator delay in bins.
+    pub(crate) histograms: [LogHistogram; 3],
 }
 
 /// Times measured from the due time; `None` in a closed loop.
@@ -142,9 +145,23 @@ impl Latencies {
         Summary::of(&response).as_ref().map(Latency::from)
     }
 
+    /// Service and response times of the first database in bins. Response times are empty in a closed loop without think time.
+    pub(crate) fn histograms(&self) -> [LogHistogram; 2] {
+        let first = || self.parts.iter().filter(|part| part.class.is_first());
+        [
+            histogram(first().map(|part| &part.service)),
+            histogram(first().filter_map(|part| part.response.as_ref())),
+        ]
+    }
+
+    /// Lag, queueing and generator delay of the first database in bins; empty in a closed loop without think time.
+    pub(crate) fn lag_histograms(&self) -> [LogHistogram; 3] {
+        self.waits[0].as_ref().map(|waits| waits.histograms.clone()).unwrap_or_default()
+    }
+
     /// The times of one database's rows.
     pub(crate) fn due_times(&self, target: u32) -> Option<DueTimes> {
-        let Waits { lag, queueing, generator_delay } = self.waits.get(target as usize)?.as_ref()?;
+        let Waits { lag, queueing, generator_delay, .. } = self.waits.get(target as usize)?.as_ref()?;
         Some(DueTimes {
             response: self.response(|part| part.class.target == target)?,
             lag: lag.into(),
@@ -182,10 +199,17 @@ impl Waiting {
     fn summarize(self) -> Option<Waits> {
         let summary = |samples: Vec<Sorted>| Summary::of(&samples.iter().collect::<Vec<_>>());
         let Self { lag, queueing, generator_delay } = self;
+        let histograms = [&lag, &queueing, &generator_delay].map(histogram);
         Some(Waits {
             lag: summary(lag)?,
             queueing: summary(queueing)?,
             generator_delay: summary(generator_delay)?,
+            histograms,
         })
     }
+}
+
+/// The times of all parts in bins.
+pub(crate) fn histogram<'a>(parts: impl IntoIterator<Item = &'a Sorted>) -> LogHistogram {
+    parts.into_iter().flat_map(Sorted::iter).collect()
 }

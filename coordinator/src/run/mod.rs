@@ -19,6 +19,7 @@ mod round;
 mod rows;
 mod scope;
 mod seen_answers;
+mod series;
 mod server_side;
 mod server_stats;
 mod servers;

@@ -15,6 +15,7 @@ use super::host_samples::{HostSamples, HostTally};
 use super::results::Executed;
 use super::scope::{Retried, Scope};
 use super::seen_answers::{SeenAnswer, SeenAnswers};
+use super::series::TimeSeries;
 use super::slowest::{Slow, Slowest};
 use super::times::{Class, Times};
 use crate::workload::HostIndex;
@@ -28,6 +29,8 @@ pub(crate) struct Tally {
     pub(crate) hosts: Vec<HostTally>,
     /// Service times of all completed rows, for metrics only. The latencies are computed from `workers`.
     pub(crate) service_times: Option<Buckets>,
+    /// The rows over time, with the times of the first database.
+    pub(crate) series: TimeSeries,
     /// Samples for thresholds on hosts.
     pub(crate) host_samples: HostSamples,
     /// By database.
@@ -127,6 +130,7 @@ impl Tally {
             workers: rows_of_worker.iter().map(worker).collect(),
             hosts: vec![HostTally::default(); hosts],
             service_times: scope.has_metrics.then(Buckets::default),
+            series: TimeSeries::new(scope.has_due_times),
             host_samples: HostSamples::default(),
             answers: [Answers::default(); 2],
             compared: [Vec::new(), Vec::new()],
@@ -165,6 +169,7 @@ impl Tally {
         let is_completed = matches!(measurement.outcome, Outcome::Completed(_));
         self.workers[worker].times.count(class, is_completed);
         self.workers[worker].occupied.add(&measurement);
+        self.series.count(&measurement, is_completed);
         let host_tally = &mut self.hosts[host.index()];
         let is_retried = attempt > 1;
         self.retried += u64::from(is_retried);
@@ -187,6 +192,9 @@ impl Tally {
                 self.seen_answers.compare(SeenAnswer { row, host, epoch, digest: answer.digest });
                 if !is_retried || self.scope.retried == Retried::Included {
                     self.workers[worker].times.add(class, &measurement);
+                    if class.is_first() {
+                        self.series.add_times(&measurement);
+                    }
                     if self.scope.passes.targets() > 1 {
                         self.compared[target].push(Timed {
                             row: pair,

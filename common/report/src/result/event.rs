@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Event {
     /// Time since the coordinator started to listen.
     pub at_ms: f64,
+    /// Time since the first query was allowed to start; `null` before that, and in results of versions that did not record it.
+    #[serde(default)]
+    pub run_ms: Option<f64>,
     /// A plain sentence, such as `slot-3 joined: db1/4711, 1 worker`.
     pub what: String,
     /// How often it happened, if more than once; `at_ms` is the time of the first.
@@ -17,7 +20,7 @@ pub struct Event {
 
 impl Event {
     pub fn once(at_ms: f64, what: String) -> Self {
-        Self { at_ms, what, times: once() }
+        Self { at_ms, run_ms: None, what, times: once() }
     }
 }
 

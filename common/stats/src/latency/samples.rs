@@ -99,7 +99,7 @@ impl Sorted {
     }
 
     /// Iterates over one chunk after the other.
-    pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
         self.chunks.iter().flat_map(Chunk::iter)
     }
 }

@@ -212,7 +212,7 @@ impl<'a> Executor<'a> {
             true => self.log.report(what),
             false => self.log.report_unready_loss(slot, reason, what),
         }
-        self.log.note(Fact::lost(grant.epoch, loss));
+        self.log.note(Fact::lost(grant.epoch, loss, self.log.run_ns()));
     }
 
     /// Records the health totals of a session that has ended.
@@ -333,6 +333,7 @@ impl<'a> Executor<'a> {
         let running = membership.members().running();
         running.clone().for_each(|(member, _)| self.connections.send(member.id, FromCoordinator::Arm(arm)));
         if is_counted {
+            self.log.set_start(round.clock.started(), round.clock.ran_before());
             self.log.log(format!("all {} agents armed", running.count()));
         }
         if self.is_reported() {

@@ -18,6 +18,8 @@ pub(super) struct RunLog<'a> {
     unwritten: Vec<Fact>,
     display: &'a ProgressDisplay,
     listening_since: Instant,
+    /// When the counted rows started, and how long they had run before. `None` before that.
+    counting: Option<(Instant, Duration)>,
     /// By slot: the last session that was lost before it became ready. Removed when a session becomes ready.
     unready: BTreeMap<SlotId, UnreadyLoss>,
     /// Differences between the servers that were already reported as events.
@@ -36,6 +38,7 @@ impl<'a> RunLog<'a> {
             unwritten: Vec::new(),
             display,
             listening_since: clock::now(),
+            counting: None,
             unready: BTreeMap::new(),
             reported_changes: BTreeSet::new(),
         }
@@ -74,6 +77,18 @@ impl<'a> RunLog<'a> {
         self.unwritten.push(fact);
     }
 
+    /// The counted rows start at this time. In a resumed run they have `ran_before` for a while.
+    pub(super) fn set_start(&mut self, started: Option<Instant>, ran_before: Duration) {
+        self.counting = started.map(|started| (started, ran_before));
+    }
+
+    /// The time since the start of the counted rows. `None` before that.
+    pub(super) fn run_ns(&self) -> Option<u64> {
+        let (started, ran_before) = self.counting?;
+        let ran_for = ran_before + clock::now().checked_duration_since(started)?;
+        u64::try_from(ran_for.as_nanos()).ok()
+    }
+
     /// Notes a fact that may show another server or another state of a server. Each new change is an event.
     pub(super) fn note_with_changes(&mut self, fact: Fact) {
         self.note(fact);
@@ -110,7 +125,8 @@ impl<'a> RunLog<'a> {
 
     fn event(&self, what: String) -> Event {
         info!(target: "muster_coordinator::run::events", "{what}");
-        Event::once(clock::since(self.listening_since).as_secs_f64() * 1e3, what)
+        let run_ms = self.run_ns().map(|ns| ns as f64 / 1e6);
+        Event { run_ms, ..Event::once(clock::since(self.listening_since).as_secs_f64() * 1e3, what) }
     }
 
     /// Reports the loss of a session that had not become ready. Repeated losses of a slot for the same reason are one event with a count,

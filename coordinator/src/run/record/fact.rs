@@ -57,6 +57,9 @@ pub(crate) enum Fact {
         /// The process was asked to stop and reported that.
         #[serde(default)]
         left: bool,
+        /// Time since the start of the counted rows. `None` before that.
+        #[serde(default)]
+        at_ns: Option<u64>,
     },
     /// A process whose sessions were lost is alive.
     Returned {
@@ -158,9 +161,9 @@ impl Fact {
         }
     }
 
-    pub(crate) fn lost(epoch: Epoch, loss: &membership::Loss) -> Self {
+    pub(crate) fn lost(epoch: Epoch, loss: &membership::Loss, at_ns: Option<u64>) -> Self {
         let (reason, drained, left) = (loss.reason.clone(), loss.is_drained, loss.has_left);
-        Self::Lost { epoch: epoch.get(), reason, drained, left }
+        Self::Lost { epoch: epoch.get(), reason, drained, left, at_ns }
     }
 
     pub(crate) fn other_answer(answer: SeenAnswer) -> Self {

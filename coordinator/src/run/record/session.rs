@@ -47,6 +47,8 @@ pub(crate) struct Loss {
     pub(crate) is_drained: bool,
     /// True if the process was asked to stop.
     pub(crate) has_left: bool,
+    /// Time since the start of the run; `None` if the session ended before that, or with its coordinator.
+    pub(crate) at_ns: Option<u64>,
 }
 
 /// The move of a lost slot's hosts to these workers, by position.

@@ -70,8 +70,8 @@ impl Record {
                 self.update(epoch, |session| session.offset_ns = Some(offset_ns));
             }
             Fact::Armed { at } => drop(self.started_at.get_or_insert(at)),
-            Fact::Lost { epoch, reason, drained, left } => {
-                let loss = Loss { reason, is_drained: drained, has_left: left };
+            Fact::Lost { epoch, reason, drained, left, at_ns } => {
+                let loss = Loss { reason, is_drained: drained, has_left: left, at_ns };
                 self.update(epoch, |session| session.lost = Some(loss));
             }
             Fact::Reported { epoch, disconnected: count, disconnected_max_ns: outage_max_ns } => {
@@ -149,7 +149,7 @@ impl Record {
         self.workload_changed = false;
         for session in self.sessions.iter_mut().filter(|session| session.lost.is_none()) {
             let reason = COORDINATOR_LOST.to_owned();
-            session.lost = Some(Loss { reason, is_drained: false, has_left: false });
+            session.lost = Some(Loss { reason, is_drained: false, has_left: false, at_ns: None });
         }
     }
 

@@ -73,7 +73,13 @@ fn facts_survive_json_and_give_the_same_record() {
         reconnected(1, 3),
         reconnected(1, 4),
         Fact::Reported { epoch: 2, disconnected: 1, disconnected_max_ns: u64::MAX },
-        Fact::Lost { epoch: 1, reason: "no heartbeat".to_owned(), drained: false, left: false },
+        Fact::Lost {
+            epoch: 1,
+            reason: "no heartbeat".to_owned(),
+            drained: false,
+            left: false,
+            at_ns: Some(5),
+        },
         Fact::Quarantined { rows: vec![7] },
         Fact::Returned { instance: 1 },
         Fact::Moved { from: 0, to: vec![2, 3] },
@@ -115,8 +121,13 @@ fn facts_survive_json_and_give_the_same_record() {
 
 #[test]
 fn only_a_lost_process_that_did_not_return_counts_as_dead() {
-    let lost =
-        |epoch, reason: &str, left| Fact::Lost { epoch, reason: reason.to_owned(), drained: false, left };
+    let lost = |epoch, reason: &str, left| Fact::Lost {
+        epoch,
+        reason: reason.to_owned(),
+        drained: false,
+        left,
+        at_ns: None,
+    };
     let mut record = Record::default();
     (1..=4).for_each(|epoch| record.apply(joined(0, epoch)));
     record.apply(lost(1, "no heartbeat", false));

@@ -47,6 +47,11 @@ impl RoundClock {
         self.started
     }
 
+    /// How long the round had run before this coordinator resumed it.
+    pub(crate) fn ran_before(&self) -> Duration {
+        self.ran_before
+    }
+
     pub(crate) fn prefetched(&mut self, agent: MemberId) {
         self.prefetched.insert(agent);
     }

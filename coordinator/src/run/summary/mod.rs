@@ -3,6 +3,7 @@
 mod inputs;
 mod judged;
 mod load;
+mod plots;
 mod result;
 mod statements;
 mod workers;

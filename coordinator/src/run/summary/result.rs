@@ -11,6 +11,7 @@ use muster_stats::latency::{Samples, Summary};
 use super::inputs::{Counted, Inputs};
 use super::judged::Judged;
 use super::load::search;
+use super::plots::{distributions, series};
 use super::statements::{database, errors, query, statements};
 use super::workers::{owners_at_end, per_host};
 use crate::run::latencies::Latencies;
@@ -55,6 +56,7 @@ fn of(inputs: &Inputs<'_>, queries: result::Queries) -> RunResult {
     let Inputs { subject, record, assignment, ledger, tally, latencies, workers, owners } = inputs;
     let judged = Judged::of(inputs);
     let found = record.found();
+    let spanned = tally.series.spanned(tally.ran_for_ns);
     let total_ns = judged.service.as_ref().map_or(0, |summary| summary.sum_ns);
     RunResult {
         schema: result::SCHEMA.to_owned(),
@@ -91,6 +93,8 @@ fn of(inputs: &Inputs<'_>, queries: result::Queries) -> RunResult {
         hosts: per_host(subject.hosts, tally, owners, workers),
         errors: errors(tally, subject),
         placement: placement(subject, assignment),
+        distributions: distributions(inputs, &spanned),
+        series: series(record, &spanned),
         thresholds: Vec::new(),
         query: query(subject, found),
         database: found
