@@ -8,10 +8,11 @@ pub enum Format {
     Json,
     Csv,
     Markdown,
+    Html,
 }
 
 impl Format {
-    pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Csv, Self::Markdown];
+    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Csv, Self::Markdown, Self::Html];
 
     /// The name used in `--output`.
     pub const fn name(self) -> &'static str {
@@ -20,6 +21,7 @@ impl Format {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Markdown => "markdown",
+            Self::Html => "html",
         }
     }
 
@@ -30,6 +32,7 @@ impl Format {
             Self::Json => "json",
             Self::Csv => "csv",
             Self::Markdown => "md",
+            Self::Html => "html",
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod csv_comparison;
 pub mod fixtures;
 mod format;
 mod health;
+mod html;
 pub mod json;
 pub mod markdown;
 pub mod report;
@@ -30,6 +31,7 @@ use result::comparison::Comparison;
 pub trait Reported: Serialize {
     fn report(&self) -> Report;
     fn csv(&self) -> String;
+    fn html(&self) -> String;
 }
 
 /// Renders the whole report in one format, with a trailing newline.
@@ -39,6 +41,7 @@ pub fn render(format: Format, result: &impl Reported) -> String {
         Format::Json => json::render(result),
         Format::Csv => result.csv(),
         Format::Markdown => markdown::render(&result.report()),
+        Format::Html => result.html(),
     }
 }
 
@@ -50,6 +53,10 @@ impl Reported for RunResult {
     fn csv(&self) -> String {
         csv::render(self)
     }
+
+    fn html(&self) -> String {
+        html::run(self)
+    }
 }
 
 impl Reported for Comparison {
@@ -59,5 +66,9 @@ impl Reported for Comparison {
 
     fn csv(&self) -> String {
         csv_comparison::render(self)
+    }
+
+    fn html(&self) -> String {
+        html::comparison(self)
     }
 }

@@ -54,6 +54,7 @@ fn structure(format: Format, report: &str) -> Vec<usize> {
             csv.records().map(|record| record.expect("each row has the same cells").len()).collect()
         }
         Format::Markdown => report.lines().map(table_cells).collect(),
+        Format::Html => report.split('<').map(|tag| tag.split([' ', '>']).next().map_or(0, str::len)).collect(),
     }
 }
 
@@ -72,7 +73,7 @@ proptest! {
         for format in Format::ALL {
             let report = render(format, &hostile);
             prop_assert_eq!(structure(format, &report), structure(format, &render(format, &plain)), "{}: {}", format, report);
-            if matches!(format, Format::Text | Format::Markdown) {
+            if matches!(format, Format::Text | Format::Markdown | Format::Html) {
                 let is_bad = |c: char| c != '\n' && !muster_core::printable::is_printable(c);
                 prop_assert!(!report.contains(is_bad), "{}: {:?}", format, report);
             }
