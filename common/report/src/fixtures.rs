@@ -2,11 +2,13 @@
 
 pub mod comparisons;
 mod parts;
+mod plots;
 mod search;
 mod server;
 
 use crate::result::*;
 
+pub use plots::{Plotted, with_plots};
 pub use search::{search, search_without_rate};
 pub use server::server_side;
 

@@ -54,7 +54,9 @@ fn structure(format: Format, report: &str) -> Vec<usize> {
             csv.records().map(|record| record.expect("each row has the same cells").len()).collect()
         }
         Format::Markdown => report.lines().map(table_cells).collect(),
-        Format::Html => report.split('<').map(|tag| tag.split([' ', '>']).next().map_or(0, str::len)).collect(),
+        Format::Html => {
+            report.split('<').map(|tag| tag.split([' ', '>']).next().map_or(0, str::len)).collect()
+        }
     }
 }
 

@@ -149,8 +149,14 @@ mod tests {
 
     #[test]
     fn an_invalid_list_is_refused_with_a_hint() {
-        check_refused("yaml", "--output: unknown format 'yaml'; valid formats are text, json, csv, markdown, html");
-        check_refused("JSON", "--output: unknown format 'JSON'; valid formats are text, json, csv, markdown, html");
+        check_refused(
+            "yaml",
+            "--output: unknown format 'yaml'; valid formats are text, json, csv, markdown, html",
+        );
+        check_refused(
+            "JSON",
+            "--output: unknown format 'JSON'; valid formats are text, json, csv, markdown, html",
+        );
         check_refused("json=a,json=b", "--output: 'json' is given twice; give each format once");
         check_refused(
             "text,json",

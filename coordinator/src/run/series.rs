@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use muster_core::sample::Sample;
 use muster_report::result::{Interval, IntervalLatency};
-use muster_stats::latency::Percentile;
 use muster_stats::log_histogram::LogHistogram;
 
 /// More intervals could not be distinguished in a plot.
@@ -148,9 +147,9 @@ impl Spanned {
             completed: counts.completed,
             failed: counts.failed,
             rate_qps: if lasts_s > 0.0 { counts.completed as f64 / lasts_s } else { 0.0 },
-            service_time_ms: latency(&counts.service),
-            response_time_ms: latency(&counts.response),
-            generator_delay_ms: latency(&counts.generator_delay),
+            service_time_ms: IntervalLatency::of(&counts.service),
+            response_time_ms: IntervalLatency::of(&counts.response),
+            generator_delay_ms: IntervalLatency::of(&counts.generator_delay),
             agents,
             events,
         }
@@ -165,17 +164,6 @@ fn ended_ns(sample: &Sample) -> u64 {
 fn growth(length_ns: u64) -> usize {
     let is_power_of_ten = length_ns == 10u64.pow(length_ns.ilog10());
     if is_power_of_ten { 2 } else { 5 }
-}
-
-fn latency(times: &LogHistogram) -> Option<IntervalLatency> {
-    let at = |percentile| times.percentile(percentile).map(milliseconds);
-    let supported = |percentile, count_min| at(percentile).filter(|_| times.count() >= count_min);
-    Some(IntervalLatency {
-        p50: at(Percentile::P50)?,
-        p95: supported(Percentile::P95, 20),
-        p99: supported(Percentile::P99, 100),
-        max: times.max().map(milliseconds)?,
-    })
 }
 
 pub(crate) fn milliseconds(ns: u64) -> f64 {

@@ -67,7 +67,10 @@ impl Drawing<'_> {
         let mut labels = String::new();
         for (axis, tick) in y.iter().flat_map(|axis| axis.ticks.iter().map(move |tick| (axis, *tick))) {
             let y_px = (1.0 - axis.scale.at(tick)) * height_px;
-            lines += &format!("<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{0}\" y2=\"{0}\"/>", coordinate(y_px));
+            lines += &format!(
+                "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{0}\" y2=\"{0}\"/>",
+                coordinate(y_px)
+            );
             let text = escape(&(axis.label)(tick));
             // Above the line, except at the top.
             let text_px = if y_px < 14.0 { y_px + 12.0 } else { y_px - 3.0 };
@@ -78,7 +81,8 @@ impl Drawing<'_> {
         }
         let total_px = coordinate(height_px + BELOW_PX);
         let (height, title) = (coordinate(height_px), escape(title));
-        let time = if is_over_time { format!(" data-from=\"{from}\" data-to=\"{to}\"") } else { String::new() };
+        let time =
+            if is_over_time { format!(" data-from=\"{from}\" data-to=\"{to}\"") } else { String::new() };
         let [y_from, y_to] = y.as_ref().map_or([0.0, 0.0], |axis| axis.scale.ends());
         let kind = y.as_ref().map_or("none", |axis| if axis.scale.is_log() { "log" } else { "linear" });
         let (width_units, height_units) = (coordinate(plot_size.0), coordinate(plot_size.1));

@@ -7,6 +7,8 @@ mod page;
 mod scale;
 mod sections;
 mod svg;
+#[cfg(test)]
+mod tests;
 
 use crate::report;
 use crate::result::RunResult;

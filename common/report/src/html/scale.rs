@@ -21,8 +21,12 @@ impl Scale {
     pub(super) fn log(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         const SPACE: f64 = 1.12;
         const MIN_MS: f64 = 1e-3;
-        let values = values.into_iter().filter(|value| value.is_finite() && *value > 0.0).map(|value| value.max(MIN_MS));
-        let (from, to) = values.fold((f64::INFINITY, 0.0_f64), |(from, to), value| (from.min(value), to.max(value)));
+        let values = values
+            .into_iter()
+            .filter(|value| value.is_finite() && *value > 0.0)
+            .map(|value| value.max(MIN_MS));
+        let (from, to) =
+            values.fold((f64::INFINITY, 0.0_f64), |(from, to), value| (from.min(value), to.max(value)));
         (to > 0.0).then(|| Self { from: from / SPACE, to: to * SPACE, is_log: true })
     }
 
@@ -45,7 +49,9 @@ impl Scale {
 
     /// Round values on the axis, about `count` of them.
     pub(super) fn ticks(&self, count: usize) -> Vec<f64> {
-        let powers = || (self.from.log10().floor() as i32..=self.to.log10().ceil() as i32).map(|power| 10f64.powi(power));
+        let powers = || {
+            (self.from.log10().floor() as i32..=self.to.log10().ceil() as i32).map(|power| 10f64.powi(power))
+        };
         let within = |value: &f64| (self.from..=self.to).contains(value);
         if self.is_log {
             let of = |steps: &[f64]| -> Vec<f64> {
@@ -76,7 +82,11 @@ fn every(values: Vec<f64>, count: usize) -> Vec<f64> {
 /// The least of 1, 2 and 5 times a power of ten that is not below the value.
 fn round_step(value: f64) -> f64 {
     let power = 10f64.powf(value.max(f64::MIN_POSITIVE).log10().floor());
-    [1.0, 2.0, 5.0].into_iter().map(|step| step * power).find(|step| *step >= value * 0.999).unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0]
+        .into_iter()
+        .map(|step| step * power)
+        .find(|step| *step >= value * 0.999)
+        .unwrap_or(10.0 * power)
 }
 
 /// The label of a tick of a duration: `200 µs`, `5 ms`, `1 s`.
@@ -138,7 +148,10 @@ mod tests {
 
     #[test]
     fn labels_have_a_fitting_unit() {
-        assert_eq!([0.05, 0.2, 5.0, 1_000.0, 2_500.0].map(duration_tick), ["50 µs", "200 µs", "5 ms", "1 s", "2.5 s"]);
+        assert_eq!(
+            [0.05, 0.2, 5.0, 1_000.0, 2_500.0].map(duration_tick),
+            ["50 µs", "200 µs", "5 ms", "1 s", "2.5 s"]
+        );
         assert_eq!(time_tick(500.0, 1_500.0), "500 ms");
         assert_eq!(time_tick(2_000.0, 8_000.0), "2 s");
         assert_eq!(time_tick(90_000.0, 3_600_000.0), "1.5 min");

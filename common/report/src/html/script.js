@@ -7,7 +7,7 @@ let view = full;
 
 const plain = (value) => String(+value.toPrecision(3));
 const duration = (ms) => ms < 0.9995 ? `${plain(ms * 1e3)} µs` : ms < 999.5 ? `${plain(ms)} ms` : `${plain(ms / 1e3)} s`;
-const element = (name, parent) => parent.appendChild(document.createElementNS("http://www.w3.org/2000/svg", name));
+const element = (name, parent) => parent.appendChild(document.createElementNS(parent.namespaceURI, name));
 
 function fraction(svg, event) {
   const box = svg.getBoundingClientRect();

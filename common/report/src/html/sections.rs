@@ -11,8 +11,22 @@ use crate::units::{NONE, count};
 /// The order of sections on the page: what is about times, then who ran, what failed, the server, and how to repeat it. Others come after
 /// them.
 const ORDER: [&str; 16] = [
-    "Thresholds", "Search", "Latency", "Versus", "Queries", "Agents", "Workers", "Hosts", "Placement", "Errors",
-    "Unaccounted", "Events", "Generator", "Server", "Plans", "Run",
+    "Thresholds",
+    "Search",
+    "Latency",
+    "Versus",
+    "Queries",
+    "Agents",
+    "Workers",
+    "Hosts",
+    "Placement",
+    "Errors",
+    "Unaccounted",
+    "Events",
+    "Generator",
+    "Server",
+    "Plans",
+    "Run",
 ];
 
 #[derive(Debug, Serialize)]
@@ -58,10 +72,15 @@ pub(super) struct NoteView {
 
 /// Sections for the template, in the order of the page.
 pub(super) fn ordered(sections: &[Section]) -> Vec<SectionView> {
-    let position = |section: &&Section| ORDER.iter().position(|name| *name == section.name).unwrap_or(ORDER.len());
+    let position =
+        |section: &&Section| ORDER.iter().position(|name| *name == section.name).unwrap_or(ORDER.len());
     let mut ordered: Vec<&Section> = sections.iter().collect();
     ordered.sort_by_key(position);
-    ordered.into_iter().map(section).filter(|section| !section.blocks.is_empty() || !section.about.is_empty()).collect()
+    ordered
+        .into_iter()
+        .map(section)
+        .filter(|section| !section.blocks.is_empty() || !section.about.is_empty())
+        .collect()
 }
 
 /// Muster's own words, which may quote external text.
@@ -82,13 +101,13 @@ fn section(section: &Section) -> SectionView {
 fn block(block: &Block) -> Option<BlockView> {
     Some(match block {
         Block::Fields(fields) => {
-            let fields: Vec<FieldView> = fields.iter().filter(|field| !field.parts.is_empty()).map(field).collect();
+            let fields: Vec<FieldView> =
+                fields.iter().filter(|field| !field.parts.is_empty()).map(field).collect();
             (!fields.is_empty()).then_some(BlockView::Fields { fields })?
         }
         Block::Table(of) => (!of.rows.is_empty()).then(|| table(of))?,
-        Block::Notes(notes) => {
-            (!notes.is_empty()).then(|| BlockView::Notes { notes: notes.iter().map(NoteView::from).collect() })?
-        }
+        Block::Notes(notes) => (!notes.is_empty())
+            .then(|| BlockView::Notes { notes: notes.iter().map(NoteView::from).collect() })?,
         Block::Checks(checks) => (!checks.is_empty()).then(|| self::checks(checks))?,
         Block::Failures(errors) => (!errors.is_empty()).then(|| failures(errors))?,
         Block::Listing(Listing { title, lines, problem }) => BlockView::Listing {
@@ -120,8 +139,14 @@ fn table(Table { columns, rows }: &Table) -> BlockView {
     };
     let cell = |cell: &Cell, kind| CellView { text: text(&cell.to_string()), class: class(kind) };
     BlockView::Table {
-        columns: columns.iter().map(|column| ColumnView { heading: column.heading, class: class(column.kind) }).collect(),
-        rows: rows.iter().map(|row| row.iter().zip(columns).map(|(it, column)| cell(it, column.kind)).collect()).collect(),
+        columns: columns
+            .iter()
+            .map(|column| ColumnView { heading: column.heading, class: class(column.kind) })
+            .collect(),
+        rows: rows
+            .iter()
+            .map(|row| row.iter().zip(columns).map(|(it, column)| cell(it, column.kind)).collect())
+            .collect(),
     }
 }
 
@@ -141,7 +166,9 @@ fn checks(checks: &[Check]) -> BlockView {
 
 fn failures(errors: &[Error]) -> BlockView {
     let row = |error: &Error| {
-        let named = |name: &str, of: &Option<String>| of.as_ref().map_or(String::new(), |of| format!("\n{name}: {}", text(of)));
+        let named = |name: &str, of: &Option<String>| {
+            of.as_ref().map_or(String::new(), |of| format!("\n{name}: {}", text(of)))
+        };
         let message = text(&error.message) + &named("DETAIL", &error.detail) + &named("HINT", &error.hint);
         vec![
             CellView { text: text(&error.sqlstate), class: "code" },

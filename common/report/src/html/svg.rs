@@ -14,7 +14,11 @@ pub(super) fn coordinate(value: f64) -> String {
 
 /// Escapes text for an element or an attribute.
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 /// A line through points of a plot. `None` interrupts it; a point without neighbours is a dot.

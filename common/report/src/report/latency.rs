@@ -35,7 +35,7 @@ pub struct Series<'a> {
 /// Times that are measured from the due time of queries. `None` if queries have no due times, in which case the response time equals the
 /// service time.
 fn open_loop(result: &RunResult) -> Option<Vec<Series<'_>>> {
-    let lag = result.lag_ms.as_ref().filter(|lag| lag.max > 0.0 || result.load.model == LoadModel::Open)?;
+    let lag = result.lag_ms.as_ref().filter(|_| has_due_times(result))?;
     let response =
         Series { title: "response", latency: result.response_time_ms.as_ref()?, has_intervals: true };
     let wait = |title, latency| Series { title, latency, has_intervals: false };
@@ -46,6 +46,11 @@ fn open_loop(result: &RunResult) -> Option<Vec<Series<'_>>> {
         // Results of older versions contain only the whole lag.
         _ => vec![response, wait("lag", lag)],
     })
+}
+
+/// Returns true if queries had due times, so that response times differ from service times.
+pub(crate) fn has_due_times(result: &RunResult) -> bool {
+    result.load.model == LoadModel::Open || result.lag_ms.as_ref().is_some_and(|lag| lag.max > 0.0)
 }
 
 /// A row for each figure.

@@ -1,5 +1,7 @@
 //! Results over time, and distributions of times: everything that plots need.
 
+use muster_stats::latency::Percentile;
+use muster_stats::log_histogram::{Bin, LogHistogram};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -94,11 +96,35 @@ pub struct Column {
 #[serde(transparent)]
 pub struct Bins(#[serde(serialize_with = "on_one_line")] pub Vec<(f64, f64, u64)>);
 
+impl IntervalLatency {
+    /// Returns the statistics of these times; `None` if there are none.
+    pub fn of(times: &LogHistogram) -> Option<Self> {
+        let at = |percentile| times.percentile(percentile).map(milliseconds);
+        let supported = |percentile, count_min| at(percentile).filter(|_| times.count() >= count_min);
+        Some(Self {
+            p50: at(Percentile::P50)?,
+            p95: supported(Percentile::P95, 20),
+            p99: supported(Percentile::P99, 100),
+            max: times.max().map(milliseconds)?,
+        })
+    }
+}
+
 impl Bins {
+    /// Returns the filled bins of a histogram, with a resolution of so many bits.
+    pub fn of(times: &LogHistogram, bits: u32) -> Self {
+        let bin = |Bin { from_ns, to_ns, count }: Bin| (milliseconds(from_ns), milliseconds(to_ns), count);
+        Self(times.bins(bits).map(bin).collect())
+    }
+
     /// Number of times in all bins.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|(_, _, count)| count).sum()
     }
+}
+
+fn milliseconds(ns: u64) -> f64 {
+    ns as f64 / 1e6
 }
 
 /// Serializes a list without line breaks, because indented numbers would take several times the space.

@@ -3,7 +3,7 @@
 use muster_core::ids::SlotId;
 use muster_report::result::series::Column;
 use muster_report::result::{AgentDistribution, Bins, Distributions, Interval};
-use muster_stats::log_histogram::{Bin, COARSE_BITS, FINE_BITS, LogHistogram};
+use muster_stats::log_histogram::{COARSE_BITS, FINE_BITS, LogHistogram};
 
 use super::inputs::Inputs;
 use crate::run::latencies::histogram;
@@ -52,14 +52,14 @@ pub(super) fn distributions(inputs: &Inputs<'_>, spanned: &[Spanned]) -> Option<
     let agents = (0u16..).zip(inputs.latencies.by_slot(inputs.record));
     let agent = |(slot, parts): (u16, Vec<_>)| AgentDistribution {
         slot: SlotId::new(slot).to_string(),
-        service_time: bins(&histogram(parts), COARSE_BITS),
+        service_time: Bins::of(&histogram(parts), COARSE_BITS),
     };
     Some(Distributions {
-        service_time: bins(&service, FINE_BITS),
-        response_time: bins(&response, FINE_BITS),
-        lag: bins(&lag, FINE_BITS),
-        queueing: bins(&queueing, FINE_BITS),
-        generator_delay: bins(&generator_delay, FINE_BITS),
+        service_time: Bins::of(&service, FINE_BITS),
+        response_time: Bins::of(&response, FINE_BITS),
+        lag: Bins::of(&lag, FINE_BITS),
+        queueing: Bins::of(&queueing, FINE_BITS),
+        generator_delay: Bins::of(&generator_delay, FINE_BITS),
         agents: agents.map(agent).collect(),
         over_time: over_time(spanned, response.count() > 0),
     })
@@ -74,13 +74,8 @@ fn over_time(spanned: &[Spanned], has_due_times: bool) -> Vec<Column> {
         Column {
             start_ms: group.first().map_or(0.0, |first| milliseconds(first.ns.start)),
             end_ms: group.last().map_or(0.0, |last| milliseconds(last.ns.end)),
-            bins: bins(&times, COARSE_BITS),
+            bins: Bins::of(&times, COARSE_BITS),
         }
     };
     spanned.chunks(spanned.len().div_ceil(COLUMNS_MAX).max(1)).map(column).collect()
-}
-
-fn bins(times: &LogHistogram, bits: u32) -> Bins {
-    let bin = |Bin { from_ns, to_ns, count }: Bin| (milliseconds(from_ns), milliseconds(to_ns), count);
-    Bins(times.bins(bits).map(bin).collect())
 }

@@ -61,16 +61,25 @@ pub(super) fn chart(result: &RunResult, distributions: &Distributions) -> Option
         plot,
         overlay: labels.collect(),
     };
-    let shown = if all > AGENTS_MAX { format!(" The {AGENTS_MAX} longest medians of {} agents.", count(all as u64)) } else { String::new() };
+    let shown = if all > AGENTS_MAX {
+        format!(" The {AGENTS_MAX} longest medians of {} agents.", count(all as u64))
+    } else {
+        String::new()
+    };
     let row = |row: &Row<'_>| {
         let Latency { min, median, max, .. } = row.latency;
         let times = [min, median, max].map(|ms| duration(*ms));
-        [row.agent.slot.clone(), harmless(&row.agent.name), count(row.latency.count)].into_iter().chain(times).collect()
+        [row.agent.slot.clone(), harmless(&row.agent.name), count(row.latency.count)]
+            .into_iter()
+            .chain(times)
+            .collect()
     };
     Some(Chart {
         id: "agents",
         title: TITLE,
-        about: format!("Service times of each agent: the darker, the more queries. The line is the median.{shown}"),
+        about: format!(
+            "Service times of each agent: the darker, the more queries. The line is the median.{shown}"
+        ),
         svg: svg.render(TITLE),
         legend: Vec::new(),
         marks: Vec::new(),
@@ -95,7 +104,8 @@ fn strip(row: &Row<'_>, top: f64, x: &Scale) -> String {
         let _ = write!(paths[shade], "M{from} {y}h{width}v{height}h-{width}z");
     }
     let paths = paths.iter().enumerate().filter(|(_, path)| !path.is_empty());
-    let strip: String = paths.map(|(shade, path)| format!("<path class=\"heat heat-{shade}\" d=\"{path}\"/>")).collect();
+    let strip: String =
+        paths.map(|(shade, path)| format!("<path class=\"heat heat-{shade}\" d=\"{path}\"/>")).collect();
     let median = coordinate(x.at(row.latency.median) * WIDTH);
     let [from, to] = [STRIP.start - 2.0, STRIP.end + 2.0].map(|y| coordinate(top + y));
     format!("{strip}<path class=\"line median\" d=\"M{median} {from}V{to}\"/>")

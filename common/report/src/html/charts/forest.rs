@@ -45,7 +45,8 @@ pub(super) fn chart(comparison: &Comparison) -> Option<Chart> {
         let (middle, y) = (coordinate(at(row.change)), coordinate(top + LINE));
         plot += &format!("<path class=\"line interval {class}\" d=\"M{low} {y}H{high}\"/>");
         plot += &format!("<path class=\"line point {class}\" d=\"M{middle} {y}h0\"/>");
-        labels += &label("row-label", 0.0, top + 12.0, &format!("{}: {}", row.label, percent(Some(row.change))));
+        labels +=
+            &label("row-label", 0.0, top + 12.0, &format!("{}: {}", row.label, percent(Some(row.change))));
     }
     let svg = Drawing {
         height_px: height,
@@ -59,7 +60,8 @@ pub(super) fn chart(comparison: &Comparison) -> Option<Chart> {
     Some(Chart {
         id: "changes",
         title: TITLE,
-        about: "New against base; to the right is slower. In the grey area a change is below the margin.".to_owned(),
+        about: "New against base; to the right is slower. In the grey area a change is below the margin."
+            .to_owned(),
         svg: svg.render(TITLE),
         legend: Vec::new(),
         marks: Vec::new(),
@@ -68,7 +70,10 @@ pub(super) fn chart(comparison: &Comparison) -> Option<Chart> {
 }
 
 fn rows(comparison: &Comparison) -> Vec<Row> {
-    let tables = [("service time", Some(&comparison.service_time)), ("response time", comparison.response_time.as_ref())];
+    let tables = [
+        ("service time", Some(&comparison.service_time)),
+        ("response time", comparison.response_time.as_ref()),
+    ];
     let figures = tables.into_iter().flat_map(|(kind, table)| {
         table.into_iter().flat_map(move |table| table.figures.iter().map(move |figure| (kind, figure)))
     });

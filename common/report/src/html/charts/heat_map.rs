@@ -18,7 +18,11 @@ const HEIGHT: f64 = 400.0;
 const BINS_MAX: usize = 48;
 
 pub(super) fn chart(result: &RunResult, distributions: &Distributions) -> Option<Chart> {
-    let title = if distributions.response_time.0.is_empty() { "Service times as a heat map" } else { "Response times as a heat map" };
+    let title = if distributions.response_time.0.is_empty() {
+        "Service times as a heat map"
+    } else {
+        "Response times as a heat map"
+    };
     let columns = &distributions.over_time;
     let time = time(&result.series)?;
     let bins = || columns.iter().flat_map(|column| &column.bins.0);
@@ -38,7 +42,8 @@ pub(super) fn chart(result: &RunResult, distributions: &Distributions) -> Option
     Some(Chart {
         id: "heat-map",
         title,
-        about: "The darker a cell, the more queries took that long at that time; shades are logarithmic.".to_owned(),
+        about: "The darker a cell, the more queries took that long at that time; shades are logarithmic."
+            .to_owned(),
         svg: svg.render(title),
         legend: Vec::new(),
         marks: Vec::new(),

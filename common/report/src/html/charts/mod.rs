@@ -10,6 +10,7 @@ use muster_stats::latency::figure::{self, Figure};
 
 use super::chart::Chart;
 use super::page::Headline;
+use crate::report::latency::has_due_times;
 use crate::result::comparison::Comparison;
 use crate::result::{Latency, RunResult};
 use crate::units::{count, counted, duration, duration_range, figure};
@@ -17,10 +18,11 @@ use crate::units::{count, counted, duration, duration_range, figure};
 /// The most important figures of a run.
 pub(super) fn headline(result: &RunResult) -> Vec<Headline> {
     let mut headlines = Vec::new();
-    let main = result.response_time_ms.as_ref();
-    let (labels, latency) = match main {
-        Some(response) => (["median response time", "p95 response time", "p99 response time"], Some(response)),
-        None => (["median service time", "p95 service time", "p99 service time"], result.service_time_ms.as_ref()),
+    let (labels, latency) = match has_due_times(result) {
+        true => {
+            (["median response time", "p95 response time", "p99 response time"], &result.response_time_ms)
+        }
+        false => (["median service time", "p95 service time", "p99 service time"], &result.service_time_ms),
     };
     let figures = [&figure::MEDIAN, &figure::P95, &figure::P99];
     headlines.extend(latency.into_iter().flat_map(|latency| {
@@ -32,12 +34,16 @@ pub(super) fn headline(result: &RunResult) -> Vec<Headline> {
         value: format!("{}/s", figure(result.throughput_qps)),
         detail: format!("over {}", duration(result.wall_time_ms)),
     });
-    let others = [(queries.failed, "failed"), (queries.unaccounted, "unaccounted"), (queries.retried, "retried")];
+    let others =
+        [(queries.failed, "failed"), (queries.unaccounted, "unaccounted"), (queries.retried, "retried")];
     let others = others.iter().filter(|(number, what)| *number > 0 || *what == "failed");
     headlines.push(Headline {
         label: "completed queries",
         value: count(queries.completed),
-        detail: others.map(|(number, what)| format!("{} {what}", count(*number))).collect::<Vec<_>>().join(", "),
+        detail: others
+            .map(|(number, what)| format!("{} {what}", count(*number)))
+            .collect::<Vec<_>>()
+            .join(", "),
     });
     headlines
 }

@@ -23,8 +23,9 @@ struct Series<'a> {
 
 /// Service times, and response times if rows had due times.
 pub(super) fn times(result: &RunResult, distributions: &Distributions) -> Option<Chart> {
+    let is_open = !distributions.response_time.0.is_empty();
     let service = Series {
-        class: "service",
+        class: if is_open { "service" } else { "response" },
         label: "service time",
         bins: &distributions.service_time,
         latency: result.service_time_ms.as_ref(),
@@ -35,7 +36,6 @@ pub(super) fn times(result: &RunResult, distributions: &Distributions) -> Option
         bins: &distributions.response_time,
         latency: result.response_time_ms.as_ref(),
     };
-    let is_open = !response.bins.0.is_empty();
     let series = if is_open { vec![response, service] } else { vec![service] };
     let about = "The share of queries that took at most this time. The band is the 95 % confidence interval; in the grey area the \
                  sample is too small.";
@@ -84,7 +84,11 @@ fn chart(id: &'static str, title: &'static str, about: &str, series: &[Series<'_
         y: Some(Axis { scale: y, ticks: y.ticks(6), label: &duration_tick }),
         plot_size: (SIZE, SIZE),
         plot,
-        overlay: if supported < 0.85 { label("remark", supported.midpoint(1.0), 250.0, "sample too small") } else { String::new() },
+        overlay: if supported < 0.85 {
+            label("remark", supported.midpoint(1.0), 250.0, "sample too small")
+        } else {
+            String::new()
+        },
     };
     let row = |figure: &&figure::Figure| {
         let value = |of: &Series<'_>| duration_or_none(of.latency.and_then(figure.of));
@@ -120,7 +124,9 @@ fn line(bins: &Bins, place: impl Fn(f64, f64) -> (f64, f64)) -> Vec<(f64, f64)> 
         }
         below += *in_bin as f64;
         let (x, y) = place((below / count).min(1.0 - 0.5 / count), *to);
-        if points.last().is_none_or(|(last_x, last_y)| (x - last_x).hypot(y - last_y) >= STEP) || below == count {
+        if points.last().is_none_or(|(last_x, last_y)| (x - last_x).hypot(y - last_y) >= STEP)
+            || below == count
+        {
             points.push((x, y));
         }
     }

@@ -34,7 +34,8 @@ struct Marks {
 impl Marks {
     fn of(events: &[Event], time: &Scale) -> Self {
         let [from, to] = time.ends();
-        let mut during = events.iter().filter(|event| event.run_ms.is_some_and(|ms| (from..=to).contains(&ms)));
+        let mut during =
+            events.iter().filter(|event| event.run_ms.is_some_and(|ms| (from..=to).contains(&ms)));
         let shown: Vec<&Event> = during.by_ref().take(MARKS_MAX).collect();
         let mut marks = Self { lines: String::new(), numbers: String::new(), texts: Vec::new() };
         for (number, event) in (1..).zip(&shown) {
@@ -43,7 +44,11 @@ impl Marks {
             // Neighbours are on different lines, because they may be close to each other.
             let y_px = 11.0 + f64::from((number - 1) % 3) * 12.0;
             marks.numbers += &label("event-number", at, y_px, &number.to_string());
-            marks.texts.push(format!("{}: {}", duration(event.run_ms.unwrap_or_default()), harmless(&event.what)));
+            marks.texts.push(format!(
+                "{}: {}",
+                duration(event.run_ms.unwrap_or_default()),
+                harmless(&event.what)
+            ));
         }
         let more = during.count();
         if more > 0 {
@@ -59,7 +64,8 @@ fn x_axis(time: Scale, label: &dyn Fn(f64) -> String) -> Axis<'_> {
 
 fn throughput(series: &[Interval], time: Scale, marks: &Marks) -> Chart {
     const TITLE: &str = "Throughput over time";
-    let failures_per_s = |it: &Interval| it.failed as f64 / ((it.end_ms - it.start_ms) / 1e3).max(f64::MIN_POSITIVE);
+    let failures_per_s =
+        |it: &Interval| it.failed as f64 / ((it.end_ms - it.start_ms) / 1e3).max(f64::MIN_POSITIVE);
     let highest = series.iter().map(|it| it.rate_qps.max(failures_per_s(it))).fold(0.0, f64::max);
     let y = Scale::linear(0.0, highest * 1.08);
     let has_failures = series.iter().any(|it| it.failed > 0);
@@ -79,7 +85,9 @@ fn throughput(series: &[Interval], time: Scale, marks: &Marks) -> Chart {
     };
     let mut legend = vec![Entry { class: "rate", label: "completed queries per second" }];
     legend.extend(has_failures.then_some(Entry { class: "failed", label: "failed queries per second" }));
-    let row = |it: &Interval| vec![span(it), figure(it.rate_qps), count(it.completed), count(it.failed), count(it.agents)];
+    let row = |it: &Interval| {
+        vec![span(it), figure(it.rate_qps), count(it.completed), count(it.failed), count(it.agents)]
+    };
     Chart {
         id: "throughput",
         title: TITLE,
@@ -100,7 +108,7 @@ fn latency(series: &[Interval], time: Scale, marks: &Marks) -> Option<Chart> {
     let main = |it: &Interval| if is_open { it.response_time_ms } else { it.service_time_ms };
     let service_p50 = |it: &Interval| it.service_time_ms.map(|latency| latency.p50);
     type Statistic = fn(&IntervalLatency) -> Option<f64>;
-    let statistics: [(&str, Statistic); 4] =
+    let statistics: [(&'static str, Statistic); 4] =
         [("max", |it| Some(it.max)), ("p99", |it| it.p99), ("p95", |it| it.p95), ("p50", |it| Some(it.p50))];
     let values = series.iter().flat_map(|it| {
         let latency = main(it);
@@ -110,7 +118,8 @@ fn latency(series: &[Interval], time: Scale, marks: &Marks) -> Option<Chart> {
     let y = Scale::log(values)?;
     let line = |class: &str, value: &dyn Fn(&Interval) -> Option<f64>| {
         let point = |it: &Interval| {
-            value(it).map(|value| (time.at(it.start_ms.midpoint(it.end_ms)) * SIZE, (1.0 - y.at(value)) * SIZE))
+            value(it)
+                .map(|value| (time.at(it.start_ms.midpoint(it.end_ms)) * SIZE, (1.0 - y.at(value)) * SIZE))
         };
         polyline(class, series.iter().map(point))
     };
@@ -132,12 +141,9 @@ fn latency(series: &[Interval], time: Scale, marks: &Marks) -> Option<Chart> {
         plot,
         overlay: marks.numbers.clone(),
     };
-    let mut legend = vec![
-        Entry { class: "p50", label: "p50" },
-        Entry { class: "p95", label: "p95" },
-        Entry { class: "p99", label: "p99" },
-        Entry { class: "max", label: "max" },
-    ];
+    let is_shown = |of: &Statistic| series.iter().any(|it| main(it).as_ref().and_then(of).is_some());
+    let shown = statistics.iter().rev().filter(|(_, of)| is_shown(of));
+    let mut legend: Vec<Entry> = shown.map(|(name, _)| Entry { class: name, label: name }).collect();
     legend.extend(is_open.then_some(Entry { class: "service", label: "p50 of service time" }));
     let mut columns = vec!["time", "p50", "p95", "p99", "max"];
     columns.extend(is_open.then_some("p50 of service time"));
@@ -152,7 +158,8 @@ fn latency(series: &[Interval], time: Scale, marks: &Marks) -> Option<Chart> {
     Some(Chart {
         id: "latency",
         title,
-        about: "Percentiles of the queries that ended in each interval, where there were enough of them.".to_owned(),
+        about: "Percentiles of the queries that ended in each interval, where there were enough of them."
+            .to_owned(),
         svg: svg.render(title),
         legend,
         marks: Vec::new(),
@@ -190,7 +197,13 @@ fn running_agents(series: &[Interval], time: Scale, marks: &Marks) -> Option<Cha
 }
 
 /// A line that is level during each interval.
-fn steps(class: &str, series: &[Interval], time: &Scale, y: &Scale, value: impl Fn(&Interval) -> f64) -> String {
+fn steps(
+    class: &str,
+    series: &[Interval],
+    time: &Scale,
+    y: &Scale,
+    value: impl Fn(&Interval) -> f64,
+) -> String {
     let ends = series.iter().flat_map(|it| {
         let height = (1.0 - y.at(value(it))) * SIZE;
         [it.start_ms, it.end_ms].map(|ms| Some((time.at(ms) * SIZE, height)))
