@@ -53,13 +53,13 @@ pub(super) fn chart(result: &RunResult, distributions: &Distributions) -> Option
 
 /// One path for each shade. Equal cells of neighbouring columns are one rectangle.
 fn cells(columns: &[Column], length_ms: f64, y: &Scale) -> String {
-    let borders = borders(columns);
-    let rows: Vec<Vec<f64>> = columns.iter().map(|column| densities(column, &borders, length_ms)).collect();
-    let densest = rows.iter().flatten().copied().fold(0.0, f64::max);
+    let rows = rows(columns);
+    let densities: Vec<Vec<f64>> = columns.iter().map(|column| densities(column, &rows, length_ms)).collect();
+    let densest = densities.iter().flatten().copied().fold(0.0, f64::max);
     let mut paths = vec![String::new(); SHADES];
-    for (row, ends) in borders.windows(2).enumerate() {
-        let [top, bottom] = [ends[1], ends[0]].map(|ms| ((1.0 - y.at(ms)) * HEIGHT).round());
-        let shades: Vec<Option<usize>> = rows.iter().map(|column| shade(column[row], densest)).collect();
+    for (row, (from, to)) in rows.iter().enumerate() {
+        let [top, bottom] = [to, from].map(|ms| ((1.0 - y.at(*ms)) * HEIGHT).round());
+        let shades: Vec<Option<usize>> = densities.iter().map(|column| shade(column[row], densest)).collect();
         let mut at = 0;
         for run in shades.chunk_by(|a, b| a == b) {
             if let Some(shade) = run[0] {
@@ -75,28 +75,29 @@ fn cells(columns: &[Column], length_ms: f64, y: &Scale) -> String {
     paths.map(|(shade, path)| format!("<path class=\"heat heat-{shade}\" d=\"{path}\"/>")).collect()
 }
 
-/// The borders of the bins of all columns in milliseconds, ascending.
-fn borders(columns: &[Column]) -> Vec<f64> {
-    let mut borders: BTreeMap<u64, f64> = BTreeMap::new();
-    for (from, to, _) in columns.iter().flat_map(|column| &column.bins.0) {
-        // Positive numbers have the order of their bits.
-        borders.extend([from, to].map(|border| (border.to_bits(), *border)));
-    }
-    let all: Vec<f64> = borders.into_values().collect();
-    let merged = all.len().div_ceil(BINS_MAX).max(1);
-    let mut kept: Vec<f64> = all.iter().copied().step_by(merged).collect();
-    kept.extend(all.last().copied().filter(|last| kept.last() != Some(last)));
-    kept
+/// The rows of the map, as times in milliseconds from and to: the bins of all columns, or groups of neighbours if there are too many.
+fn rows(columns: &[Column]) -> Vec<(f64, f64)> {
+    let bins = columns.iter().flat_map(|column| &column.bins.0);
+    // Positive numbers have the order of their bits.
+    let bins: BTreeMap<u64, (f64, f64)> = bins.map(|(from, to, _)| (from.to_bits(), (*from, *to))).collect();
+    let merged = bins.len().div_ceil(BINS_MAX).max(1);
+    let bins: Vec<(f64, f64)> = bins.into_values().collect();
+    // A gap between bins stays a gap.
+    let connected = bins.chunk_by(|(_, end), (next, _)| end == next);
+    connected
+        .flat_map(|bins| bins.chunks(merged))
+        .map(|group| (group[0].0, group[group.len() - 1].1))
+        .collect()
 }
 
-/// Queries between neighbouring borders, for each length of a column and each unit of logarithmic time.
-fn densities(column: &Column, borders: &[f64], length_ms: f64) -> Vec<f64> {
-    let mut densities = vec![0.0; borders.len().saturating_sub(1)];
+/// Queries in each row, for each length of a column and each unit of logarithmic time.
+fn densities(column: &Column, rows: &[(f64, f64)], length_ms: f64) -> Vec<f64> {
+    let mut densities = vec![0.0; rows.len()];
     let share = ((column.end_ms - column.start_ms) / length_ms).max(f64::MIN_POSITIVE);
     for (from, _, count) in &column.bins.0 {
-        let row = borders.partition_point(|border| border <= from).saturating_sub(1).min(densities.len() - 1);
-        let width = (borders[row + 1] / borders[row].max(borders[row + 1] / 2.0)).ln();
-        densities[row] += *count as f64 / width / share;
+        let row = rows.partition_point(|(start, _)| start <= from).saturating_sub(1);
+        let (start, end) = rows[row];
+        densities[row] += *count as f64 / (end / start.max(end / 2.0)).ln() / share;
     }
     densities
 }

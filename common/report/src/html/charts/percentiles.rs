@@ -72,7 +72,7 @@ fn chart(id: &'static str, title: &'static str, about: &str, series: &[Series<'_
     for of in series.iter().rev() {
         plot += &polyline(of.class, line(of.bins, place).into_iter().map(Some));
     }
-    let ticks = [0.0, 0.5, 0.9, 0.99, 0.999, 0.999_9, 0.999_99, 0.999_999].map(nines);
+    let ticks = [0.5, 0.9, 0.99, 0.999, 0.999_9, 0.999_99, 0.999_999].map(nines);
     let svg = Drawing {
         height_px: 260.0,
         x: Axis {
