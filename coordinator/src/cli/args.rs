@@ -239,7 +239,7 @@ pub(super) struct RunDirArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = help::report())]
 pub(super) struct ReportArgs {
-    /// Run to report: its id, the beginning of its id, or its directory
+    /// Run to report: its id, the beginning of its id, its directory, or a file with its JSON result
     pub(super) run: String,
 
     /// Directory in which runs are stored [default: $XDG_STATE_HOME/muster/runs or ~/.local/state/muster/runs]

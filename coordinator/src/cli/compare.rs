@@ -1,25 +1,27 @@
 //! `coordinator compare`: two runs side by side. A stored run has its measurements; a JSON result has only its aggregate figures.
 
-use std::fs::File;
-use std::io::{Read, stdout};
+use std::io::stdout;
 use std::path::Path;
 
 use anyhow::Context;
-use muster_core::ledger::{Ledger, Settled, Settlement};
-use muster_core::limits::RESULT_BYTES_MAX;
 use muster_report::compare::{self, Options, Run, Series, Timed, Timing};
-use muster_report::result::{self, RunResult};
+use muster_report::result::RunResult;
 
 use super::args::CompareArgs;
-use super::{Failure, report, run_store};
+use super::{Failure, report, result_file, run_store};
 use crate::exit::Exit;
-use crate::journal::{CountedSample, Entry};
+use crate::journal::CountedSample;
 use crate::output;
 use crate::run::Retried;
 use crate::run_dir::RunDir;
 
 pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     output::check_writable(&args.output).map_err(Failure::write)?;
+    if args.output.hlog().is_some() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--output hlog is for one run; write it with: coordinator report RUN --output hlog=FILE"
+        )));
+    }
     let [base, new] = [&args.base, &args.new].map(|run| read(args, run));
     let (base, new) = (base?, new?);
     let timing = timing(&base.result, &new.result);
@@ -70,7 +72,8 @@ fn base_and_new_share(base: (f64, f64), new: (f64, f64)) -> f64 {
 fn read(args: &CompareArgs, run: &str) -> Result<RunData, Failure> {
     let path = Path::new(run);
     if path.is_file() {
-        let result = read_result(path).with_context(|| format!("read '{run}'")).map_err(Failure::usage)?;
+        let result =
+            result_file::read(path).with_context(|| format!("read '{run}'")).map_err(Failure::usage)?;
         return Ok(RunData { result, samples: None });
     }
     let dir = run_store::find(args.run_dir.as_deref(), run)?;
@@ -84,41 +87,13 @@ fn read(args: &CompareArgs, run: &str) -> Result<RunData, Failure> {
     Ok(RunData { result, samples: Some(samples) })
 }
 
-fn read_result(path: &Path) -> anyhow::Result<RunResult> {
-    let mut json = Vec::new();
-    File::open(path)?.take(RESULT_BYTES_MAX as u64 + 1).read_to_end(&mut json)?;
-    anyhow::ensure!(json.len() <= RESULT_BYTES_MAX, "the file is longer than {RESULT_BYTES_MAX} bytes");
-    // The schema is checked first, because the fields of another schema may have another meaning.
-    #[derive(serde::Deserialize)]
-    struct Schema {
-        #[serde(default)]
-        schema: String,
-    }
-    let expected = "write a result with: coordinator report RUN --output json=FILE";
-    let Schema { schema } =
-        serde_json::from_slice(&json).with_context(|| format!("not a JSON result; {expected}"))?;
-    anyhow::ensure!(
-        schema == result::SCHEMA,
-        "the schema is '{schema}', expected '{}'; {expected}",
-        result::SCHEMA
-    );
-    Ok(serde_json::from_slice(&json)?)
-}
-
 /// Reads the rows whose latencies a report contains: counted once, completed, and not retried unless `retried` includes those.
 fn samples(dir: &RunDir, retried: Retried) -> anyhow::Result<Series> {
     let manifest = dir.manifest();
     let passes = manifest.spec.session.load.passes(manifest.spec.workload.content.rows)?;
-    let mut ledger = Ledger::new(passes.rows_at_start());
-    let mut timed = Vec::with_capacity(usize::try_from(ledger.rows())?);
-    for entry in report::counted_entries(dir)? {
-        let Entry::Results { samples, .. } = entry? else { continue };
-        for counted in &samples {
-            ledger.grow_to(passes.rows_through(counted.sample.row));
-            if ledger.settle(counted.sample.row, Settled::Completed) == Settlement::Counted {
-                timed.extend(time(counted, retried));
-            }
-        }
+    let mut timed = Vec::with_capacity(usize::try_from(passes.rows_at_start())?);
+    for counted in report::counted_samples(dir, passes)? {
+        timed.extend(time(&counted?, retried));
     }
     Ok(Series::new(timed))
 }

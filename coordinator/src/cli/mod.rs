@@ -12,6 +12,7 @@ mod outcome;
 mod plan;
 mod query;
 mod report;
+mod result_file;
 mod run;
 mod run_spec;
 mod run_store;

@@ -58,6 +58,11 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     let versus = versus(&args, &spec)?;
     let listen = ListenConfig::from_args(&args.listen, spec.local.is_some())?;
     output::check_writable(&args.output).map_err(Failure::write)?;
+    if args.output.hlog().is_some() && args.run_dir.no_run_dir {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--output hlog is written from the journal of the run; leave out --no-run-dir"
+        )));
+    }
     let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
         false => ProgressDisplay::new(Terminal::of_process().moves_cursor()),
@@ -120,6 +125,9 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         .map_err(Failure::write)?;
     if let Some(dir) = &dir {
         run_store::finish(dir, journal, &result)?;
+        if let Some(path) = args.output.hlog() {
+            super::report::write_hlog(path, dir, &result, retried)?;
+        }
         if result.ending != Ending::Completed {
             display.println(&format!("to resume this run: {}", run_store::resume_hint(dir, &args.run_dir)));
         }

@@ -1,5 +1,6 @@
 //! Where results go: the reports of `--output`, the list of runs, and exported samples. Rendering itself is in `muster_report`.
 
+pub(crate) mod hlog;
 pub(crate) mod runs;
 pub mod samples;
 mod spec;

@@ -22,14 +22,24 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSpec {
     outputs: Vec<Output>,
+    /// The file of `hlog`, which is not a report: it is written from the journal.
+    hlog: Option<PathBuf>,
 }
+
+/// The name of the format that is not a report.
+pub(super) const HLOG: &str = "hlog";
 
 impl OutputSpec {
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
     }
 
-    /// The files that will be written.
+    /// The file for the interval log.
+    pub fn hlog(&self) -> Option<&Path> {
+        self.hlog.as_deref()
+    }
+
+    /// The files of reports that will be written.
     pub fn files(&self) -> impl Iterator<Item = (Format, &Path)> {
         self.outputs.iter().filter_map(|output| match &output.target {
             Target::Stdout => None,
@@ -41,7 +51,7 @@ impl OutputSpec {
 /// Text to stdout.
 impl Default for OutputSpec {
     fn default() -> Self {
-        Self { outputs: vec![Output { format: Format::Text, target: Target::Stdout }] }
+        Self { outputs: vec![Output { format: Format::Text, target: Target::Stdout }], hlog: None }
     }
 }
 
@@ -49,21 +59,34 @@ impl FromStr for OutputSpec {
     type Err = OutputSpecError;
 
     fn from_str(list: &str) -> Result<Self, OutputSpecError> {
-        let outputs: Vec<Output> = list.split(',').map(parse_output).collect::<Result<_, _>>()?;
+        let (logs, reports): (Vec<&str>, Vec<&str>) =
+            list.split(',').partition(|item| item.split('=').next().is_some_and(|name| name.trim() == HLOG));
+        let hlog = match &logs[..] {
+            [] => None,
+            [log] => Some(log.split_once('=').map(|(_, path)| path).filter(|path| !["", "-"].contains(path))),
+            _ => return Err(OutputSpecError::HlogTwice),
+        };
+        let hlog =
+            hlog.map(|path| path.map(PathBuf::from).ok_or(OutputSpecError::HlogNeedsPath)).transpose()?;
+        if reports.is_empty() {
+            // The report itself still goes to stdout.
+            return Ok(Self { hlog, ..Self::default() });
+        }
+        let outputs: Vec<Output> = reports.into_iter().map(parse_output).collect::<Result<_, _>>()?;
         let mut formats = HashSet::new();
-        let mut targets = HashSet::new();
+        let mut targets: HashSet<Target> = hlog.iter().cloned().map(Target::File).collect();
         for output in &outputs {
             if !formats.insert(output.format) {
                 return Err(OutputSpecError::FormatTwice(output.format));
             }
-            if !targets.insert(&output.target) {
+            if !targets.insert(output.target.clone()) {
                 return Err(match &output.target {
                     Target::Stdout => OutputSpecError::StdoutTwice(output.format),
                     Target::File(path) => OutputSpecError::PathTwice(path.clone()),
                 });
             }
         }
-        Ok(Self { outputs })
+        Ok(Self { outputs, hlog })
     }
 }
 
@@ -100,12 +123,16 @@ pub enum OutputSpecError {
     FormatTwice(Format),
     #[error("--output: only one format can go to stdout; give '{0}' a path, as in {0}=result.{ext}", ext = .0.extension())]
     StdoutTwice(Format),
+    #[error("--output: 'hlog' needs a file; write hlog=result.hlog")]
+    HlogNeedsPath,
+    #[error("--output: 'hlog' is given twice; give each format once")]
+    HlogTwice,
     #[error("--output: two formats would be written to '{}'; give each its own path", .0.display())]
     PathTwice(PathBuf),
 }
 
 fn valid() -> String {
-    Format::ALL.map(Format::name).join(", ")
+    format!("{}, {HLOG}", Format::ALL.map(Format::name).join(", "))
 }
 
 #[cfg(test)]
@@ -123,6 +150,23 @@ mod tests {
             })
             .collect();
         assert_eq!(spec.outputs(), expected, "{list}");
+    }
+
+    #[test]
+    fn an_interval_log_is_not_a_report() {
+        let check = |list: &str, reports: usize| {
+            let spec: OutputSpec = list.parse().unwrap();
+            assert_eq!((spec.hlog(), spec.outputs().len()), (Some(Path::new("out.hlog")), reports), "{list}");
+        };
+        check("hlog=out.hlog", 1);
+        check("json,hlog=out.hlog,text=out.txt", 2);
+        check_refused("hlog", "--output: 'hlog' needs a file; write hlog=result.hlog");
+        check_refused("text,hlog=-", "--output: 'hlog' needs a file; write hlog=result.hlog");
+        check_refused("hlog=a,hlog=b", "--output: 'hlog' is given twice; give each format once");
+        check_refused(
+            "json=a,hlog=a",
+            "--output: two formats would be written to 'a'; give each its own path",
+        );
     }
 
     #[track_caller]
@@ -151,11 +195,11 @@ mod tests {
     fn an_invalid_list_is_refused_with_a_hint() {
         check_refused(
             "yaml",
-            "--output: unknown format 'yaml'; valid formats are text, json, csv, markdown, html",
+            "--output: unknown format 'yaml'; valid formats are text, json, csv, markdown, html, hlog",
         );
         check_refused(
             "JSON",
-            "--output: unknown format 'JSON'; valid formats are text, json, csv, markdown, html",
+            "--output: unknown format 'JSON'; valid formats are text, json, csv, markdown, html, hlog",
         );
         check_refused("json=a,json=b", "--output: 'json' is given twice; give each format once");
         check_refused(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use muster_report::Format;
 
-use super::spec::{OutputSpec, Target};
+use super::spec::{HLOG, OutputSpec, Target};
 
 /// Writes every output of `spec`; `render` returns the text of a format. If one output fails, the others are still written, so that the
 /// results of a long run are not lost. A broken pipe on stdout is not an error.
@@ -28,7 +28,7 @@ pub fn write(
             Target::File(path) => write_file(path, |file| file.write_all(text.as_bytes())),
         };
         if let Err(error) = written {
-            failures.push(Failure { format: output.format, target: output.target.clone(), error });
+            failures.push(Failure { format: output.format.name(), target: output.target.clone(), error });
         }
     }
     WriteError::unless_empty(failures)
@@ -40,7 +40,8 @@ pub fn write(
 /// Returns all files that cannot be written.
 pub fn check_writable(spec: &OutputSpec) -> Result<(), WriteError> {
     let mut failures = Vec::new();
-    for (format, path) in spec.files() {
+    let files = spec.files().map(|(format, path)| (format.name(), path));
+    for (format, path) in files.chain(spec.hlog().map(|path| (HLOG, path))) {
         if let Err(error) = check_file(path) {
             failures.push(Failure { format, target: Target::File(path.to_owned()), error });
         }
@@ -129,7 +130,7 @@ pub struct WriteError {
 
 #[derive(Debug)]
 struct Failure {
-    format: Format,
+    format: &'static str,
     target: Target,
     error: io::Error,
 }
