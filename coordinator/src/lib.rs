@@ -18,4 +18,5 @@ pub mod run_dir;
 mod simulated_network;
 pub mod spec;
 pub mod threshold;
+mod web;
 pub mod workload;

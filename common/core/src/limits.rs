@@ -301,6 +301,23 @@ pub const HYPERTABLES_MAX: usize = 100;
 
 // -- metrics -----------------------------------------------------------------------------------------------------------
 
+/// Maximum number of concurrent connections to the port of `--web`. A page has one or two. If there is one more, the oldest is closed.
+pub const WEB_CONNECTIONS_MAX: usize = 256;
+/// Maximum number of connections accepted per second, as for metrics.
+pub const WEB_CONNECTIONS_PER_SECOND: usize = WEB_CONNECTIONS_MAX;
+/// Such a connection is closed after this time, even if it is in use. A page connects again.
+pub const WEB_CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
+/// Number of request bytes that such a connection may send at first, and then per second. A browser sends about 500 bytes with each
+/// request, and two requests per second.
+pub const WEB_REQUEST_BYTES_FIRST: u64 = 64 << 10;
+pub const WEB_REQUEST_BYTES_PER_SECOND: u64 = 8 << 10;
+/// The page of `--web` is rendered at most so often, for all browsers together. It takes some milliseconds.
+pub const WEB_RENDERS_PER_SECOND: u64 = 4;
+/// The interval at which a page asks for news.
+pub const WEB_EVENT_EVERY: Duration = Duration::from_millis(500);
+/// The time that open pages have to load the report and its files before the coordinator ends.
+pub const WEB_FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Maximum number of concurrent connections to the port of `--metrics`: far more than monitoring systems and probes need. If there is one
 /// more, the oldest is closed.
 pub const METRICS_CONNECTIONS_MAX: usize = 256;

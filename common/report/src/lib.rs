@@ -10,7 +10,7 @@ pub mod csv_comparison;
 pub mod fixtures;
 mod format;
 mod health;
-mod html;
+pub mod html;
 pub mod json;
 pub mod markdown;
 pub mod report;

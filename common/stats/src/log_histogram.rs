@@ -1,7 +1,8 @@
 //! Histograms with logarithmic bins, which can be merged: for latencies over time and for plots. The percentiles of a run are not computed
 //! from them: see [`crate::latency`].
 
-use crate::latency::Percentile;
+use crate::latency::{Intervals, Percentile, Summary, samples_needed};
+use crate::statistics::{Confidence, order};
 
 /// Each power of two is divided into this many bins, as a power of two, so a bin is at most 1/128 = 0.8 % wide.
 pub const FINE_BITS: u32 = 7;
@@ -64,7 +65,48 @@ impl LogHistogram {
 
     /// Returns the nearest-rank percentile, rounded to the middle of its bin; `None` if the histogram is empty.
     pub fn percentile(&self, percentile: Percentile) -> Option<u64> {
-        let rank = percentile.rank(self.count)?;
+        self.at_rank(percentile.rank(self.count)?)
+    }
+
+    /// Returns the summary of the times, each rounded to the middle of its bin; `None` if the histogram is empty. For a run in progress:
+    /// the summary of a finished one is exact.
+    pub fn summary(&self) -> Option<Summary> {
+        let middles = || self.bins(FINE_BITS).map(|bin| (bin.from_ns.midpoint(bin.to_ns - 1), bin.count));
+        let sum_ns: u128 = middles().map(|(ns, count)| u128::from(ns) * u128::from(count)).sum();
+        let mean_ns = sum_ns as f64 / self.count as f64;
+        let squares: f64 = middles().map(|(ns, count)| (ns as f64 - mean_ns).powi(2) * count as f64).sum();
+        let supported =
+            |percentile| self.percentile(percentile).filter(|_| self.count >= samples_needed(percentile));
+        let interval = |percentile| {
+            let (low, high) =
+                order::enclosing_ranks(usize::try_from(self.count).ok()?, percentile, Confidence::P95)?;
+            Some([self.at_rank(low as u64)?, self.at_rank(high as u64)?])
+        };
+        let supported_interval = |percentile| supported(percentile).and_then(|_| interval(percentile));
+        Some(Summary {
+            count: self.count,
+            sum_ns,
+            min_ns: self.at_rank(1)?,
+            median_ns: self.percentile(Percentile::P50)?,
+            mean_ns,
+            max_ns: self.max()?,
+            stddev_ns: (self.count > 1).then(|| (squares / (self.count - 1) as f64).sqrt()),
+            p90_ns: supported(Percentile::P90),
+            p95_ns: supported(Percentile::P95),
+            p99_ns: supported(Percentile::P99),
+            p99_9_ns: supported(Percentile::P99_9),
+            intervals: Intervals {
+                median_ns: interval(Percentile::P50),
+                p90_ns: supported_interval(Percentile::P90),
+                p95_ns: supported_interval(Percentile::P95),
+                p99_ns: supported_interval(Percentile::P99),
+                p99_9_ns: supported_interval(Percentile::P99_9),
+            },
+        })
+    }
+
+    /// The time at a rank, counted from 1, rounded to the middle of its bin.
+    fn at_rank(&self, rank: u64) -> Option<u64> {
         let mut below = 0;
         let bin = (self.first..).zip(&self.counts).find_map(|(bin, count)| {
             below += u64::from(*count);
@@ -168,6 +210,10 @@ mod tests {
                 prop_assert!(found.abs_diff(exact) <= exact / 256 + 1, "{found} {exact}");
             }
             prop_assert_eq!(histogram.max(), values.last().copied());
+            let summary = histogram.summary().unwrap();
+            prop_assert_eq!(summary.count, values.len() as u64);
+            let sum: u128 = values.iter().copied().map(u128::from).sum();
+            prop_assert!(summary.sum_ns.abs_diff(sum) <= sum / 256 + u128::from(summary.count));
         }
     }
 }

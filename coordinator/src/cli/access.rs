@@ -52,6 +52,8 @@ pub(super) struct ListenConfig {
     /// `None` if no port is opened because all agents run in this process.
     pub(super) address: Option<SocketAddr>,
     pub(super) access: Access,
+    /// Encryption and authentication were waived for other machines.
+    pub(super) is_insecure: bool,
     /// A connection on which no agent joins within this time is closed.
     pub(super) admission_timeout: Duration,
 }
@@ -60,7 +62,8 @@ impl ListenConfig {
     /// `is_local` states whether this process starts the agents.
     pub(super) fn from_args(args: &ListenArgs, is_local: bool) -> Result<Self, Failure> {
         let config = Self::resolve(args, is_local)?;
-        Ok(Self { admission_timeout: args.admission_timeout.unwrap_or(config.admission_timeout), ..config })
+        let admission_timeout = args.admission_timeout.unwrap_or(config.admission_timeout);
+        Ok(Self { admission_timeout, is_insecure: args.insecure, ..config })
     }
 
     fn resolve(args: &ListenArgs, is_local: bool) -> Result<Self, Failure> {
@@ -90,7 +93,7 @@ impl ListenConfig {
     }
 
     fn new(address: Option<SocketAddr>, access: Access) -> Self {
-        Self { address, access, admission_timeout: limits::ADMISSION_TIMEOUT }
+        Self { address, access, is_insecure: false, admission_timeout: limits::ADMISSION_TIMEOUT }
     }
 
     fn plaintext(address: Option<SocketAddr>) -> Self {

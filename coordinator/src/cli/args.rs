@@ -218,6 +218,13 @@ pub(super) struct RunArgs {
           help_heading = "Monitoring")]
     pub(super) metrics: Option<SocketAddr>,
 
+    /// Show the run in a browser while it goes on; prints the URL
+    ///
+    /// The page is the report so far. On an address other than loopback it requires the token of the printed URL, and TLS with the identity
+    /// of `coordinator token`.
+    #[arg(long, value_name = "ADDRESS", env = "MUSTER_WEB", value_parser = muster_net::address::parse_listen_address)]
+    pub(super) web: Option<SocketAddr>,
+
     /// Print only errors to stderr: no progress and no notices, regardless of MUSTER_LOG
     #[arg(long, short = 'q', help_heading = "Monitoring")]
     pub(super) quiet: bool,

@@ -40,10 +40,11 @@ use crate::grpc::{Incoming, Listener, in_process};
 use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
-use crate::run::{self, Metrics, Outcome, Replayed, Retried, RunError, RunPlan};
+use crate::run::{self, Live, Metrics, Outcome, Replayed, Retried, RunError, RunPlan};
 use crate::run_dir::Manifest;
 use crate::spec::{Content, LocalAgents, RunSpec};
 use crate::threshold::Threshold;
+use crate::web::{WebAccess, WebServer};
 use crate::workload::{self, Workload};
 
 pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
@@ -72,6 +73,11 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     if let Some(server) = &server {
         display.println(&format!("metrics at http://{}/metrics", server.address()));
     }
+    let live = if args.web.is_some() { Live::enabled() } else { Live::default() };
+    let web = match args.web {
+        Some(address) => Some(serve_page(address, &listen, live.clone(), &display).await?),
+        None => None,
+    };
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
     let explain_slowest = args.explain_slowest.unwrap_or(0);
     let read = |dir| ResumedRun::read(dir, retried, explain_slowest, metrics.are_enabled(), &display);
@@ -110,7 +116,12 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         database_url,
         explain_slowest,
         metrics,
+        live,
     };
+    let plan = Arc::new(plan);
+    if let Some(web) = &web {
+        web.set_plan(Arc::clone(&plan));
+    }
     let tolerated = outcome::Tolerated::of(&plan.spec.thresholds, args.allow_void);
     let (dir, journal) = store.map(|RunStore { dir, journal }| (dir, journal)).unzip();
     let outcome = listen_and_serve(local, plan, listen, &display, journal, resumed, interrupt).await;
@@ -132,8 +143,28 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
             display.println(&format!("to resume this run: {}", run_store::resume_hint(dir, &args.run_dir)));
         }
     }
+    if let Some(web) = &web {
+        web.finish(&result).await;
+    }
     stopped.map_err(Failure::internal)?;
     Ok(outcome::exit(&result, tolerated))
+}
+
+/// Starts the server of the live page and prints its URL.
+async fn serve_page(
+    address: SocketAddr,
+    listen: &ListenConfig,
+    live: Live,
+    display: &ProgressDisplay,
+) -> Result<WebServer, Failure> {
+    let identity = listen.access.identity();
+    let access = WebAccess::new(address, identity.as_deref(), listen.is_insecure).map_err(Failure::usage)?;
+    let server = WebServer::start(access, live).await;
+    let server = server
+        .with_context(|| format!("cannot serve the page on {address}; choose another address for --web"));
+    let server = server.map_err(Failure::usage)?;
+    display.println(&format!("live page at {}", server.url()));
+    Ok(server)
 }
 
 /// Reads the workload of the run, and checks that it belongs to the run and that its rows can be counted.
@@ -245,14 +276,14 @@ async fn database(
 /// Binds the listen address, if there is one, with or without TLS, and executes the run.
 async fn listen_and_serve(
     local: Option<Vec<AgentConfig>>,
-    plan: RunPlan,
+    plan: Arc<RunPlan>,
     listen: ListenConfig,
     display: &ProgressDisplay,
     journal: Option<Writer>,
     resumed: Option<Replayed>,
     interrupt: CancellationToken,
 ) -> Result<Outcome, Failure> {
-    let ListenConfig { address, access, admission_timeout } = listen;
+    let ListenConfig { address, access, admission_timeout, .. } = listen;
     let cannot_listen = |address: SocketAddr, error: io::Error| {
         Failure::usage(anyhow::Error::from(error).context(format!(
             "cannot listen on {address}; is another coordinator running? --listen chooses another address"
@@ -279,7 +310,7 @@ async fn listen_and_serve(
 /// Starts the local agents, if any, and executes the run with the agents that join.
 async fn serve<I: Incoming>(
     local: Option<Vec<AgentConfig>>,
-    plan: RunPlan,
+    plan: Arc<RunPlan>,
     listener: Listener<I>,
     display: &ProgressDisplay,
     journal: Option<Writer>,
@@ -296,7 +327,6 @@ async fn serve<I: Incoming>(
     }
     drop(connect);
     let listener = listener.with_in_process(arrivals);
-    let plan = Arc::new(plan);
     let outcome = run::run(Arc::clone(&plan), listener, display, journal, resumed, interrupt).await;
     end_of_agents.cancel();
     if timeout(limits::CANCEL_GRACE + limits::SHUTDOWN_TIMEOUT, join_all(&mut agents)).await.is_err() {

@@ -49,7 +49,7 @@ impl Access {
         }
     }
 
-    pub(super) fn identity(&self) -> Option<Arc<Identity>> {
+    pub(crate) fn identity(&self) -> Option<Arc<Identity>> {
         match self {
             Self::Joined { identity, .. } => Some(Arc::clone(identity)),
             Self::InClear | Self::Certified { .. } => None,

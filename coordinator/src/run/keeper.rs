@@ -21,7 +21,7 @@ use super::results::Executed;
 use super::rows::Rows;
 use super::seen_answers::SeenAnswer;
 use super::slowest::Slowest;
-use super::tally::Tally;
+use super::tally::{Snapshot, Tally};
 use crate::clock;
 use crate::journal::{CountedSample, Writer};
 
@@ -61,6 +61,8 @@ enum Note {
     Figures(oneshot::Sender<Figures>),
     /// Requests the slowest rows so far.
     Slowest(oneshot::Sender<Slowest>),
+    /// Requests the aggregates that a page in progress shows.
+    Snapshot(oneshot::Sender<Snapshot>),
 }
 
 /// The run so far. Percentiles are estimates (3 digits) for the display; the report's are exact.
@@ -100,6 +102,10 @@ pub(crate) struct KeeperHandle {
 }
 
 impl KeeperHandle {
+    pub(crate) fn downgrade(&self) -> WeakKeeper {
+        WeakKeeper { notes: self.notes.downgrade(), has_journal: self.has_journal }
+    }
+
     /// Reserves space for one batch in the keeper's queue; waits while the keeper is busy. Returns `None` if the run is over. Call this
     /// before the rows are settled, because a session may end during the wait, and settled results must be aggregated.
     pub(crate) async fn reserve(&self) -> Option<Permit<'_>> {
@@ -140,11 +146,32 @@ impl KeeperHandle {
         figures.await.ok()
     }
 
+    /// The aggregates so far. `None` if the keeper has ended.
+    pub(crate) async fn snapshot(&self) -> Option<Snapshot> {
+        let (sender, snapshot) = oneshot::channel();
+        self.notes.send(Note::Snapshot(sender)).await.ok()?;
+        snapshot.await.ok()
+    }
+
     /// The slowest rows so far. `None` if the keeper has panicked.
     pub(crate) async fn slowest(&self) -> Option<Slowest> {
         let (sender, slowest) = oneshot::channel();
         self.notes.send(Note::Slowest(sender)).await.ok()?;
         slowest.await.ok()
+    }
+}
+
+/// A handle that does not keep the keeper from ending.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakKeeper {
+    notes: mpsc::WeakSender<Note>,
+    has_journal: bool,
+}
+
+impl WeakKeeper {
+    /// Returns `None` when the keeper is about to end.
+    pub(crate) fn upgrade(&self) -> Option<KeeperHandle> {
+        Some(KeeperHandle { notes: self.notes.upgrade()?, has_journal: self.has_journal })
     }
 }
 
@@ -250,6 +277,7 @@ impl Aggregates {
                     replies.push(restarted);
                 }
                 Note::Slowest(sender) => drop(sender.send(self.tally.slowest.clone())),
+                Note::Snapshot(sender) => drop(sender.send(Snapshot::of(&self.tally))),
                 Note::Figures(sender) => {
                     let _ = sender.send(self.figures());
                 }

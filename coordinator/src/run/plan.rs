@@ -10,6 +10,7 @@ use muster_core::slots::Grant;
 use muster_proto::control::{RunConfig, WITHHELD};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::live::Live;
 use super::metrics::Metrics;
 use super::scope::{Retried, Scope};
 use super::subject::Subject;
@@ -33,6 +34,8 @@ pub(crate) struct RunPlan {
     pub(crate) explain_slowest: u16,
     /// Publishes the status and progress of the run.
     pub(crate) metrics: Metrics,
+    /// Collects what the page of `--web` shows.
+    pub(crate) live: Live,
 }
 
 /// The databases whose connection strings the coordinator has for agents.

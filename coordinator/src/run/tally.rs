@@ -52,6 +52,32 @@ pub(crate) struct Tally {
     other_errors: HashMap<SqlState, ErrorTally>,
 }
 
+/// What a page in progress shows of a tally. It has no samples, so that it can be copied several times per second.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) series: TimeSeries,
+    /// Completed and failed queries of each worker, and the sum of their service times.
+    pub(crate) workers: Vec<(u64, u64, u64)>,
+    pub(crate) answers: Answers,
+    pub(crate) errors: Vec<(SqlState, String, ErrorTally)>,
+    pub(crate) ran_for_ns: u64,
+    pub(crate) retried: u64,
+}
+
+impl Snapshot {
+    pub(crate) fn of(tally: &Tally) -> Self {
+        let worker = |worker: &WorkerTally| (worker.completed, worker.failed, worker.occupied.busy_ns);
+        Self {
+            series: tally.series.clone(),
+            workers: tally.workers.iter().map(worker).collect(),
+            answers: tally.answers[0],
+            errors: tally.errors(),
+            ran_for_ns: tally.ran_for_ns,
+            retried: tally.retried,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct WorkerTally {
     /// The times of completed rows.

@@ -21,7 +21,7 @@ use super::site::{Ended, Site};
 use crate::grpc::Listener;
 use crate::journal::{Lock, Writer};
 use crate::progress::ProgressDisplay;
-use crate::run::{self, HostSamples, Metrics, Outcome, Replayed, Retried, RunPlan, Scope};
+use crate::run::{self, HostSamples, Live, Metrics, Outcome, Replayed, Retried, RunPlan, Scope};
 use crate::spec::{Content, RunSpec, WorkloadSpec};
 use crate::workload::{self, Checks, OnBadRow, Options, Workload};
 
@@ -117,6 +117,7 @@ fn plan(site: &Site, workload: Workload, metrics: Metrics) -> RunPlan {
         passes,
         explain_slowest: 0,
         metrics,
+        live: Live::default(),
         versus_url: None,
         join_timeout: Duration::from_secs(120),
         retried: Retried::LeftOut,

@@ -10,15 +10,48 @@ mod svg;
 #[cfg(test)]
 mod tests;
 
-use crate::report;
-use crate::result::RunResult;
-use crate::result::comparison::Comparison;
+use page::Body;
 
-pub(crate) fn run(result: &RunResult) -> String {
-    let report = report::run::report(result);
-    page::render(&report, charts::headline(result), charts::of_run(result))
+use crate::report;
+use crate::report::model::{Note, NoteKind};
+use crate::result::comparison::Comparison;
+use crate::result::{RunResult, VerdictStatus};
+
+/// The report of a run as a page.
+pub fn run(result: &RunResult) -> String {
+    body(result).page()
 }
 
-pub(crate) fn comparison(comparison: &Comparison) -> String {
-    page::render(&report::comparison::report(comparison), Vec::new(), charts::of_comparison(comparison))
+/// A comparison as a page.
+pub fn comparison(comparison: &Comparison) -> String {
+    let report = report::comparison::report(comparison);
+    Body::new(&report, Vec::new(), charts::of_comparison(comparison)).page()
+}
+
+/// The page that follows a run: it loads `/body` from its server whenever `/events` says so.
+pub fn live_page() -> String {
+    page::live()
+}
+
+/// What the live page shows while a run goes on. `stage` says what the run does, and the result has what is known so far.
+pub fn in_progress(result: &RunResult, stage: &str) -> String {
+    let mut report = report::run::report(result);
+    let verdict = &result.verdict;
+    report.notes.retain(|note| note.kind != NoteKind::Partial);
+    if verdict.status == VerdictStatus::Valid {
+        report.notes.insert(0, Note::new(NoteKind::Observation, "no problem was detected so far"));
+    }
+    let status = if verdict.status == VerdictStatus::Valid { "RUNNING" } else { verdict.status.name() };
+    let body = Body::new(&report, charts::headline(result), charts::of_run(result));
+    Body { status: status.to_owned(), summary: sections::text(stage), ..body }.render()
+}
+
+/// What the live page shows when the run has finished: the report, with links to its files.
+pub fn finished(result: &RunResult) -> String {
+    Body { has_files: true, ..body(result) }.render()
+}
+
+fn body(result: &RunResult) -> Body {
+    let report = report::run::report(result);
+    Body::new(&report, charts::headline(result), charts::of_run(result))
 }

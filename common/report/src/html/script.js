@@ -1,9 +1,11 @@
 "use strict";
 // Adds values under the pointer, zooming in time, and hiding of series. Everything is visible without it.
 const tooltip = document.getElementById("tooltip");
-const timeCharts = [...document.querySelectorAll("svg.chart[data-from]")];
-const full = timeCharts.length ? { from: +timeCharts[0].dataset.from, to: +timeCharts[0].dataset.to } : null;
-let view = full;
+let timeCharts = [];
+let full = null;
+let view = null;
+// The chart in which a part is being selected, with the fraction at which that began.
+let selecting = null;
 
 const plain = (value) => String(+value.toPrecision(3));
 const duration = (ms) => ms < 0.9995 ? `${plain(ms * 1e3)} µs` : ms < 999.5 ? `${plain(ms)} ms` : `${plain(ms / 1e3)} s`;
@@ -88,12 +90,22 @@ function move(text, from, to) {
   text.setAttribute("visibility", share >= 0 && share <= 1 ? "visible" : "hidden");
 }
 
-for (const svg of document.querySelectorAll("svg.chart")) {
-  svg.addEventListener("pointermove", (event) => show(svg, event));
-  svg.addEventListener("pointerleave", hide);
+// Prepares the charts of the page, again after they were replaced.
+function attach() {
+  timeCharts = [...document.querySelectorAll("svg.chart[data-from]")];
+  full = timeCharts.length ? { from: +timeCharts[0].dataset.from, to: +timeCharts[0].dataset.to } : null;
+  [view, selecting] = [full, null];
+  for (const svg of document.querySelectorAll("svg.chart")) {
+    svg.addEventListener("pointermove", (event) => show(svg, event));
+    svg.addEventListener("pointerleave", hide);
+  }
+  for (const svg of timeCharts) attachTime(svg);
+  for (const button of document.querySelectorAll(".legend button")) {
+    button.addEventListener("click", () => toggle(button));
+  }
 }
 
-for (const svg of timeCharts) {
+function attachTime(svg) {
   const plot = svg.querySelector(".plot");
   plot.dataset.width = plot.getAttribute("viewBox").split(" ")[2];
   const line = element("line", svg);
@@ -106,34 +118,35 @@ for (const svg of timeCharts) {
   selection.setAttribute("visibility", "hidden");
   selection.setAttribute("y", "0");
   selection.setAttribute("height", svg.dataset.height);
-  let start = null;
-  svg.addEventListener("pointerdown", (event) => { start = fraction(svg, event); });
+  svg.addEventListener("pointerdown", (event) => { selecting = { svg, start: fraction(svg, event) }; });
   svg.addEventListener("pointermove", (event) => {
-    if (start === null) return;
+    if (selecting?.svg !== svg) return;
     const now = fraction(svg, event);
     selection.setAttribute("visibility", "visible");
-    selection.setAttribute("x", `${Math.min(start, now) * 100}%`);
-    selection.setAttribute("width", `${Math.abs(now - start) * 100}%`);
-  });
-  window.addEventListener("pointerup", (event) => {
-    if (start === null) return;
-    const now = fraction(svg, event);
-    const [low, high] = [Math.min(start, now), Math.max(start, now)];
-    start = null;
-    selection.setAttribute("visibility", "hidden");
-    const length = view.to - view.from;
-    if (high - low > 0.01) zoom(view.from + low * length, view.from + high * length);
+    selection.setAttribute("x", `${Math.min(selecting.start, now) * 100}%`);
+    selection.setAttribute("width", `${Math.abs(now - selecting.start) * 100}%`);
   });
   svg.addEventListener("dblclick", () => zoom(full.from, full.to));
   svg.setAttribute("aria-description", "Drag to zoom in, double-click to show all");
 }
 
-for (const button of document.querySelectorAll(".legend button")) {
-  button.addEventListener("click", () => {
-    const isShown = button.getAttribute("aria-pressed") !== "true";
-    button.setAttribute("aria-pressed", String(isShown));
-    for (const line of button.closest(".figure").querySelectorAll(`.plot .line.${button.dataset.series}`)) {
-      line.setAttribute("visibility", isShown ? "visible" : "hidden");
-    }
-  });
+function toggle(button) {
+  const isShown = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(isShown));
+  for (const line of button.closest(".figure").querySelectorAll(`.plot .line.${button.dataset.series}`)) {
+    line.setAttribute("visibility", isShown ? "visible" : "hidden");
+  }
 }
+
+window.addEventListener("pointerup", (event) => {
+  if (selecting === null) return;
+  const { svg, start } = selecting;
+  const now = fraction(svg, event);
+  const [low, high] = [Math.min(start, now), Math.max(start, now)];
+  selecting = null;
+  svg.querySelector(".selection").setAttribute("visibility", "hidden");
+  const length = view.to - view.from;
+  if (high - low > 0.01) zoom(view.from + low * length, view.from + high * length);
+});
+
+attach();

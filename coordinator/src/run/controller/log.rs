@@ -9,6 +9,7 @@ use tracing::info;
 
 use crate::clock;
 use crate::progress::ProgressDisplay;
+use crate::run::live::Live;
 use crate::run::record::{Fact, Record, Session};
 use crate::run::servers::{Change, changes};
 
@@ -17,6 +18,7 @@ pub(super) struct RunLog<'a> {
     /// Facts that have not been sent to the keeper yet.
     unwritten: Vec<Fact>,
     display: &'a ProgressDisplay,
+    live: Live,
     listening_since: Instant,
     /// When the counted rows started, and how long they had run before. `None` before that.
     counting: Option<(Instant, Duration)>,
@@ -32,11 +34,12 @@ struct UnreadyLoss {
 }
 
 impl<'a> RunLog<'a> {
-    pub(super) fn new(display: &'a ProgressDisplay) -> Self {
+    pub(super) fn new(display: &'a ProgressDisplay, live: Live) -> Self {
         Self {
             record: Record::default(),
             unwritten: Vec::new(),
             display,
+            live,
             listening_since: clock::now(),
             counting: None,
             unready: BTreeMap::new(),
@@ -49,6 +52,7 @@ impl<'a> RunLog<'a> {
         let last_event_ms = record.events.last().map_or(0.0, |event| event.at_ms);
         let before = Duration::try_from_secs_f64(last_event_ms / 1e3).unwrap_or_default();
         self.listening_since = self.listening_since.checked_sub(before).unwrap_or(self.listening_since);
+        self.live.resume(&record);
         self.record = record;
         self.note(Fact::Resumed);
         // These changes are already in the events.
@@ -73,6 +77,7 @@ impl<'a> RunLog<'a> {
     }
 
     pub(super) fn note(&mut self, fact: Fact) {
+        self.live.apply(&fact);
         self.record.apply(fact.clone());
         self.unwritten.push(fact);
     }
@@ -172,7 +177,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn repeated_losses_before_readiness_are_one_event_until_a_session_becomes_ready() {
         let display = ProgressDisplay::silent();
-        let mut log = RunLog::new(&display);
+        let mut log = RunLog::new(&display, Live::default());
         let slot = SlotId::new(0);
         let lose = |log: &mut RunLog<'_>, reason: &str| {
             log.report_unready_loss(slot, reason, format!("slot-0 lost: {reason}"));

@@ -55,7 +55,8 @@ impl<'a> RunController<'a> {
         display: &'a ProgressDisplay,
         interrupt: CancellationToken,
     ) -> Self {
-        let sessions = Sessions::new(Arc::clone(&plan), listen_address, RunLog::new(display));
+        let sessions =
+            Sessions::new(Arc::clone(&plan), listen_address, RunLog::new(display, plan.live.clone()));
         Self { plan, rounds: Rounds::new(EventLoop::new(calls, interrupt, sessions)) }
     }
 

@@ -130,6 +130,8 @@ impl<'a> Sessions<'a> {
     }
 
     pub(super) fn begin_round(&mut self, round: Round) {
+        let step = round.step.clone().or_else(|| (!round.is_counted()).then(|| "warm-up".to_owned()));
+        self.plan.live.begin(round.keeper(), step);
         self.executor.begin_round(round, &mut self.membership);
         self.publish_status();
     }
@@ -313,9 +315,9 @@ impl<'a> Sessions<'a> {
 
     // -- status --------------------------------------------------------------------------------------------------------
 
-    /// Publishes the status of the run as metrics.
+    /// Publishes the status of the run as metrics and for the live page.
     pub(super) fn publish_status(&self) {
-        self.plan.metrics.set_status(|| {
+        let status = || {
             let running = self.members().running();
             let is_running = running.filter(|(member, _)| member.started.is_some() && !member.has_reported);
             let passes = &self.plan.passes;
@@ -327,7 +329,9 @@ impl<'a> Sessions<'a> {
                 agents_running: is_running.count() as u64,
                 agents_lost: self.record().lost_while_running().count() as u64,
             }
-        });
+        };
+        self.plan.metrics.set_status(status);
+        self.plan.live.set_status(status);
     }
 
     fn stage(&self) -> Stage {

@@ -5,8 +5,10 @@ mod judged;
 mod load;
 mod plots;
 mod result;
+mod so_far;
 mod statements;
 mod workers;
 
 pub(crate) use inputs::Counted;
 pub(crate) use result::summarize;
+pub(crate) use so_far::so_far;

@@ -65,7 +65,7 @@ pub(super) fn distributions(inputs: &Inputs<'_>, spanned: &[Spanned]) -> Option<
     })
 }
 
-fn over_time(spanned: &[Spanned], has_due_times: bool) -> Vec<Column> {
+pub(super) fn over_time(spanned: &[Spanned], has_due_times: bool) -> Vec<Column> {
     let column = |group: &[Spanned]| {
         let mut times = LogHistogram::default();
         for Spanned { counts, .. } in group {

@@ -91,7 +91,7 @@ fn of(inputs: &Inputs<'_>, queries: result::Queries) -> RunResult {
         agents: judged.agents,
         workers: judged.workers,
         hosts: per_host(subject.hosts, tally, owners, workers),
-        errors: errors(tally, subject),
+        errors: errors(tally.errors(), subject),
         placement: placement(subject, assignment),
         distributions: distributions(inputs, &spanned),
         series: series(record, &spanned),

@@ -11,7 +11,7 @@ use crate::run::latencies::{Latencies, Part};
 use crate::run::record::{Found, Record};
 use crate::run::servers;
 use crate::run::subject::Subject;
-use crate::run::tally::{ErrorTally, Tally};
+use crate::run::tally::ErrorTally;
 
 /// Returns true if PostgreSQL uses custom plans for the first executions of this statement, and then decides on the plan type.
 pub(super) fn has_custom_plans_first(subject: &Subject<'_>, found: Option<&Found>, statement: u16) -> bool {
@@ -33,7 +33,10 @@ pub(super) fn decides_by_first_executions(
 }
 
 /// The errors of the result. Parameters such as `$2` are replaced with the names of the workload's columns.
-pub(super) fn errors(tally: &Tally, subject: &Subject<'_>) -> Vec<result::Error> {
+pub(super) fn errors(
+    errors: Vec<(SqlState, String, ErrorTally)>,
+    subject: &Subject<'_>,
+) -> Vec<result::Error> {
     let error = |(sqlstate, message, tally): (SqlState, String, ErrorTally)| {
         let ErrorTally { count, first } = tally;
         let statement = subject.spec.session.statements.as_slice().get(usize::from(first.statement));
@@ -51,7 +54,7 @@ pub(super) fn errors(tally: &Tally, subject: &Subject<'_>) -> Vec<result::Error>
             host: subject.hosts.name(first.host).to_owned(),
         }
     };
-    tally.errors().into_iter().map(error).collect()
+    errors.into_iter().map(error).collect()
 }
 
 pub(super) fn query(subject: &Subject<'_>, found: Option<&Found>) -> result::Query {

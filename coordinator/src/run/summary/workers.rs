@@ -86,7 +86,7 @@ pub(super) fn per_worker(
 }
 
 /// An agent of the result: a slot with all sessions that ran its rows, in order.
-fn agent(slot: SlotId, record: &Record) -> result::Agent {
+pub(super) fn agent(slot: SlotId, record: &Record) -> result::Agent {
     let ran = |session: &&Session| session.grant.slot == slot && session.offset_ns.is_some();
     let sessions: Vec<&Session> = record.sessions.iter().filter(ran).collect();
     let last = sessions.last();
