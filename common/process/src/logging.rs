@@ -40,6 +40,11 @@ fn one_line() -> impl for<'writer> FormatFields<'writer> {
     format::debug_fn(write).delimited(" ")
 }
 
+/// The number of lines of the terminal on stderr; `None` if stderr is not a terminal.
+pub fn rows() -> Option<u16> {
+    rustix::termios::tcgetwinsize(stderr()).ok().map(|size| size.ws_row)
+}
+
 /// What the terminal on stderr supports.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {

@@ -218,6 +218,10 @@ pub(super) struct RunArgs {
           help_heading = "Monitoring")]
     pub(super) metrics: Option<SocketAddr>,
 
+    /// Show rate, percentiles and agents in the terminal while the run goes on; needs 24 lines
+    #[arg(long, conflicts_with = "quiet")]
+    pub(super) tui: bool,
+
     /// Show the run in a browser while it goes on; prints the URL
     ///
     /// The page is the report so far. On an address other than loopback it requires the token of the printed URL, and TLS with the identity

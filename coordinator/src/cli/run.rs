@@ -1,5 +1,6 @@
 //! `coordinator run`: from the command line to the exit code. This file orders the steps, which are implemented elsewhere.
 
+use std::convert::Infallible;
 use std::io::{self, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -40,7 +41,7 @@ use crate::grpc::{Incoming, Listener, in_process};
 use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
-use crate::run::{self, Live, Metrics, Outcome, Replayed, Retried, RunError, RunPlan};
+use crate::run::{self, Live, Metrics, Outcome, Replayed, Retried, RunError, RunPlan, SoFar};
 use crate::run_dir::Manifest;
 use crate::spec::{Content, LocalAgents, RunSpec};
 use crate::threshold::Threshold;
@@ -66,6 +67,9 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     }
     let display = Arc::new(match args.quiet {
         true => ProgressDisplay::quiet(),
+        false if args.tui => {
+            ProgressDisplay::dashboard(Terminal::of_process().moves_cursor(), muster_process::logging::rows())
+        }
         false => ProgressDisplay::new(Terminal::of_process().moves_cursor()),
     });
     // Metrics are served until the reports are written.
@@ -73,7 +77,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     if let Some(server) = &server {
         display.println(&format!("metrics at http://{}/metrics", server.address()));
     }
-    let live = if args.web.is_some() { Live::enabled() } else { Live::default() };
+    let live = if args.web.is_some() || display.is_dashboard() { Live::enabled() } else { Live::default() };
     let web = match args.web {
         Some(address) => Some(serve_page(address, &listen, live.clone(), &display).await?),
         None => None,
@@ -148,6 +152,19 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     }
     stopped.map_err(Failure::internal)?;
     Ok(outcome::exit(&result, tolerated))
+}
+
+/// Updates the dashboard. Runs until the run ends.
+async fn show_so_far(plan: &RunPlan, display: &ProgressDisplay) -> Infallible {
+    if !display.is_dashboard() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(limits::WEB_EVENT_EVERY).await;
+        if let Some(SoFar { result, stage }) = plan.live.so_far(plan).await {
+            display.so_far(&result, &stage);
+        }
+    }
 }
 
 /// Starts the server of the live page and prints its URL.
@@ -327,7 +344,10 @@ async fn serve<I: Incoming>(
     }
     drop(connect);
     let listener = listener.with_in_process(arrivals);
-    let outcome = run::run(Arc::clone(&plan), listener, display, journal, resumed, interrupt).await;
+    let outcome = tokio::select! {
+        outcome = run::run(Arc::clone(&plan), listener, display, journal, resumed, interrupt) => outcome,
+        never = show_so_far(&plan, display) => match never {},
+    };
     end_of_agents.cancel();
     if timeout(limits::CANCEL_GRACE + limits::SHUTDOWN_TIMEOUT, join_all(&mut agents)).await.is_err() {
         tracing::warn!("some local agents did not stop in time");

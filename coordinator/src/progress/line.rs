@@ -33,8 +33,8 @@ pub(super) fn plain_line(progress: &Progress) -> String {
     parts.extend(agents(progress));
     parts.push(format!("{} failed", count(progress.failed)));
     parts.extend(percentiles(progress));
-    parts.push(format!("after {}", clock(progress.elapsed)));
-    parts.extend(remaining(progress).map(|time| format!("about {} left", clock(time))));
+    parts.push(format!("after {}", clock_text(progress.elapsed)));
+    parts.extend(remaining(progress).map(|time| format!("about {} left", clock_text(time))));
     parts.join(", ")
 }
 
@@ -53,7 +53,7 @@ pub(super) fn bar_line(progress: &Progress) -> String {
     if progress.failed > 0 {
         parts.push(format!("{} failed", count(progress.failed)));
     }
-    parts.extend(remaining(progress).map(|time| format!("{} left", clock(time))));
+    parts.extend(remaining(progress).map(|time| format!("{} left", clock_text(time))));
     parts.extend(percentiles(progress));
     parts.join(" · ")
 }
@@ -85,7 +85,7 @@ fn remaining(progress: &Progress) -> Option<Duration> {
 }
 
 /// `12 s`, `3 min 02 s`, `1 h 05 min`.
-fn clock(time: Duration) -> String {
+pub(crate) fn clock_text(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),

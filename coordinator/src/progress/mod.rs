@@ -1,6 +1,7 @@
 //! The progress display on stderr during a run: a bar in a terminal, otherwise (CI, `2>log`) a plain line every 3 s.
 //! It measures nothing; `Progress::elapsed` comes from the run. It never writes to stdout, which contains only the report.
 
+mod dashboard;
 mod line;
 
 use std::io::{self, Write};
@@ -9,8 +10,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use muster_core::printable::printable;
+use muster_report::result::RunResult;
 
 use crate::workload;
+use dashboard::Dashboard;
+pub(crate) use line::clock_text;
 use line::{bar_line, joining_line, plain_line, reading_line};
 
 /// Interval between two plain lines: short enough to show that the run does not hang, long enough to keep the log of an hour readable.
@@ -43,6 +47,7 @@ pub struct ProgressDisplay {
 enum Mode {
     Bar(ProgressBar),
     Plain(Mutex<Plain>),
+    Dashboard(Dashboard),
     Quiet,
 }
 
@@ -63,6 +68,31 @@ impl ProgressDisplay {
             Self::bar(ProgressDrawTarget::stderr())
         } else {
             Self::plain(Box::new(io::stderr()))
+        }
+    }
+
+    /// Draws the dashboard of `--tui`, if stderr is a terminal with enough lines. Otherwise it is like [`new`](Self::new), with a notice.
+    pub fn dashboard(moves_cursor: bool, rows: Option<u16>) -> Self {
+        if moves_cursor && rows.is_some_and(|rows| rows >= dashboard::ROWS_MIN) {
+            return Self { mode: Mode::Dashboard(Dashboard::new()) };
+        }
+        let display = Self::new(moves_cursor);
+        display.println(&format!(
+            "--tui needs a terminal with {} lines; showing progress without it",
+            dashboard::ROWS_MIN
+        ));
+        display
+    }
+
+    /// Returns true if [`so_far`](Self::so_far) shows something.
+    pub fn is_dashboard(&self) -> bool {
+        matches!(self.mode, Mode::Dashboard(_))
+    }
+
+    /// Shows what is known of a run in progress on the dashboard.
+    pub fn so_far(&self, result: &RunResult, stage: &str) {
+        if let Mode::Dashboard(dashboard) = &self.mode {
+            dashboard.show(result, stage);
         }
     }
 
@@ -93,6 +123,7 @@ impl ProgressDisplay {
     pub fn reading(&self, progress: &workload::Progress) {
         match &self.mode {
             Mode::Bar(bar) => bar.set_message(reading_line(progress)),
+            Mode::Dashboard(dashboard) => dashboard.show_stage(reading_line(progress)),
             Mode::Plain(plain) => {
                 let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
                 let now = Instant::now();
@@ -110,6 +141,7 @@ impl ProgressDisplay {
     pub fn joining(&self, joined: u64, wanted: u64) {
         match &self.mode {
             Mode::Bar(bar) => bar.set_message(joining_line(joined, wanted)),
+            Mode::Dashboard(dashboard) => dashboard.show_stage(joining_line(joined, wanted)),
             Mode::Plain(plain) => {
                 let mut plain = plain.lock().unwrap_or_else(PoisonError::into_inner);
                 // A line for each of a thousand agents would hide the notices that name the missing agents.
@@ -141,7 +173,7 @@ impl ProgressDisplay {
                     plain.line(&plain_line(progress));
                 }
             }
-            Mode::Quiet => {}
+            Mode::Dashboard(_) | Mode::Quiet => {}
         }
     }
 
@@ -150,6 +182,7 @@ impl ProgressDisplay {
         match &self.mode {
             // `bar.println` is not used, because it prints nothing when the bar is hidden.
             Mode::Bar(bar) => bar.suspend(|| write_line(&mut io::stderr(), line)),
+            Mode::Dashboard(dashboard) => dashboard.print(|| write_line(&mut io::stderr(), line)),
             Mode::Plain(plain) => plain.lock().unwrap_or_else(PoisonError::into_inner).line(line),
             Mode::Quiet => {}
         }
@@ -158,15 +191,17 @@ impl ProgressDisplay {
     /// Prints an error that ends the run, even in quiet mode.
     pub fn error(&self, line: &str) {
         match &self.mode {
-            Mode::Bar(_) | Mode::Plain(_) => self.println(line),
+            Mode::Bar(_) | Mode::Dashboard(_) | Mode::Plain(_) => self.println(line),
             Mode::Quiet => write_line(&mut io::stderr(), line),
         }
     }
 
     /// Removes the bar, before the report is printed.
     pub fn finish(&self) {
-        if let Mode::Bar(bar) = &self.mode {
-            bar.finish_and_clear();
+        match &self.mode {
+            Mode::Bar(bar) => bar.finish_and_clear(),
+            Mode::Dashboard(dashboard) => dashboard.finish(),
+            Mode::Plain(_) | Mode::Quiet => {}
         }
     }
 }

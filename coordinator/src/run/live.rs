@@ -2,6 +2,7 @@
 //! returns at once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use muster_report::result::RunResult;
 
@@ -10,6 +11,7 @@ use super::metrics::{Stage, Status};
 use super::plan::RunPlan;
 use super::record::{Fact, Record};
 use super::summary;
+use crate::progress::clock_text;
 
 /// A handle to the state of one run, shared by its clones. The default is disabled.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +68,9 @@ impl Live {
         };
         let result = summary::so_far(&plan.subject(), &record, snapshot.as_ref());
         let done = result.queries.completed + result.queries.failed;
-        Some(SoFar { stage: stage(&status, step, done), result })
+        let left = left(plan, &status, done, result.wall_time_ms).map(clock_text);
+        let left = left.map_or(String::new(), |left| format!(", about {left} left"));
+        Some(SoFar { stage: format!("{}{left}", stage(&status, step, done)), result })
     }
 
     fn state(&self) -> Option<MutexGuard<'_, State>> {
@@ -76,6 +80,21 @@ impl Live {
     fn with(&self, change: impl FnOnce(&mut State)) {
         if let Some(mut state) = self.state() {
             change(&mut state);
+        }
+    }
+}
+
+/// The estimated time until the run ends; `None` unless rows run.
+fn left(plan: &RunPlan, status: &Status, done: u64, ran_for_ms: f64) -> Option<Duration> {
+    if status.stage != Some(Stage::Running) || done == 0 {
+        return None;
+    }
+    let ran_for = Duration::try_from_secs_f64(ran_for_ms / 1e3).ok()?;
+    match plan.spec.session.load.duration {
+        Some(duration) => Some(duration.saturating_sub(ran_for)),
+        None => {
+            let rows_left = status.rows.checked_sub(done)?;
+            Some(ran_for.mul_f64(rows_left as f64 / done as f64))
         }
     }
 }
@@ -94,7 +113,7 @@ fn stage(status: &Status, step: Option<String>, done: u64) -> String {
                 0 => counted(done, "row"),
                 rows => format!("{} of {}", count(done), counted(rows, "row")),
             };
-            format!("{}: {rows}", step.unwrap_or_else(|| "running".to_owned()))
+            step.map_or(rows.clone(), |step| format!("{step}: {rows}"))
         }
         Some(Stage::Draining | Stage::Over) => "waiting for the last queries".to_owned(),
     }

@@ -24,3 +24,4 @@ mod server_side;
 mod thresholds;
 mod times;
 mod usage;
+mod web;

@@ -129,6 +129,17 @@ fn agents(record: &Record, snapshot: Option<&Snapshot>) -> Vec<result::Agent> {
             .flatten()
             .fold((0, 0, 0), |sum, worker| (sum.0 + worker.0, sum.1 + worker.1, sum.2 + worker.2))
     };
+    if record.workers_of_slot.is_empty() {
+        let joined = record.sessions.iter().filter(|session| session.lost.is_none());
+        return joined
+            .map(|session| result::Agent {
+                name: session.name(),
+                version: session.version.clone(),
+                workers: session.workers.into(),
+                ..agent(session.grant.slot, record)
+            })
+            .collect();
+    }
     let slots = (0u16..).map(SlotId::new).take(record.workers_of_slot.len());
     slots
         .map(|slot| {
