@@ -68,6 +68,11 @@ profile:
 fidelity *sections:
     cargo bench --locked -p muster-coordinator --bench fidelity -- {{ sections }}
 
+# Write the HTML reports of the tests into a directory, to look at them
+pages directory="target/pages":
+    mkdir -p {{ directory }}
+    MUSTER_PAGES="$(realpath {{ directory }})" cargo test --workspace --locked --lib -- pages_are_written
+
 # Regenerate proto/src/generated after a change of the .proto files
 proto:
     cargo run --locked -p muster-proto-generate

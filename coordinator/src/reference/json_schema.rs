@@ -50,6 +50,8 @@ impl Schema {
             only => (only, false),
         };
         let (within, inner) = match name.as_str().expect("every field has a type") {
+            // The first item of a tuple stands for all.
+            "array" if schema["items"].is_null() => ("array of ", &schema["prefixItems"][0]),
             "array" => ("array of ", &schema["items"]),
             "object" => ("object of ", &schema["additionalProperties"]),
             name => return Shape { name, is_definition: false, within: String::new(), is_nullable },

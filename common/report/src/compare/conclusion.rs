@@ -1,9 +1,11 @@
 //! What follows from the changes of the statistics: a finding for each, one for the whole comparison, and what else a reader must know.
 
+use muster_stats::log_histogram::{FINE_BITS, LogHistogram};
 use muster_stats::statistics::Confidence;
 
 use super::input::{Options, Run, Timing};
-use crate::result::RunResult;
+use super::series::Timed;
+use crate::result::Bins;
 use crate::result::comparison::{
     Comparison, Failed, Finding, Method, RankTest, RowByRow, Rows, SCHEMA, Side, Table, Throughput,
 };
@@ -47,8 +49,8 @@ pub(super) fn comparison(
     let throughput = [base, new].map(|run| run.result.throughput_qps);
     Comparison {
         schema: SCHEMA.to_owned(),
-        base: side(base.result),
-        new: side(new.result),
+        base: side(base),
+        new: side(new),
         finding,
         confidence: Confidence::P95.get(),
         confidence_each,
@@ -69,8 +71,14 @@ pub(super) fn comparison(
     }
 }
 
-fn side(result: &RunResult) -> Side {
+fn side(Run { result, samples }: Run<'_>) -> Side {
+    let of_samples = samples.map(|samples| {
+        let times: LogHistogram = samples.timed().iter().map(Timed::service_ns).collect();
+        Bins::of(&times, FINE_BITS)
+    });
+    let of_result = || result.distributions.as_ref().map(|distributions| distributions.service_time.clone());
     Side {
+        service_time_bins: of_samples.or_else(of_result).unwrap_or_default(),
         run_id: result.run_id.clone(),
         started_at: result.started_at.clone(),
         verdict: result.verdict.status,

@@ -7,6 +7,7 @@ use muster_stats::statistics::signed_rank::SignedRank;
 use super::conclusion::finding;
 use super::design::Design;
 use super::figures;
+use crate::result::Bins;
 use crate::result::comparison::{RankTest, RowByRow, SignedRankTest};
 
 /// Maximum number of values to which a sample is thinned for computing placements.
@@ -33,7 +34,25 @@ pub(super) fn row_by_row(design: &Design, each: Confidence, margin: f64) -> Opti
         finding: finding(Some(change), change_ci, margin),
         signed_rank,
         worth: mean.effective_sample_size(),
+        changes: histogram(&ratios),
     })
+}
+
+/// A histogram of logarithms of ratios, as changes. The bins are equally wide as ratios, and reach from the first to the last percent of
+/// the sorted values.
+fn histogram(sorted: &[f64]) -> Bins {
+    const BINS: usize = 40;
+    let rank = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
+    let (low, high) = (rank(0.01), rank(0.99));
+    let width = (high - low).max(f64::EPSILON) / BINS as f64;
+    let mut counts = [0_u64; BINS];
+    for value in sorted {
+        // A float-to-integer cast saturates.
+        counts[(((value - low) / width) as usize).min(BINS - 1)] += 1;
+    }
+    let end = |at: usize| (low + at as f64 * width).exp_m1();
+    let bins = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+    Bins(bins.map(|(at, count)| (end(at), end(at + 1), *count)).collect())
 }
 
 /// Tests which sample tends to have longer times; `None` for paired rows, for which the signed-rank test is more powerful.

@@ -88,7 +88,8 @@ pub(super) fn live() -> String {
 
 fn page(title: String, script: String, is_live: bool, body: String) -> String {
     let (style_hash, script_hash) = (hash(STYLE), hash(&script));
-    render(PAGE, &Page { title, style: STYLE, script, style_hash, script_hash, is_live, body })
+    // The template engine removes the last newline.
+    render(PAGE, &Page { title, style: STYLE, script, style_hash, script_hash, is_live, body }) + "\n"
 }
 
 fn render(template: &str, values: &impl Serialize) -> String {

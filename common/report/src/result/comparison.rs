@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::series::Bins;
 use super::verdict::VerdictStatus;
 
 pub const SCHEMA: &str = "muster.compare/v1";
@@ -64,6 +65,9 @@ pub struct Side {
     pub digest: String,
     /// Command line without secrets.
     pub command: String,
+    /// Bins of the compared service times, at most 1 % wide; empty in comparisons of versions that did not record them.
+    #[serde(default)]
+    pub service_time_bins: Bins,
 }
 
 /// The conclusion about a change.
@@ -163,6 +167,9 @@ pub struct RowByRow {
     pub signed_rank: Option<SignedRankTest>,
     /// Effective sample size: the number of independent rows whose mean has the same error.
     pub worth: f64,
+    /// Histogram of the changes of all rows, each bin as `[from, to, count]`. The first and the last bin contain all rows beyond them, too.
+    #[serde(default)]
+    pub changes: Bins,
 }
 
 /// Wilcoxon signed-rank test of the rows' ratios.

@@ -48,7 +48,8 @@ pub struct IntervalLatency {
 }
 
 /// Counts of times in logarithmic bins, over the queries whose times are in the latencies. To merge those of several runs, add the counts
-/// of equal bins.
+/// of equal bins. Each bin is `[from, to, count]`: times from `from` to below `to` milliseconds. Only filled bins are listed, in ascending
+/// order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Distributions {
@@ -90,9 +91,10 @@ pub struct Column {
     pub bins: Bins,
 }
 
-/// Filled bins in ascending order, each as `[from, to, count]`: times from `from` to below `to` milliseconds.
+/// Filled bins in ascending order, each as `[from, to, count]`: values from `from` to below `to`, which are times in milliseconds unless
+/// the field says something else.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 #[serde(transparent)]
 pub struct Bins(#[serde(serialize_with = "on_one_line")] pub Vec<(f64, f64, u64)>);
 

@@ -1,10 +1,10 @@
 //! The changes of a comparison with their confidence intervals.
 
-use crate::html::chart::{Axis, Chart, Drawing};
+use crate::html::chart::{Axis, Chart, Data, Drawing};
 use crate::html::scale::Scale;
 use crate::html::svg::{coordinate, label, rectangle, vertical};
 use crate::result::comparison::{Comparison, Finding};
-use crate::units::percent;
+use crate::units::{count, percent, percent_range};
 
 const TITLE: &str = "Changes with their intervals";
 const ROW: f64 = 36.0;
@@ -66,6 +66,41 @@ pub(super) fn chart(comparison: &Comparison) -> Option<Chart> {
         legend: Vec::new(),
         marks: Vec::new(),
         data: None,
+    })
+}
+
+/// The distribution of the changes of paired rows; `None` unless rows are paired.
+pub(super) fn changes(comparison: &Comparison) -> Option<Chart> {
+    const TITLE: &str = "Changes of the rows";
+    const HEIGHT: f64 = 1_000.0;
+    let bins = &comparison.row_by_row.as_ref()?.changes.0;
+    let (first, last) = (bins.first()?, bins.last()?);
+    let x = Scale::linear(first.0.min(0.0), last.1.max(0.0));
+    let most = bins.iter().map(|(_, _, count)| *count).max()?;
+    let at = |change: f64| x.at(change) * WIDTH;
+    let bars = bins.iter().map(|(from, to, count)| {
+        let class = if from.midpoint(*to) > 0.0 { "bar slower" } else { "bar faster" };
+        rectangle(class, (at(*from), (1.0 - *count as f64 / most as f64) * HEIGHT), (at(*to), HEIGHT))
+    });
+    let svg = Drawing {
+        height_px: 130.0,
+        x: Axis { scale: x, ticks: x.ticks(6), label: &|change| percent(Some(change)) },
+        is_over_time: false,
+        y: None,
+        plot_size: (WIDTH, HEIGHT),
+        plot: bars.collect::<String>() + &vertical("zero", at(0.0)),
+        overlay: String::new(),
+    };
+    let row = |(from, to, rows): &(f64, f64, u64)| vec![percent_range([*from, *to]), count(*rows)];
+    Some(Chart {
+        id: "row-changes",
+        title: TITLE,
+        about: "How much the service time of each row changed, new ÷ base; to the right is slower. Both ends contain all rows beyond them."
+            .to_owned(),
+        svg: svg.render(TITLE),
+        legend: Vec::new(),
+        marks: Vec::new(),
+        data: Some(Data { columns: vec!["change", "rows"], rows: bins.iter().map(row).collect() }),
     })
 }
 

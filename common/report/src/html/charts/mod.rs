@@ -72,5 +72,6 @@ pub(super) fn of_run(result: &RunResult) -> Vec<Chart> {
 }
 
 pub(super) fn of_comparison(comparison: &Comparison) -> Vec<Chart> {
-    forest::chart(comparison).into_iter().collect()
+    let charts = [forest::chart(comparison), percentiles::of_both(comparison), forest::changes(comparison)];
+    charts.into_iter().flatten().collect()
 }

@@ -6,6 +6,7 @@ use muster_stats::statistics::Confidence;
 use crate::html::chart::{Axis, Chart, Data, Drawing, Entry};
 use crate::html::scale::{Scale, duration_tick, plain};
 use crate::html::svg::{SIZE, band, label, polyline, rectangle};
+use crate::result::comparison::{Comparison, Side};
 use crate::result::{Bins, Distributions, Latency, RunResult};
 use crate::units::duration_or_none;
 
@@ -58,6 +59,21 @@ pub(super) fn lag(result: &RunResult, distributions: &Distributions) -> Option<C
     };
     let about = "How long queries waited between their due time and their start, and for what.";
     chart("lag", "Queueing and generator delay", about, &[queueing, delay])
+}
+
+/// The service times of both sides of a comparison.
+pub(super) fn of_both(comparison: &Comparison) -> Option<Chart> {
+    fn side<'c>(class: &'static str, label: &'static str, of: &'c Side) -> Series<'c> {
+        Series { class, label, bins: &of.service_time_bins, latency: None }
+    }
+    let new = side("response", "new", &comparison.new);
+    let base = side("queueing", "base", &comparison.base);
+    let about = "The share of queries whose service time was at most this long. The band is the 95 % confidence interval of new; in the \
+                 grey area the sample is too small.";
+    let mut chart = chart("percentiles", "Percentiles of both", about, &[new, base])?;
+    // The tables of the comparison have the figures.
+    chart.data = None;
+    Some(chart)
 }
 
 fn chart(id: &'static str, title: &'static str, about: &str, series: &[Series<'_>]) -> Option<Chart> {
