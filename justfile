@@ -73,6 +73,10 @@ pages directory="target/pages":
     mkdir -p {{ directory }}
     MUSTER_PAGES="$(realpath {{ directory }})" cargo test --workspace --locked --lib -- pages_are_written
 
+# Make the picture of the README, docs/report.png. Needs Chromium
+picture:
+    docs/picture.sh
+
 # Regenerate proto/src/generated after a change of the .proto files
 proto:
     cargo run --locked -p muster-proto-generate

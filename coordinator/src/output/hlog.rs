@@ -31,6 +31,9 @@ pub(crate) struct Log {
     pub(crate) has_due_times: bool,
 }
 
+/// The times of each line, by interval, slot and kind.
+type Lines = BTreeMap<(u64, u64, &'static str), Histogram<u32>>;
+
 /// The times of one completed query.
 pub(crate) struct Timed {
     pub(crate) slot: u64,
@@ -86,8 +89,8 @@ impl Log {
         intervals: std::ops::Range<u64>,
         length_ns: u64,
         queries: impl Iterator<Item = Result<Timed, E>>,
-    ) -> Result<BTreeMap<(u64, u64, &'static str), Histogram<u32>>, E> {
-        let mut histograms = BTreeMap::new();
+    ) -> Result<Lines, E> {
+        let mut histograms = Lines::new();
         for query in queries {
             let Timed { slot, ended_ns, service_ns, response_ns } = query?;
             // The last query may end exactly at the end of the last interval.
@@ -97,7 +100,7 @@ impl Log {
             }
             let mut record = |kind, ns| {
                 let new = || Histogram::new(3).expect("three digits are supported");
-                let times: &mut Histogram<u32> = histograms.entry((interval, slot, kind)).or_insert_with(new);
+                let times = histograms.entry((interval, slot, kind)).or_insert_with(new);
                 times.record(ns).expect("the histogram grows");
             };
             record("service", service_ns);

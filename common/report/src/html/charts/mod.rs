@@ -25,7 +25,7 @@ pub(super) fn headline(result: &RunResult) -> Vec<Headline> {
         false => (["median service time", "p95 service time", "p99 service time"], &result.service_time_ms),
     };
     let figures = [&figure::MEDIAN, &figure::P95, &figure::P99];
-    headlines.extend(latency.into_iter().flat_map(|latency| {
+    headlines.extend(latency.iter().flat_map(|latency| {
         labels.into_iter().zip(figures).map(|(label, figure)| of_figure(label, figure, latency))
     }));
     let queries = &result.queries;

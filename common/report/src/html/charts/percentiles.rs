@@ -4,7 +4,7 @@ use muster_stats::latency::figure;
 use muster_stats::statistics::Confidence;
 
 use crate::html::chart::{Axis, Chart, Data, Drawing, Entry};
-use crate::html::scale::{Scale, duration_tick, plain};
+use crate::html::scale::{Scale, duration_tick};
 use crate::html::svg::{SIZE, band, label, polyline, rectangle};
 use crate::result::comparison::{Comparison, Side};
 use crate::result::{Bins, Distributions, Latency, RunResult};
@@ -94,7 +94,7 @@ fn chart(id: &'static str, title: &'static str, about: &str, series: &[Series<'_
         x: Axis {
             scale: x,
             ticks: ticks.into_iter().filter(|tick| *tick <= x.ends()[1]).collect(),
-            label: &|nines| format!("{} %", plain((1.0 - 10f64.powf(-nines)) * 100.0)),
+            label: &percent_tick,
         },
         is_over_time: false,
         y: Some(Axis { scale: y, ticks: y.ticks(6), label: &duration_tick }),
@@ -122,6 +122,13 @@ fn chart(id: &'static str, title: &'static str, about: &str, series: &[Series<'_
             rows: figure::ALL.iter().map(row).collect(),
         }),
     })
+}
+
+/// `50 %`, `99.9 %`, `99.9999 %`: as many digits as the position needs.
+fn percent_tick(nines: f64) -> String {
+    // Ticks are at most 6, so the cast is exact.
+    let digits = (nines.ceil() as usize).saturating_sub(2);
+    format!("{:.digits$} %", (1.0 - 10f64.powf(-nines)) * 100.0)
 }
 
 /// The position of a share of the queries: 0.9 is 1, 0.99 is 2.
