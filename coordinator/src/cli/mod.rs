@@ -6,6 +6,7 @@ mod compare;
 mod database;
 mod generate;
 mod help;
+mod live;
 mod load;
 mod migrate;
 mod outcome;

@@ -1,6 +1,5 @@
 //! `coordinator run`: from the command line to the exit code. This file orders the steps, which are implemented elsewhere.
 
-use std::convert::Infallible;
 use std::io::{self, stdout};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -18,7 +17,7 @@ use muster_core::query::name_parameters;
 use muster_core::session_spec::{Statement, Statements};
 use muster_net::address::{Coordinator, Coordinators};
 use muster_postgres::handed_over_url::NotHandedOver;
-use muster_postgres::{Environment, RoleRule, Settings};
+use muster_postgres::{RoleRule, Settings};
 use muster_process::blocking::blocking;
 use muster_process::logging::Terminal;
 use muster_proto::control::WITHHELD;
@@ -30,22 +29,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::ListenConfig;
 use super::args::RunArgs;
-use super::database::{self, Choice};
 use super::run_store::{ResumedRun, RunStore};
-use super::{Failure, outcome, run_spec, run_store};
-use crate::demo::generate::Shape;
-use crate::demo::migrate::{self, Source};
-use crate::embedded::Embedded;
+use super::{Failure, database, live, outcome, run_spec, run_store};
 use crate::exit::Exit;
 use crate::grpc::{Incoming, Listener, in_process};
 use crate::journal::Writer;
 use crate::output;
 use crate::progress::ProgressDisplay;
-use crate::run::{self, Live, Metrics, Outcome, Replayed, Retried, RunError, RunPlan, SoFar};
+use crate::run::{self, Live, Metrics, Outcome, Replayed, Retried, RunError, RunPlan};
 use crate::run_dir::Manifest;
 use crate::spec::{Content, LocalAgents, RunSpec};
 use crate::threshold::Threshold;
-use crate::web::{WebAccess, WebServer};
 use crate::workload::{self, Workload};
 
 pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<Exit, Failure> {
@@ -57,7 +51,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         None => run_spec::from_args(&args)?,
         Some(recorded) => recorded.clone(),
     };
-    let versus = versus(&args, &spec)?;
+    let versus = database::versus(&args, &spec)?;
     let listen = ListenConfig::from_args(&args.listen, spec.local.is_some())?;
     output::check_writable(&args.output).map_err(Failure::write)?;
     if args.output.hlog().is_some() && args.run_dir.no_run_dir {
@@ -77,9 +71,9 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     if let Some(server) = &server {
         display.println(&format!("metrics at http://{}/metrics", server.address()));
     }
-    let live = if args.web.is_some() || display.is_dashboard() { Live::enabled() } else { Live::default() };
+    let so_far = if args.web.is_some() || display.is_dashboard() { Live::enabled() } else { Live::default() };
     let web = match args.web {
-        Some(address) => Some(serve_page(address, &listen, live.clone(), &display).await?),
+        Some(address) => Some(live::serve_page(address, &listen, so_far.clone(), &display).await?),
         None => None,
     };
     let retried = if args.include_retried { Retried::Included } else { Retried::LeftOut };
@@ -87,7 +81,8 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     let read = |dir| ResumedRun::read(dir, retried, explain_slowest, metrics.are_enabled(), &display);
     let resumed = resumed.map(read).transpose()?;
     let (workload, passes) = read_workload(&args, &mut spec, recorded.as_ref(), &display, &interrupt).await?;
-    let (embedded, settings) = database(&args, &spec, recorded.as_ref(), &interrupt, &display).await?;
+    let (embedded, settings) =
+        database::of_run(&args, &spec, recorded.as_ref(), &interrupt, &display).await?;
     spec.embedded = embedded.as_ref().map(|server| server.origin().to_owned());
     let (store, resumed) = match resumed {
         Some(resumed) => {
@@ -120,7 +115,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         database_url,
         explain_slowest,
         metrics,
-        live,
+        live: so_far,
     };
     let plan = Arc::new(plan);
     if let Some(web) = &web {
@@ -152,36 +147,6 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     }
     stopped.map_err(Failure::internal)?;
     Ok(outcome::exit(&result, tolerated))
-}
-
-/// Updates the dashboard. Runs until the run ends.
-async fn show_so_far(plan: &RunPlan, display: &ProgressDisplay) -> Infallible {
-    if !display.is_dashboard() {
-        return std::future::pending().await;
-    }
-    loop {
-        tokio::time::sleep(limits::WEB_EVENT_EVERY).await;
-        if let Some(SoFar { result, stage }) = plan.live.so_far(plan).await {
-            display.so_far(&result, &stage);
-        }
-    }
-}
-
-/// Starts the server of the live page and prints its URL.
-async fn serve_page(
-    address: SocketAddr,
-    listen: &ListenConfig,
-    live: Live,
-    display: &ProgressDisplay,
-) -> Result<WebServer, Failure> {
-    let identity = listen.access.identity();
-    let access = WebAccess::new(address, identity.as_deref(), listen.is_insecure).map_err(Failure::usage)?;
-    let server = WebServer::start(access, live).await;
-    let server = server
-        .with_context(|| format!("cannot serve the page on {address}; choose another address for --web"));
-    let server = server.map_err(Failure::usage)?;
-    display.println(&format!("live page at {}", server.url()));
-    Ok(server)
 }
 
 /// Reads the workload of the run, and checks that it belongs to the run and that its rows can be counted.
@@ -233,61 +198,6 @@ pub(super) async fn open_workload(
         display.println(&format!("skipped: {bad}"));
     }
     Ok(workload)
-}
-
-/// The second database, if the run compares two.
-fn versus(args: &RunArgs, spec: &RunSpec) -> Result<Option<Settings>, Failure> {
-    match (&args.versus, spec.session.load.versus) {
-        (None, false) => Ok(None),
-        (Some(url), true) => {
-            let settings = Settings::resolve(Some(url), &Environment::from_process());
-            settings.map(Some).context("--versus").map_err(Failure::usage)
-        }
-        (None, true) => Err(Failure::usage(anyhow::anyhow!(
-            "this run compared two databases, and database URLs are not stored: pass the second one again with --versus"
-        ))),
-        (Some(_), false) => Err(Failure::usage(anyhow::anyhow!(
-            "--versus: this run started with one database and can only be resumed with one"
-        ))),
-    }
-}
-
-/// The coordinator's database: configured, embedded, or none if every agent uses its own settings.
-async fn database(
-    args: &RunArgs,
-    spec: &RunSpec,
-    recorded: Option<&RunSpec>,
-    interrupt: &CancellationToken,
-    display: &ProgressDisplay,
-) -> Result<(Option<Embedded>, Option<Settings>), Failure> {
-    match database::choose(args.database.database_url.as_ref())? {
-        Choice::Configured(settings) => return Ok((None, Some(settings))),
-        Choice::Unconfigured if spec.local.is_none() => return Ok((None, None)),
-        Choice::Unconfigured if recorded.is_some_and(|recorded| recorded.embedded.is_none()) => {
-            return Err(Failure::usage(anyhow::anyhow!(
-                "this run used your own database, and database URLs are not stored: pass it again with --database-url"
-            )));
-        }
-        Choice::Unconfigured => {
-            display.println("no database configured: using an embedded PostgreSQL with the demo data")
-        }
-        Choice::Embedded => {}
-    }
-    let print = |line: &str| display.println(line);
-    let workers = spec.local.map_or(args.workers, |local| local.workers);
-    // --versus may name the same database: a comparison with itself shows the noise.
-    let databases = if spec.session.load.versus { 2 } else { 1 };
-    let connections = u32::from(spec.agents) * u32::from(workers) * databases;
-    let (embedded, settings) = database::start(&args.database, connections, interrupt, &print).await?;
-    let options =
-        migrate::Options { source: Source::Generated(Shape::default()), index: false, replace: false };
-    tokio::select! {
-        () = interrupt.cancelled() => Err(Failure::interrupted()),
-        migrated = migrate::migrate(&settings, &options, &print) => {
-            migrated.map_err(Failure::internal)?;
-            Ok((Some(embedded), Some(settings)))
-        }
-    }
 }
 
 /// Binds the listen address, if there is one, with or without TLS, and executes the run.
@@ -346,7 +256,7 @@ async fn serve<I: Incoming>(
     let listener = listener.with_in_process(arrivals);
     let outcome = tokio::select! {
         outcome = run::run(Arc::clone(&plan), listener, display, journal, resumed, interrupt) => outcome,
-        never = show_so_far(&plan, display) => match never {},
+        never = live::show_so_far(&plan, display) => match never {},
     };
     end_of_agents.cancel();
     if timeout(limits::CANCEL_GRACE + limits::SHUTDOWN_TIMEOUT, join_all(&mut agents)).await.is_err() {

@@ -10,8 +10,6 @@ use muster_net::security::pki::provider;
 use rustls::ServerConfig;
 use subtle::ConstantTimeEq;
 
-use crate::identity::Identity;
-
 const TOKEN_BYTES: usize = 16;
 
 /// How a page is reached.
@@ -32,25 +30,21 @@ pub(crate) enum WebError {
     NotEncrypted(SocketAddr),
     #[error("cannot read random numbers from the system")]
     Random,
-    #[error("--web: {0}")]
-    Tls(#[from] rustls::Error),
 }
 
 impl WebAccess {
-    /// `certificate` is used for addresses other than loopback; `is_insecure` allows them without it.
+    /// `tls` is used for addresses other than loopback; `is_insecure` allows them without it.
     pub(crate) fn new(
         address: SocketAddr,
-        identity: Option<&Identity>,
+        tls: Option<Arc<ServerConfig>>,
         is_insecure: bool,
     ) -> Result<Self, WebError> {
         if address.ip().is_loopback() {
             return Ok(Self { address, tls: None, token: None });
         }
-        let tls = match identity {
-            Some(identity) => Some(config(identity)?),
-            None if is_insecure => None,
-            None => return Err(WebError::NotEncrypted(address)),
-        };
+        if tls.is_none() && !is_insecure {
+            return Err(WebError::NotEncrypted(address));
+        }
         let mut random = [0; TOKEN_BYTES];
         provider().secure_random.fill(&mut random).map_err(|_| WebError::Random)?;
         let token = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -97,15 +91,6 @@ fn is_local(host: &str) -> bool {
         None => host.split(':').next().unwrap_or_default(),
     };
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let mut config = builder
-        .with_no_client_auth()
-        .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

@@ -180,6 +180,42 @@ fn names_are_escaped() {
     assert!(html.contains("&lt;script&gt;alert(1)&lt;&#x2f;script&gt;&quot;&#x27;\\u{202e}\\u{1b}[2J"));
 }
 
+/// Replaces every number of a result.
+fn replace_numbers(json: &mut serde_json::Value, whole: u64, fraction: f64) {
+    match json {
+        serde_json::Value::Number(number) if number.is_f64() => *json = fraction.into(),
+        serde_json::Value::Number(_) => *json = whole.into(),
+        serde_json::Value::Array(list) => {
+            list.iter_mut().for_each(|value| replace_numbers(value, whole, fraction))
+        }
+        serde_json::Value::Object(fields) => {
+            fields.values_mut().for_each(|value| replace_numbers(value, whole, fraction));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_result_with_any_numbers_has_a_page() {
+    let stalled = serde_json::to_value(stalled()).unwrap();
+    let void = serde_json::to_value(with_plots(
+        fixtures::open_loop(),
+        Plotted { has_due_times: true, ..Plotted::QUIET },
+    ));
+    for kind in [stalled, void.unwrap()] {
+        for whole in [0, 1, u64::MAX] {
+            for fraction in [0.0, -1.0, 1e-308, 1e308, -1e308] {
+                let mut json = kind.clone();
+                replace_numbers(&mut json, whole, fraction);
+                // Some fields are narrower than 64 bits.
+                let Ok(result) = serde_json::from_value::<RunResult>(json) else { continue };
+                let html = render(Format::Html, &result);
+                assert!(html.ends_with("</html>\n"), "{whole} {fraction}");
+            }
+        }
+    }
+}
+
 /// Writes every page into a directory, for the tests with a browser and for people: `just pages DIRECTORY`.
 #[test]
 fn pages_are_written_on_request() {

@@ -121,7 +121,7 @@ impl Bins {
 
     /// Number of times in all bins.
     pub fn count(&self) -> u64 {
-        self.0.iter().map(|(_, _, count)| count).sum()
+        self.0.iter().fold(0, |sum: u64, (_, _, count)| sum.saturating_add(*count))
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) fn series(record: &Record, spanned: &[Spanned]) -> Vec<Interval> {
                 || (is_last(at) && run_ms >= milliseconds(ns.end))
         };
         let events = (0..).zip(&record.events).filter(|(_, event)| event.run_ms.is_some_and(is_in));
-        let is_running = |(from, to): &&(u64, u64)| (*from..*to).contains(&(ns.end - 1).max(ns.start));
+        let is_running =
+            |(from, to): &&(u64, u64)| (*from..*to).contains(&ns.end.saturating_sub(1).max(ns.start));
         let agents = running.iter().filter(is_running).count();
         interval.to_result(agents as u64, events.map(|(at, _)| at).collect())
     };
