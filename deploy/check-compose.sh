@@ -334,8 +334,8 @@ hardened() {
     # The containers have exited, so Compose v2 lists them only with -a.
     in_compose ps -a -q coordinator agent | xargs docker inspect >"$work/containers.json"
     jq -e 'all(.[]; .HostConfig.ReadonlyRootfs and .HostConfig.CapDrop == ["ALL"] and .Config.User == "10001"
-            and all((.HostConfig.PortBindings // {})[][]; .HostIp == "127.0.0.1") and (.Config.Cmd | index("--insecure") == null))' \
-        "$work/containers.json" >/dev/null || problem "a container runs as root, has a writable root file system, or has a capability or a port beyond loopback"
+            and ((.HostConfig.PortBindings // {}) == {}) and (.Config.Cmd | index("--insecure") == null))' \
+        "$work/containers.json" >/dev/null || problem "a container runs as root, has a writable root file system, or has a capability or a published port"
     jq -e 'all(.[] | select(.Config.Labels["com.docker.compose.service"] == "agent") | .Mounts | map(select(.Type == "volume"));
             length == 1 and .[0].RW == false and .[0].Destination == "/var/lib/muster/join")' \
         "$work/containers.json" >/dev/null || problem "an agent has a volume other than the join string, or can write it"
