@@ -24,7 +24,7 @@ LOOKS = {"light": {"color_scheme": "light"}, "dark": {"color_scheme": "dark"}, "
 
 
 def main():
-    pages, coordinator = map(pathlib.Path, sys.argv[1:3])
+    pages, coordinator = [pathlib.Path(argument).resolve() for argument in sys.argv[1:3]]
     pictures = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -88,21 +88,25 @@ def check_live(browser, coordinator, pictures):
         log = pathlib.Path(directory) / "run.hlog"
         command = [coordinator, "run", "--local", "--agents", "4", "--duration", "8s", "--web", "127.0.0.1:0", "--run-dir", directory]
         command += ["--output", f"json=/dev/null,hlog={log}", "--allow-void", "data/query_params.csv"]
-        run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        errors = pathlib.Path(directory) / "errors"
+        run = subprocess.Popen(command, stderr=errors.open("w"))
         try:
-            url = None
-            while url is None and (line := run.stderr.readline()):
-                found = re.search(r"live page at (\S+)", line)
-                url = found and found[1]
-            assert url, "the coordinator printed no URL"
+            url = wait_for_url(errors)
             page, messages, requests, _ = opened(browser, url)
             page.wait_for_selector("#heat-map svg", timeout=60_000)
+            # Zooming in keeps the page as it is, and a double-click continues.
+            chart = page.locator("#latency svg.chart").first
+            chart.dblclick()
+            before = page.inner_text("h1")
+            page.locator("#latency .legend button").first.click()
+            page.wait_for_function("text => document.querySelector('h1').textContent.trim() !== text", arg=before, timeout=20_000)
+            assert page.locator("#latency .legend button[aria-pressed=false]").count() == 1, "the series is shown again"
             if pictures:
                 page.screenshot(path=pictures / "live.png")
             page.wait_for_selector("a[data-file][href^=blob]", timeout=60_000)
             status = page.inner_text(".status")
             assert status in ("VALID", "DEGRADED", "VOID"), status
-            run.communicate(timeout=60)
+            run.wait(timeout=60)
             assert run.returncode == 0, f"exit code {run.returncode}"
             assert not messages, messages
             others = [request for request in requests if not request.startswith((url, "data:", "blob:"))]
@@ -112,6 +116,15 @@ def check_live(browser, coordinator, pictures):
             run.kill()
             run.wait()
         check_log(log)
+
+
+def wait_for_url(errors):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if found := re.search(r"live page at (\S+)", errors.read_text()):
+            return found[1]
+        time.sleep(0.1)
+    raise AssertionError(f"the coordinator printed no URL: {errors.read_text()}")
 
 
 def check_log(log):

@@ -5,7 +5,25 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${MUSTER_BIN:-target/release}
 work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+server=()
+trap 'kill -CONT "${server[@]}" 2>/dev/null || true; kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+
+# Waits until the coordinator has printed this.
+wait_for() {
+    until grep -q "$1" "$work/log"; do
+        kill -0 "$coordinator"
+        sleep 0.1
+    done
+}
+
+# Prints the descendants of a process that are PostgreSQL's.
+postgres_below() {
+    local child
+    for child in $(pgrep -P "$1" || true); do
+        [ "$(cat "/proc/$child/comm" 2>/dev/null)" != postgres ] || echo "$child"
+        postgres_below "$child"
+    done
+}
 
 # Random hours of the demo data for a hundred hosts, for twelve seconds.
 awk 'BEGIN {
@@ -19,20 +37,18 @@ awk 'BEGIN {
 "$bin/coordinator" run --agents 4 --listen 127.0.0.1:50097 --database-url embedded --rate 45 --arrivals poisson \
     --slot-grace 1s --no-run-dir --allow-void --output "html=$work/report.html" "$work/rows.csv" 2>"$work/log" &
 coordinator=$!
-until grep -q "rows of demo data" "$work/log"; do sleep 0.1; done
+wait_for "rows of demo data"
 agents=()
 for _ in 1 2 3 4; do
     "$bin/agent" --coordinator 127.0.0.1:50097 --once 2>/dev/null &
     agents+=($!)
 done
-until grep -q "4 of 4 joined" "$work/log"; do sleep 0.1; done
+wait_for "4 of 4 joined"
 sleep 4
-# The embedded server is a descendant of the coordinator.
-mapfile -t server < <(pgrep -f "postgres.*muster" || true)
-mapfile -t backends < <(for parent in "${server[@]}"; do echo "$parent"; pgrep -P "$parent" || true; done | sort -u)
-kill -STOP "${backends[@]}"
+mapfile -t server < <(postgres_below "$coordinator")
+kill -STOP "${server[@]}"
 sleep 1
-kill -CONT "${backends[@]}"
+kill -CONT "${server[@]}" 2>/dev/null || true
 sleep 3
 kill -KILL "${agents[1]}"
 wait "$coordinator" || true

@@ -153,7 +153,7 @@ pub(super) fn write_hlog(
     let started =
         result.started_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok()).unwrap_or_default();
     let slot_of = |worker: &str| worker.strip_prefix("slot-")?.split('/').next()?.parse::<u64>().ok();
-    let slots: Vec<u64> = result.workers.iter().filter_map(|worker| slot_of(&worker.worker)).collect();
+    let slots: Vec<Option<u64>> = result.workers.iter().map(|worker| slot_of(&worker.worker)).collect();
     let log = hlog::Log {
         started: SystemTime::UNIX_EPOCH + Duration::try_from(started.as_duration()).unwrap_or_default(),
         lasted_ns: (result.wall_time_ms * 1e6).round() as u64,
@@ -165,7 +165,7 @@ pub(super) fn write_hlog(
         let is_kept = (attempt == 1 || retried == Retried::Included) && passes.target_of(sample.row) == 0;
         sample.answer().filter(|_| is_kept)?;
         Some(hlog::Timed {
-            slot: *slots.get(usize::try_from(worker).ok()?)?,
+            slot: (*slots.get(usize::try_from(worker).ok()?)?)?,
             ended_ns: sample.start_ns.saturating_add(sample.service_time_ns),
             service_ns: sample.service_time_ns,
             response_ns: sample.service_time_ns.saturating_add(sample.lag.total_ns()),

@@ -131,6 +131,9 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
     };
     // The report is written first, so that a server that fails to stop cannot cause a loss of results.
     let Outcome { result, journal } = outcome?;
+    if let Some(web) = &web {
+        web.finish(&result);
+    }
     output::write(&args.output, &mut stdout().lock(), |format| muster_report::render(format, &result))
         .map_err(Failure::write)?;
     if let Some(dir) = &dir {
@@ -143,7 +146,7 @@ pub(super) async fn run(args: RunArgs, interrupt: CancellationToken) -> Result<E
         }
     }
     if let Some(web) = &web {
-        web.finish(&result).await;
+        web.wait_for_pages().await;
     }
     stopped.map_err(Failure::internal)?;
     Ok(outcome::exit(&result, tolerated))

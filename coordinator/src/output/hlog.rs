@@ -1,4 +1,4 @@
-//! `--output hlog`: an HdrHistogram interval log (V2), which HdrHistogram's tools in many languages read. It has a line for each interval,
+//! `--output hlog`: an HdrHistogram interval log (format 1.3, V2 encoding), which HdrHistogram's tools in many languages read. It has a line for each interval,
 //! agent and kind of time, tagged `slot-3.service` or `slot-3.response`, with nanoseconds in histograms of 3 digits.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use super::write;
 const INTERVALS_MAX: u64 = 600;
 /// The most lines of a log, each of which takes some kilobytes.
 const LINES_MAX: u64 = 4_800;
-/// Histograms in memory at a time. The source is read once for each group of intervals.
+/// Histograms in memory at a time. The source is read once for each group of lines.
 const HISTOGRAMS_MAX: u64 = 256;
 
 /// What a log is about.
@@ -67,15 +67,17 @@ impl Log {
             .with_max_value_divisor(1e6)
             .begin_log_with(&mut file, &mut serializer)?;
         let length_ns = self.interval_ns();
-        let intervals = self.lasted_ns.div_ceil(length_ns).max(1);
-        let at_once = (HISTOGRAMS_MAX / self.lines_of_interval()).max(1);
-        for first in (0..intervals).step_by(usize::try_from(at_once).unwrap_or(usize::MAX)) {
+        // A place is an interval of one slot.
+        let places = self.lasted_ns.div_ceil(length_ns).max(1).saturating_mul(self.slots.max(1));
+        let at_once = HISTOGRAMS_MAX / self.kinds();
+        for first in (0..places).step_by(usize::try_from(at_once).unwrap_or(usize::MAX)) {
             let group = first..first.saturating_add(at_once);
             for ((interval, slot, kind), times) in self.histograms(group, length_ns, read()?)? {
                 let tag = format!("slot-{slot}.{kind}");
                 let start = Duration::from_nanos(interval * length_ns);
-                let written =
-                    log.write_histogram(&times, start, Duration::from_nanos(length_ns), Tag::new(&tag));
+                let lasted_ns = length_ns.min(self.lasted_ns.max(1) - interval * length_ns);
+                let lasted = Duration::from_nanos(lasted_ns);
+                let written = log.write_histogram(&times, start, lasted, Tag::new(&tag));
                 written.map_err(|error| io::Error::other(format!("{error:?}")))?;
             }
         }
@@ -83,10 +85,10 @@ impl Log {
         Ok(file.flush()?)
     }
 
-    /// The times of these intervals, by interval, slot and kind.
+    /// The times of these places.
     fn histograms<E>(
         &self,
-        intervals: std::ops::Range<u64>,
+        places: std::ops::Range<u64>,
         length_ns: u64,
         queries: impl Iterator<Item = Result<Timed, E>>,
     ) -> Result<Lines, E> {
@@ -95,7 +97,7 @@ impl Log {
             let Timed { slot, ended_ns, service_ns, response_ns } = query?;
             // The last query may end exactly at the end of the last interval.
             let interval = (ended_ns / length_ns).min((self.lasted_ns.max(1) - 1) / length_ns);
-            if !intervals.contains(&interval) {
+            if !places.contains(&(interval * self.slots.max(1) + slot)) {
                 continue;
             }
             let mut record = |kind, ns| {
@@ -111,8 +113,12 @@ impl Log {
         Ok(histograms)
     }
 
+    fn kinds(&self) -> u64 {
+        if self.has_due_times { 2 } else { 1 }
+    }
+
     fn lines_of_interval(&self) -> u64 {
-        self.slots.max(1) * if self.has_due_times { 2 } else { 1 }
+        self.slots.max(1) * self.kinds()
     }
 
     /// The shortest length of 10 ms, 20 ms, 50 ms, 100 ms, … with which the log is not too long.

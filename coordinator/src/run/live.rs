@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_report::result::RunResult;
+use muster_report::units::{count, counted};
 
 use super::keeper::{KeeperHandle, WeakKeeper};
 use super::metrics::{Stage, Status};
 use super::plan::RunPlan;
 use super::record::{Fact, Record};
 use super::summary;
+use crate::clock;
 use crate::progress::clock_text;
 
 /// A handle to the state of one run, shared by its clones. The default is disabled.
@@ -23,8 +25,17 @@ struct State {
     status: Status,
     /// The keeper of the current round. It may end while this exists.
     keeper: Option<WeakKeeper>,
-    /// The step of a search, or the warm-up.
-    step: Option<String>,
+    round: Round,
+}
+
+/// What is known of a round in advance.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Round {
+    /// The step of a search, or the warm-up. `None` for the round that counts.
+    pub(crate) step: Option<String>,
+    /// Rows in all passes; 0 if the clock ends the round.
+    pub(crate) rows: u64,
+    pub(crate) lasts: Option<Duration>,
 }
 
 /// What is known so far.
@@ -51,26 +62,25 @@ impl Live {
         self.with(|state| state.status = status());
     }
 
-    /// A round begins. `step` names it, unless it is the one that counts.
-    pub(crate) fn begin(&self, keeper: &KeeperHandle, step: Option<String>) {
-        self.with(|state| (state.keeper, state.step) = (Some(keeper.downgrade()), step));
+    pub(crate) fn begin(&self, keeper: &KeeperHandle, round: Round) {
+        self.with(|state| (state.keeper, state.round) = (Some(keeper.downgrade()), round));
     }
 
-    /// Returns what is known so far; `None` without `--web`.
+    /// Returns what is known so far. `None` without `--web` and `--tui`, and when nothing changes any more, because the rows are added up.
     pub(crate) async fn so_far(&self, plan: &RunPlan) -> Option<SoFar> {
-        let (record, status, keeper, step) = {
+        let (record, status, keeper, round) = {
             let state = self.state()?;
-            (state.record.clone(), state.status, state.keeper.clone(), state.step.clone())
+            (state.record.clone(), state.status, state.keeper.clone(), state.round.clone())
         };
-        let snapshot = match keeper.and_then(|keeper| keeper.upgrade()) {
-            Some(keeper) => keeper.snapshot().await,
+        let snapshot = match keeper {
+            Some(keeper) => Some(keeper.upgrade()?.snapshot().await?),
             None => None,
         };
         let result = summary::so_far(&plan.subject(), &record, snapshot.as_ref());
         let done = result.queries.completed + result.queries.failed;
-        let left = left(plan, &status, done, result.wall_time_ms).map(clock_text);
+        let left = left(&status, &round, done).map(clock_text);
         let left = left.map_or(String::new(), |left| format!(", about {left} left"));
-        Some(SoFar { stage: format!("{}{left}", stage(&status, step, done)), result })
+        Some(SoFar { stage: format!("{}{left}", stage(&status, &round, done)), result })
     }
 
     fn state(&self) -> Option<MutexGuard<'_, State>> {
@@ -84,24 +94,18 @@ impl Live {
     }
 }
 
-/// The estimated time until the run ends; `None` unless rows run.
-fn left(plan: &RunPlan, status: &Status, done: u64, ran_for_ms: f64) -> Option<Duration> {
-    if status.stage != Some(Stage::Running) || done == 0 {
-        return None;
-    }
-    let ran_for = Duration::try_from_secs_f64(ran_for_ms / 1e3).ok()?;
-    match plan.spec.session.load.duration {
-        Some(duration) => Some(duration.saturating_sub(ran_for)),
-        None => {
-            let rows_left = status.rows.checked_sub(done)?;
-            Some(ran_for.mul_f64(rows_left as f64 / done as f64))
-        }
+/// The estimated time until the round ends; `None` unless rows run.
+fn left(status: &Status, round: &Round, done: u64) -> Option<Duration> {
+    let ran_for = clock::now().checked_duration_since(status.started?)?;
+    match round.lasts {
+        Some(lasts) => Some(lasts.saturating_sub(ran_for)),
+        None if done == 0 => None,
+        None => Some(ran_for.mul_f64(round.rows.checked_sub(done)? as f64 / done as f64)),
     }
 }
 
-fn stage(status: &Status, step: Option<String>, done: u64) -> String {
-    use muster_report::units::{count, counted};
-    let Status { stage, rows, agents_wanted, agents_joined, .. } = *status;
+fn stage(status: &Status, round: &Round, done: u64) -> String {
+    let Status { stage, agents_wanted, agents_joined, .. } = *status;
     match stage {
         None | Some(Stage::WaitingForAgents) => {
             format!("waiting for agents: {} of {} joined", count(agents_joined), count(agents_wanted))
@@ -109,11 +113,11 @@ fn stage(status: &Status, step: Option<String>, done: u64) -> String {
         Some(Stage::Preparing) => "agents connect to the database and prepare".to_owned(),
         Some(Stage::Armed) => "about to start".to_owned(),
         Some(Stage::Running) => {
-            let rows = match rows {
+            let rows = match round.rows {
                 0 => counted(done, "row"),
                 rows => format!("{} of {}", count(done), counted(rows, "row")),
             };
-            step.map_or(rows.clone(), |step| format!("{step}: {rows}"))
+            round.step.as_ref().map_or(rows.clone(), |step| format!("{step}: {rows}"))
         }
         Some(Stage::Draining | Stage::Over) => "waiting for the last queries".to_owned(),
     }

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use muster_net::metrics::{BindError, Page, Server, Source};
 use tokio::sync::watch;
@@ -35,6 +36,8 @@ pub(crate) struct Status {
     pub(crate) agents_running: u64,
     /// Agents that were lost while they ran rows.
     pub(crate) agents_lost: u64,
+    /// When the rows of the current round started; not a metric.
+    pub(crate) started: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +117,8 @@ impl Source for Metrics {
 }
 
 fn write_status(status: &Status, page: &mut Page<'_>) -> fmt::Result {
-    let Status { stage, rows, agents_wanted, agents_joined, agents_running, agents_lost } = *status;
+    let Status { stage, rows, agents_wanted, agents_joined, agents_running, agents_lost, started: _ } =
+        *status;
     page.gauge("muster_rows", "Rows of the run in all passes; 0 if the clock ends the run", rows)?;
     page.gauges(
         "muster_agents",

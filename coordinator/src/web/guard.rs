@@ -68,6 +68,11 @@ impl WebAccess {
 
     /// Returns true if a request may be answered.
     pub(super) fn allows(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        // A link to the page is no danger, but another site must not load parts of it.
+        let is_from_other_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+        if is_from_other_site && uri.path() != "/" {
+            return false;
+        }
         match &self.token {
             Some(token) => {
                 let given =
@@ -113,6 +118,10 @@ mod tests {
         check("evil.example:8089", false);
         check("localhost.evil.example", false);
         assert!(!access.allows(&"/".parse().unwrap(), &HeaderMap::new()));
+        let mut other_site = headers("localhost");
+        other_site.insert("sec-fetch-site", "cross-site".parse().unwrap());
+        assert!(access.allows(&"/".parse().unwrap(), &other_site));
+        assert!(!access.allows(&"/events".parse().unwrap(), &other_site));
         assert_eq!(access.url(access.address), "http://127.0.0.1:8089/");
     }
 

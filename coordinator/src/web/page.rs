@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use muster_core::limits;
 use muster_process::blocking::blocking;
 use muster_report::result::RunResult;
@@ -17,25 +18,33 @@ pub(super) struct Pages(Arc<State>);
 
 struct State {
     live: Live,
-    /// `None` until the plan of the run is made.
+    /// Empty until the plan of the run is made.
     plan: OnceLock<Arc<RunPlan>>,
-    latest: Mutex<Option<(Instant, Arc<str>)>>,
+    latest: Mutex<Latest>,
     finished: watch::Sender<Option<Finished>>,
+}
+
+/// The latest body.
+struct Latest {
+    body: Bytes,
+    /// When it was rendered, or began to be; `None` at first.
+    at: Option<Instant>,
 }
 
 /// The files of a finished run.
 #[derive(Debug, Clone)]
 pub(super) struct Finished {
-    pub(super) body: Arc<str>,
-    pub(super) html: Arc<str>,
-    pub(super) json: Arc<str>,
-    pub(super) csv: Arc<str>,
+    pub(super) body: Bytes,
+    pub(super) html: Bytes,
+    pub(super) json: Bytes,
+    pub(super) csv: Bytes,
 }
 
 impl Pages {
     pub(super) fn new(live: Live) -> Self {
-        let (plan, latest) = (OnceLock::new(), Mutex::new(None));
-        Self(Arc::new(State { live, plan, latest, finished: watch::Sender::new(None) }))
+        let body = Bytes::from_static(b"<main><p>The run is about to start.</p></main>");
+        let latest = Mutex::new(Latest { body, at: None });
+        Self(Arc::new(State { live, plan: OnceLock::new(), latest, finished: watch::Sender::new(None) }))
     }
 
     pub(super) fn set_plan(&self, plan: Arc<RunPlan>) {
@@ -43,31 +52,28 @@ impl Pages {
     }
 
     /// The body of the page. Pages that ask at the same time share one rendering.
-    pub(super) async fn body(&self) -> Arc<str> {
+    pub(super) async fn body(&self) -> Bytes {
         const AGE_MAX: Duration = Duration::from_millis(1_000 / limits::WEB_RENDERS_PER_SECOND);
-        if let Some(finished) = self.finished() {
-            return finished.body;
-        }
         let mut latest = self.0.latest.lock().await;
-        if let Some((at, body)) = latest.as_ref().filter(|(at, _)| at.elapsed() < AGE_MAX) {
-            let _ = at;
-            return Arc::clone(body);
+        if latest.at.is_none_or(|at| at.elapsed() >= AGE_MAX) && self.finished().is_none() {
+            // Set first, because a client that goes away ends this function but not the rendering.
+            latest.at = Some(Instant::now());
+            if let Some(body) = self.render().await {
+                latest.body = body;
+            }
         }
-        let body = self.render().await;
-        *latest = Some((Instant::now(), Arc::clone(&body)));
-        body
+        // The run may have finished meanwhile.
+        self.finished().map_or_else(|| latest.body.clone(), |finished| finished.body)
     }
 
-    async fn render(&self) -> Arc<str> {
-        let so_far = match self.0.plan.get() {
-            Some(plan) => self.0.live.so_far(plan).await,
-            None => None,
-        };
-        let Some(SoFar { result, stage }) = so_far else {
-            return "<main><p>The run is about to start.</p></main>".into();
-        };
+    /// Returns `None` if there is nothing newer than the latest body.
+    async fn render(&self) -> Option<Bytes> {
+        let SoFar { result, stage } = self.0.live.so_far(self.0.plan.get()?).await?;
         let rendered = blocking("web", move || html::in_progress(&result, &stage)).await;
-        rendered.unwrap_or_else(|broken| format!("<main><p>{broken}</p></main>")).into()
+        rendered
+            .inspect_err(|broken| tracing::error!("cannot render the live page: {broken}"))
+            .ok()
+            .map(Bytes::from)
     }
 
     pub(super) fn finish(&self, result: &RunResult) {
@@ -86,8 +92,13 @@ impl Pages {
         self.0.finished.subscribe()
     }
 
-    /// The number of pages that wait for the end.
+    /// The number of pages that wait for news or for the files.
     pub(super) fn waiting(&self) -> usize {
         self.0.finished.receiver_count()
+    }
+
+    /// Returns true if a page has asked for the body a short time ago.
+    pub(super) async fn was_seen(&self) -> bool {
+        self.0.latest.lock().await.at.is_some_and(|at| at.elapsed() < limits::WEB_FINISH_TIMEOUT)
     }
 }

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use muster_core::limits;
 use muster_net::listen::{self, AcceptLimits, AcceptProblem, accept};
@@ -29,6 +32,11 @@ use super::guard::WebAccess;
 use super::page::{Finished, Pages};
 use crate::run::{Live, RunPlan};
 
+const HTML: &str = "text/html; charset=utf-8";
+/// The time after which a browser connects again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+/// All pages of one browser share an HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
 const CLIENT_LIMITS: AcceptLimits = AcceptLimits {
     connections: limits::WEB_CONNECTIONS_MAX,
     accepts_per_second: limits::WEB_CONNECTIONS_PER_SECOND,
@@ -54,7 +62,10 @@ impl WebServer {
         let url = access.url(listener.local_addr()?);
         let connections = accept(listener, CLIENT_LIMITS, AcceptProblem::default());
         let pages = Pages::new(live);
-        let server = listen::server().accept_http1(true).add_routes(routes(access.clone(), pages.clone()));
+        let server = listen::server()
+            .max_concurrent_streams(STREAMS_MAX)
+            .accept_http1(true)
+            .add_routes(routes(access.clone(), pages.clone()));
         let serving = match access.tls {
             None => tokio::spawn(server.serve_with_incoming(connections.map(Ok::<_, io::Error>))),
             Some(config) => {
@@ -79,9 +90,17 @@ impl WebServer {
         self.pages.set_plan(plan);
     }
 
-    /// Shows the report, and gives open pages some time to load it and its files.
-    pub(crate) async fn finish(&self, result: &RunResult) {
+    /// Shows the report.
+    pub(crate) fn finish(&self, result: &RunResult) {
         self.pages.finish(result);
+    }
+
+    /// Gives open pages some time to load the report and its files.
+    pub(crate) async fn wait_for_pages(&self) {
+        // A page whose connection was closed connects again after this time.
+        if self.pages.waiting() == 0 && self.pages.was_seen().await {
+            sleep(2 * RECONNECT_AFTER).await;
+        }
         let all_have_it = async {
             while self.pages.waiting() > 0 {
                 sleep(Duration::from_millis(50)).await;
@@ -93,18 +112,10 @@ impl WebServer {
 
 fn routes(access: WebAccess, pages: Pages) -> Routes {
     let router = Router::new()
-        .route("/", get(async || with_type("text/html; charset=utf-8", html::live_page())))
-        .route(
-            "/body",
-            get(async |State(pages): State<Pages>| {
-                with_type("text/html; charset=utf-8", pages.body().await.to_string())
-            }),
-        )
+        .route("/", get(async || with_type(HTML, html::live_page().into())))
+        .route("/body", get(async |State(pages): State<Pages>| with_type(HTML, pages.body().await)))
         .route("/events", get(events))
-        .route(
-            "/result.html",
-            get(async |State(pages): State<Pages>| file(&pages, "text/html; charset=utf-8", |it| it.html)),
-        )
+        .route("/result.html", get(async |State(pages): State<Pages>| file(&pages, HTML, |it| it.html)))
         .route(
             "/result.json",
             get(async |State(pages): State<Pages>| file(&pages, "application/json", |it| it.json)),
@@ -118,7 +129,7 @@ fn routes(access: WebAccess, pages: Pages) -> Routes {
     Routes::from(router)
 }
 
-/// Refuses requests without the token, or from pages of other sites.
+/// Refuses requests without the token, and what pages of other sites request.
 async fn check(State(access): State<WebAccess>, request: Request, next: Next) -> Response {
     if !access.allows(request.uri(), request.headers()) {
         let why = "open the URL that the coordinator has printed, with its token\n";
@@ -127,20 +138,22 @@ async fn check(State(access): State<WebAccess>, request: Request, next: Next) ->
     next.run(request).await
 }
 
-fn with_type(kind: &'static str, text: String) -> Response {
+fn with_type(kind: &'static str, content: Bytes) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(kind)),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        // Not possible in the page itself.
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'")),
         // The URL contains the token.
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
-    (headers, text).into_response()
+    (headers, content).into_response()
 }
 
-fn file(pages: &Pages, kind: &'static str, of: fn(Finished) -> Arc<str>) -> Response {
+fn file(pages: &Pages, kind: &'static str, of: fn(Finished) -> Bytes) -> Response {
     match pages.finished() {
-        Some(finished) => with_type(kind, of(finished).to_string()),
+        Some(finished) => with_type(kind, of(finished)),
         None => (StatusCode::NOT_FOUND, "the run has not finished\n").into_response(),
     }
 }
@@ -157,7 +170,8 @@ async fn events(State(pages): State<Pages>) -> Sse<impl Stream<Item = Result<Eve
         }
         let is_over = finishing.borrow().is_some();
         // Browsers ignore events without data.
-        let event = Event::default().event(if is_over { "finished" } else { "news" }).data("1");
+        let name = if is_over { "finished" } else { "news" };
+        let event = Event::default().event(name).data("1").retry(RECONNECT_AFTER);
         Some((Ok(event), (finishing, is_over)))
     });
     Sse::new(events)

@@ -38,7 +38,9 @@ pub fn in_progress(result: &RunResult, stage: &str) -> String {
     let mut report = report::run::report(result);
     let verdict = &result.verdict;
     report.notes.retain(|note| note.kind != NoteKind::Partial);
-    if verdict.status == VerdictStatus::Valid {
+    // Agents report their health after some seconds.
+    let has_evidence = result.agents.iter().any(|agent| agent.health.is_some());
+    if verdict.status == VerdictStatus::Valid && has_evidence {
         report.notes.insert(0, Note::new(NoteKind::Observation, "no problem was detected so far"));
     }
     let status = if verdict.status == VerdictStatus::Valid { "RUNNING" } else { verdict.status.name() };

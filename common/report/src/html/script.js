@@ -32,7 +32,7 @@ function row(figure, ms) {
 }
 
 function firstEnd(row) {
-  return parseFloat(row.cells[0].textContent.split("–")[1]) * 1e3;
+  return parseFloat(row.cells[0].textContent.split("–")[1].replace(/,/g, "")) * 1e3;
 }
 
 function describe(svg, event) {
@@ -118,7 +118,10 @@ function attachTime(svg) {
   selection.setAttribute("visibility", "hidden");
   selection.setAttribute("y", "0");
   selection.setAttribute("height", svg.dataset.height);
-  svg.addEventListener("pointerdown", (event) => { selecting = { svg, start: fraction(svg, event) }; });
+  // A finger scrolls the page.
+  svg.addEventListener("pointerdown", (event) => {
+    if (event.button === 0 && event.pointerType !== "touch") selecting = { svg, start: fraction(svg, event) };
+  });
   svg.addEventListener("pointermove", (event) => {
     if (selecting?.svg !== svg) return;
     const now = fraction(svg, event);
@@ -126,7 +129,10 @@ function attachTime(svg) {
     selection.setAttribute("x", `${Math.min(selecting.start, now) * 100}%`);
     selection.setAttribute("width", `${Math.abs(now - selecting.start) * 100}%`);
   });
-  svg.addEventListener("dblclick", () => zoom(full.from, full.to));
+  svg.addEventListener("dblclick", () => {
+    zoom(full.from, full.to);
+    view = full;
+  });
   svg.setAttribute("aria-description", "Drag to zoom in, double-click to show all");
 }
 
@@ -138,6 +144,7 @@ function toggle(button) {
   }
 }
 
+window.addEventListener("pointercancel", () => { selecting = null; });
 window.addEventListener("pointerup", (event) => {
   if (selecting === null) return;
   const { svg, start } = selecting;

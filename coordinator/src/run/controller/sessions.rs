@@ -19,6 +19,7 @@ use super::messages::ListenAddress;
 use super::outage::Outage;
 use crate::clock;
 use crate::run::link::{Admission, Joining, WorkPorts};
+use crate::run::live;
 use crate::run::membership::{
     Applicant, Effect, Loss, MemberId, Members, Membership, Phase, Policy, Refusal,
 };
@@ -131,7 +132,9 @@ impl<'a> Sessions<'a> {
 
     pub(super) fn begin_round(&mut self, round: Round) {
         let step = round.step.clone().or_else(|| (!round.is_counted()).then(|| "warm-up".to_owned()));
-        self.plan.live.begin(round.keeper(), step);
+        let lasts = round.clock.spec().lasts;
+        let rows = if lasts.is_some() { 0 } else { round.rows_expected() };
+        self.plan.live.begin(round.keeper(), live::Round { step, rows, lasts });
         self.executor.begin_round(round, &mut self.membership);
         self.publish_status();
     }
@@ -328,6 +331,7 @@ impl<'a> Sessions<'a> {
                 agents_joined: self.members().slots().joined() as u64,
                 agents_running: is_running.count() as u64,
                 agents_lost: self.record().lost_while_running().count() as u64,
+                started: self.round().and_then(|round| round.clock.started()),
             }
         };
         self.plan.metrics.set_status(status);

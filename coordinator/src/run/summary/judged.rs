@@ -52,7 +52,8 @@ impl Judged {
         let rows_of_worker: Vec<u64> = assignment.table().workers.iter().map(|load| load.rows).collect();
         let ran_to_its_end = record.ending == Some(Ending::Completed) && record.resumed == 0;
         let due = utilization::due(&subject.spec.session.load, &rows_of_worker).filter(|_| ran_to_its_end);
-        let load = load(&subject.spec.session.load, &record.search, ledger, inputs.wall(), due);
+        let counts = [ledger.completed() + ledger.failed(), ledger.unaccounted()].map(u64::from);
+        let load = load(&subject.spec.session.load, &record.search, counts, inputs.wall(), due);
         let cut_off = load.cut_off(inputs.workers.len());
         let fell_behind = due_times
             .as_ref()

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use muster_core::ledger::Ledger;
 use muster_core::load::{Load, Warmup};
 use muster_report::result;
 
 use crate::run::record::Searched;
 use crate::run::utilization;
 
-/// The load of the run; in a search, that of the round that counts.
+/// The load of the run; in a search, that of the round that counts. `ran` rows have a result.
 pub(super) fn load(
     load: &Load,
     searched: &Searched,
-    ledger: &Ledger,
+    [ran, unaccounted]: [u64; 2],
     wall: Duration,
     due: Option<u64>,
 ) -> result::Load {
@@ -22,7 +21,6 @@ pub(super) fn load(
     let process = schedule.as_ref().map(|schedule| schedule.process);
     let process = process.or(search.as_ref().map(|search| search.process));
     let duration_ms = duration.map(|duration| duration.as_secs_f64() * 1e3);
-    let ran = u64::from(ledger.completed()) + u64::from(ledger.failed());
     let [scheduled_qps, achieved_qps] = match utilization::rates(load, counted, ran, wall) {
         Some(rates) => rates.map(Some),
         None => [None; 2],
@@ -44,7 +42,7 @@ pub(super) fn load(
         repeat: (duration.is_none() && search.is_none()).then_some(u64::from(*repeat)),
         duration_ms: duration_ms.or(counted.map(|(_, lasts_ms)| lasts_ms)),
         due,
-        not_begun: due.map(|due| due.saturating_sub(ran + u64::from(ledger.unaccounted()))),
+        not_begun: due.map(|due| due.saturating_sub(ran + unaccounted)),
         seed: *seed,
     }
 }

@@ -1,10 +1,13 @@
 //! The result of a run in progress, for a page that shows it. It is built like the result of a finished run, but from histograms: its
 //! percentiles are rounded to bins, and it has no tables of hosts and workers.
 
+use std::time::Duration;
+
 use muster_core::ids::SlotId;
 use muster_report::result::{self, Bins, Ending, Latency, RunResult};
 use muster_stats::log_histogram::{FINE_BITS, LogHistogram};
 
+use super::load::{load, search};
 use super::plots::{over_time, series};
 use super::statements::{database, errors, query};
 use super::workers::agent;
@@ -73,16 +76,17 @@ pub(crate) fn so_far(subject: &Subject<'_>, record: &Record, snapshot: Option<&S
         total_processing_time_ms: busy_ns(snapshot) as f64 / 1e6,
         wall_time_ms: ran_for_ms,
         throughput_qps: if ran_for_ms > 0.0 { all.completed as f64 / (ran_for_ms / 1e3) } else { 0.0 },
-        load: result::Load {
-            model: if has_due_times { result::LoadModel::Open } else { result::LoadModel::Closed },
-            think_time_ms: subject.spec.session.load.think_time.as_secs_f64() * 1e3,
-            seed: subject.spec.session.load.seed,
-            ..result::Load::default()
-        },
+        load: load(
+            &subject.spec.session.load,
+            &record.search,
+            [all.completed + all.failed, 0],
+            Duration::from_nanos(snapshot.map_or(0, |snapshot| snapshot.ran_for_ns)),
+            None,
+        ),
         passes: None,
         early_executions: None,
         statements: Vec::new(),
-        search: super::load::search(&subject.spec.session.load, &record.search),
+        search: search(&subject.spec.session.load, &record.search),
         service_time_ms: service,
         response_time_ms: response,
         lag_ms: None,
