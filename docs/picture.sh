@@ -52,5 +52,5 @@ kill -CONT "${server[@]}" 2>/dev/null || true
 sleep 3
 kill -KILL "${agents[1]}"
 wait "$coordinator" || true
-chromium --headless --no-sandbox --hide-scrollbars --window-size=880,1040 --screenshot=docs/report.png "file://$work/report.html" \
+chromium --headless --no-sandbox --hide-scrollbars --window-size=940,1085 --screenshot=docs/report.png "file://$work/report.html" \
     2>/dev/null

@@ -224,8 +224,8 @@ pub(super) struct RunArgs {
 
     /// Show the run in a browser while it goes on; prints the URL
     ///
-    /// The page is the report so far. On an address other than loopback it requires the token of the printed URL, and TLS with the identity
-    /// of `coordinator token`.
+    /// The page is the report so far. On an address other than loopback it requires the token of the printed URL, and TLS with --tls-cert or the
+    /// identity of `coordinator token`.
     #[arg(long, value_name = "ADDRESS", env = "MUSTER_WEB", value_parser = muster_net::address::parse_listen_address)]
     pub(super) web: Option<SocketAddr>,
 

@@ -43,7 +43,7 @@ const EXPRESSION: Value = (
 const FORMAT: Value = (
     "FORMAT",
     &[
-        "`text`, `json`, `csv`, `markdown` or `html`; `json=FILE` writes to a file.",
+        "`text`, `json`, `csv`, `markdown`, `html` or `hlog`; `json=FILE` writes to a file.",
         "At most one format goes to stdout",
     ],
 );
